@@ -1,0 +1,198 @@
+"""The KV service: etcd's requests become proposals or local reads, in etcd's order of checks.
+
+Put, DeleteRange, Compact and writing txns are proposed as the client encoded them and answered from
+this member's own apply. Ranges and reading txns pass a read-index barrier (none if serializable)
+and are answered from the local store.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from rusd.api import validate
+from rusd.api.pending import after
+from rusd.api.quota import Quota
+from rusd.api.range_stream import RangeStream
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.errors import REQUEST_TOO_LARGE
+from rusd.mvcc.query import RangeResult
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state import responses, txn
+from rusd.state.command import Kind, encode
+from rusd.state.cost import put_cost, txn_cost
+from rusd.state.leases import Leases
+from rusd.state.result import Applied
+
+#: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
+#: where clients expect it.
+ENVELOPE = 18
+
+
+class Node(Protocol):
+    """What the service needs of Raft."""
+
+    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+    def read_index(self) -> asyncio.Future[None]: ...
+
+
+class Machine(Protocol):
+    """What the service needs of the state machine."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def leases(self) -> Leases: ...
+
+
+class Headers(Protocol):
+    """Encoded response headers (rusd/api/header.py)."""
+
+    def field(self, revision: int) -> bytes: ...
+
+
+class Compactions(Protocol):
+    """Physical compaction in the background."""
+
+    def finished(self, revision: int) -> Awaitable[None]:
+        """Done once the revisions up to `revision` have left the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of requests, as the flags of the same names."""
+
+    max_txn_ops: int = 128
+    max_request_bytes: int = 1572864
+
+
+class KV:
+    """etcdserverpb.KV."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        headers: Headers,
+        require_leader: RequireLeader,
+        quota: Quota,
+        compactions: Compactions,
+        limits: Limits,
+    ) -> None:
+        self._node = node
+        self._machine = machine
+        self._headers = headers
+        self._require_leader = require_leader
+        self._quota = quota
+        self._compactions = compactions
+        self._limits = limits
+
+    def methods(self) -> Methods:
+        """The service by gRPC path."""
+        return {
+            "/etcdserverpb.KV/Range": Unary(rpc.RangeRequest, self.range),
+            "/etcdserverpb.KV/RangeStream": ServerStream(rpc.RangeRequest, self.range_stream),
+            "/etcdserverpb.KV/Put": Unary(rpc.PutRequest, self.put),
+            "/etcdserverpb.KV/DeleteRange": Unary(rpc.DeleteRangeRequest, self.delete_range),
+            "/etcdserverpb.KV/Txn": Unary(rpc.TxnRequest, self.txn),
+            "/etcdserverpb.KV/Compact": Unary(rpc.CompactionRequest, self.compact),
+        }
+
+    def range(self, request: rpc.RangeRequest, call: Call) -> Answer:
+        """Linearizable unless the request is serializable."""
+        self._require_leader.check(call)
+        validate.check_range(request)
+        if request.serializable:
+            return self._read_range(request)
+        return after(self._node.read_index(), lambda _: self._read_range(request))
+
+    def range_stream(self, request: rpc.RangeRequest, call: Call, outlet: Outlet) -> StreamHandler:
+        """A range in chunks; consistent at the revision it started with."""
+        self._require_leader.check(call)
+        validate.check_range_stream(request)
+        self._require_leader.enter(call, outlet)
+        return RangeStream(
+            request, self._node, self._machine.store, self._headers,
+            outlet, self._require_leader, self._limits.max_request_bytes,
+        )  # fmt: skip
+
+    def put(self, request: rpc.PutRequest, call: Call) -> Answer:
+        """Replicated."""
+        self._require_leader.check(call)
+        if (refusal := self._quota.refuse(put_cost(request))) is not None:
+            return refusal
+        validate.check_put(request)
+        return self._propose(Kind.PUT, request, call)
+
+    def delete_range(self, request: rpc.DeleteRangeRequest, call: Call) -> Answer:
+        """Replicated."""
+        self._require_leader.check(call)
+        validate.check_delete_range(request)
+        return self._propose(Kind.DELETE_RANGE, request, call)
+
+    def txn(self, request: rpc.TxnRequest, call: Call) -> Answer:
+        """Replicated, unless it only reads; then like a range."""
+        self._require_leader.check(call)
+        if (refusal := self._quota.refuse(txn_cost(request))) is not None:
+            return refusal
+        validate.check_txn(request, self._limits.max_txn_ops)
+        if not txn.is_read_only(request):
+            return self._propose(Kind.TXN, request, call)
+        if txn.is_serializable(request):
+            return self._read_txn(request)
+        return after(self._node.read_index(), lambda _: self._read_txn(request))
+
+    def compact(self, request: rpc.CompactionRequest, call: Call) -> Answer:
+        """Replicated; with `physical` answered only when this member has freed the space."""
+        self._require_leader.check(call)
+        if not request.physical:
+            return self._propose(Kind.COMPACT, request, call)
+        proposal = self._submit(Kind.COMPACT, request, call)
+        return after(proposal, lambda _: self._physically_compacted(request.revision))
+
+    def _propose(self, kind: Kind, request: Message, call: Call) -> Answer:
+        return after(self._submit(kind, request, call), self._answer)
+
+    def _submit(self, kind: Kind, request: Message, call: Call) -> asyncio.Future[Any]:
+        body = call.raw or request.SerializeToString()
+        if len(body) + ENVELOPE > self._limits.max_request_bytes:
+            raise REQUEST_TOO_LARGE
+        return self._node.propose(encode(kind, body))
+
+    def _answer(self, applied: Applied) -> bytes:
+        return self._headers.field(applied.revision) + applied.body
+
+    async def _physically_compacted(self, revision: int) -> bytes:
+        await self._compactions.finished(revision)
+        return self._headers.field(self._machine.store.revision)
+
+    def _read_txn(self, request: rpc.TxnRequest) -> bytes:
+        return self._answer(txn.read(self._machine.store, self._machine.leases, request))
+
+    def _read_range(self, request: rpc.RangeRequest) -> Answer:
+        store = self._machine.store
+        revision = store.revision
+        if not request.range_end:
+            return self._range_answer(revision, store.range(request))
+        slices = store.range_slices(request)
+        try:
+            next(slices)
+        except StopIteration as end:
+            return self._range_answer(revision, end.value)
+        return self._read_on(revision, slices)
+
+    async def _read_on(self, revision: int, slices: Generator[None, None, RangeResult]) -> bytes:
+        """A range too long for one turn of the loop."""
+        while True:
+            await asyncio.sleep(0)
+            try:
+                next(slices)
+            except StopIteration as end:
+                return self._range_answer(revision, end.value)
+
+    def _range_answer(self, revision: int, result: RangeResult) -> bytes:
+        return self._headers.field(revision) + responses.range_response(result)

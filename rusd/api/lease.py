@@ -1,0 +1,195 @@
+"""The Lease service: grants and revocations are replicated; renewals and remaining times are the
+leader's alone (`rusd/lease/keeper.py`), reached from every member.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol
+
+from rusd.api.pending import after
+from rusd.api.quota import Quota
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Answer, BidiStream, Call, Methods, Outlet, StreamHandler, Unary
+from rusd.errors import TOO_MANY_REQUESTS, EtcdError
+from rusd.lease.ids import LeaseIds
+from rusd.lease.keeper import LeaseKeeper
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.command import Kind, encode
+from rusd.state.cost import LEASE_COST
+from rusd.state.result import Applied
+
+#: Renewals of one stream that may wait for their turn; a client that sends more is cut off.
+MAX_WAITING_RENEWALS = 10_000
+
+
+class Node(Protocol):
+    """What the service needs of Raft."""
+
+    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+
+
+class Machine(Protocol):
+    """What the service needs of the state machine."""
+
+    @property
+    def store(self) -> Store: ...
+
+
+class Headers(Protocol):
+    """Encoded response headers (rusd/api/header.py)."""
+
+    def field(self, revision: int) -> bytes: ...
+
+
+class LeaseService:
+    """etcdserverpb.Lease."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        headers: Headers,
+        require_leader: RequireLeader,
+        quota: Quota,
+        keeper: LeaseKeeper,
+        ids: LeaseIds,
+        min_ttl: int,
+    ) -> None:
+        """`min_ttl`: seconds; shorter wishes are raised to it (see `minimum_ttl`)."""
+        self._node = node
+        self._machine = machine
+        self._headers = headers
+        self._require_leader = require_leader
+        self._quota = quota
+        self._keeper = keeper
+        self._ids = ids
+        self._min_ttl = min_ttl
+
+    def methods(self) -> Methods:
+        """The service by gRPC path."""
+        return {
+            "/etcdserverpb.Lease/LeaseGrant": Unary(rpc.LeaseGrantRequest, self.grant),
+            "/etcdserverpb.Lease/LeaseRevoke": Unary(rpc.LeaseRevokeRequest, self.revoke),
+            "/etcdserverpb.Lease/LeaseKeepAlive": BidiStream(
+                rpc.LeaseKeepAliveRequest, self.keep_alive
+            ),
+            "/etcdserverpb.Lease/LeaseTimeToLive": Unary(
+                rpc.LeaseTimeToLiveRequest, self.time_to_live
+            ),
+            "/etcdserverpb.Lease/LeaseLeases": Unary(rpc.LeaseLeasesRequest, self.leases),
+        }
+
+    def grant(self, request: rpc.LeaseGrantRequest, call: Call) -> Answer:
+        """Replicated with the id chosen and the TTL raised here, so that members agree."""
+        self._require_leader.check(call)
+        if (refusal := self._quota.refuse(LEASE_COST)) is not None:
+            return refusal
+        complete = rpc.LeaseGrantRequest(
+            ID=request.ID or self._ids.next(), TTL=max(request.TTL, self._min_ttl)
+        )
+        return self._propose(Kind.LEASE_GRANT, complete.SerializeToString())
+
+    def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Answer:
+        """Replicated; deletes the attached keys at one revision."""
+        self._require_leader.check(call)
+        return self._propose(Kind.LEASE_REVOKE, request.SerializeToString())
+
+    def keep_alive(self, call: Call, outlet: Outlet) -> StreamHandler:
+        """Renewals, answered in order."""
+        self._require_leader.enter(call, outlet)
+        return KeepAlive(self._machine, self._headers, self._require_leader, self._keeper, outlet)
+
+    async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
+        """What the leader knows of a lease; an unknown one has TTL -1."""
+        self._require_leader.check(call)
+        body = await self._keeper.time_to_live(request)
+        return self._headers.field(self._machine.store.revision) + body
+
+    def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> Answer:
+        """The leases this member knows, without asking anyone."""
+        self._require_leader.check(call)
+        statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in self._keeper.ids_by_expiry()]
+        body = rpc.LeaseLeasesResponse(leases=statuses).SerializeToString()
+        return self._headers.field(self._machine.store.revision) + body
+
+    def _propose(self, kind: Kind, body: bytes) -> Answer:
+        return after(self._node.propose(encode(kind, body)), self._answer)
+
+    def _answer(self, applied: Applied) -> bytes:
+        return self._headers.field(applied.revision) + applied.body
+
+
+class KeepAlive:
+    """One open stream of renewals (a StreamHandler of the seam).
+
+    A task runs only while there is something to renew: most streams are silent most of the time.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        headers: Headers,
+        require_leader: RequireLeader,
+        keeper: LeaseKeeper,
+        outlet: Outlet,
+    ) -> None:
+        self._machine = machine
+        self._headers = headers
+        self._require_leader = require_leader
+        self._keeper = keeper
+        self._outlet = outlet
+        self._waiting: deque[int] = deque()
+        self._room = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self._half_closed = False
+
+    def received(self, request: rpc.LeaseKeepAliveRequest) -> None:
+        if len(self._waiting) >= MAX_WAITING_RENEWALS:
+            self._outlet.finish(TOO_MANY_REQUESTS)
+            return
+        self._waiting.append(request.ID)
+        if self._work is None:
+            self._work = asyncio.get_running_loop().create_task(self._renew_waiting())
+
+    def half_closed(self) -> None:
+        self._half_closed = True
+        if self._work is None:
+            self._outlet.finish()
+
+    def drained(self) -> None:
+        self._room.set()
+
+    def closed(self) -> None:
+        self._require_leader.leave(self._outlet)
+        self._waiting.clear()
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _renew_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._renew(self._waiting.popleft())
+        except EtcdError as error:
+            self._outlet.finish(error)
+            return
+        self._work = None
+        if self._half_closed:
+            self._outlet.finish()
+
+    async def _renew(self, lease_id: int) -> None:
+        # The header is made first: its revision must not be newer than the renewal, or a client
+        # could see a lease renewed at a revision at which it was already revoked.
+        header = self._headers.field(self._machine.store.revision)
+        ttl = await self._keeper.renew(lease_id)
+        body = rpc.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()
+        while not self._outlet.ready():
+            self._room.clear()
+            await self._room.wait()
+        self._outlet.send(header + body)
+
+
+def minimum_ttl(election_timeout: float) -> int:
+    """The shortest TTL granted, in seconds: one and a half election timeouts, rounded up, so that a
+    change of leader alone does not end a lease. `election_timeout` in seconds."""
+    return -int(-election_timeout * 1.5 // 1)

@@ -1,0 +1,93 @@
+"""etcdserverpb.Watch: one bidirectional stream that carries many watchers.
+
+The meaning lies in `rusd.watch`; here requests are told apart and permission is asked for. A stream
+lasts until its client cancels it or the member ends it: a client that only closes its sending side
+goes on receiving events, as from etcd (a watch through the JSON gateway depends on it).
+"""
+
+from collections.abc import Callable
+
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import BidiStream, Call, Methods, Outlet
+from rusd.errors import EtcdError
+from rusd.proto import rpc_pb2 as rpc
+from rusd.watch.hub import WatchHub
+
+#: Raises an EtcdError unless the caller may read the range: (call, key, range_end as requested).
+Permit = Callable[[Call, bytes, bytes], None]
+
+
+class WatchService:
+    """Opens watch streams on a hub."""
+
+    def __init__(
+        self, hub: WatchHub, require_leader: RequireLeader, permit: Permit | None = None
+    ) -> None:
+        self._hub = hub
+        self._require_leader = require_leader
+        self._permit = permit
+
+    def methods(self) -> Methods:
+        """The service as the door sees it."""
+        return {"/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self.open)}
+
+    def open(self, call: Call, outlet: Outlet) -> "WatchHandler":
+        """A new stream; raises `errors.NO_LEADER` if it wants a leader and there is none."""
+        self._require_leader.enter(call, outlet)
+        return WatchHandler(self._hub, self._require_leader, self._permit, call, outlet)
+
+
+class WatchHandler:
+    """One open stream (a `rusd.api.seam.StreamHandler`)."""
+
+    def __init__(
+        self,
+        hub: WatchHub,
+        require_leader: RequireLeader,
+        permit: Permit | None,
+        call: Call,
+        outlet: Outlet,
+    ) -> None:
+        self._stream = hub.stream(outlet)
+        self._require_leader = require_leader
+        self._permit = permit
+        self._call = call
+        self._outlet = outlet
+
+    def received(self, request: rpc.WatchRequest) -> None:
+        """One request of the client; one that asks for nothing is ignored, as in etcd."""
+        kind = request.WhichOneof("request_union")
+        if kind == "create_request":
+            self._create(request.create_request)
+        elif kind == "cancel_request":
+            self._stream.cancel(request.cancel_request.watch_id)
+        elif kind == "progress_request":
+            self._stream.progress()
+
+    def half_closed(self) -> None:
+        """The client asks for nothing more; what it asked for goes on."""
+
+    def drained(self) -> None:
+        """The outlet takes messages again."""
+        self._stream.drained()
+
+    def closed(self) -> None:
+        """The stream is over."""
+        self._stream.close()
+        self._require_leader.leave(self._outlet)
+
+    def _create(self, request: rpc.WatchCreateRequest) -> None:
+        # A negative start is refused before anybody is asked for permission.
+        if self._permit is not None and request.start_revision >= 0:
+            try:
+                self._permit(self._call, request.key or b"\0", request.range_end)
+            except EtcdError as error:
+                self._stream.refuse(_status_text(error))
+                return
+        self._stream.create(request)
+
+
+def _status_text(error: EtcdError) -> str:
+    """A gRPC status as Go prints it, which is what etcd puts into cancel_reason."""
+    code = "".join(word.capitalize() for word in error.code.name.split("_"))
+    return f"rpc error: code = {code} desc = {error.message}"

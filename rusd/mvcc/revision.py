@@ -1,0 +1,47 @@
+"""Revisions as storage keys, and the key index's order-preserving encoding.
+
+Revision key: 8 bytes big-endian main, `_`, 8 bytes big-endian sub; a tombstone's has `t` appended
+(etcd's own format, so that hashes and exported databases agree).
+
+Index key: the user key with each zero byte escaped, a terminator, main and sub. Escaping keeps the
+order of user keys also where one is a prefix of another or holds zero bytes.
+"""
+
+import struct
+
+_REVISION = struct.Struct(">qcq")
+_PAIR = struct.Struct(">qq")
+_TERMINATOR = b"\x00\x01"
+_ESCAPED_ZERO = b"\x00\xff"
+
+TOMBSTONE = b"t"
+
+
+def revision_key(main: int, sub: int = 0) -> bytes:
+    return _REVISION.pack(main, b"_", sub)
+
+
+def parse_revision_key(key: bytes) -> tuple[int, int, bool]:
+    """(main, sub, is it a tombstone)."""
+    main, _, sub = _REVISION.unpack_from(key)
+    return main, sub, len(key) > _REVISION.size
+
+
+def index_prefix(key: bytes) -> bytes:
+    """What every index key of `key` begins with; sorts as `key` does among all keys."""
+    return key.replace(b"\x00", _ESCAPED_ZERO) + _TERMINATOR
+
+
+def index_key(prefix: bytes, main: int, sub: int) -> bytes:
+    return prefix + _PAIR.pack(main, sub)
+
+
+def parse_index_key(index: bytes) -> tuple[bytes, int, int]:
+    """(prefix, main, sub)."""
+    main, sub = _PAIR.unpack_from(index, len(index) - _PAIR.size)
+    return index[: -_PAIR.size], main, sub
+
+
+def user_key(prefix: bytes) -> bytes:
+    """The user key an index prefix was made of."""
+    return prefix[: -len(_TERMINATOR)].replace(_ESCAPED_ZERO, b"\x00")

@@ -1,0 +1,114 @@
+"""The MVCC store: committed state, its reads, and writers."""
+
+from collections.abc import Generator, Iterator
+
+from rusd.errors import COMPACTED, FUTURE_REVISION
+from rusd.mvcc import compaction, digest, past, query
+from rusd.mvcc.digest import HashResult
+from rusd.mvcc.interval import bounds
+from rusd.mvcc.keyvalue import Event, Live, unpack
+from rusd.mvcc.query import RangeResult, Rows
+from rusd.mvcc.revision import parse_revision_key
+from rusd.mvcc.rows import CurrentRows, HistoryRows
+from rusd.mvcc.writer import Txn, Writer
+from rusd.proto import rpc_pb2 as rpc
+from rusd.storage import Engine, Family
+
+__all__ = ["Event", "HashResult", "Live", "RangeResult", "Store", "Txn", "Writer"]
+
+
+class Store:
+    """Committed revisions over one engine. One writer at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        #: The newest committed revision; 1 in a fresh store.
+        self.revision = 1
+        #: Revisions below it cannot be read; -1 before the first compaction.
+        self.compact_revision = -1
+        #: Revision up to which superseded versions have left the disk.
+        self.finished_compact_revision = -1
+        self.reopen(engine)
+
+    def reopen(self, engine: Engine) -> None:
+        """Serve another engine from now on (after a snapshot was installed)."""
+        self.engine = engine
+        self.compact_revision, self.finished_compact_revision = compaction.marks(engine)
+        newest = engine.last_before(Family.KEY, b"", None)
+        last = parse_revision_key(newest[0])[0] if newest else 1
+        self.revision = max(last, self.compact_revision, 1)
+
+    def get(self, key: bytes) -> Live | None:
+        """The live version of `key`, None if there is none."""
+        stored = self.engine.get(Family.CURRENT, key)
+        return None if stored is None else unpack(stored)
+
+    def check_readable(self, revision: int) -> None:
+        """Raise FUTURE_REVISION or COMPACTED unless `revision` can be read (0 and below: now)."""
+        if revision > self.revision:
+            raise FUTURE_REVISION
+        if 0 < revision < self.compact_revision:
+            raise COMPACTED
+
+    def range(self, request: rpc.RangeRequest) -> RangeResult:
+        """Evaluate `request` at once. Raises FUTURE_REVISION or COMPACTED."""
+        return query.finish(self.range_slices(request))
+
+    def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
+        """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
+        step, what `range` raises; and COMPACTED later if a compaction overtakes it."""
+        self.check_readable(request.revision)
+        return (yield from query.run(request, self._rows(request)))
+
+    def _rows(self, request: rpc.RangeRequest) -> Rows:
+        start, end = bounds(request.key, request.range_end)
+        if 0 < request.revision < self.revision:
+            return HistoryRows(self.engine, start, end, request.revision)
+        if not request.range_end:
+            return _One(self.engine, request.key)
+        return CurrentRows(self.engine, start, end)
+
+    def history(
+        self, start_revision: int, *, limit_revisions: int
+    ) -> Iterator[tuple[int, list[Event]]]:
+        """(revision, its events) in order from `start_revision` on, at most `limit_revisions` of
+        them. Raises COMPACTED if `start_revision` lies below the compact revision."""
+        if start_revision < self.compact_revision:
+            raise COMPACTED
+        return past.history(self.engine, start_revision, self.compact_revision, limit_revisions)
+
+    def begin(self) -> Writer:
+        """A writer on top of the committed state; commit it, or drop it to change nothing."""
+        return Writer(self)
+
+    def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
+        """etcd's HashKV of all versions readable at `revision` (0: now). Raises FUTURE_REVISION or
+        COMPACTED at the first step."""
+        self.check_readable(revision)
+        at = revision if revision > 0 else self.revision
+        return (yield from digest.hash_kv(self.engine, at, self.compact_revision))
+
+    def hash_slices(self) -> Generator[None, None, int]:
+        """A checksum over everything stored, in slices (etcd's Hash)."""
+        return digest.hash_everything(self.engine)
+
+    def compact_slices(self) -> Generator[None, None, None]:
+        """Remove superseded versions up to the compact revision, a slice at a step; the last step
+        records that it is finished. Safe to abandon: the next call goes on."""
+        target = self.compact_revision
+        yield from compaction.remove(self.engine, self.finished_compact_revision, target)
+        self.finished_compact_revision = target
+
+
+class _One:
+    """The rows of a single key: one get instead of an iterator."""
+
+    def __init__(self, engine: Engine, key: bytes) -> None:
+        self._engine, self._key = engine, key
+
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        stored = self._engine.get(Family.CURRENT, self._key)
+        return iter(() if stored is None else ((self._key, stored),))
+
+    def keys(self) -> Iterator[bytes]:
+        return (key for key, _ in self.pairs())

@@ -1,0 +1,63 @@
+"""What Raft asks of the state machine it replicates, and what it gives to the rooms above.
+
+Raft carries payloads (opaque bytes) in entries; one entry holds all payloads proposed in one loop
+turn. It knows nothing of what they mean. The state machine knows nothing of Raft but the position
+(index, term) it stores with its data, in one atomic write, so that state and position never differ.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Position(NamedTuple):
+    """A place in the replicated log."""
+
+    index: int
+    term: int
+
+
+class Request(NamedTuple):
+    """One proposed payload inside a committed entry."""
+
+    payload: bytes
+    #: True when a client of *this* member waits for the result; others need not be computed.
+    wanted: bool
+
+
+class Entry(NamedTuple):
+    """One committed log entry. `requests` is empty for Raft's own no-op entries."""
+
+    position: Position
+    requests: Sequence[Request]
+
+
+class Machine(Protocol):
+    """The replicated state machine (implemented by `rusd/state`)."""
+
+    def positions(self) -> tuple[Position, Position]:
+        """(last applied, the one before it). (1, 0) and (1, 0) for an empty state: PySyncObj's
+        log begins with a sentinel at index 1, term 0."""
+
+    def apply(self, entries: Sequence[Entry]) -> list[object]:
+        """Apply entries in order as ONE atomic storage write together with the new positions.
+
+        Returns one result per request, flattened over the entries in order: None where not
+        wanted, else a value to hand to the waiter; an Exception instance is raised in the waiter.
+        Deterministic. An exception out of this method ends the process.
+        """
+
+    def sync(self) -> None:
+        """Make everything applied so far durable (called before the log is compacted)."""
+
+    def checkpoint(self, directory: Path) -> None:
+        """Write a consistent copy of the whole state into the new directory `directory`.
+        Synchronous and cheap (hard links)."""
+
+    def restore(self, directory: Path) -> None:
+        """Replace the whole state by the checkpoint in `directory` (which it takes over, by
+        rename, crash-safe). Afterwards `positions()` is the checkpoint's."""
+
+
+#: Called on the loop after leader or term changed: (leader member id or 0, term, am I the leader).
+RoleListener = Callable[[int, int, bool], None]

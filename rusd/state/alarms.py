@@ -1,0 +1,73 @@
+"""Raised alarms: (member id, kind). They survive restarts and change what may be applied.
+
+NOSPACE forbids whatever grows the store, CORRUPT nearly everything; see `rusd/state/machine.py`.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rusd.proto import rpc_pb2 as rpc
+from rusd.storage import Batch, Engine, Family
+
+_RECORD = struct.Struct(">Qi")
+
+
+class Alarm(NamedTuple):
+    """One alarm of one member; `kind` is an etcd AlarmType number."""
+
+    member_id: int
+    kind: int
+
+    def encode(self) -> bytes:
+        """As an etcd AlarmMember message."""
+        message = rpc.AlarmMember(memberID=self.member_id)
+        message.alarm = self.kind  # type: ignore[assignment]
+        return message.SerializeToString()
+
+
+class Alarms:
+    """All active alarms, in memory and in the ALARM family."""
+
+    def __init__(self) -> None:
+        self._active: set[Alarm] = set()
+        self.no_space = False
+        self.corrupt = False
+
+    def load(self, engine: Engine) -> None:
+        """Forget everything and read the stored alarms."""
+        keys = engine.scan_keys(Family.ALARM, b"", None)
+        self._active = {Alarm(*_RECORD.unpack(key)) for key in keys}
+        self._summarise()
+
+    def __iter__(self) -> Iterator[Alarm]:
+        return iter(sorted(self._active))
+
+    def get(self, kind: int) -> list[Alarm]:
+        """Alarms of one kind, or all for NONE (0)."""
+        return [alarm for alarm in self if kind in (rpc.NONE, alarm.kind)]
+
+    def activate(self, batch: Batch, alarm: Alarm) -> list[Alarm]:
+        """Raise an alarm; the answer lists it, also when it was active before."""
+        if alarm.kind == rpc.NONE:
+            return []
+        if alarm not in self._active:
+            self._active.add(alarm)
+            batch.put(Family.ALARM, _RECORD.pack(*alarm), b"")
+            self._summarise()
+        return [alarm]
+
+    def deactivate(self, batch: Batch, alarm: Alarm) -> list[Alarm]:
+        """Clear an alarm; the answer lists it only if it was active."""
+        if alarm not in self._active:
+            return []
+        self._active.remove(alarm)
+        batch.delete(Family.ALARM, _RECORD.pack(*alarm))
+        self._summarise()
+        return [alarm]
+
+    def _summarise(self) -> None:
+        # Looked at for every request, so not searched for every request.
+        kinds = {alarm.kind for alarm in self._active}
+        self.no_space = rpc.NOSPACE in kinds
+        self.corrupt = rpc.CORRUPT in kinds

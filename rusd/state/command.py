@@ -1,0 +1,58 @@
+"""What can be asked of the replicated state machine: one kind byte and one encoded message.
+
+The body is the etcd request message as the client encoded it, so a proposal costs no encoding. The
+exceptions are LEASE_GRANT, a completed copy (id chosen, TTL raised to the minimum by the
+member that proposes, so that all members store the same whatever their flags), and those that no
+client sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
+LEASE_EXPIRE: see `Expiry`).
+"""
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Kind(IntEnum):
+    """First byte of a proposal. Numbers are stored in logs: never reuse one."""
+
+    PUT = 1
+    DELETE_RANGE = 2
+    TXN = 3
+    COMPACT = 4
+    LEASE_GRANT = 5
+    LEASE_REVOKE = 6
+    LEASE_CHECKPOINT = 7
+    ALARM = 8
+    MEMBER_ATTRIBUTES = 9
+    CLUSTER_VERSION = 10
+    LEASE_EXPIRE = 11
+
+
+_EXPIRY = struct.Struct(">Qq")
+_PREFIX = {kind: bytes((kind,)) for kind in Kind}
+
+
+def encode(kind: Kind, body: bytes) -> bytes:
+    """The payload of a proposal."""
+    return _PREFIX[kind] + body
+
+
+class Expiry(NamedTuple):
+    """The leader of `term` found that a lease ran out.
+
+    Only valid in an entry of that very term: a proposal that outlives its leader is proposed again
+    by Raft, but the next leader has given the lease new time, and may have renewed it since.
+    """
+
+    term: int
+    lease_id: int
+
+    def encode(self) -> bytes:
+        return _EXPIRY.pack(*self)
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Expiry":
+        """ValueError if it is not one."""
+        if len(body) != _EXPIRY.size:
+            raise ValueError(f"expiry of {len(body)} bytes")
+        return cls(*_EXPIRY.unpack(body))

@@ -1,0 +1,107 @@
+"""Which database directory is the live one, and how another takes its place without a gap.
+
+    <root>/CURRENT    one line: the name of the live database directory
+    <root>/db-<n>/    the database; a restore makes db-<n+1>
+
+A restore moves the new database beside the old one, makes it durable, opens it, and only then
+replaces CURRENT by rename. A crash before that rename leaves the old state, after it the new one;
+whatever CURRENT does not name is a leftover and is removed at the next start.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from rusd.storage import Engine, StorageError
+
+_NAME = re.compile(r"db-(\d+)")
+
+
+class DatabaseDirectory:
+    """Opens, and on restore exchanges, the engine under one root directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pointer = root / "CURRENT"
+        self._number = 1
+
+    def open(self) -> Engine:
+        """The live engine, a fresh one the first time. StorageError if the pointer is broken."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._number = self._live_number()
+        for number, path in self._databases():
+            if number != self._number:
+                shutil.rmtree(path)
+        engine = Engine.open(self._path(self._number))
+        if not self._pointer.exists():
+            self._point_at(self._number)
+        return engine
+
+    def replace(self, live: Engine, checkpoint: Path) -> Engine:
+        """Take over the directory `checkpoint` as the live database; `live` is closed.
+
+        StorageError if it cannot be opened: then the old database stays live and open.
+        """
+        number = self._number + 1
+        path = self._path(number)
+        shutil.rmtree(path, ignore_errors=True)
+        # Also across file systems, where it is a copy; the pointer decides what counts.
+        shutil.move(checkpoint, path)
+        _sync_tree(path)
+        _sync_directory(self._root)
+        try:
+            engine = Engine.open(path)
+        except StorageError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        self._point_at(number)
+        live.close()
+        shutil.rmtree(self._path(self._number))
+        self._number = number
+        return engine
+
+    def _path(self, number: int) -> Path:
+        return self._root / f"db-{number}"
+
+    def _databases(self) -> list[tuple[int, Path]]:
+        found = [(_NAME.fullmatch(path.name), path) for path in self._root.iterdir()]
+        return [(int(match[1]), path) for match, path in found if match]
+
+    def _live_number(self) -> int:
+        if self._pointer.exists():
+            match = _NAME.fullmatch(self._pointer.read_text().strip())
+            if match is None or not self._path(int(match[1])).is_dir():
+                raise StorageError(f"{self._pointer} names no database directory")
+            return int(match[1])
+        databases = self._databases()
+        if len(databases) > 1:
+            # Guessing which one holds the acknowledged writes could lose them.
+            raise StorageError(f"{self._root} has several databases but no CURRENT")
+        # One without a pointer: the very first start ended before it wrote the pointer.
+        return databases[0][0] if databases else 1
+
+    def _point_at(self, number: int) -> None:
+        new = self._pointer.with_suffix(".new")
+        with new.open("w") as file:
+            file.write(f"db-{number}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._pointer)
+        _sync_directory(self._root)
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

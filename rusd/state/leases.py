@@ -1,0 +1,113 @@
+"""The replicated half of leases: which exist, their granted TTL, and which keys they hold.
+
+When a lease expires is not replicated: only the leader watches the clock (`rusd/lease`) and then
+proposes the revocation like any other request. A key is attached to one lease at most; the
+attachments have a family of their own, so that a start reads leases and never scans the keys.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rusd.errors import LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_TTL_TOO_LARGE
+from rusd.storage import Batch, Engine, Family
+
+#: Seconds; about 285 years, as etcd has it.
+MAX_TTL = 9_000_000_000
+
+_ID = struct.Struct(">Q")
+_RECORD = struct.Struct(">qq")
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(slots=True)
+class Lease:
+    """One lease as all members know it."""
+
+    #: Any int64 but 0.
+    id: int
+    #: Granted time to live, whole seconds.
+    ttl: int
+    #: Seconds left at the last checkpoint; 0 if there was none since the last renewal.
+    remaining_ttl: int = 0
+    keys: set[bytes] = field(default_factory=set)
+
+
+class Leases:
+    """All leases, in memory and (by the batches handed in) in the LEASE and LEASE_KEY families."""
+
+    def __init__(self) -> None:
+        self._leases: dict[int, Lease] = {}
+
+    def load(self, engine: Engine) -> None:
+        """Forget everything and read the stored leases."""
+        self._leases = {}
+        for key, value in engine.scan(Family.LEASE, b"", None):
+            lease_id = _signed(key)
+            ttl, remaining = _RECORD.unpack(value)
+            self._leases[lease_id] = Lease(lease_id, ttl, remaining)
+        for key in engine.scan_keys(Family.LEASE_KEY, b"", None):
+            self._leases[_signed(key[:8])].keys.add(key[8:])
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._leases.values())
+
+    def get(self, lease_id: int) -> Lease | None:
+        return self._leases.get(lease_id)
+
+    def require(self, lease_id: int) -> Lease:
+        """The lease, or LEASE_NOT_FOUND."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            raise LEASE_NOT_FOUND
+        return lease
+
+    def grant(self, batch: Batch, lease_id: int, ttl: int) -> Lease:
+        """A new lease; LEASE_NOT_FOUND for id 0, LEASE_TTL_TOO_LARGE, LEASE_EXISTS."""
+        if lease_id == 0:
+            raise LEASE_NOT_FOUND
+        if ttl > MAX_TTL:
+            raise LEASE_TTL_TOO_LARGE
+        if lease_id in self._leases:
+            raise LEASE_EXISTS
+        lease = Lease(lease_id, ttl)
+        self._leases[lease_id] = lease
+        self._store(batch, lease)
+        return lease
+
+    def remove(self, batch: Batch, lease: Lease) -> None:
+        """The lease is gone; its keys were deleted, and so detached, before."""
+        del self._leases[lease.id]
+        batch.delete(Family.LEASE, _key(lease.id))
+
+    def checkpoint(self, batch: Batch, lease_id: int, remaining_ttl: int) -> None:
+        """Note how long the lease still had; unknown leases are ignored, as in etcd."""
+        lease = self._leases.get(lease_id)
+        if lease is not None:
+            lease.remaining_ttl = remaining_ttl
+            self._store(batch, lease)
+
+    def moved(self, batch: Batch, key: bytes, old: int, new: int) -> None:
+        """A key changed from lease `old` to lease `new` (0 = none) by a put or delete."""
+        if old == new:
+            return
+        if old and (lease := self._leases.get(old)) is not None:
+            lease.keys.discard(key)
+            batch.delete(Family.LEASE_KEY, _key(old) + key)
+        if new:
+            self._leases[new].keys.add(key)
+            batch.put(Family.LEASE_KEY, _key(new) + key, b"")
+
+    def _store(self, batch: Batch, lease: Lease) -> None:
+        batch.put(Family.LEASE, _key(lease.id), _RECORD.pack(lease.ttl, lease.remaining_ttl))
+
+
+def _key(lease_id: int) -> bytes:
+    return _ID.pack(lease_id & _MASK64)
+
+
+def _signed(key: bytes) -> int:
+    return int.from_bytes(key, "big", signed=True)

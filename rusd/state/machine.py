@@ -1,0 +1,301 @@
+"""The replicated state machine: committed entries in, storage writes, answers and events out.
+
+All entries of one `apply` become one storage write, which also carries the log position they end
+at; after a crash the log is replayed from that position, so nothing is applied twice or skipped.
+Two members that applied the same entries hold the same bytes: nothing here looks at a clock, a
+random number, a flag or the member's own id, and whether a client waits changes only what is
+encoded for it.
+
+A request that is refused (EtcdError) changes nothing. Any other failure leaves the batch half made
+and must end the process: the member would no longer know what it has applied.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from google.protobuf.message import DecodeError, Message
+
+from rusd.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, UNDECODABLE, EtcdError
+from rusd.logs import get_logger
+from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.store import Store, Writer
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.ports import Entry, Position
+from rusd.state import responses, txn
+from rusd.state.alarms import Alarm, Alarms
+from rusd.state.command import Expiry, Kind
+from rusd.state.cost import txn_cost
+from rusd.state.directory import DatabaseDirectory
+from rusd.state.leases import Leases
+from rusd.state.members import Member, Members
+from rusd.state.operations import Operations, check_put
+from rusd.state.result import Applied
+from rusd.storage import Batch, Engine, Family
+
+log = get_logger(__name__)
+
+_POSITIONS_KEY = b"raft/positions"
+_POSITIONS = struct.Struct(">4Q")
+_EMPTY = Position(1, 0)
+
+
+class LeaseListener(Protocol):
+    """Hears of leases after they are applied (the leader's expiry timer)."""
+
+    def granted(self, lease_id: int, ttl: int) -> None: ...
+    def revoked(self, lease_id: int) -> None: ...
+    def restored(self) -> None: ...
+
+
+class _NoLeaseListener:
+    def granted(self, lease_id: int, ttl: int) -> None: ...
+    def revoked(self, lease_id: int) -> None: ...
+    def restored(self) -> None: ...
+
+
+class _Command(NamedTuple):
+    """How one kind is decoded and applied."""
+
+    decode: Callable[[bytes], Any]
+    apply: Callable[[Writer, Any, bool], Applied]
+
+
+class StateMachine:
+    """The Machine of `rusd/raft/ports.py` with etcd's meaning.
+
+    `store`, `leases`, `members` and `alarms` stay the same objects for life, also over a restore.
+    The `on_*` hooks and `lease_listener` are assigned by whoever puts the member together; they
+    are called after the storage write, on the thread that called `apply`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open (or create) the state under `directory`; StorageError if it is damaged."""
+        self._directory = DatabaseDirectory(directory)
+        self.engine: Engine = self._directory.open()
+        self.store = Store(self.engine)
+        self.leases = Leases()
+        self.members = Members()
+        self.alarms = Alarms()
+        #: (revision, events) in order, once for every apply that changed keys.
+        self.on_events: Callable[[list[tuple[int, list[Event]]]], None] = lambda batches: None
+        #: After `restore`: revisions may have jumped.
+        self.on_restored: Callable[[], None] = lambda: None
+        #: A compaction to this revision was applied; the disk space is not freed yet.
+        self.on_compacted: Callable[[int], None] = lambda revision: None
+        self.lease_listener: LeaseListener = _NoLeaseListener()
+        self._applied = self._before = _EMPTY
+        #: Term of the entry that is being applied.
+        self._term = 0
+        self._notices: list[Callable[[], None]] = []
+        self._commands = self._table()
+        self._load()
+
+    def _table(self) -> dict[int, _Command]:
+        def message(kind: type[Message]) -> Callable[[bytes], Any]:
+            return kind.FromString
+
+        return {
+            Kind.PUT: _Command(message(rpc.PutRequest), self._put),
+            Kind.DELETE_RANGE: _Command(message(rpc.DeleteRangeRequest), self._delete_range),
+            Kind.TXN: _Command(message(rpc.TxnRequest), self._txn),
+            Kind.COMPACT: _Command(message(rpc.CompactionRequest), self._compact),
+            Kind.LEASE_GRANT: _Command(message(rpc.LeaseGrantRequest), self._lease_grant),
+            Kind.LEASE_REVOKE: _Command(message(rpc.LeaseRevokeRequest), self._lease_revoke),
+            Kind.LEASE_EXPIRE: _Command(Expiry.decode, self._lease_expire),
+            Kind.LEASE_CHECKPOINT: _Command(
+                message(rpc.LeaseCheckpointRequest), self._lease_checkpoint
+            ),
+            Kind.ALARM: _Command(message(rpc.AlarmRequest), self._alarm),
+            Kind.MEMBER_ATTRIBUTES: _Command(Member.parse, self._member_attributes),
+            Kind.CLUSTER_VERSION: _Command(bytes.decode, self._cluster_version),
+        }
+
+    def _load(self) -> None:
+        stored = self.engine.get(Family.META, _POSITIONS_KEY)
+        self._applied = self._before = _EMPTY
+        if stored is not None:
+            index, term, index_before, term_before = _POSITIONS.unpack(stored)
+            self._applied = Position(index, term)
+            self._before = Position(index_before, term_before)
+        for records in (self.leases, self.members, self.alarms):
+            records.load(self.engine)
+
+    # Raft's side (rusd/raft/ports.py)
+
+    def positions(self) -> tuple[Position, Position]:
+        return self._applied, self._before
+
+    def apply(self, entries: Sequence[Entry]) -> list[object]:
+        writer = self.store.begin()
+        results: list[object] = []
+        moved = False
+        for position, requests in entries:
+            if position.index <= self._applied.index:
+                results.extend([None] * len(requests))
+                continue
+            if position.index != self._applied.index + 1 or position.term < self._applied.term:
+                raise RuntimeError(f"entry {position} does not follow {self._applied}")
+            self._term = position.term
+            for payload, wanted in requests:
+                result = self._apply_request(writer, payload, wanted)
+                results.append(result if wanted else None)
+            self._before, self._applied = self._applied, position
+            moved = True
+        if moved:
+            writer.batch.put(
+                Family.META, _POSITIONS_KEY, _POSITIONS.pack(*self._applied, *self._before)
+            )
+            writer.commit()
+            self._announce(writer)
+        return results
+
+    def sync(self) -> None:
+        self.engine.sync()
+
+    def checkpoint(self, directory: Path) -> None:
+        self.engine.checkpoint(directory)
+
+    def restore(self, directory: Path) -> None:
+        self.engine = self._directory.replace(self.engine, directory)
+        self.store.reopen(self.engine)
+        self._load()
+        self.on_restored()
+        self.lease_listener.restored()
+
+    # The member's side
+
+    def bootstrap(self, members: Sequence[Member], cluster_id: int) -> None:
+        """Write the first membership, unless the state has one. Every member of a new cluster
+        must call this with the same arguments before its first entry."""
+        if self.members.cluster_id:
+            return
+        batch = Batch()
+        self.members.bootstrap(batch, members, cluster_id)
+        self.engine.write(batch)
+        self.engine.sync()
+
+    def close(self) -> None:
+        """Make everything durable and release the database."""
+        self.engine.sync()
+        self.engine.close()
+
+    # One request
+
+    def _apply_request(self, writer: Writer, payload: bytes, wanted: bool) -> Applied | EtcdError:
+        command = self._commands.get(payload[0]) if payload else None
+        if command is None:
+            log.error("unknown kind of proposal ignored", extra={"fields": {"size": len(payload)}})
+            return UNDECODABLE
+        try:
+            request = command.decode(payload[1:])
+        except (DecodeError, ValueError):
+            # The proposer checks what it sends, so this is a bug somewhere. All members skip it
+            # alike; ending them all over it would be worse.
+            log.error("broken proposal ignored", extra={"fields": {"kind": payload[0]}})
+            return UNDECODABLE
+        try:
+            return command.apply(writer, request, wanted)
+        except EtcdError as refusal:
+            return refusal
+
+    def _announce(self, writer: Writer) -> None:
+        notices, self._notices = self._notices, []
+        for notice in notices:
+            notice()
+        if writer.events:
+            self.on_events(writer.events)
+
+    def _refuse_if_corrupt(self) -> None:
+        if self.alarms.corrupt:
+            raise CORRUPT
+
+    def _refuse_growth(self) -> None:
+        self._refuse_if_corrupt()
+        if self.alarms.no_space:
+            raise NO_SPACE
+
+    def _put(self, writer: Writer, request: rpc.PutRequest, wanted: bool) -> Applied:
+        self._refuse_growth()
+        check_put(writer, self.leases, request)
+        operations = Operations(writer, self.leases, wanted)
+        body = operations.put(request)
+        return Applied(operations.end(), body)
+
+    def _delete_range(
+        self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
+    ) -> Applied:
+        self._refuse_if_corrupt()
+        operations = Operations(writer, self.leases, wanted)
+        body = operations.delete_range(request)
+        return Applied(operations.end(), body)
+
+    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied:
+        self._refuse_if_corrupt()
+        if self.alarms.no_space and txn_cost(request) > 0:
+            raise NO_SPACE
+        return txn.write(writer, self.leases, request, wanted)
+
+    def _compact(self, writer: Writer, request: rpc.CompactionRequest, wanted: bool) -> Applied:
+        self._refuse_if_corrupt()
+        revision = request.revision
+        writer.compact(revision)
+        self._notices.append(lambda: self.on_compacted(revision))
+        return Applied(writer.revision, b"")
+
+    def _lease_grant(self, writer: Writer, request: rpc.LeaseGrantRequest, wanted: bool) -> Applied:
+        self._refuse_growth()
+        lease = self.leases.grant(writer.batch, request.ID, request.TTL)
+        self._notices.append(lambda: self.lease_listener.granted(lease.id, lease.ttl))
+        return Applied(writer.revision, responses.lease_grant_response(lease.id, lease.ttl))
+
+    def _lease_revoke(
+        self, writer: Writer, request: rpc.LeaseRevokeRequest, wanted: bool
+    ) -> Applied:
+        return self._end_lease(writer, request.ID)
+
+    def _lease_expire(self, writer: Writer, request: Expiry, wanted: bool) -> Applied:
+        if request.term != self._term:
+            raise LEADER_CHANGED
+        return self._end_lease(writer, request.lease_id)
+
+    def _end_lease(self, writer: Writer, lease_id: int) -> Applied:
+        self._refuse_if_corrupt()
+        lease = self.leases.require(lease_id)
+        operations = Operations(writer, self.leases, wanted=False)
+        # Sorted, since the order becomes part of the stored revisions.
+        for key in sorted(lease.keys):
+            operations.delete(key)
+        revision = operations.end()
+        self.leases.remove(writer.batch, lease)
+        self._notices.append(lambda: self.lease_listener.revoked(lease.id))
+        return Applied(revision, b"")
+
+    def _lease_checkpoint(
+        self, writer: Writer, request: rpc.LeaseCheckpointRequest, wanted: bool
+    ) -> Applied:
+        for one in request.checkpoints:
+            self.leases.checkpoint(writer.batch, one.ID, one.remaining_TTL)
+        return Applied(writer.revision, b"")
+
+    def _alarm(self, writer: Writer, request: rpc.AlarmRequest, wanted: bool) -> Applied:
+        alarm = Alarm(request.memberID, request.alarm)
+        if request.action == rpc.AlarmRequest.GET:
+            listed = self.alarms.get(request.alarm)
+        elif request.action == rpc.AlarmRequest.ACTIVATE:
+            listed = self.alarms.activate(writer.batch, alarm)
+        elif request.action == rpc.AlarmRequest.DEACTIVATE:
+            listed = self.alarms.deactivate(writer.batch, alarm)
+        else:
+            listed = []
+        encoded = [one.encode() for one in listed] if wanted else []
+        return Applied(writer.revision, responses.alarm_response(encoded))
+
+    def _member_attributes(self, writer: Writer, request: Member, wanted: bool) -> Applied:
+        self.members.publish(writer.batch, request.id, request.name, request.client_urls)
+        return Applied(writer.revision, b"")
+
+    def _cluster_version(self, writer: Writer, request: str, wanted: bool) -> Applied:
+        self.members.set_cluster_version(writer.batch, request)
+        return Applied(writer.revision, b"")

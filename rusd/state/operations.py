@@ -1,0 +1,91 @@
+"""Put, DeleteRange and Range as they act on the store at one revision, with their lease effects.
+
+`Operations` is one revision in the making: a single request or a whole txn. Checks come before it
+(`check_put`, `check_range`), because what has been written to the batch cannot be taken back.
+"""
+
+from rusd.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
+from rusd.mvcc.store import Writer
+from rusd.proto import kv_pb2
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state import responses
+from rusd.state.compare import View
+from rusd.state.leases import Leases
+
+
+def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
+    """LEASE_NOT_FOUND, or KEY_NOT_FOUND for ignore_* on a key that does not exist."""
+    if request.lease:
+        leases.require(request.lease)
+    if (request.ignore_value or request.ignore_lease) and view.get(request.key) is None:
+        raise KEY_NOT_FOUND
+
+
+def check_range(view: View, request: rpc.RangeRequest) -> None:
+    """FUTURE_REVISION or COMPACTED; a range inside a txn must not fail half-way."""
+    if request.revision == 0:
+        return
+    if request.revision > view.revision:
+        raise FUTURE_REVISION
+    if request.revision < view.compact_revision:
+        raise COMPACTED
+
+
+class Operations:
+    """The changes of one revision. Answers are encoded only if `wanted`; else they are empty."""
+
+    def __init__(self, writer: Writer, leases: Leases, wanted: bool) -> None:
+        self._writer = writer
+        self._txn = writer.txn()
+        self._leases = leases
+        self._wanted = wanted
+        self._begin = writer.revision
+
+    @property
+    def revision(self) -> int:
+        """The revision a read shows at this moment: the next one as soon as anything changed."""
+        return self._begin + 1 if self._txn.changed else self._begin
+
+    def end(self) -> int:
+        """Close the revision; the store's revision afterwards."""
+        return self._txn.end()
+
+    def put(self, request: rpc.PutRequest) -> bytes:
+        """Write one key; PutResponse without header."""
+        value, lease = request.value, request.lease
+        if request.ignore_value or request.ignore_lease:
+            live = self._writer.get(request.key)
+            if live is not None and request.ignore_value:
+                value = kv_pb2.KeyValue.FromString(live.kv).value
+            if live is not None and request.ignore_lease:
+                lease = live.lease
+        before = self._txn.put(request.key, value, lease)
+        old_lease = 0 if before is None else before.lease
+        if old_lease != lease:
+            self._leases.moved(self._writer.batch, request.key, old_lease, lease)
+        if not self._wanted or not request.prev_kv:
+            return b""
+        return responses.put_response(None if before is None else before.kv)
+
+    def delete(self, key: bytes) -> bytes | None:
+        """Delete one key; its KeyValue before, None if it did not exist."""
+        before = self._txn.delete(key)
+        if before is None:
+            return None
+        if before.lease:
+            self._leases.moved(self._writer.batch, key, before.lease, 0)
+        return before.kv
+
+    def delete_range(self, request: rpc.DeleteRangeRequest) -> bytes:
+        """Delete the live keys of an interval; DeleteRangeResponse without header."""
+        keys = self._writer.keys(request.key, request.range_end)
+        previous = [kv for key in keys if (kv := self.delete(key)) is not None]
+        if not self._wanted:
+            return b""
+        return responses.delete_response(len(previous), previous if request.prev_kv else ())
+
+    def range(self, request: rpc.RangeRequest) -> bytes:
+        """Read, earlier changes of this revision included; RangeResponse without header."""
+        if not self._wanted:
+            return b""
+        return responses.range_response(self._writer.range(request))

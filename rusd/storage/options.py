@@ -1,0 +1,60 @@
+"""How RocksDB is set up: light enough for three members on a laptop.
+
+Memory is bounded by the block cache and two memtables per busy family; compression is LZ4, which
+costs less than the pages it saves. CURRENT is read by key, so it carries bloom filters.
+"""
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+)
+
+from rusd.storage.family import Family
+
+BLOCK_CACHE_BYTES = 32 << 20
+#: Memtable size of the families that every put writes to, and of the others.
+BUSY_BUFFER_BYTES = 16 << 20
+QUIET_BUFFER_BYTES = 1 << 20
+#: The write-ahead log is flushed into tables when it reaches this size, which bounds a restart.
+MAX_WAL_BYTES = 64 << 20
+
+_BUSY = {Family.KEY, Family.CURRENT, Family.INDEX}
+
+
+def database_options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_max_total_wal_size(MAX_WAL_BYTES)
+    # What a power failure tore off the end of the log was not acknowledged by the log alone.
+    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(1 << 20)
+    options.set_max_background_jobs(2)
+    options.set_max_open_files(512)
+    options.set_bytes_per_sync(1 << 20)
+    options.set_write_buffer_size(QUIET_BUFFER_BYTES)
+    return options
+
+
+def family_options() -> dict[str, Options]:
+    """Options of every family, by its name on disk. One block cache serves them all."""
+    cache = Cache(BLOCK_CACHE_BYTES)
+    return {family.value: _family(family, cache) for family in Family}
+
+
+def _family(family: Family, cache: Cache) -> Options:
+    options = Options(raw_mode=True)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_size(BUSY_BUFFER_BYTES if family in _BUSY else QUIET_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_cache_index_and_filter_blocks(True)
+    if family is Family.CURRENT:
+        table.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(table)
+    return options

@@ -1,0 +1,97 @@
+"""Physical compaction: superseded revisions leave the disk in slices, between other work.
+
+A compaction is *applied* at once (older revisions become unreadable); the disk space is freed by a
+background task that handles one slice (`--compaction-batch-limit` revisions), rests for
+`--compaction-sleep-interval`, and goes on. It resumes by itself after a restart. etcd does the same
+in its `scheduleCompaction`.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from rusd.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class CompactedStore(Protocol):
+    """The part of the MVCC store that removal works on."""
+
+    @property
+    def compact_revision(self) -> int:
+        """Revision up to which history is unreadable; -1 before the first compaction."""
+
+    @property
+    def finished_compact_revision(self) -> int:
+        """Revision up to which history has left the disk."""
+
+    def compact_slices(self) -> Generator[None, None, None]:
+        """Remove one slice per step, up to `compact_revision`."""
+
+
+class Compactor:
+    """Runs one physical compaction at a time and tells who waits for its end."""
+
+    def __init__(
+        self,
+        store: CompactedStore,
+        sleep_interval: float,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """`sleep_interval`: rest between two slices, seconds. `on_failure` hears of a store that
+        cannot be written: such a member must end."""
+        self._store = store
+        self._sleep = sleep_interval
+        self._on_failure = on_failure
+        self._task: asyncio.Task[None] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def schedule(self, revision: int) -> None:
+        """A compaction to `revision` was applied (or found unfinished at start)."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._ended)
+
+    def finished(self, revision: int) -> asyncio.Future[None]:
+        """Resolves once nothing at or below `revision` waits for removal any more."""
+        future = asyncio.get_running_loop().create_future()
+        if self._store.finished_compact_revision >= revision:
+            future.set_result(None)
+        else:
+            self._waiters.append((revision, future))
+            self.schedule(revision)
+        return future
+
+    async def stop(self) -> None:
+        """End between two slices; a restart resumes where this stopped."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, future in self._waiters:
+            future.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._on_failure(failure)
+
+    async def _run(self) -> None:
+        while self._store.finished_compact_revision < self._store.compact_revision:
+            target = self._store.compact_revision
+            started = asyncio.get_running_loop().time()
+            for _ in self._store.compact_slices():
+                await asyncio.sleep(self._sleep)
+            took = asyncio.get_running_loop().time() - started
+            log.info(
+                "finished scheduled compaction",
+                extra={"fields": {"compact-revision": target, "took": f"{took:.3f}s"}},
+            )
+            self._wake()
+
+    def _wake(self) -> None:
+        done = self._store.finished_compact_revision
+        waiting = self._waiters
+        self._waiters = [(revision, future) for revision, future in waiting if revision > done]
+        for revision, future in waiting:
+            if revision <= done and not future.done():
+                future.set_result(None)

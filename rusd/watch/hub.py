@@ -1,0 +1,179 @@
+"""The hub: every watcher of a member, and the revision up to which live watchers know everything.
+
+`revision` is the newest *published* revision. It moves only in `publish` and `restored`, which run
+in the same loop turn as the commit they tell of; so it equals the store's revision whenever
+anything else of this room runs.
+"""
+
+import random
+from collections.abc import Sequence
+
+from rusd.api.seam import Outlet
+from rusd.errors import EtcdError
+from rusd.mvcc.keyvalue import Event
+from rusd.watch.audience import Audience, Group, Interest
+from rusd.watch.catchup import CatchUp
+from rusd.watch.ports import HeaderField, History, Loop
+from rusd.watch.response import Encoder, Payload
+from rusd.watch.stream import WatchStream
+from rusd.watch.watcher import Lane, Phase, Watcher
+
+#: etcd's default of --watch-progress-notify-interval, and the least it takes (seconds).
+PROGRESS_INTERVAL = 600.0
+MIN_PROGRESS_INTERVAL = 0.1
+#: A response with fragments allowed is split at --max-request-bytes plus gRPC's overhead.
+FRAGMENT_OVERHEAD = 512 * 1024
+
+
+class WatchHub:
+    """Tells watchers what happened. One for each member; see the package's page of prose."""
+
+    def __init__(
+        self,
+        history: History,
+        loop: Loop,
+        header: HeaderField,
+        *,
+        progress_interval: float = PROGRESS_INTERVAL,
+        max_request_bytes: int = 1536 * 1024,
+    ) -> None:
+        """`header` gives the encoded header field for a revision; `progress_interval` is in
+        seconds."""
+        self.revision = history.revision
+        self.loop = loop
+        self.header = header
+        #: How many watchers there are; `catchup.behind` of them are slow.
+        self.watchers = 0
+        self._progress_interval = max(progress_interval, MIN_PROGRESS_INTERVAL)
+        self._fragment_bytes = max_request_bytes + FRAGMENT_OVERHEAD
+        self._audience = Audience()
+        self._streams: dict[WatchStream, None] = {}
+        self._catchup = CatchUp(
+            history,
+            loop,
+            self._audience,
+            header,
+            lambda: self.revision,
+            self.drop,
+            self._fragment_bytes,
+        )
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    @property
+    def slow_watchers(self) -> int:
+        """How many watchers are behind."""
+        return self._catchup.behind
+
+    def publish(self, batches: Sequence[tuple[int, list[Event]]]) -> None:
+        """Tell the live watchers of new revisions; called once per apply, right after its commit.
+
+        Revisions must follow on `revision` without a gap: a gap would be lost events.
+        """
+        for revision, events in batches:
+            assert revision == self.revision + 1, f"{revision} published after {self.revision}"
+            self.revision = revision
+            if self.watchers:
+                self._tell(revision, events)
+
+    def restored(self, history: History | None = None) -> None:
+        """A snapshot replaced the store (by `history`, if that is another object now).
+
+        Every live watcher reads what it missed; a watcher overtaken by compaction ends there.
+        """
+        if history is not None:
+            self._catchup.history = history
+        first_missed = self.revision + 1
+        self.revision = self._catchup.history.revision
+        assert self.revision >= first_missed - 1, "a snapshot is never older than what is applied"
+        for stream in self._streams:
+            for watcher in stream.lane.watchers.values():
+                next_revision = max(watcher.next, first_missed)
+                if watcher.phase is Phase.LIVE and next_revision <= self.revision:
+                    self._catchup.queue(watcher, next_revision)
+
+    def stream(self, outlet: Outlet) -> WatchStream:
+        """Open a stream that answers through `outlet`."""
+        stream = WatchStream(self, Lane(outlet))
+        self._streams[stream] = None
+        return stream
+
+    def close(self, error: EtcdError | None = None) -> None:
+        """The member stops: end every stream, with `error` if given."""
+        for stream in list(self._streams):
+            stream.lane.outlet.finish(error)
+            stream.close()
+        self._catchup.close()
+
+    # For WatchStream
+
+    def progress_interval(self) -> float:
+        """Seconds between a stream's progress responses, up to a tenth longer than configured:
+        watchers created together should not all report together."""
+        return self._progress_interval * (1 + random.random() / 10)
+
+    def enrol(
+        self,
+        lane: Lane,
+        watch_id: int,
+        interest: Interest,
+        start_revision: int,
+        *,
+        fragment: bool,
+        notify: bool,
+    ) -> None:
+        """Add a watcher that wants everything from `start_revision` on; 0 = from now on."""
+        group = self._audience.join(interest)
+        watcher = Watcher(lane, watch_id, group, fragment=fragment, notify=notify)
+        group.watchers[watcher] = None
+        lane.watchers[watch_id] = watcher
+        self.watchers += 1
+        if 0 < start_revision <= self.revision:
+            self._catchup.queue(watcher, start_revision)
+        else:
+            watcher.next = start_revision
+
+    def drop(self, watcher: Watcher) -> None:
+        """Remove a watcher; nothing is sent to it any more."""
+        self._catchup.forget(watcher)
+        del watcher.lane.watchers[watcher.watch_id]
+        group = watcher.group
+        del group.watchers[watcher]
+        if not group.watchers:
+            self._audience.leave(group)
+        self.watchers -= 1
+
+    def drained(self, lane: Lane) -> None:
+        """The lane's outlet takes messages again."""
+        self._catchup.drained(lane)
+
+    def forget(self, stream: WatchStream) -> None:
+        """The stream is over."""
+        self._streams.pop(stream, None)
+
+    def _tell(self, revision: int, events: list[Event]) -> None:
+        matches: dict[Group, list[Event]] = {}
+        for event in events:
+            for group in self._audience.of(event.key):
+                matches.setdefault(group, []).append(event)
+        if not matches:
+            return
+        header = self.header(revision)
+        encoder = Encoder()
+        live = Phase.LIVE
+        for group, matched in matches.items():
+            selected = group.select(matched)
+            if not selected or group.behind == len(group.watchers):
+                continue
+            fields = encoder.fields(selected, group.interest.prev_kv)
+            payload = Payload(header, fields, self._fragment_bytes)
+            for watcher in list(group.watchers):
+                if watcher.phase is not live or revision < watcher.next:
+                    continue
+                if watcher.lane.outlet.ready():
+                    payload.send(watcher)
+                else:
+                    self._catchup.park(watcher, revision)

@@ -1,0 +1,66 @@
+"""A member that was away for longer than the log reaches catches up through a snapshot."""
+
+from cluster.local import LocalCluster
+from tests.support.client import Client
+from tests.support.load import revision_of, wait_applied
+from tests.support.pair import SUBJECT, command
+
+FLAGS = ["--snapshot-count=100", "--experimental-snapshot-catchup-entries=50"]
+
+
+def test_a_member_stopped_for_longer_than_the_log_catches_up_and_serves() -> None:
+    with LocalCluster(3, binary=[command(SUBJECT)], flags=FLAGS) as cluster:
+        away = next(n for n in range(3) if n != cluster.leader())
+        here = next(n for n in range(3) if n != away)
+        with Client(cluster.endpoints[here]) as client:
+            client.grant(600, 9)
+            client.put(b"before", b"1", lease=9)
+            cluster.kill(away)
+            # One at a time: each put is its own log entry.
+            for n in range(1000):
+                client.put(b"k%03d" % (n % 300), b"%d" % n)
+            client.delete(b"k000")
+            revision = client.put(b"last", b"").header.revision
+            cluster.restart(away)
+            cluster.wait_healthy()
+            expected = client.range(b"\0", b"\0", revision=revision)
+            old = client.range(b"\0", b"\0", revision=revision - 500)
+        with Client(cluster.endpoints[away]) as client:
+            wait_applied(client, revision)
+            assert client.range(b"\0", b"\0", serializable=True).kvs == expected.kvs
+            assert client.range(b"\0", b"\0", revision=revision - 500).kvs == old.kvs
+            assert list(client.time_to_live(9, keys=True).keys) == [b"before"]
+            # It is a full member again: it takes writes and counts for the quorum.
+            cluster.kill(here)
+            cluster.wait_leader()
+            after = client.put(b"after", b"1").header.revision
+            assert after == revision + 1
+            cluster.restart(here)
+            cluster.wait_healthy()
+        found = set()
+        for endpoint in cluster.endpoints:
+            with Client(endpoint) as client:
+                wait_applied(client, after)
+                found.add(client.hash_kv(after).hash)
+        assert len(found) == 1
+
+
+def test_a_watch_on_the_member_that_catches_up_has_no_gap() -> None:
+    with LocalCluster(3, binary=[command(SUBJECT)], flags=FLAGS) as cluster:
+        away = next(n for n in range(3) if n != cluster.leader())
+        here = next(n for n in range(3) if n != away)
+        with Client(cluster.endpoints[away]) as watcher, watcher.watch() as stream:
+            stream.create(b"k", b"l")
+            assert stream.receive().created
+            cluster.pause(away)
+            with Client(cluster.endpoints[here]) as client:
+                for n in range(600):
+                    client.put(b"k%d" % n)
+            cluster.resume(away)
+            seen = []
+            for _, event in stream.events(30):
+                seen.append(event.kv.key)
+                if len(seen) == 600:
+                    break
+            assert seen == [b"k%d" % n for n in range(600)]
+        assert revision_of(cluster.endpoints[away]) >= 601

