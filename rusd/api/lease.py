@@ -10,14 +10,17 @@ from rusd.api.pending import after
 from rusd.api.quota import Quota
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Answer, BidiStream, Call, Methods, Outlet, StreamHandler, Unary
-from rusd.errors import TOO_MANY_REQUESTS, EtcdError
+from rusd.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
 from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
+from rusd.logs import get_logger
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, encode
 from rusd.state.cost import LEASE_COST
 from rusd.state.result import Applied
+
+log = get_logger(__name__)
 
 #: Renewals of one stream that may wait for their turn; a client that sends more is cut off.
 MAX_WAITING_RENEWALS = 10_000
@@ -172,6 +175,10 @@ class KeepAlive:
                 await self._renew(self._waiting.popleft())
         except EtcdError as error:
             self._outlet.finish(error)
+            return
+        except Exception:
+            log.exception("keep-alive stream failed")
+            self._outlet.finish(STOPPED)
             return
         self._work = None
         if self._half_closed:

@@ -6,16 +6,18 @@ the last chunk carries header, `more` and `count`.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Outlet
-from rusd.errors import EtcdError
+from rusd.errors import STOPPED, EtcdError
+from rusd.logs import get_logger
 from rusd.mvcc.query import RangeResult
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses
+
+log = get_logger(__name__)
 
 FIRST_CHUNK_KEYS = 10
 
@@ -77,6 +79,10 @@ class RangeStream:
             await self._send(revision, await self._read())
         except EtcdError as error:
             self._outlet.finish(error)
+        except Exception:
+            # Such as a snapshot that replaced the database meanwhile: the client may try again.
+            log.exception("range stream failed")
+            self._outlet.finish(STOPPED)
         else:
             self._outlet.finish()
 
@@ -91,7 +97,7 @@ class RangeStream:
             await asyncio.sleep(0)
 
     async def _send(self, revision: int, result: RangeResult) -> None:
-        kvs: Sequence[bytes] = result.kvs
+        kvs = result.kvs
         keys, start = FIRST_CHUNK_KEYS, 0
         while start + keys < len(kvs):
             chunk = responses.range_response(RangeResult(kvs[start : start + keys], False, 0))

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 class Position(NamedTuple):
     """A place in the replicated log."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's method of that name is not wanted here
     term: int
 
 

@@ -65,7 +65,8 @@ class _Command(NamedTuple):
 class StateMachine:
     """The Machine of `rusd/raft/ports.py` with etcd's meaning.
 
-    `store`, `leases`, `members` and `alarms` stay the same objects for life, also over a restore.
+    `store`, `leases`, `members` and `alarms` stay the same objects for life, also over a restore;
+    `engine` does not.
     The `on_*` hooks and `lease_listener` are assigned by whoever puts the member together; they
     are called after the storage write, on the thread that called `apply`.
     """
@@ -80,6 +81,8 @@ class StateMachine:
         self.alarms = Alarms()
         #: (revision, events) in order, once for every apply that changed keys.
         self.on_events: Callable[[list[tuple[int, list[Event]]]], None] = lambda batches: None
+        #: Before `restore` closes the database: whoever works on it in slices must stop.
+        self.on_restoring: Callable[[], None] = lambda: None
         #: After `restore`: revisions may have jumped.
         self.on_restored: Callable[[], None] = lambda: None
         #: A compaction to this revision was applied; the disk space is not freed yet.
@@ -158,6 +161,7 @@ class StateMachine:
         self.engine.checkpoint(directory)
 
     def restore(self, directory: Path) -> None:
+        self.on_restoring()
         self.engine = self._directory.replace(self.engine, directory)
         self.store.reopen(self.engine)
         self._load()

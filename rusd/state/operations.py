@@ -15,8 +15,22 @@ from rusd.state.leases import Leases
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
     """LEASE_NOT_FOUND, or KEY_NOT_FOUND for ignore_* on a key that does not exist."""
+    _check_lease(leases, request)
+    _check_ignored(view, request)
+
+
+def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> None:
+    """As `check_put`, in the other order: etcd up to 3.6 tells of the missing key first here."""
+    _check_ignored(view, request)
+    _check_lease(leases, request)
+
+
+def _check_lease(leases: Leases, request: rpc.PutRequest) -> None:
     if request.lease:
         leases.require(request.lease)
+
+
+def _check_ignored(view: View, request: rpc.PutRequest) -> None:
     if (request.ignore_value or request.ignore_lease) and view.get(request.key) is None:
         raise KEY_NOT_FOUND
 

@@ -4,12 +4,14 @@ Nothing is written before every check has passed, so a refused txn leaves no tra
 only needs no log entry and runs by `read` on the committed store.
 """
 
+from collections.abc import Iterator
+
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses
 from rusd.state.compare import Decision, View, decide
 from rusd.state.leases import Leases
-from rusd.state.operations import Operations, check_put, check_range
+from rusd.state.operations import Operations, check_put_in_txn, check_range
 from rusd.state.result import Applied
 
 _RANGE, _PUT, _DELETE_RANGE, _TXN = 1, 2, 3, 4
@@ -57,15 +59,25 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied:
 
 
 def _check(view: View, leases: Leases, decision: Decision) -> None:
+    """Raise what any operation of the branches taken would fail with. Where several would, etcd 3.5
+    tells of puts before ranges (3.6 goes by position); the former is what tests compare with."""
+    operations = list(_flattened(decision))
+    for operation in operations:
+        if operation.WhichOneof("request") == "request_put":
+            check_put_in_txn(view, leases, operation.request_put)
+    for operation in operations:
+        if operation.WhichOneof("request") == "request_range":
+            check_range(view, operation.request_range)
+
+
+def _flattened(decision: Decision) -> Iterator[rpc.RequestOp]:
+    """The operations that will run, those of nested txns in their places."""
     nested = iter(decision.nested)
     for operation in decision.operations:
-        kind = operation.WhichOneof("request")
-        if kind == "request_range":
-            check_range(view, operation.request_range)
-        elif kind == "request_put":
-            check_put(view, leases, operation.request_put)
-        elif kind == "request_txn":
-            _check(view, leases, next(nested))
+        if operation.WhichOneof("request") == "request_txn":
+            yield from _flattened(next(nested))
+        else:
+            yield operation
 
 
 def _execute(operations: Operations, decision: Decision, wanted: bool) -> bytes:

@@ -49,8 +49,8 @@ def test_numbers_are_compared_with_all_four_relations(
 def test_values_are_compared_byte_by_byte(driver: Driver, wanted: bytes) -> None:
     condition: dict[str, Any] = {"key": b"k", "target": rpc.Compare.VALUE, "value": wanted}
     assert holds(driver, result=EQUAL, **condition) == (wanted == b"m")
-    assert holds(driver, result=GREATER, **condition) == (b"m" > wanted)
-    assert holds(driver, result=LESS, **condition) == (b"m" < wanted)
+    assert holds(driver, result=GREATER, **condition) == (wanted < b"m")
+    assert holds(driver, result=LESS, **condition) == (wanted > b"m")
 
 
 def test_a_missing_key_has_revision_and_version_zero(driver: Driver) -> None:

@@ -1,5 +1,6 @@
 """The exchange of the live database, with a crash after each of its steps."""
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,34 @@ def test_several_databases_without_a_pointer_are_not_guessed_between(
     with pytest.raises(StorageError):
         DatabaseDirectory(root).open()
     assert databases(root) == ["db-1", "db-2"]
+
+
+@pytest.mark.parametrize(
+    ("step", "survivor"),
+    [
+        ("rusd.state.directory.shutil.move", b"old"),
+        ("rusd.state.directory._sync_tree", b"old"),
+        ("rusd.state.directory.DatabaseDirectory._point_at", b"old"),
+        ("rusd.state.directory.Path.replace", b"old"),
+        ("rusd.storage.Engine.close", b"new"),
+    ],
+)
+def test_a_crash_at_any_step_leaves_one_whole_state(
+    root: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, step: str, survivor: bytes
+) -> None:
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    directory = DatabaseDirectory(root)
+    live = directory.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(step, crash)
+        with pytest.raises(KeyboardInterrupt):
+            directory.replace(live, checkpoint)
+    live.close()
+    gc.collect()  # a crashed process holds no locks
+    assert live_value(root) == survivor
+    assert len(databases(root)) == 1
 
 
 @pytest.mark.parametrize("content", ["", "db-9\n", "../other\n"])

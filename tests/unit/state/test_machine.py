@@ -123,12 +123,10 @@ def test_two_members_store_the_same_whoever_is_waited_for(tmp_path: Path) -> Non
         driver.machine.close()
 
 
-class Replaced:
-    """A driver restored from another one's checkpoint."""
-
-    def __init__(self, source: Driver, target: Driver, checkpoint: Path) -> None:
-        source.machine.checkpoint(checkpoint)
-        target.machine.restore(checkpoint)
+def install(source: Driver, target: Driver, checkpoint: Path) -> None:
+    """Restore one machine from another one's checkpoint."""
+    source.machine.checkpoint(checkpoint)
+    target.machine.restore(checkpoint)
 
 
 def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_path: Path) -> None:
@@ -141,9 +139,10 @@ def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_p
     driver.grant(8)
     store, leases = driver.machine.store, driver.machine.leases
     told: list[str] = []
+    driver.machine.on_restoring = lambda: told.append("restoring")
     driver.machine.on_restored = lambda: told.append("restored")
-    Replaced(source, driver, tmp_path / "checkpoint")
-    assert told == ["restored"]
+    install(source, driver, tmp_path / "checkpoint")
+    assert told == ["restoring", "restored"]
     assert driver.machine.store is store
     assert driver.machine.leases is leases
     assert driver.values() == {b"theirs": b""}
@@ -159,7 +158,7 @@ def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_p
 def test_a_restored_member_goes_on_and_survives_a_restart(driver: Driver, tmp_path: Path) -> None:
     source = Driver(tmp_path / "source")
     source.put(b"a")
-    Replaced(source, driver, tmp_path / "checkpoint")
+    install(source, driver, tmp_path / "checkpoint")
     driver.put(b"b")
     driver.restart()
     assert set(driver.values()) == {b"a", b"b"}

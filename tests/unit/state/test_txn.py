@@ -111,6 +111,7 @@ def test_several_nested_txns_each_take_their_own_branch(driver: Driver) -> None:
         (put_op(b"z", lease=7), LEASE_NOT_FOUND),
         (put_op(b"z", ignore_value=True), KEY_NOT_FOUND),
         (put_op(b"z", ignore_lease=True), KEY_NOT_FOUND),
+        (put_op(b"z", lease=7, ignore_value=True), KEY_NOT_FOUND),
         (range_op(b"z", revision=99), FUTURE_REVISION),
         (range_op(b"z", revision=2), COMPACTED),
         (range_op(b"z", revision=-1), COMPACTED),

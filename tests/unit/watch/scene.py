@@ -59,7 +59,9 @@ class Loop:
         return timer
 
     def step(self) -> None:
-        """Run the next timer, as if its time had come."""
+        """Run the next timer, if there is one, as if its time had come."""
+        if not self._timers:
+            return
         due, _, timer = heapq.heappop(self._timers)
         self.now = max(self.now, due)
         if timer.callback is not None:
@@ -89,6 +91,8 @@ class Client:
 
     def send(self, message: bytes) -> None:
         assert not self.finished
+        response = rpc.WatchResponse.FromString(message)
+        assert self.ready() or not response.events, "events were pushed into a full outlet"
         self.unread.append(message)
 
     def ready(self) -> bool:

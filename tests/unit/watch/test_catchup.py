@@ -93,6 +93,28 @@ def test_a_slow_client_does_not_hold_up_others(scene: Scene) -> None:
     assert len(slow.unread) == 1
 
 
+def test_watchers_of_one_stream_share_what_room_there_is(scene: Scene) -> None:
+    scene.put(b"a")
+    client = scene.client(room=5)
+    for _ in range(4):
+        client.create(b"a", start_revision=1)
+    scene.loop.advance()
+    assert len(client.unread) == 5
+    received = client.read()
+    assert sorted(r.watch_id for r in received if r.events) == [0, 1, 2, 3]
+
+
+def test_watchers_that_resume_at_different_revisions_share_no_events(scene: Scene) -> None:
+    for _ in range(4):
+        scene.put(b"a")
+    client = scene.client()
+    client.create(b"a", start_revision=4)
+    client.create(b"a", start_revision=2)
+    scene.loop.advance()
+    replays = {r.watch_id: seen([r]) for r in client.read() if r.events}
+    assert [len(replays[watch_id]) for watch_id in (0, 1)] == [2, 4]
+
+
 def test_watchers_of_a_full_outlet_that_miss_nothing_stay_live(scene: Scene) -> None:
     client = scene.client(room=2)
     client.create(b"a")

@@ -1,0 +1,128 @@
+"""The journal's files: numbered segments of reserved space, appended to and fdatasynced.
+
+    <directory>/LOCK
+    <directory>/0000000000000001.wal …
+
+Only the last segment is written to. Space is reserved ahead (fallocate), so that an fdatasync need
+not also make a new file size durable.
+"""
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"([0-9a-f]{16})\.wal")
+
+
+class JournalError(Exception):
+    """The journal cannot be used."""
+
+
+class JournalLocked(JournalError):
+    """Another process has the journal open."""
+
+
+class JournalCorrupt(JournalError):
+    """Bytes that were durable are damaged or missing; the message names the file."""
+
+
+class Segments:
+    """The directory of one journal, locked while open."""
+
+    def __init__(self, directory: Path, size: int, fsync: bool) -> None:
+        """`size`: bytes reserved for a segment. `fsync` False leaves durability to luck
+        (`--unsafe-no-fsync`)."""
+        self._directory = directory
+        self._size = size
+        self._fsync = fsync
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise JournalLocked(f"{directory} is in use by another process") from error
+        self._file: int | None = None
+        self._offset = 0
+        self.numbers = self._listed()
+
+    def _listed(self) -> list[int]:
+        found = sorted(
+            int(match.group(1), 16)
+            for path in self._directory.iterdir()
+            if (match := _NAME.fullmatch(path.name))
+        )
+        if found and found != list(range(found[0], found[-1] + 1)):
+            missing = next(n for n in range(found[0], found[-1]) if n not in found)
+            raise JournalCorrupt(f"segment {self.path(missing)} is missing")
+        return found
+
+    def path(self, number: int) -> Path:
+        return self._directory / f"{number:016x}.wal"
+
+    def read(self, number: int) -> bytes:
+        return self.path(number).read_bytes()
+
+    def resume(self, offset: int) -> None:
+        """Append to the last segment from `offset` on; what lies behind it is zeroed."""
+        path = self.path(self.numbers[-1])
+        self._file = os.open(path, os.O_RDWR)
+        self._offset = offset
+        os.ftruncate(self._file, offset)
+        self._reserve()
+        os.fsync(self._file)
+
+    def create(self) -> None:
+        """Begin a new segment."""
+        number = self.numbers[-1] + 1 if self.numbers else 1
+        self._close_file()
+        self._file = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._offset = 0
+        self._reserve()
+        if self._fsync:
+            os.fsync(self._file)
+            self._sync_directory()
+        self.numbers.append(number)
+
+    def _reserve(self) -> None:
+        assert self._file is not None
+        os.posix_fallocate(self._file, 0, max(self._size, self._offset + 1))
+
+    def append(self, data: bytes) -> None:
+        """Write `data` and make it durable. An OSError leaves its durability unknown: the process
+        must end (a failed fdatasync may not be retried)."""
+        assert self._file is not None
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._file, data[written:], self._offset + written)
+        if self._fsync:
+            os.fdatasync(self._file)
+        self._offset += len(data)
+
+    @property
+    def full(self) -> bool:
+        """True once the last segment holds its reserved size."""
+        return self._offset >= self._size
+
+    def remove(self, number: int) -> None:
+        """Forget the first segment."""
+        assert self.numbers[0] == number and len(self.numbers) > 1
+        self.path(number).unlink()
+        del self.numbers[0]
+
+    def _sync_directory(self) -> None:
+        handle = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def close(self) -> None:
+        self._close_file()
+        os.close(self._lock)
