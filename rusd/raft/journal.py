@@ -144,6 +144,14 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             return None
         return self._entries[at][2]
 
+    def index_keeping(self, size: int) -> int:
+        """The first index from which on the log holds at most `size` bytes of commands."""
+        for command, index, _ in reversed(self._entries):
+            size -= len(command)
+            if size < 0:
+                return index + 1
+        return self.first_index
+
     def entries(self, start: int, end: int) -> Sequence[LogEntry]:
         """Entries with start <= index < end."""
         first = self.first_index

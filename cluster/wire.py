@@ -1,0 +1,112 @@
+"""Two questions to a member, over gRPC without generated messages.
+
+Users' tests may load another library's copy of etcd's protobuf messages, and a process can hold
+only one. So the requests are constant bytes and the answer is read by hand: a protobuf message is
+a row of (field number and wire type, value) pairs, and the fields wanted here are all varints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+
+STATUS = "/etcdserverpb.Maintenance/Status"
+RANGE = "/etcdserverpb.KV/Range"
+
+#: RangeRequest{key: "health"}: the linearizable read `etcdctl endpoint health` makes.
+HEALTH_READ = b"\x0a\x06health"
+
+#: A fresh connection for each question: a shared one would sit out a back-off after the member
+#: was down, and the answer would come late.
+OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+
+
+class NoAnswer(Exception):
+    """The member did not answer, or answered with an error."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a member says of itself (etcd's StatusResponse)."""
+
+    member_id: int
+    #: Member id of the leader it follows; 0 when it knows none.
+    leader_id: int
+    term: int
+    #: Index of the last entry in its log that it knows to be committed.
+    raft_index: int
+    applied_index: int
+    db_size: int
+
+
+def status(endpoint: str, timeout: float = 1.0) -> Status:
+    """Ask one member ("host:port") for its status; raises NoAnswer."""
+    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout)))
+    header = fields.get(1, b"")
+    if not isinstance(header, bytes):
+        raise NoAnswer(f"{endpoint}: no response header")
+    member_id = dict(_fields(header)).get(2, 0)
+
+    def number(field: int) -> int:
+        value = fields.get(field, 0)
+        return value if isinstance(value, int) else 0
+
+    return Status(
+        member_id=member_id if isinstance(member_id, int) else 0,
+        leader_id=number(4),
+        term=number(6),
+        raft_index=number(5),
+        applied_index=number(7),
+        db_size=number(3),
+    )
+
+
+def check_health(endpoint: str, timeout: float = 1.0) -> None:
+    """A linearizable read: it succeeds only with a quorum behind the member; else NoAnswer."""
+    _call(endpoint, RANGE, HEALTH_READ, timeout)
+
+
+def _call(endpoint: str, method: str, request: bytes, timeout: float) -> bytes:
+    with grpc.insecure_channel(endpoint, options=OPTIONS) as channel:
+        # No serializers: grpcio then takes and gives bytes.
+        ask = channel.unary_unary(method)
+        try:
+            answer: bytes = ask(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise NoAnswer(f"{endpoint}: {error.code().name}: {error.details()}") from None
+    return answer
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) of every varint or length-delimited field."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            value, at = _varint(message, at)
+            yield tag >> 3, value
+        elif kind == 2:
+            size, at = _varint(message, at)
+            yield tag >> 3, message[at : at + size]
+            at += size
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise NoAnswer(f"wire type {kind} in an answer")
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """The number at `at` and the position behind it."""
+    value = shift = 0
+    while True:
+        if at >= len(message):
+            raise NoAnswer("the answer ends within a number")
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

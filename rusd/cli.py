@@ -1,0 +1,1 @@
+"""Command line: being written by the packager helper."""

@@ -1,0 +1,166 @@
+"""Go's notation of flag values: what etcd's command line, environment and YAML file are written in.
+
+Each parser takes the text of one value and returns it typed, or raises ValueError with the reason
+as a phrase ("parse error", "value out of range", …); the caller knows the flag's name and adds it.
+Sources: the Go documentation of `flag`, `strconv.ParseBool`, `strconv.ParseInt` (base 0) and
+`time.ParseDuration`; URL rules as etcd applies them to its own flags.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+_OLD_OCTAL = re.compile(r"([+-]?)0([0-7]+)")
+_DURATION = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")  # noqa: RUF001
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")  # noqa: RUF001
+#: Nanoseconds in each unit; both code points of "micro" are in use.
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,  # noqa: RUF001
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+#: What a signed 64-bit count of nanoseconds holds, about 292 years.
+_LONGEST = 2**63 - 1
+SCHEMES = ("http", "https", "unix", "unixs")
+
+
+def boolean(text: str) -> bool:
+    """Go's twelve spellings."""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError("parse error")
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Whole numbers of [low, high]; 0x, 0o, 0b, a leading 0 and underscores as in Go."""
+
+    def parse(text: str) -> int:
+        octal = _OLD_OCTAL.fullmatch(text)
+        if text != text.strip() or (low >= 0 and text[:1] in ("+", "-")):
+            raise ValueError("parse error")
+        try:
+            number = int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
+        except ValueError:
+            raise ValueError("parse error") from None
+        if not low <= number <= high:
+            raise ValueError("value out of range")
+        return number
+
+    return parse
+
+
+unsigned = integer(0, 2**64 - 1)
+unsigned32 = integer(0, 2**32 - 1)
+signed = integer(-(2**63), 2**63 - 1)
+
+
+def duration(text: str) -> float:
+    """Seconds of a Go duration such as `1h30m`, `250ms` or `0`."""
+    if text in ("0", "+0", "-0"):
+        return 0.0
+    if not _DURATION.fullmatch(text):
+        raise ValueError("parse error")
+    total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if total > _LONGEST:
+        raise ValueError("value out of range")
+    return (-total if text.startswith("-") else total) / 10**9
+
+
+def show_duration(seconds: float) -> str:
+    """The shortest Go duration that says `seconds`."""
+    for unit in ("h", "m", "s", "ms", "us", "ns"):
+        count, rest = divmod(round(seconds * 10**9), _UNITS[unit])
+        if rest == 0 and count:
+            return f"{count}{unit}"
+    return "0s"
+
+
+def strings(text: str) -> tuple[str, ...]:
+    """Comma-separated, without repetitions, in the order given."""
+    return tuple(dict.fromkeys(text.split(","))) if text else ()
+
+
+def text(value: str) -> str:
+    """Any text, as it is."""
+    return value
+
+
+def urls(value: str) -> tuple[str, ...]:
+    """Comma-separated URLs, sorted and without repetitions as etcd keeps them."""
+    return tuple(sorted({url(part.strip()) for part in value.split(",")})) if value else ()
+
+
+def url(address: str) -> str:
+    """`address` if it is scheme://host:port and nothing more (or a unix socket)."""
+    parts = _split(address)
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"URL scheme must be http, https, unix, or unixs: {address}")
+    if parts.scheme in ("unix", "unixs"):
+        return address
+    if split_host_port(parts.netloc) is None:
+        raise ValueError(f'URL address does not have the form "host:port": {address}')
+    if parts.path:
+        raise ValueError(f"URL must not contain a path: {address}")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"URL must only have a scheme, a host and a port: {address}")
+    return address
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:
+        raise ValueError(f"invalid URL {address}: {error}") from None
+
+
+def split_host_port(netloc: str) -> tuple[str, int] | None:
+    """Host (without brackets) and port of `host:port` or `[v6]:port`; None if it is neither."""
+    host, colon, port = netloc.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        return None
+    bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not bracketed:
+        return None
+    return (host[1:-1] if bracketed else host), int(port)
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """Host and port of a URL that `url` accepted and that is not a unix socket."""
+    pair = split_host_port(urlsplit(address).netloc)
+    assert pair is not None, address
+    return pair
+
+
+def is_ip(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address rather than a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def choice(*valid: str) -> Callable[[str], str]:
+    """One of `valid`."""
+
+    def parse(value: str) -> str:
+        if value not in valid:
+            raise ValueError(f"must be one of {', '.join(valid)}")
+        return value
+
+    return parse
+
+
+#: From text to a typed value; ValueError says why not.
+Parser = Callable[[str], Any]

@@ -1,0 +1,82 @@
+"""Small questions between members (lease renewals and the like), with an answer each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from rusd.errors import TIMEOUT, TIMEOUT_CONNECTION_LOST, Code, EtcdError
+from rusd.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
+Handler = Callable[[int, bytes], Awaitable[bytes]]
+Send = Callable[[int, dict[str, Any]], None]
+
+
+class Asks:
+    """Both sides of asking."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._number = 0
+        self._open: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, kind: str, handler: Handler) -> None:
+        self._handlers[kind] = handler
+
+    async def ask(self, member: int, kind: str, body: bytes, timeout: float) -> bytes:
+        """Raises the answering member's EtcdError, TIMEOUT, or TIMEOUT_CONNECTION_LOST."""
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._open[number] = member, future
+        self._send(member, {"type": "ask", "id": number, "kind": kind, "body": body})
+        try:
+            return await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise TIMEOUT from None
+        finally:
+            del self._open[number]
+
+    def asked(self, member: int, frame: dict[str, Any]) -> None:
+        """A member asks this one."""
+        task = asyncio.get_running_loop().create_task(self._answer(member, frame))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, member: int, frame: dict[str, Any]) -> None:
+        body, error = b"", []
+        handler = self._handlers.get(frame["kind"])
+        try:
+            if handler is None:
+                raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {frame['kind']}")
+            body = await handler(member, frame["body"])
+        except EtcdError as refusal:
+            error = [int(refusal.code), refusal.message]
+        except Exception as failure:
+            log.exception("a member's question failed")
+            error = [int(Code.INTERNAL), repr(failure)]
+        self._send(member, {"type": "answer", "id": frame["id"], "body": body, "error": error})
+
+    def answered(self, member: int, frame: dict[str, Any]) -> None:
+        asked, future = self._open.get(frame["id"], (0, None))
+        if future is None or asked != member or future.done():
+            return
+        error = frame["error"]
+        if len(error) == 2 and error[0] in Code.__members__.values():
+            future.set_exception(EtcdError(Code(error[0]), str(error[1])))
+        else:
+            future.set_result(frame["body"])
+
+    def lost(self, member: int) -> None:
+        """A member's connection broke: its answers will not come."""
+        for asked, future in self._open.values():
+            if asked == member and not future.done():
+                future.set_exception(TIMEOUT_CONNECTION_LOST)
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()

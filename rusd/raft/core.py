@@ -1,0 +1,306 @@
+"""PySyncObj's SyncObj as a Raft core without I/O, threads or pickle.
+
+`RaftCore` is a SyncObj whose transport, journal, poller, log compaction and apply loop are ours:
+messages go in through `Link.deliver`, messages to send are collected in `Link.outbox`, `tick` moves
+it on. Deadlines of its own are pushed out of reach; `election.py` decides when it campaigns.
+
+The override of a private method works because Python mangles `self.__name` in SyncObj to
+`self._SyncObj__name`; `check_names` refuses to start if a release renames one of them, since the
+override would otherwise silently become dead code and the stock behaviour (which loses acknowledged
+writes) would be back.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pysyncobj.syncobj
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from rusd.raft.journal import Journal, LogEntry
+from rusd.raft.ports import Position
+
+Message = dict[str, Any]
+
+#: First byte of a command (PySyncObj's command types; others are never accepted).
+REGULAR = b"\x00"
+NO_OP = b"\x01"
+
+#: Committed entries applied in one turn: more would hold up heartbeats.
+APPLY_ENTRIES = 128
+APPLY_BYTES = 4 << 20
+
+_OUT_OF_REACH = 1e8
+
+_PRIVATE = (
+    "_SyncObj__applyLogEntries",
+    "_SyncObj__sendAppendEntries",
+    "_SyncObj__tryLogCompaction",
+    "_SyncObj__setState",
+    "_SyncObj__onMessageReceived",
+)
+_PRIVATE_FIELDS = (
+    "_SyncObj__raftLastApplied",
+    "_SyncObj__raftCommitIndex",
+    "_SyncObj__raftElectionDeadline",
+    "_SyncObj__raftState",
+    "_SyncObj__raftLeader",
+    "_SyncObj__raftMatchIndex",
+    "_SyncObj__raftNextIndex",
+    "_SyncObj__lastResponseTime",
+    "_SyncObj__raftLog",
+    "_SyncObj__serializer",
+    "_poller",
+)
+
+
+def node_id(member: int) -> str:
+    """A member id as PySyncObj's node id (it concatenates ids with text)."""
+    return f"{member:x}"
+
+
+class Peer(Node):  # type: ignore[misc]
+    """Another member, as PySyncObj knows it."""
+
+    def __init__(self, member: int) -> None:
+        super().__init__(node_id(member))
+        self.member = member
+
+
+class Link(Transport):  # type: ignore[misc]
+    """PySyncObj's transport as two lists: nothing is sent from here."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, [])
+        #: (member id, message) in the order PySyncObj sent them.
+        self.outbox: list[tuple[int, Message]] = []
+        self._connected: set[int] = set()
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    def send(self, node: Peer, message: Message) -> bool:
+        if node.member not in self._connected:
+            return False
+        self.outbox.append((node.member, message))
+        return True
+
+    def addNode(self, node: Peer) -> None:
+        """Membership changes are the node's business."""
+
+    def dropNode(self, node: Peer) -> None:
+        """See `addNode`."""
+
+    def destroy(self) -> None:
+        """Nothing is held."""
+
+    def connected(self, peer: Peer) -> None:
+        self._connected.add(peer.member)
+        self._onNodeConnected(peer)
+
+    def disconnected(self, peer: Peer) -> None:
+        self._connected.discard(peer.member)
+        self._onNodeDisconnected(peer)
+
+    def deliver(self, peer: Peer, message: Message) -> None:
+        """Hand a received (and filtered) message to PySyncObj."""
+        self._onMessageReceived(peer, message)
+
+
+class _NoPoller:
+    def poll(self, timeout: float) -> None:
+        """All waiting is done by the loop that drives the core."""
+
+
+class _NoSerializer:
+    """PySyncObj's own snapshots are off: a member that needs one is only noted."""
+
+    def __init__(self) -> None:
+        self.wanted: set[int] = set()
+
+    def getTransmissionData(self, node: Peer) -> tuple[bytes, bool, bool]:
+        # "The last chunk", so that the send loop leaves its snapshot branch at once.
+        self.wanted.add(node.member)
+        return b"", True, True
+
+    def cancelTransmisstion(self, node: Peer) -> None:
+        self.wanted.discard(node.member)
+
+
+#: Applies committed entries: (entries) -> None.
+Apply = Callable[[list[LogEntry]], None]
+
+
+class RaftCore(SyncObj):  # type: ignore[misc]
+    """One member's Raft state; driven from one thread."""
+
+    def __init__(
+        self,
+        member: int,
+        others: Iterable[int],
+        journal: Journal,
+        applied: tuple[Position, Position],
+        apply: Apply,
+        *,
+        heartbeat: float,
+        quorum_timeout: float,
+    ) -> None:
+        """`applied`: what the state machine holds (last, the one before). `heartbeat`: seconds
+        between a leader's messages; `quorum_timeout`: seconds without answers of a quorum after
+        which a leader steps down (CheckQuorum)."""
+        check_names(type(self))
+        self._apply = apply
+        self.link = Link()
+        self.log = journal
+        self.peers = {other: Peer(other) for other in others}
+        _seat(journal, *applied)
+        conf = SyncObjConf(
+            autoTick=False,
+            raftMinTimeout=_OUT_OF_REACH,
+            raftMaxTimeout=2 * _OUT_OF_REACH,
+            connectionTimeout=3 * _OUT_OF_REACH,
+            appendEntriesPeriod=heartbeat,
+            leaderFallbackTimeout=quorum_timeout,
+            appendEntriesUseBatch=True,
+            appendEntriesBatchSizeBytes=1 << 30,
+            dynamicMembershipChange=False,
+            journalFile=journal,
+            fullDumpFile=None,
+            useFork=False,
+        )
+        stock = pysyncobj.syncobj.createJournal
+        pysyncobj.syncobj.createJournal = lambda given: given
+        try:
+            super().__init__(
+                Peer(member), list(self.peers.values()), conf=conf, transport=self.link
+            )
+        finally:
+            pysyncobj.syncobj.createJournal = stock
+        missing = [name for name in _PRIVATE_FIELDS if not hasattr(self, name)]
+        if missing:
+            raise RuntimeError(f"this PySyncObj lacks {missing}; rusd needs 0.3.17")
+        self._poller = _NoPoller()
+        self._snapshots = _NoSerializer()
+        self._SyncObj__serializer = self._snapshots
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = applied[0].index
+        journal.setRaftCommitIndex(applied[0].index)
+
+    # State
+
+    @property
+    def term(self) -> int:
+        return int(self.raftCurrentTerm)
+
+    @property
+    def is_leader(self) -> bool:
+        return bool(self._isLeader())
+
+    @property
+    def leader(self) -> int:
+        """Member id of the leader, 0 if none is known."""
+        known = self._getLeader()
+        return known.member if known is not None else 0
+
+    @property
+    def commit_index(self) -> int:
+        return int(self.raftCommitIndex)
+
+    @property
+    def applied_index(self) -> int:
+        return int(self.raftLastApplied)
+
+    def match_index(self, member: int) -> int:
+        """Highest entry known to be on another member's disk (leader only)."""
+        return int(self._SyncObj__raftMatchIndex.get(self.peers[member], 0))
+
+    # Moving on
+
+    def tick(self) -> None:
+        """Count commits, apply, step down or send heartbeats as time demands."""
+        self.doTick(0.0)
+
+    def campaign(self) -> None:
+        """Become a candidate (the caller has made sure it may win)."""
+        self._SyncObj__raftElectionDeadline = 0.0
+        self.doTick(0.0)
+
+    def propose(self, command: bytes) -> int:
+        """Append a command to the leader's log; returns its index."""
+        index = self.log.last_index + 1
+        self.log.add(command, index, self.term)
+        return index
+
+    def send_appends(self) -> None:
+        """Send followers what they lack, or the commit index alone."""
+        self._SyncObj__sendAppendEntries()
+
+    def heard_from(self, member: int) -> None:
+        """A follower showed signs of life in another way than by an acknowledgement."""
+        if self.is_leader:
+            message = {"type": "next_node_idx", "reset": False, "success": False}
+            self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
+
+    def learn_term(self, member: int, term: int) -> None:
+        """Follow a higher term without granting a vote (the log check refuses term -1)."""
+        vote = {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1}
+        self.link.deliver(self.peers[member], vote)
+
+    def wants_snapshot(self) -> set[int]:
+        """Members whose next entry is no longer in the log; forgotten once asked."""
+        wanted, self._snapshots.wanted = self._snapshots.wanted, set()
+        return wanted
+
+    def installed(self, last: Position, before: Position) -> None:
+        """The state machine was replaced by a snapshot: the log continues from there."""
+        _seat(self.log, last, before)
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
+        self.log.setRaftCommitIndex(last.index)
+
+    # Overrides of PySyncObj
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        """Apply committed entries as one group. An exception ends the process: hazard 11."""
+        first = self._SyncObj__raftLastApplied + 1
+        last = min(self._SyncObj__raftCommitIndex, first + APPLY_ENTRIES - 1)
+        if last < first:
+            return False
+        entries = list(self.log.entries(first, last + 1))
+        size = 0
+        for count, (command, _, _) in enumerate(entries, 1):
+            size += len(command)
+            if size > APPLY_BYTES:
+                del entries[count:]
+                break
+        if not entries or entries[0][1] != first:
+            raise RuntimeError(f"committed entry {first} is not in the log")
+        self._apply(entries)
+        self._SyncObj__raftLastApplied = entries[-1][1]
+        return False
+
+    def _SyncObj__tryLogCompaction(self) -> None:
+        """Off: the node compacts the log itself, with a margin and a durable state."""
+
+
+def check_names(kind: type) -> None:
+    """Raise unless PySyncObj still has the private methods that are used or overridden."""
+    missing = [name for name in _PRIVATE if not hasattr(SyncObj, name)]
+    if missing:
+        raise RuntimeError(f"this PySyncObj lacks {missing}; rusd needs 0.3.17")
+
+
+def _seat(journal: Journal, last: Position, before: Position) -> None:
+    """Make the log continue from the applied state (reference: restart by applied index).
+
+    A log that reaches the state's position with the same term keeps its tail; any other is older
+    than the state (which a quorum committed) and is replaced by the state's last two positions.
+    """
+    if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
+        return
+    if len(journal) and journal.first_index > last.index:
+        raise RuntimeError(
+            f"the log begins at entry {journal.first_index}, the state ends at {last.index}: "
+            "applied state was lost"
+        )
+    journal.seat((NO_OP, *before), (NO_OP, *last))

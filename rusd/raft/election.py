@@ -1,0 +1,77 @@
+"""When to campaign, and whom to follow: PreVote and leader stickiness, without I/O.
+
+A member whose timer runs out first asks whether it *would* be elected (PreVote, section 9.6 of the
+Raft thesis); it raises the term only if a quorum says yes. Others say no while they hear from a
+leader, so a member that returns from a partition does not depose a healthy one.
+"""
+
+import random
+
+#: Spread of the campaigns when the leader's connection broke, as parts of the election timeout.
+LOST_SOON, LOST_LATE = 0.01, 0.15
+
+
+class Election:
+    """One member's election timer and PreVote round. Times are seconds of one monotonic clock."""
+
+    def __init__(self, timeout: float, others: int, now: float, chance: random.Random) -> None:
+        """`timeout`: the election timeout T; the timer runs T to 2T. `others`: number of other
+        voters."""
+        self._timeout = timeout
+        self._others = others
+        self._chance = chance
+        self._heard = float("-inf")
+        self._granted: set[int] | None = None
+        # A fresh member need not wait a full timeout: PreVote protects a leader there may be.
+        self._deadline = now + chance.uniform(0.1, 0.5) * timeout if others else now
+
+    def hears_leader(self, now: float) -> bool:
+        """True while a leader was heard within one election timeout."""
+        return now - self._heard < self._timeout
+
+    def heard(self, now: float) -> None:
+        """The current leader sent something."""
+        self._heard = now
+        self._granted = None
+        self._deadline = now + self._chance.uniform(1, 2) * self._timeout
+
+    def postpone(self, now: float) -> None:
+        """A vote was granted, or this member stepped down: wait a full timeout."""
+        self._granted = None
+        self._deadline = now + self._chance.uniform(1, 2) * self._timeout
+
+    def leader_lost(self, now: float) -> None:
+        """The leader's connection broke: it is probably gone, so ask soon."""
+        self._heard = float("-inf")
+        wait = self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
+        self._deadline = min(self._deadline, now + wait)
+
+    def yield_to(self, now: float) -> None:
+        """Another member was told that it may win: let it try first."""
+        self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)
+
+    def due(self, now: float) -> bool:
+        """True when it is time to ask; the timer starts again."""
+        if now < self._deadline:
+            return False
+        self._deadline = now + self._chance.uniform(1, 2) * self._timeout
+        self._granted = set()
+        return True
+
+    def granted(self, member: int) -> bool:
+        """A member would vote for this one; True once they are a quorum (once)."""
+        if self._granted is None:
+            return False
+        self._granted.add(member)
+        return self._quorum()
+
+    def alone(self) -> bool:
+        """True if no other voter is needed; asked after `due`."""
+        return self._quorum()
+
+    def _quorum(self) -> bool:
+        assert self._granted is not None
+        if 2 * (len(self._granted) + 1) <= self._others + 1:
+            return False
+        self._granted = None
+        return True

@@ -1,0 +1,75 @@
+"""Linearizable reads: the commit index, confirmed by a quorum, then awaited (Raft thesis 6.4).
+
+A leader opens at most one round a turn for all reads that came in it: it notes its commit index and
+asks the others whether they still follow it in its term. A quorum of answers to this round, or to a
+later one, proves that it led when the round was opened; reads of the round may then be served by
+any member that has applied the noted index. Nothing here touches a socket or a clock.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+#: Called with the read index once it is confirmed, or with None when leadership was lost.
+Confirmed = Callable[[int | None], None]
+
+
+@dataclass
+class _Round:
+    number: int
+    index: int
+    readers: list[Confirmed]
+    confirmed_by: set[int] = field(default_factory=set)
+
+
+class ReadIndex:
+    """The leader's side."""
+
+    def __init__(self, voters: int) -> None:
+        """`voters`: members in the cluster, this one included."""
+        self._voters = voters
+        self._number = 0
+        self._waiting: list[Confirmed] = []
+        self._rounds: deque[_Round] = deque()
+
+    def add(self, reader: Confirmed) -> None:
+        """A read that arrived in this turn."""
+        self._waiting.append(reader)
+
+    def open(self, commit_index: int) -> int | None:
+        """Open a round for the waiting reads, at the end of the turn; returns the number to ask
+        the others with, None if nothing waits. The caller leads, and has applied an entry of its
+        term."""
+        if not self._waiting:
+            return None
+        self._number += 1
+        readers, self._waiting = self._waiting, []
+        if self._voters == 1:
+            for reader in readers:
+                reader(commit_index)
+            return None
+        self._rounds.append(_Round(self._number, commit_index, readers))
+        return self._number
+
+    def confirm(self, member: int, number: int) -> None:
+        """A member follows this leader, and said so after round `number` was opened."""
+        for one in self._rounds:
+            if one.number > number:
+                break
+            one.confirmed_by.add(member)
+        while self._rounds and 2 * (len(self._rounds[0].confirmed_by) + 1) > self._voters:
+            done = self._rounds.popleft()
+            for reader in done.readers:
+                reader(done.index)
+
+    def unanswered(self) -> int | None:
+        """Number of the newest open round, to be asked again."""
+        return self._rounds[-1].number if self._rounds else None
+
+    def fail(self) -> None:
+        """Leadership is over: no round can be confirmed any more."""
+        readers = [reader for one in self._rounds for reader in one.readers] + self._waiting
+        self._rounds.clear()
+        self._waiting = []
+        for reader in readers:
+            reader(None)

@@ -1,0 +1,172 @@
+"""Shipping a checkpoint to a member whose next entry is no longer in the log.
+
+The leader's sender reads a checkpoint directory (files, no deeper) and offers frames with a window
+of unacknowledged bytes; the follower's receiver writes them beside its state, checks every chunk
+and the whole, makes it durable and only then gives it out for installation. A stream that breaks
+leaves nothing behind but files that the next start or stream removes.
+
+Frames are plain dicts; no socket and no clock here, but files.
+"""
+
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHUNK_BYTES = 512 << 10
+WINDOW_BYTES = 8 << 20
+
+Frame = dict[str, Any]
+
+
+class Received(NamedTuple):
+    """A complete checkpoint, durable in `directory`."""
+
+    directory: Path
+    #: The state in it is at this log index or later.
+    index: int  # type: ignore[assignment]
+
+
+class SnapshotError(Exception):
+    """A stream that cannot go on; it is dropped and the leader starts another."""
+
+
+class SnapshotSender:
+    """One stream to one member; owns (and finally removes) the checkpoint directory."""
+
+    def __init__(self, stream: int, directory: Path, index: int) -> None:
+        """`index`: applied index when the checkpoint was begun."""
+        self.stream = stream
+        self.index = index
+        self._directory = directory
+        self._chunks = self._read()
+        self._in_flight = 0
+        self._sent = 0
+        self._acknowledged = 0
+        self._ended = False
+
+    def _read(self) -> Iterator[Frame]:
+        files = sorted(path for path in self._directory.iterdir() if path.is_file())
+        sizes = {path.name: path.stat().st_size for path in files}
+        yield {"op": "begin", "index": self.index, "files": sizes}
+        for path in files:
+            left = sizes[path.name]
+            offset = 0
+            with path.open("rb") as file:
+                while left:
+                    data = file.read(min(CHUNK_BYTES, left))
+                    if not data:
+                        raise SnapshotError(f"{path} became shorter")
+                    yield {
+                        "op": "chunk",
+                        "file": path.name,
+                        "offset": offset,
+                        "data": data,
+                        "crc": zlib.crc32(data),
+                    }
+                    offset += len(data)
+                    left -= len(data)
+        yield {"op": "end"}
+
+    def frames(self) -> Iterator[Frame]:
+        """What may be sent now without leaving the window."""
+        while not self._ended and self._sent - self._acknowledged < WINDOW_BYTES:
+            chunk = next(self._chunks)
+            self._sent += len(chunk.get("data", b""))
+            self._ended = chunk["op"] == "end"
+            yield {"type": "snapshot", "stream": self.stream, **chunk}
+
+    def acknowledge(self, received: int) -> None:
+        """The member holds so many bytes."""
+        self._acknowledged = max(self._acknowledged, min(received, self._sent))
+
+    def close(self) -> None:
+        self._chunks.close()  # type: ignore[attr-defined]
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class SnapshotReceiver:
+    """What this member is being sent; one stream at a time, a newer one replaces an older."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory`: a place of its own on the state's file system; emptied here."""
+        self._directory = directory
+        shutil.rmtree(directory, ignore_errors=True)
+        self._stream: tuple[int, int] | None = None
+        self._index = 0
+        self._files: dict[str, int] = {}
+        self._written: dict[str, int] = {}
+
+    @property
+    def received(self) -> int:
+        """Bytes written of the running stream."""
+        return sum(self._written.values())
+
+    def frame(self, member: int, frame: Frame) -> Received | None:
+        """Take one frame; the checkpoint once it is complete. Raises SnapshotError."""
+        stream = (member, frame["stream"])
+        if frame["op"] == "begin":
+            self._begin(stream, frame)
+            return None
+        if stream != self._stream:
+            return None  # of a stream that was given up
+        if frame["op"] == "chunk":
+            self._chunk(frame)
+            return None
+        return self._end()
+
+    def _begin(self, stream: tuple[int, int], frame: Frame) -> None:
+        self.reset()
+        for name in frame["files"]:
+            if not name or name in (".", "..") or "/" in name or "\0" in name:
+                self.reset()
+                raise SnapshotError(f"bad file name {name!r}")
+        self._directory.mkdir(parents=True)
+        self._stream, self._index = stream, frame["index"]
+        self._files = dict(frame["files"])
+        self._written = dict.fromkeys(self._files, 0)
+        for name in self._files:
+            (self._directory / name).touch()
+
+    def _chunk(self, frame: Frame) -> None:
+        name, data = frame["file"], frame["data"]
+        good = (
+            name in self._files
+            and frame["offset"] == self._written[name]
+            and frame["offset"] + len(data) <= self._files[name]
+            and frame["crc"] == zlib.crc32(data)
+        )
+        if not good:
+            self.reset()
+            raise SnapshotError(f"bad chunk of {name!r}")
+        with (self._directory / name).open("r+b") as file:
+            file.seek(frame["offset"])
+            file.write(data)
+        self._written[name] += len(data)
+
+    def _end(self) -> Received:
+        if self._written != self._files:
+            self.reset()
+            raise SnapshotError("the stream ended early")
+        for name in self._files:
+            _sync(self._directory / name)
+        _sync(self._directory)
+        _sync(self._directory.parent)
+        self._stream = None
+        return Received(self._directory, self._index)
+
+    def reset(self) -> None:
+        """Forget the running stream and its files."""
+        self._stream = None
+        self._written = {}
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,101 @@
+"""Raft cores joined by an in-memory wire that a test can read, hold back, repeat or cut.
+
+Each core has its real journal and filters; nothing runs unless the test says so.
+"""
+
+import copy
+from pathlib import Path
+
+from rusd.raft.core import Message, RaftCore
+from rusd.raft.filters import Filters
+from rusd.raft.journal import Journal, LogEntry
+from rusd.raft.ports import Position
+
+EMPTY = (Position(1, 0), Position(1, 0))
+
+
+class Member:
+    """One core with what surrounds it."""
+
+    def __init__(
+        self,
+        member: int,
+        others: list[int],
+        directory: Path,
+        applied: tuple[Position, Position] = EMPTY,
+    ) -> None:
+        self.id = member
+        self.journal = Journal(directory)
+        self.applied: list[LogEntry] = []
+        self.core = RaftCore(
+            member,
+            others,
+            self.journal,
+            applied,
+            self.applied.extend,
+            heartbeat=0.001,
+            quorum_timeout=1000.0,
+        )
+        self.filters = Filters(self.core)
+        for peer in self.core.peers.values():
+            self.core.link.connected(peer)
+
+    def receive(self, sender: int, message: Message) -> None:
+        """One message off the wire, as the node handles it."""
+        seen = self.filters.incoming(sender, copy.deepcopy(message))
+        if seen is not None:
+            self.core.link.deliver(self.core.peers[sender], seen)
+            self.filters.delivered()
+
+    def sent(self, to: int | None = None, kind: str | None = None) -> list[Message]:
+        """Take what was sent so far (and is durable by now), all of it or a selection."""
+        self.journal.flush()
+        outbox, self.core.link.outbox[:] = list(self.core.link.outbox), []
+        return [
+            message
+            for member, message in outbox
+            if to in (None, member) and kind in (None, message["type"])
+        ]
+
+    def lead(self, term: int, voters: list[int]) -> None:
+        """Become leader of `term` by the votes of `voters`."""
+        while self.core.term < term:
+            self.core.campaign()
+        for voter in voters:
+            self.receive(voter, {"type": "response_vote", "term": term})
+        assert self.core.is_leader
+        self.sent()
+
+    def append(
+        self,
+        leader: int,
+        term: int,
+        prev: tuple[int, int],
+        entries: list[LogEntry],
+        commit: int = 1,
+    ) -> None:
+        """Receive entries from a leader; `prev` = (index, term) before them."""
+        self.receive(
+            leader,
+            {
+                "type": "append_entries",
+                "term": term,
+                "commit_index": commit,
+                "prevLogIdx": prev[0],
+                "prevLogTerm": prev[1],
+                "entries": [list(entry) for entry in entries],
+            },
+        )
+
+    def log(self) -> list[tuple[int, int]]:
+        """(index, term) of every entry held."""
+        return [(index, term) for _, index, term in self.journal.entries(0, 1 << 60)]
+
+
+def entry(index: int, term: int, text: str = "") -> LogEntry:
+    """A regular entry."""
+    return (b"\x00" + text.encode(), index, term)
+
+
+def entries(first: int, last: int, term: int) -> list[LogEntry]:
+    return [entry(index, term) for index in range(first, last + 1)]
