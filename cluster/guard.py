@@ -11,6 +11,7 @@ Only the standard library, and nothing of this package: the script is run in iso
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -43,10 +44,8 @@ def main(directory: str) -> None:
     group = hold_group()
     print(group, flush=True)
     wait_for_launcher()
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     # Members that die this moment may still be creating files.
     for _ in range(50):
         if not directory or not os.path.exists(directory):

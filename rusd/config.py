@@ -12,12 +12,19 @@ in seconds. URLs are sorted tuples of text.
     argv, environ ──► config_load.load() ──► Loaded(config, notes) ──► Member(config)
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rusd import config_values as values
+
+T = TypeVar("T")
+
+DEFAULT_NAME = "default"
+DEFAULT_SNAPSHOT_COUNT = 10_000
+#: Milliseconds; a longer election timeout would leave a cluster without a leader for too long.
+MAX_ELECTION_TIMEOUT = 50_000
+HOUR = 3600.0
 
 
 class ConfigError(Exception):
@@ -37,7 +44,7 @@ class Flag(NamedTuple):
     group: str
     help: str
     #: Older spellings that still work.
-    aliases: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_bool(self) -> bool:
@@ -45,9 +52,242 @@ class Flag(NamedTuple):
         return self.parse is values.boolean
 
 
-def _flag[T](
-    default: T, parse: values.Parser, group: str, help: str, aliases: tuple[str, ...] = ()
-) -> T:
+def _flag(default: T, parse: values.Parser, group: str, help: str, *aliases: str) -> T:
     metadata = {"parse": parse, "group": group, "help": help, "aliases": aliases}
     made: T = field(default=default, metadata=metadata)
     return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The configuration of one member, checked (see `config_check`)."""
+
+    name: str = _flag(DEFAULT_NAME, values.text, "Member", "Human-readable name of this member.")
+    data_dir: str = _flag("", values.text, "Member", "Data directory; empty: <name>.etcd.")
+    wal_dir: str = _flag(
+        "", values.text, "Member", "Directory of the Raft journal; empty: in the data directory."
+    )
+    snapshot_count: int = _flag(
+        DEFAULT_SNAPSHOT_COUNT,
+        values.unsigned,
+        "Member",
+        "Applied entries after which the Raft journal is shortened.",
+    )
+    snapshot_catchup_entries: int = _flag(
+        5000,
+        values.unsigned,
+        "Member",
+        "Entries kept in the journal for members that lag.",
+        "experimental-snapshot-catchup-entries",
+        "experimental-snapshot-catch-up-entries",
+    )
+    heartbeat_interval: int = _flag(
+        100, values.unsigned, "Member", "Milliseconds between two heartbeats of the leader."
+    )
+    election_timeout: int = _flag(
+        1000, values.unsigned, "Member", "Milliseconds without a leader before an election."
+    )
+    initial_election_tick_advance: bool = _flag(
+        True, values.boolean, "Member", "Shorten the first election timeout after a start."
+    )
+    listen_peer_urls: tuple[str, ...] = _flag(
+        ("http://localhost:2380",), values.urls, "Member", "URLs to accept other members on."
+    )
+    listen_client_urls: tuple[str, ...] = _flag(
+        ("http://localhost:2379",), values.urls, "Member", "URLs to accept clients on."
+    )
+    quota_backend_bytes: int = _flag(
+        0, values.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
+    )
+    max_txn_ops: int = _flag(
+        128, values.unsigned, "Member", "Operations allowed in one transaction."
+    )
+    max_request_bytes: int = _flag(
+        1_572_864, values.unsigned, "Member", "Largest client request in bytes."
+    )
+    max_concurrent_streams: int = _flag(
+        2**32 - 1, values.unsigned32, "Member", "Streams a client connection may have open."
+    )
+    grpc_keepalive_min_time: float = _flag(
+        5.0, values.duration, "Member", "Shortest interval at which clients may ping."
+    )
+    grpc_keepalive_interval: float = _flag(
+        7200.0, values.duration, "Member", "Interval of pings to a silent client; 0: none."
+    )
+    grpc_keepalive_timeout: float = _flag(
+        20.0, values.duration, "Member", "Wait for the answer to such a ping."
+    )
+    compaction_batch_limit: int = _flag(
+        1000,
+        values.signed,
+        "Member",
+        "Revisions removed in one batch of a compaction.",
+        "experimental-compaction-batch-limit",
+    )
+    compaction_sleep_interval: float = _flag(
+        0.01,
+        values.duration,
+        "Member",
+        "Pause between two such batches.",
+        "experimental-compaction-sleep-interval",
+    )
+    watch_progress_notify_interval: float = _flag(
+        600.0,
+        values.duration,
+        "Member",
+        "Interval of progress notifications to idle watches.",
+        "experimental-watch-progress-notify-interval",
+    )
+    warning_apply_duration: float = _flag(
+        0.1,
+        values.duration,
+        "Member",
+        "An apply that takes longer is logged.",
+        "experimental-warning-apply-duration",
+    )
+    warning_unary_request_duration: float = _flag(
+        0.3,
+        values.duration,
+        "Member",
+        "A unary request that takes longer is logged.",
+        "experimental-warning-unary-request-duration",
+    )
+
+    initial_advertise_peer_urls: tuple[str, ...] = _flag(
+        ("http://localhost:2380",),
+        values.urls,
+        "Clustering",
+        "This member's peer URLs as the others reach them.",
+    )
+    advertise_client_urls: tuple[str, ...] = _flag(
+        ("http://localhost:2379",),
+        values.urls,
+        "Clustering",
+        "This member's client URLs as clients reach them.",
+    )
+    initial_cluster: str = _flag(
+        "",
+        values.text,
+        "Clustering",
+        "name=peer URL of every first member, comma-separated; empty: this member alone.",
+    )
+    initial_cluster_state: str = _flag(
+        "new",
+        values.choice("new", "existing"),
+        "Clustering",
+        "'new' to found a cluster, 'existing' to join one.",
+    )
+    initial_cluster_token: str = _flag(
+        "etcd-cluster", values.text, "Clustering", "Tells clusters with equal URLs apart."
+    )
+    strict_reconfig_check: bool = _flag(
+        True, values.boolean, "Clustering", "Refuse membership changes that would lose the quorum."
+    )
+    pre_vote: bool = _flag(
+        True, values.boolean, "Clustering", "Ask whether an election can be won before starting it."
+    )
+    max_learners: int = _flag(
+        1, values.signed, "Clustering", "Learners a cluster may have at a time."
+    )
+    auto_compaction_mode: str = _flag(
+        "periodic",
+        values.text,
+        "Clustering",
+        "'periodic' keeps a time of history, 'revision' a number of revisions.",
+    )
+    auto_compaction_retention: str = _flag(
+        "0",
+        values.text,
+        "Clustering",
+        "How much history to keep: 72h, 5m, a bare number of hours, or of revisions; 0: all.",
+    )
+
+    listen_metrics_urls: tuple[str, ...] = _flag(
+        (), values.urls, "Monitoring", "URLs that answer /metrics and /health only."
+    )
+    metrics: str = _flag(
+        "basic",
+        values.choice("basic", "extensive"),
+        "Monitoring",
+        "'extensive' adds histograms of gRPC calls.",
+    )
+
+    logger: str = _flag("zap", values.text, "Logging", "Only 'zap', the shape of etcd's log.")
+    log_level: str = _flag(
+        "info",
+        values.choice("debug", "info", "warn", "error", "panic", "fatal"),
+        "Logging",
+        "Least level that is written: debug, info, warn, error, panic, fatal.",
+    )
+    log_format: str = _flag("json", values.text, "Logging", "'json' or 'console'.")
+    log_outputs: tuple[str, ...] = _flag(
+        ("default",), values.strings, "Logging", "'default' (stderr), 'stderr', 'stdout', or files."
+    )
+
+    unsafe_no_fsync: bool = _flag(
+        False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
+    )
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory, with etcd's default filled in."""
+        return Path(self.data_dir or f"{self.name}.etcd")
+
+    @property
+    def member_path(self) -> Path:
+        """What this member keeps; its existence says that the member was initialised before."""
+        return self.data_path / "member"
+
+    @property
+    def wal_path(self) -> Path:
+        """Where the Raft journal lies."""
+        return Path(self.wal_dir) if self.wal_dir else self.member_path / "wal"
+
+    @property
+    def initial_peers(self) -> dict[str, tuple[str, ...]]:
+        """`initial_cluster` as name -> sorted peer URLs; ConfigError if it is malformed.
+
+        Unset, it is this member alone under its advertised peer URLs.
+        """
+        if not self.initial_cluster:
+            return {self.name: self.initial_advertise_peer_urls}
+        found: dict[str, list[str]] = {}
+        for part in filter(None, self.initial_cluster.split(",")):
+            name, _, address = part.partition("=")
+            try:
+                found.setdefault(name, []).append(values.url(address.strip()))
+            except ValueError as error:
+                raise ConfigError(f"error setting up initial cluster: {error}") from None
+        return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
+
+    @property
+    def retention(self) -> float:
+        """History to keep: seconds (periodic) or revisions (revision); 0: no auto-compaction.
+
+        A bare number counts hours in periodic mode.
+        """
+        text = self.auto_compaction_retention
+        if text.isascii() and text.isdigit():
+            return float(text) * (HOUR if self.auto_compaction_mode == "periodic" else 1)
+        if self.auto_compaction_mode == "revision":
+            raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")
+        try:
+            return values.duration(text)
+        except ValueError:
+            raise ConfigError(
+                f"error parsing --auto-compaction-retention: invalid duration {text!r}"
+            ) from None
+
+
+#: Every flag rusd serves, in the order of the help text.
+FLAGS: tuple[Flag, ...] = tuple(
+    Flag(
+        item.name.replace("_", "-"),
+        item.metadata["parse"],
+        item.default,
+        item.metadata["group"],
+        item.metadata["help"],
+        item.metadata["aliases"],
+    )
+    for item in fields(Config)
+)

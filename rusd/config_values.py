@@ -15,14 +15,14 @@ from urllib.parse import SplitResult, urlsplit
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _OLD_OCTAL = re.compile(r"([+-]?)0([0-7]+)")
-_DURATION = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")  # noqa: RUF001
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")  # noqa: RUF001
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"[+-]?(?:{_PART.pattern})+")
 #: Nanoseconds in each unit; both code points of "micro" are in use.
 _UNITS = {
     "ns": 1,
     "us": 10**3,
     "µs": 10**3,
-    "μs": 10**3,  # noqa: RUF001
+    "μs": 10**3,
     "ms": 10**6,
     "s": 10**9,
     "m": 60 * 10**9,
@@ -47,7 +47,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         octal = _OLD_OCTAL.fullmatch(text)
-        if text != text.strip() or (low >= 0 and text[:1] in ("+", "-")):
+        if not text.isascii() or text != text.strip() or (low >= 0 and text[:1] in ("+", "-")):
             raise ValueError("parse error")
         try:
             number = int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)

@@ -5,6 +5,7 @@ fields become keys of the JSON line. Lines go to standard error (etcd's default)
 `--log-outputs`. Logging never raises into the caller: a full disk must not end a member here.
 """
 
+import contextlib
 import json
 import logging
 import sys
@@ -49,54 +50,78 @@ def _caller(record: logging.LogRecord) -> str:
     return f"{path.parent.name}/{path.name}:{record.lineno}"
 
 
+def _level(record: logging.LogRecord) -> str:
+    return _NAMES.get(record.levelno, record.levelname.lower())
+
+
+def _encode(value: object) -> str:
+    """JSON of anything: what JSON has no form for is written as text."""
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError):  # keys that are not text, a value that holds itself
+        return json.dumps(repr(value))
+
+
 class JsonFormatter(logging.Formatter):
-    """{"level", "ts", "caller", "msg", fields…}."""
+    """{"level", "ts", "caller", "msg", fields…}; no field can take the place of the first four."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "level": _NAMES.get(record.levelno, record.levelname.lower()),
+        own = {
+            "level": _level(record),
             "ts": _timestamp(record),
             "caller": _caller(record),
             "msg": record.getMessage(),
-            **getattr(record, "fields", {}),
         }
-        if record.exc_info:
-            line["error"] = repr(record.exc_info[1])
-            line["stacktrace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        fields = dict(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[1]:
+            fields.setdefault("error", repr(record.exc_info[1]))
+            fields["stacktrace"] = self.formatException(record.exc_info)
+        line = own | {str(key): value for key, value in fields.items() if key not in own}
+        try:
+            return json.dumps(line, default=str)
+        except (TypeError, ValueError):
+            return json.dumps(own | {"fields": repr(fields)})
 
 
 class ConsoleFormatter(logging.Formatter):
     """Tab-separated: time, level, caller, message, fields as JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [
-            _timestamp(record),
-            _NAMES.get(record.levelno, record.levelname.lower()),
-            _caller(record),
-            record.getMessage(),
-        ]
+        parts = [_timestamp(record), _level(record), _caller(record), record.getMessage()]
         fields = getattr(record, "fields", {})
         if fields:
-            parts.append(json.dumps(fields, default=str))
+            parts.append(_encode(fields))
         text = "\t".join(parts)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[1]:
             text += "\n" + self.formatException(record.exc_info)
         return text
 
 
 def configure(level: str, style: str, outputs: Sequence[str]) -> None:
-    """Set up the root logger. `outputs`: "default", "stderr", "stdout" or file paths."""
+    """Set up the root logger. `outputs`: "default", "stderr", "stdout" or file paths.
+
+    OSError if a file cannot be opened; the log is then as it was before.
+    """
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if style == "console" else JsonFormatter()
+    handlers = [_handler(output) for output in outputs or ("default",)]
     root = logging.getLogger()
     root.setLevel(LEVELS[level])
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    for output in outputs or ("default",):
-        handler = _handler(output)
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    # One line a request is what a metrics scrape or a probe would cost otherwise.
+    logging.getLogger("aiohttp.access").setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+def flush() -> None:
+    """Hand everything written so far to the system; never raises."""
+    for handler in logging.getLogger().handlers:
+        with contextlib.suppress(OSError, ValueError):
+            handler.flush()
 
 
 def _handler(output: str) -> logging.Handler:
@@ -106,4 +131,4 @@ def _handler(output: str) -> logging.Handler:
         return logging.StreamHandler(sys.stdout)
     if output == "/dev/null":
         return logging.NullHandler()
-    return logging.FileHandler(output)
+    return logging.FileHandler(output, encoding="utf-8", errors="backslashreplace")

@@ -40,7 +40,7 @@ class Outlet(Protocol):
         """Queue one encoded message. Never blocks; look at `ready` first to keep memory bounded."""
 
     def ready(self) -> bool:
-        """False while the buffer is above its high-water mark; `StreamHandler.drained` ends that."""
+        """False while the buffer is above its high-water mark, until `StreamHandler.drained`."""
 
     def finish(self, error: EtcdError | None = None) -> None:
         """End the stream after what is queued: status OK, or the error's. Idempotent."""

@@ -75,6 +75,8 @@ class Link(Transport):  # type: ignore[misc]
         super().__init__(None, None, [])
         #: (member id, message) in the order PySyncObj sent them.
         self.outbox: list[tuple[int, Message]] = []
+        #: Completes a message the moment it is sent: at the turn's end term and log may be others.
+        self.complete: Callable[[Message], None] | None = None
         self._connected: set[int] = set()
 
     @property
@@ -84,6 +86,8 @@ class Link(Transport):  # type: ignore[misc]
     def send(self, node: Peer, message: Message) -> bool:
         if node.member not in self._connected:
             return False
+        if self.complete is not None:
+            self.complete(message)
         self.outbox.append((node.member, message))
         return True
 
@@ -225,6 +229,8 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         """Become a candidate (the caller has made sure it may win)."""
         self._SyncObj__raftElectionDeadline = 0.0
         self.doTick(0.0)
+        # Whatever became of it: only this call, never PySyncObj's own timer, campaigns.
+        self._SyncObj__raftElectionDeadline = float("inf")
 
     def propose(self, command: bytes) -> int:
         """Append a command to the leader's log; returns its index."""

@@ -46,8 +46,16 @@ class Election:
         wait = self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
         self._deadline = min(self._deadline, now + wait)
 
-    def yield_to(self, now: float) -> None:
-        """Another member was told that it may win: let it try first."""
+    def hold(self, now: float) -> None:
+        """Nobody can be asked yet: ask soon after somebody can, not all at the same moment."""
+        if now >= self._deadline:
+            self._deadline = now + self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
+
+    def yield_to(self, now: float, *, give_up: bool) -> None:
+        """Another member was told that it may win: let it try first. `give_up`: also end this
+        member's own round."""
+        if give_up:
+            self._granted = None
         self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)
 
     def due(self, now: float) -> bool:

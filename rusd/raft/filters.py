@@ -1,7 +1,7 @@
 """What stands between the wire and PySyncObj: each check closes a hazard that loses writes.
 
 PySyncObj trusts its messages more than Raft allows. `Filters.incoming` decides what of a peer's
-message PySyncObj gets to see; `Filters.outgoing` completes what PySyncObj sends. Both are pure
+message PySyncObj gets to see; `Filters._complete` adds to what PySyncObj sends. Both are pure
 functions of the core's state, so each hazard has a test without a socket.
 """
 
@@ -17,6 +17,7 @@ class Filters:
 
     def __init__(self, core: RaftCore) -> None:
         self._core = core
+        core.link.complete = self._complete
         self._voters: set[int] = set()
         self._voters_term = 0
         #: True while a leadership transfer to this member makes its vote requests special.
@@ -24,8 +25,8 @@ class Filters:
 
     # Outgoing
 
-    def outgoing(self, message: Message) -> Message:
-        """Complete a message of PySyncObj before it goes out."""
+    def _complete(self, message: Message) -> None:
+        """Complete a message of PySyncObj in the moment it is sent."""
         kind = message["type"]
         if kind == "next_node_idx":
             # An acknowledgement speaks of the log in one term: the receiver must know which.
@@ -34,7 +35,6 @@ class Filters:
                 message["next_node_idx"] = self._first_of_term(message["next_node_idx"])
         elif kind == "request_vote" and self.transferring:
             message["transfer"] = True
-        return message
 
     def _first_of_term(self, index: int) -> int:
         """Where the conflicting term begins: backtracking by terms, not by entries."""

@@ -25,7 +25,8 @@ __all__ = ["Journal", "JournalCorrupt", "JournalError", "JournalLocked", "LogEnt
 LogEntry = tuple[bytes, int, int]
 
 SEGMENT_BYTES = 16 << 20
-#: An open-ended slice stops behind this many bytes of commands (but never before one entry).
+#: An open-ended slice stops behind this many bytes of commands, but never before two entries: by
+#: the second one PySyncObj sees that a conflict must be truncated.
 SLICE_BYTES = 4 << 20
 
 
@@ -241,7 +242,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         if self.shield:
             return self._entries[start : start + 1]
         end, size = start, 0
-        while end < len(self._entries) and size < SLICE_BYTES:
+        while end < len(self._entries) and (size < SLICE_BYTES or end - start < 2):
             size += len(self._entries[end][0])
             end += 1
         return self._entries[start:end]

@@ -268,6 +268,7 @@ class RaftNode:
         if target not in self._core.peers:
             raise BAD_LEADER_TRANSFEREE
         deadline = self._loop.time() + self.config.request_timeout
+        suspended = self._loop.time() + self.config.election
         term = self.term
         self._transferee = target
         try:
@@ -276,6 +277,8 @@ class RaftNode:
                 now = self._loop.time()
                 if now > deadline:
                     raise TIMEOUT_LEADER_TRANSFER
+                if now > suspended:
+                    self._transferee = 0  # clients have waited long enough
                 ready = self._core.match_index(target) == self._journal.last_index
                 if self.is_leader and ready and now - asked > self.config.election:
                     asked = now
@@ -347,6 +350,10 @@ class RaftNode:
         self._filters.delivered()
         if kind == "append_entries" and core.leader == member:
             self._election.heard(now)
+            if "prevLogIdx" not in frame:
+                # PySyncObj says nothing to this; the leader counts who is there (CheckQuorum).
+                alive = {"type": "next_node_idx", "reset": False, "success": False}
+                self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
             if "prevLogIdx" not in message:
                 alive = {"type": "next_node_idx", "reset": False, "success": False}
                 self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
@@ -369,7 +376,8 @@ class RaftNode:
             and (frame["last_term"], frame["last_index"]) >= own
         )
         if granted:
-            self._election.yield_to(now)
+            # Of two that ask each other at once, one must give up, or both elections may fail.
+            self._election.yield_to(now, give_up=member > self.member_id)
         reply = {"type": "prevote_reply", "asked": frame["term"], "term": self.term}
         self._send(member, {**reply, "granted": granted})
 
@@ -411,8 +419,6 @@ class RaftNode:
     def _on_read_index(self, member: int, frame: Frame, now: float) -> None:
         if self.is_leader:
             self._asked_reads.append((member, frame["id"]))
-        else:
-            self._send(member, {"type": "read_index_reply", "id": frame["id"], "index": 0})
 
     def _on_read_index_reply(self, member: int, frame: Frame, now: float) -> None:
         self._reads.answered(frame["id"], frame["index"])
@@ -430,6 +436,7 @@ class RaftNode:
         if complete is None:
             return
         installed = complete.index > self.commit_index
+        proven = self.commit_index
         if installed:
             # Whatever fails from here on ends the process; the next start finds one whole state.
             self._machine.restore(complete.directory)
@@ -437,6 +444,8 @@ class RaftNode:
             if last.index < complete.index:
                 raise RuntimeError(f"the snapshot ends at {last.index}, not at {complete.index}")
             self._core.installed(last, before)
+            # A tail the log may have kept behind it is not known to be the leader's.
+            proven = last.index
             self._applied_term = last.term
             self._compacted_at = last.index
             # Which of the waiting proposals the snapshot holds cannot be known.
@@ -444,7 +453,7 @@ class RaftNode:
             self._reads.applied(last.index)
         self._catchup.finished(member, frame["stream"], installed=installed)
         ack = {"type": "next_node_idx", "reset": True, "success": installed, "term": self.term}
-        self._late.append((member, {**ack, "next_node_idx": self._journal.last_index + 1}))
+        self._late.append((member, {**ack, "next_node_idx": proven + 1}))
 
     def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
         self._core.heard_from(member)
@@ -469,9 +478,11 @@ class RaftNode:
 
     def _campaign_if_due(self, now: float) -> None:
         core = self._core
-        if core.is_leader or not self._election.due(now):
+        if core.is_leader:
             return
         if self._voters > 1 and not self._peers.connected():
+            self._election.hold(now)
+        if not self._election.due(now):
             return
         self._asked_term = core.term + 1
         if self._election.alone():
@@ -533,7 +544,8 @@ class RaftNode:
 
     def _replier(self, member: int, number: int) -> Callable[[int | None], None]:
         def reply(index: int | None) -> None:
-            self._send(member, {"type": "read_index_reply", "id": number, "index": index or 0})
+            if index is not None:
+                self._send(member, {"type": "read_index_reply", "id": number, "index": index})
 
         return reply
 
@@ -546,7 +558,7 @@ class RaftNode:
         packed: dict[tuple[int, int, int, int], bytes] = {}
         for member, message in outbox:
             if message["type"] != "append_entries":
-                self._late.append((member, self._filters.outgoing(message)))
+                self._late.append((member, message))
                 continue
             if "serialized" in message or self._catchup.sending_to(member):
                 # It needs a snapshot; this keeps its timer still.
@@ -594,10 +606,10 @@ class RaftNode:
         self._compact_if_due()
 
     def _changed_role(self, role: tuple[int, int, bool], now: float) -> None:
-        was_leader = self._role[2]
+        _, was_term, was_leader = self._role
         self._role = role
         leader, term, leads = role
-        if was_leader and not leads:
+        if was_leader and (not leads or term != was_term):
             self._rounds.fail()
             self._catchup.drop_all()
             self._asked_reads = []
@@ -669,6 +681,8 @@ class RaftNode:
     # What the peers report
 
     def _received(self, member: int, frames: list[Frame]) -> None:
+        if self._stopped:
+            return
         self._inbox.extend((member, frame) for frame in frames)
         self._wake()
 

@@ -8,6 +8,7 @@ line in the log. A new connection of a member replaces its old one, whose late f
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ HELLO_TIMEOUT = 5.0
 #: again), and above which the connection is.
 SLOW_PEER_BYTES = 32 << 20
 DEAD_PEER_BYTES = 256 << 20
+#: Milliseconds that sent bytes may stay unacknowledged by the other host's kernel.
+SILENCE_MS = 5000
 REDIAL = 0.1
 REDIAL_MAX = 1.0
 
@@ -35,6 +38,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 Frame = dict[str, Any]
+
+
+def _watch_for_silence(sock: socket.socket) -> None:
+    """Let the kernel end a connection whose other host fell silent. Else a partition that heals
+    would leave it waiting for a retransmission that comes minutes later."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 2),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", SILENCE_MS),
+    ):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def pack(frame: Frame) -> bytes:
@@ -64,6 +82,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
         self._transport.set_write_buffer_limits(high=SLOW_PEER_BYTES)
+        _watch_for_silence(transport.get_extra_info("socket"))
         self._peers.opened(self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HELLO_TIMEOUT, self.drop, "no hello in time")

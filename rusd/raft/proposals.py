@@ -31,6 +31,8 @@ ENTRY_BYTES = 1 << 20
 #: Waiting calls above which new ones are refused.
 MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 256 << 20
+#: A member counts at most 2^40 proposals in one life before its next one could be met.
+LIFE_SHIFT = 40
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, bytes]]).decode
@@ -80,8 +82,8 @@ class Proposals:
     def __init__(self, member: int) -> None:
         self._member = member
         # Entries of an earlier life of this member are applied again after a restart: their
-        # numbers must not meet a new call.
-        self._next = secrets.randbits(60)
+        # numbers must not meet a new call. The high bits tell the lives apart (see `Inbox`).
+        self._next = secrets.randbits(63)
         self.waiting: dict[int, Waiting] = {}
         self._unsent: deque[int] = deque()
         self._bytes = 0
@@ -147,11 +149,16 @@ class Proposals:
 
 
 class Inbox:
-    """What the leader has taken from each member in its term."""
+    """What the leader has taken from each member in its term.
+
+    Numbers rise within one life of a member only: one that was restarted begins anywhere, and
+    must not find its proposals taken for old ones.
+    """
 
     def __init__(self) -> None:
         self._term = 0
-        self._highest: dict[int, int] = {}
+        #: (origin, life) -> highest sequence taken.
+        self._highest: dict[tuple[int, int], int] = {}
 
     def accept(self, term: int, batch: Iterable[Proposed]) -> list[Proposed]:
         """Requests of the batch that were not taken before in `term` (the leader's own)."""
@@ -161,7 +168,8 @@ class Inbox:
         fresh = []
         for request in batch:
             origin, sequence, _ = request
-            if sequence > self._highest.get(origin, 0):
-                self._highest[origin] = sequence
+            life = origin, sequence >> LIFE_SHIFT
+            if sequence > self._highest.get(life, 0):
+                self._highest[life] = sequence
                 fresh.append(request)
         return fresh

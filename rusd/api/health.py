@@ -1,0 +1,72 @@
+"""grpc.health.v1.Health: only the server as a whole (the empty name) is known."""
+
+from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.errors import Code, EtcdError
+from rusd.proto import health_pb2 as health
+
+_UNKNOWN = EtcdError(Code.NOT_FOUND, "unknown service")
+_Response = health.HealthCheckResponse
+
+
+class HealthService:
+    """SERVING from start until the member drains."""
+
+    def __init__(self) -> None:
+        self._serving = True
+        self._watchers: set[_Watcher] = set()
+
+    def methods(self) -> Methods:
+        """The service by gRPC path."""
+        request = health.HealthCheckRequest
+        return {
+            "/grpc.health.v1.Health/Check": Unary(request, self.check),
+            "/grpc.health.v1.Health/Watch": ServerStream(request, self.watch),
+        }
+
+    def drain(self) -> None:
+        """The member is about to stop."""
+        self._serving = False
+        for watcher in self._watchers:
+            watcher.outlet.send(self._status())
+
+    def _status(self) -> bytes:
+        status = _Response.SERVING if self._serving else _Response.NOT_SERVING
+        return _Response(status=status).SerializeToString()
+
+    def check(self, request: health.HealthCheckRequest, call: Call) -> Answer:
+        """NOT_FOUND for any name but the empty one."""
+        if request.service:
+            raise _UNKNOWN
+        return self._status()
+
+    def watch(
+        self, request: health.HealthCheckRequest, call: Call, outlet: Outlet
+    ) -> StreamHandler:
+        """The status now and whenever it changes."""
+        watcher = _Watcher(self._watchers, outlet)
+        if request.service:
+            outlet.send(_Response(status=_Response.SERVICE_UNKNOWN).SerializeToString())
+        else:
+            self._watchers.add(watcher)
+            outlet.send(self._status())
+        return watcher
+
+
+class _Watcher:
+    """A stream that has nothing to say by itself."""
+
+    def __init__(self, watchers: "set[_Watcher]", outlet: Outlet) -> None:
+        self._watchers = watchers
+        self.outlet = outlet
+
+    def received(self, request: object) -> None:
+        """Server streams receive nothing."""
+
+    def half_closed(self) -> None:
+        """The stream goes on until the client cancels it."""
+
+    def drained(self) -> None:
+        """Two messages in a life never fill a buffer."""
+
+    def closed(self) -> None:
+        self._watchers.discard(self)

@@ -1,0 +1,183 @@
+"""etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Protocol, TypeVar
+
+from rusd import ETCD_VERSION
+from rusd.api.header import Headers
+from rusd.api.pending import after
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.errors import (
+    BAD_LEADER_TRANSFEREE,
+    NO_LEADER,
+    NOT_LEADER,
+    Code,
+    EtcdError,
+)
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.alarms import Alarms
+from rusd.state.command import Kind, encode
+from rusd.state.members import Members
+from rusd.state.result import Applied
+from rusd.storage import Engine
+
+T = TypeVar("T")
+
+#: The storage schema whose meaning the store follows.
+STORAGE_VERSION = "3.6.0"
+
+
+class Node(Protocol):
+    """What the service needs of Raft."""
+
+    @property
+    def member_id(self) -> int: ...
+    @property
+    def leader_id(self) -> int: ...
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def commit_index(self) -> int: ...
+    @property
+    def applied_index(self) -> int: ...
+    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+    async def transfer_leadership(self, target: int) -> None: ...
+
+
+class Machine(Protocol):
+    """What the service needs of the state machine."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def members(self) -> Members: ...
+    @property
+    def alarms(self) -> Alarms: ...
+
+
+class MaintenanceService:
+    """One member's maintenance."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        headers: Headers,
+        require_leader: RequireLeader,
+        quota: int,
+    ) -> None:
+        """`quota`: bytes in force, as Status shows it."""
+        self._node = node
+        self._machine = machine
+        self._headers = headers
+        self._require_leader = require_leader
+        self._quota = quota
+
+    def methods(self) -> Methods:
+        """The service by gRPC path."""
+        service = "/etcdserverpb.Maintenance/"
+        return {
+            service + "Status": Unary(rpc.StatusRequest, self.status),
+            service + "Alarm": Unary(rpc.AlarmRequest, self.alarm),
+            service + "Defragment": Unary(rpc.DefragmentRequest, self.defragment),
+            service + "Hash": Unary(rpc.HashRequest, self.hash),
+            service + "HashKV": Unary(rpc.HashKVRequest, self.hash_kv),
+            service + "Snapshot": ServerStream(rpc.SnapshotRequest, self.snapshot),
+            service + "MoveLeader": Unary(rpc.MoveLeaderRequest, self.move_leader),
+            service + "Downgrade": Unary(rpc.DowngradeRequest, self.downgrade),
+        }
+
+    def status(self, request: rpc.StatusRequest, call: Call) -> Answer:
+        """What this member knows of itself and its leader; never waits for anyone."""
+        node, engine = self._node, self._machine.engine
+        errors = [] if node.leader_id else [NO_LEADER.message]
+        errors += [
+            f"memberID:{alarm.member_id} alarm:{rpc.AlarmType.Name(_alarm_type(alarm.kind))} "
+            for alarm in self._machine.alarms
+        ]
+        return rpc.StatusResponse(
+            header=self._headers.message(self._machine.store.revision),
+            version=ETCD_VERSION,
+            dbSize=engine.size(),
+            dbSizeInUse=engine.size_in_use(),
+            leader=node.leader_id,
+            raftIndex=node.commit_index,
+            raftAppliedIndex=node.applied_index,
+            raftTerm=node.term,
+            errors=errors,
+            storageVersion=STORAGE_VERSION,
+            dbSizeQuota=self._quota,
+            downgradeInfo=rpc.DowngradeInfo(),
+        ).SerializeToString()
+
+    def alarm(self, request: rpc.AlarmRequest, call: Call) -> Answer:
+        """Through Raft, also to look: the answer is as new as the log."""
+        self._require_leader.check(call)
+        payload = encode(Kind.ALARM, request.SerializeToString())
+        return after(self._node.propose(payload), self._applied)
+
+    def _applied(self, applied: Applied) -> bytes:
+        return self._headers.field(applied.revision) + applied.body
+
+    async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
+        """Give space back to the file system; reads and writes go on meanwhile."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._machine.engine.compact)
+        return rpc.DefragmentResponse().SerializeToString()
+
+    async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
+        """A checksum over everything stored."""
+        revision = self._machine.store.revision
+        checksum = await _in_slices(self._machine.store.hash_slices())
+        response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
+        return response.SerializeToString()
+
+    async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
+        """A checksum of the keys at a revision, equal on all members that have applied it."""
+        result = await _in_slices(self._machine.store.hash_kv(request.revision))
+        return rpc.HashKVResponse(
+            header=self._headers.message(self._machine.store.revision),
+            hash=result.hash,
+            compact_revision=result.compact_revision,
+            hash_revision=result.hash_revision,
+        ).SerializeToString()
+
+    def snapshot(self, request: rpc.SnapshotRequest, call: Call, outlet: Outlet) -> StreamHandler:
+        """Refused: etcdutl expects a bbolt file, which is not written yet."""
+        raise EtcdError(Code.UNIMPLEMENTED, "rusd: snapshot save is not supported yet")
+
+    async def move_leader(self, request: rpc.MoveLeaderRequest, call: Call) -> bytes:
+        """Make another member the leader. NOT_LEADER, BAD_LEADER_TRANSFEREE, or a timeout."""
+        if not self._node.is_leader:
+            raise NOT_LEADER
+        target = self._machine.members.get(request.targetID)
+        if target is None or target.is_learner:
+            raise BAD_LEADER_TRANSFEREE
+        await self._node.transfer_leadership(target.id)
+        return rpc.MoveLeaderResponse().SerializeToString()
+
+    def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Answer:
+        """Refused: there is no older storage format to go back to."""
+        raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
+
+
+def _alarm_type(kind: int) -> "rpc.AlarmType":
+    return kind  # type: ignore[return-value]
+
+
+async def _in_slices(slices: Generator[None, None, T]) -> T:
+    """Run a sliced computation, giving the loop a turn after each slice."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        await asyncio.sleep(0)

@@ -1,0 +1,160 @@
+"""Contradictions between flags: what is refused before anything is opened or bound.
+
+`check` looks at values that matter at every start; `check_bootstrap` at those that only matter the
+first time, before the member has a data directory: later the initial cluster is history and etcd
+ignores it. Both raise ConfigError with one line.
+"""
+
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from rusd import config_values as values
+from rusd.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration that cannot work, at any start."""
+    _check_logging(config)
+    _check_urls(config)
+    _check_times(config)
+    _check_directories(config)
+    if config.auto_compaction_mode not in ("periodic", "revision"):
+        raise ConfigError(f'unknown auto-compaction-mode "{config.auto_compaction_mode}"')
+    if config.retention < 0:
+        raise ConfigError("--auto-compaction-retention must not be negative")
+    for name in ("max_txn_ops", "max_request_bytes", "max_concurrent_streams"):
+        if getattr(config, name) == 0:
+            raise ConfigError(f"--{name.replace('_', '-')} must be >0")
+    if config.compaction_batch_limit <= 0:
+        raise ConfigError("--compaction-batch-limit must be >0")
+
+
+def _check_logging(config: Config) -> None:
+    if config.logger != "zap":
+        raise ConfigError(f'unknown logger option "{config.logger}"')
+    if config.log_format not in ("json", "console"):
+        raise ConfigError(f'unknown log format "{config.log_format}": json or console')
+    if "default" in config.log_outputs and len(config.log_outputs) > 1:
+        raise ConfigError('--log-outputs: "default" cannot be combined with other outputs')
+
+
+def _check_times(config: Config) -> None:
+    heartbeat, election = config.heartbeat_interval, config.election_timeout
+    if heartbeat == 0:
+        raise ConfigError("--heartbeat-interval must be >0 (set to 0ms)")
+    if election == 0:
+        raise ConfigError("--election-timeout must be >0 (set to 0ms)")
+    if 5 * heartbeat > election:
+        raise ConfigError(
+            f"--election-timeout[{election}ms] should be at least 5 times "
+            f"--heartbeat-interval[{heartbeat}ms]"
+        )
+    if election > MAX_ELECTION_TIMEOUT:
+        raise ConfigError(
+            f"--election-timeout[{election}ms] is too long, "
+            f"it should be at most {MAX_ELECTION_TIMEOUT}ms"
+        )
+    if config.watch_progress_notify_interval <= 0:
+        raise ConfigError("--watch-progress-notify-interval must be >0")
+
+
+def _check_directories(config: Config) -> None:
+    if not config.wal_dir:
+        return
+    wal = config.wal_path.absolute()
+    for taken in (config.data_path.absolute(), config.member_path.absolute()):
+        if wal == taken:
+            raise ConfigError(f"--wal-dir must be a directory of its own, not {taken}")
+
+
+def _check_urls(config: Config) -> None:
+    listening = {
+        "listen-peer-urls": config.listen_peer_urls,
+        "listen-client-urls": config.listen_client_urls,
+        "listen-metrics-urls": config.listen_metrics_urls,
+    }
+    advertised = {
+        "initial-advertise-peer-urls": config.initial_advertise_peer_urls,
+        "advertise-client-urls": config.advertise_client_urls,
+    }
+    for flag, urls in {**listening, **advertised}.items():
+        if not urls and flag != "listen-metrics-urls":
+            raise ConfigError(f"--{flag} must not be empty")
+        for url in urls:
+            _check_scheme(flag, url)
+    for flag, urls in listening.items():
+        for url in urls:
+            host, _ = values.host_port(url)
+            if host != "localhost" and not values.is_ip(host):
+                raise ConfigError(f"--{flag}: expected IP in URL for binding ({url})")
+    for flag, urls in advertised.items():
+        for url in urls:
+            host, port = values.host_port(url)
+            if not host or not port:
+                raise ConfigError(f'--{flag} "{url}" must be "host:port"')
+    _check_no_address_twice(listening)
+
+
+def _check_scheme(flag: str, url: str) -> None:
+    scheme = urlsplit(url).scheme
+    if scheme != "http":
+        raise ConfigError(f"--{flag}: rusd does not support {scheme} URLs yet ({url})")
+
+
+def _check_no_address_twice(listening: dict[str, tuple[str, ...]]) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for flag, urls in listening.items():
+        for url in urls:
+            address = values.host_port(url)
+            first = taken.setdefault(address, flag)
+            if first != flag and address[1]:
+                raise ConfigError(f"--{first} and --{flag} both listen on {url}")
+
+
+def check_bootstrap(config: Config) -> None:
+    """Refuse an initial cluster this member cannot be part of. Only for a first start."""
+    if not config.name or set(config.name) & set(",="):
+        raise ConfigError(f'--name "{config.name}" must not be empty nor contain "," or "="')
+    peers = config.initial_peers
+    if config.name not in peers:
+        raise ConfigError(
+            f'couldn\'t find local name "{config.name}" in the initial cluster configuration'
+        )
+    everyone = [url for urls in peers.values() for url in urls]
+    if len(set(everyone)) < len(everyone):
+        raise ConfigError(f"initial cluster {config.initial_cluster} has duplicate url")
+    for url in everyone:
+        _check_scheme("initial-cluster", url)
+    if config.initial_cluster_state == "new":
+        _check_own_urls(config, peers[config.name])
+
+
+def _check_own_urls(config: Config, listed: tuple[str, ...]) -> None:
+    """A founding member must be listed under the URLs it advertises, or under equal addresses."""
+    advertised = config.initial_advertise_peer_urls
+    if set(listed) == set(advertised) or _addresses(listed) == _addresses(advertised):
+        return
+    only_listed = sorted(set(listed) - set(advertised))
+    if only_listed:
+        raise ConfigError(
+            f"--initial-cluster has {config.name}={','.join(only_listed)} "
+            f"but missing from --initial-advertise-peer-urls={','.join(advertised)}"
+        )
+    raise ConfigError(
+        f"--initial-advertise-peer-urls has {','.join(sorted(set(advertised) - set(listed)))} "
+        f"but missing from --initial-cluster={config.initial_cluster}"
+    )
+
+
+def _addresses(urls: Iterable[str]) -> set[tuple[str, int]] | None:
+    """The URLs with their hosts resolved; a set that equals nothing if one cannot be."""
+    found: set[tuple[str, int]] = set()
+    for url in urls:
+        host, port = values.host_port(url)
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            return {(url, -1)}
+        found.add((min(str(answer[4][0]) for answer in answers), port))
+    return found

@@ -1,0 +1,318 @@
+"""One member: the rooms put together, started and stopped. The one place where they meet.
+
+    door ── api ──┬── state ── mvcc ── storage
+                  ├── watch ──┘
+                  └── raft (journal, peers)
+
+Everything runs on one event loop. What must end the process (a broken turn, a full or damaged
+disk) comes out of `wait_failed`.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from rusd import ETCD_VERSION
+from rusd.api.cluster import ClusterService
+from rusd.api.header import Headers
+from rusd.api.health import HealthService
+from rusd.api.kv import KV, Limits
+from rusd.api.lease import LeaseService, minimum_ttl
+from rusd.api.maintenance import MaintenanceService
+from rusd.api.probes import Probes
+from rusd.api.quota import DEFAULT_QUOTA, Quota
+from rusd.api.require_leader import PATIENCE_IN_ELECTIONS, RequireLeader
+from rusd.api.watch import WatchService
+from rusd.bootstrap import establish
+from rusd.config import Config
+from rusd.door.grpc_door import GrpcDoor
+from rusd.door.http_door import HttpDoor
+from rusd.errors import STOPPED, EtcdError
+from rusd.lease.ids import LeaseIds
+from rusd.lease.keeper import LeaseKeeper
+from rusd.logs import get_logger
+from rusd.metrics import CallCounts, Metrics, Reading
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.config import RaftConfig
+from rusd.raft.node import RaftNode
+from rusd.state.command import Kind, encode
+from rusd.state.machine import StateMachine
+from rusd.state.members import Member as MemberRecord
+from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
+from rusd.upkeep.compactor import Compactor
+from rusd.watch.hub import WatchHub
+
+log = get_logger(__name__)
+
+#: Seconds for calls under way when the member stops.
+DRAIN = 1.0
+#: The cluster version the members agree on: major and minor of the etcd release served.
+CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
+
+
+class Member:
+    """A member as configured; `start`, then `wait_failed` until `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._tasks: list[asyncio.Task[None]] = []
+        self._calls = CallCounts()
+        self._leader_changes = 0
+
+    async def start(self) -> None:
+        """Open the data, join the others, publish this member, serve.
+
+        Raises StorageError, JournalError or OSError (a port that is taken).
+        """
+        loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(self._on_loop_exception)
+        self._build()
+        await self._node.start()
+        for work in (self._keeper.run(), self._agree_on_version(), self._watch_raft()):
+            self._run(work)
+        if self._policy is not None:
+            self._run(self._compact_automatically(self._policy))
+        if self._machine.store.finished_compact_revision < self._machine.store.compact_revision:
+            self._compactor.schedule(self._machine.store.compact_revision)
+        if self._config.listen_metrics_urls:
+            await self._http.start(self._config.listen_metrics_urls)
+        # Clients may come before the member is published: reads of its own state need nobody,
+        # and the rest waits for a leader as it would at any other time.
+        await self._door.start(self._config.listen_client_urls)
+        self._run(self._publish())
+
+    async def stop(self) -> None:
+        """Hand leadership on, drain, close."""
+        log.info("stopping")
+        self._health.drain()
+        await self._node.stop()
+        self._hub.close(STOPPED)
+        await self._door.stop(DRAIN)
+        await self._http.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._compactor.stop()
+        self._machine.close()
+        log.info("stopped")
+
+    async def wait_failed(self) -> None:
+        """Raises what ended this member."""
+        await self._failure
+
+    # Building
+
+    def _build(self) -> None:
+        config = self._config
+        state = StateMachine(config.member_path / "state")
+        try:
+            self._assemble(state)
+        except BaseException:
+            state.close()
+            raise
+
+    def _assemble(self, machine: StateMachine) -> None:
+        config = self._config
+        loop = asyncio.get_running_loop()
+        self._machine = machine
+        member_id, cluster_id = establish(config, machine)
+        self._node = node = RaftNode(
+            RaftConfig(
+                member_id=member_id,
+                cluster_id=cluster_id,
+                peers={one.id: one.peer_urls for one in machine.members},
+                directory=config.member_path,
+                wal_directory=config.wal_path,
+                listen_peer_urls=config.listen_peer_urls,
+                heartbeat_ms=config.heartbeat_interval,
+                election_ms=config.election_timeout,
+                snapshot_count=config.snapshot_count,
+                catchup_entries=config.snapshot_catchup_entries,
+                unsafe_no_fsync=config.unsafe_no_fsync,
+            ),
+            machine,
+        )
+        election = config.election_timeout / 1000
+        headers = Headers(cluster_id, member_id, lambda: node.term)
+        gate = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
+        node.on_role(gate.on_role)
+        node.on_role(self._on_role)
+        self._hub = WatchHub(
+            machine.store,
+            loop,
+            headers.field,
+            progress_interval=config.watch_progress_notify_interval,
+            max_request_bytes=config.max_request_bytes,
+        )
+        self._compactor = Compactor(machine.store, config.compaction_sleep_interval, self._fail)
+        machine.on_events = self._hub.publish
+        machine.on_compacted = self._compactor.schedule
+        machine.on_restoring = self._compactor.pause
+        machine.on_restored = self._restored
+        self._keeper = LeaseKeeper(node, machine, election)
+        quota = Quota(config.quota_backend_bytes, lambda: machine.engine.size(), node)
+        self._health = HealthService()
+        shared = (node, machine, headers, gate)
+        services = (
+            KV(
+                *shared,
+                quota,
+                self._compactor,
+                Limits(config.max_txn_ops, config.max_request_bytes),
+            ),
+            LeaseService(
+                *shared,
+                quota,
+                self._keeper,
+                LeaseIds(member_id, int(time.time() * 1000)),
+                minimum_ttl(election),
+            ),
+            WatchService(self._hub, gate),
+            ClusterService(*shared),
+            MaintenanceService(*shared, config.quota_backend_bytes or DEFAULT_QUOTA),
+            self._health,
+        )
+        self._door = GrpcDoor(
+            {path: method for service in services for path, method in service.methods().items()},
+            max_request_bytes=config.max_request_bytes,
+            max_concurrent_streams=config.max_concurrent_streams,
+            keepalive_min_time=config.grpc_keepalive_min_time,
+            finished=self._calls.count,
+        )
+        self._http = HttpDoor(Probes(node, machine), Metrics(self._readings, self._calls).render)
+        self._policy = _policy(config)
+
+    def _restored(self) -> None:
+        self._hub.restored()
+        self._compactor.resume()
+
+    # Failure
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback failed: of a timer or an event. Its room's state is unknown."""
+        error = context.get("exception")
+        log.critical(
+            "unhandled failure", extra={"fields": {"where": context["message"]}}, exc_info=error
+        )
+        if error is not None and "handle" in context:
+            self._fail(error)
+
+    async def _watch_raft(self) -> None:
+        await self._node.wait_failed()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    # Background work
+
+    async def _publish(self) -> None:
+        """Tell the cluster this member's name and client URLs, through Raft, until it knows."""
+        member = MemberRecord(
+            id=self._node.member_id,
+            name=self._config.name,
+            client_urls=tuple(self._config.advertise_client_urls),
+        )
+        payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
+        while True:
+            try:
+                await self._node.propose(payload)
+                break
+            except EtcdError as error:
+                if error is STOPPED:
+                    return
+                log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
+        log.info(
+            "published local member to cluster through raft",
+            extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},
+        )
+        for url in self._config.listen_client_urls:
+            log.info("ready to serve client requests", extra={"fields": {"address": url}})
+
+    async def _agree_on_version(self) -> None:
+        """The leader sets the cluster version once."""
+        while True:
+            await asyncio.sleep(1)
+            if self._node.is_leader and self._machine.members.cluster_version != CLUSTER_VERSION:
+                payload = encode(Kind.CLUSTER_VERSION, CLUSTER_VERSION.encode())
+                try:
+                    await self._node.propose(payload)
+                except EtcdError as error:
+                    log.warning("cluster version not set", extra={"fields": {"error": str(error)}})
+
+    async def _compact_automatically(self, policy: Policy) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            revision = policy.tick(loop.time(), self._machine.store.revision)
+            if revision is not None and self._node.is_leader:
+                request = rpc.CompactionRequest(revision=revision)
+                try:
+                    await self._node.propose(encode(Kind.COMPACT, request.SerializeToString()))
+                    log.info("compacted automatically", extra={"fields": {"revision": revision}})
+                    policy.compacted(loop.time(), revision)
+                except EtcdError as error:
+                    log.warning("auto compaction failed", extra={"fields": {"error": str(error)}})
+            await asyncio.sleep(policy.interval)
+
+    # Numbers
+
+    def _on_role(self, leader: int, term: int, leads: bool) -> None:
+        self._leader_changes += bool(leader)
+
+    def _readings(self) -> list[Reading]:
+        node, machine, store = self._node, self._machine, self._machine.store
+        engine = machine.engine
+        return [
+            Reading("etcd_server_has_leader", "Whether a leader is known.", node.leader_id != 0),
+            Reading("etcd_server_is_leader", "Whether this member leads.", node.is_leader),
+            Reading("etcd_server_is_learner", "Whether this member is a learner.", 0),
+            Reading(
+                "etcd_server_leader_changes_seen",
+                "Leader changes seen.",
+                self._leader_changes,
+                counter=True,
+            ),
+            Reading("etcd_server_proposals_committed_total", "Committed index.", node.commit_index),
+            Reading("etcd_server_proposals_applied_total", "Applied index.", node.applied_index),
+            Reading("etcd_server_proposals_pending", "Waiting proposals.", node.pending_proposals),
+            Reading(
+                "etcd_server_quota_backend_bytes",
+                "Quota in force.",
+                self._config.quota_backend_bytes or DEFAULT_QUOTA,
+            ),
+            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", engine.size()),
+            Reading(
+                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", engine.size_in_use()
+            ),
+            Reading("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
+            Reading("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
+            Reading("etcd_debugging_mvcc_watcher_total", "Watchers.", self._hub.watchers),
+            Reading("etcd_debugging_mvcc_slow_watcher_total", "Lagging.", self._hub.slow_watchers),
+            Reading("etcd_debugging_mvcc_watch_stream_total", "Streams.", self._hub.streams),
+            Reading("etcd_network_known_peers", "Other members.", len(node.peer_status())),
+            Reading(
+                "etcd_network_active_peers",
+                "Connected members.",
+                sum(peer.connected for peer in node.peer_status().values()),
+            ),
+        ]
+
+
+def _policy(config: Config) -> Policy | None:
+    """The automatic compaction asked for."""
+    if not config.retention:
+        return None
+    if config.auto_compaction_mode == "revision":
+        return ByRevision(int(config.retention))
+    return Periodic(config.retention)

@@ -1,0 +1,490 @@
+"""Flags, environment and YAML file: what is read, what wins, what is refused."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rusd import config_values as values
+from rusd.config import FLAGS, Config, ConfigError, UsageError
+from rusd.config_check import check_bootstrap
+from rusd.config_etcd import OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
+from rusd.config_help import help_text
+from rusd.config_load import KNOWN, Loaded, load, parse_arguments
+
+#: URLs that satisfy every rule, for tests of something else.
+SERVING = ("--listen-client-urls=http://127.0.0.1:9", "--advertise-client-urls=http://h:9")
+
+
+def loaded(*argv: str, environ: Mapping[str, str] | None = None) -> Loaded:
+    return load(parse_arguments(argv), environ or {})
+
+
+def config(*argv: str, environ: Mapping[str, str] | None = None) -> Config:
+    return loaded(*argv, environ=environ).config
+
+
+def from_yaml(tmp_path: Path, text: str) -> Loaded:
+    path = tmp_path / "etcd.yaml"
+    path.write_text(text)
+    return loaded("--config-file", str(path))
+
+
+# -- defaults ------------------------------------------------------------------------------------
+
+
+def test_without_flags_the_defaults_are_etcds() -> None:
+    default = config()
+    assert default.name == "default"
+    assert default.data_path == Path("default.etcd")
+    assert default.wal_path == Path("default.etcd/member/wal")
+    assert default.listen_client_urls == default.advertise_client_urls
+    assert default.listen_client_urls == ("http://localhost:2379",)
+    assert default.listen_peer_urls == ("http://localhost:2380",)
+    assert default.initial_peers == {"default": ("http://localhost:2380",)}
+    assert (default.heartbeat_interval, default.election_timeout) == (100, 1000)
+    assert (default.snapshot_count, default.snapshot_catchup_entries) == (10_000, 5_000)
+    assert (default.max_txn_ops, default.max_request_bytes) == (128, 1_572_864)
+    assert default.max_concurrent_streams == 4_294_967_295
+    assert default.watch_progress_notify_interval == 600.0
+    assert default.retention == 0.0
+
+
+def test_every_field_of_the_configuration_is_a_flag_and_every_flag_a_field() -> None:
+    names = [item.name.replace("_", "-") for item in dataclasses.fields(Config)]
+    assert names == [flag.name for flag in FLAGS]
+    assert config() == Config()
+
+
+def test_no_flag_stands_in_two_tables() -> None:
+    served = {flag.name for flag in FLAGS}
+    tables = [served, set(UNSUPPORTED), set(WITHOUT_EFFECT), set(OLD_SPELLINGS)]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+
+
+def test_help_names_every_flag_with_its_default() -> None:
+    text = help_text()
+    for flag in FLAGS:
+        assert f"  --{flag.name} '" in text
+    for name in (*UNSUPPORTED, *WITHOUT_EFFECT):
+        assert f"  --{name}\n" in text
+    assert "--grpc-keepalive-interval '2h'" in text
+    assert "--data-dir '${name}.etcd'" in text
+
+
+# -- command line --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv", [("-name", "a"), ("--name", "a"), ("-name=a",), ("--name=a",), ("--name=b", "-name=a")]
+)
+def test_flags_are_written_as_in_go_and_the_last_one_wins(argv: tuple[str, ...]) -> None:
+    assert config(*argv).name == "a"
+
+
+def test_a_value_may_hold_an_equals_sign_and_start_with_a_dash() -> None:
+    assert config("--initial-cluster=a=http://h:1").initial_cluster == "a=http://h:1"
+    assert config("--quota-backend-bytes", "-1").quota_backend_bytes == -1
+
+
+def test_a_bool_flag_takes_its_value_only_after_an_equals_sign() -> None:
+    assert config("--unsafe-no-fsync").unsafe_no_fsync
+    assert not config("--pre-vote=false").pre_vote
+    with pytest.raises(ConfigError, match='"false" is not a valid flag'):
+        config("--pre-vote", "false")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--nope"], "flag provided but not defined: -nope"),
+        (["---name", "x"], "bad flag syntax: ---name"),
+        (["--=x"], "bad flag syntax: --=x"),
+        (["--name"], "flag needs an argument: -name"),
+        (["--heartbeat-interval", "x"], 'invalid value "x" for flag -heartbeat-interval'),
+        (["--heartbeat-interval=-1"], 'invalid value "-1" for flag -heartbeat-interval'),
+        (["--max-concurrent-streams=4294967296"], "value out of range"),
+        (["--pre-vote=maybe"], 'invalid boolean value "maybe" for -pre-vote'),
+        (["--grpc-keepalive-timeout=5"], "parse error"),
+        (["--initial-cluster-state=old"], "must be one of new, existing"),
+        (["--log-level=loud"], "must be one of debug, info"),
+        (["--listen-peer-urls=ftp://127.0.0.1:1"], "URL scheme must be http"),
+        (["--listen-peer-urls=127.0.0.1:1"], "URL scheme must be http"),
+        (["--listen-peer-urls=http://127.0.0.1"], 'does not have the form "host:port"'),
+        (["--listen-peer-urls=http://127.0.0.1:99999"], 'does not have the form "host:port"'),
+        (["--listen-peer-urls=http://::1:1"], 'does not have the form "host:port"'),
+        (["--listen-peer-urls=http://[::1:1"], "invalid URL"),
+        (["--listen-peer-urls=http://127.0.0.1:1/x"], "must not contain a path"),
+        (["--listen-peer-urls=http://127.0.0.1:1?x"], "must only have"),
+    ],
+)
+def test_an_unreadable_command_line_is_a_usage_error(argv: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_arguments(argv)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_is_given_whatever_stands_behind_it() -> None:
+    assert parse_arguments(["--name", "a", "--help", "--nope"]).help
+    with pytest.raises(UsageError):
+        parse_arguments(["--nope", "--help"])
+
+
+def test_urls_are_sorted_and_each_kept_once() -> None:
+    urls = "http://127.0.0.2:1,http://127.0.0.1:1, http://127.0.0.2:1"
+    found = config("--listen-peer-urls", urls).listen_peer_urls
+    assert found == ("http://127.0.0.1:1", "http://127.0.0.2:1")
+
+
+def test_experimental_spellings_of_served_flags_still_work() -> None:
+    new = config("--experimental-watch-progress-notify-interval=5s")
+    assert new.watch_progress_notify_interval == 5.0
+    assert config("--experimental-snapshot-catchup-entries=7").snapshot_catchup_entries == 7
+    assert config("--experimental-compaction-batch-limit=9").compaction_batch_limit == 9
+
+
+# -- values --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("10s", 10.0),
+        ("1h30m", 5400.0),
+        ("1.5h", 5400.0),
+        (".5s", 0.5),
+        ("250ms", 0.25),
+        ("10us", 1e-5),
+        ("10µs", 1e-5),
+        ("3ns", 3e-9),
+        ("-2s", -2.0),
+    ],
+)
+def test_durations_are_gos(text: str, seconds: float) -> None:
+    assert values.duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "1 s", "1d", "1h ", "--1s", "1e3s", "٣s"])
+def test_what_go_calls_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="parse error"):
+        values.duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("16", 16), ("0x10", 16), ("020", 16), ("0o20", 16), ("1_6", 16)]
+)
+def test_integers_are_written_in_gos_bases(text: str, number: int) -> None:
+    assert values.unsigned(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "1.5", " 1", "1 ", "+1", "-1", "1e3", "089", "٣"])
+def test_what_go_calls_no_unsigned_integer_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="parse error"):
+        values.unsigned(text)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3, 5.0, 90.0, 600.0, 7200.0])
+def test_a_duration_is_shown_as_it_can_be_read(seconds: float) -> None:
+    assert values.duration(values.show_duration(seconds)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "kept"),
+    [
+        ("periodic", "2", 7200.0),
+        ("periodic", "5m", 300.0),
+        ("periodic", "0", 0.0),
+        ("revision", "1000", 1000.0),
+    ],
+)
+def test_retention_is_hours_a_duration_or_revisions(mode: str, text: str, kept: float) -> None:
+    flags = ("--auto-compaction-mode", mode, "--auto-compaction-retention", text)
+    assert config(*flags).retention == kept
+
+
+# -- environment ---------------------------------------------------------------------------------
+
+
+def test_a_variable_stands_for_its_flag() -> None:
+    found = config(environ={"ETCD_NAME": "a", "ETCD_MAX_TXN_OPS": "9", "ETCD_PRE_VOTE": "0"})
+    assert (found.name, found.max_txn_ops, found.pre_vote) == ("a", 9, False)
+
+
+def test_an_empty_variable_leaves_the_default() -> None:
+    assert config(environ={"ETCD_NAME": ""}).name == "default"
+
+
+def test_a_variable_shadowed_by_a_flag_is_refused_as_etcd_refuses_it() -> None:
+    with pytest.raises(ConfigError, match="ETCD_NAME is shadowed by flag --name"):
+        config("--name=a", environ={"ETCD_NAME": "b"})
+
+
+def test_a_bad_variable_is_named() -> None:
+    with pytest.raises(ConfigError, match="for ETCD_HEARTBEAT_INTERVAL: parse error") as caught:
+        config(environ={"ETCD_HEARTBEAT_INTERVAL": "x"})
+    assert not isinstance(caught.value, UsageError)
+
+
+def test_unknown_variables_are_noted_and_etcds_own_are_not() -> None:
+    environ = {"ETCD_NOPE": "1", "ETCD_VERIFY": "all", "ETCDCTL_API": "3", "HOME": "/"}
+    assert loaded(environ=environ).notes == ("unrecognized environment variable ETCD_NOPE",)
+
+
+def test_a_variable_can_ask_for_what_is_not_supported_no_more_than_a_flag() -> None:
+    with pytest.raises(ConfigError, match="does not support TLS yet"):
+        config(environ={"ETCD_CERT_FILE": "x.pem"})
+
+
+# -- YAML file -----------------------------------------------------------------------------------
+
+
+def test_a_file_sets_flags_by_their_names(tmp_path: Path) -> None:
+    found = from_yaml(
+        tmp_path,
+        """
+        name: s1
+        heartbeat-interval: 200
+        election-timeout: 2000
+        pre-vote: false
+        listen-peer-urls: http://127.0.0.1:7,http://127.0.0.1:6
+        log-outputs: [stderr, /tmp/x.log]
+        auto-compaction-retention: "1"
+        grpc-keepalive-min-time: 3000000000
+        grpc-keepalive-timeout: 4s
+        experimental-warning-apply-duration: 50000000
+        client-transport-security: {cert-file: "", client-cert-auth: false}
+        """,
+    ).config
+    assert found.name == "s1"
+    assert (found.heartbeat_interval, found.election_timeout) == (200, 2000)
+    assert not found.pre_vote
+    assert found.listen_peer_urls == ("http://127.0.0.1:6", "http://127.0.0.1:7")
+    assert found.log_outputs == ("stderr", "/tmp/x.log")
+    assert found.retention == 3600.0
+    assert (found.grpc_keepalive_min_time, found.grpc_keepalive_timeout) == (3.0, 4.0)
+    assert found.warning_apply_duration == 0.05
+
+
+def test_with_a_file_flags_and_variables_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("name: file\n")
+    argv = ("--name", "flag", "--max-txn-ops", "1", "--config-file", str(path))
+    found = loaded(*argv, environ={"ETCD_NAME": "env", "ETCD_PRE_VOTE": "x"})
+    assert (found.config.name, found.config.max_txn_ops) == ("file", 128)
+    assert "flags and environment are ignored" in found.notes[0]
+
+
+def test_the_file_can_be_named_by_a_variable(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("name: file\n")
+    assert config(environ={"ETCD_CONFIG_FILE": str(path)}).name == "file"
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert from_yaml(tmp_path, "").config == Config()
+
+
+def test_unknown_keys_are_noted(tmp_path: Path) -> None:
+    assert any("unrecognized key nope" in note for note in from_yaml(tmp_path, "nope: 1").notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [a", "is not valid YAML"),
+        ("- a", "must map flag names to values"),
+        ("heartbeat-interval: x", "invalid value 'x' for heartbeat-interval"),
+        ("heartbeat-interval: '100'", "wrong type"),
+        ("heartbeat-interval: true", "wrong type"),
+        ("heartbeat-interval: -1", "parse error"),
+        ("name: true", "wrong type"),
+        ("name: {a: b}", "wrong type"),
+        ("pre-vote: 'true'", "must be true or false"),
+        ("listen-client-urls: ftp://a", "URL scheme must be http"),
+        ("election-timeout: 3", "should be at least 5 times"),
+        ("client-transport-security: {cert-file: a.pem}", "does not support TLS yet"),
+        ("peer-transport-security: {auto-tls: true}", "does not support TLS yet"),
+        ("peer-transport-security: 5", "invalid peer-transport-security"),
+        ("force-new-cluster: true", "does not support recovery by a forced new cluster yet"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_yaml(tmp_path, text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*: No such file"):
+        config("--config-file", str(tmp_path / "none"))
+
+
+# -- flags rusd does not serve -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_would_break_a_promise_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{name} is not possible: rusd does not support"):
+        config(f"--{name}={'true' if KNOWN[name].is_bool else 'x'}")
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_etcds_default_of_an_unsupported_flag_is_accepted(name: str) -> None:
+    default = UNSUPPORTED[name].default
+    assert config(f"--{name}={'false' if default is False else default}") == Config()
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--enable-pprof",
+        "--corrupt-check-time=1h",
+        "--memory-mlock",
+        "--socket-reuse-port",
+        "--feature-gates=InitialCorruptCheck=true",
+        "--experimental-initial-corrupt-check=true",
+    ],
+)
+def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
+    found = loaded(flag)
+    assert found.config == Config()
+    assert found.notes == (f"{flag.partition('=')[0]} is accepted but has no effect in rusd",)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--max-wals=5",
+        "--max-snapshots=0",
+        "--backend-batch-interval=1s",
+        "--bcrypt-cost=4",
+        "--enable-pprof=false",
+        "--backend-bbolt-freelist-type=map",
+        "--enable-grpc-gateway",
+    ],
+)
+def test_tuning_without_meaning_here_is_accepted_silently(flag: str) -> None:
+    assert loaded(flag) == Loaded(Config())
+
+
+# -- contradictions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["stray"], '"stray" is not a valid flag'),
+        (["--", "--name"], '"--name" is not a valid flag'),
+        (["--heartbeat-interval=0"], "--heartbeat-interval must be >0"),
+        (["--election-timeout=0"], "--election-timeout must be >0"),
+        (["--election-timeout=499"], "should be at least 5 times"),
+        (["--election-timeout=50001"], "is too long"),
+        (["--listen-client-urls=http://127.0.0.1:1"], "--advertise-client-urls is required"),
+        (["--listen-peer-urls=http://example.org:1"], "expected IP in URL for binding"),
+        (["--listen-peer-urls=http://:1"], "expected IP in URL for binding"),
+        (["--listen-metrics-urls=http://example.org:1"], "expected IP in URL for binding"),
+        (["--listen-peer-urls="], "--listen-peer-urls must not be empty"),
+        (["--advertise-client-urls="], "--advertise-client-urls must not be empty"),
+        (["--advertise-client-urls=http://:1"], 'must be "host:port"'),
+        (["--initial-advertise-peer-urls=http://:1"], 'must be "host:port"'),
+        (["--listen-peer-urls=http://localhost:2379"], "both listen on http://localhost:2379"),
+        (["--listen-peer-urls=https://127.0.0.1:1"], "does not support https URLs yet"),
+        (["--listen-peer-urls=unix:///a"], "does not support unix URLs yet"),
+        (["--auto-compaction-mode=x"], 'unknown auto-compaction-mode "x"'),
+        (["--auto-compaction-retention=x"], "invalid duration 'x'"),
+        (["--auto-compaction-retention=-1h"], "must not be negative"),
+        (
+            ["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"],
+            "must be a number of revisions",
+        ),
+        (["--logger=x"], 'unknown logger option "x"'),
+        (["--log-format=x"], 'unknown log format "x"'),
+        (["--log-outputs=default,stderr"], '"default" cannot be combined'),
+        (["--data-dir=d", "--wal-dir=d"], "--wal-dir must be a directory of its own"),
+        (["--data-dir=d", "--wal-dir=d/member"], "--wal-dir must be a directory of its own"),
+        (["--max-request-bytes=0"], "--max-request-bytes must be >0"),
+        (["--compaction-batch-limit=0"], "--compaction-batch-limit must be >0"),
+    ],
+)
+def test_a_contradiction_is_a_configuration_error(argv: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(*argv)
+    assert message in str(caught.value)
+    assert not isinstance(caught.value, UsageError)
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    assert config("--election-timeout=500").election_timeout == 500
+    assert config("--election-timeout=50000").election_timeout == 50_000
+
+
+def test_advertised_urls_may_be_names_and_listening_urls_any_ip() -> None:
+    assert config(*SERVING).advertise_client_urls == ("http://h:9",)
+    assert config("--listen-peer-urls=http://[::1]:9").listen_peer_urls == ("http://[::1]:9",)
+    config("--listen-peer-urls=http://127.0.0.1:0,http://127.0.0.2:0")
+
+
+# -- bootstrap -----------------------------------------------------------------------------------
+
+OWN = "--initial-advertise-peer-urls=http://127.0.0.1:7"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--initial-cluster=b=http://localhost:2380"], 'find local name "default"'),
+        (["--initial-cluster=default"], "error setting up initial cluster"),
+        (["--initial-cluster=default=http://a"], "error setting up initial cluster"),
+        (
+            ["--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"],
+            "has duplicate url",
+        ),
+        (
+            [OWN, "--initial-cluster=default=http://127.0.0.1:8"],
+            "has default=http://127.0.0.1:8 but missing from --initial-advertise-peer-urls",
+        ),
+        (
+            [OWN + ",http://127.0.0.1:8", "--initial-cluster=default=http://127.0.0.1:7"],
+            "has http://127.0.0.1:8 but missing from --initial-cluster",
+        ),
+        (["--name="], "must not be empty"),
+        (["--name=a=b"], "must not be empty nor contain"),
+        (
+            ["--initial-cluster=default=http://localhost:2380,b=https://a:1"],
+            "does not support https URLs yet",
+        ),
+    ],
+)
+def test_a_first_start_needs_a_cluster_the_member_is_part_of(argv: list[str], message: str) -> None:
+    loaded_config = config(*argv)
+    with pytest.raises(ConfigError) as caught:
+        check_bootstrap(loaded_config)
+    assert message in str(caught.value)
+
+
+def test_a_member_may_be_listed_under_another_name_of_the_same_address() -> None:
+    flags = (OWN, "--initial-cluster=default=http://localhost:7,b=http://127.0.0.1:8")
+    check_bootstrap(config(*flags))
+
+
+def test_a_joining_member_need_not_advertise_what_is_listed() -> None:
+    flags = (OWN, "--initial-cluster=default=http://127.0.0.1:8")
+    check_bootstrap(config(*flags, "--initial-cluster-state=existing"))
+
+
+def test_an_unset_initial_cluster_is_this_member_under_its_advertised_urls() -> None:
+    alone = config("--name=a", OWN)
+    check_bootstrap(alone)
+    assert alone.initial_peers == {"a": ("http://127.0.0.1:7",)}
+
+
+def test_a_member_may_have_several_peer_urls() -> None:
+    cluster = "--initial-cluster=a=http://h:2,b=http://i:1,a=http://h:1"
+    assert config(cluster).initial_peers == {
+        "a": ("http://h:1", "http://h:2"),
+        "b": ("http://i:1",),
+    }
