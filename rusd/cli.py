@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         loaded = load(arguments, os.environ)
         config = loaded.config
-        if not config.member_path.exists():
+        if not config.identity_path.exists():
             check_bootstrap(config)
         logs.configure(config.log_level, config.log_format, config.log_outputs)
     except ConfigError as error:
@@ -102,31 +102,29 @@ def run(make: Callable[[], Runnable]) -> int:
 
 async def _serve(make: Callable[[], Runnable]) -> int:
     stopping = _on_signals()
+    asked = asyncio.create_task(stopping.wait())
+    member: Runnable | None = None
+    doing = "start"
     try:
         member = make()
-    except Exception as error:
-        _log_fatal("cannot start", error)
-        return 1
-    asked = asyncio.create_task(stopping.wait())
-    try:
         if await _first_of(member.start(), asked):
             # What exists now lives as long as the member: no collection need look at it again.
             gc.collect()
             gc.freeze()
+            doing = "go on"
             await _first_of(member.wait_failed(), asked)
     except Exception as error:
-        _log_fatal("member failed", error)
-        await _abort(member)
+        _log_fatal(f"cannot {doing}", error)
+        if member is not None:
+            await _abort(member)
         return 1
     finally:
         asked.cancel()
-    log.info("stopping")
     try:
         await member.stop()
     except Exception as error:
         _log_fatal("cannot stop in order", error)
         return 1
-    log.info("stopped")
     return 0
 
 
@@ -170,6 +168,8 @@ async def _abort(member: Runnable) -> None:
 
 
 def _member(config: Config) -> Runnable:
+    # grpc's own lines on standard error are no JSON; what it reports is raised as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rusd.member import Member  # here, so that --help and bad flags need no store
 
     member: Runnable = Member(config)
@@ -202,13 +202,10 @@ def _log_start(loaded: Loaded) -> None:
 
 
 def _log_fatal(message: str, error: Exception) -> None:
-    """One line. What an operator can mend needs no trace; what is a bug does."""
-    from rusd.raft.segments import JournalError
-    from rusd.storage import StorageError
-
-    expected = isinstance(error, ConfigError | OSError | StorageError | JournalError)
+    """One line. What rusd or the system refuses explains itself; anything else needs its trace."""
+    explained = isinstance(error, OSError) or type(error).__module__.startswith("rusd.")
     log.critical(
-        message, extra={"fields": {"error": str(error)}}, exc_info=None if expected else error
+        message, extra={"fields": {"error": str(error)}}, exc_info=None if explained else error
     )
 
 

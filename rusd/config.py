@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from rusd import config_values as values
+from rusd.logs import LEVELS
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ class Config:
     logger: str = _flag("zap", values.text, "Logging", "Only 'zap', the shape of etcd's log.")
     log_level: str = _flag(
         "info",
-        values.choice("debug", "info", "warn", "error", "panic", "fatal"),
+        values.choice(*LEVELS),
         "Logging",
         "Least level that is written: debug, info, warn, error, panic, fatal.",
     )
@@ -235,8 +236,13 @@ class Config:
 
     @property
     def member_path(self) -> Path:
-        """What this member keeps; its existence says that the member was initialised before."""
+        """Where this member keeps everything."""
         return self.data_path / "member"
+
+    @property
+    def identity_path(self) -> Path:
+        """Who this member is: written last at a first start, so that it tells a later one."""
+        return self.member_path / "identity"
 
     @property
     def wal_path(self) -> Path:

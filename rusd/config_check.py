@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rusd import config_values as values
 from rusd.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
+from rusd.logs import FORMATS
 
 
 def check(config: Config) -> None:
@@ -33,7 +34,7 @@ def check(config: Config) -> None:
 def _check_logging(config: Config) -> None:
     if config.logger != "zap":
         raise ConfigError(f'unknown logger option "{config.logger}"')
-    if config.log_format not in ("json", "console"):
+    if config.log_format not in FORMATS:
         raise ConfigError(f'unknown log format "{config.log_format}": json or console')
     if "default" in config.log_outputs and len(config.log_outputs) > 1:
         raise ConfigError('--log-outputs: "default" cannot be combined with other outputs')

@@ -18,7 +18,7 @@ import yaml
 from rusd import config_values as values
 from rusd.config import DEFAULT_SNAPSHOT_COUNT, FLAGS, Config, ConfigError, Flag, UsageError
 from rusd.config_check import check
-from rusd.config_etcd import OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
+from rusd.config_etcd import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
 
 #: Variables that belong to etcd's tools and tests, not to a flag.
 _NOT_FLAGS = frozenset(("ETCD_VERSION", "ETCD_VERIFY", "ETCD_UNSUPPORTED_ARCH"))
@@ -163,7 +163,8 @@ def _check_foreign(given: Mapping[str, Any], notes: list[str]) -> None:
                 f"--{name} is not possible: rusd does not support {UNSUPPORTED[name].subject} yet"
             )
         foreign = WITHOUT_EFFECT.get(name)
-        if foreign is not None and foreign.default is not None and value != foreign.default:
+        asks = foreign is not None and foreign.default is not None and value != foreign.default
+        if asks or (name in NOT_YET and value != KNOWN[name].default):
             notes.append(f"--{name} is accepted but has no effect in rusd")
 
 

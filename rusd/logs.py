@@ -30,6 +30,8 @@ _NAMES = {
     logging.CRITICAL: "fatal",
 }
 FORMATS = ("json", "console")
+#: No blanks between keys and values, as etcd writes them and log searches expect them.
+_COMPACT = (",", ":")
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -78,9 +80,9 @@ class JsonFormatter(logging.Formatter):
             fields["stacktrace"] = self.formatException(record.exc_info)
         line = own | {str(key): value for key, value in fields.items() if key not in own}
         try:
-            return json.dumps(line, default=str)
+            return json.dumps(line, default=str, separators=_COMPACT)
         except (TypeError, ValueError):
-            return json.dumps(own | {"fields": repr(fields)})
+            return json.dumps(own | {"fields": repr(fields)}, separators=_COMPACT)
 
 
 class ConsoleFormatter(logging.Formatter):

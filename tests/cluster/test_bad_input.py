@@ -61,7 +61,7 @@ def bystander(cluster: LocalCluster) -> Iterator[None]:
         thread.join()
     assert failures == []
     assert [member.pid for member in cluster.members] == pids
-    assert all(member.running() for member in cluster.members)
+    assert all(member.running for member in cluster.members)
 
 
 def put(key: bytes, **options: object) -> rpc.RequestOp:

@@ -119,6 +119,15 @@ def test_flags_and_environment_reach_the_members(
         assert "ETCD_NAME" not in process.environ()
 
 
+def test_the_installed_rusd_runs_by_default() -> None:
+    with LocalCluster(1) as cluster:
+        wire.check_health(cluster.endpoints[0], timeout=5)
+        assert wire.status(cluster.endpoints[0]).leader_id != 0
+        command = psutil.Process(cluster.members[0].pid).cmdline()
+        assert any(Path(word).name == "rusd" for word in command[:2])
+        assert cluster.stop(0) == 0
+
+
 # --- what stays and what goes -----------------------------------------------------------------
 
 

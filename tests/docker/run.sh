@@ -3,7 +3,7 @@
 #
 # Uses the engine that runs. Where none does and we are root, it installs what is missing from
 # Debian's packages and starts an engine of its own for the time of the test, with its data in a
-# temporary directory.
+# temporary directory. Exit code 77: there is no engine and none can be had here.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -11,7 +11,7 @@ need() { # need COMMAND PACKAGE: install the package where the command is missin
     command -v "$1" >/dev/null && return
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "$1 is missing (Debian package: $2)" >&2
-        exit 1
+        exit 77
     fi
     [ -n "${updated:-}" ] || apt-get update -q >&2
     updated=1
@@ -46,7 +46,7 @@ if ! docker info >/dev/null 2>&1; then
         if [ "$tries" -gt 60 ] || ! kill -0 "$engine" 2>/dev/null; then
             echo "the engine did not start:" >&2
             tail -20 "$scratch/log" >&2
-            exit 1
+            exit 77
         fi
         sleep 0.5
     done

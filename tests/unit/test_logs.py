@@ -45,6 +45,13 @@ def test_a_line_is_json_with_etcds_keys_first_and_fields_after_them(path: Path) 
     assert re.fullmatch(HERE, str(line["caller"]))
 
 
+def test_a_line_has_no_blanks_between_keys_and_values(path: Path) -> None:
+    logs.configure("info", "json", [str(path)])
+    log.info("x", extra={"fields": {"n": [1, 2]}})
+    logs.flush()
+    assert path.read_text().endswith('"msg":"x","n":[1,2]}\n')
+
+
 def test_the_time_has_milliseconds_and_a_zone(path: Path) -> None:
     logs.configure("info", "json", [str(path)])
     log.info("x")

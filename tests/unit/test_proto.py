@@ -47,9 +47,9 @@ def _fields(message: Descriptor) -> dict[str, str]:
     """name -> "number type" in the words of the field table: `rep` for repeated."""
     found = {}
     for field in message.fields:
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
+        if field.message_type is not None:
             kind = field.message_type.full_name
-        elif field.type == FieldDescriptor.TYPE_ENUM:
+        elif field.enum_type is not None:
             kind = field.enum_type.name
         else:
             kind = TYPES[field.type]

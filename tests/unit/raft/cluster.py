@@ -41,6 +41,7 @@ class Cluster:
         self.settings: dict[str, Any] = {
             "heartbeat_ms": ELECTION_MS // 10,
             "election_ms": ELECTION_MS,
+            "cluster_id": 77,
             **settings,
         }
         self.nodes: dict[int, RaftNode] = {}
@@ -65,7 +66,6 @@ class Cluster:
         machine = self.machines[member] = ToyMachine(home / "state")
         config = RaftConfig(
             member_id=member,
-            cluster_id=77,
             peers={each: [self.url(each)] for each in self.members},
             directory=home,
             listen_peer_urls=[self.url(member)],

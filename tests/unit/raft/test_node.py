@@ -423,8 +423,8 @@ def test_a_member_far_behind_is_sent_the_state_instead_of_the_log(tmp_path: Path
             await leader.propose(payload(number))
         assert leader._journal.first_index > 50
         node = await cluster.start(behind)
+        await until(lambda: cluster.machines[behind].restored == 1)
         assert await node.propose(b"after") == 121
-        assert cluster.machines[behind].restored == 1
         assert await cluster.equal() == [str(number) for number in range(120)] + ["after"]
         await cluster.kill(behind)
         node = await cluster.start(behind)

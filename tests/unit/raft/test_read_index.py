@@ -1,0 +1,141 @@
+"""Linearizable reads: rounds on the leader, waiting on every member."""
+
+from rusd import errors
+from rusd.raft.read_index import ReadIndex
+from rusd.raft.reads import RETRY, Read, Reads
+
+
+def test_a_round_needs_a_quorum() -> None:
+    rounds, confirmed = ReadIndex(5), list[int | None]()
+    rounds.add(confirmed.append)
+    number = rounds.open(commit_index=9)
+    assert number is not None
+    rounds.confirm(2, number)
+    rounds.confirm(2, number)
+    assert confirmed == []
+    rounds.confirm(3, number)
+    assert confirmed == [9]
+
+
+def test_a_cluster_of_one_needs_nobody() -> None:
+    rounds, confirmed = ReadIndex(1), list[int | None]()
+    rounds.add(confirmed.append)
+    assert rounds.open(4) is None
+    assert confirmed == [4]
+
+
+def test_nothing_is_asked_when_nothing_waits() -> None:
+    assert ReadIndex(3).open(4) is None
+
+
+def test_an_answer_to_an_earlier_round_says_nothing_of_a_later_one() -> None:
+    rounds, confirmed = ReadIndex(3), list[int | None]()
+    rounds.add(confirmed.append)
+    first = rounds.open(5)
+    rounds.add(confirmed.append)
+    second = rounds.open(6)
+    assert first is not None and second is not None
+    rounds.confirm(2, first)
+    assert confirmed == [5]
+    rounds.confirm(2, second)
+    assert confirmed == [5, 6]
+
+
+def test_an_answer_to_a_later_round_confirms_the_earlier_ones_at_their_own_index() -> None:
+    rounds, confirmed = ReadIndex(3), list[int | None]()
+    for index in (5, 6):
+        rounds.add(confirmed.append)
+        number = rounds.open(index)
+    assert number is not None
+    rounds.confirm(2, number)
+    assert confirmed == [5, 6]
+
+
+def test_a_lost_leadership_confirms_nothing() -> None:
+    rounds, confirmed = ReadIndex(3), list[int | None]()
+    rounds.add(confirmed.append)
+    number = rounds.open(5)
+    assert number is not None
+    rounds.add(confirmed.append)
+    rounds.fail()
+    assert confirmed == [None, None]
+    rounds.confirm(2, number)
+    assert rounds.open(6) is None
+    assert confirmed == [None, None]
+
+
+def test_an_open_round_can_be_asked_about_again() -> None:
+    rounds = ReadIndex(3)
+    assert rounds.unanswered() is None
+    rounds.add(lambda index: None)
+    number = rounds.open(5)
+    assert rounds.unanswered() == number
+
+
+def waiting(reads: Reads, deadline: float = 10.0) -> list[object]:
+    results: list[object] = []
+    reads.add(Read(results.append, deadline))
+    return results
+
+
+def test_a_read_waits_until_its_index_is_applied() -> None:
+    reads = Reads()
+    results = waiting(reads)
+    number = reads.ask(now=0.0)
+    reads.applied(9)
+    assert results == [], "not confirmed"
+    reads.answered(number, 10)
+    reads.applied(9)
+    assert results == [], "not applied"
+    reads.applied(10)
+    assert results == [None]
+
+
+def test_reads_that_come_after_the_question_wait_for_the_next() -> None:
+    reads = Reads()
+    first = waiting(reads)
+    number = reads.ask(0.0)
+    second = waiting(reads)
+    reads.answered(number, 3)
+    reads.applied(3)
+    assert (first, second) == ([None], [])
+    assert reads.pending()
+
+
+def test_an_unanswered_question_is_put_again() -> None:
+    reads = Reads()
+    results = waiting(reads)
+    old = reads.ask(0.0)
+    reads.ask_again(RETRY / 2)
+    assert not reads.pending()
+    reads.ask_again(RETRY * 1.1)
+    assert reads.pending()
+    new = reads.ask(RETRY * 1.1)
+    reads.answered(old, 3)
+    reads.applied(3)
+    assert results == [], "the answer to a question given up is of another leader, perhaps"
+    reads.answered(new, 4)
+    reads.applied(4)
+    assert results == [None]
+
+
+def test_a_new_leader_is_asked_at_once() -> None:
+    reads = Reads()
+    waiting(reads)
+    reads.ask(0.0)
+    reads.ask_again(0.0, everything=True)
+    assert reads.pending()
+
+
+def test_a_read_is_given_up_at_its_deadline_wherever_it_waits() -> None:
+    reads = Reads()
+    first = waiting(reads, 5.0)
+    number = reads.ask(0.0)
+    reads.answered(number, 99)
+    second = waiting(reads, 5.0)
+    reads.ask(0.0)
+    third = waiting(reads, 5.0)
+    later = waiting(reads, 6.0)
+    reads.expire(5.0, errors.TIMEOUT)
+    assert first == second == third == [errors.TIMEOUT]
+    assert later == []
