@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 _COMMON = {
     "deadline": None,
@@ -12,6 +12,8 @@ _COMMON = {
         HealthCheck.data_too_large,
     ],
 }
-settings.register_profile("quick", derandomize=True, max_examples=60, **_COMMON)
+# In the differential suites a failing example costs new servers and waits: no shrinking there.
+_LOOK = [Phase.explicit, Phase.reuse, Phase.generate]
+settings.register_profile("quick", derandomize=True, max_examples=60, phases=_LOOK, **_COMMON)
 settings.register_profile("deep", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -80,8 +80,6 @@ BAD_CALLS: dict[str, tuple[str, tuple[object, ...], dict[str, object]]] = {
     ),
     "a put that ignores and gives a value": ("put", (b"k", b"v"), {"ignore_value": True}),
     "a put that ignores and gives a lease": ("put", (b"k",), {"ignore_lease": True, "lease": 1}),
-    "an unknown sort order": ("range", (b"k",), {"sort_order": 9}),
-    "an unknown sort target": ("range", (b"k",), {"sort_target": 9}),
     "a future revision": ("range", (b"k",), {"revision": 1 << 40}),
     "a compaction of the future": ("compact", (1 << 40,), {}),
     "a negative compaction": ("compact", (-5,), {}),
@@ -125,6 +123,16 @@ def test_is_refused_on_every_member_as_etcd_refuses(
     for index in asked:
         with Client(cluster.endpoints[index]) as client:
             assert outcome(client, method, arguments, options) == theirs
+
+
+def test_unknown_sort_options_are_refused_where_etcd_3_5_panics(cluster: LocalCluster) -> None:
+    with Client(cluster.endpoints[0]) as client:
+        for options in ({"sort_order": 9}, {"sort_target": 9}):
+            with pytest.raises(Refused) as refused:
+                client.range(b"k", **options)
+            assert refused.value == Refused(
+                "INVALID_ARGUMENT", "etcdserver: invalid sort option"
+            )
 
 
 def test_compacted_revisions_are_refused(cluster: LocalCluster) -> None:

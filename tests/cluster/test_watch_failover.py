@@ -10,7 +10,7 @@ def test_a_watch_on_a_follower_sees_every_event_once_and_in_order_across_leader_
     with LocalCluster(3, binary=[command(SUBJECT)]) as cluster:
         follower = next(n for n in range(3) if n != cluster.leader())
         with Client(cluster.endpoints[follower]) as client, client.watch() as stream:
-            stream.create(b"load/", b"load0")
+            stream.create(b"load/", b"load1")
             assert stream.receive().created
             with Writers(cluster.endpoints) as writers:
                 writers.wait_for(100)
@@ -26,7 +26,7 @@ def test_a_watch_on_a_follower_sees_every_event_once_and_in_order_across_leader_
                     writers.wait_for(100)
                     cluster.restart(leader)
                     cluster.wait_healthy()
-            end = client.put(b"load/end", b"").header.revision
+            end = client.put(b"load0", b"").header.revision
             seen = []
             for _, event in stream.events():
                 seen.append((event.kv.mod_revision, event.kv.key))
@@ -34,7 +34,7 @@ def test_a_watch_on_a_follower_sees_every_event_once_and_in_order_across_leader_
                     break
         history = []
         with Client(cluster.endpoints[0]) as client:
-            for kv in client.range(b"load/", b"load0", sort_target=3, sort_order=1).kvs:
+            for kv in client.range(b"load/", b"load1", sort_target=3, sort_order=1).kvs:
                 history.append((kv.mod_revision, kv.key))
         assert seen == history
         writers.check(cluster.endpoints, revision_of(cluster.endpoints[0]))

@@ -52,8 +52,10 @@ def run(example: Example, step: tuple[str, Any]) -> None:
         example.both("txn", build.txn(fields))
     elif kind == "compact":
         example.both("compact", build.revision(fields), physical=True)
+    elif kind == "put":
+        example.both("put", **{**fields, "lease": 0})
     else:
-        example.both(kind, **build.absolute({**fields, "lease": 0}))
+        example.both("delete", **fields)
 
 
 class Observed:
