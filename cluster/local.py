@@ -256,12 +256,12 @@ class LocalCluster:
         deadline = time.monotonic() + timeout
         while True:
             found = look()
-            if found is not None:
-                return found
             failed = [member for member in self.members if member.ended_by_itself]
             if failed:
                 tails = "\n".join(member.log_tail() for member in failed)
                 raise ClusterError(f"{', '.join(m.name for m in failed)} ended\n{tails}")
+            if found is not None:
+                return found
             if time.monotonic() > deadline:
                 tails = "\n".join(member.log_tail() for member in self.members)
                 raise ClusterError(f"{failure} after {timeout:g} s\n{tails}")

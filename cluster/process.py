@@ -140,7 +140,11 @@ class Member:
             raise TimeoutError(message) from None
 
     def pause(self) -> None:
-        self.signal(signal.SIGSTOP)
+        """SIGSTOP, and wait until it has stopped."""
+        if self.running:
+            self.signal(signal.SIGSTOP)
+            # The kernel stops thread after thread. NOWAIT: an exit is left for Popen to collect.
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self.paused = self.running
 
     def resume(self) -> None:

@@ -68,7 +68,8 @@ class CatchUp:
             await loop.run_in_executor(None, self._machine.checkpoint, directory)
         except Exception:
             log.exception("cannot make a checkpoint for a member that lags")
-            self._drop(member)
+            shutil.rmtree(directory, ignore_errors=True)
+            # The stream stays until it counts as stalled: at once would only fail again.
             return
         if self._streams.get(member) is not stream:
             shutil.rmtree(directory, ignore_errors=True)
@@ -78,8 +79,12 @@ class CatchUp:
 
     def _push(self, member: int, stream: _Stream) -> None:
         assert stream.sender is not None
-        for frame in stream.sender.frames():
-            self._send(member, frame)
+        try:
+            for frame in stream.sender.frames():
+                self._send(member, frame)
+        except (SnapshotError, OSError):
+            log.exception("cannot read the checkpoint for a member that lags")
+            self._drop(member)
 
     def reply(self, member: int, frame: dict[str, Any], now: float) -> None:
         """The member's acknowledgement; a negative one ends the stream."""

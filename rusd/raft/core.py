@@ -27,9 +27,10 @@ Message = dict[str, Any]
 REGULAR = b"\x00"
 NO_OP = b"\x01"
 
-#: Committed entries applied in one turn: more would hold up heartbeats.
-APPLY_ENTRIES = 128
-APPLY_BYTES = 4 << 20
+#: Committed entries applied in one turn: more would hold up heartbeats. Half a MiB is some ten
+#: thousand of the smallest requests; a single entry may be larger.
+APPLY_ENTRIES = 64
+APPLY_BYTES = 512 << 10
 
 _OUT_OF_REACH = 1e8
 

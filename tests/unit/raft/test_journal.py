@@ -1,0 +1,316 @@
+"""The durable log: what was flushed is there after any crash, what is damaged is noticed."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rusd.raft import records
+from rusd.raft.journal import Journal, JournalCorrupt, JournalError, JournalLocked, LogEntry
+
+SEGMENT = 4096
+
+
+def opened(directory: Path) -> Journal:
+    return Journal(directory, segment_bytes=SEGMENT)
+
+
+def entry(index: int, term: int = 1, size: int = 20) -> LogEntry:
+    return (b"\x00" + b"%d" % index * size, index, term)
+
+
+def filled(directory: Path, last: int) -> Journal:
+    """A journal with entries 1..last, each of its own flush."""
+    journal = opened(directory)
+    for index in range(1, last + 1):
+        journal.add(*entry(index))
+        journal.flush()
+    return journal
+
+
+def contents(journal: Journal) -> list[LogEntry]:
+    return list(journal.entries(0, 1 << 60))
+
+
+def reopened(journal: Journal, directory: Path) -> Journal:
+    journal.close()
+    return opened(directory)
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.wal"))
+
+
+def used(segment: Path) -> int:
+    return records.used(segment.read_bytes())
+
+
+def test_a_fresh_journal_is_empty(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    assert len(journal) == 0
+    assert (journal.getCurrentTerm(), journal.getVotedForNodeId()) == (0, None)
+    assert (journal.first_index, journal.last_index) == (0, 0)
+
+
+def test_flushed_entries_term_and_vote_are_there_again(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 5)
+    journal.setCurrentTerm(7, "b")
+    journal.flush()
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [entry(index) for index in range(1, 6)]
+    assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (7, "b")
+    assert again.durable_index == 5
+
+
+def test_a_new_term_forgets_the_vote(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.setCurrentTerm(7, "b")
+    journal.setCurrentTerm(8, None)
+    journal.flush()
+    again = reopened(journal, tmp_path)
+    assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (8, None)
+
+
+def test_what_was_not_flushed_is_gone(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 3)
+    journal.add(*entry(4))
+    journal.setCurrentTerm(9, "x")
+    assert journal.dirty and journal.durable_index == 3
+    again = reopened(journal, tmp_path)
+    assert again.last_index == 3
+    assert again.getCurrentTerm() == 0
+
+
+def test_a_flush_is_one_write_and_one_fdatasync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = filled(tmp_path, 1)
+    calls: list[str] = []
+    pwrite, fdatasync = os.pwrite, os.fdatasync
+
+    def counted_write(handle: int, data: bytes, offset: int) -> int:
+        calls.append("write")
+        return pwrite(handle, data, offset)
+
+    def counted_sync(handle: int) -> None:
+        calls.append("sync")
+        fdatasync(handle)
+
+    monkeypatch.setattr(os, "pwrite", counted_write)
+    monkeypatch.setattr(os, "fdatasync", counted_sync)
+    journal.setCurrentTerm(2, "a")
+    journal.deleteEntriesFrom(0)
+    journal.add(*entry(1, 2))
+    journal.add(*entry(2, 2))
+    assert journal.flush()
+    assert calls == ["write", "sync"]
+    assert not journal.flush(), "nothing to do"
+    assert calls == ["write", "sync"]
+
+
+def test_a_truncated_tail_stays_truncated(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 9)
+    journal.deleteEntriesFrom(4)
+    journal.add(*entry(5, 2))
+    journal.flush()
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [*(entry(index) for index in range(1, 5)), entry(5, 2)]
+
+
+def test_entries_that_do_not_follow_are_refused(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 3)
+    with pytest.raises(JournalError):
+        journal.add(*entry(5))
+
+
+def test_the_last_segment_may_end_at_any_byte(tmp_path: Path) -> None:
+    """A torn write: whole records before it count, the rest never was."""
+    journal = filled(tmp_path / "whole", 6)
+    journal.setCurrentTerm(3, "voted")
+    journal.flush()
+    journal.close()
+    (segment,) = segments(tmp_path / "whole")
+    data = segment.read_bytes()[: used(segment)]
+    seen = set()
+    for length in range(len(data) + 1):
+        home = tmp_path / f"cut-{length}"
+        home.mkdir()
+        (home / segment.name).write_bytes(data[:length])
+        cut = opened(home)
+        count = cut.last_index
+        assert contents(cut) == [entry(index) for index in range(1, count + 1)]
+        cut.add(*entry(count + 1, 4))
+        cut.flush()
+        again = reopened(cut, home)
+        assert contents(again)[-1] == entry(count + 1, 4)
+        seen.add(count)
+        again.close()
+        shutil.rmtree(home)
+    assert seen == set(range(7))
+
+
+def test_a_damaged_byte_never_gives_wrong_entries(tmp_path: Path) -> None:
+    """Damage in durable records is reported; in the last flush it looks like a torn write."""
+    journal = filled(tmp_path / "whole", 4)
+    journal.close()
+    (segment,) = segments(tmp_path / "whole")
+    data = segment.read_bytes()
+    size = used(segment)
+    outcomes = set()
+    for place in range(size):
+        home = tmp_path / f"bit-{place}"
+        home.mkdir()
+        broken = bytearray(data)
+        broken[place] ^= 0x10
+        (home / segment.name).write_bytes(broken)
+        try:
+            damaged = opened(home)
+        except JournalCorrupt as error:
+            assert segment.name in str(error)
+            outcomes.add("refused")
+        else:
+            assert contents(damaged) == [entry(index) for index in range(1, 4)]
+            outcomes.add("torn")
+            damaged.close()
+        shutil.rmtree(home)
+    assert outcomes == {"refused", "torn"}
+
+
+def test_damage_before_the_last_segment_is_refused(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 120)
+    journal.close()
+    first, *others = segments(tmp_path)
+    assert len(others) > 1
+    with first.open("r+b") as file:
+        file.seek(used(first) - 3)
+        file.write(b"\xff\xff\xff")
+    with pytest.raises(JournalCorrupt, match=first.name):
+        opened(tmp_path)
+
+
+def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 200)
+    journal.close()
+    missing = segments(tmp_path)[1]
+    missing.unlink()
+    with pytest.raises(JournalCorrupt, match=missing.name):
+        opened(tmp_path)
+
+
+def test_compaction_keeps_the_tail_the_term_and_the_vote(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.setCurrentTerm(5, "voted")
+    journal.flush()
+    for index in range(1, 201):
+        journal.add(*entry(index))
+        journal.flush()
+    before = len(segments(tmp_path))
+    journal.compact(190)
+    assert contents(journal) == [entry(index) for index in range(190, 201)]
+    assert len(segments(tmp_path)) < before / 2
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [entry(index) for index in range(190, 201)]
+    assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (5, "voted")
+    assert again.term_at(189) is None and again.term_at(190) == 1
+
+
+def test_compaction_keeps_two_entries(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 10)
+    journal.compact(1000)
+    assert contents(journal) == [entry(9), entry(10)]
+
+
+def test_a_crash_before_old_segments_were_removed_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = filled(tmp_path, 200)
+    monkeypatch.setattr(Journal, "_remove_segments", lambda self: None)
+    journal.compact(150)
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [entry(index) for index in range(150, 201)]
+
+
+def test_a_crash_between_two_removals_does_no_harm(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 200)
+    count = len(segments(tmp_path))
+    monkey = Journal._remove_segments
+    try:
+        Journal._remove_segments = lambda self: None  # type: ignore[method-assign]
+        journal.compact(199)
+    finally:
+        Journal._remove_segments = monkey  # type: ignore[method-assign]
+    journal.close()
+    for removed in range(count - 2):
+        segments(tmp_path)[0].unlink()
+        journal = opened(tmp_path)
+        assert contents(journal)[-2:] == [entry(199), entry(200)], removed
+        journal.close()
+
+
+def test_a_seated_log_holds_only_the_states_positions(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 200)
+    journal.setCurrentTerm(9, "voted")
+    journal.seat((b"\x01", 999, 7), (b"\x01", 1000, 8))
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [(b"\x01", 999, 7), (b"\x01", 1000, 8)]
+    assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (9, "voted")
+    again.add(*entry(1001, 9))
+    again.flush()
+    assert reopened(again, tmp_path).last_index == 1001
+
+
+def test_a_failing_fdatasync_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = filled(tmp_path, 2)
+
+    def fail(handle: int) -> None:
+        raise OSError(errno.EIO, "disk")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    journal.add(*entry(3))
+    with pytest.raises(OSError, match="disk"):
+        journal.flush()
+    assert journal.durable_index == 2
+
+
+def test_a_directory_has_one_user(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with pytest.raises(JournalLocked):
+        opened(tmp_path)
+    journal.close()
+    opened(tmp_path).close()
+
+
+def test_slices_are_what_pysyncobj_needs(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 10)
+    assert journal[0] == entry(1) and journal[-1] == entry(10)
+    assert journal[3:] == [entry(index) for index in range(4, 11)]
+    assert journal[3:5] == [entry(4), entry(5)]
+    assert journal[50:] == []
+    journal.shield = True
+    assert journal[3:] == [entry(4)], "nothing seems to be there to truncate"
+
+
+def test_an_open_slice_is_bounded_but_shows_that_more_follows(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    for index in range(1, 12):
+        journal.add(b"\x00" + bytes(1 << 20), index, 1)
+    assert len(journal[0:]) == 4  # type: ignore[arg-type]
+    journal.add(b"\x00" + bytes(9 << 20), 12, 1)
+    journal.add(b"\x00", 13, 1)
+    assert [one[1] for one in journal[11:]] == [12, 13]  # type: ignore[union-attr,index]
+
+
+def test_sizes_are_known(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 10)
+    assert journal.size == sum(len(entry(index)[0]) for index in range(1, 11))
+    kept = len(entry(9)[0]) + len(entry(10)[0])
+    assert journal.index_keeping(kept) == 9
+    assert journal.index_keeping(1 << 30) == 1
+    journal.deleteEntriesFrom(5)
+    assert journal.size == sum(len(entry(index)[0]) for index in range(1, 6))
+    journal.clear()
+    assert journal.size == 0

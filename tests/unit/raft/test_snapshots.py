@@ -1,0 +1,136 @@
+"""Shipping a checkpoint: whole and checked, or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rusd.raft import snapshots
+from rusd.raft.snapshots import Received, SnapshotError, SnapshotReceiver, SnapshotSender
+
+Frame = dict[str, Any]
+FILES = {
+    "CURRENT": b"MANIFEST-1\n",
+    "empty": b"",
+    "000001.sst": bytes(range(256)) * 8000,
+    "000002.sst": b"x" * snapshots.CHUNK_BYTES,
+}
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> SnapshotSender:
+    directory = tmp_path / "outgoing"
+    directory.mkdir()
+    for name, data in FILES.items():
+        (directory / name).write_bytes(data)
+    return SnapshotSender(1, directory, index=40)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> SnapshotReceiver:
+    return SnapshotReceiver(tmp_path / "incoming")
+
+
+def ship(sender: SnapshotSender, receiver: SnapshotReceiver) -> Received:
+    while True:
+        for frame in list(sender.frames()):
+            complete = receiver.frame(9, frame)
+            if complete is not None:
+                return complete
+        sender.acknowledge(receiver.received)
+
+
+def test_a_checkpoint_arrives_as_it_was(sender: SnapshotSender, receiver: SnapshotReceiver) -> None:
+    complete = ship(sender, receiver)
+    assert complete.index == 40
+    assert {path.name: path.read_bytes() for path in complete.directory.iterdir()} == FILES
+
+
+def test_no_more_than_a_window_is_under_way(
+    sender: SnapshotSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "WINDOW_BYTES", snapshots.CHUNK_BYTES)
+    sent = sum(len(frame.get("data", b"")) for frame in sender.frames())
+    assert snapshots.CHUNK_BYTES <= sent <= 2 * snapshots.CHUNK_BYTES
+    assert list(sender.frames()) == []
+    sender.acknowledge(sent)
+    assert list(sender.frames())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": b"other"},
+        {"offset": 5},
+        {"file": "unknown"},
+        {"crc": 0},
+    ],
+    ids=str,
+)
+def test_a_wrong_chunk_ends_the_stream_and_leaves_nothing(
+    sender: SnapshotSender, receiver: SnapshotReceiver, tmp_path: Path, change: Frame
+) -> None:
+    begin, chunk, *_ = sender.frames()
+    receiver.frame(9, begin)
+    with pytest.raises(SnapshotError):
+        receiver.frame(9, {**chunk, **change})
+    assert not (tmp_path / "incoming").exists()
+
+
+def test_a_chunk_that_comes_twice_ends_the_stream(
+    sender: SnapshotSender, receiver: SnapshotReceiver
+) -> None:
+    begin, chunk, *_ = sender.frames()
+    receiver.frame(9, begin)
+    receiver.frame(9, chunk)
+    with pytest.raises(SnapshotError):
+        receiver.frame(9, chunk)
+
+
+def test_a_stream_that_ends_early_gives_no_checkpoint(
+    sender: SnapshotSender, receiver: SnapshotReceiver
+) -> None:
+    begin, *_, end = list(sender.frames())
+    receiver.frame(9, begin)
+    with pytest.raises(SnapshotError):
+        receiver.frame(9, end)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/x", "a/b", "a\0"])
+def test_file_names_stay_inside_the_directory(receiver: SnapshotReceiver, name: str) -> None:
+    frame = {"stream": 1, "op": "begin", "index": 4, "files": {name: 1}}
+    with pytest.raises(SnapshotError):
+        receiver.frame(9, frame)
+
+
+def test_a_newer_stream_replaces_the_running_one(
+    sender: SnapshotSender, receiver: SnapshotReceiver
+) -> None:
+    begin, chunk, *_ = sender.frames()
+    receiver.frame(9, begin)
+    receiver.frame(9, chunk)
+    receiver.frame(8, {**begin, "stream": 3})
+    assert receiver.received == 0
+    assert receiver.frame(9, chunk) is None
+    assert receiver.received == 0, "frames of the old one are ignored"
+
+
+def test_what_an_earlier_life_received_is_removed_at_start(tmp_path: Path) -> None:
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "incoming" / "000009.sst").write_bytes(b"half")
+    SnapshotReceiver(tmp_path / "incoming")
+    assert not (tmp_path / "incoming").exists()
+
+
+def test_a_sender_removes_its_checkpoint(sender: SnapshotSender, tmp_path: Path) -> None:
+    list(sender.frames())
+    sender.close()
+    assert not (tmp_path / "outgoing").exists()
+
+
+def test_a_file_that_became_shorter_is_noticed(sender: SnapshotSender, tmp_path: Path) -> None:
+    frames = sender.frames()
+    next(frames)
+    (tmp_path / "outgoing" / "000001.sst").write_bytes(b"short")
+    with pytest.raises(SnapshotError):
+        list(frames)
