@@ -78,12 +78,8 @@ LEARNER_NOT_READY = _etcd(
 TOO_MANY_LEARNERS = _etcd(Code.FAILED_PRECONDITION, "too many learner members in cluster")
 CLUSTER_ID_MISMATCH = _etcd(Code.FAILED_PRECONDITION, "cluster ID mismatch")
 
-RANGE_STREAM_SORT = EtcdError(
-    Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders"
-)
-RANGE_STREAM_FILTER = EtcdError(
-    Code.UNIMPLEMENTED, "RangeStream does not support revision filters"
-)
+RANGE_STREAM_SORT = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
+RANGE_STREAM_FILTER = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
 
 REQUEST_TOO_LARGE = _etcd(Code.INVALID_ARGUMENT, "request is too large")
 TOO_MANY_REQUESTS = _etcd(Code.RESOURCE_EXHAUSTED, "too many requests")

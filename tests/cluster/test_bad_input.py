@@ -130,9 +130,7 @@ def test_unknown_sort_options_are_refused_where_etcd_3_5_panics(cluster: LocalCl
         for options in ({"sort_order": 9}, {"sort_target": 9}):
             with pytest.raises(Refused) as refused:
                 client.range(b"k", **options)
-            assert refused.value == Refused(
-                "INVALID_ARGUMENT", "etcdserver: invalid sort option"
-            )
+            assert refused.value == Refused("INVALID_ARGUMENT", "etcdserver: invalid sort option")
 
 
 def test_compacted_revisions_are_refused(cluster: LocalCluster) -> None:

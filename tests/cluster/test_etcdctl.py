@@ -33,9 +33,7 @@ class Etcdctl:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def run(
-        self, *arguments: str, stdin: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [command("etcdctl"), f"--endpoints={self.endpoints}", *arguments],
             input=stdin,
@@ -88,8 +86,9 @@ def test_get_by_prefix_limit_order_revision_and_count(etcdctl: Etcdctl) -> None:
     assert etcdctl(*keys, "--sort-by=MODIFY", "--order=DESCEND").split()[0] == names[0]
     assert etcdctl("get", names[0], f"--rev={revision}").split()[1] == "old"
     assert "5" in etcdctl("get", prefix, "--prefix", "--count-only", "-w", "fields").split()
-    assert etcdctl("get", prefix, "--from-key", "--limit=1", "--consistency=s").split()[0] == (
-        names[0]
+    assert (
+        etcdctl("get", prefix, "--from-key", "--limit=1", "--consistency=s").split()[0]
+        == (names[0])
     )
 
 

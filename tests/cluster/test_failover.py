@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -63,15 +63,18 @@ def test_a_counter_is_incremented_once_for_each_acknowledged_compare_and_swap(
             while not stop.is_set():
                 outcomes.append(increment(client, b"counter"))
 
+    def at_least(wanted: int) -> Callable[[], bool]:
+        return lambda: outcomes.count(True) >= wanted
+
     threads = [threading.Thread(target=count, args=(each,)) for each in cluster.endpoints]
     for thread in threads:
         thread.start()
     try:
         for _ in range(2):
-            wait_until(lambda seen=outcomes.count(True): outcomes.count(True) >= seen + 40)
+            wait_until(at_least(outcomes.count(True) + 40))
             leader = cluster.leader()
             cluster.kill(leader)
-            wait_until(lambda seen=outcomes.count(True): outcomes.count(True) >= seen + 20)
+            wait_until(at_least(outcomes.count(True) + 20))
             cluster.restart(leader)
             cluster.wait_healthy()
     finally:
@@ -84,9 +87,8 @@ def test_a_counter_is_incremented_once_for_each_acknowledged_compare_and_swap(
     assert acknowledged <= value <= acknowledged + unknown
 
 
-def wait_until(condition: object, timeout: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
     deadline = time.monotonic() + timeout
-    assert callable(condition)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -138,20 +140,23 @@ def test_a_linearizable_read_is_never_stale_while_leaders_change(cluster: LocalC
                 if seen < before:
                     stale.append((before, seen))
 
+    def at_least(wanted: int) -> Callable[[], bool]:
+        return lambda: reads[0] >= wanted
+
     threads = [threading.Thread(target=write)]
     threads += [threading.Thread(target=read, args=(each,)) for each in cluster.endpoints]
     for thread in threads:
         thread.start()
     try:
         for _ in range(2):
-            wait_until(lambda seen=reads[0]: reads[0] > seen + 100)
+            wait_until(at_least(reads[0] + 100))
             leader = cluster.leader()
             cluster.pause(leader)
-            wait_until(lambda seen=reads[0]: reads[0] > seen + 100)
+            wait_until(at_least(reads[0] + 100))
             cluster.resume(leader)
-            wait_until(lambda seen=reads[0]: reads[0] > seen + 100)
+            wait_until(at_least(reads[0] + 100))
             cluster.kill(leader := cluster.leader())
-            wait_until(lambda seen=reads[0]: reads[0] > seen + 100)
+            wait_until(at_least(reads[0] + 100))
             cluster.restart(leader)
             cluster.wait_healthy()
     finally:

@@ -19,7 +19,10 @@ from tests.support.client import TIMEOUT, Client, WatchStream
 from tests.support.pair import Example, Pair
 
 watches = st.fixed_dictionaries(
-    {"key": st.one_of(keys, st.just(b"")), "range_end": st.sampled_from([b"", b"b", b"c", b"\xff\xff\xff"])},
+    {
+        "key": st.one_of(keys, st.just(b"")),
+        "range_end": st.sampled_from([b"", b"b", b"c", b"\xff\xff\xff"]),
+    },
     optional={
         "start_revision": st.integers(0, 14),
         "prev_kv": st.booleans(),

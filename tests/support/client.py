@@ -108,9 +108,7 @@ class Client:
         request = rpc.PutRequest(key=key, value=value, **options)
         return self.call("/etcdserverpb.KV/Put", request, rpc.PutResponse, timeout)
 
-    def delete(
-        self, key: bytes, range_end: bytes = b"", **options: Any
-    ) -> rpc.DeleteRangeResponse:
+    def delete(self, key: bytes, range_end: bytes = b"", **options: Any) -> rpc.DeleteRangeResponse:
         request = rpc.DeleteRangeRequest(key=key, range_end=range_end, **options)
         return self.call("/etcdserverpb.KV/DeleteRange", request, rpc.DeleteRangeResponse)
 
@@ -266,9 +264,7 @@ class WatchStream(Stream[rpc.WatchResponse]):
         )
 
     def cancel(self, watch_id: int) -> None:
-        self.send(
-            rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=watch_id))
-        )
+        self.send(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=watch_id)))
 
     def progress(self) -> None:
         self.send(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))

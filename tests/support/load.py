@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from types import TracebackType
 
 from rusd.proto import rpc_pb2 as rpc
@@ -22,7 +23,9 @@ class Writers:
     would be a proposal applied twice.
     """
 
-    def __init__(self, endpoints: Sequence[str], threads: int = 4, prefix: bytes = b"load/") -> None:
+    def __init__(
+        self, endpoints: Sequence[str], threads: int = 4, prefix: bytes = b"load/"
+    ) -> None:
         self._endpoints = list(endpoints)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -75,9 +78,7 @@ class Writers:
     def longest_gap(self, since: float) -> float:
         """The longest time without any acknowledgement after `since`, seconds."""
         times = [since, *(at for at in self.times if at >= since)]
-        return max(
-            (later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0
-        )
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
     def _run(self, number: int) -> None:
         clients = [Client(endpoint) for endpoint in self._endpoints]

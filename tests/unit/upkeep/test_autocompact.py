@@ -3,7 +3,9 @@
 from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
 
 
-def compactions(policy: Policy, hours: float, revisions_per_second: float) -> list[tuple[float, int]]:
+def compactions(
+    policy: Policy, hours: float, revisions_per_second: float
+) -> list[tuple[float, int]]:
     """Drive a policy over virtual time; every answer is taken as compacted."""
     now, found = 0.0, []
     while now < hours * 3600:
