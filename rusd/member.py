@@ -56,6 +56,7 @@ class Member:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._built = False
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = CallCounts()
         self._leader_changes = 0
@@ -84,8 +85,9 @@ class Member:
         self._run(self._publish())
 
     async def stop(self) -> None:
-        """Hand leadership on, drain, close."""
-        log.info("stopping")
+        """Hand leadership on, drain, close; also after a start that failed half way."""
+        if not self._built:
+            return
         self._health.drain()
         await self._node.stop()
         self._hub.close(STOPPED)
@@ -96,7 +98,6 @@ class Member:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._compactor.stop()
         self._machine.close()
-        log.info("stopped")
 
     async def wait_failed(self) -> None:
         """Raises what ended this member."""
@@ -112,6 +113,7 @@ class Member:
         except BaseException:
             state.close()
             raise
+        self._built = True
 
     def _assemble(self, machine: StateMachine) -> None:
         config = self._config

@@ -8,13 +8,18 @@ The algorithm is PySyncObj's. As it comes it loses acknowledged writes, reads pi
 network and never makes its log durable; so it is used as a core without I/O, every message to and
 from it passes a filter, and all that touches disk, network and clock is ours:
 
-- `node.py`: `RaftNode`, what the rooms above call, and the loop *turn* whose order makes it safe
+- `node.py`: `RaftNode`, what the rooms above call
+- `turn.py`: the loop *turn* that drives everything, in the order that makes it safe
 - `core.py`: PySyncObj's SyncObj with its transport, journal, apply loop and compaction replaced
 - `filters.py`: what of a message PySyncObj may see; each check closes a way to lose writes
-- `election.py`: when to campaign: PreVote, stickiness, a quick look when a connection breaks
-- `proposals.py`: group commit, forwarding, numbers that find the waiting call again
-- `read_index.py`, `reads.py`: linearizable reads without writing to the log
-- `journal.py`, `records.py`, `segments.py`: the durable log: one write and one fdatasync a turn
+- `election.py`, `campaign.py`: when to campaign: PreVote, stickiness, and at once when the leader's
+  connection breaks
+- `proposals.py`, `submission.py`: group commit, forwarding, numbers that find the waiting call
+  again
+- `applying.py`: committed entries to the machine, its results to the waiting calls
+- `read_index.py`, `reads.py`, `reading.py`: linearizable reads without writing to the log
+- `journal.py`, `recovery.py`, `records.py`, `segments.py`: the durable log: one write and one
+  fdatasync a turn; `compaction.py` shortens it
 - `peers.py`, `frames.py`: connections between members and what a frame must look like
 - `snapshots.py`, `catchup.py`: the state itself for a member that the log cannot bring up to date
 - `asks.py`: small questions between members, for the rooms above

@@ -18,7 +18,7 @@ from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from rusd.raft.journal import Journal, LogEntry
+from rusd.raft.journal import Journal, JournalError, LogEntry
 from rusd.raft.ports import Position
 
 Message = dict[str, Any]
@@ -305,8 +305,13 @@ def _seat(journal: Journal, last: Position, before: Position) -> None:
     """
     if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
         return
-    if len(journal) and journal.first_index > last.index:
-        raise RuntimeError(
+    if not len(journal):
+        raise JournalError(
+            f"the journal is empty, but the state beside it ends at entry {last.index}: the log, "
+            "with this member's votes, was lost"
+        )
+    if journal.first_index > last.index:
+        raise JournalError(
             f"the log begins at entry {journal.first_index}, the state ends at {last.index}: "
             "applied state was lost"
         )

@@ -6,8 +6,8 @@
 (one write and one fdatasync) the record belongs to; the first record of a flush has bit 7 of kind
 set. A flush begins only after the one before it is durable, so behind a damaged record a whole
 record of the same flush can be a torn write, but the *first* record of a later flush proves that
-durable bytes were damaged. Flush numbers have no gaps, so a lost stretch shows even where the records
-on both sides of it are whole.
+durable bytes were damaged. Flush numbers have no gaps, so a lost stretch shows even where the
+records on both sides of it are whole.
 """
 
 import struct

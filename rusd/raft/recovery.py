@@ -36,7 +36,7 @@ class Recovered:
 
 
 def recover(segments: Segments) -> Recovered:
-    """Replay all segments. Raises JournalCorrupt with the file and, where it has one, the offset."""
+    """Replay all segments. Raises JournalCorrupt, which names the file and the offset."""
     state = Recovered()
     numbers = segments.numbers
     for number in numbers:

@@ -106,7 +106,7 @@ class Cluster:
 
         def agreed() -> RaftNode | None:
             for node in self.nodes.values():
-                if node.is_leader and node._applied_term == node.term:
+                if node.is_leader and node._applier.term == node.term:
                     near = [
                         other
                         for other in self.nodes.values()

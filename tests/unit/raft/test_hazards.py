@@ -13,6 +13,7 @@ import pytest
 from rusd.raft import core as core_module
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken
+from rusd.raft.journal import JournalError
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries, entry
 
@@ -183,7 +184,13 @@ def test_a_log_that_begins_behind_the_state_is_refused(tmp_path: Path) -> None:
     follower.journal.flush()
     follower.journal.compact(15)
     follower.journal.close()
-    with pytest.raises(RuntimeError, match="applied state was lost"):
+    with pytest.raises(JournalError, match="applied state was lost"):
+        Member(2, [1, 3], tmp_path, (Position(9, 1), Position(8, 1)))
+
+
+def test_a_missing_log_beside_an_applied_state_is_refused(tmp_path: Path) -> None:
+    """With the log this member's votes and acknowledgements are gone: it could vote twice."""
+    with pytest.raises(JournalError, match="the journal is empty"):
         Member(2, [1, 3], tmp_path, (Position(9, 1), Position(8, 1)))
 
 

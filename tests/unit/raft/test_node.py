@@ -123,7 +123,7 @@ def test_a_member_that_returns_does_not_depose_the_leader(tmp_path: Path) -> Non
         term = leader.term
         cluster.isolate(lonely.member_id)
         await leader.propose(b"one")
-        await until(lambda: not lonely._election.hears_leader(lonely._loop.time()))
+        await until(lambda: not lonely._campaign.timer.hears_leader(lonely._loop.time()))
         await asyncio.sleep(3 * ELECTION_MS / 1000)  # it tries to be elected meanwhile
         assert lonely.term == term
         cluster.heal()

@@ -1,0 +1,69 @@
+"""From waiting proposals to log entries: into the leader's log, or in one frame to the leader.
+
+    propose {term, batch}      batch: [origin member, sequence, payload] each
+
+A batch of another term than the leader's is dropped without an answer. Its sender proposes it again
+once an entry of a later term proves that it is lost (and there will be one, for its term has no
+leader any more). A refusal would prove nothing: over a connection that broke the batch may have
+come before, and been taken.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from rusd.raft.core import RaftCore
+from rusd.raft.proposals import Inbox, Proposals, Proposed, encode_entry, entries_of
+
+Frame = dict[str, Any]
+
+
+class Submission:
+    """Both ends of forwarding, and the leader's group commit."""
+
+    def __init__(
+        self, core: RaftCore, proposals: Proposals, send: Callable[[int, Frame], None]
+    ) -> None:
+        self._core = core
+        self._proposals = proposals
+        self._send = send
+        self._taken = Inbox()
+        #: Taken from followers in `_forwarded_term`, not yet in the log.
+        self._forwarded: list[Proposed] = []
+        self._forwarded_term = 0
+        #: True while leadership is being handed on: nothing is added to the log.
+        self.paused = False
+
+    def step(self, *, leader_connected: bool) -> None:
+        """Everything that waits becomes entries of the leader's log, or goes to the leader."""
+        core, proposals = self._core, self._proposals
+        if not core.is_leader:
+            # Taken from others in a term that is over: they propose them again themselves.
+            self._forwarded = []
+            if leader_connected and proposals.unsent():
+                self._forward(core.leader, proposals.take(core.term))
+        elif not self.paused:
+            own = proposals.take(core.term) if proposals.unsent() else []
+            requests = (self._forwarded if self._forwarded_term == core.term else []) + own
+            self._forwarded = []
+            for group in entries_of(requests):
+                core.propose(encode_entry(group))
+
+    def _forward(self, leader: int, batch: list[Proposed]) -> None:
+        for group in entries_of(batch):
+            self._send(leader, {"type": "propose", "term": self._core.term, "batch": group})
+
+    def received(self, member: int, frame: Frame, now: float) -> None:
+        """`propose`."""
+        term = self._core.term
+        if not self._core.is_leader or frame["term"] != term:
+            return
+        batch = [(member, sequence, payload) for _, sequence, payload in frame["batch"]]
+        if self._forwarded_term != term:
+            self._forwarded, self._forwarded_term = [], term
+        self._forwarded += self._taken.accept(term, batch)
+
+    def reconnected(self, member: int) -> None:
+        """Send again what the broken connection may have swallowed; the leader skips what it
+        has."""
+        if self._core.leader == member:
+            self._forward(member, self._proposals.sent_in(self._core.term))

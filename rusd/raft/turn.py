@@ -1,0 +1,438 @@
+"""One Raft member: the loop turn that drives the core, and what the rooms above call.
+
+All work of a moment (frames that came in, new proposals and reads, a timer) is done in one *turn*,
+whose order is what makes it safe:
+
+ 1  frames in, through the filters, to PySyncObj; answers are only queued
+ 2  tick: count commits, apply them as one storage write, resolve the waiting calls
+ 3  propose: what was submitted since the last turn becomes one entry, or one frame to the leader
+ 4  send appends, forwarded proposals and reads: they assert nothing about this member's disk
+ 5  flush the journal: term, vote, truncation and entries in one write and one fdatasync
+ 6  send acknowledgements and votes, which assert what step 5 made durable
+
+A leader's own fdatasync thus overlaps its followers' work, and still counts only when done: an
+acknowledgement of an entry can be read in a later turn at the earliest. Proposals come after the
+tick for the same reason, else a cluster of one would commit what is not durable yet.
+
+An exception in a turn leaves an unknown state behind: the node stops at once, sends nothing more,
+and `wait_failed` raises it, which ends the process.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
+from rusd.logs import get_logger
+from rusd.raft.applying import Applier
+from rusd.raft.asks import Asks
+from rusd.raft.campaign import Campaign
+from rusd.raft.catchup import CatchUp
+from rusd.raft.compaction import Compaction
+from rusd.raft.config import RaftConfig
+from rusd.raft.core import RaftCore
+from rusd.raft.filters import Broken, Filters
+from rusd.raft.frames import RAFT, problem
+from rusd.raft.journal import Journal
+from rusd.raft.peers import Frame, Peers, pack
+from rusd.raft.ports import Machine, RoleListener
+from rusd.raft.proposals import Proposals
+from rusd.raft.reading import Reading
+from rusd.raft.submission import Submission
+
+log = get_logger(__name__)
+
+#: Seconds between turns that nothing else caused.
+TICK = 0.02
+#: Seconds between looks at deadlines.
+DEADLINES = 0.25
+#: Calls waiting here up to which the journal is flushed on the loop itself: quicker for one client.
+#: With more, a thread does it, and what arrives meanwhile shares the next entry and flush.
+FLUSH_INLINE = 2
+
+
+class Turns:
+    """The moving part of a member: everything between the peers' frames and the machine."""
+
+    def __init__(self, config: RaftConfig, machine: Machine) -> None:
+        """Opens the journal: JournalLocked, JournalCorrupt."""
+        self.config = config
+        self.member_id = config.member_id
+        self._machine = machine
+        others = [member for member in config.peers if member != config.member_id]
+        self._journal = Journal(
+            config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
+        )
+        self._proposals = Proposals(config.member_id)
+        self._applier = Applier(config.member_id, machine, self._proposals)
+        self._core = RaftCore(
+            config.member_id,
+            others,
+            self._journal,
+            machine.positions(),
+            self._applier,
+            heartbeat=config.heartbeat,
+            # etcd's leader looks once per election timeout; half of one more bears with a pause.
+            quorum_timeout=1.5 * config.election,
+        )
+        self._filters = Filters(self._core)
+        self._voters = len(others) + 1
+        self._peers = Peers(
+            config.member_id,
+            config.cluster_id,
+            {member: config.peers[member] for member in others},
+            on_frames=self._received,
+            on_connected=self._connected,
+            on_lost=self._lost,
+        )
+        self._catchup = CatchUp(config.directory / "snapshots", machine, self._send)
+        self._asks = Asks(self._send)
+        self._submission = Submission(self._core, self._proposals, self._send)
+        self._reading = Reading(self._core, self._send, self._broadcast)
+        self._compaction = Compaction(config, machine, self._journal, self._catchup)
+        self._inbox: list[tuple[int, Frame]] = []
+        self._late: list[tuple[int, Frame]] = []
+        self._listeners: list[RoleListener] = []
+        self._role = (0, self._core.term, False)
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        # A thread of its own: a flush must not wait behind long work in the shared ones.
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        #: The flush that runs in it; turns wait for it.
+        self._flushing: asyncio.Future[bool] | None = None
+        self._stopped = False
+        self._announced_commit = 0
+        self._next_deadlines = 0.0
+        self._next_reask = 0.0
+
+    @property
+    def leader_id(self) -> int:
+        """Member id of the leader, 0 if none is known."""
+        return self._core.leader
+
+    @property
+    def term(self) -> int:
+        return self._core.term
+
+    @property
+    def is_leader(self) -> bool:
+        return self._core.is_leader
+
+    @property
+    def commit_index(self) -> int:
+        return self._core.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        return self._core.applied_index
+
+    # Life
+
+    def _begin(self) -> None:
+        """The loop runs: from now on there is time."""
+        self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self._campaign = Campaign(
+            self.member_id, self._core, self.config.election, self._loop.time(), self._send
+        )
+        self._handlers = self._all_handlers()
+        self._journal.flush()
+
+    def _run(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._on_timer)
+        self._wake()
+
+    def _halt(self, error: Exception) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._proposals.fail(error)
+        self._reading.fail(error)
+
+    def _die(self, error: BaseException) -> None:
+        log.critical("Raft cannot go on", exc_info=error)
+        self._halt(STOPPED)
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    # The turn
+
+    def _wake(self) -> None:
+        if not (self._scheduled or self._stopped or self._flushing):
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _on_timer(self) -> None:
+        if not self._stopped:
+            self._timer = self._loop.call_later(TICK, self._on_timer)
+            self._wake()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        try:
+            now = self._loop.time()
+            inbox, self._inbox = self._inbox, []
+            for member, frame in inbox:
+                self._handle(member, frame, now)
+            self._core.tick()
+            connected = self._peers.connected()
+            self._campaign.step(now, reachable=bool(connected))
+            leader_connected = self._core.leader in connected
+            self._submission.step(leader_connected=leader_connected)
+            self._replicate()
+            self._reading.step(
+                now,
+                current=self._applier.term == self._core.term,
+                leader_connected=leader_connected,
+            )
+            self._send_early()
+            if self._journal.dirty and len(self._proposals.waiting) > FLUSH_INLINE:
+                self._flushing = self._loop.run_in_executor(self._flusher, self._journal.flush)
+                self._flushing.add_done_callback(self._flushed)
+            else:
+                self._journal.flush()
+                self._finish()
+        except Exception as error:
+            self._die(error)
+
+    def _flushed(self, flushing: asyncio.Future[bool]) -> None:
+        """The thread's flush is done; no turn ran meanwhile, so the journal was its alone."""
+        self._flushing = None
+        if self._stopped or flushing.cancelled():
+            return
+        try:
+            flushing.result()
+            self._finish()
+        except Exception as error:
+            self._die(error)
+        else:
+            self._wake()
+
+    def _finish(self) -> None:
+        """The end of a turn, once its journal is durable."""
+        self._send_late()
+        self._after(self._loop.time())
+
+    def _handle(self, member: int, frame: Frame, now: float) -> None:
+        wrong = problem(frame)
+        if wrong is not None:
+            self._peers.break_off(member, wrong)
+        elif frame["type"] in RAFT:
+            try:
+                self._handle_raft(member, frame, now)
+            except Broken as broken:
+                self._peers.break_off(member, str(broken))
+        else:
+            self._handlers[frame["type"]](member, frame, now)
+
+    def _handle_raft(self, member: int, frame: Frame, now: float) -> None:
+        core, kind, term = self._core, frame["type"], frame["term"]
+        if kind == "append_entries" and term < core.term:
+            self._late.append((member, {"type": "term", "term": core.term}))
+        elif kind == "request_vote" and term > core.term and not frame.get("transfer"):
+            if self._campaign.sticks_to_leader(now):
+                return  # a healthy leader is not deposed
+        elif kind == "request_vote" and self._filters.repeats_vote(member, frame):
+            self._late.append((member, {"type": "response_vote", "term": term}))
+        message = self._filters.incoming(member, frame)
+        if message is None:
+            return
+        before = core.term
+        core.link.deliver(core.peers[member], message)
+        self._filters.delivered()
+        if kind == "append_entries" and core.leader == member:
+            self._campaign.timer.heard(now)
+            if "prevLogIdx" not in frame:
+                # PySyncObj says nothing to this; the leader counts who is there (CheckQuorum).
+                alive = {"type": "next_node_idx", "reset": False, "success": False}
+                self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
+            if "prevLogIdx" not in message:
+                alive = {"type": "next_node_idx", "reset": False, "success": False}
+                self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
+        elif kind == "timeout_now":
+            self._filters.transferring = True
+        elif kind == "request_vote" and (
+            core.term > before or self._journal.getVotedForNodeId() == core.peers[member].id
+        ):
+            self._campaign.timer.postpone(now)
+
+    # Frames of our own
+
+    def _on_snapshot(self, member: int, frame: Frame, now: float) -> None:
+        if self.leader_id != member:
+            return
+        complete = self._catchup.receive(member, frame)
+        if complete is None:
+            return
+        installed = complete.index > self.commit_index
+        proven = self.commit_index
+        if installed:
+            # Whatever fails from here on ends the process; the next start finds one whole state.
+            self._machine.restore(complete.directory)
+            last, before = self._machine.positions()
+            if last.index < complete.index:
+                raise RuntimeError(f"the snapshot ends at {last.index}, not at {complete.index}")
+            self._core.installed(last, before)
+            # A tail the log may have kept behind it is not known to be the leader's.
+            proven = last.index
+            self._applier.installed(last)
+            self._compaction.at = last.index
+            # Which of the waiting proposals the snapshot holds cannot be known.
+            self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
+        self._catchup.finished(member, frame["stream"], installed=installed)
+        ack = {"type": "next_node_idx", "reset": True, "success": installed, "term": self.term}
+        self._late.append((member, {**ack, "next_node_idx": proven + 1}))
+
+    def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
+        self._core.heard_from(member)
+        self._catchup.reply(member, frame, now)
+
+    def _on_ask(self, member: int, frame: Frame, now: float) -> None:
+        self._asks.asked(member, frame)
+
+    def _on_answer(self, member: int, frame: Frame, now: float) -> None:
+        self._asks.answered(member, frame)
+
+    def _all_handlers(self) -> dict[str, Callable[[int, Frame, float], None]]:
+        """Frame type -> who takes it: (member, frame, now)."""
+        return {
+            "prevote": self._campaign.asked,
+            "prevote_reply": self._campaign.answered,
+            "term": self._campaign.told_term,
+            "propose": self._submission.received,
+            "read": self._reading.asked_by_leader,
+            "read_reply": self._reading.confirmed,
+            "read_index": self._reading.asked_by_follower,
+            "read_index_reply": self._reading.answered,
+            "ask": self._on_ask,
+            "answer": self._on_answer,
+            "snapshot": self._on_snapshot,
+            "snapshot_reply": self._on_snapshot_reply,
+        }
+
+    # Steps
+
+    def _replicate(self) -> None:
+        """A leader tells the others of new entries, and of a commit index that moved: they need
+        not wait for a heartbeat."""
+        core = self._core
+        if not core.is_leader:
+            return
+        behind = self._journal.last_index != self._journal.durable_index
+        if behind or core.commit_index != self._announced_commit:
+            self._announced_commit = core.commit_index
+            core.send_appends()
+
+    def _send(self, member: int, frame: Frame) -> None:
+        self._peers.send(member, pack(frame))
+
+    def _broadcast(self, frame: Frame) -> None:
+        data = pack(frame)
+        for member in self._core.peers:
+            self._peers.send(member, data)
+
+    def _send_early(self) -> None:
+        """Appends go out; the rest of PySyncObj's messages waits for the flush."""
+        outbox, self._core.link.outbox = self._core.link.outbox, []
+        packed: dict[tuple[int, int, int, int], bytes] = {}
+        for member, message in outbox:
+            if message["type"] != "append_entries":
+                self._late.append((member, message))
+                continue
+            if "serialized" in message or self._catchup.sending_to(member):
+                # It needs a snapshot; this keeps its timer still.
+                alive = {"type": "append_entries", "term": message["term"], "commit_index": 0}
+                self._send(member, alive)
+                continue
+            entries = message["entries"]
+            key = (
+                message["term"],
+                message["commit_index"],
+                message["prevLogIdx"],
+                len(entries),
+            )
+            data = packed.get(key)
+            if data is None:
+                data = packed[key] = pack(message)
+            self._peers.send(member, data, droppable=True)
+        for member in self._core.wants_snapshot():
+            self._catchup.begin(member, self.applied_index, self._loop.time())
+
+    def _send_late(self) -> None:
+        late, self._late = self._late, []
+        for member, message in late:
+            self._send(member, message)
+        self._filters.transferring = False
+
+    def _after(self, now: float) -> None:
+        """Look at what the turn changed, and whether another must follow at once."""
+        core = self._core
+        self._reading.applied(core.applied_index)
+        role = (core.leader, core.term, core.is_leader)
+        if role != self._role:
+            self._changed_role(role, now)
+        unapplied = core.commit_index > core.applied_index
+        alone = self._voters == 1 and core.commit_index < self._journal.last_index
+        if unapplied or alone or core.link.outbox:
+            self._wake()
+        if now >= self._next_deadlines:
+            self._next_deadlines = now + DEADLINES
+            self._expire(now)
+        if core.is_leader and now >= self._next_reask:
+            self._next_reask = now + self.config.heartbeat
+            self._reading.remind()
+        self._compaction.step(core.applied_index)
+
+    def _changed_role(self, role: tuple[int, int, bool], now: float) -> None:
+        _, was_term, was_leader = self._role
+        self._role = role
+        leader, term, leads = role
+        if was_leader and (not leads or term != was_term):
+            self._reading.leadership_lost()
+            self._catchup.drop_all()
+            self._campaign.timer.postpone(now)
+        self._reading.leader_changed(now)
+        log.info(
+            "raft role changed",
+            extra={
+                "fields": {"leader": f"{leader:x}" if leader else "", "term": term, "leads": leads}
+            },
+        )
+        for listener in self._listeners:
+            listener(leader, term, leads)
+        self._wake()
+
+    def _expire(self, now: float) -> None:
+        error = TIMEOUT if self.leader_id else TIMEOUT_LEADER_FAIL
+        self._proposals.fail(error, lambda waiting: waiting.deadline <= now)
+        self._reading.expire(now, error)
+        self._catchup.expire(now)
+
+    # What the peers report
+
+    def _received(self, member: int, frames: list[Frame]) -> None:
+        if self._stopped:
+            return
+        self._inbox.extend((member, frame) for frame in frames)
+        self._wake()
+
+    def _connected(self, member: int) -> None:
+        log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})
+        self._core.link.connected(self._core.peers[member])
+        self._submission.reconnected(member)
+        self._wake()
+
+    def _lost(self, member: int) -> None:
+        if self._stopped:
+            return
+        log.info("peer lost", extra={"fields": {"peer": f"{member:x}"}})
+        self._inbox = [one for one in self._inbox if one[0] != member]
+        self._core.link.disconnected(self._core.peers[member])
+        self._catchup.drop(member)
+        self._asks.lost(member)
+        if self.leader_id == member:
+            self._campaign.timer.leader_lost(self._loop.time())
+            self._reading.leader_changed(self._loop.time())
+        self._wake()

@@ -1,0 +1,286 @@
+"""Cluster, Maintenance and Health over a real state machine; headers of all answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rusd import ETCD_VERSION
+from rusd.api.cluster import ClusterService
+from rusd.api.header import Headers
+from rusd.api.health import HealthService
+from rusd.api.maintenance import MaintenanceService
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Call, ServerStream, Unary
+from rusd.errors import (
+    BAD_LEADER_TRANSFEREE,
+    COMPACTED,
+    FUTURE_REVISION,
+    MEMBER_BAD_URLS,
+    MEMBER_NOT_FOUND,
+    NO_LEADER,
+    NOT_LEADER,
+    Code,
+    EtcdError,
+)
+from rusd.proto import health_pb2 as health
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.command import Kind, encode
+from rusd.state.machine import StateMachine
+from rusd.state.members import Member
+from tests.unit.support_node import InstantNode, Log
+
+CLUSTER, SELF, OTHER = 77, 11, 22
+
+
+class Node(InstantNode):
+    """The instant log's node with the numbers that Status shows."""
+
+    term = 5
+    commit_index = 9
+    applied_index = 8
+
+    def __init__(self, log: Log, machine: StateMachine) -> None:
+        super().__init__(log, SELF, machine)
+        self.moved_to = 0
+
+    @property
+    def is_leader(self) -> bool:
+        return self.leader_id == SELF
+
+    async def transfer_leadership(self, target: int) -> None:
+        self.moved_to = target
+
+
+class Member1:
+    """One member's services by path."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        loop = asyncio.get_running_loop()
+        self.machine = machine
+        self.log = Log()
+        self.node = Node(self.log, machine)
+        self.log.elect(SELF)
+        machine.bootstrap(
+            [
+                Member(SELF, "one", ("http://127.0.0.1:1",), ("http://127.0.0.1:2",)),
+                Member(OTHER, "", ("http://127.0.0.1:3",)),
+            ],
+            CLUSTER,
+        )
+        headers = Headers(CLUSTER, SELF, lambda: self.node.term)
+        gate = RequireLeader(loop, lambda: self.node.leader_id, 3)
+        self.health = HealthService()
+        self.methods = {
+            **ClusterService(self.node, machine, headers, gate).methods(),
+            **MaintenanceService(self.node, machine, headers, gate, 4711).methods(),
+            **self.health.methods(),
+        }
+
+    async def call(self, path: str, request: Any, answer: type[Any], **metadata: str) -> Any:
+        method = self.methods[path]
+        assert isinstance(method, Unary)
+        result = method.call(request, Call(metadata, request.SerializeToString(), None, "test"))
+        encoded = result if isinstance(result, bytes) else await result
+        return answer.FromString(encoded)
+
+    async def maintenance(self, name: str, request: Any, answer: type[Any]) -> Any:
+        return await self.call(f"/etcdserverpb.Maintenance/{name}", request, answer)
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        request = rpc.PutRequest(key=key, value=value)
+        await self.node.propose(encode(Kind.PUT, request.SerializeToString()))
+
+
+def with_member(directory: Path, test: Callable[[Member1], Awaitable[None]]) -> None:
+    async def run() -> None:
+        machine = StateMachine(directory)
+        try:
+            await test(Member1(machine))
+        finally:
+            machine.close()
+
+    asyncio.run(run())
+
+
+def test_a_header_field_is_the_encoded_header_of_this_revision_and_term() -> None:
+    term = [3]
+    headers = Headers((1 << 64) - 1, 5, lambda: term[0])
+    for revision, now in ((1, 3), (1, 3), (300, 3), (300, 4), (0, 4)):
+        term[0] = now
+        wanted = rpc.PutResponse(header=headers.message(revision)).SerializeToString()
+        assert headers.field(revision) == wanted
+        assert headers.message(revision).raft_term == now
+
+
+def test_member_list_shows_who_has_started_and_no_revision(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        for linearizable in (True, False):
+            request = rpc.MemberListRequest(linearizable=linearizable)
+            path = "/etcdserverpb.Cluster/MemberList"
+            answer = await member.call(path, request, rpc.MemberListResponse)
+            assert [(m.ID, m.name) for m in answer.members] == [(SELF, "one"), (OTHER, "")]
+            assert answer.header.cluster_id == CLUSTER
+            assert answer.header.revision == 0
+
+    with_member(tmp_path, test)
+
+
+def test_membership_changes_are_checked_and_then_plainly_refused(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        async def refusal(name: str, request: Any) -> EtcdError:
+            with pytest.raises(EtcdError) as error:
+                await member.call(f"/etcdserverpb.Cluster/{name}", request, rpc.MemberListResponse)
+            return error.value
+
+        bad = rpc.MemberAddRequest(peerURLs=["127.0.0.1:2380"])
+        assert await refusal("MemberAdd", bad) is MEMBER_BAD_URLS
+        good = rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:2380"])
+        assert (await refusal("MemberAdd", good)).code == Code.UNIMPLEMENTED
+        assert await refusal("MemberRemove", rpc.MemberRemoveRequest(ID=5)) is MEMBER_NOT_FOUND
+        assert await refusal("MemberUpdate", rpc.MemberUpdateRequest(ID=5)) is MEMBER_NOT_FOUND
+        assert await refusal("MemberPromote", rpc.MemberPromoteRequest(ID=5)) is MEMBER_NOT_FOUND
+
+    with_member(tmp_path, test)
+
+
+def test_status_shows_what_the_member_knows(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        status = await member.maintenance("Status", rpc.StatusRequest(), rpc.StatusResponse)
+        assert status.version == ETCD_VERSION
+        assert (status.leader, status.raftTerm) == (SELF, 5)
+        assert (status.raftIndex, status.raftAppliedIndex) == (9, 8)
+        assert status.dbSize >= status.dbSizeInUse > 0
+        assert status.dbSizeQuota == 4711
+        assert status.HasField("downgradeInfo")
+        assert list(status.errors) == []
+
+    with_member(tmp_path, test)
+
+
+def test_status_names_a_missing_leader_and_alarms(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        activate = rpc.AlarmRequest(
+            action=rpc.AlarmRequest.ACTIVATE, memberID=OTHER, alarm=rpc.NOSPACE
+        )
+        alarms = await member.maintenance("Alarm", activate, rpc.AlarmResponse)
+        assert [(a.memberID, a.alarm) for a in alarms.alarms] == [(OTHER, rpc.NOSPACE)]
+        member.log.elect(0)
+        status = await member.maintenance("Status", rpc.StatusRequest(), rpc.StatusResponse)
+        assert status.errors[0] == NO_LEADER.message
+        assert f"memberID:{OTHER}" in status.errors[1]
+        assert "alarm:NOSPACE" in status.errors[1]
+
+    with_member(tmp_path, test)
+
+
+def test_hash_kv_answers_for_a_revision_and_refuses_what_cannot_be_read(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        for n in range(5):
+            await member.put(b"k", b"%d" % n)
+        whole = await member.maintenance("HashKV", rpc.HashKVRequest(), rpc.HashKVResponse)
+        assert (whole.hash_revision, whole.compact_revision, whole.header.revision) == (6, -1, 6)
+        older = await member.maintenance(
+            "HashKV", rpc.HashKVRequest(revision=3), rpc.HashKVResponse
+        )
+        assert older.hash != whole.hash
+        with pytest.raises(EtcdError) as error:
+            await member.maintenance("HashKV", rpc.HashKVRequest(revision=7), rpc.HashKVResponse)
+        assert error.value is FUTURE_REVISION
+        compact = rpc.CompactionRequest(revision=4).SerializeToString()
+        await member.node.propose(encode(Kind.COMPACT, compact))
+        with pytest.raises(EtcdError) as error:
+            await member.maintenance("HashKV", rpc.HashKVRequest(revision=3), rpc.HashKVResponse)
+        assert error.value is COMPACTED
+
+    with_member(tmp_path, test)
+
+
+def test_hash_and_defragment_leave_the_data_as_it_is(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        await member.put(b"k", b"v")
+        before = await member.maintenance("Hash", rpc.HashRequest(), rpc.HashResponse)
+        defragmented = await member.maintenance(
+            "Defragment", rpc.DefragmentRequest(), rpc.DefragmentResponse
+        )
+        assert not defragmented.HasField("header")
+        after = await member.maintenance("Hash", rpc.HashRequest(), rpc.HashResponse)
+        assert before.hash == after.hash
+        live = member.machine.store.get(b"k")
+        assert live is not None
+
+    with_member(tmp_path, test)
+
+
+def test_only_the_leader_moves_leadership_and_only_to_members(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        async def move(target: int) -> Any:
+            request = rpc.MoveLeaderRequest(targetID=target)
+            return await member.maintenance("MoveLeader", request, rpc.MoveLeaderResponse)
+
+        with pytest.raises(EtcdError) as error:
+            await move(99)
+        assert error.value is BAD_LEADER_TRANSFEREE
+        await move(OTHER)
+        assert member.node.moved_to == OTHER
+        member.log.elect(OTHER)
+        with pytest.raises(EtcdError) as error:
+            await move(OTHER)
+        assert error.value is NOT_LEADER
+
+    with_member(tmp_path, test)
+
+
+class Outlet:
+    """Keeps what a stream sends."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+
+    def send(self, message: bytes) -> None:
+        self.statuses.append(health.HealthCheckResponse.FromString(message).status)
+
+    def ready(self) -> bool:
+        return True
+
+    def finish(self, error: EtcdError | None = None) -> None:
+        raise AssertionError("a health watch goes on")
+
+
+def test_health_is_serving_until_the_member_drains(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        check = "/grpc.health.v1.Health/Check"
+        status = health.HealthCheckResponse
+        request = health.HealthCheckRequest()
+        assert (await member.call(check, request, status)).status == status.SERVING
+        with pytest.raises(EtcdError) as error:
+            await member.call(check, health.HealthCheckRequest(service="etcd"), status)
+        assert (error.value.code, error.value.message) == (Code.NOT_FOUND, "unknown service")
+        watch = member.methods["/grpc.health.v1.Health/Watch"]
+        assert isinstance(watch, ServerStream)
+        outlet = Outlet()
+        watch.open(request, Call({}, b"", None, "test"), outlet)
+        member.health.drain()
+        assert outlet.statuses == [status.SERVING, status.NOT_SERVING]
+        assert (await member.call(check, request, status)).status == status.NOT_SERVING
+
+    with_member(tmp_path, test)
+
+
+def test_a_call_that_requires_a_leader_is_refused_without_one(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        member.log.elect(0)
+        with pytest.raises(EtcdError) as error:
+            await member.call(
+                "/etcdserverpb.Cluster/MemberList",
+                rpc.MemberListRequest(),
+                rpc.MemberListResponse,
+                hasleader="true",
+            )
+        assert error.value is NO_LEADER
+
+    with_member(tmp_path, test)

@@ -1,0 +1,112 @@
+"""HTTP/1.1 on the metrics URLs, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+
+from rusd import ETCD_VERSION
+from rusd.api.probes import Probes
+from rusd.door.http_door import HttpDoor
+from rusd.errors import TIMEOUT
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.command import Kind, encode
+from rusd.state.machine import StateMachine
+from tests.unit.door.toys import free_port
+from tests.unit.support_node import InstantNode, Log
+
+Get = Callable[..., Awaitable[tuple[int, str]]]
+
+
+def with_probes(directory: Path, test: Callable[[Log, InstantNode, Get], Awaitable[None]]) -> None:
+    async def run() -> None:
+        machine = StateMachine(directory)
+        log = Log()
+        node = InstantNode(log, 1, machine)
+        log.elect(1)
+        door = HttpDoor(Probes(node, machine), lambda: b"some_metric 1\n")
+        port = free_port()
+        await door.start([f"http://127.0.0.1:{port}"])
+        async with aiohttp.ClientSession() as session:
+
+            async def get(path: str, method: str = "GET") -> tuple[int, str]:
+                async with session.request(method, f"http://127.0.0.1:{port}{path}") as response:
+                    return response.status, await response.text()
+
+            try:
+                await test(log, node, get)
+            finally:
+                await door.stop()
+                machine.close()
+
+    asyncio.run(run())
+
+
+def test_a_member_with_a_leader_is_healthy(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        assert await get("/health") == (200, '{"health":"true","reason":""}')
+        assert await get("/livez") == (200, "ok\n")
+        assert await get("/readyz") == (200, "ok\n")
+
+    with_probes(tmp_path, test)
+
+
+def test_without_a_leader_it_is_alive_but_not_healthy(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        log.elect(0)
+        log.failure = TIMEOUT
+        assert await get("/health") == (503, '{"health":"false","reason":"RAFT NO LEADER"}')
+        assert await get("/health?serializable=true") == (200, '{"health":"true","reason":""}')
+        assert (await get("/livez"))[0] == 200
+        status, body = await get("/readyz")
+        assert status == 503
+        assert "[-]linearizable_read failed: etcdserver: request timed out\n" in body
+        assert "[+]serializable_read ok\n" in body
+
+    with_probes(tmp_path, test)
+
+
+def test_an_alarm_is_the_reason_unless_it_is_excluded(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=1, alarm=rpc.NOSPACE)
+        await node.propose(encode(Kind.ALARM, alarm.SerializeToString()))
+        assert await get("/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}')
+        assert (await get("/health?exclude=NOSPACE"))[0] == 200
+
+    with_probes(tmp_path, test)
+
+
+def test_single_checks_exclusion_and_verbose_output(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        assert await get("/readyz/linearizable_read") == (200, "ok\n")
+        assert (await get("/readyz/no_such_check"))[0] == 404
+        status, body = await get("/readyz?verbose")
+        assert status == 200
+        assert body.splitlines()[-1] == "ok"
+        assert "[+]non_learner ok" in body.splitlines()
+        log.failure = TIMEOUT
+        assert (await get("/readyz?exclude=linearizable_read"))[0] == 200
+
+    with_probes(tmp_path, test)
+
+
+def test_version_and_metrics(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        body = f'{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"not_decided","storage":"3.6.0"}}'
+        assert await get("/version") == (200, body)
+        await node.propose(encode(Kind.CLUSTER_VERSION, b"3.6.0"))
+        assert '"etcdcluster":"3.6.0"' in (await get("/version"))[1]
+        assert await get("/metrics") == (200, "some_metric 1\n")
+
+    with_probes(tmp_path, test)
+
+
+def test_other_methods_and_pages_are_refused(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        assert (await get("/health", "POST"))[0] == 405
+        assert (await get("/nowhere"))[0] == 404
+
+    with_probes(tmp_path, test)

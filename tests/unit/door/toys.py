@@ -1,0 +1,148 @@
+"""A toy service behind the seam, and a door that serves it on a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from rusd.api.seam import BidiStream, Call, Methods, Outlet, ServerStream, Unary
+from rusd.door.grpc_door import GrpcDoor
+from rusd.errors import KEY_NOT_FOUND
+from rusd.proto import rpc_pb2 as rpc
+
+REQUEST = rpc.PutRequest
+LIMIT = 64 << 10
+
+
+class Recorder:
+    """A stream handler that writes down what it was told."""
+
+    def __init__(self, call: Call, outlet: Outlet) -> None:
+        self.call = call
+        self.outlet = outlet
+        self.told: list[Any] = []
+        self.over = asyncio.Event()
+        self.on_received: Callable[[Any], None] = lambda request: None
+
+    def received(self, request: Any) -> None:
+        self.told.append(request.key)
+        self.on_received(request)
+
+    def half_closed(self) -> None:
+        self.told.append("half closed")
+
+    def drained(self) -> None:
+        self.told.append("drained")
+
+    def closed(self) -> None:
+        self.told.append("closed")
+        self.over.set()
+
+
+class Toys:
+    """Methods under the service name `toy.Toys`."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.waiting: asyncio.Future[bytes] | None = None
+        self.streams: list[Recorder] = []
+        self.opened = asyncio.Event()
+
+    def methods(self) -> Methods:
+        return {
+            "/toy.Toys/Echo": Unary(REQUEST, self.echo),
+            "/toy.Toys/Refuse": Unary(REQUEST, self.refuse),
+            "/toy.Toys/Break": Unary(REQUEST, self.crash),
+            "/toy.Toys/Wait": Unary(REQUEST, self.wait),
+            "/toy.Toys/Count": ServerStream(REQUEST, self.count),
+            "/toy.Toys/Talk": BidiStream(REQUEST, self.talk),
+        }
+
+    def echo(self, request: rpc.PutRequest, call: Call) -> bytes:
+        self.calls.append(call)
+        return request.SerializeToString()
+
+    def refuse(self, request: rpc.PutRequest, call: Call) -> bytes:
+        raise KEY_NOT_FOUND
+
+    def crash(self, request: rpc.PutRequest, call: Call) -> bytes:
+        raise ZeroDivisionError("a bug")
+
+    def wait(self, request: rpc.PutRequest, call: Call) -> asyncio.Future[bytes]:
+        self.waiting = asyncio.get_running_loop().create_future()
+        return self.waiting
+
+    def count(self, request: rpc.PutRequest, call: Call, outlet: Outlet) -> Recorder:
+        handler = Recorder(call, outlet)
+        for number in range(request.lease):
+            outlet.send(REQUEST(lease=number).SerializeToString())
+        outlet.finish(KEY_NOT_FOUND if request.value else None)
+        return handler
+
+    def talk(self, call: Call, outlet: Outlet) -> Recorder:
+        handler = Recorder(call, outlet)
+        self.streams.append(handler)
+        self.opened.set()
+        return handler
+
+
+class Served:
+    """The toys behind a door, and a grpcio client of it."""
+
+    def __init__(self, toys: Toys, door: GrpcDoor, port: int) -> None:
+        self.toys = toys
+        self.door = door
+        self.port = port
+        self.channel = grpc.aio.insecure_channel(
+            f"127.0.0.1:{port}",
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)],
+        )
+
+    async def call(self, name: str, raw: bytes, timeout: float = 10) -> rpc.PutRequest:
+        method = self.channel.unary_unary(f"/{name}", response_deserializer=REQUEST.FromString)
+        answer: rpc.PutRequest = await method(raw, timeout=timeout, metadata=(("who", "test"),))
+        return answer
+
+    async def refusal(self, name: str, raw: bytes = b"", timeout: float = 10) -> tuple[str, str]:
+        """(status code, details) of a call that is refused."""
+        try:
+            await self.call(name, raw, timeout)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name, error.details() or ""
+        raise AssertionError("it was answered")
+
+    def talk(self) -> Any:
+        return self.channel.stream_stream("/toy.Toys/Talk")()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Served]:
+    toys = Toys()
+    finished: list[tuple[str, int]] = []
+    door = GrpcDoor(
+        toys.methods(),
+        max_request_bytes=LIMIT,
+        max_concurrent_streams=1 << 20,
+        keepalive_min_time=5,
+        finished=lambda path, code: finished.append((path, code)),
+    )
+    port = free_port()
+    await door.start([f"http://127.0.0.1:{port}"])
+    one = Served(toys, door, port)
+    try:
+        yield one
+    finally:
+        await one.channel.close()
+        await door.stop(0)
