@@ -1,0 +1,170 @@
+"""RocksDB behind the storage room's interface."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rusd.storage import Batch, Engine, Family, StorageError, StorageLocked
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    one = Engine.open(tmp_path / "db")
+    yield one
+    one.close()
+
+
+def fill(engine: Engine, *keys: bytes, family: Family = Family.KEY) -> None:
+    batch = Batch()
+    for key in keys:
+        batch.put(family, key, b"value of " + key)
+    engine.write(batch)
+
+
+def test_a_batch_spans_families_and_its_last_write_of_a_key_wins(engine: Engine) -> None:
+    batch = Batch()
+    batch.put(Family.KEY, b"k", b"1")
+    batch.put(Family.META, b"k", b"meta")
+    batch.put(Family.KEY, b"k", b"2")
+    batch.put(Family.KEY, b"gone", b"1")
+    batch.delete(Family.KEY, b"gone")
+    engine.write(batch)
+    assert engine.get(Family.KEY, b"k") == b"2"
+    assert engine.get(Family.META, b"k") == b"meta"
+    assert engine.get(Family.KEY, b"gone") is None
+
+
+def test_multi_get_keeps_the_order_and_says_what_is_missing(engine: Engine) -> None:
+    fill(engine, b"a", b"c")
+    assert engine.multi_get(Family.KEY, [b"c", b"b", b"a"]) == [b"value of c", None, b"value of a"]
+    assert engine.multi_get(Family.KEY, []) == []
+
+
+def test_a_scan_takes_the_start_and_leaves_the_end(engine: Engine) -> None:
+    fill(engine, b"a", b"b", b"b\0", b"c", b"\xff\xff")
+    assert [k for k, _ in engine.scan(Family.KEY, b"b", b"c")] == [b"b", b"b\0"]
+    assert [k for k, _ in engine.scan(Family.KEY, b"c", None)] == [b"c", b"\xff\xff"]
+    assert list(engine.scan_keys(Family.KEY, b"aa", b"c")) == [b"b", b"b\0"]
+    assert list(engine.scan(Family.KEY, b"c", b"b")) == []
+    assert list(engine.scan(Family.META, b"", None)) == []
+
+
+def test_a_reverse_scan_gives_the_same_keys_backwards(engine: Engine) -> None:
+    fill(engine, b"a", b"b", b"c", b"d")
+    assert [k for k, _ in engine.scan(Family.KEY, b"b", b"d", reverse=True)] == [b"c", b"b"]
+    assert [k for k, _ in engine.scan(Family.KEY, b"c", None, reverse=True)] == [b"d", b"c"]
+    assert engine.last_before(Family.KEY, b"a", b"c") == (b"b", b"value of b")
+    assert engine.last_before(Family.KEY, b"x", None) is None
+
+
+def test_a_scan_sees_the_database_as_it_was_when_it_was_made(engine: Engine) -> None:
+    fill(engine, b"a", b"b")
+    pairs, keys = engine.scan(Family.KEY, b"", None), engine.scan_keys(Family.KEY, b"", b"z")
+    fill(engine, b"c")
+    assert [k for k, _ in pairs] == [b"a", b"b"]
+    assert list(keys) == [b"a", b"b"]
+
+
+def test_sizes_are_never_zero_and_in_use_is_never_above_allocated(engine: Engine) -> None:
+    assert 0 < engine.size_in_use() <= engine.size()
+    for n in range(200):
+        fill(engine, b"%d" % n)
+    assert 0 < engine.size_in_use() <= engine.size()
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path)
+    fill(engine, b"a")
+    engine.close()
+    engine = Engine.open(tmp_path)
+    assert engine.get(Family.KEY, b"a") == b"value of a"
+    engine.close()
+
+
+def test_a_directory_is_open_once(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path)
+    with pytest.raises(StorageLocked, match=str(tmp_path)):
+        Engine.open(tmp_path)
+    engine.close()
+    Engine.open(tmp_path).close()
+
+
+def test_a_damaged_database_is_refused_by_name(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path)
+    fill(engine, b"a")
+    engine.close()
+    (tmp_path / "CURRENT").write_text("garbage\n")
+    with pytest.raises(StorageError, match=str(tmp_path)):
+        Engine.open(tmp_path)
+
+
+def test_a_checkpoint_is_a_database_of_that_moment(engine: Engine, tmp_path: Path) -> None:
+    fill(engine, b"before")
+    engine.checkpoint(tmp_path / "copy")
+    fill(engine, b"after")
+    copy = Engine.open(tmp_path / "copy")
+    assert list(copy.scan_keys(Family.KEY, b"", None)) == [b"before"]
+    copy.close()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(StorageError, match="taken"):
+        engine.checkpoint(tmp_path / "taken")
+
+
+def test_compacting_keeps_what_is_there(engine: Engine) -> None:
+    for n in range(100):
+        fill(engine, b"%03d" % n)
+    engine.compact()
+    assert len(list(engine.scan_keys(Family.KEY, b"", None))) == 100
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from rusd.storage import Batch, Engine, Family
+
+engine = Engine.open(Path(sys.argv[1]))
+n = 0
+while True:
+    n += 1
+    batch = Batch()
+    batch.put(Family.KEY, n.to_bytes(8, "big"), b"x" * 100)
+    batch.put(Family.CURRENT, b"newest", n.to_bytes(8, "big"))
+    batch.put(Family.META, b"newest", n.to_bytes(8, "big"))
+    engine.write(batch)
+    print(n, flush=True)
+"""
+
+
+def test_kill_9_leaves_whole_batches_and_every_one_that_was_written(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    written = 0
+    while written < 500:
+        written = int(writer.stdout.readline())
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    for line in writer.stdout:
+        if line.endswith("\n"):
+            written = int(line)
+    writer.stdout.close()
+    engine = Engine.open(tmp_path)
+    newest = engine.get(Family.META, b"newest")
+    assert newest is not None
+    assert engine.get(Family.CURRENT, b"newest") == newest
+    count = int.from_bytes(newest, "big")
+    assert count >= written
+    assert list(engine.scan_keys(Family.KEY, b"", None)) == [
+        n.to_bytes(8, "big") for n in range(1, count + 1)
+    ]
+    engine.close()
