@@ -32,10 +32,11 @@ from rusd.errors import STOPPED, EtcdError
 from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
-from rusd.metrics import CallCounts, Metrics, Reading
+from rusd.metrics import CallCounts, Metrics
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
+from rusd.readings import Readings
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member as MemberRecord
@@ -59,7 +60,6 @@ class Member:
         self._built = False
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = CallCounts()
-        self._leader_changes = 0
 
     async def start(self) -> None:
         """Open the data, join the others, publish this member, serve.
@@ -140,7 +140,6 @@ class Member:
         headers = Headers(cluster_id, member_id, lambda: node.term)
         gate = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
         node.on_role(gate.on_role)
-        node.on_role(self._on_role)
         self._hub = WatchHub(
             machine.store,
             loop,
@@ -155,6 +154,7 @@ class Member:
         machine.on_restored = self._restored
         self._keeper = LeaseKeeper(node, machine, election)
         quota = Quota(config.quota_backend_bytes, lambda: machine.engine.size(), node)
+        db_quota = config.quota_backend_bytes or DEFAULT_QUOTA
         self._health = HealthService()
         shared = (node, machine, headers, gate)
         services = (
@@ -173,17 +173,27 @@ class Member:
             ),
             WatchService(self._hub, gate),
             ClusterService(*shared),
-            MaintenanceService(*shared, config.quota_backend_bytes or DEFAULT_QUOTA),
+            MaintenanceService(*shared, db_quota),
             self._health,
         )
+        methods = {
+            path: method for service in services for path, method in service.methods().items()
+        }
+        self._calls.expect(methods)
         self._door = GrpcDoor(
-            {path: method for service in services for path, method in service.methods().items()},
+            methods,
             max_request_bytes=config.max_request_bytes,
             max_concurrent_streams=config.max_concurrent_streams,
             keepalive_min_time=config.grpc_keepalive_min_time,
+            keepalive_interval=config.grpc_keepalive_interval,
+            keepalive_timeout=config.grpc_keepalive_timeout,
+            started=self._calls.start,
             finished=self._calls.count,
         )
-        self._http = HttpDoor(Probes(node, machine), Metrics(self._readings, self._calls).render)
+        probes = Probes(node, machine)
+        readings = Readings(node, machine, self._hub, probes, quota=db_quota)
+        node.on_role(readings.on_role)
+        self._http = HttpDoor(probes, Metrics(readings.read, self._calls).render)
         self._policy = _policy(config)
 
     def _restored(self) -> None:
@@ -266,49 +276,6 @@ class Member:
                 except EtcdError as error:
                     log.warning("auto compaction failed", extra={"fields": {"error": str(error)}})
             await asyncio.sleep(policy.interval)
-
-    # Numbers
-
-    def _on_role(self, leader: int, term: int, leads: bool) -> None:
-        self._leader_changes += bool(leader)
-
-    def _readings(self) -> list[Reading]:
-        node, machine, store = self._node, self._machine, self._machine.store
-        engine = machine.engine
-        return [
-            Reading("etcd_server_has_leader", "Whether a leader is known.", node.leader_id != 0),
-            Reading("etcd_server_is_leader", "Whether this member leads.", node.is_leader),
-            Reading("etcd_server_is_learner", "Whether this member is a learner.", 0),
-            Reading(
-                "etcd_server_leader_changes_seen",
-                "Leader changes seen.",
-                self._leader_changes,
-                counter=True,
-            ),
-            Reading("etcd_server_proposals_committed_total", "Committed index.", node.commit_index),
-            Reading("etcd_server_proposals_applied_total", "Applied index.", node.applied_index),
-            Reading("etcd_server_proposals_pending", "Waiting proposals.", node.pending_proposals),
-            Reading(
-                "etcd_server_quota_backend_bytes",
-                "Quota in force.",
-                self._config.quota_backend_bytes or DEFAULT_QUOTA,
-            ),
-            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", engine.size()),
-            Reading(
-                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", engine.size_in_use()
-            ),
-            Reading("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
-            Reading("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
-            Reading("etcd_debugging_mvcc_watcher_total", "Watchers.", self._hub.watchers),
-            Reading("etcd_debugging_mvcc_slow_watcher_total", "Lagging.", self._hub.slow_watchers),
-            Reading("etcd_debugging_mvcc_watch_stream_total", "Streams.", self._hub.streams),
-            Reading("etcd_network_known_peers", "Other members.", len(node.peer_status())),
-            Reading(
-                "etcd_network_active_peers",
-                "Connected members.",
-                sum(peer.connected for peer in node.peer_status().values()),
-            ),
-        ]
 
 
 def _policy(config: Config) -> Policy | None:

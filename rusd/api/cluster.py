@@ -1,16 +1,33 @@
 """etcdserverpb.Cluster: who the members are."""
 
 import asyncio
+import re
+from collections.abc import Iterable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from rusd.api.header import Headers
 from rusd.api.pending import after
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Answer, Call, Methods, Unary
-from rusd.errors import MEMBER_BAD_URLS, MEMBER_NOT_FOUND, Code, EtcdError
+from rusd.errors import (
+    MEMBER_BAD_URLS,
+    MEMBER_NOT_FOUND,
+    MEMBER_NOT_LEARNER,
+    PEER_URL_EXISTS,
+    Code,
+    EtcdError,
+)
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.members import Members
+from rusd.state.members import Member, Members
+
+#: scheme://host:port as etcd takes a peer URL: no path, any port of digits; the host may be empty.
+_PEER_URL = re.compile(
+    r"(http|https|unix|unixs)://"
+    r"([^/?#@]*@)?"
+    r"(\[[^/?#@\]]*\]|[^/?#@\[\]:]*):[0-9]+"
+    r"([?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Node(Protocol):
@@ -65,34 +82,46 @@ class ClusterService:
         return response.SerializeToString()
 
     def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Answer:
-        """MEMBER_BAD_URLS for what is no peer URL; else refused."""
+        """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS for a member's; else refused."""
+        self._require_leader.check(call)
         if not request.peerURLs or not all(map(_is_peer_url, request.peerURLs)):
             raise MEMBER_BAD_URLS
+        self._refuse_taken(request.peerURLs, 0)
         raise _unsupported("adding a member at run time")
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Answer:
         """MEMBER_NOT_FOUND for an unknown id; else refused."""
+        self._require_leader.check(call)
         self._known(request.ID)
         raise _unsupported("removing a member at run time")
 
     def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Answer:
-        """MEMBER_NOT_FOUND for an unknown id; else refused."""
+        """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL; else refused."""
+        self._require_leader.check(call)
         self._known(request.ID)
+        self._refuse_taken(request.peerURLs, request.ID)
         raise _unsupported("changing a member's peer URLs")
 
     def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> Answer:
-        """MEMBER_NOT_FOUND for an unknown id; else refused, as there are no learners."""
-        self._known(request.ID)
+        """MEMBER_NOT_FOUND for an unknown id; MEMBER_NOT_LEARNER for a voter; else refused."""
+        self._require_leader.check(call)
+        if not self._known(request.ID).is_learner:
+            raise MEMBER_NOT_LEARNER
         raise _unsupported("promoting a learner")
 
-    def _known(self, member_id: int) -> None:
-        if self._machine.members.get(member_id) is None:
+    def _known(self, member_id: int) -> Member:
+        member = self._machine.members.get(member_id)
+        if member is None:
             raise MEMBER_NOT_FOUND
+        return member
+
+    def _refuse_taken(self, urls: Iterable[str], owner: int) -> None:
+        """PEER_URL_EXISTS if a member other than `owner` has one of the URLs."""
+        others = (member for member in self._machine.members if member.id != owner)
+        taken = {url for member in others for url in member.peer_urls}
+        if not taken.isdisjoint(urls):
+            raise PEER_URL_EXISTS
 
 
 def _is_peer_url(url: str) -> bool:
-    parts = urlsplit(url)
-    try:
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and bool(parts.port)
-    except ValueError:
-        return False
+    return _PEER_URL.fullmatch(url.strip()) is not None

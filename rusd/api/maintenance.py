@@ -18,7 +18,7 @@ from rusd.errors import (
 )
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.alarms import Alarms
+from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 from rusd.state.result import Applied
@@ -96,12 +96,10 @@ class MaintenanceService:
 
     def status(self, request: rpc.StatusRequest, call: Call) -> Answer:
         """What this member knows of itself and its leader; never waits for anyone."""
+        self._require_leader.check(call)
         node, engine = self._node, self._machine.engine
         errors = [] if node.leader_id else [NO_LEADER.message]
-        errors += [
-            f"memberID:{alarm.member_id} alarm:{rpc.AlarmType.Name(_alarm_type(alarm.kind))} "
-            for alarm in self._machine.alarms
-        ]
+        errors += [_alarm_text(alarm) for alarm in self._machine.alarms]
         return rpc.StatusResponse(
             header=self._headers.message(self._machine.store.revision),
             version=ETCD_VERSION,
@@ -128,12 +126,14 @@ class MaintenanceService:
 
     async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
         """Give space back to the file system; reads and writes go on meanwhile."""
+        self._require_leader.check(call)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._machine.engine.compact)
         return rpc.DefragmentResponse().SerializeToString()
 
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
         """A checksum over everything stored."""
+        self._require_leader.check(call)
         revision = self._machine.store.revision
         checksum = await _in_slices(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
@@ -141,6 +141,7 @@ class MaintenanceService:
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
         """A checksum of the keys at a revision, equal on all members that have applied it."""
+        self._require_leader.check(call)
         result = await _in_slices(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
@@ -155,6 +156,7 @@ class MaintenanceService:
 
     async def move_leader(self, request: rpc.MoveLeaderRequest, call: Call) -> bytes:
         """Make another member the leader. NOT_LEADER, BAD_LEADER_TRANSFEREE, or a timeout."""
+        self._require_leader.check(call)
         if not self._node.is_leader:
             raise NOT_LEADER
         target = self._machine.members.get(request.targetID)
@@ -168,8 +170,11 @@ class MaintenanceService:
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
 
 
-def _alarm_type(kind: int) -> "rpc.AlarmType":
-    return kind  # type: ignore[return-value]
+def _alarm_text(alarm: Alarm) -> str:
+    """An alarm as Status lists it: protobuf's text form, which leaves out what is zero."""
+    kinds = {number: name for name, number in rpc.AlarmType.items()}
+    member = f"memberID:{alarm.member_id} " if alarm.member_id else ""
+    return f"{member}alarm:{kinds.get(alarm.kind, str(alarm.kind))} "
 
 
 async def _in_slices(slices: Generator[None, None, T]) -> T:

@@ -9,12 +9,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from rusd.api.seam import BidiStream, Call, Method, Methods, ServerStream, StreamHandler, Unary
+from rusd.door.addresses import bindable
 from rusd.door.stream import StreamOutlet
 from rusd.errors import STOPPED, Code, EtcdError
 from rusd.logs import get_logger
@@ -26,10 +26,21 @@ OVERHEAD_BYTES = 512 << 10
 #: grpcio refuses messages far above the limit itself; those just above get etcd's words.
 MARGIN_BYTES = 8 << 20
 
+#: grpc-go words a message that cannot be decoded in these two ways.
+_IN_CALL = "error unmarshalling request:"
+_IN_STREAM = "failed to unmarshal the received message"
+
+#: What grpcio takes for an interval that never ends, and for the largest number.
+_NEVER = (1 << 31) - 1
+
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
-#: (path, status code) of every finished call.
+#: Told the path of every call that begins.
+Started = Callable[[str], None]
+#: Told the path and the status code of every call that is over.
 Finished = Callable[[str, int], None]
+
+_BUG = EtcdError(Code.UNKNOWN, "internal error")
 
 
 class GrpcDoor:
@@ -43,22 +54,30 @@ class GrpcDoor:
         max_concurrent_streams: int,
         keepalive_min_time: float,
         finished: Finished,
+        started: Started = lambda path: None,
+        keepalive_interval: float = 7200,
+        keepalive_timeout: float = 20,
     ) -> None:
         """`keepalive_min_time`: seconds; clients that ping more often are sent away (etcd's
-        policy; grpcio's own is sixty times stricter, which drops kube-apiserver)."""
+        policy; grpcio's own is sixty times stricter, which drops kube-apiserver).
+        `keepalive_interval`: seconds of silence after which the server pings a client (0: never);
+        `keepalive_timeout`: seconds until one that does not answer is given up."""
         self._limit = max_request_bytes + OVERHEAD_BYTES
+        self._started = started
         self._finished = finished
         self._outlets: set[StreamOutlet] = set()
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", self._limit + MARGIN_BYTES),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.max_concurrent_streams", min(max_concurrent_streams, (1 << 31) - 1)),
+                ("grpc.max_concurrent_streams", min(max_concurrent_streams, _NEVER)),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.keepalive_time_ms", _milliseconds(keepalive_interval) or _NEVER),
+                ("grpc.keepalive_timeout_ms", _milliseconds(keepalive_timeout)),
                 (
-                    "grpc.http2.min_recv_ping_interval_without_data_ms",
-                    int(keepalive_min_time * 1000),
+                    "grpc.http2.min_ping_interval_without_data_ms",
+                    _milliseconds(keepalive_min_time),
                 ),
                 ("grpc.http2.max_ping_strikes", 2),
                 ("grpc.max_metadata_size", 64 << 10),
@@ -68,14 +87,13 @@ class GrpcDoor:
 
     async def start(self, urls: Sequence[str]) -> None:
         """Listen on `urls`; OSError if one cannot be had."""
+        loop = asyncio.get_running_loop()
         for url in urls:
-            address = _address(url)
-            try:
-                bound = self._server.add_insecure_port(address)
-            except RuntimeError as error:
-                raise OSError(f"cannot listen on {url}: {error}") from error
-            if not bound:
-                raise OSError(f"cannot listen on {url}")
+            for address in await loop.run_in_executor(None, bindable, url):
+                try:
+                    self._server.add_insecure_port(address)
+                except RuntimeError as error:
+                    raise OSError(f"cannot listen on {url}: {error}") from error
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
@@ -86,7 +104,7 @@ class GrpcDoor:
 
     # Calls
 
-    def decode(self, kind: type[Message], raw: bytes) -> Any:
+    def decode(self, kind: type[Message], raw: bytes, failure: str = _IN_STREAM) -> Any:
         """The message, or the EtcdError grpc-go would answer with."""
         if len(raw) > self._limit:
             raise EtcdError(
@@ -96,71 +114,108 @@ class GrpcDoor:
         try:
             return kind.FromString(raw)
         except DecodeError as error:
-            text = f"grpc: failed to unmarshal the received message {error}"
-            raise EtcdError(Code.INTERNAL, text) from error
+            raise EtcdError(Code.INTERNAL, f"grpc: {failure} {error}") from error
 
     async def unary(self, path: str, method: Unary, raw: bytes, context: Any) -> bytes:
+        """Serve one call."""
+        self._started(path)
+        call = _call(raw, context)
         try:
-            answer = method.call(self.decode(method.request, raw), _call(raw, context))
+            answer = method.call(self.decode(method.request, raw, _IN_CALL), call)
             result = answer if isinstance(answer, bytes) else await answer
-        except EtcdError as error:
-            await self._abort(path, error, context)
-            raise AssertionError("abort returned") from error
+        except EtcdError as refusal:
+            error = refusal
+        except asyncio.CancelledError:
+            if _cancelled_by_client():
+                self._finished(path, _lost(call))
+                raise
+            # The service dropped the answer: it is going down, and the client must be told.
+            error = STOPPED
         except Exception:
             log.exception("a call failed", extra={"fields": {"method": path}})
-            await self._abort(path, EtcdError(Code.UNKNOWN, "internal error"), context)
-            raise
-        self._finished(path, Code.OK)
-        return result
+            error = _BUG
+        else:
+            self._finished(path, Code.OK)
+            return result
+        await self._abort(path, error, context)
+        raise AssertionError("abort returned") from error
 
     async def stream(
         self, path: str, method: BidiStream | ServerStream, raw: bytes, context: Any
     ) -> None:
         """Serve a stream until either side ends it."""
+        self._started(path)
+        call = _call(raw, context)
         outlet = StreamOutlet()
         self._outlets.add(outlet)
-        reader: asyncio.Task[None] | None = None
-        error: EtcdError | None = None
         try:
-            call = _call(raw, context)
+            error = await self._converse(path, method, call, outlet, context)
+        except asyncio.CancelledError:
+            self._finished(path, _lost(call))
+            raise
+        finally:
+            self._outlets.discard(outlet)
+        if error is not None:
+            await self._abort(path, error, context)
+        self._finished(path, Code.OK)
+
+    async def _converse(
+        self,
+        path: str,
+        method: BidiStream | ServerStream,
+        call: Call,
+        outlet: StreamOutlet,
+        context: Any,
+    ) -> EtcdError | None:
+        """Write what the service sends, with a task beside it that reads; how it ended."""
+        reader: asyncio.Task[None] | None = None
+        try:
             if isinstance(method, ServerStream):
-                outlet.handler = method.open(self.decode(method.request, raw), call, outlet)
+                outlet.handler = method.open(self.decode(method.request, call.raw), call, outlet)
             else:
                 outlet.handler = method.open(call, outlet)
                 reader = asyncio.get_running_loop().create_task(
-                    self._read(method, outlet.handler, outlet, context)
+                    self._read(path, method, outlet.handler, outlet, context)
                 )
             while (message := await outlet.next()) is not None:
                 await context.write(message)
-            error = outlet.error
+            return outlet.error
         except EtcdError as refusal:
-            error = refusal
+            return refusal
+        except Exception:
+            log.exception("a stream failed", extra={"fields": {"method": path}})
+            return _BUG
         finally:
-            self._outlets.discard(outlet)
             outlet.finish()
             if reader is not None:
                 reader.cancel()
             if outlet.handler is not None:
                 outlet.handler.closed()
-        if error is not None:
-            await self._abort(path, error, context)
-        self._finished(path, Code.OK)
 
     async def _read(
-        self, method: BidiStream, handler: StreamHandler, outlet: StreamOutlet, context: Any
+        self,
+        path: str,
+        method: BidiStream,
+        handler: StreamHandler,
+        outlet: StreamOutlet,
+        context: Any,
     ) -> None:
         try:
-            while True:
-                raw = await context.read()
-                if raw is grpc.aio.EOF:
-                    handler.half_closed()
-                    return
+            while (raw := await context.read()) is not grpc.aio.EOF:
                 handler.received(self.decode(method.request, raw))
+                # A client that asks without reading the answers is not listened to: what it asks
+                # for would pile up here.
+                await outlet.room()
+            handler.half_closed()
         except EtcdError as error:
             outlet.finish(error)
         except Exception:
-            log.exception("a stream failed")
-            outlet.finish(EtcdError(Code.UNKNOWN, "internal error"))
+            log.exception("a stream failed", extra={"fields": {"method": path}})
+            outlet.finish(_BUG)
+
+    async def refuse(self, error: EtcdError, context: Any) -> None:
+        """End a call of no method."""
+        await self._abort("unknown", error, context)
 
     async def _abort(self, path: str, error: EtcdError, context: Any) -> None:
         self._finished(path, error.code)
@@ -181,16 +236,20 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _unknown(self, path: str) -> Any:
         """UNIMPLEMENTED in grpc-go's words."""
-        service, _, name = path.removeprefix("/").rpartition("/")
-        known = service in self._services
-        text = f"unknown method {name} for service {service}" if known else ""
-        refusal = EtcdError(Code.UNIMPLEMENTED, text or f"unknown service {service}")
+        service, slash, name = path.removeprefix("/").rpartition("/")
+        if not slash:
+            text = f'malformed method name: "{path}"'
+        elif service in self._services:
+            text = f"unknown method {name} for service {service}"
+        else:
+            text = f"unknown service {service}"
+        refusal = EtcdError(Code.UNIMPLEMENTED, text)
 
-        async def refuse(raw: bytes, context: Any) -> bytes:
-            await self._door._abort("unknown", refusal, context)
-            return b""
+        async def refuse(requests: Any, context: Any) -> None:
+            await self._door.refuse(refusal, context)
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        # Answers before any message has come, which a client of a stream may wait for.
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _handler(door: GrpcDoor, path: str, method: Method) -> Any:
@@ -222,9 +281,17 @@ def _call(raw: bytes, context: Any) -> Call:
     return Call(metadata, raw, deadline, context.peer())
 
 
-def _address(url: str) -> str:
-    """A client URL as grpcio's address."""
-    parts = urlsplit(url)
-    if parts.scheme in ("unix", "unixs"):
-        return f"unix:{parts.netloc}{parts.path}"
-    return parts.netloc
+def _cancelled_by_client() -> bool:
+    """Whether this call's task itself is cancelled, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _lost(call: Call) -> Code:
+    """The status of a call whose client no longer waits."""
+    late = call.deadline is not None and time.monotonic() >= call.deadline
+    return Code.DEADLINE_EXCEEDED if late else Code.CANCELED
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(int(seconds * 1000), _NEVER)

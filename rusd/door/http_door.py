@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from rusd.api.probes import Probes, Reply
+from rusd.api.probes import NOT_ALLOWED, NOT_FOUND, Probes, Reply
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class HttpDoor:
@@ -17,14 +17,21 @@ class HttpDoor:
         """`metrics` renders the Prometheus text format."""
         self._probes = probes
         self._metrics = metrics
-        app = web.Application(middlewares=[_get_only])
-        app.router.add_route("*", "/health", self._health)
-        app.router.add_route("*", "/livez", self._live)
-        app.router.add_route("*", "/livez/{check}", self._live)
-        app.router.add_route("*", "/readyz", self._ready)
-        app.router.add_route("*", "/readyz/{check}", self._ready)
-        app.router.add_route("*", "/version", self._version)
+        app = web.Application()
+        app.on_response_prepare.append(_anonymous)
+        pages: dict[str, Handler] = {
+            "/health": self._health,
+            "/livez": self._live,
+            "/livez/{check}": self._live,
+            "/readyz": self._ready,
+            "/readyz/{check}": self._ready,
+            "/version": self._version,
+        }
+        for path, page in pages.items():
+            app.router.add_route("GET", path, page)
+            app.router.add_route("*", path, _not_allowed)
         app.router.add_route("*", "/metrics", self._render)
+        app.router.add_route("*", "/{page:.*}", _not_found)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 
     async def start(self, urls: Sequence[str]) -> None:
@@ -69,13 +76,23 @@ class HttpDoor:
 
 
 def _response(reply: Reply) -> web.Response:
-    headers = {"Content-Type": reply.content_type, "X-Content-Type-Options": "nosniff"}
-    return web.Response(status=reply.status, text=reply.body, headers=headers)
+    headers = {"Content-Type": reply.content_type}
+    if reply.strict:
+        headers["X-Content-Type-Options"] = "nosniff"
+    return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
 
 
-@web.middleware
-async def _get_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every page is read only: other methods get 405, as etcd answers."""
-    if request.method not in ("GET", "HEAD"):
-        return web.Response(status=405, text="Method Not Allowed\n", headers={"Allow": "GET"})
-    return await handler(request)
+async def _not_found(request: web.Request) -> web.Response:
+    return _response(NOT_FOUND)
+
+
+async def _not_allowed(request: web.Request) -> web.Response:
+    """Every page is read only, and HEAD is no GET, as in etcd."""
+    response = _response(NOT_ALLOWED)
+    response.headers["Allow"] = "GET"
+    return response
+
+
+async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
+    """Which library answers is nobody's business."""
+    response.headers.pop("Server", None)

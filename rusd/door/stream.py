@@ -20,6 +20,8 @@ class StreamOutlet:
         self._wake = asyncio.Event()
         self._finished = False
         self._full = False
+        self._room = asyncio.Event()
+        self._room.set()
         self.error: EtcdError | None = None
         #: Set once the service has opened the stream.
         self.handler: StreamHandler | None = None
@@ -31,6 +33,7 @@ class StreamOutlet:
         self._size += len(message)
         if self._size > HIGH_BYTES or len(self._messages) > HIGH_MESSAGES:
             self._full = True
+            self._room.clear()
         self._wake.set()
 
     def ready(self) -> bool:
@@ -41,6 +44,11 @@ class StreamOutlet:
             self._finished = True
             self.error = error
             self._wake.set()
+            self._room.set()
+
+    async def room(self) -> None:
+        """Wait until `ready`, or until the stream is finished."""
+        await self._room.wait()
 
     async def next(self) -> bytes | None:
         """The next message to write; None once the stream is finished and everything written."""
@@ -54,6 +62,7 @@ class StreamOutlet:
         drained = self._size <= HIGH_BYTES // 2 and len(self._messages) <= HIGH_MESSAGES // 2
         if self._full and drained:
             self._full = False
+            self._room.set()
             if self.handler is not None and not self._finished:
                 self.handler.drained()
         return message

@@ -14,6 +14,9 @@ log = get_logger(__name__)
 
 #: Seconds without an acknowledgement after which a stream is given up.
 STALLED = 30.0
+#: Seconds after a stream's end before the same member is sent another: what broke one (a full
+#: disk) would break the next, and each costs a checkpoint.
+PAUSE = 1.0
 
 Send = Callable[[int, dict[str, Any]], None]
 
@@ -36,6 +39,8 @@ class CatchUp:
         self._machine = machine
         self._send = send
         self._streams: dict[int, _Stream] = {}
+        #: Member -> when its last stream ended.
+        self._ended: dict[int, float] = {}
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         shutil.rmtree(directory, ignore_errors=True)
@@ -51,7 +56,7 @@ class CatchUp:
 
     def begin(self, member: int, index: int, now: float) -> None:
         """Send `member` a checkpoint of the state, which has applied `index`."""
-        if member in self._streams:
+        if member in self._streams or now < self._ended.get(member, -PAUSE) + PAUSE:
             return
         stream = self._streams[member] = _Stream(index, now)
         log.info("sending a snapshot", extra={"fields": {"to": f"{member:x}", "index": index}})
@@ -93,6 +98,7 @@ class CatchUp:
             return
         stream.heard = now
         if frame["received"] < 0:
+            self._ended[member] = now
             self._drop(member)
             return
         stream.sender.acknowledge(frame["received"])
@@ -125,7 +131,7 @@ class CatchUp:
             log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
             self.finished(member, frame["stream"], installed=False)
             return None
-        if complete is None:
+        if complete is None and self._receiver.takes(member, frame):
             received = self._receiver.received
             reply = {"type": "snapshot_reply", "stream": frame["stream"], "received": received}
             self._send(member, reply)

@@ -305,7 +305,8 @@ def _seat(journal: Journal, last: Position, before: Position) -> None:
     """
     if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
         return
-    if not len(journal):
+    if not len(journal) and not journal.getCurrentTerm():
+        # (Without entries but with a term it is a write of `seat` that a crash tore.)
         raise JournalError(
             f"the journal is empty, but the state beside it ends at entry {last.index}: the log, "
             "with this member's votes, was lost"

@@ -26,6 +26,8 @@ log = get_logger(__name__)
 
 #: Committed but unapplied entries above which new proposals are refused (etcd's limit).
 MAX_APPLY_LAG = 5000
+#: Seconds that a stopping leader may take to hand leadership on.
+HAND_ON = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class RaftNode(Turns):
             return
         best = max(connected, key=self._core.match_index)
         try:
-            await asyncio.wait_for(self.transfer_leadership(best), 1.0)
+            async with asyncio.timeout(HAND_ON):
+                await self.transfer_leadership(best)
         except Exception as error:
             log.info("leadership was not handed on", extra={"fields": {"error": str(error)}})
 

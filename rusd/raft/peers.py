@@ -273,9 +273,10 @@ class Peers:
             for url in self._urls[member]:
                 host, port = _address(url)
                 self._lost[member].clear()
-                dial = loop.create_connection(lambda: Connection(self, member), host, port)
                 try:
-                    await asyncio.wait_for(dial, HELLO_TIMEOUT)
+                    # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
+                    async with asyncio.timeout(HELLO_TIMEOUT):
+                        await loop.create_connection(lambda: Connection(self, member), host, port)
                 except OSError:
                     continue
                 await self._lost[member].wait()

@@ -45,7 +45,11 @@ class Segments:
             raise JournalLocked(f"{directory} is in use by another process") from error
         self._file: int | None = None
         self._offset = 0
-        self.numbers = self._listed()
+        try:
+            self.numbers = self._listed()
+        except JournalCorrupt:
+            self.close()
+            raise
 
     def _listed(self) -> list[int]:
         found = sorted(

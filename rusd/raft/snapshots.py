@@ -48,7 +48,10 @@ class SnapshotSender:
         self._ended = False
 
     def _read(self) -> Iterator[Frame]:
-        files = sorted(path for path in self._directory.iterdir() if path.is_file())
+        files = sorted(self._directory.iterdir())
+        for path in files:
+            if not path.is_file():
+                raise SnapshotError(f"{path} is not a file; it would be missing on the other side")
         sizes = {path.name: path.stat().st_size for path in files}
         yield {"op": "begin", "index": self.index, "files": sizes}
         for path in files:
@@ -104,14 +107,17 @@ class SnapshotReceiver:
         """Bytes written of the running stream."""
         return sum(self._written.values())
 
+    def takes(self, member: int, frame: Frame) -> bool:
+        """True if the frame is of the running stream, not of one that was given up."""
+        return self._stream == (member, frame["stream"])
+
     def frame(self, member: int, frame: Frame) -> Received | None:
         """Take one frame; the checkpoint once it is complete. Raises SnapshotError."""
-        stream = (member, frame["stream"])
         if frame["op"] == "begin":
-            self._begin(stream, frame)
+            self._begin((member, frame["stream"]), frame)
             return None
-        if stream != self._stream:
-            return None  # of a stream that was given up
+        if not self.takes(member, frame):
+            return None
         if frame["op"] == "chunk":
             self._chunk(frame)
             return None

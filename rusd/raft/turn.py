@@ -65,6 +65,8 @@ class Turns:
         )
         self._proposals = Proposals(config.member_id)
         self._applier = Applier(config.member_id, machine, self._proposals)
+        # The log may be cut to what the state holds, which therefore must be there to stay.
+        machine.sync()
         self._core = RaftCore(
             config.member_id,
             others,

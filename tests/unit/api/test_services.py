@@ -22,8 +22,10 @@ from rusd.errors import (
     FUTURE_REVISION,
     MEMBER_BAD_URLS,
     MEMBER_NOT_FOUND,
+    MEMBER_NOT_LEARNER,
     NO_LEADER,
     NOT_LEADER,
+    PEER_URL_EXISTS,
     Code,
     EtcdError,
 )
@@ -141,9 +143,71 @@ def test_membership_changes_are_checked_and_then_plainly_refused(tmp_path: Path)
         assert await refusal("MemberAdd", bad) is MEMBER_BAD_URLS
         good = rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:2380"])
         assert (await refusal("MemberAdd", good)).code == Code.UNIMPLEMENTED
+        taken = "http://127.0.0.1:3"
+        assert await refusal("MemberAdd", rpc.MemberAddRequest(peerURLs=[taken])) is PEER_URL_EXISTS
+        update = rpc.MemberUpdateRequest(ID=SELF, peerURLs=[taken])
+        assert await refusal("MemberUpdate", update) is PEER_URL_EXISTS
+        update.ID = OTHER
+        assert (await refusal("MemberUpdate", update)).code == Code.UNIMPLEMENTED
+        promote = rpc.MemberPromoteRequest(ID=OTHER)
+        assert await refusal("MemberPromote", promote) is MEMBER_NOT_LEARNER
         assert await refusal("MemberRemove", rpc.MemberRemoveRequest(ID=5)) is MEMBER_NOT_FOUND
         assert await refusal("MemberUpdate", rpc.MemberUpdateRequest(ID=5)) is MEMBER_NOT_FOUND
         assert await refusal("MemberPromote", rpc.MemberPromoteRequest(ID=5)) is MEMBER_NOT_FOUND
+
+    with_member(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1:2380",
+        "https://name:2380",
+        "unix://name:2380",
+        "http://[::1]:2380",
+        "HTTP://name:2380",
+        "http://:2380",
+        " http://name:2380",
+        "http://name:99999",
+    ],
+)
+def test_what_etcd_takes_for_a_peer_url_is_one(url: str, tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        with pytest.raises(EtcdError) as error:
+            await member.call(
+                "/etcdserverpb.Cluster/MemberAdd",
+                rpc.MemberAddRequest(peerURLs=[url]),
+                rpc.MemberAddResponse,
+            )
+        assert error.value.code == Code.UNIMPLEMENTED
+
+    with_member(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        [],
+        [""],
+        ["name:2380"],
+        ["http://name"],
+        ["http://name:port"],
+        ["http://name:2380/"],
+        ["http://name:2380/path"],
+        ["unix:///path"],
+        ["ftp://name:2380"],
+        ["http://good:2380", "bad"],
+    ],
+)
+def test_what_etcd_takes_for_no_peer_url_is_none(urls: list[str], tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        with pytest.raises(EtcdError) as error:
+            await member.call(
+                "/etcdserverpb.Cluster/MemberAdd",
+                rpc.MemberAddRequest(peerURLs=urls),
+                rpc.MemberAddResponse,
+            )
+        assert error.value is MEMBER_BAD_URLS
 
     with_member(tmp_path, test)
 
@@ -172,8 +236,19 @@ def test_status_names_a_missing_leader_and_alarms(tmp_path: Path) -> None:
         member.log.elect(0)
         status = await member.maintenance("Status", rpc.StatusRequest(), rpc.StatusResponse)
         assert status.errors[0] == NO_LEADER.message
-        assert f"memberID:{OTHER}" in status.errors[1]
-        assert "alarm:NOSPACE" in status.errors[1]
+        assert status.errors[1] == f"memberID:{OTHER} alarm:NOSPACE "
+
+    with_member(tmp_path, test)
+
+
+def test_status_leaves_out_no_member_and_survives_an_unknown_alarm(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        for kind in (int(rpc.CORRUPT), 7):
+            activate = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE)
+            activate.alarm = kind  # type: ignore[assignment]
+            await member.maintenance("Alarm", activate, rpc.AlarmResponse)
+        status = await member.maintenance("Status", rpc.StatusRequest(), rpc.StatusResponse)
+        assert list(status.errors) == ["alarm:CORRUPT ", "alarm:7 "]
 
     with_member(tmp_path, test)
 

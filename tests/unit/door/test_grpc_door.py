@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 import pytest
 
 from rusd.door.grpc_door import OVERHEAD_BYTES, GrpcDoor
-from tests.unit.door.toys import LIMIT, REQUEST, Served, Toys, served
+from rusd.door.stream import HIGH_BYTES
+from rusd.errors import KEY_NOT_FOUND, Code
+from tests.unit.door.toys import LIMIT, REQUEST, Recorder, Served, Toys, served
 
 
 def over_the_wire(test: Callable[[Served], Awaitable[None]]) -> None:
@@ -63,7 +66,8 @@ def test_garbage_is_an_internal_error() -> None:
     async def test(one: Served) -> None:
         code, details = await one.refusal("toy.Toys/Echo", b"\xff\xff")
         assert code == "INTERNAL"
-        assert details.startswith("grpc: ")
+        assert details.startswith("grpc: error unmarshalling request: ")
+        assert await one.call("toy.Toys/Echo", b"") == REQUEST()
 
     over_the_wire(test)
 
@@ -86,6 +90,54 @@ def test_unknown_methods_and_services_are_unimplemented() -> None:
             "unknown method Nope for service toy.Toys",
         )
         assert await one.refusal("no.Such/Nope") == ("UNIMPLEMENTED", "unknown service no.Such")
+        assert await one.refusal("x") == ("UNIMPLEMENTED", 'malformed method name: "/x"')
+
+    over_the_wire(test)
+
+
+def test_an_unknown_stream_is_refused_before_its_first_message() -> None:
+    async def test(one: Served) -> None:
+        stream = one.channel.stream_stream("/toy.Toys/Nope")()
+        assert await stream.code() == grpc.StatusCode.UNIMPLEMENTED
+
+    over_the_wire(test)
+
+
+def test_an_answer_that_a_service_drops_is_unavailable() -> None:
+    async def test(one: Served) -> None:
+        call = asyncio.ensure_future(one.refusal("toy.Toys/Wait"))
+        while one.toys.waiting is None:
+            await asyncio.sleep(0.01)
+        one.toys.waiting.cancel()
+        assert await call == ("UNAVAILABLE", "etcdserver: server stopped")
+
+    over_the_wire(test)
+
+
+def test_every_call_is_counted_once_with_its_status() -> None:
+    async def test(one: Served) -> None:
+        await one.call("toy.Toys/Echo", b"")
+        await one.refusal("toy.Toys/Refuse")
+        await one.refusal("toy.Toys/Wait", timeout=0.1)
+        await one.refusal("toy.Toys/Nope")
+        stream = one.talk()
+        await stream.write(b"")
+        await one.toys.opened.wait()
+        stream.cancel()
+        await one.toys.streams[0].over.wait()
+        while len(one.finished) < 5:
+            await asyncio.sleep(0.01)
+        assert sorted(one.finished)[:3] == [
+            ("/toy.Toys/Echo", Code.OK),
+            ("/toy.Toys/Refuse", Code.INVALID_ARGUMENT),
+            ("/toy.Toys/Talk", Code.CANCELED),
+        ]
+        path, code = sorted(one.finished)[3]
+        # Which side sees the deadline first is a matter of microseconds.
+        assert path == "/toy.Toys/Wait"
+        assert code in (Code.DEADLINE_EXCEEDED, Code.CANCELED)
+        assert sorted(one.finished)[4] == ("unknown", Code.UNIMPLEMENTED)
+        assert sorted(one.started) == [path for path, _ in sorted(one.finished)[:4]]
 
     over_the_wire(test)
 
@@ -170,6 +222,8 @@ def test_garbage_on_a_stream_ends_that_stream_with_an_error() -> None:
         bad, good = one.talk(), one.talk()
         await bad.write(b"\xff\xff")
         assert await bad.code() == grpc.StatusCode.INTERNAL
+        details = await bad.details()
+        assert details.startswith("grpc: failed to unmarshal the received message ")
         await good.write(REQUEST(key=b"fine").SerializeToString())
         while not any(b"fine" in handler.told for handler in one.toys.streams):
             await asyncio.sleep(0.01)
@@ -194,6 +248,70 @@ def test_a_reader_that_stalls_turns_the_outlet_unready_until_it_reads_again() ->
         while "drained" not in handler.told:
             await asyncio.sleep(0.01)
         assert handler.outlet.ready()
+
+    over_the_wire(test)
+
+
+def test_a_client_that_does_not_read_is_not_listened_to() -> None:
+    async def test(one: Served) -> None:
+        def answer(handler: Recorder) -> Callable[[object], None]:
+            return lambda request: handler.outlet.send(b"x" * (HIGH_BYTES // 4))
+
+        stream = one.talk()
+        await stream.write(REQUEST(key=b"first").SerializeToString())
+        await one.toys.opened.wait()
+        handler = one.toys.streams[0]
+        handler.on_received = answer(handler)
+        writing = asyncio.ensure_future(_write_forever(stream))
+        while handler.outlet.ready():
+            await asyncio.sleep(0.01)
+        heard = handler.told.count(b"more")
+        await one.call("toy.Toys/Echo", b"")
+        assert handler.told.count(b"more") == heard
+        assert await stream.read() == b"x" * (HIGH_BYTES // 4)
+        while handler.told.count(b"more") == heard:
+            await stream.read()
+        writing.cancel()
+        stream.cancel()
+        await handler.over.wait()
+
+    over_the_wire(test)
+
+
+async def _write_forever(stream: Any) -> None:
+    while True:
+        await stream.write(REQUEST(key=b"more").SerializeToString())
+
+
+def test_a_bug_in_a_stream_ends_that_stream_and_closes_it_once() -> None:
+    async def test(one: Served) -> None:
+        stream = one.talk()
+        await stream.write(REQUEST(key=b"first").SerializeToString())
+        await one.toys.opened.wait()
+        handler = one.toys.streams[0]
+
+        def crash(request: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        handler.on_received = crash
+        await stream.write(REQUEST(key=b"second").SerializeToString())
+        assert await stream.code() == grpc.StatusCode.UNKNOWN
+        assert await stream.details() == "internal error"
+        await handler.over.wait()
+        assert handler.told.count("closed") == 1
+
+    over_the_wire(test)
+
+
+def test_a_stream_that_cannot_be_opened_says_why() -> None:
+    async def test(one: Served) -> None:
+        one.toys.refusal = KEY_NOT_FOUND
+        stream = one.talk()
+        assert await stream.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert await stream.details() == KEY_NOT_FOUND.message
+        one.toys.refusal = ZeroDivisionError("a bug")
+        stream = one.talk()
+        assert await stream.code() == grpc.StatusCode.UNKNOWN
 
     over_the_wire(test)
 

@@ -58,7 +58,7 @@ def test_without_a_leader_it_is_alive_but_not_healthy(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
         log.elect(0)
         log.failure = TIMEOUT
-        assert await get("/health") == (503, '{"health":"false","reason":"RAFT NO LEADER"}')
+        assert await get("/health") == (503, '{"health":"false","reason":"RAFT NO LEADER"}\n')
         assert await get("/health?serializable=true") == (200, '{"health":"true","reason":""}')
         assert (await get("/livez"))[0] == 200
         status, body = await get("/readyz")
@@ -69,11 +69,32 @@ def test_without_a_leader_it_is_alive_but_not_healthy(tmp_path: Path) -> None:
     with_probes(tmp_path, test)
 
 
+def test_a_leader_without_a_quorum_is_named_as_a_failed_read(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        log.failure = TIMEOUT
+        reason = "RANGE ERROR:etcdserver: request timed out"
+        assert await get("/health") == (503, f'{{"health":"false","reason":"{reason}"}}\n')
+
+    with_probes(tmp_path, test)
+
+
+def test_a_corrupt_member_is_not_ready(tmp_path: Path) -> None:
+    async def test(log: Log, node: InstantNode, get: Get) -> None:
+        alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=1, alarm=rpc.CORRUPT)
+        await node.propose(encode(Kind.ALARM, alarm.SerializeToString()))
+        assert await get("/health") == (503, '{"health":"false","reason":"ALARM CORRUPT"}\n')
+        status, body = await get("/readyz")
+        assert status == 503
+        assert body.startswith("[-]data_corruption failed: alarm activated: CORRUPT\n")
+
+    with_probes(tmp_path, test)
+
+
 def test_an_alarm_is_the_reason_unless_it_is_excluded(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
         alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=1, alarm=rpc.NOSPACE)
         await node.propose(encode(Kind.ALARM, alarm.SerializeToString()))
-        assert await get("/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}')
+        assert await get("/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}\n')
         assert (await get("/health?exclude=NOSPACE"))[0] == 200
 
     with_probes(tmp_path, test)
@@ -88,7 +109,12 @@ def test_single_checks_exclusion_and_verbose_output(tmp_path: Path) -> None:
         assert body.splitlines()[-1] == "ok"
         assert "[+]non_learner ok" in body.splitlines()
         log.failure = TIMEOUT
-        assert (await get("/readyz?exclude=linearizable_read"))[0] == 200
+        everything_else = "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n"
+        assert await get("/readyz?exclude=linearizable_read&verbose") == (200, everything_else)
+        only = "/readyz/linearizable_read"
+        failed = (503, "[-]linearizable_read failed: etcdserver: request timed out\n\n")
+        assert await get(only) == failed
+        assert await get(only + "?exclude=linearizable_read") == failed
 
     with_probes(tmp_path, test)
 
@@ -106,7 +132,36 @@ def test_version_and_metrics(tmp_path: Path) -> None:
 
 def test_other_methods_and_pages_are_refused(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
-        assert (await get("/health", "POST"))[0] == 405
-        assert (await get("/nowhere"))[0] == 404
+        for page in ("/health", "/livez", "/readyz/non_learner", "/version"):
+            assert await get(page, "POST") == (405, "Method Not Allowed\n")
+            assert (await get(page, "HEAD"))[0] == 405
+        assert await get("/nowhere") == (404, "404 page not found\n")
+        assert await get("/readyz/no_such_check") == (404, "404 page not found\n")
 
     with_probes(tmp_path, test)
+
+
+def test_content_types_are_those_of_etcd(tmp_path: Path) -> None:
+    async def run() -> None:
+        machine = StateMachine(tmp_path)
+        log = Log()
+        node = InstantNode(log, 1, machine)
+        door = HttpDoor(Probes(node, machine), lambda: b"")
+        port = free_port()
+        await door.start([f"http://127.0.0.1:{port}"])
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                for page, kind in {
+                    "/health": "text/plain; charset=utf-8",
+                    "/readyz": "text/plain; charset=utf-8",
+                    "/version": "application/json",
+                    "/metrics": "text/plain; version=0.0.4; charset=utf-8",
+                }.items():
+                    async with session.get(page) as response:
+                        assert response.headers["Content-Type"] == kind
+                        assert "Server" not in response.headers
+        finally:
+            await door.stop()
+            machine.close()
+
+    asyncio.run(run())

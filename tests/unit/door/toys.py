@@ -52,6 +52,8 @@ class Toys:
         self.waiting: asyncio.Future[bytes] | None = None
         self.streams: list[Recorder] = []
         self.opened = asyncio.Event()
+        #: Raised instead of opening a stream of `Talk`.
+        self.refusal: Exception | None = None
 
     def methods(self) -> Methods:
         return {
@@ -85,6 +87,8 @@ class Toys:
         return handler
 
     def talk(self, call: Call, outlet: Outlet) -> Recorder:
+        if self.refusal is not None:
+            raise self.refusal
         handler = Recorder(call, outlet)
         self.streams.append(handler)
         self.opened.set()
@@ -98,6 +102,8 @@ class Served:
         self.toys = toys
         self.door = door
         self.port = port
+        self.started: list[str] = []
+        self.finished: list[tuple[str, int]] = []
         self.channel = grpc.aio.insecure_channel(
             f"127.0.0.1:{port}",
             options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)],
@@ -130,6 +136,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def served() -> AsyncIterator[Served]:
     toys = Toys()
+    started: list[str] = []
     finished: list[tuple[str, int]] = []
     door = GrpcDoor(
         toys.methods(),
@@ -137,10 +144,12 @@ async def served() -> AsyncIterator[Served]:
         max_concurrent_streams=1 << 20,
         keepalive_min_time=5,
         finished=lambda path, code: finished.append((path, code)),
+        started=started.append,
     )
     port = free_port()
     await door.start([f"http://127.0.0.1:{port}"])
     one = Served(toys, door, port)
+    one.started, one.finished = started, finished
     try:
         yield one
     finally:

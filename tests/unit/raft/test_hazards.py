@@ -194,6 +194,16 @@ def test_a_missing_log_beside_an_applied_state_is_refused(tmp_path: Path) -> Non
         Member(2, [1, 3], tmp_path, (Position(9, 1), Position(8, 1)))
 
 
+def test_a_log_that_a_crash_left_cleared_is_seated_again(tmp_path: Path) -> None:
+    follower = Member(2, [1, 3], tmp_path)
+    follower.append(1, 1, (1, 0), entries(2, 20, 1))
+    follower.journal.clear()
+    follower.journal.flush()
+    follower.journal.close()
+    again = Member(2, [1, 3], tmp_path, (Position(30, 1), Position(29, 1)))
+    assert again.log() == [(29, 1), (30, 1)]
+
+
 def test_a_failing_apply_is_not_swallowed_nor_repeated(tmp_path: Path) -> None:
     """Hazard 11: partial effects would be repeated at every tick."""
     follower = Member(2, [1, 3], tmp_path)
@@ -331,7 +341,7 @@ def test_a_leader_steps_down_without_answers_of_a_quorum(tmp_path: Path) -> None
         assert leader.core.leader == 0
 
 
-def test_no_thread_is_started_and_no_pickle_is_loaded_by_importing_the_core() -> None:
+def test_importing_the_core_starts_no_thread() -> None:
     code = (
         "import threading; from rusd.raft.core import RaftCore; "
         "assert threading.active_count() == 1"

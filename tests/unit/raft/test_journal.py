@@ -200,8 +200,95 @@ def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
     journal.close()
     missing = segments(tmp_path)[1]
     missing.unlink()
-    with pytest.raises(JournalCorrupt, match=missing.name):
+    for _ in range(2):  # not "in use" the second time
+        with pytest.raises(JournalCorrupt, match=missing.name):
+            opened(tmp_path)
+
+
+def test_a_missing_first_segment_is_refused(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 200)
+    journal.close()
+    segments(tmp_path)[0].unlink()
+    with pytest.raises(JournalCorrupt, match="missing"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_segment_that_lost_its_last_flush_is_refused(tmp_path: Path, number: int) -> None:
+    """All records left are whole and only a term is gone: the gap in the flushes tells."""
+    journal = opened(tmp_path)
+    term = 0
+    while len(segments(tmp_path)) < 3:
+        term += 1
+        journal.setCurrentTerm(term, "voted")
+        journal.flush()
+    journal.setCurrentTerm(term + 1, None)
+    journal.flush()
+    journal.close()
+    segment = segments(tmp_path)[number]
+    end = used(segment)
+    *_, last = (one for one in records.read(segment.read_bytes(), None))
+    with segment.open("r+b") as file:
+        file.seek(last.offset)
+        file.write(bytes(end - last.offset))
+    with pytest.raises(JournalCorrupt):
+        opened(tmp_path)
+
+
+def test_an_emptied_only_segment_is_refused_where_others_went_before(tmp_path: Path) -> None:
+    """They were removed when this one held what had to be kept."""
+    journal = filled(tmp_path, 200)
+    journal.compact(200)
+    journal.close()
+    last, *others = segments(tmp_path)
+    assert not others
+    last.write_bytes(bytes(SEGMENT))
+    with pytest.raises(JournalCorrupt, match=last.name):
+        opened(tmp_path)
+
+
+def test_a_kind_of_record_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 3)
+    journal.close()
+    (segment,) = segments(tmp_path)
+    offset = used(segment)
+    with segment.open("r+b") as file:
+        file.seek(offset)
+        file.write(records.encode(99, b"what is this", 4, True))  # type: ignore[arg-type]
+    with pytest.raises(JournalCorrupt, match=rf"{segment.name} at offset {offset}.*99"):
+        opened(tmp_path)
+
+
+def test_a_refused_directory_is_not_left_locked(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 3)
+    journal.close()
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    segment.write_bytes(b"rust" + whole[4:])
+    for _ in range(2):
+        with pytest.raises(JournalCorrupt, match="damaged at offset 0"):
+            opened(tmp_path)
+    segment.write_bytes(whole)
+    assert opened(tmp_path).last_index == 3
+
+
+def test_the_directories_above_a_new_journal_are_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could take the whole log away, name and all."""
+    synced: set[tuple[int, int]] = set()
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        status = os.fstat(handle)
+        synced.add((status.st_dev, status.st_ino))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    opened(tmp_path / "member" / "wal").close()
+    for directory in (tmp_path, tmp_path / "member", tmp_path / "member" / "wal"):
+        status = directory.stat()
+        assert (status.st_dev, status.st_ino) in synced
 
 
 def test_compaction_keeps_the_tail_the_term_and_the_vote(tmp_path: Path) -> None:
@@ -279,6 +366,32 @@ def test_a_failing_fdatasync_is_not_taken_for_done(
     with pytest.raises(OSError, match="disk"):
         journal.flush()
     assert journal.durable_index == 2
+    monkeypatch.undo()
+    with pytest.raises(JournalError, match="failed"):
+        journal.flush()  # the kernel may have forgotten what it could not write
+
+
+def test_a_disk_that_is_full_when_a_segment_is_begun_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path)
+
+    def fail(handle: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    index = 0
+    with pytest.raises(OSError, match="full"):
+        while index < 1000:
+            index += 1
+            journal.add(*entry(index))
+            journal.flush()
+    monkeypatch.undo()
+    again = reopened(journal, tmp_path)
+    assert contents(again) == [entry(each) for each in range(1, index + 1)]
+    again.add(*entry(index + 1))
+    again.flush()
+    assert reopened(again, tmp_path).last_index == index + 1
 
 
 def test_a_directory_has_one_user(tmp_path: Path) -> None:
@@ -303,10 +416,10 @@ def test_an_open_slice_is_bounded_but_shows_that_more_follows(tmp_path: Path) ->
     journal = opened(tmp_path)
     for index in range(1, 12):
         journal.add(b"\x00" + bytes(1 << 20), index, 1)
-    assert len(journal[0:]) == 4  # type: ignore[arg-type]
+    assert len(journal[0:]) == 4
     journal.add(b"\x00" + bytes(9 << 20), 12, 1)
     journal.add(b"\x00", 13, 1)
-    assert [one[1] for one in journal[11:]] == [12, 13]  # type: ignore[union-attr,index]
+    assert [one[1] for one in journal[11:]] == [12, 13]  # type: ignore[index]
 
 
 def test_sizes_are_known(tmp_path: Path) -> None:

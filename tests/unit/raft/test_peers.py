@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rusd.raft import peers as peers_module
-from rusd.raft.peers import PROTOCOL, pack
-from tests.unit.raft.cluster import Cluster, until
+from rusd.raft.peers import PROTOCOL, Peers, pack
+from tests.unit.raft.cluster import Cluster, free_ports, until
 
 
 async def refused(cluster: Cluster, data: bytes) -> None:
@@ -142,5 +142,28 @@ def test_members_of_another_cluster_never_meet(tmp_path: Path) -> None:
             await leader.propose(b"one")
             assert stranger._peers.connected() == set()
             assert cluster.machines[3].payloads == []
+
+    asyncio.run(body())
+
+
+def test_dialling_can_be_stopped_at_any_moment() -> None:
+    async def body() -> None:
+        port = free_ports(1)[0]
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", port)
+        for moments in range(12):
+            peers = Peers(
+                2,
+                77,
+                {1: [f"http://127.0.0.1:{port}"]},
+                on_frames=lambda member, frames: None,
+                on_connected=lambda member: None,
+                on_lost=lambda member: None,
+            )
+            await peers.start([])
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await peers.stop()
+        server.close()
 
     asyncio.run(body())

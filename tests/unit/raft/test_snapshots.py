@@ -134,3 +134,12 @@ def test_a_file_that_became_shorter_is_noticed(sender: SnapshotSender, tmp_path:
     (tmp_path / "outgoing" / "000001.sst").write_bytes(b"short")
     with pytest.raises(SnapshotError):
         list(frames)
+
+
+def test_a_checkpoint_with_directories_in_it_is_refused(
+    sender: SnapshotSender, tmp_path: Path
+) -> None:
+    """It would arrive without them."""
+    (tmp_path / "outgoing" / "deeper").mkdir()
+    with pytest.raises(SnapshotError):
+        list(sender.frames())

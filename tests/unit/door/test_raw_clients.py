@@ -1,0 +1,98 @@
+"""Clients that misbehave below gRPC: what they do must stay their own trouble.
+
+They speak HTTP/2 frames by hand, since no client library can be made to do these things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+
+from rusd.door.grpc_door import GrpcDoor
+from tests.unit.door.toys import LIMIT, Served, Toys, free_port
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS, PING, GOAWAY = 4, 6, 7
+ACK = 1
+
+
+def frame(kind: int, flags: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + bytes(4) + payload
+
+
+async def next_frame(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
+    """(kind, flags, payload)."""
+    head = await reader.readexactly(9)
+    return head[3], head[4], await reader.readexactly(int.from_bytes(head[:3], "big"))
+
+
+async def pings_until_sent_away(port: int, pause: float, count: int) -> str:
+    """What the server says to `count` pings with `pause` seconds between them: "" if it goes on."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(PREFACE + frame(SETTINGS, 0, b""))
+    try:
+        for number in range(count):
+            writer.write(frame(PING, 0, struct.pack(">Q", number)))
+            while True:
+                kind, flags, payload = await next_frame(reader)
+                if kind == GOAWAY:
+                    return payload[8:].decode()
+                if kind == PING and flags == ACK:
+                    break
+            await asyncio.sleep(pause)
+        return ""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(("pause", "verdict"), [(0.0, "too_many_pings"), (0.12, "")])
+def test_only_clients_that_ping_too_often_are_sent_away(pause: float, verdict: str) -> None:
+    """Without any call open, as idle etcd clients do; grpcio's own limit is five minutes."""
+
+    async def run() -> None:
+        door = GrpcDoor(
+            Toys().methods(),
+            max_request_bytes=LIMIT,
+            max_concurrent_streams=100,
+            keepalive_min_time=0.1,
+            finished=lambda path, code: None,
+        )
+        port = free_port()
+        await door.start([f"http://127.0.0.1:{port}"])
+        try:
+            pinging = pings_until_sent_away(port, pause, 10)
+            assert await asyncio.wait_for(pinging, 30) == verdict
+        finally:
+            await door.stop(0)
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_is_no_http2_disturbs_nobody() -> None:
+    async def run() -> None:
+        toys = Toys()
+        door = GrpcDoor(
+            toys.methods(),
+            max_request_bytes=LIMIT,
+            max_concurrent_streams=100,
+            keepalive_min_time=5,
+            finished=lambda path, code: None,
+        )
+        port = free_port()
+        await door.start([f"http://127.0.0.1:{port}"])
+        one = Served(toys, door, port)
+        try:
+            for junk in (b"\x00" * 100, b"GET / HTTP/1.1\r\n\r\n", PREFACE + b"\xff" * 100, b""):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(junk)
+                writer.write_eof()
+                await asyncio.wait_for(reader.read(), 30)
+                writer.close()
+                assert await one.call("toy.Toys/Echo", b"") is not None
+        finally:
+            await one.channel.close()
+            await door.stop(0)
+
+    asyncio.run(run())

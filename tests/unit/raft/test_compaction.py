@@ -1,0 +1,95 @@
+"""When the log is shortened and what is kept; the state is made durable before."""
+
+from pathlib import Path
+
+import pytest
+
+from rusd.raft import compaction
+from rusd.raft.catchup import CatchUp
+from rusd.raft.compaction import Compaction
+from rusd.raft.config import RaftConfig
+from rusd.raft.journal import Journal
+from tests.support.toy_machine import ToyMachine
+
+
+class Scene:
+    """A journal of 1000 entries beside a machine that only counts its syncs."""
+
+    def __init__(self, directory: Path) -> None:
+        config = RaftConfig(
+            member_id=1,
+            cluster_id=1,
+            peers={1: []},
+            directory=directory,
+            listen_peer_urls=[],
+            snapshot_count=100,
+            catchup_entries=30,
+        )
+        self.order: list[str] = []
+        self.machine = ToyMachine(directory / "state")
+        self.machine.sync = lambda: self.order.append("sync")  # type: ignore[method-assign]
+        self.journal = Journal(directory / "wal")
+        for index in range(1, 1001):
+            self.journal.add(b"\x00" + bytes(99), index, 1)
+        self.journal.flush()
+        compact = self.journal.compact
+
+        def noted(first: int) -> None:
+            self.order.append("compact")
+            compact(first)
+
+        self.journal.compact = noted  # type: ignore[method-assign]
+        self.catchup = CatchUp(directory / "snapshots", self.machine, lambda member, frame: None)
+        self.compaction = Compaction(config, self.machine, self.journal, self.catchup)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_it_waits_for_enough_applied_entries(scene: Scene) -> None:
+    scene.compaction.step(100)
+    assert scene.order == []
+    scene.compaction.step(101)
+    assert scene.order == ["sync", "compact"], "the state first, then the log"
+    assert scene.journal.first_index == 101 - 30
+
+
+def test_it_counts_from_the_last_time(scene: Scene) -> None:
+    scene.compaction.step(101)
+    scene.compaction.step(200)
+    assert scene.journal.first_index == 71
+    scene.compaction.step(201)
+    assert scene.journal.first_index == 171
+
+
+def test_a_large_log_is_compacted_before_its_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "LOG_BYTES", 50_000)
+    monkeypatch.setattr(compaction, "KEPT_BYTES", 20_000)
+    scene.compaction.step(40)
+    assert scene.journal.first_index == 40, "never beyond what is applied"
+    scene.compaction.step(40)
+    assert scene.order == ["sync", "compact"], "once"
+    scene.compaction.at = 1
+    scene.compaction.step(990)
+    assert scene.journal.first_index == 960 and scene.journal.size < 50_000
+
+
+def test_a_margin_of_many_large_entries_is_cut_by_bytes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "LOG_BYTES", 50_000)
+    monkeypatch.setattr(compaction, "KEPT_BYTES", 1_000)
+    scene.compaction.step(1000)
+    assert scene.journal.first_index == 991
+
+
+def test_what_a_member_needs_after_its_snapshot_is_kept(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.catchup, "lowest_index", lambda: 50)
+    scene.compaction.step(500)
+    assert scene.journal.first_index == 50
