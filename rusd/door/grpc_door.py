@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from rusd.api.seam import BidiStream, Call, Method, Methods, ServerStream, StreamHandler, Unary
 from rusd.door.addresses import bindable
 from rusd.door.stream import StreamOutlet
-from rusd.errors import STOPPED, Code, EtcdError
+from rusd.errors import CANCELED, STOPPED, Code, EtcdError
 from rusd.logs import get_logger
 
 log = get_logger(__name__)
@@ -182,6 +182,9 @@ class GrpcDoor:
             return outlet.error
         except EtcdError as refusal:
             return refusal
+        except grpc.aio.BaseError:
+            # A write to a client that has gone: it will read no status either.
+            return CANCELED
         except Exception:
             log.exception("a stream failed", extra={"fields": {"method": path}})
             return _BUG
@@ -209,6 +212,8 @@ class GrpcDoor:
             handler.half_closed()
         except EtcdError as error:
             outlet.finish(error)
+        except grpc.aio.BaseError:
+            outlet.finish(CANCELED)
         except Exception:
             log.exception("a stream failed", extra={"fields": {"method": path}})
             outlet.finish(_BUG)

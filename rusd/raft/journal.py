@@ -73,7 +73,9 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             self._record(Kind.BASE, records.index(self._entries[0][1]))
 
     def _record(self, kind: Kind, body: bytes) -> None:
-        self._buffer.append(records.encode(kind, body, self._flush + 1, not self._buffer))
+        first = not self._buffer
+        record = records.encode(kind, body, self._flush + 1, first, self._segments.seed)
+        self._buffer.append(record)
 
     # Ours
 

@@ -8,6 +8,9 @@ set. A flush begins only after the one before it is durable, so behind a damaged
 record of the same flush can be a torn write, but the *first* record of a later flush proves that
 durable bytes were damaged. Flush numbers have no gaps, so a lost stretch shows even where the
 records on both sides of it are whole.
+
+The CRC starts from a seed that only this journal knows: a client that stores the bytes of a record
+as its value could otherwise make a torn write look like damage.
 """
 
 import struct
@@ -54,9 +57,10 @@ class Damaged(NamedTuple):
     corrupt: bool
 
 
-def encode(kind: Kind, body: bytes, flush: int, first: bool) -> bytes:
+def encode(kind: Kind, body: bytes, flush: int, first: bool, seed: int) -> bytes:
+    """A record; `seed` is the journal's own start of all checksums."""
     marked = kind | _FIRST if first else int(kind)
-    checksum = zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, marked)))
+    checksum = zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, marked), seed))
     return _HEADER.pack(MAGIC, len(body), checksum, flush, marked) + body
 
 
@@ -88,18 +92,19 @@ def parse_index(body: bytes) -> int:
     return number
 
 
-def read(data: bytes, flush: int | None) -> Iterator[Record | Damaged]:
+def read(data: bytes, flush: int | None, seed: int) -> Iterator[Record | Damaged]:
     """The records of one segment, `flush` being the last flush of the segment before it (None if
-    that one was removed); a `Damaged` comes last where the bytes stop making sense.
+    that one was removed) and `seed` the journal's; a `Damaged` comes last where the bytes stop
+    making sense.
 
     Zeros up to the end are space reserved for later records, not damage.
     """
     offset = 0
     while True:
-        record = _record_at(data, offset)
+        record = _record_at(data, offset, seed)
         if record is None or not _follows(record, flush):
             if data[offset:].strip(b"\0"):
-                yield Damaged(offset, _later_flush(data, offset, flush))
+                yield Damaged(offset, _later_flush(data, offset, flush, seed))
             return
         flush = record.flush
         yield record
@@ -113,7 +118,7 @@ def _follows(record: Record, flush: int | None) -> bool:
     return record.flush == (flush + 1 if record.first else flush)
 
 
-def _record_at(data: bytes, offset: int) -> Record | None:
+def _record_at(data: bytes, offset: int, seed: int) -> Record | None:
     if len(data) - offset < _HEADER.size:
         return None
     magic, length, checksum, flush, kind = _HEADER.unpack_from(data, offset)
@@ -121,17 +126,17 @@ def _record_at(data: bytes, offset: int) -> Record | None:
     if magic != MAGIC or len(data) - start < length:
         return None
     body = data[start : start + length]
-    if zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, kind))) != checksum:
+    if zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, kind), seed)) != checksum:
         return None
     return Record(kind & ~_FIRST, body, flush, bool(kind & _FIRST), offset, start + length)
 
 
-def _later_flush(data: bytes, offset: int, flush: int | None) -> bool:
+def _later_flush(data: bytes, offset: int, flush: int | None, seed: int) -> bool:
     """True if a flush begins behind `offset`, where the bytes are damaged: what they held (of
     flush `flush`, the last one seen, or of the next) was durable before that one was written."""
     at = data.find(MAGIC, offset)
     while at >= 0:
-        record = _record_at(data, at)
+        record = _record_at(data, at, seed)
         if record is not None and record.first and record.flush > (flush or 0):
             return True
         at = data.find(MAGIC, at + 1)

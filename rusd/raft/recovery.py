@@ -45,7 +45,7 @@ def recover(segments: Segments) -> Recovered:
         data = segments.read(number)
         path = segments.path(number)
         state.highest[number] = state.end = 0
-        for item in records.read(data, before):
+        for item in records.read(data, before, segments.seed):
             if isinstance(item, Damaged):
                 if item.corrupt or number != numbers[-1]:
                     raise JournalCorrupt(f"{path} is damaged at offset {item.offset}")

@@ -1,6 +1,6 @@
 """The journal's files: numbered segments of reserved space, appended to and fdatasynced.
 
-    <directory>/LOCK
+    <directory>/LOCK                    held while open; holds the seed of the checksums
     <directory>/0000000000000001.wal …
 
 Only the last segment is written to. Space is reserved ahead (fallocate), so that an fdatasync need
@@ -10,8 +10,10 @@ not also make a new file size durable.
 import fcntl
 import os
 import re
+import zlib
 from pathlib import Path
 
+_SALT_BYTES = 16
 _NAME = re.compile(r"([0-9a-f]{16})\.wal")
 
 
@@ -47,7 +49,9 @@ class Segments:
         self._offset = 0
         try:
             self.numbers = self._listed()
-        except JournalCorrupt:
+            #: What all checksums of this journal start from.
+            self.seed = self._seed()
+        except BaseException:
             self.close()
             raise
 
@@ -61,6 +65,18 @@ class Segments:
             missing = next(n for n in range(found[0], found[-1]) if n not in found)
             raise JournalCorrupt(f"segment {self.path(missing)} is missing")
         return found
+
+    def _seed(self) -> int:
+        """Drawn when the journal is made, kept in the lock file."""
+        salt = os.pread(self._lock, _SALT_BYTES, 0)
+        if len(salt) < _SALT_BYTES:
+            if any(self.read(number).strip(b"\0") for number in self.numbers):
+                raise JournalCorrupt(f"{self._directory / 'LOCK'} lost the seed of the checksums")
+            salt = os.urandom(_SALT_BYTES)
+            os.pwrite(self._lock, salt, 0)
+            if self._fsync:
+                os.fsync(self._lock)
+        return zlib.crc32(salt)
 
     def path(self, number: int) -> Path:
         return self._directory / f"{number:016x}.wal"

@@ -328,6 +328,23 @@ def test_stopping_ends_streams_as_a_stopped_server() -> None:
     over_the_wire(test)
 
 
+def test_a_stalled_stream_holds_up_the_stop_for_the_grace_at_most() -> None:
+    async def test(one: Served) -> None:
+        stream = one.talk()
+        await stream.write(REQUEST(key=b"one").SerializeToString())
+        await one.toys.opened.wait()
+        handler = one.toys.streams[0]
+        while handler.outlet.ready():
+            handler.outlet.send(b"x" * 65536)
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await one.door.stop(0.2)
+            await handler.over.wait()
+        assert handler.told.count("closed") == 1
+
+    over_the_wire(test)
+
+
 def test_a_port_that_is_taken_is_an_os_error() -> None:
     async def test(one: Served) -> None:
         second = GrpcDoor(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 
 import pytest
 
 from rusd.door.grpc_door import GrpcDoor
-from tests.unit.door.toys import LIMIT, Served, Toys, free_port
+from rusd.errors import Code
+from tests.unit.door.toys import LIMIT, Served, Toys, free_port, served
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, PING, GOAWAY = 4, 6, 7
@@ -68,6 +70,47 @@ def test_only_clients_that_ping_too_often_are_sent_away(pause: float, verdict: s
             await door.stop(0)
 
     asyncio.run(run())
+
+
+CLIENT = """
+import asyncio, sys, grpc
+async def main():
+    channel = grpc.aio.insecure_channel("127.0.0.1:" + sys.argv[1])
+    stream = channel.stream_stream("/toy.Toys/Talk")()
+    await stream.write(b"")
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def test_a_client_killed_while_it_is_written_to_is_forgotten(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(one: Served) -> None:
+        client = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CLIENT, str(one.port), stdin=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await one.toys.opened.wait()
+            handler = one.toys.streams[0]
+            while handler.outlet.ready():
+                handler.outlet.send(b"x" * 65536)
+                await asyncio.sleep(0)
+        finally:
+            client.kill()
+            await client.wait()
+        await handler.over.wait()
+        assert handler.told.count("closed") == 1
+        while not one.finished:
+            await asyncio.sleep(0.01)
+        assert one.finished == [("/toy.Toys/Talk", Code.CANCELED)]
+
+    async def run() -> None:
+        async with served() as one:
+            await asyncio.wait_for(test(one), 60)
+
+    asyncio.run(run())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_connection_that_is_no_http2_disturbs_nobody() -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,14 @@ def segments(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.wal"))
 
 
+def seed(directory: Path) -> int:
+    return zlib.crc32((directory / "LOCK").read_bytes())
+
+
 def used(segment: Path) -> int:
     ends = [
         item.end
-        for item in records.read(segment.read_bytes(), None)
+        for item in records.read(segment.read_bytes(), None, seed(segment.parent))
         if isinstance(item, records.Record)
     ]
     return ends[-1]
@@ -142,6 +147,7 @@ def test_the_last_segment_may_end_at_any_byte(tmp_path: Path) -> None:
     for length in range(len(data) + 1):
         home = tmp_path / f"cut-{length}"
         home.mkdir()
+        (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
         (home / segment.name).write_bytes(data[:length])
         cut = opened(home)
         count = cut.last_index
@@ -169,6 +175,7 @@ def test_a_damaged_byte_never_gives_wrong_entries(tmp_path: Path) -> None:
         home.mkdir()
         broken = bytearray(data)
         broken[place] ^= 0x10
+        (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
         (home / segment.name).write_bytes(broken)
         try:
             damaged = opened(home)
@@ -227,7 +234,7 @@ def test_a_segment_that_lost_its_last_flush_is_refused(tmp_path: Path, number: i
     journal.close()
     segment = segments(tmp_path)[number]
     end = used(segment)
-    *_, last = (one for one in records.read(segment.read_bytes(), None))
+    *_, last = (one for one in records.read(segment.read_bytes(), None, seed(segment.parent)))
     with segment.open("r+b") as file:
         file.seek(last.offset)
         file.write(bytes(end - last.offset))
@@ -254,8 +261,35 @@ def test_a_kind_of_record_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     offset = used(segment)
     with segment.open("r+b") as file:
         file.seek(offset)
-        file.write(records.encode(99, b"what is this", 4, True))  # type: ignore[arg-type]
+        file.write(records.encode(99, b"what is this", 4, True, seed(tmp_path)))  # type: ignore[arg-type]
     with pytest.raises(JournalCorrupt, match=rf"{segment.name} at offset {offset}.*99"):
+        opened(tmp_path)
+
+
+def test_a_value_that_looks_like_a_record_does_not_make_a_torn_write_look_like_damage(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    journal.add(b"kept", 1, 1)
+    journal.flush()
+    (segment,) = segments(tmp_path)
+    whole = used(segment)
+    forged = records.encode(records.Kind.ENTRY, b"forged", 99, True, 0)
+    journal.add(b"x" * 50 + forged, 2, 1)
+    journal.flush()
+    journal.close()
+    with segment.open("r+b") as file:
+        file.seek(whole)
+        file.write(bytes(30))  # the beginning of the last write never reached the disk
+    again = opened(tmp_path)
+    assert again.last_index == 1
+    again.close()
+
+
+def test_a_journal_that_lost_its_seed_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path, 3).close()
+    (tmp_path / "LOCK").write_bytes(b"")
+    with pytest.raises(JournalCorrupt, match="LOCK"):
         opened(tmp_path)
 
 

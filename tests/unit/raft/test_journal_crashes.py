@@ -6,6 +6,7 @@ the last write, sector by sector, as a disk does that lost power in the middle o
 
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 from hypothesis import settings
@@ -23,7 +24,8 @@ State = tuple[tuple[LogEntry, ...], int, str | None]
 
 
 def used(path: Path) -> int:
-    found = records.read(path.read_bytes(), None)
+    seed = zlib.crc32((path.parent / "LOCK").read_bytes())
+    found = records.read(path.read_bytes(), None, seed)
     return max((item.end for item in found if isinstance(item, records.Record)), default=0)
 
 

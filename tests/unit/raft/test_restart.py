@@ -49,6 +49,7 @@ def test_at_any_byte_of_the_write_that_seats_the_log(tmp_path: Path) -> None:
     for cut in range(changed[0], changed[-1] + 2):
         home = tmp_path / "torn"
         home.mkdir()
+        (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
         (home / segment.name).write_bytes(after[:cut])
         again = Member(2, [1, 3], home, STATE)
         assert again.log() == SEATED
