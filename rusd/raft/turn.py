@@ -250,9 +250,6 @@ class Turns:
                 # PySyncObj says nothing to this; the leader counts who is there (CheckQuorum).
                 alive = {"type": "next_node_idx", "reset": False, "success": False}
                 self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
-            if "prevLogIdx" not in message:
-                alive = {"type": "next_node_idx", "reset": False, "success": False}
-                self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
         elif kind == "timeout_now":
             self._filters.transferring = True
         elif kind == "request_vote" and (
