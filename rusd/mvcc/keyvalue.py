@@ -42,7 +42,8 @@ class Event(NamedTuple):
 
 
 def varint(number: int) -> bytes:
-    """Protobuf's base-128 encoding of a non-negative number."""
+    """Protobuf's base-128 encoding; negative numbers take ten bytes, as int64 does."""
+    number &= _MASK
     if number < 0x80:
         return bytes((number,))
     parts = bytearray()
@@ -69,7 +70,7 @@ def encode(
     if value:
         parts += (b"\x2a", varint(len(value)), value)
     if lease:
-        parts += (b"\x30", varint(lease & _MASK))
+        parts += (b"\x30", varint(lease))
     return b"".join(parts)
 
 

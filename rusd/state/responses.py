@@ -7,22 +7,8 @@ Default values are omitted, as proto3 demands, so the bytes equal those of the p
 
 from collections.abc import Iterable, Sequence
 
+from rusd.mvcc.keyvalue import varint
 from rusd.mvcc.query import RangeResult
-
-_MASK64 = (1 << 64) - 1
-
-
-def varint(value: int) -> bytes:
-    """A protobuf varint; negative numbers take ten bytes as int64 does."""
-    value &= _MASK64
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def int_field(number: int, value: int) -> bytes:

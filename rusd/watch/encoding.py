@@ -20,7 +20,7 @@ _FRAGMENT = b"\x38\x01"
 
 def watch_id_field(watch_id: int) -> bytes:
     """Nothing for watcher 0: proto3 leaves zero out. Negative: ten bytes, two's complement."""
-    return b"\x10" + varint(watch_id & 0xFFFF_FFFF_FFFF_FFFF) if watch_id else b""
+    return b"\x10" + varint(watch_id) if watch_id else b""
 
 
 def event_field(event: Event, prev_kv: bool) -> bytes:

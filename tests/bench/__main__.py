@@ -129,7 +129,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of every row")
-    parser.add_argument("--seconds", type=float, default=4, help="length of one measurement")
+    parser.add_argument("--seconds", type=int, default=4, help="length of one measurement")
     parser.add_argument("--members", type=int, nargs="*", default=[1, 3])
     parser.add_argument("--quick", action="store_true", help="one repetition, nothing written")
     arguments = parser.parse_args()

@@ -45,7 +45,7 @@ def h2load() -> str:
 
 
 def measure(
-    url: str, path: str, request: Message, shape: Shape, seconds: float, scratch: Path
+    url: str, path: str, request: Message, shape: Shape, seconds: int, scratch: Path
 ) -> Measured:
     """Send `request` to `path` for `seconds`; a call that fails ends the benchmark."""
     body = request.SerializeToString()
