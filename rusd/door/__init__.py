@@ -1,19 +1,25 @@
 """The door: bytes on sockets become service calls, answers become bytes.
 
 What a call means is decided behind `rusd/api/seam.py`; the door knows deadlines, message limits,
-statuses and back-pressure, and nothing of etcd. No type of grpcio or aiohttp leaves this room.
+statuses and back-pressure, and nothing of etcd. No type of HTTP/2 or aiohttp leaves this room.
 
-- `grpc_door.py` serves gRPC on the client URLs through grpcio (a native door is to replace it);
-- `stream.py` is the buffer of one open stream, between a service's callbacks and the socket;
-- `addresses.py` makes sure that every address a URL stands for is ours before it is bound;
-- `http_door.py` serves HTTP/1.1 on the metrics URLs.
+    socket ─ sniffer.py ─┬─ HTTP/2 ── channel.py ── h2/ ─┬─ calls.py     one message, one answer
+                         │                               ├─ stream.py    messages both ways
+                         │                               └─ pagecall.py  what is not gRPC
+                         └─ HTTP/1.1 ── http_door.py
+
+- `grpc_door.py` the client port as a whole: listeners, connections, the end of them all;
+- `h2/` HTTP/2 without a socket; `channel.py` gives it one, and time;
+- `opening.py` a request's headers, `messages.py` gRPC's framing, `status.py` how calls end;
+- `deadlines.py`, `keepalive.py` what becomes of a client that waits, and of one that is silent;
+- `addresses.py`, `listening.py` from URLs to sockets.
 
 Promises:
 
-- Whatever a client sends, only its own call fails; a bug in a service is logged once, answered as
-  UNKNOWN, and disturbs no other call.
+- Whatever a client sends, only its own call fails, or its own connection; a bug in a service is
+  logged once, answered as UNKNOWN, and disturbs no other call.
 - Memory is bounded: a message above the limit is refused, a stream tells its service when its
-  buffer is full, and a client that asks without reading the answers is not read from.
+  queue is full, and a client that asks without reading the answers is not read from.
 - A handler hears `closed` exactly once and last, whether the service ended the stream, the client
   cancelled it, its deadline passed, its connection broke or the member stops.
 - A client that goes away cancels only the answer it waited for, never what others share.

@@ -1,68 +1,205 @@
-"""One open gRPC stream: a bounded buffer between a service's callbacks and grpcio's coroutines."""
+"""A streaming call: messages in while the service has room for them, messages out in order.
 
-import asyncio
-from collections import deque
+One object stands between a service's callbacks (`rusd/api/seam.py`) and the HTTP/2 stream: it is
+the Outlet the service writes to and the receiver of what the client sends. A client that does not
+read is not read from: what it sends stays in its window.
+"""
 
-from rusd.api.seam import StreamHandler
-from rusd.errors import EtcdError
+from typing import TYPE_CHECKING, Any
 
-#: `ready` turns False above these, and True again at half of them.
-HIGH_BYTES = 1 << 20
-HIGH_MESSAGES = 256
+from rusd.api.seam import BidiStream, Call, ServerStream, StreamHandler
+from rusd.door import status
+from rusd.door.calls import BUG, EXPIRED, IN_STREAM, decode
+from rusd.door.h2 import Stream
+from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
+from rusd.door.messages import Unframer, framed
+from rusd.door.opening import Opening
+from rusd.errors import CANCELED, Code, EtcdError
+from rusd.logs import get_logger
+
+if TYPE_CHECKING:
+    from rusd.door.channel import Channel
+
+log = get_logger(__name__)
+
+_CUT_OFF = EtcdError(Code.INTERNAL, "unexpected EOF")
 
 
-class StreamOutlet:
-    """The Outlet of one stream; `next` is awaited by the coroutine that writes to the wire."""
+class StreamCall:
+    """One open stream: Outlet of the service, Receiver of the connection."""
 
-    def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
-        self._size = 0
-        self._wake = asyncio.Event()
+    __slots__ = (
+        "__weakref__",
+        "_basket",
+        "_begun",
+        "_channel",
+        "_code",
+        "_deadline",
+        "_ended",
+        "_finished",
+        "_handler",
+        "_inbox",
+        "_method",
+        "_opening",
+        "_over",
+        "_owed",
+        "_stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        channel: "Channel",
+        stream: Stream,
+        opening: Opening,
+        method: BidiStream | ServerStream,
+    ) -> None:
+        self._channel = channel
+        self._stream = stream
+        self._opening = opening
+        self._method = method
+        self._handler: StreamHandler | None = None
+        self._inbox = Unframer(channel.door.limit, opening.encoding)
+        #: Bytes the client may send again once the messages at hand are delivered.
+        self._owed = 0
+        #: The client has ended its side; the head of the answer is sent.
+        self._ended = False
+        self._begun = False
         self._finished = False
-        self._full = False
-        self._room = asyncio.Event()
-        self._room.set()
-        self.error: EtcdError | None = None
-        #: Set once the service has opened the stream.
-        self.handler: StreamHandler | None = None
+        self._over = False
+        self._code: int = Code.OK
+        self._deadline: float | None = None
+        self._basket = 0
+        door = channel.door
+        door.started(opening.path)
+        door.streams[self] = None
+        if opening.timeout is not None:
+            self._deadline = channel.now + opening.timeout
+            self._basket = door.deadlines.add(self, self._deadline)
+        if isinstance(method, BidiStream):
+            self._guard(lambda: method.open(self._call(b""), self))
+
+    def _call(self, raw: bytes) -> Call:
+        return Call(self._opening.metadata, raw, self._deadline, self._channel.peer)
+
+    def _guard(self, opening: Any) -> None:
+        """Let the service open the stream."""
+        try:
+            self._handler = opening()
+        except EtcdError as error:
+            self.finish(error)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
+        self.finish(BUG)
+
+    # Outlet
 
     def send(self, message: bytes) -> None:
         if self._finished:
             return
-        self._messages.append(message)
-        self._size += len(message)
-        if self._size > HIGH_BYTES or len(self._messages) > HIGH_MESSAGES:
-            self._full = True
-            self._room.clear()
-        self._wake.set()
+        if not self._begun:
+            self._begun = True
+            self._stream.head(status.HEAD)
+        self._stream.send(framed(message))
 
     def ready(self) -> bool:
-        return not self._full
+        return not self._stream.full
 
     def finish(self, error: EtcdError | None = None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._code = Code.OK if error is None else error.code
+        self._stream.end(status.ending(error, begun=self._begun))
+        # Not at once: the service may be in the midst of a callback, or of opening.
+        self._channel.soon(self._close)
+
+    # Receiver
+
+    def data(self, chunk: bytes, ended: bool) -> None:
+        self._ended = ended
+        if self._finished:
+            return
+        try:
+            self._channel.keep(len(chunk))
+        except EtcdError as error:
+            self.finish(error)
+            return
+        self._inbox.feed(chunk)
+        self._owed += len(chunk)
+        self._deliver()
+
+    def drained(self) -> None:
+        if self._handler is not None and not self._finished:
+            try:
+                self._handler.drained()
+            except Exception:
+                self._failed()
+        self._deliver()
+
+    def aborted(self) -> None:
         if not self._finished:
             self._finished = True
-            self.error = error
-            self._wake.set()
-            self._room.set()
+            self._code = CANCELED.code
+            self._channel.soon(self._close)
 
-    async def room(self) -> None:
-        """Wait until `ready`, or until the stream is finished."""
-        await self._room.wait()
+    def _deliver(self) -> None:
+        """Hand over whole messages while the service has room for their answers."""
+        try:
+            while not self._finished and self.ready():
+                before = len(self._inbox)
+                message = self._inbox.next()
+                if message is None:
+                    break
+                self._channel.release(before - len(self._inbox))
+                self._received(message)
+            else:
+                return
+            self._stream.consumed(self._owed)
+            self._owed = 0
+            if self._ended:
+                self._half_closed()
+        except EtcdError as error:
+            self.finish(error)
+        except Exception:
+            self._failed()
 
-    async def next(self) -> bytes | None:
-        """The next message to write; None once the stream is finished and everything written."""
-        while not self._messages:
-            if self._finished:
-                return None
-            self._wake.clear()
-            await self._wake.wait()
-        message = self._messages.popleft()
-        self._size -= len(message)
-        drained = self._size <= HIGH_BYTES // 2 and len(self._messages) <= HIGH_MESSAGES // 2
-        if self._full and drained:
-            self._full = False
-            self._room.set()
-            if self.handler is not None and not self._finished:
-                self.handler.drained()
-        return message
+    def _received(self, raw: bytes) -> None:
+        method = self._method
+        request = decode(method.request, raw, IN_STREAM)
+        if self._handler is not None:
+            if isinstance(method, BidiStream):
+                self._handler.received(request)
+        elif isinstance(method, ServerStream):
+            self._handler = method.open(request, self._call(raw), self)
+
+    def _half_closed(self) -> None:
+        self._ended = False
+        if len(self._inbox) or self._handler is None:
+            raise _CUT_OFF
+        self._handler.half_closed()
+
+    # Ends
+
+    def expired(self) -> None:
+        """The deadline has passed."""
+        self.finish(EXPIRED)
+
+    def _close(self) -> None:
+        """Once, and last."""
+        if self._over:
+            return
+        self._over = True
+        door = self._channel.door
+        del door.streams[self]
+        if self._basket:
+            door.deadlines.remove(self, self._basket)
+        self._channel.release(len(self._inbox))
+        if self._handler is not None:
+            try:
+                self._handler.closed()
+            except Exception:
+                log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
+        door.finished(self._opening.path, self._code)

@@ -1,0 +1,224 @@
+"""One client's connection: between the socket and the HTTP/2 core, and the calls on it.
+
+What one read brought is acted on and answered with one write. A socket that takes no more is not
+written to, nor read from, until it does: a client that reads no answers gets to ask nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from rusd.api.seam import Unary
+from rusd.door import status
+from rusd.door.calls import REFUSED, UnaryCall
+from rusd.door.h2 import Connection, Receiver, Stream
+from rusd.door.h2.faults import ENHANCE_YOUR_CALM
+from rusd.door.keepalive import Heartbeat, PingPolicy
+from rusd.door.opening import Opening
+from rusd.door.pagecall import PageCall
+from rusd.door.stream import StreamCall
+from rusd.errors import Code, EtcdError
+
+if TYPE_CHECKING:
+    from rusd.door.grpc_door import GrpcDoor
+
+#: Bytes the socket may hold back before we stop.
+WRITE_HIGH = 256 << 10
+#: Bytes of unfinished requests one connection may have us keep.
+KEPT_AT_MOST = 64 << 20
+#: Seconds for a frame or a header block, once begun.
+PATIENCE = 30.0
+#: Seconds for a client to take at least some of what waits for it, if that is much.
+STALLED = 60.0
+MUCH = 4 << 20
+#: Seconds for a client to read why it is sent away.
+PARTING = 1.0
+
+_TOO_MUCH = EtcdError(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages")
+
+
+class Channel(asyncio.Protocol):
+    """The protocol of one connection."""
+
+    def __init__(self, door: "GrpcDoor") -> None:
+        self.door = door
+        self.peer = ""
+        self._loop = asyncio.get_running_loop()
+        #: Loop time of the last read.
+        self.now = self._loop.time()
+        self.connection = Connection(
+            door.limits, door.openings, self._opened, self._pinged, self._wake, self.now
+        )
+        self._transport: asyncio.Transport | None = None
+        self._pings = PingPolicy(door.keepalive_min_time)
+        self._heartbeat = Heartbeat(door.keepalive_interval, door.keepalive_timeout)
+        self._reading = False
+        self._held = False
+        self._kept = 0
+        self._parting: asyncio.TimerHandle | None = None
+        #: Where the output stood when it last moved, and when that was.
+        self._sent = 0
+        self._moved = self.now
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_HIGH)
+        self.peer = _peer(transport.get_extra_info("peername"))
+        self.door.channels[self] = None
+
+    def data_received(self, data: bytes) -> None:
+        self.now = self._loop.time()
+        self._reading = True
+        try:
+            self.connection.receive(data, self.now)
+        finally:
+            self._reading = False
+        self._flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.connection.lost()
+        self.door.channels.pop(self, None)
+        if self._parting is not None:
+            self._parting.cancel()
+
+    def pause_writing(self) -> None:
+        self._held = True
+        self.connection.hold(True)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._held = False
+        self.connection.hold(False)
+        self._moved = self._loop.time()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._flush()
+
+    # Writing
+
+    def _wake(self) -> None:
+        if not self._reading:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or self._held:
+            return
+        output = self.connection.take()
+        if output and not transport.is_closing():
+            transport.write(output)
+        if self.connection.closed and self._parting is None:
+            self._part(transport)
+
+    def _part(self, transport: asyncio.Transport) -> None:
+        """Closing while the client still writes would reset the connection, and the reason for it
+        would be lost on the way; so our side is closed first."""
+        self._parting = self._loop.call_later(PARTING, transport.abort)
+        if transport.can_write_eof() and not transport.is_closing():
+            with suppress(OSError):  # the client has just gone
+                transport.write_eof()
+        else:
+            transport.close()
+
+    # Calls
+
+    def _opened(self, stream: Stream, opening: Opening, ended: bool) -> Receiver | None:
+        receiver: Receiver
+        method = opening.method
+        if opening.refusal is not None:
+            self._refuse(stream, opening)
+            return REFUSED
+        if isinstance(method, Unary):
+            receiver = UnaryCall(self, stream, opening, method)
+        elif method is not None:
+            receiver = StreamCall(self, stream, opening, method)
+        else:
+            assert opening.page is not None and self.door.pages is not None
+            receiver = PageCall(stream, self.door.pages, opening.page)
+        if ended:
+            receiver.data(b"", True)
+        return receiver
+
+    def _refuse(self, stream: Stream, opening: Opening) -> None:
+        error = cast(EtcdError, opening.refusal)
+        self.door.finished("unknown" if opening.method is None else opening.path, error.code)
+        if opening.status == 200:
+            stream.end(status.alone(error.code, error.message))
+        else:
+            stream.end(status.plain(opening.status, error))
+
+    def soon(self, callback: Callable[[], Any]) -> None:
+        """Run `callback` when what runs now is done."""
+        self._loop.call_soon(callback)
+
+    def keep(self, size: int) -> None:
+        """So many bytes of an unfinished request are kept. EtcdError if that is too much."""
+        self._kept += size
+        if self._kept > KEPT_AT_MOST:
+            self._kept -= size
+            raise _TOO_MUCH
+
+    def release(self, size: int) -> None:
+        """They are not any more."""
+        self._kept -= size
+
+    def _pinged(self) -> bool:
+        connection = self.connection
+        excused, connection.busy = connection.busy, False
+        return self._pings.allows(self.now, excused=excused)
+
+    # Time
+
+    def sweep(self, now: float) -> None:
+        """A second has passed: is the client still there, and does it get on?"""
+        connection = self.connection
+        if connection.closed:
+            return
+        if connection.block_under_way and now - connection.began > PATIENCE:
+            connection.fail(ENHANCE_YOUR_CALM, "a frame that never ends")
+            self._flush()
+        elif self._stalled(now) or self._heartbeat.dead(now, self.now):
+            if self._transport is not None:
+                self._transport.abort()
+        elif self._heartbeat.due(now, self.now):
+            connection.ping(b"rusd ok?")
+
+    def _stalled(self, now: float) -> bool:
+        waits = self._held or self.connection.queued > MUCH
+        if not waits or self.connection.sent != self._sent:
+            self._sent, self._moved = self.connection.sent, now
+        return now - self._moved > STALLED
+
+    # Ends
+
+    def drain(self) -> None:
+        """Take no more calls."""
+        self.connection.warn()
+        self.connection.drain()
+        self._flush()
+
+    def close(self) -> None:
+        """End everything now."""
+        self.connection.fail(0, "server stopped")
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way, and everything is written."""
+        sent = self._transport is None or not self._transport.get_write_buffer_size()
+        return not self.connection.streams and sent
+
+
+def _peer(name: Any) -> str:
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return f"unix:{name or ''}"

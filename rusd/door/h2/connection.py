@@ -1,0 +1,506 @@
+"""The server's end of one HTTP/2 connection: every frame's rules (RFC 9113, sections 3 to 6).
+
+Bytes come in as the socket gave them; whole frames are acted on, half a frame waits. What a frame
+means for a stream is told to the stream's receiver at once. A fault of one stream resets it; a
+fault of the connection ends it with GOAWAY, after which nothing more is read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from rusd.door.h2 import frames
+from rusd.door.h2.allowance import Allowance
+from rusd.door.h2.faults import (
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    STREAM_CLOSED,
+    ConnectionFault,
+    StreamFault,
+)
+from rusd.door.h2.frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_SIZE,
+    LARGEST_WINDOW,
+    PADDED,
+    PRIORITIZED,
+)
+from rusd.door.h2.headers import HeaderReader, Malformed, Request
+from rusd.door.h2.outbound import Outbound
+from rusd.door.h2.stream import Receiver, Stream
+
+
+class Meaning(Protocol):
+    """What every interpretation of a request must keep of it."""
+
+    @property
+    def content_length(self) -> int | None: ...
+
+
+T = TypeVar("T", bound=Meaning)
+
+#: SETTINGS a peer may change; each costs a look at every stream.
+SETTINGS_BURST, SETTINGS_PER_SECOND = 100, 1
+_UNLIMITED = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this side allows its peer."""
+
+    #: Streams at once; 2^32 - 1: not announced, but bounded by `streams_at_most`.
+    max_streams: int = _UNLIMITED
+    #: A bound for the memory that open streams cost, whatever is announced.
+    streams_at_most: int = 1 << 16
+    #: Bytes a client may send ahead on one stream, and on all of them together.
+    stream_window: int = 256 << 10
+    connection_window: int = 4 << 20
+    #: Bytes of one header list.
+    header_list: int = 64 << 10
+
+
+class Connection(Outbound, Generic[T]):
+    """See the module. `T` is what `interpret` makes of a request's headers."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        interpret: Callable[[Request], T],
+        opened: Callable[[Stream, T, bool], Receiver | None],
+        pinged: Callable[[], bool],
+        wake: Callable[[], None],
+        now: float,
+    ) -> None:
+        """`interpret`: see HeaderReader; Malformed resets the stream.
+        `opened` (stream, meaning, whether the request has no body) gives the stream's receiver;
+        None if it answered already. `pinged`: whether the peer may ping as often as it does.
+        `now`: any clock's seconds, as for `receive`."""
+        super().__init__(wake, limits.stream_window, now)
+        self._limits = limits
+        self._most = min(limits.max_streams, limits.streams_at_most)
+        self._reader = HeaderReader(limits.header_list, interpret)
+        self._opened = opened
+        self._pinged = pinged
+        self._now = now
+        self._rest = b""
+        self._greeted = False
+        self._settled = False
+        self._last_stream = 0
+        self._receive_window = limits.connection_window
+        self._settings = Allowance(SETTINGS_BURST, SETTINGS_PER_SECOND, now)
+        #: A header block under way: its stream (0: none), flags and pieces so far.
+        self._block_stream = 0
+        self._block_flags = 0
+        self._block = b""
+        #: Run once the bytes at hand are read.
+        self.after_read: list[Callable[[], None]] = []
+        #: When the last frame outside a header block was complete.
+        self.began = now
+        #: True once nothing more will be read: the owner writes what is left and closes.
+        self.closed = False
+        self._draining = False
+        self.pong: Callable[[bytes], None] = lambda data: None
+        announced = {
+            frames.INITIAL_WINDOW_SIZE: limits.stream_window,
+            frames.MAX_HEADER_LIST_SIZE: limits.header_list,
+        }
+        if limits.max_streams < _UNLIMITED:
+            announced[frames.MAX_CONCURRENT_STREAMS] = limits.max_streams
+        self._greeting = frames.settings(announced) + frames.window_update(
+            0, limits.connection_window - frames.DEFAULT_WINDOW
+        )
+
+    # Reading
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Act on what came in at `now`. Never raises for what a peer sent."""
+        if self.closed:
+            return
+        self._now = now
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        try:
+            position = self._greet(data)
+            end = len(data)
+            unpack, actions = frames.HEAD.unpack_from, _ACTIONS
+            while end - position >= HEAD_SIZE:
+                high, low, kind, flags, ident = unpack(data, position)
+                start = position + HEAD_SIZE
+                stop = start + (high << 8 | low)
+                if stop - start > frames.DEFAULT_FRAME:
+                    raise ConnectionFault(FRAME_SIZE_ERROR, "frame too large")
+                if stop > end:
+                    break
+                position = stop
+                if kind > 9:
+                    self._unknown(ident & LARGEST_WINDOW)
+                    continue
+                if (self._block_stream and kind != frames.CONTINUATION) or not self._settled:
+                    self._out_of_turn(kind, flags)
+                try:
+                    actions[kind](self, flags, ident & LARGEST_WINDOW, data[start:stop])
+                except StreamFault as fault:
+                    self._fault(fault)
+            if position and not self._block_stream:
+                self.began = now
+            if position < end:
+                self._rest = data[position:]
+        except ConnectionFault as fault:
+            self.fail(fault.code, fault.text)
+        if self.after_read:
+            actions_now, self.after_read = self.after_read, []
+            for action in actions_now:
+                action()
+
+    @property
+    def block_under_way(self) -> bool:
+        """Whether a frame or a header block has begun and not ended (or the preface has not)."""
+        return bool(self._block_stream or self._rest) or not self._settled
+
+    def _greet(self, data: bytes) -> int:
+        """The preface; how many bytes of it were read."""
+        if self._greeted:
+            return 0
+        if len(data) < len(frames.PREFACE) and frames.PREFACE.startswith(data):
+            return 0
+        if not data.startswith(frames.PREFACE):
+            raise ConnectionFault(PROTOCOL_ERROR, "no HTTP/2 preface")
+        self._greeted = True
+        self.emit(self._greeting)
+        return len(frames.PREFACE)
+
+    def _out_of_turn(self, kind: int, flags: int) -> None:
+        if self._block_stream:
+            raise ConnectionFault(PROTOCOL_ERROR, "a frame within a header block")
+        if not self._greeted or kind != frames.SETTINGS or flags & ACK:
+            raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must come first")
+
+    def _unknown(self, ident: int) -> None:
+        if self._block_stream:
+            raise ConnectionFault(PROTOCOL_ERROR, "a frame within a header block")
+        self._idle_talk()
+
+    def _idle_talk(self) -> None:
+        """A frame came that is allowed and brings nobody anything."""
+        if not self.chatter.spend(self._now):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames without a purpose")
+
+    # Requests
+
+    def _headers(self, flags: int, ident: int, payload: bytes) -> None:
+        if not ident & 1:
+            raise ConnectionFault(PROTOCOL_ERROR, "HEADERS on a server's stream")
+        if flags & (PADDED | PRIORITIZED):
+            payload = _unpadded(flags, payload)
+            if flags & PRIORITIZED:
+                if len(payload) < 5:
+                    raise ConnectionFault(FRAME_SIZE_ERROR, "HEADERS too short")
+                if frames.number(payload) & LARGEST_WINDOW == ident:
+                    raise ConnectionFault(PROTOCOL_ERROR, "a stream depends on itself")
+                payload = payload[5:]
+        if flags & END_HEADERS:
+            self._header_block(flags, ident, payload)
+        else:
+            self._block_stream, self._block_flags, self._block = ident, flags, payload
+
+    def _continuation(self, flags: int, ident: int, payload: bytes) -> None:
+        if ident != self._block_stream or not ident:
+            raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION of nothing")
+        if not payload:
+            self._idle_talk()
+        self._block += payload
+        if len(self._block) > self._limits.header_list:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "header block too large")
+        if flags & END_HEADERS:
+            encoded, self._block, self._block_stream = self._block, b"", 0
+            self._header_block(self._block_flags, ident, encoded)
+
+    def _header_block(self, flags: int, ident: int, encoded: bytes) -> None:
+        stream = self.streams.get(ident)
+        if stream is not None:
+            self._trailers(stream, flags, encoded)
+            return
+        if ident <= self._last_stream:
+            self._late_headers(ident, encoded)
+            return
+        self._last_stream = ident
+        try:
+            meaning = self._reader.request(encoded) if encoded else None
+        except Malformed:
+            meaning = None
+        if meaning is None:
+            raise StreamFault(ident, PROTOCOL_ERROR)
+        if len(self.streams) >= self._most or self._draining:
+            raise StreamFault(ident, REFUSED_STREAM)
+        stream = Stream(ident, self, self.initial_window, self._initial_receive_window)
+        self.streams[ident] = stream
+        ended = bool(flags & END_STREAM)
+        length = meaning.content_length
+        if length is not None:
+            stream.expected = length
+            if ended and length:
+                self.forget(stream)
+                raise StreamFault(ident, PROTOCOL_ERROR)
+        stream.remote_open = not ended
+        stream.receiver = self._opened(stream, meaning, ended)
+
+    def _trailers(self, stream: Stream, flags: int, encoded: bytes) -> None:
+        malformed = False
+        try:
+            self._reader.trailers(encoded)
+        except Malformed:
+            malformed = True
+        if not stream.remote_open:
+            raise StreamFault(stream.id, STREAM_CLOSED)
+        if malformed:
+            raise StreamFault(stream.id, PROTOCOL_ERROR)
+        if not flags & END_STREAM or stream.expected > 0:
+            raise StreamFault(stream.id, PROTOCOL_ERROR)
+        stream.remote_open = False
+        if stream.receiver is not None:
+            stream.receiver.data(b"", True)
+
+    def _late_headers(self, ident: int, encoded: bytes) -> None:
+        """Headers for a stream that is over, or was passed over."""
+        if ident in self._abandoned:
+            try:
+                self._reader.trailers(encoded)
+            except Malformed:
+                raise ConnectionFault(PROTOCOL_ERROR, "malformed trailers") from None
+        elif ident == self._last_stream:
+            raise ConnectionFault(STREAM_CLOSED, "HEADERS on a closed stream")
+        else:
+            raise ConnectionFault(PROTOCOL_ERROR, "stream numbers must grow")
+
+    def _data(self, flags: int, ident: int, payload: bytes) -> None:
+        size = len(payload)
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "more data than the connection's window")
+        if 2 * self._receive_window < self._limits.connection_window:
+            # Given back at once: one stream whose receiver waits must not hold up the others.
+            owed = self._limits.connection_window - self._receive_window
+            self._receive_window += owed
+            self.emit(frames.window_update(0, owed))
+        stream = self.streams.get(ident)
+        if stream is None:
+            self._late(ident, STREAM_CLOSED)
+            return
+        if not stream.remote_open:
+            raise StreamFault(ident, STREAM_CLOSED)
+        stream.receive_window -= size
+        if stream.receive_window < 0:
+            raise StreamFault(ident, FLOW_CONTROL_ERROR)
+        if flags & PADDED:
+            payload = _unpadded(flags, payload)
+            # Padding is nobody's to consume.
+            stream.receive_window += size - len(payload)
+            self._idle_talk()
+        ended = bool(flags & END_STREAM)
+        if not payload and not ended:
+            self._idle_talk()
+            return
+        if stream.expected >= 0:
+            stream.expected -= len(payload)
+            if stream.expected < 0 or (ended and stream.expected):
+                raise StreamFault(ident, PROTOCOL_ERROR)
+        if ended:
+            stream.remote_open = False
+        if stream.receiver is not None:
+            stream.receiver.data(payload, ended)
+
+    def _rst_stream(self, flags: int, ident: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "RST_STREAM of another size than 4")
+        stream = self.streams.get(ident)
+        if stream is None:
+            self._late(ident, NO_ERROR)
+            return
+        self._count_reset()
+        self._abort(stream)
+
+    def _late(self, ident: int, code: int) -> None:
+        """A frame for a stream that is over (answered with a reset of `code`, if any) or never
+        was. Streams that ended before the peer knew are no fault of its."""
+        if ident == 0 or ident > self._last_stream or not ident & 1:
+            raise ConnectionFault(PROTOCOL_ERROR, "a frame for a stream that was never opened")
+        self._idle_talk()
+        if code and ident not in self._abandoned:
+            raise StreamFault(ident, code)
+
+    def _count_reset(self) -> None:
+        if not self.resets.spend(self._now):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many resets")
+
+    def _fault(self, fault: StreamFault) -> None:
+        self._count_reset()
+        self.emit(frames.reset(fault.stream, fault.code))
+        self._abandoned.append(fault.stream)
+        stream = self.streams.get(fault.stream)
+        if stream is not None:
+            self._abort(stream)
+
+    def _abort(self, stream: Stream) -> None:
+        self.forget(stream)
+        if stream.receiver is not None:
+            stream.receiver.aborted()
+
+    # The connection's own frames
+
+    def _priority(self, flags: int, ident: int, payload: bytes) -> None:
+        if ident == 0:
+            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY without a stream")
+        self._idle_talk()
+        if len(payload) != 5:
+            raise StreamFault(ident, FRAME_SIZE_ERROR)
+        if frames.number(payload) & LARGEST_WINDOW == ident:
+            raise StreamFault(ident, PROTOCOL_ERROR)
+
+    def _settings_frame(self, flags: int, ident: int, payload: bytes) -> None:
+        if ident:
+            raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & ACK:
+            if payload:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload")
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS cut off")
+        if not self._settings.spend(self._now):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many SETTINGS")
+        self._settled = True
+        for identifier, value in frames.read_settings(payload):
+            self._apply(identifier, value)
+        self.emit(frames.SETTINGS_ACK)
+        self.pump()
+
+    def _apply(self, identifier: int, value: int) -> None:
+        if identifier == frames.INITIAL_WINDOW_SIZE:
+            if value > LARGEST_WINDOW or self.resize(value) > LARGEST_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "window too large")
+        elif identifier == frames.MAX_FRAME_SIZE:
+            if not frames.DEFAULT_FRAME <= value <= frames.LARGEST_FRAME:
+                raise ConnectionFault(PROTOCOL_ERROR, "frame size out of range")
+            # Frames stay small, so that streams get their turns.
+        elif identifier == frames.ENABLE_PUSH:
+            if value > 1:
+                raise ConnectionFault(PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        elif identifier == frames.HEADER_TABLE_SIZE and value < 4096:
+            # Our blocks use no table; saying so once is due all the same (RFC 7541, 4.2).
+            self.table_update = b"\x20"
+
+    def _push_promise(self, flags: int, ident: int, payload: bytes) -> None:
+        raise ConnectionFault(PROTOCOL_ERROR, "clients do not push")
+
+    def _ping(self, flags: int, ident: int, payload: bytes) -> None:
+        if ident:
+            raise ConnectionFault(PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "PING of another size than 8")
+        if flags & ACK:
+            self._idle_talk()
+            self.pong(payload)
+            return
+        self._idle_talk()
+        self.emit(frames.frame(frames.PING, ACK, 0, payload))
+        if not self._pinged():
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too_many_pings")
+
+    def _goaway(self, flags: int, ident: int, payload: bytes) -> None:
+        if ident:
+            raise ConnectionFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY too short")
+        # The client opens no more streams; it closes the connection when it has its answers.
+        self._idle_talk()
+
+    def _window_update(self, flags: int, ident: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of another size than 4")
+        increment = frames.number(payload) & LARGEST_WINDOW
+        self._idle_talk()
+        if ident == 0:
+            if increment == 0:
+                raise ConnectionFault(PROTOCOL_ERROR, "window raised by nothing")
+            self.window += increment
+            if self.window > LARGEST_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "window too large")
+        else:
+            stream = self.streams.get(ident)
+            if stream is None:
+                self._late(ident, NO_ERROR)
+                return
+            if increment == 0:
+                raise StreamFault(ident, PROTOCOL_ERROR)
+            stream.window += increment
+            if stream.window > LARGEST_WINDOW:
+                raise StreamFault(ident, FLOW_CONTROL_ERROR)
+        if self._waiting:
+            self.pump()
+
+    # Ends
+
+    def ping(self, payload: bytes) -> None:
+        """Ask for a sign of life (eight bytes); `pong` is called with the answer."""
+        self.emit(frames.frame(frames.PING, 0, 0, payload))
+
+    def warn(self) -> None:
+        """Say that the connection will end soon; streams that are under way are still served."""
+        if not self.closed:
+            self.emit(frames.goaway(LARGEST_WINDOW, NO_ERROR, "graceful_stop"))
+
+    def drain(self) -> None:
+        """Take no more streams; those that run may end."""
+        if not self.closed and not self._draining:
+            self._draining = True
+            self.emit(frames.goaway(self._last_stream, NO_ERROR, "graceful_stop"))
+
+    def fail(self, code: int, text: str) -> None:
+        """End the connection: what is written so far and GOAWAY go out, streams are aborted."""
+        if not self.closed:
+            self.closed = True
+            if self._greeted:
+                self.emit(frames.goaway(self._last_stream, code, text))
+            self._abandon_all()
+
+    def lost(self) -> None:
+        """The socket is gone."""
+        self.closed = True
+        self._abandon_all()
+
+    def _abandon_all(self) -> None:
+        self._rest = b""
+        self._block = b""
+        for stream in list(self.streams.values()):
+            self._abort(stream)
+
+
+def _unpadded(flags: int, payload: bytes) -> bytes:
+    if not flags & PADDED:
+        return payload
+    if not payload:
+        raise ConnectionFault(FRAME_SIZE_ERROR, "no room for the length of padding")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise ConnectionFault(PROTOCOL_ERROR, "more padding than frame")
+    return payload[1 : len(payload) - padding]
+
+
+_ACTIONS = (
+    Connection._data,
+    Connection._headers,
+    Connection._priority,
+    Connection._rst_stream,
+    Connection._settings_frame,
+    Connection._push_promise,
+    Connection._ping,
+    Connection._goaway,
+    Connection._window_update,
+    Connection._continuation,
+)

@@ -1,0 +1,103 @@
+"""gRPC's length-prefixed messages: out of the bytes of a stream, and around an answer.
+
+    1 byte: compressed or not · 4 bytes: length · the message
+
+Errors are worded as grpc-go words them, since etcd's clients see those. A message is refused as
+soon as its prefix shows that it is too large, and decompression stops at the limit, so that neither
+costs more memory than a message that is allowed.
+"""
+
+import zlib
+
+from rusd.errors import Code, EtcdError
+
+PREFIX_BYTES = 5
+#: zlib's window bits for the gzip format.
+_GZIP = 31
+#: Compressions a client may choose (grpc-accept-encoding).
+ENCODINGS = ("identity", "gzip")
+
+
+def framed(message: bytes) -> bytes:
+    """An answer's message with its prefix."""
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message
+
+
+def whole(chunk: bytes, limit: int) -> bytes | None:
+    """The message that `chunk` is, if it is exactly one, uncompressed, of at most `limit` bytes."""
+    size = len(chunk) - PREFIX_BYTES
+    # A compression byte of 0 in front makes the prefix a five-byte number.
+    if 0 <= size <= limit and int.from_bytes(chunk[:PREFIX_BYTES], "big") == size:
+        return chunk[PREFIX_BYTES:]
+    return None
+
+
+class Unframer:
+    """Cuts one stream's bytes into messages."""
+
+    __slots__ = ("_buffer", "_encoding", "_limit")
+
+    def __init__(self, limit: int, encoding: str) -> None:
+        """`limit`: bytes of one message, before and after decompression.
+        `encoding`: the call's grpc-encoding."""
+        self._limit = limit
+        self._encoding = encoding
+        self._buffer = bytearray()
+
+    def __len__(self) -> int:
+        """Bytes kept."""
+        return len(self._buffer)
+
+    def feed(self, chunk: bytes) -> None:
+        self._buffer += chunk
+
+    def next(self) -> bytes | None:
+        """The next whole message, decompressed; None if it is not all there. EtcdError if it never
+        can be."""
+        buffer = self._buffer
+        if len(buffer) < PREFIX_BYTES:
+            return None
+        size = int.from_bytes(buffer[1:PREFIX_BYTES], "big")
+        if buffer[0]:
+            self._check_compressed(buffer[0])
+        if size > self._limit:
+            raise EtcdError(
+                Code.RESOURCE_EXHAUSTED,
+                f"grpc: received message larger than max ({size} vs. {self._limit})",
+            )
+        end = PREFIX_BYTES + size
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            message = bytes(view[PREFIX_BYTES:end])
+        compressed = buffer[0]
+        del buffer[:end]
+        return self._decompressed(message) if compressed else message
+
+    def _check_compressed(self, flag: int) -> None:
+        if flag != 1:
+            raise EtcdError(Code.INTERNAL, f"grpc: received unexpected payload format {flag}")
+        if self._encoding == "identity":
+            raise EtcdError(
+                Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding"
+            )
+
+    def _decompressed(self, message: bytes) -> bytes:
+        unpacker = zlib.decompressobj(_GZIP)
+        try:
+            plain = unpacker.decompress(message, self._limit + 1)
+        except zlib.error as error:
+            raise _undecompressed(str(error)) from error
+        if len(plain) > self._limit:
+            raise EtcdError(
+                Code.RESOURCE_EXHAUSTED,
+                "grpc: received message after decompression larger than max "
+                f"({len(plain)} vs. {self._limit})",
+            )
+        if not unpacker.eof:
+            raise _undecompressed("unexpected EOF")
+        return plain
+
+
+def _undecompressed(why: str) -> EtcdError:
+    return EtcdError(Code.INTERNAL, f"grpc: failed to decompress the received message {why}")
