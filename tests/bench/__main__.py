@@ -1,111 +1,53 @@
-"""Run the benchmark and write docs/benchmarks.md (`--quick` for a short look, not written)."""
+"""Run the benchmark and write docs/benchmarks.md.
+
+A run of only a part, or one in which something failed, is shown but not written over the page.
+"""
 
 from __future__ import annotations
 
 import argparse
 import platform
-import statistics
+import re
+import sys
 import tempfile
-from collections import defaultdict
-from dataclasses import dataclass, field
+import time
+from functools import partial
 from pathlib import Path
 
-from rusd.proto import rpc_pb2 as rpc
-from tests.bench.load import Measured, Shape, measure
-from tests.bench.report import render
-from tests.bench.subjects import Subject, running
-from tests.support.client import Client
+import psutil
 
-PUT = ("/etcdserverpb.KV/Put", rpc.PutRequest(key=b"bench/key", value=b"v" * 256))
-RANGE = ("/etcdserverpb.KV/Range", rpc.RangeRequest(key=b"bench/key"))
-SERIALIZABLE = ("/etcdserverpb.KV/Range", rpc.RangeRequest(key=b"bench/key", serializable=True))
-THOUSAND = (
-    "/etcdserverpb.KV/Range",
-    rpc.RangeRequest(key=b"many/", range_end=b"many0", limit=1000),
-)
-SHAPES = (Shape(1, 1), Shape(1, 100), Shape(10, 10), Shape(100, 1))
+from tests.bench import fill, leasing, million, unary, watching
+from tests.bench.calls import groups
+from tests.bench.plan import Plan, say
+from tests.bench.report import render, startup_rows, summary
+from tests.bench.rows import Table
+
+PAGE = Path("docs/benchmarks.md")
 
 
-@dataclass
-class Row:
-    """One line of the table: every repetition's numbers, per subject."""
+def run(members: int, plan: Plan) -> list[Table]:
+    """Everything that is measured with so many members."""
+    tables: list[Table] = []
 
-    title: str
-    rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    def table(heading: str) -> Table:
+        tables.append(Table(heading, members, []))
+        return tables[-1]
 
-    def add(self, name: str, measured: Measured, cpu_seconds: float, seconds: float) -> None:
-        """`cpu_seconds` of all members while h2load ran `seconds` plus its warm-up second."""
-        self.rates[name].append(measured.rate)
-        self.latencies[name].append(measured.latency_ms)
-        # The warm-up second is served at about the same rate and costs CPU too.
-        self.cpu[name].append(cpu_seconds / (measured.rate * (seconds + 1)) * 1000)
-
-
-def loads(members: int) -> list[tuple[str, str, tuple[str, rpc.PutRequest], Shape]]:
-    """(title, leader or follower, call, shape) of every row."""
-    rows = []
-    for shape in SHAPES:
-        rows.append(("put 256 B, leader", "leader", PUT, shape))
-    if members > 1:
-        for shape in SHAPES[1:3]:
-            rows.append(("put 256 B, follower", "follower", PUT, shape))
-    for shape in SHAPES:
-        rows.append(("range 1 key, linearizable, leader", "leader", RANGE, shape))
-    if members > 1:
-        rows.append(("range 1 key, linearizable, follower", "follower", RANGE, SHAPES[2]))
-    rows.append(("range 1 key, serializable, leader", "leader", SERIALIZABLE, SHAPES[2]))
-    rows.append(("range 1,000 keys, linearizable, leader", "leader", THOUSAND, SHAPES[2]))
-    return rows  # type: ignore[return-value]
-
-
-def fill(subject: Subject) -> None:
-    with Client(subject.cluster.endpoints[0]) as client:
-        client.put(b"bench/key", b"v" * 256)
-        for start in range(0, 1000, 100):
-            puts = [
-                rpc.RequestOp(request_put=rpc.PutRequest(key=b"many/%04d" % n, value=b"v" * 256))
-                for n in range(start, start + 100)
-            ]
-            client.txn(rpc.TxnRequest(success=puts))
-
-
-def compare(members: int, repeat: int, seconds: float, scratch: Path) -> dict[str, object]:
-    """Measure every row `repeat` times, rusd and etcd taking turns."""
-    rows = {f"{title} {shape}": Row(f"{title}, {shape}") for title, _, _, shape in loads(members)}
-    with running(members) as subjects:
-        idle = {subject.name: subject.resident_mib() for subject in subjects}
-        for subject in subjects:
-            fill(subject)
-        for _ in range(repeat):
-            for title, target, (path, request), shape in loads(members):
-                for subject in subjects:
-                    url = subject.leader_url() if target == "leader" else subject.follower_url()
-                    before = subject.cpu_seconds()
-                    measured = measure(url, path, request, shape, seconds, scratch)
-                    used = subject.cpu_seconds() - before
-                    row = rows[f"{title} {shape}"]
-                    row.add(subject.name, measured, used, seconds)
-                    print(
-                        f"{members} member(s) {row.title}: {subject.name} "
-                        f"{measured.rate:,.0f}/s {measured.latency_ms:.2f} ms",
-                        flush=True,
-                    )
-        startup = {subject.name: subject.startup for subject in subjects}
-        loaded = {subject.name: subject.resident_mib() for subject in subjects}
-    startups = defaultdict(list, {name: [value] for name, value in startup.items()})
-    for _ in range(repeat - 1):
-        with running(members) as subjects:
-            for subject in subjects:
-                startups[subject.name].append(subject.startup)
-    return {
-        "members": members,
-        "rows": list(rows.values()),
-        "startup": {name: statistics.median(values) for name, values in startups.items()},
-        "idle": idle,
-        "loaded": loaded,
-    }
+    for group in groups(members):
+        rows = table(group.heading)
+        rows.attempt(partial(unary.run_group, group, members, plan, rows))
+        if group.heading == "Writes":
+            rows.attempt(partial(fill.run_new_keys, members, plan, rows))
+    watches = table("Watches")
+    watches.attempt(partial(watching.run_fan_out, members, plan, watches))
+    leases = table("Leases")
+    leases.attempt(partial(leasing.run_keep_alives, members, plan, leases))
+    memory = table("Start, restart and memory")
+    latency = table("Long operations: 200 puts of 256 B a second at the leader meanwhile")
+    memory.attempt(partial(million.run, members, plan, memory, latency))
+    memory.attempt(partial(watching.run_idle, members, plan, memory))
+    memory.rows[:0] = startup_rows(plan, members)
+    return tables
 
 
 def machine() -> str:
@@ -118,32 +60,55 @@ def machine() -> str:
         ),
         platform.processor(),
     )
-    import psutil
-
     return (
         f"{psutil.cpu_count()} shared cores ({model}), "
         f"{psutil.virtual_memory().total >> 30} GiB, Python {platform.python_version()}"
     )
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of every row")
-    parser.add_argument("--seconds", type=int, default=4, help="length of one measurement")
-    parser.add_argument("--members", type=int, nargs="*", default=[1, 3])
-    parser.add_argument("--quick", action="store_true", help="one repetition, nothing written")
-    arguments = parser.parse_args()
-    repeat = 1 if arguments.quick else arguments.repeat
-    seconds = 2 if arguments.quick else arguments.seconds
+    parser.add_argument("--seconds", type=float, default=2, help="length of one measurement")
+    parser.add_argument("--members", type=int, nargs="+", default=[3, 1])
+    parser.add_argument(
+        "--only",
+        type=re.compile,
+        metavar="PATTERN",
+        help='only rows where this matches "<n> members: <title>"',
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short repetition and a small store",
+    )
+    parser.add_argument(
+        "--output", type=Path, help=f"write the page here in any case (a whole run goes to {PAGE})"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    chosen = arguments()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rusd-bench-") as scratch:
-        results = [
-            compare(members, repeat, seconds, Path(scratch)) for members in arguments.members
-        ]
-    page = render(results, machine(), repeat, seconds)
+        plan = Plan(chosen.repeat, chosen.seconds, Path(scratch), chosen.members, chosen.only)
+        if chosen.quick:
+            plan.repeat, plan.seconds, plan.long_seconds = 1, 0.5, 1.0
+            plan.keys, plan.keys_between, plan.watchers = 50_000, 10_000, 1000
+        tables = [table for members in plan.members for table in run(members, plan)]
+    page = render(tables, plan, machine())
     print(page)
-    if not arguments.quick:
-        Path("docs/benchmarks.md").write_text(page)
+    failed = any(table.failures for table in tables)
+    part = failed or chosen.quick or chosen.only is not None
+    output = chosen.output or (None if part else PAGE)
+    if output is not None:
+        output.write_text(page)
+        say(f"written: {output}")
+    say(summary(tables))
+    say(f"{time.monotonic() - started:.0f} s")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
-"""One measured load: h2load sending one gRPC unary call over and over.
+"""Unary loads by h2load, which speaks HTTP/2 and repeats one request body.
 
-h2load speaks HTTP/2 and repeats one request body; a gRPC unary call is a POST whose body is the
-message behind a 5-byte prefix (1 byte compression flag, 4 bytes length).
+A gRPC unary call is a POST whose body is the message behind a 5-byte prefix (1 byte compression
+flag, 4 bytes length). A refused call is HTTP status 200 as well, only without a body: so the bytes
+of the answers are compared with what one good answer has.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import Message
+#: Part of what was counted that must be found in the answers and in the store.
+ENOUGH = 0.95
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ class Measured:
     rate: float
     #: Mean time of a call, milliseconds (h2load's "time for request").
     latency_ms: float
+    #: Calls with HTTP status 200 after the warm-up.
+    calls: int
+    #: Bytes of answers, without headers; those of the warm-up are among them.
+    answer_bytes: int
+
+
+class LoadFailed(RuntimeError):
+    """Calls were refused, cut short or not made at all."""
 
 
 def h2load() -> str:
@@ -44,25 +55,45 @@ def h2load() -> str:
     return found
 
 
+def framed(message: bytes) -> bytes:
+    """A gRPC message as it stands in a request body."""
+    return struct.pack(">BI", 0, len(message)) + message
+
+
+def command(url: str, paths: Sequence[str], data: Path, *options: str) -> list[str]:
+    """h2load with several paths goes through them in turn, each time with the same body."""
+    return [
+        h2load(),
+        *options,
+        "--header=content-type: application/grpc",
+        "--header=te: trailers",
+        f"--data={data}",
+        *(url + path for path in paths),
+    ]
+
+
 def measure(
-    url: str, path: str, request: Message, shape: Shape, seconds: int, scratch: Path
+    url: str,
+    paths: Sequence[str],
+    message: bytes,
+    shape: Shape,
+    seconds: float,
+    warm_up: float,
+    scratch: Path,
 ) -> Measured:
-    """Send `request` to `path` for `seconds`; a call that fails ends the benchmark."""
-    body = request.SerializeToString()
+    """Send `message` to `paths` for `seconds`; raises LoadFailed if h2load saw a failure."""
     data = scratch / "request.bin"
-    data.write_bytes(struct.pack(">BI", 0, len(body)) + body)
+    data.write_bytes(framed(message))
     done = subprocess.run(
-        [
-            h2load(),
-            f"--duration={seconds}",
-            "--warm-up-time=1",
+        command(
+            url,
+            paths,
+            data,
+            f"--duration={seconds * 1000:.0f}ms",
+            f"--warm-up-time={warm_up * 1000:.0f}ms",
             f"--clients={shape.connections}",
             f"--max-concurrent-streams={shape.streams}",
-            "--header=content-type: application/grpc",
-            "--header=te: trailers",
-            f"--data={data}",
-            url + path,
-        ],
+        ),
         capture_output=True,
         text=True,
         check=True,
@@ -75,15 +106,47 @@ def parsed(output: str) -> Measured:
     rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", output)
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     times = re.search(r"time for request:\s+\S+\s+\S+\s+(\S+)", output)
-    if rate is None or statuses is None or times is None:
-        raise RuntimeError(f"h2load said:\n{output}")
+    data = re.search(r"\((\d+)\) data", output)
+    if rate is None or statuses is None or times is None or data is None:
+        raise LoadFailed(f"h2load said:\n{output}")
     good, *others = (int(count) for count in statuses.groups())
     if good == 0 or any(others):
-        raise RuntimeError(f"calls failed:\n{output}")
-    return Measured(float(rate.group(1)), milliseconds(times.group(1)))
+        raise LoadFailed(f"calls failed:\n{output}")
+    return Measured(float(rate.group(1)), milliseconds(times.group(1)), good, int(data.group(1)))
 
 
 def milliseconds(text: str) -> float:
     """h2load's "1.23ms", "456us", "2.1s" as milliseconds."""
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+
+
+class LongCall:
+    """One call in a process of its own, so that its answer costs the caller nothing."""
+
+    def __init__(self, url: str, path: str, message: bytes, scratch: Path) -> None:
+        data = scratch / "long.bin"
+        data.write_bytes(framed(message))
+        self._process = subprocess.Popen(
+            command(url, [path], data, "--requests=1", "--clients=1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def answer_bytes(self) -> int:
+        """Waits for the end of the call; bytes of its answer, 0 if it was refused."""
+        output, _ = self._process.communicate()
+        data = re.search(r"\((\d+)\) data", output)
+        if data is None:
+            raise LoadFailed(f"h2load said:\n{output}")
+        return int(data.group(1))
+
+    def close(self) -> None:
+        """End a call that is still under way."""
+        if self.running():
+            self._process.kill()
+            self._process.communicate()

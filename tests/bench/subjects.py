@@ -1,15 +1,36 @@
-"""The clusters that are measured: rusd and etcd, one member and three, with the same flags."""
+"""The clusters that are measured: rusd and etcd, with the same flags."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from cluster.local import LocalCluster
-from tests.support.pair import command
+from tests.bench.plan import Plan
+from tests.bench.rows import SERVERS
+from tests.support.pair import SUBJECT, command
+
+#: A benchmark writes faster than anyone compacts: without this, etcd's 2 GiB would be used up.
+FLAGS = [f"--quota-backend-bytes={32 << 30}"]
+
+MIB = float(1 << 20)
+
+#: Seconds a cluster may take to be healthy, also with a million keys to recover.
+START_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of one member, MiB."""
+
+    resident: float
+    #: Of it what belongs to the process alone: without mapped files, which the kernel can drop.
+    anonymous: float
 
 
 class Subject:
@@ -17,38 +38,90 @@ class Subject:
 
     def __init__(self, name: str, members: int) -> None:
         self.name = name
+        # As in the differential tests: with etcd on both sides, all ratios must be about 1.
+        binary = command(SUBJECT if name == "rusd" else name)
+        self.cluster = LocalCluster(
+            members, binary=[binary], flags=FLAGS, start_timeout=START_TIMEOUT
+        )
         started = time.monotonic()
-        self.cluster = LocalCluster(members, binary=[command(name)])
         self.cluster.start()
         #: From starting the first process to all members healthy, seconds.
         self.startup = time.monotonic() - started
+        self._look()
+
+    def _look(self) -> None:
         self._processes = [psutil.Process(member.pid) for member in self.cluster.members]
+
+    def restart(self) -> float:
+        """Stop all members in order and start them again; seconds until all are healthy."""
+        self.cluster.stop_all()
+        started = time.monotonic()
+        self.cluster.start_all()
+        self.cluster.wait_healthy(START_TIMEOUT)
+        taken = time.monotonic() - started
+        self._look()
+        return taken
+
+    def _family(self, index: int) -> list[psutil.Process]:
+        """The member's process and any it has started."""
+        process = self._processes[index]
+        return [process, *process.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
         """User and system time of all members so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes)
+        return sum(
+            sum(process.cpu_times()[:2])
+            for index in range(len(self._processes))
+            for process in self._family(index)
+        )
 
-    def resident_mib(self) -> float:
-        """Mean resident memory of a member, MiB."""
-        total = sum(process.memory_info().rss for process in self._processes)
-        return float(total) / len(self._processes) / (1 << 20)
+    def memory(self, index: int) -> Memory:
+        """Of the member at `index`."""
+        fields = {"VmRSS": 0.0, "RssAnon": 0.0}
+        for process in self._family(index):
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                name, _, rest = line.partition(":")
+                if name in fields:
+                    fields[name] += int(rest.split()[0]) / 1024
+        return Memory(fields["VmRSS"], fields["RssAnon"])
 
-    def leader_url(self) -> str:
-        return self.cluster.members[self.cluster.leader()].client_url
+    def mean_memory(self) -> Memory:
+        """Mean of the members."""
+        each = [self.memory(index) for index in range(len(self._processes))]
+        return Memory(
+            sum(one.resident for one in each) / len(each),
+            sum(one.anonymous for one in each) / len(each),
+        )
 
-    def follower_url(self) -> str:
+    def target(self, role: str) -> int:
+        """Index of the leader, or for "follower" of the member after it."""
         leader = self.cluster.leader()
-        return self.cluster.members[(leader + 1) % len(self.cluster.members)].client_url
+        return leader if role == "leader" else (leader + 1) % len(self.cluster.members)
+
+    def endpoint(self, role: str) -> str:
+        """ "host:port" of that member."""
+        return self.cluster.members[self.target(role)].endpoint
+
+    def url(self, role: str) -> str:
+        return self.cluster.members[self.target(role)].client_url
 
 
 @contextmanager
-def running(members: int) -> Iterator[list[Subject]]:
+def running(members: int, plan: Plan) -> Iterator[list[Subject]]:
     """rusd and etcd with so many members each, both running throughout."""
-    subjects: list[Subject] = []
+    started: dict[str, Subject] = {}
+    earlier = len(plan.startups.get((members, SERVERS[0]), ()))
     try:
-        for name in ("rusd", "etcd"):
-            subjects.append(Subject(name, members))
-        yield subjects
+        # The one that starts second finds the other running: each is that one in turn.
+        for name in SERVERS if earlier % 2 == 0 else SERVERS[::-1]:
+            started[name] = Subject(name, members)
+            plan.startups.setdefault((members, name), []).append(started[name].startup)
+        yield [started[name] for name in SERVERS]
     finally:
-        for subject in subjects:
+        for subject in started.values():
             subject.cluster.close()
+
+
+def in_turn(subjects: list[Subject], turn: int) -> list[Subject]:
+    """Who goes first changes, so that neither always finds the machine as the other left it."""
+    return subjects if turn % 2 == 0 else subjects[::-1]
