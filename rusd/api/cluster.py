@@ -1,6 +1,5 @@
 """etcdserverpb.Cluster: who the members are."""
 
-import asyncio
 import re
 from collections.abc import Iterable
 from typing import Protocol
@@ -17,6 +16,7 @@ from rusd.errors import (
     Code,
     EtcdError,
 )
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.members import Member, Members
 
@@ -33,7 +33,7 @@ _PEER_URL = re.compile(
 class Node(Protocol):
     """What the service needs of Raft."""
 
-    def read_index(self) -> asyncio.Future[None]: ...
+    def read_index(self) -> Pending[None]: ...
 
 
 class Machine(Protocol):

@@ -21,6 +21,7 @@ from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHan
 from rusd.errors import REQUEST_TOO_LARGE
 from rusd.mvcc.query import RangeResult
 from rusd.mvcc.store import Store
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses, txn
 from rusd.state.command import Kind, encode
@@ -36,8 +37,8 @@ ENVELOPE = 18
 class Node(Protocol):
     """What the service needs of Raft."""
 
-    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
-    def read_index(self) -> asyncio.Future[None]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+    def read_index(self) -> Pending[None]: ...
 
 
 class Machine(Protocol):
@@ -157,7 +158,7 @@ class KV:
     def _propose(self, kind: Kind, request: Message, call: Call) -> Answer:
         return after(self._submit(kind, request, call), self._answer)
 
-    def _submit(self, kind: Kind, request: Message, call: Call) -> asyncio.Future[Any]:
+    def _submit(self, kind: Kind, request: Message, call: Call) -> Pending[Any]:
         body = call.raw or request.SerializeToString()
         if len(body) + ENVELOPE > self._limits.max_request_bytes:
             raise REQUEST_TOO_LARGE

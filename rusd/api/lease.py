@@ -15,6 +15,7 @@ from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
 from rusd.mvcc.store import Store
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, encode
 from rusd.state.cost import LEASE_COST
@@ -29,7 +30,7 @@ MAX_WAITING_RENEWALS = 10_000
 class Node(Protocol):
     """What the service needs of Raft."""
 
-    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
 
 
 class Machine(Protocol):

@@ -17,6 +17,7 @@ from rusd.errors import (
     EtcdError,
 )
 from rusd.mvcc.store import Store
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Kind, encode
@@ -45,7 +46,7 @@ class Node(Protocol):
     def commit_index(self) -> int: ...
     @property
     def applied_index(self) -> int: ...
-    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
     async def transfer_leadership(self, target: int) -> None: ...
 
 

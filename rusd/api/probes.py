@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from rusd import ETCD_VERSION
 from rusd.api.maintenance import STORAGE_VERSION
 from rusd.errors import EtcdError
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.alarms import Alarms
 from rusd.state.members import Members
@@ -49,7 +50,7 @@ class Node(Protocol):
 
     @property
     def leader_id(self) -> int: ...
-    def read_index(self) -> asyncio.Future[None]: ...
+    def read_index(self) -> Pending[None]: ...
 
 
 class Machine(Protocol):

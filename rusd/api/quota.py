@@ -4,7 +4,6 @@ Asked before a request is validated, as in etcd. The alarm, once replicated, mak
 refuse growth until somebody makes room and disarms it; the quota is only what raises it.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 
 from rusd.errors import NO_SPACE
 from rusd.logs import get_logger
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, encode
 
@@ -28,7 +28,7 @@ class Proposer(Protocol):
 
     @property
     def member_id(self) -> int: ...
-    def propose(self, payload: bytes) -> asyncio.Future[Any]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
 
 
 class Quota:
@@ -49,7 +49,7 @@ class Quota:
         self._measured_at = float("-inf")
         self._room = 0
 
-    def refuse(self, cost: int) -> asyncio.Future[bytes] | None:
+    def refuse(self, cost: int) -> Pending[bytes] | None:
         """None if `cost` bytes fit; else the answer: it fails with NO_SPACE (once the alarm is
         raised, so that the client finds it when it looks)."""
         if self._limit < 0 or cost <= 0:
@@ -62,18 +62,18 @@ class Quota:
         if self._room > 0:
             return None
         log.warning("exceeded backend quota", extra={"fields": {"quota": self._limit}})
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer: Pending[bytes] = Pending()
         self._raise_alarm().add_done_callback(partial(_answer, answer))
         return answer
 
-    def _raise_alarm(self) -> asyncio.Future[Any]:
+    def _raise_alarm(self) -> Pending[Any]:
         request = rpc.AlarmRequest(
             action=rpc.AlarmRequest.ACTIVATE, memberID=self._node.member_id, alarm=rpc.NOSPACE
         )
         return self._node.propose(encode(Kind.ALARM, request.SerializeToString()))
 
 
-def _answer(answer: asyncio.Future[bytes], alarm: asyncio.Future[Any]) -> None:
+def _answer(answer: Pending[bytes], alarm: Pending[Any]) -> None:
     if not alarm.cancelled() and (failure := alarm.exception()) is not None:
         log.warning("failed to raise alarm", extra={"fields": {"error": str(failure)}})
     if not answer.done():

@@ -5,7 +5,6 @@ next turn and hands out a future.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from rusd.errors import (
     TOO_MANY_REQUESTS,
 )
 from rusd.logs import get_logger
+from rusd.pending import Pending
 from rusd.raft.asks import Handler
 from rusd.raft.ports import RoleListener
 from rusd.raft.reads import Read
@@ -107,34 +107,34 @@ class RaftNode(Turns):
             for member in self._core.peers
         }
 
-    def propose(self, payload: bytes) -> asyncio.Future[Any]:
+    def propose(self, payload: bytes) -> Pending[Any]:
         """Replicate `payload`; the machine's result once it is applied on this member.
 
         Fails with TOO_MANY_REQUESTS, STOPPED, or TIMEOUT / TIMEOUT_LEADER_FAIL after
         `request_timeout` (then it may still be applied later).
         """
-        future: asyncio.Future[Any] = self._loop.create_future()
+        answer: Pending[Any] = Pending()
         if self._stopped:
-            future.set_exception(STOPPED)
+            answer.set_exception(STOPPED)
         elif self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG:
-            future.set_exception(TOO_MANY_REQUESTS)
+            answer.set_exception(TOO_MANY_REQUESTS)
         else:
             deadline = self._loop.time() + self.config.request_timeout
-            self._proposals.add(payload, _resolver(future), deadline)
+            self._proposals.add(payload, answer.give, deadline)
             self._wake()
-        return future
+        return answer
 
-    def read_index(self) -> asyncio.Future[None]:
+    def read_index(self) -> Pending[None]:
         """Resolves once everything that was acknowledged anywhere in the cluster before this call
         is applied on this member. Fails with STOPPED or TIMEOUT."""
-        future: asyncio.Future[None] = self._loop.create_future()
+        answer: Pending[None] = Pending()
         if self._stopped:
-            future.set_exception(STOPPED)
+            answer.set_exception(STOPPED)
         else:
             deadline = self._loop.time() + self.config.request_timeout
-            self._reading.add(Read(_resolver(future), deadline))
+            self._reading.add(Read(answer.give, deadline))
             self._wake()
-        return future
+        return answer
 
     async def transfer_leadership(self, target: int) -> None:
         """Make `target` the leader. Raises NOT_LEADER, BAD_LEADER_TRANSFEREE (unknown or already
@@ -166,17 +166,3 @@ class RaftNode(Turns):
         finally:
             self._submission.paused = False
             self._wake()
-
-
-def _resolver(future: asyncio.Future[Any]) -> Callable[[object], None]:
-    """Resolves a future unless whoever waited for it has gone."""
-
-    def done(result: object) -> None:
-        if future.done():
-            return
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-    return done

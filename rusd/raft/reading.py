@@ -33,6 +33,8 @@ class Reading:
         self._broadcast = broadcast
         self._rounds = ReadIndex(len(core.peers) + 1)
         self._reads = Reads()
+        #: The highest index a follower was told to wait for.
+        self.awaited_index = 0
         #: (member, question): waiting until this leader may open a round.
         self._asked: list[tuple[int, int]] = []
 
@@ -65,6 +67,7 @@ class Reading:
     def _replier(self, member: int, question: int) -> Callable[[int | None], None]:
         def reply(index: int | None) -> None:
             if index is not None:
+                self.awaited_index = max(self.awaited_index, index)
                 self._send(member, {"type": "read_index_reply", "id": question, "index": index})
 
         return reply

@@ -30,6 +30,8 @@ class Submission:
         #: Taken from followers in `_forwarded_term`, not yet in the log.
         self._forwarded: list[Proposed] = []
         self._forwarded_term = 0
+        #: The last entry of this leader's log that holds a request of another member.
+        self.awaited_index = 0
         #: True while leadership is being handed on: nothing is added to the log.
         self.paused = False
 
@@ -43,10 +45,12 @@ class Submission:
                 self._forward(core.leader, proposals.take(core.term))
         elif not self.paused:
             own = proposals.take(core.term) if proposals.unsent() else []
-            requests = (self._forwarded if self._forwarded_term == core.term else []) + own
+            foreign = self._forwarded if self._forwarded_term == core.term else []
             self._forwarded = []
-            for group in entries_of(requests):
-                core.propose(encode_entry(group))
+            for group in entries_of(foreign + own):
+                index = core.propose(encode_entry(group))
+                if foreign:
+                    self.awaited_index = index
 
     def _forward(self, leader: int, batch: list[Proposed]) -> None:
         for group in entries_of(batch):
