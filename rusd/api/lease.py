@@ -3,7 +3,6 @@ leader's alone (`rusd/lease/keeper.py`), reached from every member.
 """
 
 import asyncio
-from collections import deque
 from typing import Any, Protocol
 
 from rusd.api.pending import after
@@ -128,6 +127,7 @@ class KeepAlive:
     """One open stream of renewals (a StreamHandler of the seam).
 
     A task runs only while there is something to renew: most streams are silent most of the time.
+    Renewals that came while others were under way are the next batch: one question for all.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class KeepAlive:
         self._require_leader = require_leader
         self._keeper = keeper
         self._outlet = outlet
-        self._waiting: deque[int] = deque()
+        self._waiting: list[int] = []
         self._room = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._half_closed = False
@@ -173,7 +173,8 @@ class KeepAlive:
     async def _renew_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._renew(self._waiting.popleft())
+                batch, self._waiting = self._waiting, []
+                await self._renew(batch)
         except EtcdError as error:
             self._outlet.finish(error)
             return
@@ -185,16 +186,17 @@ class KeepAlive:
         if self._half_closed:
             self._outlet.finish()
 
-    async def _renew(self, lease_id: int) -> None:
+    async def _renew(self, batch: list[int]) -> None:
         # The header is made first: its revision must not be newer than the renewal, or a client
         # could see a lease renewed at a revision at which it was already revoked.
         header = self._headers.field(self._machine.store.revision)
-        ttl = await self._keeper.renew(lease_id)
-        body = rpc.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()
-        while not self._outlet.ready():
-            self._room.clear()
-            await self._room.wait()
-        self._outlet.send(header + body)
+        ttls = await self._keeper.renew_all(batch)
+        for lease_id, ttl in zip(batch, ttls, strict=True):
+            body = rpc.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()
+            while not self._outlet.ready():
+                self._room.clear()
+                await self._room.wait()
+            self._outlet.send(header + body)
 
 
 def minimum_ttl(election_timeout: float) -> int:

@@ -56,6 +56,8 @@ class Channel(asyncio.Protocol):
         self._reading = False
         self._held = False
         self._kept = 0
+        #: Streams whose messages of this turn are not framed yet.
+        self._gathered: list[StreamCall] = []
         self._parting: asyncio.TimerHandle | None = None
         #: Where the output stood when it last moved, and when that was.
         self._sent = 0
@@ -111,6 +113,9 @@ class Channel(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._held:
             return
+        gathered, self._gathered = self._gathered, []
+        for call in gathered:
+            call.flush()
         output = self.connection.take()
         if output and not transport.is_closing():
             transport.write(output)
@@ -128,6 +133,12 @@ class Channel(asyncio.Protocol):
             transport.close()
 
     # Calls
+
+    def gather(self, call: StreamCall) -> None:
+        """The call has messages to `flush` with the next write."""
+        if not self._gathered:
+            self._wake()
+        self._gathered.append(call)
 
     def _opened(self, stream: Stream, opening: Opening, ended: bool) -> Receiver | None:
         receiver: Receiver

@@ -37,6 +37,8 @@ class StreamCall:
         "_deadline",
         "_ended",
         "_finished",
+        "_gathered",
+        "_gathered_bytes",
         "_handler",
         "_inbox",
         "_method",
@@ -61,6 +63,9 @@ class StreamCall:
         self._inbox = Unframer(channel.door.limit, opening.encoding)
         #: Bytes the client may send again once the messages at hand are delivered.
         self._owed = 0
+        #: Messages of this turn: they go out together, in one frame if they fit.
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         #: The client has ended its side; the head of the answer is sent.
         self._ended = False
         self._begun = False
@@ -99,17 +104,31 @@ class StreamCall:
     def send(self, message: bytes) -> None:
         if self._finished:
             return
+        if not self._gathered:
+            self._channel.gather(self)
+        self._gathered.append(framed(message))
+        self._gathered_bytes += len(message)
+
+    def flush(self) -> None:
+        """Hand what was gathered to the connection."""
+        gathered, size = self._gathered, self._gathered_bytes
+        if not gathered:
+            return
+        self._gathered, self._gathered_bytes = [], 0
         if not self._begun:
             self._begun = True
             self._stream.head(status.HEAD)
-        self._stream.send(framed(message))
+        self._stream.send(b"".join(gathered))
+        if size > HIGH_BYTES and not self._stream.full:
+            self.drained()
 
     def ready(self) -> bool:
-        return not self._stream.full
+        return not self._stream.full and self._gathered_bytes <= HIGH_BYTES
 
     def finish(self, error: EtcdError | None = None) -> None:
         if self._finished:
             return
+        self.flush()
         self._finished = True
         self._code = Code.OK if error is None else error.code
         self._stream.end(status.ending(error, begun=self._begun))
@@ -140,6 +159,7 @@ class StreamCall:
         self._deliver()
 
     def aborted(self) -> None:
+        self._gathered.clear()
         if not self._finished:
             self._finished = True
             self._code = CANCELED.code

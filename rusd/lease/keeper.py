@@ -7,7 +7,7 @@ becoming leader starts every lease anew, losing the lead forgets all deadlines.
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from rusd.errors import LEADER_CHANGED, LEASE_NOT_FOUND, NO_LEADER, TIMEOUT, EtcdError
@@ -100,13 +100,18 @@ class LeaseKeeper:
     # Questions of the API, on any member
 
     async def renew(self, lease_id: int) -> int:
-        """The lease's full TTL in seconds, or 0 if it does not exist (any more).
+        """`renew_all` of one."""
+        return (await self.renew_all([lease_id]))[0]
+
+    async def renew_all(self, lease_ids: Sequence[int]) -> list[int]:
+        """Each lease's full TTL in seconds, or 0 if it does not exist (any more), in their order;
+        one question to the leader, and one round to its quorum, for all of them.
 
         NO_LEADER, TIMEOUT if no leader could be asked.
         """
-        ttl: int
-        (ttl,) = _INT64.unpack(await self._at_leader(_RENEW, _INT64.pack(lease_id)))
-        return ttl
+        asked = b"".join(map(_INT64.pack, lease_ids))
+        answer = await self._at_leader(_RENEW, asked)
+        return [ttl for (ttl,) in _INT64.iter_unpack(answer)]
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest) -> bytes:
         """LeaseTimeToLiveResponse without header, as the leader sees it; errors as `renew`."""
@@ -191,15 +196,17 @@ class LeaseKeeper:
     async def _serve_renew(self, sender: int, body: bytes) -> bytes:
         if not await self._confirm_lead():
             return _NOT_PRIMARY
-        (lease_id,) = _INT64.unpack(body)
-        if self._lessor.expired(lease_id, self._clock()):
-            # Its end may be in the log already, so a renewal now could be a broken promise.
-            ended = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(lease_id, []).append(ended)
-            await ended
-            if not self._lessor.primary:
-                return _NOT_PRIMARY
-        return _INT64.pack(self._lessor.renew(lease_id, self._clock()))
+        renewed = []
+        for (lease_id,) in _INT64.iter_unpack(body):
+            if self._lessor.expired(lease_id, self._clock()):
+                # Its end may be in the log already, so a renewal now could be a broken promise.
+                ended = asyncio.get_running_loop().create_future()
+                self._waiting.setdefault(lease_id, []).append(ended)
+                await ended
+                if not await self._confirm_lead():
+                    return _NOT_PRIMARY
+            renewed.append(_INT64.pack(self._lessor.renew(lease_id, self._clock())))
+        return b"".join(renewed)
 
     async def _serve_time_to_live(self, sender: int, body: bytes) -> bytes:
         if not await self._confirm_lead():
