@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-.PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker clean
+.PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
+        test-h2spec clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -56,6 +57,14 @@ format: .venv/.installed-test  ## let ruff put the layout right
 
 test-docker: .venv/.installed-test wheels  ## the image and the compose file, on a real engine
 	sh tests/docker/run.sh $(ARGS)
+
+# h2spec checks HTTP/2 servers; it is built with Go.
+build/h2spec:
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	GOBIN=$(CURDIR)/build GOFLAGS=-mod=mod go install github.com/summerwind/h2spec/cmd/h2spec@latest
+
+test-h2spec: .venv/.installed-test build/h2spec  ## the client port against h2spec (needs Go)
+	$(BIN)/python -m pytest tests/compat/test_h2spec.py $(ARGS)
 
 bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)

@@ -25,6 +25,7 @@ from typing import Self, TypeVar
 
 from cluster import ports, wire
 from cluster.process import STOP_TIMEOUT, Guard, Member
+from cluster.tls import Tls
 
 T = TypeVar("T")
 
@@ -65,6 +66,7 @@ class LocalCluster:
         flags: Sequence[str] = (),
         member_flags: Mapping[int, Sequence[str]] | None = None,
         env: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
         directory: Path | str | None = None,
         client_ports: Sequence[int] | None = None,
         start_timeout: float = 30.0,
@@ -76,6 +78,7 @@ class LocalCluster:
         flags: further flags of every member; member_flags: of the member at an index. They come
             last and win over the launcher's own.
         env: added to the environment. ETCD_* variables of this process are not passed on.
+        tls: what members serve their client URLs with; None: plain HTTP.
         directory: keeps data, logs and port numbers there, to be started again by a later
             LocalCluster on the same directory.
         client_ports: ports for clients; each member's peers use the next number, metrics the
@@ -93,6 +96,8 @@ class LocalCluster:
         self._member_flags = dict(member_flags or {})
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         self._env = inherited | dict(env or {})
+        self._tls = tls
+        self._credentials = tls.credentials() if tls is not None else None
         self._keep = Path(directory) if directory is not None else None
         self._client_ports = client_ports
         self._start_timeout = start_timeout
@@ -236,7 +241,7 @@ class LocalCluster:
             return None
         try:
             for member in awake:
-                wire.check_health(member.endpoint)
+                wire.check_health(member.endpoint, credentials=self._credentials)
         except wire.NoAnswer:
             return None
         return True
@@ -247,7 +252,7 @@ class LocalCluster:
         for index, member in enumerate(self.members):
             if member.running and not member.paused:
                 try:
-                    found[index] = wire.status(member.endpoint)
+                    found[index] = wire.status(member.endpoint, credentials=self._credentials)
                 except wire.NoAnswer:
                     continue
         return found
@@ -284,8 +289,9 @@ class LocalCluster:
             directory = Path(tempfile.mkdtemp(prefix="rusd-cluster-"))
         self._guard = Guard(directory if self._keep is None else None)
         numbers = self._ports(directory)
+        scheme = "http" if self._tls is None else "https"
         self.members = [
-            Member(f"rusd-{index + 1}", directory, three, ports.HOST)
+            Member(f"rusd-{index + 1}", directory, three, ports.HOST, scheme)
             for index, three in enumerate(zip(*[iter(numbers)] * 3, strict=True))
         ]
 
@@ -326,6 +332,7 @@ class LocalCluster:
             f"--initial-cluster={everyone}",
             "--initial-cluster-state=new",
             f"--initial-cluster-token={self._token}",
+            *(self._tls.flags() if self._tls is not None else ()),
             *self._flags,
             *self._member_flags.get(index, ()),
         ]

@@ -54,13 +54,20 @@ class Guard:
 class Member:
     """One member: its addresses, its files, and its process while it runs."""
 
-    def __init__(self, name: str, directory: Path, ports: tuple[int, int, int], host: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        ports: tuple[int, int, int],
+        host: str,
+        client_scheme: str = "http",
+    ) -> None:
         """`ports`: client, peer, metrics. Files are kept in `directory`: `<name>` and its log."""
         client, peer, metrics = ports
         self.name = name
         #: "host:port" that clients connect to.
         self.endpoint = f"{host}:{client}"
-        self.client_url = f"http://{host}:{client}"
+        self.client_url = f"{client_scheme}://{host}:{client}"
         self.peer_url = f"http://{host}:{peer}"
         self.metrics_url = f"http://{host}:{metrics}"
         self.data_dir = directory / name

@@ -41,9 +41,11 @@ class Status:
     db_size: int
 
 
-def status(endpoint: str, timeout: float = 1.0) -> Status:
-    """Ask one member ("host:port") for its status; raises NoAnswer."""
-    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout)))
+def status(
+    endpoint: str, timeout: float = 1.0, credentials: grpc.ChannelCredentials | None = None
+) -> Status:
+    """Ask one member ("host:port") for its status; raises NoAnswer. `credentials`: over TLS."""
+    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout, credentials)))
     header = fields.get(1, b"")
     if not isinstance(header, bytes):
         raise NoAnswer(f"{endpoint}: no response header")
@@ -63,13 +65,25 @@ def status(endpoint: str, timeout: float = 1.0) -> Status:
     )
 
 
-def check_health(endpoint: str, timeout: float = 1.0) -> None:
+def check_health(
+    endpoint: str, timeout: float = 1.0, credentials: grpc.ChannelCredentials | None = None
+) -> None:
     """A linearizable read: it succeeds only with a quorum behind the member; else NoAnswer."""
-    _call(endpoint, RANGE, HEALTH_READ, timeout)
+    _call(endpoint, RANGE, HEALTH_READ, timeout, credentials)
 
 
-def _call(endpoint: str, method: str, request: bytes, timeout: float) -> bytes:
-    with grpc.insecure_channel(endpoint, options=OPTIONS) as channel:
+def _call(
+    endpoint: str,
+    method: str,
+    request: bytes,
+    timeout: float,
+    credentials: grpc.ChannelCredentials | None,
+) -> bytes:
+    with (
+        grpc.insecure_channel(endpoint, options=OPTIONS)
+        if credentials is None
+        else grpc.secure_channel(endpoint, credentials, options=OPTIONS)
+    ) as channel:
         # No serializers: grpcio then takes and gives bytes.
         ask = channel.unary_unary(method)
         try:

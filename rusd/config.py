@@ -97,6 +97,12 @@ class Config:
     listen_client_urls: tuple[str, ...] = _flag(
         ("http://localhost:2379",), values.urls, "Member", "URLs to accept clients on."
     )
+    listen_client_http_urls: tuple[str, ...] = _flag(
+        (),
+        values.urls,
+        "Member",
+        "URLs to accept HTTP/1.1 clients on; the client URLs then serve gRPC only.",
+    )
     quota_backend_bytes: int = _flag(
         0, values.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
     )
@@ -203,6 +209,39 @@ class Config:
         "How much history to keep: 72h, 5m, a bare number of hours, or of revisions; 0: all.",
     )
 
+    cert_file: str = _flag("", values.text, "Security", "Certificate of the client URLs (PEM).")
+    key_file: str = _flag("", values.text, "Security", "Its private key (PEM).")
+    client_cert_auth: bool = _flag(False, values.boolean, "Security", "Clients need a certificate.")
+    trusted_ca_file: str = _flag(
+        "",
+        values.text,
+        "Security",
+        "Authorities whose certificates clients may, and then must, come with (PEM).",
+    )
+    client_crl_file: str = _flag(
+        "", values.text, "Security", "Revocation list for certificates of clients."
+    )
+    client_cert_allowed_hostname: tuple[str, ...] = _flag(
+        (),
+        values.strings,
+        "Security",
+        "Names or addresses; a client's certificate must be for one of them.",
+    )
+    auto_tls: bool = _flag(
+        False,
+        values.boolean,
+        "Security",
+        "Make a certificate for the client URLs at a first start.",
+    )
+    self_signed_cert_validity: int = _flag(
+        1, values.unsigned, "Security", "Years such a certificate is good for."
+    )
+    cipher_suites: tuple[str, ...] = _flag(
+        (), values.strings, "Security", "Cipher suites of TLS 1.2, by their IANA names."
+    )
+    tls_min_version: str = _flag("TLS1.2", values.text, "Security", "TLS1.2 or TLS1.3.")
+    tls_max_version: str = _flag("", values.text, "Security", "The same; empty: the newest.")
+
     listen_metrics_urls: tuple[str, ...] = _flag(
         (), values.urls, "Monitoring", "URLs that answer /metrics and /health only."
     )
@@ -228,6 +267,11 @@ class Config:
     unsafe_no_fsync: bool = _flag(
         False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
     )
+
+    @property
+    def client_urls(self) -> tuple[str, ...]:
+        """Every URL clients are accepted on, whatever they speak."""
+        return (*self.listen_client_urls, *self.listen_client_http_urls)
 
     @property
     def data_path(self) -> Path:

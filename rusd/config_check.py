@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from rusd import config_tls
 from rusd import config_values as values
 from rusd.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
 from rusd.logs import FORMATS
@@ -20,6 +21,8 @@ def check(config: Config) -> None:
     _check_urls(config)
     _check_times(config)
     _check_directories(config)
+    if (reason := config_tls.contradiction(config)) is not None:
+        raise ConfigError(reason)
     if config.auto_compaction_mode not in ("periodic", "revision"):
         raise ConfigError(f'unknown auto-compaction-mode "{config.auto_compaction_mode}"')
     if config.retention < 0:
@@ -70,47 +73,60 @@ def _check_directories(config: Config) -> None:
 
 
 def _check_urls(config: Config) -> None:
+    peer = {"listen-peer-urls": config.listen_peer_urls}
     listening = {
-        "listen-peer-urls": config.listen_peer_urls,
+        **peer,
         "listen-client-urls": config.listen_client_urls,
+        "listen-client-http-urls": config.listen_client_http_urls,
         "listen-metrics-urls": config.listen_metrics_urls,
     }
-    advertised = {
-        "initial-advertise-peer-urls": config.initial_advertise_peer_urls,
-        "advertise-client-urls": config.advertise_client_urls,
-    }
+    advertised_peer = {"initial-advertise-peer-urls": config.initial_advertise_peer_urls}
+    advertised = {**advertised_peer, "advertise-client-urls": config.advertise_client_urls}
     for flag, urls in {**listening, **advertised}.items():
-        if not urls and flag != "listen-metrics-urls":
+        if not urls and flag not in ("listen-metrics-urls", "listen-client-http-urls"):
             raise ConfigError(f"--{flag} must not be empty")
+    for flag, urls in {**peer, **advertised_peer}.items():
         for url in urls:
-            _check_scheme(flag, url)
-    for flag, urls in listening.items():
-        for url in urls:
-            host, _ = values.host_port(url)
-            if host != "localhost" and not values.is_ip(host):
-                raise ConfigError(f"--{flag}: expected IP in URL for binding ({url})")
-    for flag, urls in advertised.items():
-        for url in urls:
-            host, port = values.host_port(url)
-            if not host or not port:
-                raise ConfigError(f'--{flag} "{url}" must be "host:port"')
+            _check_peer_scheme(flag, url)
+    for flag, url in _tcp(listening):
+        host, _ = values.host_port(url)
+        if host != "localhost" and not values.is_ip(host):
+            raise ConfigError(f"--{flag}: expected IP in URL for binding ({url})")
+    for flag, url in _tcp(advertised):
+        host, port = values.host_port(url)
+        if not host or not port:
+            raise ConfigError(f'--{flag} "{url}" must be "host:port"')
     _check_no_address_twice(listening)
 
 
-def _check_scheme(flag: str, url: str) -> None:
+def _tcp(flags: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Flag and URL of everything that is no unix socket."""
+    pairs = [(flag, url) for flag, urls in flags.items() for url in urls]
+    return [(flag, url) for flag, url in pairs if not values.is_unix(url)]
+
+
+def _check_peer_scheme(flag: str, url: str) -> None:
     scheme = urlsplit(url).scheme
     if scheme != "http":
         raise ConfigError(f"--{flag}: rusd does not support {scheme} URLs yet ({url})")
 
 
 def _check_no_address_twice(listening: dict[str, tuple[str, ...]]) -> None:
-    taken: dict[tuple[str, int], str] = {}
+    """etcd serves http and https on one address; here each address has one scheme."""
+    taken: dict[str, tuple[str, str]] = {}
     for flag, urls in listening.items():
         for url in urls:
-            address = values.host_port(url)
-            first = taken.setdefault(address, flag)
-            if first != flag and address[1]:
-                raise ConfigError(f"--{first} and --{flag} both listen on {url}")
+            address = url.partition("://")[2]
+            if not values.is_unix(url) and not values.host_port(url)[1]:
+                continue
+            first, same = taken.setdefault(address, (flag, url))
+            if (first, same) == (flag, url):
+                continue
+            if first == flag:
+                raise ConfigError(f"--{flag}: {same} and {url} are one address")
+            if (first, flag) == ("listen-client-urls", "listen-client-http-urls"):
+                raise ConfigError(f"cannot bind both --{first} and --{flag} on the same url {url}")
+            raise ConfigError(f"--{first} and --{flag} both listen on {url}")
 
 
 def check_bootstrap(config: Config) -> None:
@@ -126,7 +142,7 @@ def check_bootstrap(config: Config) -> None:
     if len(set(everyone)) < len(everyone):
         raise ConfigError(f"initial cluster {config.initial_cluster} has duplicate url")
     for url in everyone:
-        _check_scheme("initial-cluster", url)
+        _check_peer_scheme("initial-cluster", url)
     if config.initial_cluster_state == "new":
         _check_own_urls(config, peers[config.name])
 

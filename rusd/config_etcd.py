@@ -24,7 +24,7 @@ class Foreign(NamedTuple):
     subject: str = ""
 
 
-_TLS = "TLS"
+_PEER_TLS = "TLS"
 _DISCOVERY = "discovery"
 
 
@@ -46,14 +46,7 @@ def _numbers(*names: str) -> dict[str, Foreign]:
 
 UNSUPPORTED: dict[str, Foreign] = {
     **_all(
-        _TLS,
-        "cert-file",
-        "key-file",
-        "client-cert-file",
-        "client-key-file",
-        "trusted-ca-file",
-        "client-crl-file",
-        "client-cert-allowed-hostname",
+        _PEER_TLS,
         "peer-cert-file",
         "peer-key-file",
         "peer-client-cert-file",
@@ -63,7 +56,7 @@ UNSUPPORTED: dict[str, Foreign] = {
         "peer-cert-allowed-cn",
         "peer-cert-allowed-hostname",
     ),
-    **_switches(_TLS, "client-cert-auth", "auto-tls", "peer-client-cert-auth", "peer-auto-tls"),
+    **_switches(_PEER_TLS, "peer-client-cert-auth", "peer-auto-tls"),
     **_all(
         _DISCOVERY,
         "discovery",
@@ -80,7 +73,6 @@ UNSUPPORTED: dict[str, Foreign] = {
     ),
     "auth-token": Foreign(values.text, "simple", "tokens other than 'simple'"),
     "force-new-cluster": Foreign(values.boolean, False, "recovery by a forced new cluster"),
-    "listen-client-http-urls": Foreign(values.text, "", "a separate HTTP listener for clients"),
     "host-whitelist": Foreign(values.text, "*", "host white lists"),
     "cors": Foreign(values.text, "*", "CORS"),
     "enable-log-rotation": Foreign(values.boolean, False, "log rotation"),
@@ -91,9 +83,11 @@ UNSUPPORTED: dict[str, Foreign] = {
 
 WITHOUT_EFFECT: dict[str, Foreign] = {
     "backend-bbolt-freelist-type": Foreign(values.text, None),
+    # What etcd's gateway shows to etcd itself; rusd needs no connection to itself.
+    "client-cert-file": Foreign(values.text, ""),
+    "client-key-file": Foreign(values.text, ""),
     "backend-batch-interval": Foreign(values.duration, None),
     "bootstrap-defrag-threshold-megabytes": Foreign(values.unsigned, 0),
-    "cipher-suites": Foreign(values.text, None),
     "discovery-fallback": Foreign(values.choice("exit", "proxy"), None),
     "distributed-tracing-address": Foreign(values.text, None),
     "distributed-tracing-instance-id": Foreign(values.text, None),
@@ -108,8 +102,6 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
     "peer-skip-client-san-verification": Foreign(values.boolean, None),
     "socket-reuse-port": Foreign(values.boolean, False),
     "socket-reuse-address": Foreign(values.boolean, None),
-    "tls-min-version": Foreign(values.text, None),
-    "tls-max-version": Foreign(values.text, None),
     "v2-deprecation": Foreign(values.text, None),
     "discovery-insecure-transport": Foreign(values.boolean, None),
     "discovery-insecure-skip-tls-verify": Foreign(values.boolean, None),
@@ -135,7 +127,6 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
         "proxy-read-timeout",
         "proxy-refresh-interval",
         "proxy-write-timeout",
-        "self-signed-cert-validity",
     ),
     **_switches(
         "",

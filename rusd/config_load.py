@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from rusd import config_tls
 from rusd import config_values as values
 from rusd.config import DEFAULT_SNAPSHOT_COUNT, FLAGS, Config, ConfigError, Flag, UsageError
 from rusd.config_check import check
@@ -128,6 +129,7 @@ def load(arguments: Arguments, environ: Mapping[str, str]) -> Loaded:
     if config.snapshot_count == 0:
         config = replace(config, snapshot_count=DEFAULT_SNAPSHOT_COUNT)
     check(config)
+    notes += config_tls.notes(config)
     return Loaded(config, tuple(notes))
 
 
@@ -181,7 +183,7 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must map flag names to values")
     found: dict[str, Any] = {}
-    for key, value in _without_tls(document, path).items():
+    for key, value in _with_tls(document, path).items():
         flag = KNOWN.get(key)
         if flag is None or flag.name == "config-file":
             notes.append(f"unrecognized key {key} in {path}")
@@ -190,22 +192,46 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _without_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    """The document less etcd's two TLS sections, which may be there but must ask for nothing."""
+def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    """The document with etcd's two TLS sections as flags; that of peers must ask for nothing."""
     plain: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for key, value in document.items():
-        if key not in _TLS_SECTIONS:
+        if key not in (_CLIENT_TLS, _PEER_TLS):
             plain[str(key)] = value
         elif isinstance(value, dict):
             for name, asked in value.items():
-                if asked:
-                    raise ConfigError(f"{key}: {name} in {path}: rusd does not support TLS yet")
+                flag = _CLIENT_KEYS.get(name) if key == _CLIENT_TLS else None
+                if flag is not None:
+                    sections[flag] = asked
+                elif asked:
+                    subject = "TLS" if key == _PEER_TLS else "this"
+                    raise ConfigError(
+                        f"{key}: {name} in {path}: rusd does not support {subject} yet"
+                    )
         elif value is not None:
             raise ConfigError(f"invalid {key} in {path}")
-    return plain
+    return plain | sections
 
 
-_TLS_SECTIONS = ("client-transport-security", "peer-transport-security")
+_CLIENT_TLS = "client-transport-security"
+_PEER_TLS = "peer-transport-security"
+#: Keys of the section of clients -> flags.
+_CLIENT_KEYS = {
+    **{
+        name: name
+        for name in (
+            "cert-file",
+            "key-file",
+            "client-cert-file",
+            "client-key-file",
+            "client-cert-auth",
+            "trusted-ca-file",
+            "auto-tls",
+        )
+    },
+    "allowed-hostname": "client-cert-allowed-hostname",
+}
 
 
 def _yaml_value(flag: Flag, value: Any, path: Path) -> Any:

@@ -135,6 +135,16 @@ def split_host_port(netloc: str) -> tuple[str, int] | None:
     return (host[1:-1] if bracketed else host), int(port)
 
 
+def is_unix(address: str) -> bool:
+    """Whether a URL names a unix socket: it has a path then, and neither host nor port."""
+    return address.startswith(("unix:", "unixs:"))
+
+
+def is_secure(address: str) -> bool:
+    """Whether a URL asks for TLS."""
+    return address.startswith(("https:", "unixs:"))
+
+
 def host_port(address: str) -> tuple[str, int]:
     """Host and port of a URL that `url` accepted and that is not a unix socket."""
     pair = split_host_port(urlsplit(address).netloc)

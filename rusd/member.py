@@ -28,6 +28,7 @@ from rusd.bootstrap import establish
 from rusd.config import Config
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
+from rusd.door.tls import client_tls
 from rusd.errors import STOPPED, EtcdError
 from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
@@ -77,11 +78,13 @@ class Member:
             self._run(self._compact_automatically(self._policy))
         if self._machine.store.finished_compact_revision < self._machine.store.compact_revision:
             self._compactor.schedule(self._machine.store.compact_revision)
-        if self._config.listen_metrics_urls:
-            await self._http.start(self._config.listen_metrics_urls)
+        config = self._config
+        await self._http.start(
+            (*config.listen_metrics_urls, *config.listen_client_http_urls), self._tls
+        )
         # Clients may come before the member is published: reads of its own state need nobody,
         # and the rest waits for a leader as it would at any other time.
-        await self._door.start(self._config.listen_client_urls)
+        await self._door.start(config.listen_client_urls, self._tls)
         self._run(self._publish())
 
     async def stop(self) -> None:
@@ -180,6 +183,13 @@ class Member:
             path: method for service in services for path, method in service.methods().items()
         }
         self._calls.expect(methods)
+        probes = Probes(node, machine)
+        readings = Readings(node, machine, self._hub, probes, quota=db_quota)
+        node.on_role(readings.on_role)
+        self._http = HttpDoor(probes, Metrics(readings.read, self._calls).render)
+        self._tls = client_tls(config)
+        # With URLs of its own for HTTP/1.1, the others speak gRPC only.
+        shares = not config.listen_client_http_urls
         self._door = GrpcDoor(
             methods,
             max_request_bytes=config.max_request_bytes,
@@ -189,11 +199,9 @@ class Member:
             keepalive_timeout=config.grpc_keepalive_timeout,
             started=self._calls.start,
             finished=self._calls.count,
+            pages=self._http.pages.serve if shares else None,
+            http=self._http.protocol if shares else None,
         )
-        probes = Probes(node, machine)
-        readings = Readings(node, machine, self._hub, probes, quota=db_quota)
-        node.on_role(readings.on_role)
-        self._http = HttpDoor(probes, Metrics(readings.read, self._calls).render)
         self._policy = _policy(config)
 
     def _restored(self) -> None:
@@ -249,7 +257,7 @@ class Member:
             "published local member to cluster through raft",
             extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},
         )
-        for url in self._config.listen_client_urls:
+        for url in self._config.client_urls:
             log.info("ready to serve client requests", extra={"fields": {"address": url}})
 
     async def _agree_on_version(self) -> None:

@@ -15,7 +15,7 @@ from rusd.api.seam import Call, Unary
 from rusd.door import status
 from rusd.door.h2 import Stream
 from rusd.door.messages import PREFIX_BYTES, Unframer, whole
-from rusd.door.opening import Opening
+from rusd.door.opening import EXPIRED, Opening
 from rusd.errors import CANCELED, STOPPED, Code, EtcdError
 from rusd.logs import get_logger
 
@@ -29,7 +29,6 @@ IN_CALL = "error unmarshalling request:"
 IN_STREAM = "failed to unmarshal the received message"
 
 BUG = EtcdError(Code.UNKNOWN, "internal error")
-EXPIRED = EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 #: A client that ended its request without a message, or within one.
 _NOTHING = EtcdError(Code.UNKNOWN, "EOF")
 _CUT_OFF = EtcdError(Code.UNKNOWN, "unexpected EOF")

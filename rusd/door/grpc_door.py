@@ -10,7 +10,6 @@ deadlines, and ends them in order when the member stops.
 """
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 
 from rusd.api.seam import Methods
@@ -18,7 +17,7 @@ from rusd.door.calls import Finished, Started
 from rusd.door.channel import Channel
 from rusd.door.deadlines import Deadlines
 from rusd.door.h2 import Limits
-from rusd.door.listening import Listeners
+from rusd.door.listening import Listeners, Tls
 from rusd.door.opening import Openings
 from rusd.door.pagecall import Serve
 from rusd.door.sniffer import Http, Sniffer
@@ -69,7 +68,7 @@ class GrpcDoor:
         self._listeners = Listeners()
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def start(self, urls: Sequence[str], tls: ssl.SSLContext | None = None) -> None:
+    async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
         """Listen on `urls`; OSError if one cannot be had. May be called again for more."""
         self._loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(self._loop)

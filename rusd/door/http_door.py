@@ -1,96 +1,110 @@
-"""HTTP/1.1 on `--listen-metrics-urls`: health, version and metrics, by aiohttp."""
+"""HTTP/1.1: the pages of `pages.py`, by aiohttp.
 
-from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
+The door listens itself (`--listen-metrics-urls`, `--listen-client-http-urls`), and makes protocols
+for connections that somebody else has accepted: the client port, where gRPC is at home as well.
+
+A client may keep a connection open and say nothing, or begin a header and never end it, for
+`IDLE_SECONDS` in all; one that sends a body nobody asked for has `LINGER_SECONDS` to finish it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from aiohttp import web
 
-from rusd.api.probes import NOT_ALLOWED, NOT_FOUND, Probes, Reply
+from rusd.api.probes import Probes
+from rusd.door.listening import Listeners, Tls
+from rusd.door.pages import Page, Pages
+from rusd.door.tls import ClientTls
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+#: aiohttp writes a stack trace for every client that does not speak HTTP. Pages log for themselves.
+_SILENT = logging.getLogger(f"{__name__}.aiohttp")
+_SILENT.setLevel(logging.CRITICAL)
+
+#: Seconds from a connection's begin, or from its last answer, to the end of the next header.
+IDLE_SECONDS = 60.0
+#: Seconds in which the rest of a body that was not read is thrown away before the client is.
+LINGER_SECONDS = 2.0
+#: Bytes; a request that announces a larger body is refused unread.
+BODY_LIMIT = 2 << 20
+#: Seconds for answers under way when the door stops.
+GRACE_SECONDS = 1.0
 
 
 class HttpDoor:
-    """The probes and the metrics page of one member."""
+    """The pages of one member over HTTP/1.1."""
 
-    def __init__(self, probes: Probes, metrics: Callable[[], bytes]) -> None:
-        """`metrics` renders the Prometheus text format."""
-        self._probes = probes
-        self._metrics = metrics
-        app = web.Application()
+    def __init__(
+        self, probes: Probes, metrics: Callable[[], bytes], body_limit: int = BODY_LIMIT
+    ) -> None:
+        """`metrics` renders the Prometheus text format; `body_limit`: bytes of a request."""
+        #: Also for what comes over HTTP/2.
+        self.pages = Pages(probes, metrics)
+        self._body_limit = body_limit
+        self._listeners = Listeners()
+        self._stopping = False
+        app = web.Application(client_max_size=body_limit)
         app.on_response_prepare.append(_anonymous)
-        pages: dict[str, Handler] = {
-            "/health": self._health,
-            "/livez": self._live,
-            "/livez/{check}": self._live,
-            "/readyz": self._ready,
-            "/readyz/{check}": self._ready,
-            "/version": self._version,
-        }
-        for path, page in pages.items():
-            app.router.add_route("GET", path, page)
-            app.router.add_route("*", path, _not_allowed)
-        app.router.add_route("*", "/metrics", self._render)
-        app.router.add_route("*", "/{page:.*}", _not_found)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-
-    async def start(self, urls: Sequence[str]) -> None:
-        """Listen; OSError if an address is taken."""
-        await self._runner.setup()
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme in ("unix", "unixs"):
-                await web.UnixSite(self._runner, parts.netloc + parts.path).start()
-            else:
-                await web.TCPSite(self._runner, parts.hostname, parts.port).start()
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()
-
-    async def _health(self, request: web.Request) -> web.Response:
-        serializable = request.query.get("serializable") == "true"
-        excluded = request.query.getall("exclude", [])
-        return _response(await self._probes.health(excluded, serializable))
-
-    async def _live(self, request: web.Request) -> web.Response:
-        return await self._probe(request, self._probes.live)
-
-    async def _ready(self, request: web.Request) -> web.Response:
-        return await self._probe(request, self._probes.ready)
-
-    async def _probe(
-        self, request: web.Request, probe: Callable[[str, list[str], bool], Awaitable[Reply]]
-    ) -> web.Response:
-        only = request.match_info.get("check", "")
-        excluded = request.query.getall("exclude", [])
-        return _response(await probe(only, excluded, "verbose" in request.query))
-
-    async def _version(self, request: web.Request) -> web.Response:
-        return _response(self._probes.version())
-
-    async def _render(self, request: web.Request) -> web.Response:
-        return web.Response(
-            body=self._metrics(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        app.router.add_route("*", "/{page:.*}", self._serve)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_SILENT,
+            handle_signals=False,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            shutdown_timeout=GRACE_SECONDS,
         )
 
+    async def prepare(self) -> None:
+        """Make `protocol` usable without listening; `start` does it as well."""
+        if self._runner.server is None:
+            await self._runner.setup()
 
-def _response(reply: Reply) -> web.Response:
-    headers = {"Content-Type": reply.content_type}
-    if reply.strict:
-        headers["X-Content-Type-Options"] = "nosniff"
-    return web.Response(status=reply.status, body=reply.body.encode(), headers=headers)
+    async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
+        """Listen, with `tls` for https and unixs; OSError if an address cannot be had.
+
+        May be called again for more.
+        """
+        await self.prepare()
+        if isinstance(tls, ClientTls):
+            tls = tls.speaking("http/1.1")
+        await self._listeners.listen(urls, self.protocol, tls)
+
+    def protocol(self) -> asyncio.Protocol:
+        """The protocol of one connection, accepted by anybody; `stop` ends it too."""
+        if self._stopping:
+            return _Closing()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the door is not prepared")
+        return server()
+
+    async def stop(self) -> None:
+        """Accept nothing more and close every connection, after answers that are under way."""
+        self._stopping = True
+        self._listeners.close()
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        if (request.content_length or 0) > self._body_limit:
+            refusal = _response(Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, [], b""))
+            refusal.force_close()
+            return refusal
+        return _response(await self.pages.serve(request.method, request.raw_path))
 
 
-async def _not_found(request: web.Request) -> web.Response:
-    return _response(NOT_FOUND)
+class _Closing(asyncio.Protocol):
+    """For a connection that comes too late."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
-async def _not_allowed(request: web.Request) -> web.Response:
-    """Every page is read only, and HEAD is no GET, as in etcd."""
-    response = _response(NOT_ALLOWED)
-    response.headers["Allow"] = "GET"
-    return response
+def _response(page: Page) -> web.Response:
+    return web.Response(status=page.status, headers=page.headers, body=page.body)
 
 
 async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:

@@ -17,6 +17,8 @@ _RESERVED = frozenset(
     ("content-type", "content-length", "te", "grpc-timeout", "grpc-encoding",
      "grpc-accept-encoding", "grpc-message", "grpc-status")
 )  # fmt: skip
+#: A call whose client will not wait, or waits no more.
+EXPIRED = EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 
@@ -72,6 +74,8 @@ class Openings:
                 timeout = seconds(headers["grpc-timeout"])
             except ValueError as error:
                 refusal, status = EtcdError(Code.INTERNAL, f"malformed grpc-timeout: {error}"), 400
+            else:
+                refusal = None if timeout else EXPIRED
         encoding = headers.get("grpc-encoding", "identity")
         method = self._methods.get(request.path)
         if method is None:

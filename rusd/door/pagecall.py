@@ -19,15 +19,17 @@ Serve = Callable[[str, str], Awaitable["Page"]]
 class PageCall:
     """One request; the receiver of its stream. Bodies are ignored: pages are only read."""
 
-    __slots__ = ("_stream", "_task")
+    __slots__ = ("_page", "_serve", "_stream", "_task")
 
     def __init__(self, stream: Stream, serve: Serve, page: tuple[str, str]) -> None:
         self._stream = stream
-        self._task: asyncio.Task[Any] | None = asyncio.ensure_future(self._answer(serve, *page))
+        self._serve = serve
+        self._page = page
+        self._task: asyncio.Task[Any] | None = None
 
-    async def _answer(self, serve: Serve, method: str, target: str) -> None:
+    async def _answer(self, method: str, target: str) -> None:
         try:
-            page = await serve(method, target)
+            page = await self._serve(method, target)
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": target}})
             self._stream.end(block([(":status", "500")]))
@@ -45,6 +47,8 @@ class PageCall:
 
     def data(self, chunk: bytes, ended: bool) -> None:
         self._stream.consumed(len(chunk))
+        if ended:
+            self._task = asyncio.ensure_future(self._answer(*self._page))
 
     def aborted(self) -> None:
         if self._task is not None:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 #: Seconds for the first bytes.
 PATIENCE = 10.0
 
+#: How an HTTP/1.1 request begins; what begins with anything else is closed, as etcd does.
+_REQUESTS = tuple(
+    f"{method} ".encode()
+    for method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
+)
+
 #: Makes the protocol of an HTTP/1.1 connection.
 Http = Callable[[], asyncio.Protocol]
 
@@ -41,10 +47,10 @@ class Sniffer(asyncio.Protocol):
             self._become(Channel(self._door))
         elif PREFACE.startswith(seen):
             return
-        elif self._http is None or seen.startswith(b"PRI "):
-            self._transport.close()
-        else:
+        elif self._http is not None and seen.startswith(_REQUESTS):
             self._become(self._http())
+        elif self._http is None or not any(one.startswith(seen) for one in _REQUESTS):
+            self._transport.close()
 
     def _become(self, protocol: asyncio.Protocol) -> None:
         assert self._transport is not None

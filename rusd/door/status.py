@@ -7,8 +7,7 @@ all connections. Source: gRPC over HTTP/2, "Responses".
 from functools import lru_cache
 
 from rusd.door.h2 import block
-from rusd.door.messages import ENCODINGS
-from rusd.errors import Code, EtcdError
+from rusd.errors import EtcdError
 
 _START = [(":status", "200"), ("content-type", "application/grpc")]
 
@@ -28,11 +27,7 @@ def trailers(code: int, message: str) -> bytes:
 @lru_cache(maxsize=256)
 def alone(code: int, message: str) -> bytes:
     """The whole answer of a call that has no message to give."""
-    fields = [*_START, *_fields(code, message)]
-    if code == Code.UNIMPLEMENTED:
-        # Such as an unknown compression: what would do.
-        fields.append(("grpc-accept-encoding", ",".join(ENCODINGS)))
-    return block(fields)
+    return block([*_START, *_fields(code, message)])
 
 
 def ending(error: EtcdError | None, *, begun: bool) -> bytes:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rusd.api.seam import BidiStream, Call, ServerStream, StreamHandler
 from rusd.door import status
-from rusd.door.calls import BUG, EXPIRED, IN_STREAM, decode
+from rusd.door.calls import BUG, IN_STREAM, decode
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
 from rusd.door.messages import Unframer, framed
-from rusd.door.opening import Opening
+from rusd.door.opening import EXPIRED, Opening
 from rusd.errors import CANCELED, Code, EtcdError
 from rusd.logs import get_logger
 

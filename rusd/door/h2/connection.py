@@ -112,9 +112,10 @@ class Connection(Outbound, Generic[T]):
         }
         if limits.max_streams < _UNLIMITED:
             announced[frames.MAX_CONCURRENT_STREAMS] = limits.max_streams
-        self._greeting = frames.settings(announced) + frames.window_update(
-            0, limits.connection_window - frames.DEFAULT_WINDOW
-        )
+        self._greeting = frames.settings(announced)
+        if limits.connection_window > frames.DEFAULT_WINDOW:
+            more = limits.connection_window - frames.DEFAULT_WINDOW
+            self._greeting += frames.window_update(0, more)
 
     # Reading
 

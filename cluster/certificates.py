@@ -1,0 +1,142 @@
+"""Certificates for clusters under test: an authority that lives in a directory of its own.
+
+    authority = Authority(tmp_path / "tls")
+    with LocalCluster(3, tls=authority.tls()) as cluster: ...
+    mallory = Authority(tmp_path / "tls", "stranger").issue("mallory")
+
+Keys are short-lived, unencrypted and good for nothing else.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cluster.tls import Tls
+
+DAY = timedelta(days=1)
+
+
+class Identity(NamedTuple):
+    """A certificate and its key, as PEM files."""
+
+    cert: Path
+    key: Path
+    serial: int
+
+
+class Authority:
+    """A certificate authority."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        """Files go to `directory`, which may hold several authorities of different names."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._name = _name(name)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(self._name, self._name, self._key, DAY).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        #: What a client or server trusts.
+        self.cert = directory / f"{name}.crt"
+        self.cert.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
+
+    def issue(
+        self,
+        name: str,
+        hosts: Iterable[str] = (),
+        *,
+        valid: timedelta = DAY,
+        file: str | None = None,
+    ) -> Identity:
+        """A certificate for clients and servers: common name, names and addresses it is for.
+
+        `valid` negative: expired. `file`: the name of its files, if not `name`; what they hold is
+        replaced as a whole, key first.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = (
+            _builder(_name(name), self._name, key, valid)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        )
+        if names := [_general_name(host) for host in hosts]:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        made = builder.sign(self._key, hashes.SHA256())
+        stem = self._directory / (file or name)
+        identity = Identity(stem.with_suffix(".crt"), stem.with_suffix(".key"), made.serial_number)
+        secret = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        _replace(identity.key, secret)
+        _replace(identity.cert, _pem(made))
+        return identity
+
+    def tls(self, *, verify_clients: bool = False) -> Tls:
+        """A certificate for members on this machine, and one for the launcher."""
+        server = self.issue("server", ["127.0.0.1", "::1", "localhost"])
+        launcher = self.issue("launcher")
+        files = (server.cert, server.key, self.cert, launcher.cert, launcher.key)
+        return Tls(*files, verify_clients)
+
+    def revoke(self, *identities: Identity, file: str = "revoked") -> Path:
+        """A revocation list (DER, as etcd reads it) of exactly these."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now)
+            .next_update(now + DAY)
+        )
+        for identity in identities:
+            entry = x509.RevokedCertificateBuilder(identity.serial, now)
+            builder = builder.add_revoked_certificate(entry.build())
+        path = self._directory / f"{file}.crl"
+        made = builder.sign(self._key, hashes.SHA256())
+        _replace(path, made.public_bytes(serialization.Encoding.DER))
+        return path
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, valid: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now + valid)
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)

@@ -1,0 +1,37 @@
+"""How the members of a cluster under test serve TLS to clients, and how one asks them then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+
+class Tls(NamedTuple):
+    """PEM files. `cluster.certificates.Authority.tls` makes them."""
+
+    #: Certificate and key of every member.
+    cert: Path
+    key: Path
+    #: The authority that signed it.
+    authority: Path
+    #: What the launcher shows to members when they ask.
+    client_cert: Path
+    client_key: Path
+    #: Members let in only clients with a certificate of the authority.
+    verify_clients: bool = False
+
+    def flags(self) -> list[str]:
+        """For a member."""
+        served = [f"--cert-file={self.cert}", f"--key-file={self.key}"]
+        verified = [f"--trusted-ca-file={self.authority}", "--client-cert-auth"]
+        return served + (verified if self.verify_clients else [])
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """For a client of grpcio."""
+        return grpc.ssl_channel_credentials(
+            self.authority.read_bytes(),
+            self.client_key.read_bytes(),
+            self.client_cert.read_bytes(),
+        )

@@ -1,0 +1,86 @@
+"""The gate of a listener: is there room for one more connection, and may this client come in?
+
+    accepted ─ (TLS) ─ Admission ──┬── the protocol of the connection
+                                   └── aborted
+
+The store, the journal and the peers need file descriptors too. The kernel gives every new
+connection the lowest number that is free, so the number itself tells how many are in use: no
+counting is needed, and the last ones stay for those.
+"""
+
+import asyncio
+import errno
+import resource
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from rusd.door.tls import ClientTls
+from rusd.logs import get_logger
+
+log = get_logger(__name__)
+
+#: File descriptors that no client may have, as in etcd.
+RESERVED = 150
+#: Seconds between two lines about clients turned away for want of room.
+QUIET_SECONDS = 10.0
+
+Factory = Callable[[], asyncio.Protocol]
+
+
+class Gate:
+    """Makes the protocols of one listener, each behind an `Admission`."""
+
+    def __init__(self, factory: Factory, tls: ClientTls | None) -> None:
+        """OSError if this process may not open enough files to let anybody in."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft <= RESERVED:
+            raise OSError(
+                errno.EMFILE, f"file descriptor limit is too low: {soft}, set it above {RESERVED}"
+            )
+        self._full = float("inf") if soft == resource.RLIM_INFINITY else soft - RESERVED
+        self._tls = tls if tls is not None and tls.denies_some else None
+        self._last_warning = float("-inf")
+        self.factory = factory
+
+    def __call__(self) -> "Admission":
+        return Admission(self)
+
+    def refuses(self, transport: asyncio.Transport) -> bool:
+        """Whether a connection just made must go; says so in the log."""
+        try:
+            if transport.get_extra_info("socket").fileno() >= self._full:
+                self._warn_full()
+                return True
+            if self._tls is not None:
+                connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
+                self._tls.admit(connection)
+        except Exception as denied:
+            # Also what nobody has thought of: certificates are written by clients.
+            peer = str(transport.get_extra_info("peername"))
+            fields = {"remote-addr": peer, "error": str(denied)}
+            log.warning("rejected connection", extra={"fields": fields})
+            return True
+        return False
+
+    def _warn_full(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._last_warning > QUIET_SECONDS:
+            self._last_warning = now
+            log.warning("too many open files: connections refused")
+
+
+class Admission(asyncio.Protocol):
+    """A connection until it is let in."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        if self._gate.refuses(transport):
+            transport.abort()
+            return
+        protocol = self._gate.factory()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)

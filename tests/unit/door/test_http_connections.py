@@ -1,0 +1,240 @@
+"""HTTP/1.1 on connections that somebody else has accepted, and clients that take their time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.certificates import Authority
+from rusd.api.probes import Probes
+from rusd.door import http_door
+from rusd.door.http_door import HttpDoor
+from rusd.door.tls import ClientTls, TlsOptions
+from rusd.state.machine import StateMachine
+from tests.unit.door.toys import free_port
+from tests.unit.support_node import InstantNode, Log
+
+LIMIT = 64 << 10
+REQUEST = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Borrowed(asyncio.Protocol):
+    """Accepts, reads the first bytes, and gives the connection away, as the client port does."""
+
+    def __init__(self, door: HttpDoor) -> None:
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        protocol = self._door.protocol()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(data)
+
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Client]]
+
+
+def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[None]]) -> None:
+    async def run() -> None:
+        machine = StateMachine(directory)
+        log = Log()
+        node = InstantNode(log, 1, machine)
+        log.elect(1)
+        door = HttpDoor(Probes(node, machine), lambda: b"m 1\n", body_limit=LIMIT)
+        await door.prepare()
+        loop = asyncio.get_running_loop()
+        port = free_port()
+        server = await loop.create_server(lambda: Borrowed(door), "127.0.0.1", port)
+        try:
+            await test(door, lambda: asyncio.open_connection("127.0.0.1", port))
+        finally:
+            await door.stop()
+            server.close()
+            machine.close()
+
+    asyncio.run(run())
+
+
+async def ask(client: Client, request: bytes = REQUEST) -> bytes:
+    """The status line."""
+    reader, writer = client
+    writer.write(request)
+    line = await reader.readline()
+    headers = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(each[15:]) for each in headers.splitlines() if each.startswith(b"Content-Length:")), 0
+    )
+    await reader.readexactly(length)
+    return line.strip()
+
+
+async def ends(client: Client) -> bool:
+    """Whether the server closes the connection; waits for it."""
+    with contextlib.suppress(ConnectionError):
+        await client[0].read()
+    client[1].close()
+    return True
+
+
+def test_a_borrowed_connection_is_served_and_kept(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        assert [await ask(client) for _ in range(3)] == [b"HTTP/1.1 200 OK"] * 3
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_connection_that_comes_while_the_door_stops_is_closed(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        await door.stop()
+        client[1].write(REQUEST)
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_stopping_ends_borrowed_connections(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        idle, silent = await connect(), await connect()
+        await ask(idle)
+        silent[1].write(b"GET /ver")
+        await door.stop()
+        assert await ends(idle)
+        assert await ends(silent)
+
+    with_door(tmp_path, test)
+
+
+def test_a_door_that_is_not_prepared_says_so(tmp_path: Path) -> None:
+    machine = StateMachine(tmp_path)
+    door = HttpDoor(Probes(InstantNode(Log(), 1, machine), machine), lambda: b"")
+    with pytest.raises(RuntimeError, match="not prepared"):
+        door.protocol()
+    machine.close()
+
+
+def test_a_door_can_listen_on_more_later(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        for port in (free_port(), free_port()):
+            await door.start([f"http://127.0.0.1:{port}"])
+            client = await asyncio.open_connection("127.0.0.1", port)
+            assert await ask(client) == b"HTTP/1.1 200 OK"
+            client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_door_of_its_own_never_agrees_on_http_2(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    server = authority.issue("server", ["127.0.0.1"])
+    tls = ClientTls(TlsOptions(cert_file=server.cert, key_file=server.key))
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        port = free_port()
+        await door.start([f"https://127.0.0.1:{port}"], tls)
+        context = ssl.create_default_context(cafile=authority.cert)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        client = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        agreed = client[1].get_extra_info("ssl_object").selected_alpn_protocol()
+        assert agreed == "http/1.1"
+        assert await ask(client) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path / "data", test)
+
+
+@pytest.mark.parametrize("first", [REQUEST, b"GET /version HTTP/1.1\r\nHost: x\r\nSlow: "])
+def test_who_is_idle_or_never_ends_a_header_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    monkeypatch.setattr(http_door, "IDLE_SECONDS", 0.05)
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        client[1].write(first)
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_dripping_bytes_of_a_header_buys_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_door, "IDLE_SECONDS", 0.05)
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(b"GET /version HTTP/1.1\r\nSlow: ")
+        while not reader.at_eof():
+            writer.write(b"x")
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                await asyncio.wait_for(reader.read(1), 0.005)
+        writer.close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_header_without_bounds_is_refused(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        assert (await ask(client, b"GET /" + b"x" * (1 << 20))).startswith(b"HTTP/1.0 400")
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_a_body_beyond_the_limit_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_door, "LINGER_SECONDS", 0.05)
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        header = f"POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT + 1}\r\n\r\n"
+        assert (await ask(client, header.encode())).startswith(b"HTTP/1.1 413")
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_a_body_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_door, "LINGER_SECONDS", 0.05)
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        header = b"POST /version HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
+        assert (await ask(client, header)).startswith(b"HTTP/1.1 405")
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_a_body_somebody_sends_along_is_thrown_away(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        header = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+        assert await ask(client, header) == b"HTTP/1.1 200 OK"
+        assert await ask(client) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_garbage_is_answered_and_closed(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        assert (await ask(client, b"\x16\x03\x01 no http\r\n\r\n")).startswith(b"HTTP/1.0 400")
+        assert await ends(client)
+
+    with_door(tmp_path, test)

@@ -1,0 +1,88 @@
+"""gRPC's length-prefixed messages."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from rusd.door.messages import Unframer, framed, whole
+from rusd.errors import Code, EtcdError
+
+LIMIT = 1000
+
+
+def taken(data: bytes, encoding: str = "identity", piece: int = 7) -> list[bytes]:
+    """What comes out when `data` comes in by pieces."""
+    inbox, messages = Unframer(LIMIT, encoding), []
+    for start in range(0, len(data), piece):
+        inbox.feed(data[start : start + piece])
+        while (message := inbox.next()) is not None:
+            messages.append(message)
+    return messages
+
+
+def refusal(data: bytes, encoding: str = "identity") -> tuple[Code, str]:
+    with pytest.raises(EtcdError) as error:
+        taken(data, encoding, len(data))
+    return error.value.code, error.value.message
+
+
+@pytest.mark.parametrize("piece", [1, 4, 5, 6, 1000])
+def test_messages_come_out_as_they_went_in(piece: int) -> None:
+    messages = [b"", b"one", b"x" * LIMIT, b"last"]
+    assert taken(b"".join(map(framed, messages)), piece=piece) == messages
+
+
+def test_a_chunk_that_is_one_message_is_taken_as_it_is() -> None:
+    assert whole(framed(b"message"), LIMIT) == b"message"
+    assert whole(framed(b""), LIMIT) == b""
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"", b"\0\0", framed(b"two") * 2, framed(b"cut")[:-1], framed(b"x" * (LIMIT + 1))]
+)
+def test_any_other_chunk_is_not(chunk: bytes) -> None:
+    assert whole(chunk, LIMIT) is None
+    assert whole(b"\1" + framed(b"packed")[1:], LIMIT) is None
+
+
+def test_a_message_is_too_large_as_soon_as_its_prefix_says_so() -> None:
+    assert refusal(b"\0" + (LIMIT + 1).to_bytes(4, "big")) == (
+        Code.RESOURCE_EXHAUSTED,
+        f"grpc: received message larger than max ({LIMIT + 1} vs. {LIMIT})",
+    )
+
+
+def test_a_gzipped_message_is_unpacked() -> None:
+    packed = gzip.compress(b"hello" * 100)
+    assert taken(b"\1" + framed(packed)[1:], "gzip") == [b"hello" * 100]
+    assert taken(framed(b"plain"), "gzip") == [b"plain"]
+
+
+def test_a_bomb_is_unpacked_to_the_limit_only() -> None:
+    packed = gzip.compress(b"\0" * 900_000)
+    assert len(packed) < LIMIT
+    assert refusal(b"\1" + framed(packed)[1:], "gzip") == (
+        Code.RESOURCE_EXHAUSTED,
+        f"grpc: received message after decompression larger than max ({LIMIT + 1} vs. {LIMIT})",
+    )
+
+
+@pytest.mark.parametrize("packed", [b"no gzip", b"", gzip.compress(b"cut off" * 9)[:-9]])
+def test_what_cannot_be_unpacked_is_an_internal_error(packed: bytes) -> None:
+    code, text = refusal(b"\1" + framed(packed)[1:], "gzip")
+    assert code == Code.INTERNAL
+    assert text.startswith("grpc: failed to decompress the received message ")
+
+
+def test_a_compressed_message_needs_an_encoding() -> None:
+    assert refusal(b"\1" + framed(b"x")[1:]) == (
+        Code.INTERNAL,
+        "grpc: compressed flag set with identity or empty encoding",
+    )
+
+
+def test_an_unknown_flag_is_an_internal_error() -> None:
+    text = "grpc: received unexpected payload format 2"
+    assert refusal(b"\2" + framed(b"x")[1:]) == (Code.INTERNAL, text)

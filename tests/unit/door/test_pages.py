@@ -1,0 +1,107 @@
+"""Pages without a socket: which there are, how targets are read, what a failure shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rusd.api.probes import Probes
+from rusd.door.pages import Page, Pages
+from rusd.state.machine import StateMachine
+from tests.unit.support_node import InstantNode, Log
+
+Get = Callable[..., Page]
+
+
+@pytest.fixture
+def get(tmp_path: Path) -> Get:
+    def get(
+        target: str, method: str = "GET", metrics: Callable[[], bytes] = lambda: b"m 1\n"
+    ) -> Page:
+        async def run() -> Page:
+            machine = StateMachine(tmp_path)
+            log = Log()
+            node = InstantNode(log, 1, machine)
+            log.elect(1)
+            try:
+                return await Pages(Probes(node, machine), metrics).serve(method, target)
+            finally:
+                machine.close()
+
+        return asyncio.run(run())
+
+    return get
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/health",
+        "/health?serializable=true&exclude=NOSPACE",
+        "/livez",
+        "/livez/serializable_read",
+        "/readyz?verbose",
+        "/readyz?exclude=a&exclude=b",
+        "/readyz/linearizable_read",
+        "/version",
+        "/metrics",
+        "http://localhost:2379/health",
+        "/%68ealth",
+    ],
+)
+def test_a_page_is_found_by_its_path(get: Get, target: str) -> None:
+    assert get(target).status == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "",
+        "*",
+        "/healthz",
+        "/health/",
+        "//health",
+        "/readyz/",
+        "/readyz/none",
+        "/readyz/linearizable_read/x",
+        "/version/x",
+        "http://[::1/health",
+        "/\x00\ud800",
+    ],
+)
+def test_everything_else_is_not_found(get: Get, target: str) -> None:
+    page = get(target)
+    assert (page.status, page.body) == (404, b"404 page not found\n")
+
+
+@pytest.mark.parametrize("target", ["/health", "/livez", "/readyz", "/readyz/none", "/version"])
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "OPTIONS", "BREW"])
+def test_pages_are_only_read(get: Get, method: str, target: str) -> None:
+    page = get(target, method)
+    assert (page.status, page.body) == (405, b"Method Not Allowed\n")
+    assert ("Allow", "GET") in page.headers
+
+
+def test_metrics_answer_any_method(get: Get) -> None:
+    assert get("/metrics", "POST").body == get("/metrics", "HEAD").body == b"m 1\n"
+
+
+def test_content_types_are_those_of_etcd(get: Get) -> None:
+    plain = ("Content-Type", "text/plain; charset=utf-8")
+    assert get("/health").headers == [plain]
+    strict = [plain, ("X-Content-Type-Options", "nosniff")]
+    assert get("/readyz").headers == get("/nowhere").headers == strict
+    assert get("/version").headers == [("Content-Type", "application/json")]
+    assert get("/metrics").headers == [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
+
+
+def test_a_page_that_breaks_is_status_500_and_says_nothing_more(get: Get) -> None:
+    def broken() -> bytes:
+        raise ZeroDivisionError("secret")
+
+    page = get("/metrics", metrics=broken)
+    assert (page.status, page.body) == (500, b"Internal Server Error\n")
