@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 from rusd.logs import get_logger
+from rusd.raft.announcing import Announcing
 from rusd.raft.applying import Applier
 from rusd.raft.asks import Asks
 from rusd.raft.campaign import Campaign
@@ -34,7 +35,8 @@ from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken, Filters
 from rusd.raft.frames import RAFT, problem
 from rusd.raft.journal import Journal
-from rusd.raft.peers import Frame, Peers, pack
+from rusd.raft.outgoing import Outgoing
+from rusd.raft.peers import Frame, Peers
 from rusd.raft.ports import Machine, RoleListener
 from rusd.raft.proposals import Proposals
 from rusd.raft.reading import Reading
@@ -46,8 +48,6 @@ log = get_logger(__name__)
 TICK = 0.02
 #: Seconds between looks at deadlines.
 DEADLINES = 0.25
-#: Seconds that followers may learn of a commit later than they could, if none of their calls waits.
-ANNOUNCE = 0.002
 #: Calls waiting here up to which the journal is flushed on the loop itself: quicker for one client.
 #: With more, a thread does it, and what arrives meanwhile shares the next entry and flush.
 FLUSH_INLINE = 2
@@ -89,13 +89,14 @@ class Turns:
             on_connected=self._connected,
             on_lost=self._lost,
         )
+        self._outgoing = Outgoing(self._core, self._peers, lambda: self.applied_index)
+        self._send = self._outgoing.send
         self._catchup = CatchUp(config.directory / "snapshots", machine, self._send)
         self._asks = Asks(self._send)
         self._submission = Submission(self._core, self._proposals, self._send)
-        self._reading = Reading(self._core, self._send, self._broadcast)
+        self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
         self._inbox: list[tuple[int, Frame]] = []
-        self._late: list[tuple[int, Frame]] = []
         self._listeners: list[RoleListener] = []
         self._role = (0, self._core.term, False)
         self._timer: asyncio.TimerHandle | None = None
@@ -105,8 +106,8 @@ class Turns:
         #: The flush that runs in it; turns wait for it.
         self._flushing: asyncio.Future[bool] | None = None
         self._stopped = False
-        self._announced_commit = 0
-        self._announce_by = 0.0
+        self._announcing = Announcing()
+        self._announcer: asyncio.TimerHandle | None = None
         self._next_deadlines = 0.0
         self._next_reask = 0.0
 
@@ -149,8 +150,9 @@ class Turns:
 
     def _halt(self, error: Exception) -> None:
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._announcer):
+            if timer is not None:
+                timer.cancel()
         self._proposals.fail(error)
         self._reading.fail(error)
 
@@ -183,6 +185,7 @@ class Turns:
             inbox, self._inbox = self._inbox, []
             for member, frame in inbox:
                 self._handle(member, frame, now)
+            self._acknowledge_first(now)
             self._core.tick()
             connected = self._peers.connected()
             self._campaign.step(now, reachable=bool(connected))
@@ -194,7 +197,7 @@ class Turns:
                 current=self._applier.term == self._core.term,
                 leader_connected=leader_connected,
             )
-            self._send_early()
+            self._outgoing.early(self._catchup, now)
             if self._journal.dirty and len(self._proposals.waiting) > FLUSH_INLINE:
                 self._flushing = self._loop.run_in_executor(self._flusher, self._journal.flush)
                 self._flushing.add_done_callback(self._flushed)
@@ -203,6 +206,19 @@ class Turns:
                 self._finish()
         except Exception as error:
             self._die(error)
+
+    def _acknowledge_first(self, now: float) -> None:
+        """A leader waits for a follower's acknowledgement, and nobody for what else is done in
+        this turn: what was committed earlier is applied after it."""
+        if (
+            self._journal.dirty
+            and not self._core.is_leader
+            and not self._filters.transferring
+            and len(self._proposals.waiting) <= FLUSH_INLINE
+        ):
+            self._outgoing.early(self._catchup, now)
+            self._journal.flush()
+            self._send_late()
 
     def _flushed(self, flushing: asyncio.Future[bool]) -> None:
         """The thread's flush is done; no turn ran meanwhile, so the journal was its alone."""
@@ -237,12 +253,12 @@ class Turns:
     def _handle_raft(self, member: int, frame: Frame, now: float) -> None:
         core, kind, term = self._core, frame["type"], frame["term"]
         if kind == "append_entries" and term < core.term:
-            self._late.append((member, {"type": "term", "term": core.term}))
+            self._outgoing.later(member, {"type": "term", "term": core.term})
         elif kind == "request_vote" and term > core.term and not frame.get("transfer"):
             if self._campaign.sticks_to_leader(now):
                 return  # a healthy leader is not deposed
         elif kind == "request_vote" and self._filters.repeats_vote(member, frame):
-            self._late.append((member, {"type": "response_vote", "term": term}))
+            self._outgoing.later(member, {"type": "response_vote", "term": term})
         message = self._filters.incoming(member, frame)
         if message is None:
             return
@@ -254,7 +270,7 @@ class Turns:
             if "prevLogIdx" not in frame:
                 # PySyncObj says nothing to this; the leader counts who is there (CheckQuorum).
                 alive = {"type": "next_node_idx", "reset": False, "success": False}
-                self._late.append((member, {**alive, "term": core.term, "next_node_idx": 1}))
+                self._outgoing.later(member, {**alive, "term": core.term, "next_node_idx": 1})
         elif kind == "timeout_now":
             self._filters.transferring = True
         elif kind == "request_vote" and (
@@ -287,7 +303,7 @@ class Turns:
             self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
         self._catchup.finished(member, frame["stream"], installed=installed)
         ack = {"type": "next_node_idx", "reset": True, "success": installed, "term": self.term}
-        self._late.append((member, {**ack, "next_node_idx": proven + 1}))
+        self._outgoing.later(member, {**ack, "next_node_idx": proven + 1})
 
     def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
         self._core.heard_from(member)
@@ -319,67 +335,27 @@ class Turns:
     # Steps
 
     def _replicate(self, now: float) -> None:
-        """A leader tells the others of new entries, and of a commit index that moved. The index
-        travels with the next entries if there are some soon, which saves every member a turn per
-        write; at once if a call on a follower waits for it."""
-        core = self._core
+        """A leader tells the others of new entries, and of a commit index that moved."""
+        core, announcing = self._core, self._announcing
         if not core.is_leader or self._voters == 1:
             return
-        announced = self._announced_commit
-        behind = self._journal.last_index != self._journal.durable_index
-        if core.commit_index != announced and not behind:
-            if not self._announce_by:
-                self._announce_by = now + ANNOUNCE
-                self._loop.call_later(ANNOUNCE, self._wake)
+        if self._journal.last_index == self._journal.durable_index:
             awaited = max(self._submission.awaited_index, self._reading.awaited_index)
-            # (A timer may come a little early.)
-            if announced >= awaited and now < self._announce_by - ANNOUNCE / 2:
+            if not announcing.wants(core.commit_index, awaited, now):
+                if announcing.due and self._announcer is None:
+                    self._announcer = self._loop.call_at(announcing.due, self._announce)
                 return
-        elif not behind:
-            return
-        self._announced_commit = core.commit_index
-        self._announce_by = 0.0
+        announcing.told(core.commit_index)
         core.send_appends()
 
-    def _send(self, member: int, frame: Frame) -> None:
-        self._peers.send(member, pack(frame))
-
-    def _broadcast(self, frame: Frame) -> None:
-        data = pack(frame)
-        for member in self._core.peers:
-            self._peers.send(member, data)
-
-    def _send_early(self) -> None:
-        """Appends go out; the rest of PySyncObj's messages waits for the flush."""
-        outbox, self._core.link.outbox = self._core.link.outbox, []
-        packed: dict[tuple[int, int, int, int], bytes] = {}
-        for member, message in outbox:
-            if message["type"] != "append_entries":
-                self._late.append((member, message))
-                continue
-            if "serialized" in message or self._catchup.sending_to(member):
-                # It needs a snapshot; this keeps its timer still.
-                alive = {"type": "append_entries", "term": message["term"], "commit_index": 0}
-                self._send(member, alive)
-                continue
-            entries = message["entries"]
-            key = (
-                message["term"],
-                message["commit_index"],
-                message["prevLogIdx"],
-                len(entries),
-            )
-            data = packed.get(key)
-            if data is None:
-                data = packed[key] = pack(message)
-            self._peers.send(member, data, droppable=True)
-        for member in self._core.wants_snapshot():
-            self._catchup.begin(member, self.applied_index, self._loop.time())
+    def _announce(self) -> None:
+        """A commit index may have waited long enough."""
+        self._announcer = None
+        if self._announcing.due:
+            self._wake()
 
     def _send_late(self) -> None:
-        late, self._late = self._late, []
-        for member, message in late:
-            self._send(member, message)
+        self._outgoing.flushed()
         self._filters.transferring = False
 
     def _after(self, now: float) -> None:
