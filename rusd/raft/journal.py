@@ -10,6 +10,7 @@ Remedies of the PySyncObj hazards in this room: its own journal is not durable (
 commit index of a lost log (10), and hands out unbounded slices (26).
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,8 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self.size = sum(len(command) for command, _, _ in self._entries)
         #: Last index that `flush` made durable.
         self.durable_index = self.last_index
+        #: What a flush takes, smoothed.
+        self.flush_seconds = 0.0
         #: While True an open-ended slice gives one entry only: PySyncObj then finds nothing
         #: behind the entry it asks for, and truncates nothing (hazard 3).
         self.shield = False
@@ -123,7 +126,9 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         if not self._buffer:
             return False
         self._failed = True
+        began = time.perf_counter()
         self._segments.append(b"".join(self._buffer))
+        self.flush_seconds += (time.perf_counter() - began - self.flush_seconds) / 8
         self._buffer.clear()
         self._flush += 1
         self.durable_index = self.last_index
