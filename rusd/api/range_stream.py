@@ -1,19 +1,29 @@
-"""RangeStream: one range, sent in chunks so that no message grows with the number of keys.
+"""RangeStream: one range, read and sent in chunks, so that neither a message nor this member's
+memory grows with the number of keys.
 
 Everything is read at one revision; the chunks go out as fast as the client takes them. The first
 holds few keys, so that a client sees something soon; the size then adapts to the keys' size. Only
 the last chunk carries header, `more` and `count`.
+
+While the client keeps up, the store is read by one cursor. A client that lets the stream wait must
+not keep old data alive by that, so its cursor is dropped; reading goes on from the next key at the
+same revision, or ends with COMPACTED where that is gone by then.
 """
 
 import asyncio
+import sys
+from itertools import accumulate
 from typing import Any, Protocol
 
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Outlet
-from rusd.errors import STOPPED, EtcdError
+from rusd.errors import COMPACTED, STOPPED, EtcdError
 from rusd.logs import get_logger
-from rusd.mvcc.query import RangeResult
+from rusd.mvcc.interval import bounds
+from rusd.mvcc.keyvalue import key_of, kv_of
+from rusd.mvcc.query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, without_value
 from rusd.mvcc.store import Store
+from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses
 
@@ -25,7 +35,7 @@ FIRST_CHUNK_KEYS = 10
 class Reads(Protocol):
     """What a stream needs of Raft."""
 
-    def read_index(self) -> asyncio.Future[None]: ...
+    def read_index(self) -> Pending[None]: ...
 
 
 class Headers(Protocol):
@@ -75,8 +85,7 @@ class RangeStream:
         try:
             if not self._request.serializable:
                 await self._node.read_index()
-            revision = self._store.revision
-            await self._send(revision, await self._read())
+            await self._send()
         except EtcdError as error:
             self._outlet.finish(error)
         except Exception:
@@ -86,33 +95,86 @@ class RangeStream:
         else:
             self._outlet.finish()
 
-    async def _read(self) -> RangeResult:
-        slices = self._store.range_slices(self._request)
+    async def _send(self) -> None:
+        request, store = self._request, self._store
+        revision = store.revision
+        reading = _Reading(store, request, request.revision if request.revision > 0 else revision)
+        # Counting is a stream of no keys.
+        limit = 0 if request.count_only else max(request.limit, 0) or sys.maxsize
+        sent, keys = 0, FIRST_CHUNK_KEYS
         while True:
-            try:
-                next(slices)
-            except StopIteration as end:
-                result: RangeResult = end.value
-                return result
-            await asyncio.sleep(0)
-
-    async def _send(self, revision: int, result: RangeResult) -> None:
-        kvs = result.kvs
-        keys, start = FIRST_CHUNK_KEYS, 0
-        while start + keys < len(kvs):
-            chunk = responses.range_response(RangeResult(kvs[start : start + keys], False, 0))
-            self._outlet.send(responses.message_field(1, chunk))
-            start += keys
-            keys = next_chunk_keys(keys, len(chunk), self._target)
-            await self._ready()
-        last = responses.range_response(RangeResult(kvs[start:], result.more, result.count))
+            chunk, more = await reading.take(min(keys, limit - sent), 2 * self._target)
+            sent += len(chunk)
+            if not more or sent == limit:
+                break
+            encoded = responses.range_response(RangeResult(framed=chunk))
+            self._outlet.send(responses.message_field(1, encoded))
+            keys = next_chunk_keys(keys, len(encoded), self._target)
+            await self._ready(reading)
+        count = sent + await reading.count()
+        more = count > sent and not request.count_only
+        last = responses.range_response(RangeResult(framed=chunk, more=more, count=count))
         self._outlet.send(responses.message_field(1, self._headers.field(revision) + last))
 
-    async def _ready(self) -> None:
+    async def _ready(self, reading: "_Reading") -> None:
         while not self._outlet.ready():
+            reading.pause()
             self._room.clear()
             await self._room.wait()
         await asyncio.sleep(0)
+
+
+class _Reading:
+    """The rows of one range at one revision, read ahead by one piece."""
+
+    def __init__(self, store: Store, request: rpc.RangeRequest, revision: int) -> None:
+        self._store = store
+        self._revision = revision
+        self._start, self._end = bounds(request.key, request.range_end)
+        self._keys_only = request.keys_only
+        self._ahead: list[bytes] = []
+        self._rows: Rows | None = store.rows(self._start, self._end, revision)
+
+    def pause(self) -> None:
+        """Let go of the store until the next call."""
+        self._rows = None
+
+    async def take(self, count: int, size: int) -> tuple[list[bytes], bool]:
+        """(the next rows: `count`, or fewer of about `size` bytes; whether others follow)."""
+        ahead = self._ahead
+        room = size - sum(map(len, ahead))
+        kept = 1
+        # One more than wanted, to know whether others follow.
+        while len(ahead) < 2 or (len(ahead) <= count and room > 0):
+            part = self._open().read(min(max(count, 1) + 1 - len(ahead), DECODED_SLICE))
+            if not part:
+                kept = 0
+                break
+            self._start = key_of(kv_of(part[-1])) + b"\0"
+            rows = [without_value(row) for row in part] if self._keys_only else part
+            room -= sum(map(len, rows))
+            ahead += rows
+            await asyncio.sleep(0)
+        # A piece of the store may hold many large rows: the first of them are this chunk.
+        ends = accumulate(map(len, ahead[1:count]), initial=0)
+        taken = min(count, len(ahead) - kept, sum(1 for end in ends if end < size))
+        self._ahead = ahead[taken:]
+        return ahead[:taken], bool(self._ahead)
+
+    async def count(self) -> int:
+        """Pass over the rest; returns how many rows that were."""
+        count = len(self._ahead)
+        while passed := self._open().skip(COUNT_SLICE):
+            count += passed
+            await asyncio.sleep(0)
+        return count
+
+    def _open(self) -> Rows:
+        if self._store.compact_revision > self._revision:
+            raise COMPACTED
+        if self._rows is None:
+            self._rows = self._store.rows(self._start, self._end, self._revision)
+        return self._rows
 
 
 def next_chunk_keys(keys: int, size: int, target: int) -> int:

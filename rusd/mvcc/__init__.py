@@ -6,8 +6,8 @@ changes within one. The store keeps, in RocksDB families:
 - KEY: revision -> encoded `mvccpb.KeyValue`, exactly the bytes etcd keeps in its bucket "key"; a
   deletion is a *tombstone*, a revision key with `t` appended and a KeyValue of the key alone.
   Watchers catch up from it, hashes are taken over it, older revisions are read from it.
-- CURRENT: user key -> 32 bytes of numbers and the encoded KeyValue, for live keys. Reads at the
-  current revision are one scan here; answers are joined from these bytes without encoding.
+- CURRENT: user key -> the encoded KeyValue, framed as field 2 of a message, for live keys. Reads
+  at the current revision are one scan here; answers are these bytes joined, without encoding.
 - INDEX: user key and revision -> put or tombstone: which revisions a key has. A tombstone ends a
   *generation*; the next put starts another with version 1.
 

@@ -9,8 +9,7 @@ Work is proportional to the revisions since the last finished compaction: every 
 belongs to a key that changed in them, and the index finds the key's older versions.
 """
 
-from collections.abc import Generator, Iterator
-from itertools import islice
+from collections.abc import Generator, Iterable
 
 from rusd.mvcc.keyvalue import key_of
 from rusd.mvcc.revision import (
@@ -23,8 +22,8 @@ from rusd.mvcc.revision import (
 )
 from rusd.storage import Batch, Engine, Family
 
-#: Revisions looked at, and versions removed, in one slice (etcd's CompactionBatchLimit).
-SLICE = 1000
+#: Revisions looked at, and versions removed, in one slice.
+SLICE = 500
 
 _SCHEDULED = b"scheduledCompactRev"
 _FINISHED = b"finishedCompactRev"
@@ -47,45 +46,64 @@ def schedule(batch: Batch, revision: int) -> None:
 
 def remove(engine: Engine, finished: int, target: int) -> Generator[None, None, None]:
     """Remove what `target` supersedes, given that `finished` was dealt with before."""
-    position = revision_key(max(finished, 0))
-    while True:
-        changed = list(
-            islice(engine.scan(Family.KEY, position, revision_key(target + 1)), SLICE + 1)
-        )
-        for key in {key_of(kv): None for _, kv in changed[:SLICE]}:
-            yield from _remove_versions(engine, key, target)
-        if len(changed) <= SLICE:
-            break
-        position = changed[SLICE][0]
-        yield
-    batch = Batch()
-    batch.put(Family.META, _FINISHED, revision_key(target))
-    engine.write(batch)
-
-
-def _remove_versions(engine: Engine, key: bytes, target: int) -> Generator[None, None, None]:
-    """Remove the superseded versions of one key, a slice at a step."""
-    batch = Batch()
-    for index, revision in _superseded(engine, key, target):
-        batch.delete(Family.INDEX, index)
-        batch.delete(Family.KEY, revision)
-        if len(batch) >= 2 * SLICE:
-            engine.write(batch)
-            batch = Batch()
+    position, end = revision_key(max(finished, 0)), revision_key(target + 1)
+    removal = _Removal(engine, target)
+    # A cursor for each piece, not one for all: it would keep what is removed from being freed.
+    changed = engine.cursor(Family.KEY, position, end).pairs(SLICE)
+    while changed:
+        yield from removal.of({key_of(kv): None for _, kv in changed})
+        changed = engine.cursor(Family.KEY, changed[-1][0] + b"\0", end).pairs(SLICE)
+        if changed:
+            removal.write()
             yield
-    if batch:
-        engine.write(batch)
+    removal.batch.put(Family.META, _FINISHED, revision_key(target))
+    removal.write()
 
 
-def _superseded(engine: Engine, key: bytes, target: int) -> Iterator[tuple[bytes, bytes]]:
-    """(index key, revision key) of every version of `key` that `target` makes unreadable."""
-    prefix = index_prefix(key)
-    older: tuple[bytes, bytes] | None = None
-    main, mark = 0, b""
-    for index, mark in engine.scan(Family.INDEX, prefix, index_key(prefix, target + 1, 0)):
-        if older is not None:
-            yield older
+class _Removal:
+    """Removes superseded versions of keys, a slice at a step."""
+
+    def __init__(self, engine: Engine, target: int) -> None:
+        self._engine = engine
+        self._target = target
+        self.batch = Batch()
+
+    def write(self) -> None:
+        """Remove for good what was collected."""
+        if self.batch:
+            self._engine.write(self.batch)
+            self.batch = Batch()
+
+    def of(self, keys: Iterable[bytes]) -> Generator[None, None, None]:
+        """Collect every version of `keys` that the target makes unreadable, and write what is too
+        much for one slice."""
+        versions = self._engine.cursor(Family.INDEX, b"", None)
+        for key in keys:
+            prefix = index_prefix(key)
+            end = index_key(prefix, self._target + 1, 0)
+            versions.seek(prefix)
+            older: tuple[bytes, bytes] | None = None
+            # Few at first, since most keys have few versions.
+            count = 2
+            while found := versions.pairs(count):
+                mine = [version for version in found if version[0] < end]
+                for version in mine:
+                    if older is not None:
+                        self._delete(*older)
+                    older = version
+                if len(mine) < len(found):
+                    break
+                count = min(4 * count, SLICE)
+                if len(self.batch) >= 2 * SLICE:
+                    self.write()
+                    yield
+            # A tombstone at the target itself stays for watches that start there.
+            if older is None or older[1] != TOMBSTONE:
+                continue
+            if parse_index_key(older[0])[1] < self._target:
+                self._delete(*older)
+
+    def _delete(self, index: bytes, mark: bytes) -> None:
         _, main, sub = parse_index_key(index)
-        older = index, revision_key(main, sub) + mark
-    if older is not None and mark == TOMBSTONE and main < target:
-        yield older
+        self.batch.delete(Family.INDEX, index)
+        self.batch.delete(Family.KEY, revision_key(main, sub) + mark)

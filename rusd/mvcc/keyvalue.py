@@ -2,15 +2,22 @@
 
 Made here instead of by protobuf because it is made once for every put, on every member: fields in
 number order, defaults left out, so the bytes are those protobuf's deterministic encoding gives.
+
+Live versions are stored *framed*: as field 2 of a message, the number that KeyValues have in a
+RangeResponse, a PutResponse and an Event alike. An answer is then the stored bytes, joined.
 """
 
-import struct
 from typing import NamedTuple
 
 from rusd.proto import kv_pb2
 
-_NUMBERS = struct.Struct(">qqqq")
+_parse = kv_pb2.KeyValue.FromString
+# A NamedTuple's own constructor is Python code and costs twice as much.
+_tuple = tuple.__new__
 _MASK = (1 << 64) - 1
+#: Varints of the numbers below 2**14, and the same 14 bits as the lower part of a longer one.
+_LAST = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 14)]
+_LOWER = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
 
 PUT = 0
 DELETE = 1
@@ -43,21 +50,42 @@ class Event(NamedTuple):
 
 def varint(number: int) -> bytes:
     """Protobuf's base-128 encoding; negative numbers take ten bytes, as int64 does."""
+    if 0 <= number < 0x4000:
+        return _LAST[number]
+    if 0 <= number < 0x1000_0000:
+        return _LOWER[number & 0x3FFF] + _LAST[number >> 14]
     number &= _MASK
-    if number < 0x80:
-        return bytes((number,))
-    parts = bytearray()
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+    parts = []
+    while number >= 0x4000:
+        parts.append(_LOWER[number & 0x3FFF])
+        number >>= 14
+    parts.append(_LAST[number])
+    return b"".join(parts)
 
 
 def encode(
     key: bytes, create_revision: int, mod_revision: int, version: int, value: bytes, lease: int
 ) -> bytes:
     """An encoded mvccpb.KeyValue."""
+    if not (key and create_revision and mod_revision and version and value):
+        return _encode_sparse(key, create_revision, mod_revision, version, value, lease)
+    size = len(value)
+    create = varint(create_revision)
+    return b"\x0a%b%b\x10%b\x18%b\x20%b\x2a%b%b%b" % (
+        varint(len(key)),
+        key,
+        create,
+        create if mod_revision == create_revision else varint(mod_revision),
+        _LAST[version] if 0 < version < 0x4000 else varint(version),
+        _LAST[size] if size < 0x4000 else varint(size),
+        value,
+        b"\x30" + varint(lease) if lease else b"",
+    )
+
+
+def _encode_sparse(
+    key: bytes, create_revision: int, mod_revision: int, version: int, value: bytes, lease: int
+) -> bytes:
     parts: list[bytes] = []
     if key:
         parts += (b"\x0a", varint(len(key)), key)
@@ -74,26 +102,40 @@ def encode(
     return b"".join(parts)
 
 
+def frame(kv: bytes) -> bytes:
+    """An encoded KeyValue as field 2 of a message: the form kept in family CURRENT."""
+    size = len(kv)
+    return b"\x12%b%b" % (_LAST[size] if size < 0x4000 else varint(size), kv)
+
+
+def kv_of(framed: bytes) -> bytes:
+    """The encoded KeyValue in a frame."""
+    # The length in front takes one byte, or two below 16 KiB.
+    if framed[1] < 0x80:
+        return framed[2:]
+    if framed[2] < 0x80:
+        return framed[3:]
+    at = 3
+    while framed[at] >= 0x80:
+        at += 1
+    return framed[at + 1 :]
+
+
 def pack(live: Live) -> bytes:
-    """The form kept in family CURRENT: the numbers, then the encoded KeyValue."""
-    return _NUMBERS.pack(*live[:4]) + live.kv
+    """A version in the form kept in family CURRENT."""
+    return frame(live.kv)
 
 
-def unpack(stored: bytes) -> Live:
+def unpack(framed: bytes) -> Live:
     """A value of family CURRENT."""
-    create, mod, version, lease = _NUMBERS.unpack_from(stored)
-    return Live(create, mod, version, lease, stored[_NUMBERS.size :])
-
-
-def kv_of(stored: bytes) -> bytes:
-    """The encoded KeyValue of a value of family CURRENT, without looking at the numbers."""
-    return stored[_NUMBERS.size :]
+    return parse(kv_of(framed))
 
 
 def parse(kv: bytes) -> Live:
     """An encoded KeyValue with its numbers."""
-    message = kv_pb2.KeyValue.FromString(kv)
-    return Live(message.create_revision, message.mod_revision, message.version, message.lease, kv)
+    read = _parse(kv)
+    numbers = (read.create_revision, read.mod_revision, read.version, read.lease, kv)
+    return _tuple(Live, numbers)
 
 
 def key_of(kv: bytes) -> bytes:
@@ -116,5 +158,8 @@ def value_of(kv: bytes) -> bytes:
 
 
 def deletion(key: bytes, mod_revision: int) -> bytes:
-    """The KeyValue of a DELETE event: key and revision of the deletion, nothing else."""
-    return encode(key, 0, mod_revision, 0, b"", 0)
+    """The KeyValue of a DELETE event: key and revision of the deletion, nothing else. With revision
+    0 that of a stored tombstone: the key alone."""
+    if not mod_revision:
+        return b"\x0a%b%b" % (varint(len(key)), key)
+    return b"\x0a%b%b\x18%b" % (varint(len(key)), key, varint(mod_revision))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rusd.mvcc.keyvalue import DELETE, PUT, Event, deletion, key_of
 from rusd.mvcc.revision import (
+    LAST_SUB,
     TOMBSTONE,
     index_key,
     index_prefix,
@@ -11,7 +12,7 @@ from rusd.mvcc.revision import (
     parse_revision_key,
     revision_key,
 )
-from rusd.storage import Engine, Family
+from rusd.storage import Cursor, Engine, Family
 
 
 def history(
@@ -20,6 +21,7 @@ def history(
     """(revision, events) from revision `start` on, whole revisions only, at most `limit`."""
     revision, count = 0, 0
     events: list[Event] = []
+    versions = engine.cursor(Family.INDEX, b"", None)
     for key, kv in engine.scan(Family.KEY, revision_key(start), None):
         main, sub, tombstone = parse_revision_key(key)
         if main != revision:
@@ -29,27 +31,23 @@ def history(
                 if count == limit:
                     return
             revision, events = main, []
-        events.append(_event(engine, main, sub, tombstone, kv, compact_revision))
+        of = key_of(kv)
+        # etcd reads the previous version at main-1, which must not be compacted.
+        before = None if main - 1 < compact_revision else _before(engine, versions, of, main, sub)
+        if tombstone:
+            events.append(Event(DELETE, of, main, sub, deletion(of, main), before))
+        else:
+            events.append(Event(PUT, of, main, sub, kv, before))
     if events:
         yield revision, events
 
 
-def _event(
-    engine: Engine, main: int, sub: int, tombstone: bool, kv: bytes, compact_revision: int
-) -> Event:
-    key = key_of(kv)
-    # etcd reads the previous version at main-1, which must not be compacted.
-    before = None if main - 1 < compact_revision else _before(engine, key, main, sub)
-    if tombstone:
-        return Event(DELETE, key, main, sub, deletion(key, main), before)
-    return Event(PUT, key, main, sub, kv, before)
-
-
-def _before(engine: Engine, key: bytes, main: int, sub: int) -> bytes | None:
+def _before(engine: Engine, versions: Cursor, key: bytes, main: int, sub: int) -> bytes | None:
     """The encoded KeyValue that the change (main, sub) of `key` replaced."""
     prefix = index_prefix(key)
-    last = engine.last_before(Family.INDEX, prefix, index_key(prefix, main, sub))
+    newest = index_key(prefix, main, sub - 1) if sub else index_key(prefix, main - 1, LAST_SUB)
+    last = versions.at_or_before(newest)
     if last is None or last[1] == TOMBSTONE:
         return None
-    _, old_main, old_sub = parse_index_key(last[0])
-    return engine.get(Family.KEY, revision_key(old_main, old_sub))
+    of, old_main, old_sub = parse_index_key(last[0])
+    return engine.get(Family.KEY, revision_key(old_main, old_sub)) if of == prefix else None

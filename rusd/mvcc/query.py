@@ -1,75 +1,125 @@
 """Range: which rows, in which order, how many; etcd's rules over any source of rows.
 
-A `Rows` is the live keys of an interval at one revision, in key order; where they come from
-(CURRENT, history, a writer's overlay) does not matter here.
+`Rows` are the live keys of an interval at one revision, in key order; where they come from
+(CURRENT, history, a writer's overlay) does not matter here. A row is a framed KeyValue (see
+`keyvalue`), which is decoded only where a filter, a sort or `keys_only` needs it.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from heapq import merge
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Protocol
 
-from rusd.mvcc.keyvalue import Live, encode, kv_of, unpack, value_of
+from rusd.mvcc.keyvalue import frame, kv_of
+from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 
 #: Rows handled between two yields of a sliced range.
 SLICE = 2000
+#: The same where every row is decoded, and where rows are only counted.
+DECODED_SLICE = 1000
+COUNT_SLICE = 5000
 
 _KEY = rpc.RangeRequest.KEY
-_VALUE = rpc.RangeRequest.VALUE
 _DESCEND = rpc.RangeRequest.DESCEND
-#: Sort targets that are numbers of a `Live`.
-_NUMBERS: dict[int, str] = {
+#: Sort targets, as a KeyValue names them.
+_TARGETS: dict[int, str] = {
+    rpc.RangeRequest.KEY: "key",
     rpc.RangeRequest.VERSION: "version",
     rpc.RangeRequest.CREATE: "create_revision",
     rpc.RangeRequest.MOD: "mod_revision",
+    rpc.RangeRequest.VALUE: "value",
 }
+_parse = kv_pb2.KeyValue.FromString
 
 
-@dataclass(frozen=True, slots=True)
 class RangeResult:
     """What a range found."""
 
-    #: Encoded KeyValues, in the order asked for.
-    kvs: list[bytes]
-    #: True when `limit` cut it.
-    more: bool
-    #: Keys in the interval before filters and limit.
-    count: int
+    __slots__ = ("count", "framed", "more")
+
+    def __init__(
+        self,
+        kvs: Sequence[bytes] = (),
+        more: bool = False,
+        count: int = 0,
+        *,
+        framed: list[bytes] | None = None,
+    ) -> None:
+        """`kvs`: encoded KeyValues; or, instead, `framed`."""
+        #: Each KeyValue as field 2 of a message, in the order asked for.
+        self.framed = [frame(kv) for kv in kvs] if framed is None else framed
+        #: True when `limit` cut it.
+        self.more = more
+        #: Keys in the interval before filters and limit.
+        self.count = count
+
+    @property
+    def kvs(self) -> list[bytes]:
+        """Encoded KeyValues, in the order asked for."""
+        return [kv_of(one) for one in self.framed]
+
+
+NOTHING = RangeResult()
+
+
+def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
+    """Evaluate a request for a single key, of which `framed` is the version."""
+    if framed is None:
+        return NOTHING
+    if request.count_only:
+        return RangeResult(count=1)
+    if _filtered(request) and not _acceptance(request)(_parse(kv_of(framed))):
+        return RangeResult(count=1)
+    return RangeResult(framed=[without_value(framed) if request.keys_only else framed], count=1)
 
 
 class Rows(Protocol):
-    """The live keys of one interval at one revision."""
+    """The live keys of one interval at one revision that were not read yet."""
 
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        """(user key, stored form as in family CURRENT), in key order."""
+    def read(self, count: int) -> list[bytes]:
+        """Some of the next rows, framed KeyValues, `count` at most; none at the end."""
 
-    def keys(self) -> Iterator[bytes]:
-        """The user keys alone."""
+    def skip(self, count: int) -> int:
+        """Pass over some rows, `count` at most; returns over how many, 0 at the end."""
 
 
-def run(request: rpc.RangeRequest, rows: Rows) -> Generator[None, None, RangeResult]:
+Slices = Generator[None, None, RangeResult]
+
+
+def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
     """Evaluate `request` (its interval and revision are in `rows` already), in slices.
 
     Source: etcd's range: filters drop keys before the limit but not from `count`; `more` says that
     the limit cut the result; ties in a sort keep key order.
     """
     if request.count_only:
-        return RangeResult([], False, (yield from _count(rows.keys(), 0)))
-    plain = request.sort_target == _KEY and request.sort_order != _DESCEND
-    if plain and not _filters(request):
-        return (yield from _plain(request, rows))
-    found, count = yield from _gather(request, rows)
-    if not plain:
-        found.sort(key=_order(request.sort_target), reverse=request.sort_order == _DESCEND)
-    more = 0 < request.limit < len(found)
-    if more:
-        del found[request.limit :]
-    shape = _without_value if request.keys_only else _whole
-    return RangeResult([shape(key, stored) for key, stored in found], more, count)
+        return RangeResult(count=(yield from _count(rows, 0)))
+    target, descend = request.sort_target, request.sort_order == _DESCEND
+    limit, keys_only = request.limit, request.keys_only
+    if target == _KEY and not _filtered(request):
+        if not descend:
+            return (yield from _in_key_order(rows, limit, keys_only))
+        found = yield from _all(rows)
+        count = len(found)
+        found.reverse()
+        more = 0 < limit < count
+        if more:
+            del found[limit:]
+    else:
+        accepts = _acceptance(request)
+        found, more, count = yield from _selected(rows, accepts, target, descend, limit)
+    if keys_only:
+        for start in range(0, len(found), DECODED_SLICE):
+            stop = start + DECODED_SLICE
+            found[start:stop] = map(without_value, found[start:stop])
+            if stop < len(found):
+                yield
+    return RangeResult(framed=found, more=more, count=count)
 
 
-def finish(steps: Generator[None, None, RangeResult]) -> RangeResult:
+def finish(steps: Slices) -> RangeResult:
     """Run a sliced range to its end at once."""
     while True:
         try:
@@ -79,49 +129,91 @@ def finish(steps: Generator[None, None, RangeResult]) -> RangeResult:
             return result
 
 
-def _plain(request: rpc.RangeRequest, rows: Rows) -> Generator[None, None, RangeResult]:
-    limit = request.limit if request.limit > 0 else -1
-    keys_only = request.keys_only
-    kvs: list[bytes] = []
-    # Both iterators begin before the first yield, so they see one and the same state.
-    remaining = rows.keys() if limit > 0 else None
-    for key, stored in rows.pairs():
-        if len(kvs) == limit:
-            break
-        kvs.append(_without_value(key, stored) if keys_only else kv_of(stored))
-        if not len(kvs) % SLICE:
+def without_value(framed: bytes) -> bytes:
+    """A row as `keys_only` shows it."""
+    kv = _parse(kv_of(framed))
+    kv.value = b""
+    return frame(kv.SerializeToString())
+
+
+# Each of these yields only when it knows that there is more, so that what fits into one slice never
+# costs a turn of the loop.
+
+
+def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
+    size = DECODED_SLICE if keys_only else SLICE
+    found: list[bytes] = []
+    part = rows.read(min(size, limit) if limit > 0 else size)
+    while part:
+        found += [without_value(one) for one in part] if keys_only else part
+        if len(found) == limit:
+            count = yield from _count(rows, limit)
+            return RangeResult(framed=found, more=count > limit, count=count)
+        part = rows.read(min(size, limit - len(found)) if limit > 0 else size)
+        if part:
             yield
-    else:
-        return RangeResult(kvs, False, len(kvs))
-    assert remaining is not None
-    count = yield from _count(remaining, 0)
-    return RangeResult(kvs, count > len(kvs), count)
+    return RangeResult(framed=found, count=len(found))
 
 
-def _count(keys: Iterator[bytes], count: int) -> Generator[None, None, int]:
-    for _ in keys:
-        count += 1
-        if not count % (4 * SLICE):
+def _count(rows: Rows, count: int) -> Generator[None, None, int]:
+    """`count` and the rows that are left."""
+    passed = rows.skip(COUNT_SLICE)
+    while passed:
+        count += passed
+        passed = rows.skip(COUNT_SLICE)
+        if passed:
             yield
     return count
 
 
-def _gather(
-    request: rpc.RangeRequest, rows: Rows
-) -> Generator[None, None, tuple[list[tuple[bytes, bytes]], int]]:
-    """Rows that pass the filters, and the number of all rows."""
-    accepts = _acceptance(request)
-    found, count = [], 0
-    for row in rows.pairs():
-        count += 1
-        if accepts(unpack(row[1])):
-            found.append(row)
-        if not count % SLICE:
+def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
+    found: list[bytes] = []
+    part = rows.read(SLICE)
+    while part:
+        found += part
+        part = rows.read(SLICE)
+        if part:
             yield
-    return found, count
+    return found
 
 
-def _filters(request: rpc.RangeRequest) -> bool:
+def _selected(
+    rows: Rows, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
+) -> Generator[None, None, tuple[list[bytes], bool, int]]:
+    """Rows that pass the filters, sorted and cut; whether they were cut; the number of all rows."""
+    of = attrgetter(_TARGETS[target])
+    #: Each sorted in itself: (what is sorted by, row).
+    runs: list[list[tuple[Any, bytes]]] = []
+    count = passed = 0
+    part = rows.read(DECODED_SLICE)
+    while part:
+        count += len(part)
+        run = []
+        for row in part:
+            kv = _parse(kv_of(row))
+            if accepts(kv):
+                run.append((of(kv), row))
+        passed += len(run)
+        # Rows come in key order, and sorting keeps the order of ties, also in reverse.
+        run.sort(key=_first, reverse=descend)
+        runs.append(run if limit <= 0 else run[:limit])
+        part = rows.read(DECODED_SLICE)
+        if part:
+            yield
+    merged = runs[0] if len(runs) == 1 else merge(*runs, key=_first, reverse=descend)
+    wanted = iter(merged) if limit <= 0 else islice(merged, limit)
+    found = [row for _, row in islice(wanted, DECODED_SLICE)]
+    while len(found) < passed and (further := [row for _, row in islice(wanted, DECODED_SLICE)]):
+        found += further
+        yield
+    return found, len(found) < passed, count
+
+
+def _first(item: tuple[Any, bytes]) -> Any:
+    return item[0]
+
+
+def _filtered(request: rpc.RangeRequest) -> bool:
     return bool(
         request.min_mod_revision
         or request.max_mod_revision
@@ -130,34 +222,16 @@ def _filters(request: rpc.RangeRequest) -> bool:
     )
 
 
-def _acceptance(request: rpc.RangeRequest) -> Callable[[Live], bool]:
+def _acceptance(request: rpc.RangeRequest) -> Callable[[Any], bool]:
     min_mod, max_mod = request.min_mod_revision, request.max_mod_revision
     min_create, max_create = request.min_create_revision, request.max_create_revision
 
-    def accepts(live: Live) -> bool:
+    def accepts(kv: Any) -> bool:
         return not (
-            (max_mod and live.mod_revision > max_mod)
-            or (min_mod and live.mod_revision < min_mod)
-            or (max_create and live.create_revision > max_create)
-            or (min_create and live.create_revision < min_create)
+            (max_mod and kv.mod_revision > max_mod)
+            or (min_mod and kv.mod_revision < min_mod)
+            or (max_create and kv.create_revision > max_create)
+            or (min_create and kv.create_revision < min_create)
         )
 
     return accepts
-
-
-def _order(target: int) -> Callable[[tuple[bytes, bytes]], Any]:
-    if target == _KEY:
-        return lambda row: row[0]
-    if target == _VALUE:
-        return lambda row: value_of(kv_of(row[1]))
-    number = attrgetter(_NUMBERS[target])
-    return lambda row: number(unpack(row[1]))
-
-
-def _whole(key: bytes, stored: bytes) -> bytes:
-    return kv_of(stored)
-
-
-def _without_value(key: bytes, stored: bytes) -> bytes:
-    live = unpack(stored)
-    return encode(key, live.create_revision, live.mod_revision, live.version, b"", live.lease)

@@ -15,6 +15,8 @@ _TERMINATOR = b"\x00\x01"
 _ESCAPED_ZERO = b"\x00\xff"
 
 TOMBSTONE = b"t"
+#: Behind every change of a revision.
+LAST_SUB = (1 << 63) - 1
 
 
 def revision_key(main: int, sub: int = 0) -> bytes:
@@ -29,7 +31,9 @@ def parse_revision_key(key: bytes) -> tuple[int, int, bool]:
 
 def index_prefix(key: bytes) -> bytes:
     """What every index key of `key` begins with; sorts as `key` does among all keys."""
-    return key.replace(b"\x00", _ESCAPED_ZERO) + _TERMINATOR
+    if b"\x00" in key:
+        key = key.replace(b"\x00", _ESCAPED_ZERO)
+    return key + _TERMINATOR
 
 
 def index_key(prefix: bytes, main: int, sub: int) -> bytes:

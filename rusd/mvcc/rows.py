@@ -1,88 +1,99 @@
 """Where a range's rows come from: live keys, history, or a writer's uncommitted changes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from rusd.errors import COMPACTED
-from rusd.mvcc.keyvalue import Live, pack, parse
+from rusd.mvcc.keyvalue import Live, frame, key_of, kv_of
 from rusd.mvcc.query import Rows
 from rusd.mvcc.revision import (
+    LAST_SUB,
     TOMBSTONE,
     index_key,
     index_prefix,
     parse_index_key,
     revision_key,
-    user_key,
 )
-from rusd.storage import Engine, Family
+from rusd.storage import Engine, Family, StorageError
 
 #: Revisions of one key read one by one before the rest is skipped by a seek.
 _PATIENCE = 16
-#: Historical KeyValues fetched at once.
+#: Rows fetched at once where each costs more than a step of a cursor.
 _FETCH = 500
 
 
 class CurrentRows:
-    """Committed live keys of [start, end)."""
+    """Committed live keys of [start, end), as they were when this was made."""
 
     def __init__(self, engine: Engine, start: bytes, end: bytes | None) -> None:
-        self._engine, self._start, self._end = engine, start, end
-
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._engine.scan(Family.CURRENT, self._start, self._end)
-
-    def keys(self) -> Iterator[bytes]:
-        return self._engine.scan_keys(Family.CURRENT, self._start, self._end)
+        cursor = engine.cursor(Family.CURRENT, start, end)
+        self.read = cursor.values
+        self.skip = cursor.skip
 
 
 class HistoryRows:
-    """Keys of [start, end) as they were at an older revision that is not compacted."""
+    """Keys of [start, end) as they were at an older revision."""
 
-    def __init__(self, engine: Engine, start: bytes, end: bytes | None, revision: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        start: bytes,
+        end: bytes | None,
+        revision: int,
+        compacted: Callable[[], int],
+    ) -> None:
+        """`compacted` tells the compact revision: once it lies above `revision`, what is being read
+        may be removed at any time, and further reading raises COMPACTED."""
         self._engine, self._start, self._end = engine, start, end
         self._revision = revision
+        self._compacted = compacted
+        self._found = self._versions()
 
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        """Raises COMPACTED when a compaction removed, meanwhile, what is being read."""
-        found = self._versions()
-        while chunk := list(islice(found, _FETCH)):
-            values = self._engine.multi_get(Family.KEY, [revision for _, revision in chunk])
-            for (key, _), kv in zip(chunk, values, strict=True):
-                if kv is None:
-                    raise COMPACTED
-                yield key, pack(parse(kv))
+    def read(self, count: int) -> list[bytes]:
+        versions = self._next(min(count, _FETCH))
+        kvs = self._engine.multi_get(Family.KEY, versions)
+        if None in kvs:
+            raise StorageError(f"{self._engine.directory} has an index without its versions")
+        return [frame(kv) for kv in kvs if kv is not None]
 
-    def keys(self) -> Iterator[bytes]:
-        return (key for key, _ in self._versions())
+    def skip(self, count: int) -> int:
+        return len(self._next(min(count, _FETCH)))
 
-    def _versions(self) -> Iterator[tuple[bytes, bytes]]:
-        """(user key, revision key of its version at the revision), live keys only."""
-        position = index_prefix(self._start)
+    def _next(self, count: int) -> list[bytes]:
+        if self._compacted() > self._revision:
+            raise COMPACTED
+        return list(islice(self._found, count))
+
+    def _versions(self) -> Iterator[bytes]:
+        """Revision keys of the versions at the revision, in the order of user keys."""
         end = None if self._end is None else index_prefix(self._end)
-        while True:
-            skipped_to = None
+        versions = self._engine.cursor(Family.INDEX, index_prefix(self._start), end)
+        skipped = True
+        while skipped:
+            skipped = False
             prefix, newest, live, seen = b"", b"", False, 0
-            for index, mark in self._engine.scan(Family.INDEX, position, end):
+            for index, mark in versions:
                 of, main, sub = parse_index_key(index)
                 if of != prefix:
                     if live:
-                        yield user_key(prefix), newest
+                        yield newest
                     prefix, live, seen = of, False, 0
                 if main <= self._revision:
                     newest, live = revision_key(main, sub), mark != TOMBSTONE
                 seen += 1
                 if seen > _PATIENCE:
                     # A key changed often: find its version by a seek, and go on behind it.
-                    version = version_at(self._engine, prefix, self._revision)
-                    live = version is not None
-                    newest = version or b""
-                    skipped_to = prefix[:-1] + bytes([prefix[-1] + 1])
+                    found = versions.at_or_before(index_key(prefix, self._revision, LAST_SUB))
+                    live = False
+                    if found is not None:
+                        of, main, sub = parse_index_key(found[0])
+                        live = of == prefix and found[1] != TOMBSTONE
+                        newest = revision_key(main, sub)
+                    versions.seek(prefix[:-1] + bytes([prefix[-1] + 1]))
+                    skipped = True
                     break
             if live:
-                yield user_key(prefix), newest
-            if skipped_to is None:
-                return
-            position = skipped_to
+                yield newest
 
 
 class OverlaidRows:
@@ -101,37 +112,33 @@ class OverlaidRows:
             key for key in overlay if key >= start and (end is None or key < end)
         )
         self._overlay = overlay
+        self._merged = self._merge()
 
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+    def read(self, count: int) -> list[bytes]:
+        return list(islice(self._merged, min(count, _FETCH)))
+
+    def skip(self, count: int) -> int:
+        return len(self.read(count))
+
+    def _merge(self) -> Iterator[bytes]:
         changed = iter(self._changed)
         mine = next(changed, None)
-        for pair in self._base.pairs():
-            while mine is not None and mine < pair[0]:
-                yield from self._own(mine)
-                mine = next(changed, None)
-            if mine == pair[0]:
-                yield from self._own(mine)
-                mine = next(changed, None)
-            else:
-                yield pair
+        while part := self._base.read(_FETCH):
+            for framed in part:
+                key = key_of(kv_of(framed))
+                while mine is not None and mine < key:
+                    yield from self._own(mine)
+                    mine = next(changed, None)
+                if mine == key:
+                    yield from self._own(key)
+                    mine = next(changed, None)
+                else:
+                    yield framed
         while mine is not None:
             yield from self._own(mine)
             mine = next(changed, None)
 
-    def keys(self) -> Iterator[bytes]:
-        return (key for key, _ in self.pairs())
-
-    def _own(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _own(self, key: bytes) -> Iterator[bytes]:
         live = self._overlay[key]
         if live is not None:
-            yield key, pack(live)
-
-
-def version_at(engine: Engine, prefix: bytes, revision: int) -> bytes | None:
-    """The revision key of the version that the key with index prefix `prefix` had at `revision`;
-    None where it did not exist."""
-    last = engine.last_before(Family.INDEX, prefix, index_key(prefix, revision + 1, 0))
-    if last is None or last[1] == TOMBSTONE:
-        return None
-    _, main, sub = parse_index_key(last[0])
-    return revision_key(main, sub)
+            yield frame(live.kv)

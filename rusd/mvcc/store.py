@@ -52,20 +52,26 @@ class Store:
 
     def range(self, request: rpc.RangeRequest) -> RangeResult:
         """Evaluate `request` at once. Raises FUTURE_REVISION or COMPACTED."""
+        if not request.range_end and request.revision <= 0:
+            return query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
         return query.finish(self.range_slices(request))
 
     def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
         step, what `range` raises; and COMPACTED later if a compaction overtakes it."""
-        self.check_readable(request.revision)
-        return (yield from query.run(request, self._rows(request)))
-
-    def _rows(self, request: rpc.RangeRequest) -> Rows:
         start, end = bounds(request.key, request.range_end)
-        if 0 < request.revision < self.revision:
-            return HistoryRows(self.engine, start, end, request.revision)
-        if not request.range_end:
-            return _One(self.engine, request.key)
+        return (yield from query.run(request, self.rows(start, end, request.revision)))
+
+    def rows(self, start: bytes, end: bytes | None, revision: int) -> Rows:
+        """The live keys of [start, end) at `revision` (0 and below: now), to be read piece by
+        piece, all as they were at that revision. Raises FUTURE_REVISION or COMPACTED; a read of an
+        older revision COMPACTED also later, when a compaction overtakes it.
+
+        Do not keep them for long: rows that are being read cannot be freed.
+        """
+        self.check_readable(revision)
+        if 0 < revision < self.revision:
+            return HistoryRows(self.engine, start, end, revision, lambda: self.compact_revision)
         return CurrentRows(self.engine, start, end)
 
     def history(
@@ -98,17 +104,3 @@ class Store:
         target = self.compact_revision
         yield from compaction.remove(self.engine, self.finished_compact_revision, target)
         self.finished_compact_revision = target
-
-
-class _One:
-    """The rows of a single key: one get instead of an iterator."""
-
-    def __init__(self, engine: Engine, key: bytes) -> None:
-        self._engine, self._key = engine, key
-
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        stored = self._engine.get(Family.CURRENT, self._key)
-        return iter(() if stored is None else ((self._key, stored),))
-
-    def keys(self) -> Iterator[bytes]:
-        return (key for key, _ in self.pairs())

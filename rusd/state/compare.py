@@ -4,8 +4,9 @@ Every condition, also of nested txns, is judged against the state before the out
 branches are known before anything is written, and what they will do can be checked first.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from operator import eq, gt, lt, ne
+from typing import Any, NamedTuple, Protocol
 
 from rusd.mvcc.keyvalue import Live
 from rusd.mvcc.query import RangeResult
@@ -28,22 +29,48 @@ class Decision(NamedTuple):
     """The branch a txn takes."""
 
     succeeded: bool
-    operations: Sequence[rpc.RequestOp]
-    #: Decisions of the nested txns in `operations`, in order.
-    nested: list["Decision"]
+    #: (kind, request) in order; of a nested txn, (TXN, its decision).
+    operations: list[tuple[int, Any]]
+
+
+#: Kinds of operations: their field numbers in RequestOp and ResponseOp.
+RANGE, PUT, DELETE_RANGE, TXN = 1, 2, 3, 4
+_KINDS = {
+    "request_range": RANGE,
+    "request_put": PUT,
+    "request_delete_range": DELETE_RANGE,
+    "request_txn": TXN,
+}
 
 
 def decide(view: View, request: rpc.TxnRequest) -> Decision:
     """Choose the branches of a txn and of the nested txns in them. No condition means success."""
     succeeded = all(_holds(view, condition) for condition in request.compare)
-    operations = request.success if succeeded else request.failure
-    nested = [decide(view, one) for one in nested_txns(operations)]
-    return Decision(succeeded, operations, nested)
+    operations: list[tuple[int, Any]] = []
+    for operation in request.success if succeeded else request.failure:
+        name = operation.WhichOneof("request")
+        if name is None:
+            continue
+        kind, body = _KINDS[name], getattr(operation, name)
+        operations.append((kind, decide(view, body) if kind == TXN else body))
+    return Decision(succeeded, operations)
 
 
-def nested_txns(operations: Iterable[rpc.RequestOp]) -> list[rpc.TxnRequest]:
-    """The txns directly inside a branch."""
-    return [op.request_txn for op in operations if op.WhichOneof("request") == "request_txn"]
+#: Target -> what it is called in a Compare and in a KeyValue or `Live`.
+_TARGETS: dict[int, str] = {
+    rpc.Compare.VERSION: "version",
+    rpc.Compare.CREATE: "create_revision",
+    rpc.Compare.MOD: "mod_revision",
+    rpc.Compare.VALUE: "value",
+    rpc.Compare.LEASE: "lease",
+}
+_VALUE = rpc.Compare.VALUE
+_RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
+    rpc.Compare.EQUAL: eq,
+    rpc.Compare.NOT_EQUAL: ne,
+    rpc.Compare.GREATER: gt,
+    rpc.Compare.LESS: lt,
+}
 
 
 def _holds(view: View, condition: rpc.Compare) -> bool:
@@ -53,65 +80,26 @@ def _holds(view: View, condition: rpc.Compare) -> bool:
     that, so a condition on it fails whatever it says.
     """
     target = condition.target
-    if not condition.range_end:
+    found: Sequence[Any]
+    if condition.range_end:
+        whole = rpc.RangeRequest(key=condition.key, range_end=condition.range_end)
+        found = [kv_pb2.KeyValue.FromString(encoded) for encoded in view.range(whole).kvs]
+    else:
         live = view.get(condition.key)
         if live is None:
-            return target != rpc.Compare.VALUE and _related(condition, 0, _wanted(condition))
-        return _related(condition, _actual(target, live), _wanted(condition))
-    whole = rpc.RangeRequest(key=condition.key, range_end=condition.range_end)
-    found = [kv_pb2.KeyValue.FromString(encoded) for encoded in view.range(whole).kvs]
-    if not found:
-        return target != rpc.Compare.VALUE and _related(condition, 0, _wanted(condition))
-    wanted = _wanted(condition)
-    return all(_related(condition, _actual_of(target, kv), wanted) for kv in found)
-
-
-def _actual(target: int, live: Live) -> int | bytes:
-    if target == rpc.Compare.VALUE:
-        return kv_pb2.KeyValue.FromString(live.kv).value
-    if target == rpc.Compare.MOD:
-        return live.mod_revision
-    if target == rpc.Compare.VERSION:
-        return live.version
-    if target == rpc.Compare.CREATE:
-        return live.create_revision
-    return live.lease if target == rpc.Compare.LEASE else 0
-
-
-def _actual_of(target: int, kv: kv_pb2.KeyValue) -> int | bytes:
-    if target == rpc.Compare.VALUE:
-        return kv.value
-    if target == rpc.Compare.MOD:
-        return kv.mod_revision
-    if target == rpc.Compare.VERSION:
-        return kv.version
-    if target == rpc.Compare.CREATE:
-        return kv.create_revision
-    return kv.lease if target == rpc.Compare.LEASE else 0
-
-
-def _wanted(condition: rpc.Compare) -> int | bytes:
+            found = ()
+        else:
+            found = (kv_pb2.KeyValue.FromString(live.kv) if target == _VALUE else live,)
+    if not found and target == _VALUE:
+        return False
+    related = _RELATIONS.get(condition.result)
+    if related is None:
+        return True
+    name = _TARGETS.get(target)
+    if name is None:
+        return related(0, 0)
     # A union member that is not the target's reads as its default, as if it had not been sent.
-    target = condition.target
-    if target == rpc.Compare.VALUE:
-        return condition.value
-    if target == rpc.Compare.MOD:
-        return condition.mod_revision
-    if target == rpc.Compare.VERSION:
-        return condition.version
-    if target == rpc.Compare.CREATE:
-        return condition.create_revision
-    return condition.lease if target == rpc.Compare.LEASE else 0
-
-
-def _related(condition: rpc.Compare, actual: int | bytes, wanted: int | bytes) -> bool:
-    result = condition.result
-    if result == rpc.Compare.EQUAL:
-        return actual == wanted
-    if result == rpc.Compare.NOT_EQUAL:
-        return actual != wanted
-    if result == rpc.Compare.GREATER:
-        return actual > wanted  # type: ignore[operator]
-    if result == rpc.Compare.LESS:
-        return actual < wanted  # type: ignore[operator]
-    return True
+    wanted = getattr(condition, name)
+    if not found:
+        return related(0, wanted)
+    return all(related(getattr(one, name), wanted) for one in found)

@@ -57,7 +57,9 @@ class DatabaseDirectory:
             raise
         self._point_at(number)
         live.close()
-        shutil.rmtree(self._path(self._number))
+        # A read that is still under way keeps the old database open, which may then be removing
+        # files itself. What is left is removed at the next start.
+        shutil.rmtree(self._path(self._number), ignore_errors=True)
         self._number = number
         return engine
 

@@ -202,7 +202,9 @@ class StateMachine:
         try:
             return command.apply(writer, request, wanted)
         except EtcdError as refusal:
-            return refusal
+            # The error is shared by all who raise it: it would keep every traceback, and with
+            # that every refused request, for good.
+            return refusal.with_traceback(None)
 
     def _announce(self, writer: Writer) -> None:
         notices, self._notices = self._notices, []
@@ -222,18 +224,45 @@ class StateMachine:
 
     def _put(self, writer: Writer, request: rpc.PutRequest, wanted: bool) -> Applied:
         self._refuse_growth()
-        check_put(writer, self.leases, request)
-        operations = Operations(writer, self.leases, wanted)
-        body = operations.put(request)
-        return Applied(operations.end(), body)
+        lease = request.lease
+        if lease:
+            self.leases.require(lease)
+        if request.ignore_value or request.ignore_lease:
+            check_put(writer, self.leases, request)
+            operations = Operations(writer, self.leases, wanted)
+            body = operations.put(request)
+            return Applied(operations.end(), body)
+        # As `Operations.put` does it, without what only a txn needs.
+        key = request.key
+        before = writer.put(key, request.value, lease)
+        old_lease = 0 if before is None else before.lease
+        if old_lease != lease:
+            self.leases.moved(writer.batch, key, old_lease, lease)
+        body = b""
+        if wanted and request.prev_kv and before is not None:
+            body = responses.put_response(before.kv)
+        return Applied(writer.revision, body)
 
     def _delete_range(
         self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
     ) -> Applied:
         self._refuse_if_corrupt()
+        if not request.range_end:
+            return self._delete_one(writer, request, wanted)
         operations = Operations(writer, self.leases, wanted)
         body = operations.delete_range(request)
         return Applied(operations.end(), body)
+
+    def _delete_one(self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool) -> Applied:
+        before = writer.delete(request.key)
+        if before is None:
+            return Applied(writer.revision, b"")
+        if before.lease:
+            self.leases.moved(writer.batch, request.key, before.lease, 0)
+        body = b""
+        if wanted:
+            body = responses.delete_response(1, (before.kv,) if request.prev_kv else ())
+        return Applied(writer.revision, body)
 
     def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied:
         self._refuse_if_corrupt()

@@ -5,8 +5,8 @@
 """
 
 from rusd.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
+from rusd.mvcc.keyvalue import value_of
 from rusd.mvcc.store import Writer
-from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses
 from rusd.state.compare import View
@@ -37,11 +37,13 @@ def _check_ignored(view: View, request: rpc.PutRequest) -> None:
 
 def check_range(view: View, request: rpc.RangeRequest) -> None:
     """FUTURE_REVISION or COMPACTED; a range inside a txn must not fail half-way."""
-    if request.revision == 0:
+    revision = request.revision
+    if revision == 0:
         return
-    if request.revision > view.revision:
+    if revision > view.revision:
         raise FUTURE_REVISION
-    if request.revision < view.compact_revision:
+    # etcd checks a negative revision here too, unlike in a range of its own.
+    if revision < view.compact_revision:
         raise COMPACTED
 
 
@@ -66,17 +68,17 @@ class Operations:
 
     def put(self, request: rpc.PutRequest) -> bytes:
         """Write one key; PutResponse without header."""
-        value, lease = request.value, request.lease
+        key, value, lease = request.key, request.value, request.lease
         if request.ignore_value or request.ignore_lease:
-            live = self._writer.get(request.key)
+            live = self._writer.get(key)
             if live is not None and request.ignore_value:
-                value = kv_pb2.KeyValue.FromString(live.kv).value
+                value = value_of(live.kv)
             if live is not None and request.ignore_lease:
                 lease = live.lease
-        before = self._txn.put(request.key, value, lease)
+        before = self._txn.put(key, value, lease)
         old_lease = 0 if before is None else before.lease
         if old_lease != lease:
-            self._leases.moved(self._writer.batch, request.key, old_lease, lease)
+            self._leases.moved(self._writer.batch, key, old_lease, lease)
         if not self._wanted or not request.prev_kv:
             return b""
         return responses.put_response(None if before is None else before.kv)

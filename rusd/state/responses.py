@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from rusd.mvcc.keyvalue import varint
 from rusd.mvcc.query import RangeResult
 
+#: `count` of a range that found one key.
+_ONE = b"\x20\x01"
+
 
 def int_field(number: int, value: int) -> bytes:
     """An integer or bool field; nothing for zero."""
@@ -18,7 +21,7 @@ def int_field(number: int, value: int) -> bytes:
 
 def message_field(number: int, encoded: bytes) -> bytes:
     """A sub-message or bytes field, also when empty."""
-    return varint(number << 3 | 2) + varint(len(encoded)) + encoded
+    return b"%b%b%b" % (varint(number << 3 | 2), varint(len(encoded)), encoded)
 
 
 def _repeated(number: int, encoded: Sequence[bytes]) -> bytes:
@@ -31,7 +34,10 @@ def _repeated(number: int, encoded: Sequence[bytes]) -> bytes:
 
 def range_response(result: RangeResult) -> bytes:
     """RangeResponse: kvs=2, more=3, count=4."""
-    return _repeated(2, result.kvs) + int_field(3, result.more) + int_field(4, result.count)
+    if result.count == 1 and result.framed:
+        return result.framed[0] + _ONE
+    # Framed as field 2 by the store: nothing is encoded, everything is copied once.
+    return b"".join((*result.framed, int_field(3, result.more), int_field(4, result.count)))
 
 
 def put_response(previous: bytes | None) -> bytes:

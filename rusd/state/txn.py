@@ -5,16 +5,15 @@ only needs no log entry and runs by `read` on the committed store.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state import responses
-from rusd.state.compare import Decision, View, decide
+from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide
 from rusd.state.leases import Leases
 from rusd.state.operations import Operations, check_put_in_txn, check_range
 from rusd.state.result import Applied
-
-_RANGE, _PUT, _DELETE_RANGE, _TXN = 1, 2, 3, 4
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
@@ -50,10 +49,8 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied:
     _check(view, leases, decision)
     revision = view.revision
     answers = [
-        responses.response_op(
-            _RANGE, revision, responses.range_response(view.range(operation.request_range))
-        )
-        for operation in decision.operations
+        responses.response_op(RANGE, revision, responses.range_response(view.range(operation)))
+        for _, operation in decision.operations
     ]
     return Applied(revision, responses.txn_response(decision.succeeded, answers))
 
@@ -61,45 +58,40 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied:
 def _check(view: View, leases: Leases, decision: Decision) -> None:
     """Raise what any operation of the branches taken would fail with. Where several would, etcd 3.5
     tells of puts before ranges (3.6 goes by position); the former is what tests compare with."""
-    operations = list(_flattened(decision))
-    for operation in operations:
-        if operation.WhichOneof("request") == "request_put":
-            check_put_in_txn(view, leases, operation.request_put)
-    for operation in operations:
-        if operation.WhichOneof("request") == "request_range":
-            check_range(view, operation.request_range)
+    ranges = []
+    for kind, operation in _flattened(decision):
+        if kind == PUT:
+            check_put_in_txn(view, leases, operation)
+        elif kind == RANGE:
+            ranges.append(operation)
+    for operation in ranges:
+        check_range(view, operation)
 
 
-def _flattened(decision: Decision) -> Iterator[rpc.RequestOp]:
+def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
     """The operations that will run, those of nested txns in their places."""
-    nested = iter(decision.nested)
-    for operation in decision.operations:
-        if operation.WhichOneof("request") == "request_txn":
-            yield from _flattened(next(nested))
+    for kind, operation in decision.operations:
+        if kind == TXN:
+            yield from _flattened(operation)
         else:
-            yield operation
+            yield kind, operation
 
 
 def _execute(operations: Operations, decision: Decision, wanted: bool) -> bytes:
-    nested = iter(decision.nested)
     answers: list[bytes] = []
-    for operation in decision.operations:
-        kind = operation.WhichOneof("request")
-        revision: int | None
-        if kind == "request_range":
-            number, body = _RANGE, operations.range(operation.request_range)
-            revision = operations.revision
-        elif kind == "request_put":
-            number, body = _PUT, operations.put(operation.request_put)
-            revision = operations.revision
-        elif kind == "request_delete_range":
-            number, body = _DELETE_RANGE, operations.delete_range(operation.request_delete_range)
-            revision = operations.revision
-        elif kind == "request_txn":
-            number, body = _TXN, _execute(operations, next(nested), wanted)
-            revision = None
+    for kind, operation in decision.operations:
+        # A nested txn's header is empty.
+        revision: int | None = None
+        if kind == TXN:
+            body = _execute(operations, operation, wanted)
         else:
-            continue
+            if kind == PUT:
+                body = operations.put(operation)
+            elif kind == RANGE:
+                body = operations.range(operation)
+            else:
+                body = operations.delete_range(operation)
+            revision = operations.revision
         if wanted:
-            answers.append(responses.response_op(number, revision, body))
+            answers.append(responses.response_op(kind, revision, body))
     return responses.txn_response(decision.succeeded, answers) if wanted else b""

@@ -1,12 +1,14 @@
 """One open RocksDB database."""
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from rocksdict import Checkpoint, Rdict, WriteBatch, WriteOptions
+from rocksdict import Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
 
 from rusd.storage.batch import Batch
+from rusd.storage.cursor import STEP, Cursor
 from rusd.storage.errors import StorageError, StorageLocked
 from rusd.storage.family import Family
 from rusd.storage.options import database_options, family_options
@@ -61,58 +63,74 @@ class Engine:
             raise StorageError(f"cannot write to {self.directory}: {error}") from error
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        value: bytes | None = self._readers[family].get(key)
+        """The value of `key`, None if there is none."""
+        try:
+            value: bytes | None = self._readers[family].get(key)
+        except Exception as error:
+            raise self._unreadable(error) from error
         return value
 
     def multi_get(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values of `keys`, in their order; None where there is none."""
         if not keys:
             return []
-        values: list[bytes | None] = self._readers[family].get(list(keys))
+        try:
+            values: list[bytes | None] = self._readers[family].get(list(keys))
+        except Exception as error:
+            raise self._unreadable(error) from error
         return values
+
+    def cursor(self, family: Family, start: bytes, end: bytes | None) -> Cursor:
+        """The rows of [start, end) in key order as they are now, whatever is written meanwhile;
+        `end` None means to the last."""
+        cursor = self._cursor(family, end)
+        cursor.seek(start)
+        return cursor
 
     def scan(
         self, family: Family, start: bytes, end: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs of [start, end) in key order (or reverse); `end` None means to the last.
-
-        The iterator sees the database as it was when `scan` was called, whatever is written
-        meanwhile (a RocksDB iterator is a snapshot).
-        """
-        if reverse:
-            return self._scan_back(family, start, end)
-        pairs = self._readers[family].items(from_key=start)
-        return pairs if end is None else _pairs_until(pairs, end)
-
-    def _scan_back(
-        self, family: Family, start: bytes, end: bytes | None
-    ) -> Iterator[tuple[bytes, bytes]]:
-        reader = self._readers[family]
-        pairs = (
-            reader.items(backwards=True)
-            if end is None
-            else reader.items(backwards=True, from_key=end)
-        )
-        for pair in pairs:
-            if pair[0] < start:
-                return
-            if end is None or pair[0] < end:
-                yield pair
+        """The pairs of a `cursor`, one by one; or in reverse."""
+        if not reverse:
+            return iter(self.cursor(family, start, end))
+        return takewhile(lambda pair: pair[0] >= start, self._backwards(family, end))
 
     def scan_keys(self, family: Family, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        """Keys of [start, end), without reading values; a snapshot as `scan` is."""
-        keys = self._readers[family].keys(from_key=start)
-        return keys if end is None else _keys_until(keys, end)
+        """Keys of [start, end), without reading values; a snapshot as `cursor` is."""
+        return _keys(self.cursor(family, start, end))
 
     def last_before(
         self, family: Family, start: bytes, end: bytes | None
     ) -> tuple[bytes, bytes] | None:
         """The last pair of [start, end)."""
-        return next(self.scan(family, start, end, reverse=True), None)
+        found = self._backwards(family, end).pairs(1)
+        return found[0] if found and found[0][0] >= start else None
+
+    def _backwards(self, family: Family, end: bytes | None) -> Cursor:
+        """The rows before `end`, the last first. (A lower bound given to rocksdict 0.3.29 becomes
+        an upper bound, so it is not used.)"""
+        cursor = self._cursor(family, end)
+        cursor.seek_to_last()
+        return cursor
+
+    def _cursor(self, family: Family, end: bytes | None) -> Cursor:
+        options = ReadOptions()
+        if end is not None:
+            options.set_iterate_upper_bound(end)
+        try:
+            return Cursor(self._readers[family].iter(options), end, self.directory)
+        except Exception as error:
+            raise self._unreadable(error) from error
 
     def checkpoint(self, directory: Path) -> None:
-        """A consistent copy in the new directory `directory`, by hard links where possible."""
+        """A consistent copy in the new directory `directory`, by hard links where possible.
+
+        Made in a thread, it stops other threads for a few milliseconds only: memtables are flushed
+        before, since RocksDB would flush them while rocksdict holds the interpreter.
+        """
         try:
+            for reader in list(self._readers.values()):
+                reader.flush()
             Checkpoint(self._database).create_checkpoint(str(directory))
         except Exception as error:
             raise StorageError(f"cannot write a checkpoint to {directory}: {error}") from error
@@ -146,6 +164,9 @@ class Engine:
     def _sum(self, name: str) -> int:
         return sum(reader.property_int_value(name) or 0 for reader in self._readers.values())
 
+    def _unreadable(self, error: Exception) -> StorageError:
+        return StorageError(f"cannot read {self.directory}: {error}")
+
     def close(self) -> None:
         """Release the directory. Iterators must be gone by now."""
         self._readers.clear()
@@ -153,18 +174,6 @@ class Engine:
         self._database.close()
 
 
-# A bound checked here costs less than RocksDB's own, which is set up anew for each iterator.
-
-
-def _pairs_until(pairs: Iterator[tuple[bytes, bytes]], end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for pair in pairs:
-        if pair[0] >= end:
-            return
-        yield pair
-
-
-def _keys_until(keys: Iterator[bytes], end: bytes) -> Iterator[bytes]:
-    for key in keys:
-        if key >= end:
-            return
-        yield key
+def _keys(cursor: Cursor) -> Iterator[bytes]:
+    while keys := cursor.keys(STEP):
+        yield from keys

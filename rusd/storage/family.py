@@ -19,3 +19,6 @@ class Family(Enum):
     LEASE_KEY = "lease_key"
     ALARM = "alarm"
     MEMBER = "member"
+
+    # Members are looked up in dictionaries for every record; Enum's own hash is Python code.
+    __hash__ = object.__hash__

@@ -1,7 +1,7 @@
 """How RocksDB is set up: light enough for three members on a laptop.
 
-Memory is bounded by the block cache and two memtables per busy family; compression is LZ4, which
-costs less than the pages it saves. CURRENT is read by key, so it carries bloom filters.
+Memory is bounded by the block cache and by what all memtables may hold together; compression is
+LZ4, which costs less than the pages it saves. CURRENT is read by key, so it carries bloom filters.
 """
 
 from rocksdict import (
@@ -18,6 +18,8 @@ BLOCK_CACHE_BYTES = 32 << 20
 #: Memtable size of the families that every put writes to, and of the others.
 BUSY_BUFFER_BYTES = 16 << 20
 QUIET_BUFFER_BYTES = 1 << 20
+#: Memtables of all families together; beyond it the largest is flushed.
+ALL_BUFFERS_BYTES = 48 << 20
 #: The write-ahead log is flushed into tables when it reaches this size, which bounds a restart.
 MAX_WAL_BYTES = 64 << 20
 
@@ -36,7 +38,10 @@ def database_options() -> Options:
     options.set_max_background_jobs(2)
     options.set_max_open_files(512)
     options.set_bytes_per_sync(1 << 20)
+    # Written back as it grows, so that `Engine.sync` has little left to wait for.
+    options.set_wal_bytes_per_sync(1 << 20)
     options.set_write_buffer_size(QUIET_BUFFER_BYTES)
+    options.set_db_write_buffer_size(ALL_BUFFERS_BYTES)
     return options
 
 
@@ -54,6 +59,7 @@ def _family(family: Family, cache: Cache) -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     if family is Family.CURRENT:
         table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)

@@ -166,3 +166,18 @@ def test_a_checkpoint_that_is_no_database_leaves_the_old_one_live(
     assert engine.get(Family.META, b"name") == b"old"
     engine.close()
     assert live_value(root) == b"old"
+
+
+def test_a_read_under_way_does_not_stand_in_the_way_of_a_restore(
+    root: Path, checkpoint: Path
+) -> None:
+    directory = DatabaseDirectory(root)
+    live = directory.open()
+    reading = live.cursor(Family.META, b"", None)
+    engine = directory.replace(live, checkpoint)
+    assert reading.values(10) == [b"old"]
+    del reading, live
+    gc.collect()
+    assert engine.get(Family.META, b"name") == b"new"
+    engine.close()
+    assert live_value(root) == b"new"

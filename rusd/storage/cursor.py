@@ -1,0 +1,136 @@
+"""Reading a family in order, a bounded piece at a time.
+
+A cursor is a RocksDB iterator and with it a snapshot: it sees the database as it was when the
+cursor was made. It keeps that state from being freed, so it must not be kept for long.
+
+A RocksDB iterator that meets damage merely ends, as if there were no more keys; only its status
+tells. Every piece that comes out shorter than asked therefore asks for the status. (rocksdict's
+own Python iterators do not, which is why none is used here.)
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from rusd.storage.errors import StorageError
+
+#: Rows read between two looks at their size, at most.
+STEP = 64
+#: A piece ends with the step in which it reaches so many bytes.
+PIECE_BYTES = 1 << 20
+
+
+class Cursor:
+    """The rows of [start, end) that were not read yet. Every method moves it on.
+
+    Fewer rows than asked for mean little (a piece is also bounded in bytes); none mean the end.
+    StorageError where the data is damaged.
+    """
+
+    __slots__ = ("_end", "_ended", "_iterator", "_next", "_step", "_where")
+
+    def __init__(self, iterator: Any, end: bytes | None, where: object) -> None:
+        """`iterator` was made with `end` as its upper bound; `where` names the database in errors.
+        Place it by a seek before reading."""
+        self._iterator = iterator
+        # RocksDB keeps a pointer to these very bytes: they must live as long as the iterator.
+        self._end = end
+        self._where = where
+        self._next: Callable[[], None] = iterator.next
+        self._ended = False
+        # Few at first: they may be large.
+        self._step = 8
+
+    def seek(self, start: bytes) -> None:
+        """Go to the first row at or behind `start`; reading goes forward from there."""
+        self._next, self._ended = self._iterator.next, False
+        self._iterator.seek(start)
+
+    def seek_to_last(self) -> None:
+        """Go to the last row; reading goes backward from there, without a bound."""
+        self._next, self._ended = self._iterator.prev, False
+        self._iterator.seek_to_last()
+
+    def at_or_before(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """The pair of `key`, or of the nearest key before it."""
+        self._next, self._ended = self._iterator.prev, False
+        self._iterator.seek_for_prev(key)
+        found = self.pairs(1)
+        return found[0] if found else None
+
+    def keys(self, count: int) -> list[bytes]:
+        """The next keys, `count` at most."""
+        return self._take(count, self._read_keys, len)
+
+    def values(self, count: int) -> list[bytes]:
+        """The values of the next rows, `count` at most."""
+        return self._take(count, self._read_values, len)
+
+    def pairs(self, count: int) -> list[tuple[bytes, bytes]]:
+        """The next (key, value), `count` at most."""
+        return self._take(count, self._read_pairs, _pair_size)
+
+    def skip(self, count: int) -> int:
+        """Pass over `count` rows at most; returns over how many."""
+        step = self._next
+        # Calls `valid` until it answers False; in C but for the step itself.
+        passed = sum(1 for _ in islice(iter(self._iterator.valid, False), count) if step() is None)
+        if passed < count:
+            self._check()
+        return passed
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """All further pairs. Few are read ahead at first, since often few are wanted."""
+        count = 4
+        while pairs := self.pairs(count):
+            yield from pairs
+            count = min(4 * count, 4 * STEP)
+
+    def _take(
+        self, count: int, read: Callable[[int], list[Any]], size: Callable[[Any], int]
+    ) -> list[Any]:
+        rows: list[Any] = []
+        room = PIECE_BYTES
+        while not self._ended and (left := count - len(rows)) > 0 and room > 0:
+            wanted = min(left, self._step)
+            part = read(wanted)
+            rows += part
+            if len(part) < wanted:
+                self._check()
+            taken = sum(map(size, part))
+            room -= taken
+            if taken > PIECE_BYTES // 4:
+                self._step = max(1, self._step // 4)
+            elif wanted == self._step < STEP:
+                self._step *= 2
+        return rows
+
+    # `iter(f, None)` calls f until it answers None, which is what the iterator's `key` and `value`
+    # answer when there is none. Its step answers None always: it is made in passing.
+
+    def _read_keys(self, count: int) -> list[bytes]:
+        step = self._next
+        return [key for key in islice(iter(self._iterator.key, None), count) if step() is None]
+
+    def _read_values(self, count: int) -> list[bytes]:
+        step = self._next
+        return [one for one in islice(iter(self._iterator.value, None), count) if step() is None]
+
+    def _read_pairs(self, count: int) -> list[tuple[bytes, bytes]]:
+        step, value = self._next, self._iterator.value
+        return [
+            (key, found)
+            for key in islice(iter(self._iterator.key, None), count)
+            if (found := value()) is not None and step() is None
+        ]
+
+    def _check(self) -> None:
+        self._ended = True
+        try:
+            self._iterator.status()
+        except Exception as error:
+            raise StorageError(f"cannot read {self._where}: {error}") from error
+
+
+def _pair_size(pair: tuple[bytes, bytes]) -> int:
+    return len(pair[0]) + len(pair[1])

@@ -1,0 +1,126 @@
+"""A cursor over a family: pieces of rows, bounded in number and in bytes."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rusd.storage import Batch, Engine, Family
+from rusd.storage.cursor import PIECE_BYTES, STEP
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    one = Engine.open(tmp_path / "db")
+    yield one
+    one.close()
+
+
+def key(n: int) -> bytes:
+    return b"%06d" % n
+
+
+def fill(engine: Engine, count: int, value: bytes = b"v") -> None:
+    batch = Batch()
+    for n in range(count):
+        batch.put(Family.KEY, key(n), value)
+    engine.write(batch)
+
+
+def test_pieces_join_to_the_whole_interval(engine: Engine) -> None:
+    fill(engine, 5 * STEP)
+    for count in (1, STEP - 1, STEP, 3 * STEP, 1000):
+        cursor = engine.cursor(Family.KEY, key(3), key(4 * STEP))
+        found: list[bytes] = []
+        while piece := cursor.keys(count):
+            assert len(piece) <= count
+            found += piece
+        assert found == [key(n) for n in range(3, 4 * STEP)]
+        assert cursor.keys(count) == []
+
+
+def test_keys_values_pairs_and_skips_move_one_position(engine: Engine) -> None:
+    batch = Batch()
+    for n in range(8):
+        batch.put(Family.KEY, key(n), b"value %d" % n)
+    engine.write(batch)
+    cursor = engine.cursor(Family.KEY, key(0), None)
+    assert cursor.keys(2) == [key(0), key(1)]
+    assert cursor.values(1) == [b"value 2"]
+    assert cursor.skip(2) == 2
+    assert cursor.pairs(1) == [(key(5), b"value 5")]
+    assert cursor.skip(100) == 2
+    assert (cursor.skip(1), cursor.values(1), cursor.pairs(1)) == (0, [], [])
+
+
+def test_a_piece_of_large_values_is_short(engine: Engine) -> None:
+    size = PIECE_BYTES // 2
+    fill(engine, 20, bytes(size))
+    cursor = engine.cursor(Family.KEY, b"", None)
+    found = 0
+    while piece := cursor.values(1000):
+        # What is read between two looks at the size comes on top of the limit.
+        assert len(piece) <= 8
+        found += len(piece)
+    assert found == 20
+
+
+def test_large_values_behind_small_ones_make_pieces_short_again(engine: Engine) -> None:
+    fill(engine, 10 * STEP)
+    batch = Batch()
+    for n in range(3 * STEP):
+        batch.put(Family.KEY, b"large %06d" % n, bytes(PIECE_BYTES // 8))
+    engine.write(batch)
+    cursor = engine.cursor(Family.KEY, b"", None)
+    assert len(cursor.values(10 * STEP)) == 10 * STEP
+    sizes = []
+    while piece := cursor.values(1000):
+        sizes.append(len(piece))
+    assert sum(sizes) == 3 * STEP
+    assert max(sizes) <= STEP
+    assert max(sizes[1:]) <= 16
+
+
+def test_a_cursor_sees_what_was_there_when_it_was_made(engine: Engine) -> None:
+    fill(engine, 4)
+    cursor = engine.cursor(Family.KEY, b"", None)
+    batch = Batch()
+    batch.delete(Family.KEY, key(1))
+    batch.put(Family.KEY, key(2), b"changed")
+    batch.put(Family.KEY, key(9), b"new")
+    engine.write(batch)
+    engine.compact()
+    assert cursor.pairs(10) == [(key(n), b"v") for n in range(4)]
+
+
+def test_the_end_holds_although_nobody_else_keeps_its_bytes(engine: Engine) -> None:
+    """RocksDB is handed a pointer to them."""
+    fill(engine, 1000)
+    cursors = [engine.cursor(Family.KEY, b"", b"%06d" % n) for n in range(1, 200)]
+    gc.collect()
+    filler = [b"%06d" % (n + 700) for n in range(10_000)]
+    assert [len(cursor.keys(1000)) for cursor in cursors] == list(range(1, 200))
+    assert len(filler) == 10_000
+
+
+def test_an_empty_or_crossed_interval_has_no_rows(engine: Engine) -> None:
+    fill(engine, 10)
+    for start, end in ((key(5), key(5)), (key(7), key(3)), (key(5), b""), (b"z", None)):
+        assert engine.cursor(Family.KEY, start, end).keys(10) == []
+        assert engine.cursor(Family.KEY, start, end).skip(10) == 0
+        assert engine.last_before(Family.KEY, start, end) is None
+
+
+def test_a_cursor_can_be_placed_anew(engine: Engine) -> None:
+    fill(engine, 10)
+    cursor = engine.cursor(Family.KEY, b"", None)
+    assert cursor.at_or_before(key(4)) == (key(4), b"v")
+    assert cursor.at_or_before(key(4) + b"x") == (key(4), b"v")
+    assert cursor.at_or_before(b"!") is None
+    cursor.seek(key(8))
+    assert cursor.keys(10) == [key(8), key(9)]
+    cursor.seek_to_last()
+    assert cursor.keys(3) == [key(9), key(8), key(7)]
