@@ -38,6 +38,12 @@ class EtcdError(Exception):
         self.code = code
         self.message = message
 
+    def answered(self) -> "EtcdError":
+        """Forget where it was raised: an instance that all raisers share would else keep a frame
+        of every call that it ever ended, with its request."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
     def __repr__(self) -> str:
         return f"EtcdError({self.code.name}, {self.message!r})"
 

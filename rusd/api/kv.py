@@ -5,19 +5,27 @@ this member's own apply. Ranges and reading txns pass a read-index barrier (none
 and are answered from the local store.
 """
 
-import asyncio
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd.api import validate
+from rusd.api import slices, validate
 from rusd.api.pending import after
 from rusd.api.quota import Quota
 from rusd.api.range_stream import RangeStream
 from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.api.seam import (
+    Answer,
+    Call,
+    Methods,
+    Outlet,
+    Parts,
+    ServerStream,
+    StreamHandler,
+    Unary,
+)
 from rusd.errors import REQUEST_TOO_LARGE
 from rusd.mvcc.query import RangeResult
 from rusd.mvcc.store import Store
@@ -29,6 +37,8 @@ from rusd.state.cost import put_cost, txn_cost
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 
+#: An answer up to this size is joined into one piece; more would take the loop too long.
+WHOLE_BYTES = 4 << 20
 #: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
 #: where clients expect it.
 ENVELOPE = 18
@@ -179,21 +189,21 @@ class KV:
         revision = store.revision
         if not request.range_end:
             return self._range_answer(revision, store.range(request))
-        slices = store.range_slices(request)
+        reading = store.range_slices(request)
         try:
-            next(slices)
+            next(reading)
         except StopIteration as end:
             return self._range_answer(revision, end.value)
-        return self._read_on(revision, slices)
+        return self._read_on(revision, reading)
 
-    async def _read_on(self, revision: int, slices: Generator[None, None, RangeResult]) -> bytes:
+    async def _read_on(
+        self, revision: int, reading: Generator[None, None, RangeResult]
+    ) -> bytes | Parts:
         """A range too long for one turn of the loop."""
-        while True:
-            await asyncio.sleep(0)
-            try:
-                next(slices)
-            except StopIteration as end:
-                return self._range_answer(revision, end.value)
+        result = await slices.run(reading)
+        parts = Parts([self._headers.field(revision)])
+        parts += await slices.run(responses.range_parts(result))
+        return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
 
     def _range_answer(self, revision: int, result: RangeResult) -> bytes:
         return self._headers.field(revision) + responses.range_response(result)

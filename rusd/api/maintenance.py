@@ -1,10 +1,10 @@
 """etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
 
 import asyncio
-from collections.abc import Generator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from rusd import ETCD_VERSION
+from rusd.api import slices
 from rusd.api.header import Headers
 from rusd.api.pending import after
 from rusd.api.require_leader import RequireLeader
@@ -24,8 +24,6 @@ from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 from rusd.state.result import Applied
 from rusd.storage import Engine
-
-T = TypeVar("T")
 
 #: The storage schema whose meaning the store follows.
 STORAGE_VERSION = "3.6.0"
@@ -136,14 +134,14 @@ class MaintenanceService:
         """A checksum over everything stored."""
         self._require_leader.check(call)
         revision = self._machine.store.revision
-        checksum = await _in_slices(self._machine.store.hash_slices())
+        checksum = await slices.run(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
         return response.SerializeToString()
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
         """A checksum of the keys at a revision, equal on all members that have applied it."""
         self._require_leader.check(call)
-        result = await _in_slices(self._machine.store.hash_kv(request.revision))
+        result = await slices.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
             hash=result.hash,
@@ -176,14 +174,3 @@ def _alarm_text(alarm: Alarm) -> str:
     kinds = {number: name for name, number in rpc.AlarmType.items()}
     member = f"memberID:{alarm.member_id} " if alarm.member_id else ""
     return f"{member}alarm:{kinds.get(alarm.kind, str(alarm.kind))} "
-
-
-async def _in_slices(slices: Generator[None, None, T]) -> T:
-    """Run a sliced computation, giving the loop a turn after each slice."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        await asyncio.sleep(0)

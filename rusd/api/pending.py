@@ -4,19 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from rusd.api.seam import Answer
+from rusd.api.seam import Answer, Parts
 from rusd.pending import Pending
 
 T = TypeVar("T")
 
 
-def after(source: Pending[T] | asyncio.Future[T], finish: Callable[[T], Answer]) -> Pending[bytes]:
+def after(
+    source: Pending[T] | asyncio.Future[T], finish: Callable[[T], Answer]
+) -> Pending[bytes | Parts]:
     """The answer `finish` makes of what `source` gives; errors of both become the answer's.
 
     A client that goes away cancels the answer, never the source: others may wait for it too, and a
     proposal cannot be taken back. Only an answer that is itself awaitable (long work) gets a task.
     """
-    answer: Pending[bytes] = Pending()
+    answer: Pending[bytes | Parts] = Pending()
 
     def resolve(source: Any) -> None:
         if answer.done():
@@ -35,7 +37,7 @@ def after(source: Pending[T] | asyncio.Future[T], finish: Callable[[T], Answer])
         except Exception as error:
             answer.set_exception(error)
             return
-        if isinstance(result, bytes):
+        if isinstance(result, bytes | Parts):
             answer.set_result(result)
         else:
             _follow(result, answer)
@@ -44,10 +46,10 @@ def after(source: Pending[T] | asyncio.Future[T], finish: Callable[[T], Answer])
     return answer
 
 
-def _follow(work: Awaitable[bytes], answer: Pending[bytes]) -> None:
+def _follow(work: Awaitable[bytes | Parts], answer: Pending[bytes | Parts]) -> None:
     task = asyncio.ensure_future(_awaited(work))
 
-    def hand_over(task: asyncio.Task[bytes]) -> None:
+    def hand_over(task: asyncio.Task[bytes | Parts]) -> None:
         if task.cancelled():
             answer.cancel()
         elif (failure := task.exception()) is not None:
@@ -59,5 +61,5 @@ def _follow(work: Awaitable[bytes], answer: Pending[bytes]) -> None:
     answer.add_done_callback(lambda _: task.cancel())
 
 
-async def _awaited(work: Awaitable[bytes]) -> bytes:
+async def _awaited(work: Awaitable[bytes | Parts]) -> bytes | Parts:
     return await work

@@ -12,11 +12,13 @@ same revision, or ends with COMPACTED where that is gone by then.
 
 import asyncio
 import sys
+import time
 from itertools import accumulate
 from typing import Any, Protocol
 
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Outlet
+from rusd.api.slices import rest
 from rusd.errors import COMPACTED, STOPPED, EtcdError
 from rusd.logs import get_logger
 from rusd.mvcc.interval import bounds
@@ -121,7 +123,6 @@ class RangeStream:
             reading.pause()
             self._room.clear()
             await self._room.wait()
-        await asyncio.sleep(0)
 
 
 class _Reading:
@@ -146,6 +147,7 @@ class _Reading:
         kept = 1
         # One more than wanted, to know whether others follow.
         while len(ahead) < 2 or (len(ahead) <= count and room > 0):
+            began = time.perf_counter()
             part = self._open().read(min(max(count, 1) + 1 - len(ahead), DECODED_SLICE))
             if not part:
                 kept = 0
@@ -154,7 +156,7 @@ class _Reading:
             rows = [without_value(row) for row in part] if self._keys_only else part
             room -= sum(map(len, rows))
             ahead += rows
-            await asyncio.sleep(0)
+            await rest(time.perf_counter() - began)
         # A piece of the store may hold many large rows: the first of them are this chunk.
         ends = accumulate(map(len, ahead[1:count]), initial=0)
         taken = min(count, len(ahead) - kept, sum(1 for end in ends if end < size))
@@ -164,9 +166,11 @@ class _Reading:
     async def count(self) -> int:
         """Pass over the rest; returns how many rows that were."""
         count = len(self._ahead)
+        began = time.perf_counter()
         while passed := self._open().skip(COUNT_SLICE):
             count += passed
-            await asyncio.sleep(0)
+            await rest(time.perf_counter() - began)
+            began = time.perf_counter()
         return count
 
     def _open(self) -> Rows:

@@ -30,7 +30,11 @@ class Call:
     peer: str
 
 
-Answer = bytes | Awaitable[bytes]
+class Parts(list[bytes]):
+    """An encoded message in pieces, for one so long that joining it would hold up the loop."""
+
+
+Answer = bytes | Parts | Awaitable[bytes | Parts]
 
 
 class Outlet(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError, Message
 
-from rusd.api.seam import Call, Unary
+from rusd.api.seam import Call, Parts, Unary
 from rusd.door import status
 from rusd.door.h2 import Stream
 from rusd.door.messages import PREFIX_BYTES, Unframer, whole
@@ -121,7 +121,7 @@ class UnaryCall:
         except Exception:
             self._failed()
         else:
-            if isinstance(answer, bytes):
+            if isinstance(answer, bytes | Parts):
                 self._answer(answer)
             else:
                 if not hasattr(answer, "add_done_callback"):
@@ -147,10 +147,21 @@ class UnaryCall:
             log.error("a call failed", exc_info=error, extra=self._named())
             self._refuse(BUG)
 
-    def _answer(self, message: bytes) -> None:
-        prefix = len(message).to_bytes(PREFIX_BYTES, "big")
+    def _answer(self, message: bytes | Parts) -> None:
         self._finish(Code.OK)
+        if isinstance(message, Parts):
+            self._answer_in_parts(message)
+            return
+        prefix = len(message).to_bytes(PREFIX_BYTES, "big")
         self._stream.complete(status.HEAD, prefix + message, status.OK)
+
+    def _answer_in_parts(self, parts: Parts) -> None:
+        stream = self._stream
+        stream.head(status.HEAD)
+        stream.send(sum(map(len, parts)).to_bytes(PREFIX_BYTES, "big"))
+        for part in parts:
+            stream.send(part)
+        stream.end(status.OK)
 
     def _failed(self) -> None:
         log.exception("a call failed", extra=self._named())
@@ -160,6 +171,7 @@ class UnaryCall:
         return {"fields": {"method": self._opening.path}}
 
     def _refuse(self, error: EtcdError) -> None:
+        error.answered()
         self._finish(error.code)
         self._stream.end(status.alone(error.code, error.message))
 

@@ -130,7 +130,7 @@ class StreamCall:
             return
         self.flush()
         self._finished = True
-        self._code = Code.OK if error is None else error.code
+        self._code = Code.OK if error is None else error.answered().code
         self._stream.end(status.ending(error, begun=self._begun))
         # Not at once: the service may be in the midst of a callback, or of opening.
         self._channel.soon(self._close)

@@ -16,10 +16,10 @@ from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 
 #: Rows handled between two yields of a sliced range.
-SLICE = 2000
+SLICE = 1000
 #: The same where every row is decoded, and where rows are only counted.
-DECODED_SLICE = 1000
-COUNT_SLICE = 5000
+DECODED_SLICE = 500
+COUNT_SLICE = 2000
 
 _KEY = rpc.RangeRequest.KEY
 _DESCEND = rpc.RangeRequest.DESCEND

@@ -55,7 +55,7 @@ class Asks:
                 raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {frame['kind']}")
             body = await handler(member, frame["body"])
         except EtcdError as refusal:
-            error = [int(refusal.code), refusal.message]
+            error = [int(refusal.answered().code), refusal.message]
         except Exception as failure:
             log.exception("a member's question failed")
             error = [int(Code.INTERNAL), repr(failure)]

@@ -5,11 +5,14 @@ adds the short header that responses inside a txn carry. Field numbers: etcd's r
 Default values are omitted, as proto3 demands, so the bytes equal those of the protobuf library.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 from rusd.mvcc.keyvalue import varint
 from rusd.mvcc.query import RangeResult
 
+#: Rows in a piece of a long answer.
+PART = 1000
+_GONE = [b""] * PART
 #: `count` of a range that found one key.
 _ONE = b"\x20\x01"
 
@@ -38,6 +41,19 @@ def range_response(result: RangeResult) -> bytes:
         return result.framed[0] + _ONE
     # Framed as field 2 by the store: nothing is encoded, everything is copied once.
     return b"".join((*result.framed, int_field(3, result.more), int_field(4, result.count)))
+
+
+def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
+    """`range_response` in pieces, made in slices; takes the rows out of `result`."""
+    rows, parts = result.framed, []
+    for start in range(0, len(rows), PART):
+        stop = min(start + PART, len(rows))
+        parts.append(b"".join(rows[start:stop]))
+        # Freeing a million rows at once would take as long as reading them.
+        rows[start:stop] = _GONE[: stop - start]
+        yield
+    parts.append(int_field(3, result.more) + int_field(4, result.count))
+    return parts
 
 
 def put_response(previous: bytes | None) -> bytes:

@@ -89,6 +89,15 @@ def test_grpclib_makes_a_unary_call(tmp_path: Path) -> None:
     on_one_port(tmp_path, test)
 
 
+def test_an_answer_in_pieces_arrives_as_one_message(tmp_path: Path) -> None:
+    async def test(one: Port) -> None:
+        for size in (0, 999, 300_000):
+            request = REQUEST(value=b"p" * size)
+            assert await one.method(UnaryUnaryMethod, "Pieces")(request) == request
+
+    on_one_port(tmp_path, test)
+
+
 def test_grpclib_reads_a_refusal(tmp_path: Path) -> None:
     async def test(one: Port) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from rusd.api.seam import BidiStream, Call, Methods, Outlet, ServerStream, Unary
+from rusd.api.seam import BidiStream, Call, Methods, Outlet, Parts, ServerStream, Unary
 from rusd.door.grpc_door import GrpcDoor
 from rusd.errors import KEY_NOT_FOUND
 from rusd.proto import rpc_pb2 as rpc
@@ -61,6 +61,7 @@ class Toys:
             "/toy.Toys/Refuse": Unary(REQUEST, self.refuse),
             "/toy.Toys/Break": Unary(REQUEST, self.crash),
             "/toy.Toys/Wait": Unary(REQUEST, self.wait),
+            "/toy.Toys/Pieces": Unary(REQUEST, self.pieces),
             "/toy.Toys/Count": ServerStream(REQUEST, self.count),
             "/toy.Toys/Talk": BidiStream(REQUEST, self.talk),
         }
@@ -78,6 +79,11 @@ class Toys:
     def wait(self, request: rpc.PutRequest, call: Call) -> asyncio.Future[bytes]:
         self.waiting = asyncio.get_running_loop().create_future()
         return self.waiting
+
+    def pieces(self, request: rpc.PutRequest, call: Call) -> Parts:
+        """The echo, a thousand bytes at a time."""
+        encoded = request.SerializeToString()
+        return Parts(encoded[at : at + 1000] for at in range(0, len(encoded), 1000))
 
     def count(self, request: rpc.PutRequest, call: Call, outlet: Outlet) -> Recorder:
         handler = Recorder(call, outlet)

@@ -1,0 +1,32 @@
+"""Long work on the loop, a slice at a time, sharing it fairly with whoever else is there."""
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Work of others that takes less than this part of a slice's time is not worth stepping aside for.
+_NOTICED = 1 / 8
+
+
+async def rest(worked: float) -> None:
+    """Between two slices, the last of which took `worked` seconds: let the others go on. If there
+    are any, for as long again, since what they do takes several turns of the loop."""
+    done = time.perf_counter()
+    await asyncio.sleep(0)
+    if time.perf_counter() - done > worked * _NOTICED:
+        await asyncio.sleep(worked)
+
+
+async def run(slices: Generator[None, None, T]) -> T:
+    """The result of work that yields between its slices."""
+    while True:
+        began = time.perf_counter()
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await rest(time.perf_counter() - began)
