@@ -141,7 +141,6 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
 
 NOT_YET: frozenset[str] = frozenset(
     (
-        "compaction-batch-limit",
         "grpc-keepalive-interval",
         "grpc-keepalive-timeout",
         "initial-election-tick-advance",

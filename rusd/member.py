@@ -34,6 +34,7 @@ from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
 from rusd.metrics import CallCounts, Metrics
+from rusd.mvcc.compaction import SLICE
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
@@ -150,7 +151,9 @@ class Member:
             progress_interval=config.watch_progress_notify_interval,
             max_request_bytes=config.max_request_bytes,
         )
-        self._compactor = Compactor(machine.store, config.compaction_sleep_interval, self._fail)
+        # The flags' pace, in smaller steps.
+        pause = config.compaction_sleep_interval * SLICE / config.compaction_batch_limit
+        self._compactor = Compactor(machine.store, pause, self._fail)
         machine.on_events = self._hub.publish
         machine.on_compacted = self._compactor.schedule
         machine.on_restoring = self._compactor.pause

@@ -37,6 +37,8 @@ from rusd.state.cost import put_cost, txn_cost
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 
+#: A value above this size goes from the store to the socket without a copy in between.
+COPIED_BYTES = 64 << 10
 #: An answer up to this size is joined into one piece; more would take the loop too long.
 WHOLE_BYTES = 4 << 20
 #: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
@@ -205,5 +207,7 @@ class KV:
         parts += await slices.run(responses.range_parts(result))
         return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
 
-    def _range_answer(self, revision: int, result: RangeResult) -> bytes:
+    def _range_answer(self, revision: int, result: RangeResult) -> bytes | Parts:
+        if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
+            return Parts((self._headers.field(revision), *responses.pieces(result)))
         return self._headers.field(revision) + responses.range_response(result)

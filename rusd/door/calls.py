@@ -158,8 +158,9 @@ class UnaryCall:
     def _answer_in_parts(self, parts: Parts) -> None:
         stream = self._stream
         stream.head(status.HEAD)
-        stream.send(sum(map(len, parts)).to_bytes(PREFIX_BYTES, "big"))
-        for part in parts:
+        prefix = sum(map(len, parts)).to_bytes(PREFIX_BYTES, "big")
+        stream.send(prefix + b"".join(parts[:1]))
+        for part in parts[1:]:
             stream.send(part)
         stream.end(status.OK)
 

@@ -119,6 +119,8 @@ class Channel(asyncio.Protocol):
         output = self.connection.take()
         if output and not transport.is_closing():
             transport.write(output)
+            if not self._held:
+                self.connection.pump()
         if self.connection.closed and self._parting is None:
             self._part(transport)
 

@@ -23,7 +23,7 @@ from rusd.mvcc.revision import (
 from rusd.storage import Batch, Engine, Family
 
 #: Revisions looked at, and versions removed, in one slice.
-SLICE = 500
+SLICE = 250
 
 _SCHEDULED = b"scheduledCompactRev"
 _FINISHED = b"finishedCompactRev"

@@ -39,8 +39,13 @@ def range_response(result: RangeResult) -> bytes:
     """RangeResponse: kvs=2, more=3, count=4."""
     if result.count == 1 and result.framed:
         return result.framed[0] + _ONE
+    return b"".join(pieces(result))
+
+
+def pieces(result: RangeResult) -> tuple[bytes, ...]:
+    """`range_response`, not joined."""
     # Framed as field 2 by the store: nothing is encoded, everything is copied once.
-    return b"".join((*result.framed, int_field(3, result.more), int_field(4, result.count)))
+    return (*result.framed, int_field(3, result.more) + int_field(4, result.count))
 
 
 def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:

@@ -1,7 +1,7 @@
 """Physical compaction: superseded revisions leave the disk in slices, between other work.
 
 A compaction is *applied* at once (older revisions become unreadable); the disk space is freed by a
-background task that handles one slice (`--compaction-batch-limit` revisions), rests for
+background task that handles one slice, rests for
 `--compaction-sleep-interval`, and goes on. It resumes by itself after a restart. etcd does the same
 in its `scheduleCompaction`.
 """

@@ -17,6 +17,8 @@ from rusd.door.h2.stream import HIGH_BYTES, LOW_BYTES, Stream
 ABANDONED = 1000
 #: Resets a peer may cause (cancelled calls, refused streams) beyond those that answered calls earn.
 RESET_BURST, RESETS_PER_SECOND = 1000, 100
+#: Bytes of waiting data that are framed before the owner has written them.
+BATCH_BYTES = 256 << 10
 #: Frames that carry nothing.
 CHATTER_BURST, CHATTER_PER_SECOND = 10_000, 1_000
 
@@ -29,6 +31,8 @@ class Outbound:
         `receive_window`: bytes a client may have under way on one stream."""
         self._wake = wake
         self._pieces: list[bytes] = []
+        #: Bytes of data among them.
+        self._taken_next = 0
         self._initial_receive_window = receive_window
         self.streams: dict[int, Stream] = {}
         self._abandoned: deque[int] = deque(maxlen=ABANDONED)
@@ -55,6 +59,7 @@ class Outbound:
     def take(self) -> bytes:
         """Everything to be written now."""
         pieces, self._pieces = self._pieces, []
+        self._taken_next = 0
         return b"".join(pieces)
 
     def hold(self, held: bool) -> None:
@@ -169,8 +174,11 @@ class Outbound:
     # Flow
 
     def pump(self) -> None:
-        """Send what the windows let through, one frame of each waiting stream in turn."""
-        while self._waiting and not self._held and self.window > 0:
+        """Send what the windows let through, one frame of each waiting stream in turn; no more at
+        a time than a socket is likely to take: the owner pumps on when it has written that."""
+        while (
+            self._waiting and not self._held and self.window > 0 and self._taken_next < BATCH_BYTES
+        ):
             progress = False
             for stream in list(self._waiting):
                 room = min(stream.window, self.window, self.max_frame)
@@ -207,6 +215,7 @@ class Outbound:
     def _emit_data(self, stream: Stream, payload: bytes) -> None:
         size = len(payload)
         self.window -= size
+        self._taken_next += size
         self.sent += size
         self.busy = True
         self.chatter.earn(2)
