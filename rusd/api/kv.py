@@ -5,6 +5,7 @@ this member's own apply. Ranges and reading txns pass a read-index barrier (none
 and are answered from the local store.
 """
 
+import asyncio
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -41,6 +42,8 @@ from rusd.state.result import Applied
 COPIED_BYTES = 64 << 10
 #: An answer up to this size is joined into one piece; more would take the loop too long.
 WHOLE_BYTES = 4 << 20
+#: Long ranges that are read at a time.
+LONG_AT_ONCE = 8
 #: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
 #: where clients expect it.
 ENVELOPE = 18
@@ -103,6 +106,7 @@ class KV:
         self._quota = quota
         self._compactions = compactions
         self._limits = limits
+        self._long = asyncio.Semaphore(LONG_AT_ONCE)
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -120,8 +124,8 @@ class KV:
         self._require_leader.check(call)
         validate.check_range(request)
         if request.serializable:
-            return self._read_range(request)
-        return after(self._node.read_index(), lambda _: self._read_range(request))
+            return self._read_range(request, call)
+        return after(self._node.read_index(), lambda _: self._read_range(request, call))
 
     def range_stream(self, request: rpc.RangeRequest, call: Call, outlet: Outlet) -> StreamHandler:
         """A range in chunks; consistent at the revision it started with."""
@@ -186,7 +190,10 @@ class KV:
     def _read_txn(self, request: rpc.TxnRequest) -> bytes:
         return self._answer(txn.read(self._machine.store, self._machine.leases, request))
 
-    def _read_range(self, request: rpc.RangeRequest) -> Answer:
+    def _read_range(self, request: rpc.RangeRequest, call: Call) -> Answer:
+        room = call.room()
+        if room is not None:
+            return self._read_later(request, call, room)
         store = self._machine.store
         revision = store.revision
         if not request.range_end:
@@ -196,16 +203,39 @@ class KV:
             next(reading)
         except StopIteration as end:
             return self._range_answer(revision, end.value)
-        return self._read_on(revision, reading)
+        return self._read_on(revision, reading, call)
+
+    async def _read_later(
+        self, request: rpc.RangeRequest, call: Call, room: Awaitable[None]
+    ) -> bytes | Parts:
+        """The client has not taken what it was answered before."""
+        await room
+        answer = self._read_range(request, call)
+        return answer if isinstance(answer, bytes | Parts) else await answer
 
     async def _read_on(
-        self, revision: int, reading: Generator[None, None, RangeResult]
+        self, revision: int, reading: Generator[None, None, RangeResult], call: Call
     ) -> bytes | Parts:
         """A range too long for one turn of the loop."""
-        result = await slices.run(reading)
-        parts = Parts([self._headers.field(revision)])
-        parts += await slices.run(responses.range_parts(result))
+        await self._take_turn(call)
+        try:
+            result = await slices.run(reading)
+            parts = Parts([self._headers.field(revision)])
+            parts += await slices.run(responses.range_parts(result))
+        finally:
+            self._long.release()
         return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
+
+    async def _take_turn(self, call: Call) -> None:
+        """Few long answers are made at a time: more would take as long, and more memory. One whose
+        client does not read does not wait its turn here."""
+        while True:
+            while (room := call.room()) is not None:
+                await room
+            await self._long.acquire()
+            if call.room() is None:
+                return
+            self._long.release()
 
     def _range_answer(self, revision: int, result: RangeResult) -> bytes | Parts:
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:

@@ -28,6 +28,8 @@ class Call:
     deadline: float | None
     #: Remote address for logs, such as "127.0.0.1:4711".
     peer: str
+    #: None while the client takes its answers; else to be awaited before a long one is made.
+    room: Callable[[], Awaitable[None] | None] = lambda: None
 
 
 class Parts(list[bytes]):

@@ -114,7 +114,7 @@ class UnaryCall:
         method, channel = self._method, self._channel
         try:
             request = decode(method.request, raw, IN_CALL)
-            call = Call(self._opening.metadata, raw, self._deadline, channel.peer)
+            call = Call(self._opening.metadata, raw, self._deadline, channel.peer, channel.room)
             answer = method.call(request, call)
         except EtcdError as error:
             self._refuse(error)

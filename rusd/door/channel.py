@@ -19,6 +19,7 @@ from rusd.door.opening import Opening
 from rusd.door.pagecall import PageCall
 from rusd.door.stream import StreamCall
 from rusd.errors import Code, EtcdError
+from rusd.pending import Pending
 
 if TYPE_CHECKING:
     from rusd.door.grpc_door import GrpcDoor
@@ -32,6 +33,12 @@ PATIENCE = 30.0
 #: Seconds for a client to take at least some of what waits for it, if that is much.
 STALLED = 60.0
 MUCH = 4 << 20
+#: Bytes of answers that may wait for one client, and for all, before further long ones are made.
+QUEUED_AT_MOST = 64 << 20
+QUEUED_BY_ALL = 512 << 20
+#: Calls that are let in together, and seconds until the next.
+AT_ONCE = 4
+LOOK_AGAIN = 0.01
 #: Seconds for a client to read why it is sent away.
 PARTING = 1.0
 
@@ -58,6 +65,8 @@ class Channel(asyncio.Protocol):
         self._kept = 0
         #: Streams whose messages of this turn are not framed yet.
         self._gathered: list[StreamCall] = []
+        #: Long answers that are not made yet.
+        self._crowd: list[Pending[None]] = []
         self._parting: asyncio.TimerHandle | None = None
         #: Where the output stood when it last moved, and when that was.
         self._sent = 0
@@ -73,18 +82,41 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.now = self._loop.time()
+        self._act(data)
+
+    def _act(self, data: bytes) -> None:
         self._reading = True
         try:
             self.connection.receive(data, self.now)
         finally:
             self._reading = False
         self._flush()
+        if self.connection.more:
+            self._pause()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """The rest of a read that held very many frames."""
+        self._act(b"")
+        self._resume()
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Read on, unless something is in the way."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not (self._held or self.connection.more):
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.connection.lost()
+        self._transport = None
         self.door.channels.pop(self, None)
         if self._parting is not None:
             self._parting.cancel()
@@ -92,15 +124,13 @@ class Channel(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._held = True
         self.connection.hold(True)
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._pause()
 
     def resume_writing(self) -> None:
         self._held = False
         self.connection.hold(False)
         self._moved = self._loop.time()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._resume()
         self._flush()
 
     # Writing
@@ -121,6 +151,7 @@ class Channel(asyncio.Protocol):
             transport.write(output)
             if not self._held:
                 self.connection.pump()
+                self._let_in()
         if self.connection.closed and self._parting is None:
             self._part(transport)
 
@@ -181,6 +212,26 @@ class Channel(asyncio.Protocol):
     def release(self, size: int) -> None:
         """They are not any more."""
         self._kept -= size
+
+    def room(self) -> Pending[None] | None:
+        """None while what waits for this client is not too much; else a long answer is made only
+        when this resolves."""
+        queued = self.connection.queued
+        if queued <= MUCH or (queued <= QUEUED_AT_MOST and self.door.queued() <= QUEUED_BY_ALL):
+            return None
+        waiting: Pending[None] = Pending()
+        self._crowd.append(waiting)
+        return waiting
+
+    def _let_in(self) -> None:
+        """Some of those who waited for room may look again: not all at once, for each makes its
+        answer before any of them is queued."""
+        if self._crowd and self.connection.queued <= MUCH:
+            for waiting in self._crowd[:AT_ONCE]:
+                waiting.set_result(None)
+            del self._crowd[:AT_ONCE]
+            # (Their calls may be over, and bring about no write after which to look again.)
+            self._loop.call_later(LOOK_AGAIN, self._let_in)
 
     def _pinged(self) -> bool:
         connection = self.connection

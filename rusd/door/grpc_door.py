@@ -76,6 +76,10 @@ class GrpcDoor:
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
+    def queued(self) -> int:
+        """Bytes of answers that wait for clients to take them."""
+        return sum(channel.connection.queued for channel in self.channels)
+
     def _sweep(self) -> None:
         now = self._loop.time()
         for channel in list(self.channels):

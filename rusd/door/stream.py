@@ -129,6 +129,8 @@ class StreamCall:
         if self._finished:
             return
         self.flush()
+        if self._finished:
+            return  # by what the flush let the service do
         self._finished = True
         self._code = Code.OK if error is None else error.answered().code
         self._stream.end(status.ending(error, begun=self._begun))

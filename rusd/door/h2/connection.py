@@ -47,6 +47,12 @@ T = TypeVar("T", bound=Meaning)
 
 #: SETTINGS a peer may change; each costs a look at every stream.
 SETTINGS_BURST, SETTINGS_PER_SECOND = 100, 1
+#: Frames acted on in one go; decoding a header block counts for more. The rest of a read waits, so
+#: that a peer with nothing but tiny frames holds up nobody else for long.
+WORK = 1000
+BYTES_OF_WORK = 64
+#: A piece of a header block below this size brings the peer nothing either.
+SMALL_PIECE = 1 << 10
 _UNLIMITED = (1 << 32) - 1
 
 
@@ -97,7 +103,10 @@ class Connection(Outbound, Generic[T]):
         #: A header block under way: its stream (0: none), flags and pieces so far.
         self._block_stream = 0
         self._block_flags = 0
-        self._block = b""
+        self._work = WORK
+        self._block = bytearray()
+        #: True while whole frames wait, because one read held too many: `receive` again with b"".
+        self.more = False
         #: Run once the bytes at hand are read.
         self.after_read: list[Callable[[], None]] = []
         #: When the last frame outside a header block was complete.
@@ -131,13 +140,18 @@ class Connection(Outbound, Generic[T]):
             position = self._greet(data)
             end = len(data)
             unpack, actions = frames.HEAD.unpack_from, _ACTIONS
+            self._work, self.more = WORK, False
             while end - position >= HEAD_SIZE:
+                self._work -= 1
                 high, low, kind, flags, ident = unpack(data, position)
                 start = position + HEAD_SIZE
                 stop = start + (high << 8 | low)
                 if stop - start > frames.DEFAULT_FRAME:
                     raise ConnectionFault(FRAME_SIZE_ERROR, "frame too large")
                 if stop > end:
+                    break
+                if self._work < 0:
+                    self.more = True
                     break
                 position = stop
                 if kind > 9:
@@ -209,21 +223,23 @@ class Connection(Outbound, Generic[T]):
         if flags & END_HEADERS:
             self._header_block(flags, ident, payload)
         else:
-            self._block_stream, self._block_flags, self._block = ident, flags, payload
+            self._block_stream, self._block_flags = ident, flags
+            self._block = bytearray(payload)
 
     def _continuation(self, flags: int, ident: int, payload: bytes) -> None:
         if ident != self._block_stream or not ident:
             raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION of nothing")
-        if not payload:
+        if len(payload) < SMALL_PIECE and not flags & END_HEADERS:
             self._idle_talk()
         self._block += payload
         if len(self._block) > self._limits.header_list:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "header block too large")
         if flags & END_HEADERS:
-            encoded, self._block, self._block_stream = self._block, b"", 0
+            encoded, self._block, self._block_stream = bytes(self._block), bytearray(), 0
             self._header_block(self._block_flags, ident, encoded)
 
     def _header_block(self, flags: int, ident: int, encoded: bytes) -> None:
+        self._work -= len(encoded) // BYTES_OF_WORK
         stream = self.streams.get(ident)
         if stream is not None:
             self._trailers(stream, flags, encoded)
@@ -477,7 +493,8 @@ class Connection(Outbound, Generic[T]):
 
     def _abandon_all(self) -> None:
         self._rest = b""
-        self._block = b""
+        self._block = bytearray()
+        self.more = False
         for stream in list(self.streams.values()):
             self._abort(stream)
 

@@ -95,6 +95,7 @@ class Outbound:
         self.window -= size
         self.sent += size
         self.busy = True
+        self.chatter.earn(2)
         ident = stream.id
         pack = frames.HEAD.pack
         self.emit(

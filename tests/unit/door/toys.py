@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,6 +51,8 @@ class Toys:
         self.calls: list[Call] = []
         self.waiting: asyncio.Future[bytes] | None = None
         self.streams: list[Recorder] = []
+        #: Large answers that were made.
+        self.made = 0
         self.opened = asyncio.Event()
         #: Raised instead of opening a stream of `Talk`.
         self.refusal: Exception | None = None
@@ -62,6 +64,7 @@ class Toys:
             "/toy.Toys/Break": Unary(REQUEST, self.crash),
             "/toy.Toys/Wait": Unary(REQUEST, self.wait),
             "/toy.Toys/Pieces": Unary(REQUEST, self.pieces),
+            "/toy.Toys/Large": Unary(REQUEST, self.large),
             "/toy.Toys/Count": ServerStream(REQUEST, self.count),
             "/toy.Toys/Talk": BidiStream(REQUEST, self.talk),
         }
@@ -84,6 +87,20 @@ class Toys:
         """The echo, a thousand bytes at a time."""
         encoded = request.SerializeToString()
         return Parts(encoded[at : at + 1000] for at in range(0, len(encoded), 1000))
+
+    def large(self, request: rpc.PutRequest, call: Call) -> bytes | Awaitable[bytes]:
+        """A MiB, once there is room for it."""
+        if (room := call.room()) is not None:
+            return self.large_later(request, call, room)
+        self.made += 1
+        return REQUEST(value=bytes(1 << 20)).SerializeToString()
+
+    async def large_later(
+        self, request: rpc.PutRequest, call: Call, room: Awaitable[None]
+    ) -> bytes:
+        await room
+        answer = self.large(request, call)
+        return answer if isinstance(answer, bytes) else await answer
 
     def count(self, request: rpc.PutRequest, call: Call, outlet: Outlet) -> Recorder:
         handler = Recorder(call, outlet)
