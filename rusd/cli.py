@@ -9,9 +9,11 @@ process at once, which is safe at any moment.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import platform
+import resource
 import signal
 import sys
 import threading
@@ -94,10 +96,18 @@ def version_text() -> str:
 
 def run(make: Callable[[], Runnable]) -> int:
     """Build a member inside a uvloop and keep it until a signal or a failure: the exit code."""
+    _open_many_files()
     import uvloop  # here, so that --help and --version do not wait for it
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(make))
+
+
+def _open_many_files() -> None:
+    """As many as the system allows at all, as Go's runtime does for etcd."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(make: Callable[[], Runnable]) -> int:

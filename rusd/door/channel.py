@@ -34,7 +34,7 @@ PATIENCE = 30.0
 STALLED = 60.0
 MUCH = 4 << 20
 #: Bytes of answers that may wait for one client, and for all, before further long ones are made.
-QUEUED_AT_MOST = 64 << 20
+QUEUED_AT_MOST = 8 << 20
 QUEUED_BY_ALL = 512 << 20
 #: Calls that are let in together, and seconds until the next.
 AT_ONCE = 4

@@ -157,6 +157,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         which a leader steps down (CheckQuorum)."""
         check_names(type(self))
         self._apply = apply
+        self._applies = True
         self.link = Link()
         self.log = journal
         self.peers = {other: Peer(other) for other in others}
@@ -222,9 +223,18 @@ class RaftCore(SyncObj):  # type: ignore[misc]
 
     # Moving on
 
-    def tick(self) -> None:
-        """Count commits, apply, step down or send heartbeats as time demands."""
-        self.doTick(0.0)
+    def tick(self, *, apply: bool = True) -> None:
+        """Count commits, apply (unless the caller does so later), step down or send heartbeats as
+        time demands."""
+        self._applies = apply
+        try:
+            self.doTick(0.0)
+        finally:
+            self._applies = True
+
+    def apply(self) -> None:
+        """Apply what is committed, or the first part of it if it is much."""
+        self._SyncObj__applyLogEntries()
 
     def campaign(self) -> None:
         """Become a candidate (the caller has made sure it may win)."""
@@ -269,6 +279,8 @@ class RaftCore(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__applyLogEntries(self) -> bool:
         """Apply committed entries as one group. An exception ends the process: hazard 11."""
+        if not self._applies:
+            return False
         first = self._SyncObj__raftLastApplied + 1
         last = min(self._SyncObj__raftCommitIndex, first + APPLY_ENTRIES - 1)
         if last < first:

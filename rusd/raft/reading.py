@@ -95,8 +95,10 @@ class Reading:
 
     # What happens around
 
-    def applied(self, index: int) -> None:
+    def applied(self, index: int) -> bool:
+        """Whether more reads may go than were let go now."""
         self._reads.applied(index)
+        return self._reads.more
 
     def leadership_lost(self) -> None:
         """No round can be confirmed any more."""

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 #: Seconds after which a follower asks the leader again.
 RETRY = 0.5
+#: Reads that are let go at a time. Each is served there and then, and a thousand long ones would
+#: hold up heartbeats.
+PORTION = 128
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,6 +40,8 @@ class Reads:
         self._last_question = 0
         #: Confirmed: (read index, reads), waiting to be applied.
         self._confirmed: list[tuple[int, list[Read]]] = []
+        #: These may go, a portion at a time.
+        self._ready: list[Read] = []
 
     def add(self, read: Read) -> None:
         self._new.append(read)
@@ -77,15 +82,22 @@ class Reads:
                 self._new += question.reads
 
     def applied(self, index: int) -> None:
-        """Everything up to `index` is applied: reads that waited for it may go."""
-        if not self._confirmed:
-            return
-        ready = [reads for wanted, reads in self._confirmed if wanted <= index]
-        if ready:
+        """Everything up to `index` is applied: reads that waited for it may go, the first
+        `PORTION` of them now."""
+        if self._confirmed:
+            for wanted, reads in self._confirmed:
+                if wanted <= index:
+                    self._ready += reads
             self._confirmed = [one for one in self._confirmed if one[0] > index]
-            for reads in ready:
-                for read in reads:
-                    read.done(None)
+        if self._ready:
+            portion, self._ready = self._ready[:PORTION], self._ready[PORTION:]
+            for read in portion:
+                read.done(None)
+
+    @property
+    def more(self) -> bool:
+        """Whether reads that may go wait for the next portion."""
+        return bool(self._ready)
 
     def expire(self, now: float, error: Exception) -> None:
         """Give up reads whose deadline has passed."""
@@ -97,6 +109,7 @@ class Reads:
             return [read for read in reads if read.deadline > now] if late else reads
 
         self._new = alive(self._new)
+        self._ready = alive(self._ready)
         self._confirmed = [(index, alive(reads)) for index, reads in self._confirmed]
         self._questions = {
             number: _Question(alive(question.reads), question.asked_at)

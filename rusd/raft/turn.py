@@ -4,15 +4,19 @@ All work of a moment (frames that came in, new proposals and reads, a timer) is 
 whose order is what makes it safe:
 
  1  frames in, through the filters, to PySyncObj; answers are only queued
- 2  tick: count commits, apply them as one storage write, resolve the waiting calls
- 3  propose: what was submitted since the last turn becomes one entry, or one frame to the leader
- 4  send appends, forwarded proposals and reads: they assert nothing about this member's disk
- 5  flush the journal: term, vote, truncation and entries in one write and one fdatasync
- 6  send acknowledgements and votes, which assert what step 5 made durable
+ 2  a follower's acknowledgement of entries goes first: flush, then send (as 6 and 7)
+ 3  tick: count commits
+ 4  propose: what was submitted since the last turn becomes one entry, or one frame to the leader;
+    send appends, commits, forwarded proposals and reads: they assert nothing about this member's
+    disk
+ 5  apply what is committed as one storage write, resolve the waiting calls
+ 6  flush the journal: term, vote, truncation and entries in one write and one fdatasync
+ 7  send acknowledgements and votes, which assert what step 6 made durable
 
-A leader's own fdatasync thus overlaps its followers' work, and still counts only when done: an
-acknowledgement of an entry can be read in a later turn at the earliest. Proposals come after the
-tick for the same reason, else a cluster of one would commit what is not durable yet.
+A leader's own apply and fdatasync thus overlap its followers' work. Its fdatasync still counts only
+when it is done: an acknowledgement of an entry can be read in a later turn at the earliest.
+Proposals come after the tick for the same reason, else a cluster of one would commit what is not
+durable yet.
 
 An exception in a turn leaves an unknown state behind: the node stops at once, sends nothing more,
 and `wait_failed` raises it, which ends the process.
@@ -188,7 +192,7 @@ class Turns:
             for member, frame in inbox:
                 self._handle(member, frame, now)
             self._acknowledge_first(now)
-            self._core.tick()
+            self._core.tick(apply=False)
             connected = self._peers.connected()
             self._campaign.step(now, reachable=bool(connected))
             leader_connected = self._core.leader in connected
@@ -200,6 +204,7 @@ class Turns:
                 leader_connected=leader_connected,
             )
             self._outgoing.early(self._catchup, now)
+            self._core.apply()
             if self._journal.dirty and self._flush_is_long():
                 self._flushing = self._loop.run_in_executor(self._flusher, self._journal.flush)
                 self._flushing.add_done_callback(self._flushed)
@@ -369,13 +374,13 @@ class Turns:
     def _after(self, now: float) -> None:
         """Look at what the turn changed, and whether another must follow at once."""
         core = self._core
-        self._reading.applied(core.applied_index)
+        more_reads = self._reading.applied(core.applied_index)
         role = (core.leader, core.term, core.is_leader)
         if role != self._role:
             self._changed_role(role, now)
         unapplied = core.commit_index > core.applied_index
         alone = self._voters == 1 and core.commit_index < self._journal.last_index
-        if unapplied or alone or core.link.outbox:
+        if unapplied or alone or more_reads or core.link.outbox:
             self._wake()
         if now >= self._next_deadlines:
             self._next_deadlines = now + DEADLINES
