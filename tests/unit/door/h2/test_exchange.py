@@ -328,3 +328,16 @@ def test_a_lost_connection_aborts_every_stream() -> None:
     pair.connection.lost()
     assert all(receiver.over for receiver in pair.receivers)
     assert pair.connection.streams == {}
+
+
+def test_what_a_reset_stream_had_queued_waits_no_more() -> None:
+    pair = Pair()
+    number = pair.open(b"")
+    pair.exchange()
+    pair.receivers[0].stream.complete(HEAD, b"x" * 100_000, TAIL)
+    pair.exchange()
+    assert pair.connection.queued > 0
+    pair.client.reset_stream(number)
+    pair.exchange()
+    assert pair.connection.queued == 0
+    assert pair.receivers[0].stream.queued == 0
