@@ -5,7 +5,6 @@ this member's own apply. Ranges and reading txns pass a read-index barrier (none
 and are answered from the local store.
 """
 
-import asyncio
 from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from rusd.api import slices, validate
+from rusd.api.few import Few
 from rusd.api.pending import after
 from rusd.api.quota import Quota
 from rusd.api.range_stream import RangeStream
@@ -43,7 +43,7 @@ COPIED_BYTES = 64 << 10
 #: An answer up to this size is joined into one piece; more would take the loop too long.
 WHOLE_BYTES = 4 << 20
 #: Long ranges that are read at a time.
-LONG_AT_ONCE = 8
+LONG_AT_ONCE = 4
 #: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
 #: where clients expect it.
 ENVELOPE = 18
@@ -106,7 +106,7 @@ class KV:
         self._quota = quota
         self._compactions = compactions
         self._limits = limits
-        self._long = asyncio.Semaphore(LONG_AT_ONCE)
+        self._long = Few(LONG_AT_ONCE)
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -203,7 +203,11 @@ class KV:
             next(reading)
         except StopIteration as end:
             return self._range_answer(revision, end.value)
-        return self._read_on(revision, reading, call)
+        return self._long.start(
+            lambda: self._read_on(revision, reading),
+            # Nothing is kept meanwhile: this one is read anew when its turn comes.
+            lambda: self._read_range(request, call),
+        )
 
     async def _read_later(
         self, request: rpc.RangeRequest, call: Call, room: Awaitable[None]
@@ -214,28 +218,13 @@ class KV:
         return answer if isinstance(answer, bytes | Parts) else await answer
 
     async def _read_on(
-        self, revision: int, reading: Generator[None, None, RangeResult], call: Call
+        self, revision: int, reading: Generator[None, None, RangeResult]
     ) -> bytes | Parts:
         """A range too long for one turn of the loop."""
-        await self._take_turn(call)
-        try:
-            result = await slices.run(reading)
-            parts = Parts([self._headers.field(revision)])
-            parts += await slices.run(responses.range_parts(result))
-        finally:
-            self._long.release()
+        result = await slices.run(reading)
+        parts = Parts([self._headers.field(revision)])
+        parts += await slices.run(responses.range_parts(result))
         return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
-
-    async def _take_turn(self, call: Call) -> None:
-        """Few long answers are made at a time: more would take as long, and more memory. One whose
-        client does not read does not wait its turn here."""
-        while True:
-            while (room := call.room()) is not None:
-                await room
-            await self._long.acquire()
-            if call.room() is None:
-                return
-            self._long.release()
 
     def _range_answer(self, revision: int, result: RangeResult) -> bytes | Parts:
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
