@@ -102,6 +102,9 @@ class LocalCluster:
         self._client_ports = client_ports
         self._start_timeout = start_timeout
         self._token = f"cluster-{uuid.uuid4().hex[:8]}" if directory is None else "kept-cluster"
+        #: Members that joined later, and members that left for good.
+        self._joined: set[int] = set()
+        self._left: set[int] = set()
         self._claim = ports.Claim()
         self._guard: Guard | None = None
 
@@ -179,12 +182,34 @@ class LocalCluster:
     def resume(self, index: int) -> None:
         self.members[index].resume()
 
+    # --- membership ---------------------------------------------------------------------------
+
+    def new_member(self) -> int:
+        """Index of one more member, which does not run yet. Add its `peer_url` to the cluster
+        first (MemberAdd), then `start_all` lets it join."""
+        directory = self.members[0].data_dir.parent
+        index = len(self.members)
+        client, peer, metrics = self._claim.any(3)
+        scheme = "http" if self._tls is None else "https"
+        member = Member(f"rusd-{index + 1}", directory, (client, peer, metrics), ports.HOST, scheme)
+        self.members.append(member)
+        self._joined.add(index)
+        self.size += 1
+        return index
+
+    def dismiss(self, index: int) -> None:
+        """A member was removed from the cluster (MemberRemove): it may end by itself, is not
+        started again, and new members are not told of it."""
+        self.members[index].dismiss()
+        self._left.add(index)
+        self.size -= 1
+
     # --- all members --------------------------------------------------------------------------
 
     def start_all(self) -> None:
         """Start every member that does not run. Does not wait for health."""
         for index, member in enumerate(self.members):
-            if not member.running:
+            if not member.running and index not in self._left:
                 self._start(index)
 
     def kill_all(self) -> None:
@@ -319,7 +344,11 @@ class LocalCluster:
     def command(self, index: int) -> list[str]:
         """The command line of one member."""
         member = self.members[index]
-        everyone = ",".join(f"{each.name}={each.peer_url}" for each in self.members)
+        everyone = ",".join(
+            f"{each.name}={each.peer_url}"
+            for number, each in enumerate(self.members)
+            if number not in self._left
+        )
         return [
             *(self._binary if self._binary is not None else rusd_command()),
             f"--name={member.name}",
@@ -330,7 +359,7 @@ class LocalCluster:
             f"--initial-advertise-peer-urls={member.peer_url}",
             f"--listen-metrics-urls={member.metrics_url}",
             f"--initial-cluster={everyone}",
-            "--initial-cluster-state=new",
+            f"--initial-cluster-state={'existing' if index in self._joined else 'new'}",
             f"--initial-cluster-token={self._token}",
             *(self._tls.flags() if self._tls is not None else ()),
             *self._flags,

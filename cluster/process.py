@@ -135,6 +135,10 @@ class Member:
         self.signal(signal.SIGTERM)
         self.resume()
 
+    def dismiss(self) -> None:
+        """That it ends by itself is no failure from now on."""
+        self._dismissed = True
+
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
         """The exit code; a member that has not ended by then is killed and TimeoutError raised."""
         if self._process is None:

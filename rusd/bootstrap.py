@@ -1,19 +1,29 @@
 """Who this member is: derived from the flags at its first start, read back at every later one.
 
     <data-dir>/member/identity    "<member id> <cluster id>", hex; written once, durable
+    <data-dir>/member/joining     the members a joining member was told of, until its state came
 
-At a first start the ids follow from `--initial-cluster` and its token exactly as etcd derives them,
-so all members of a new cluster come to the same membership without talking. Later the flags of
-bootstrap are ignored, as in etcd: the data directory says who the member is.
+At the first start of a new cluster the ids follow from `--initial-cluster` and its token exactly as
+etcd derives them, so all members come to the same membership without talking. A member that joins
+(`--initial-cluster-state=existing`) asks those that are there, and finds itself by its peer URLs.
+Later the flags of bootstrap are ignored, as in etcd: the data directory says who the member is.
 """
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from rusd.config import Config, ConfigError
+from rusd.errors import Removed
+from rusd.raft.joining import Cluster, ask_any
+from rusd.raft.ports import Membership
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
+
+REMOVED = "the member has been permanently removed from the cluster"
 
 
 class Identity(NamedTuple):
@@ -23,29 +33,86 @@ class Identity(NamedTuple):
     cluster_id: int
 
 
-def establish(config: Config, machine: StateMachine) -> Identity:
-    """This member's identity; the first membership is written to a fresh `machine`.
+async def inquire(config: Config) -> Cluster | None:
+    """What the running cluster says of itself, if this is the first start of a member that joins
+    it. ConfigError if nobody answers."""
+    if config.initial_cluster_state != "existing" or _identity(config).exists():
+        return None
+    own = config.initial_peers[config.name]
+    found = await ask_any(urls for urls in config.initial_peers.values() if urls != own)
+    if found is None:
+        raise ConfigError(
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information "
+            "from the given URLs"
+        )
+    return found
 
-    Raises ConfigError if the data directory contradicts itself or the flags cannot found a member.
+
+def establish(config: Config, machine: StateMachine, existing: Cluster | None = None) -> Identity:
+    """This member's identity; the first membership is written to a fresh `machine`, unless the
+    member joins the `existing` cluster, whose state will come with its membership.
+
+    Raises ConfigError if the data directory contradicts itself or the flags cannot found a member,
+    Removed if it is no member any more.
     """
-    path = config.member_path / "identity"
+    path = _identity(config)
     if not path.exists():
         if machine.members.cluster_id and machine.positions()[0].index > 1:
             raise ConfigError(f"{path} is missing, but the data directory is not new")
-        _found(config, machine)
+        if existing is None:
+            _found(config, machine)
+        else:
+            _join(config, existing)
     try:
         member, cluster = (int(part, 16) for part in path.read_text().split())
     except ValueError as error:
         raise ConfigError(f"{path} is damaged") from error
-    if machine.members.cluster_id != cluster or machine.members.get(member) is None:
+    if member in machine.members.removed:
+        raise Removed(REMOVED)
+    known = membership(config, machine)
+    if machine.members.cluster_id not in (0, cluster) or member not in known.urls:
         raise ConfigError(f"{path} does not fit the data beside it")
     return Identity(member, cluster)
 
 
+def membership(config: Config, machine: StateMachine) -> Membership:
+    """The members by the state, or, while that is still to come, as the others told."""
+    if machine.members.cluster_id:
+        return machine.members.membership()
+    path = _joining(config)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Membership)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path} is missing or damaged, and there is no state") from error
+
+
+def _identity(config: Config) -> Path:
+    return config.member_path / "identity"
+
+
+def _joining(config: Config) -> Path:
+    return config.member_path / "joining"
+
+
+def _join(config: Config, existing: Cluster) -> None:
+    """First start of a member that was added to a running cluster."""
+    theirs = {tuple(sorted(urls)): member for member, urls in existing.membership.urls.items()}
+    ours = config.initial_peers
+    if len(theirs) != len(ours):
+        raise ConfigError("error validating peerURLs: member count is unequal")
+    for urls, member in theirs.items():
+        if urls not in ours.values():
+            raise ConfigError(
+                f"error validating peerURLs: no match found for existing member ({member:x}, "
+                f"{list(urls)})"
+            )
+    own = theirs[ours[config.name]]
+    _write(_joining(config), msgspec.json.encode(existing.membership))
+    _write(_identity(config), f"{own:x} {existing.id:x}\n".encode())
+
+
 def _found(config: Config, machine: StateMachine) -> None:
-    """First start: membership from the flags."""
-    if config.initial_cluster_state == "existing":
-        raise ConfigError("joining an existing cluster is not supported yet")
+    """First start of a member of a new cluster: membership from the flags."""
     token = config.initial_cluster_token
     members = [
         Member(id=member_id(urls, token), peer_urls=tuple(urls))
@@ -54,14 +121,18 @@ def _found(config: Config, machine: StateMachine) -> None:
     cluster = cluster_id(member.id for member in members)
     machine.bootstrap(members, cluster)
     own = member_id(config.initial_peers[config.name], token)
-    path = config.member_path / "identity"
+    _write(_identity(config), f"{own:x} {cluster:x}\n".encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Durably, as a whole or not at all."""
     draft = path.with_suffix(".new")
-    with draft.open("w") as file:
-        file.write(f"{own:x} {cluster:x}\n")
+    with draft.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
-    directory = os.open(config.member_path, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

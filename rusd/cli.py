@@ -25,6 +25,7 @@ from rusd.config import Config, ConfigError, UsageError
 from rusd.config_check import check_bootstrap
 from rusd.config_help import help_text
 from rusd.config_load import Loaded, load, parse_arguments
+from rusd.errors import Removed
 
 log = logs.get_logger(__name__)
 
@@ -123,6 +124,9 @@ async def _serve(make: Callable[[], Runnable]) -> int:
             gc.freeze()
             doing = "go on"
             await _first_of(member.wait_failed(), asked)
+    except Removed as removed:
+        # No failure, and a supervisor should not try again: etcd ends with 0 as well.
+        log.warning(str(removed))
     except Exception as error:
         _log_fatal(f"cannot {doing}", error)
         if member is not None:
@@ -130,6 +134,8 @@ async def _serve(make: Callable[[], Runnable]) -> int:
         return 1
     finally:
         asked.cancel()
+    if member is None:
+        return 0
     try:
         await member.stop()
     except Exception as error:

@@ -141,13 +141,9 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
 
 NOT_YET: frozenset[str] = frozenset(
     (
-        "grpc-keepalive-interval",
-        "grpc-keepalive-timeout",
         "initial-election-tick-advance",
-        "max-learners",
         "metrics",
         "pre-vote",
-        "strict-reconfig-check",
         "warning-apply-duration",
         "warning-unary-request-duration",
     )

@@ -30,6 +30,10 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+class Removed(Exception):
+    """This member was removed from the cluster for good: it ends, without being broken."""
+
+
 class EtcdError(Exception):
     """A refusal as etcd words it: `code` and `message` go to the client unchanged."""
 
@@ -72,8 +76,9 @@ WATCH_CANCELED = _etcd(Code.CANCELED, "watch canceled")
 
 MEMBER_EXISTS = _etcd(Code.FAILED_PRECONDITION, "member ID already exist")
 PEER_URL_EXISTS = _etcd(Code.FAILED_PRECONDITION, "Peer URLs already exists")
+#: etcd gives this one no status of its own, so it reaches clients as UNKNOWN.
 MEMBER_NOT_ENOUGH_STARTED = _etcd(
-    Code.FAILED_PRECONDITION, "re-configuration failed due to not enough started members"
+    Code.UNKNOWN, "re-configuration failed due to not enough started members"
 )
 MEMBER_BAD_URLS = _etcd(Code.INVALID_ARGUMENT, "given member URLs are invalid")
 MEMBER_NOT_FOUND = _etcd(Code.NOT_FOUND, "member not found")

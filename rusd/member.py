@@ -18,18 +18,20 @@ from rusd.api.cluster import ClusterService
 from rusd.api.header import Headers
 from rusd.api.health import HealthService
 from rusd.api.kv import KV, Limits
+from rusd.api.learner import RoleMethods
 from rusd.api.lease import LeaseService, minimum_ttl
 from rusd.api.maintenance import MaintenanceService
 from rusd.api.probes import Probes
 from rusd.api.quota import DEFAULT_QUOTA, Quota
+from rusd.api.reconfiguration import StrictCheck
 from rusd.api.require_leader import PATIENCE_IN_ELECTIONS, RequireLeader
 from rusd.api.watch import WatchService
-from rusd.bootstrap import establish
+from rusd.bootstrap import REMOVED, establish, inquire, membership
 from rusd.config import Config
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
 from rusd.door.tls import client_tls
-from rusd.errors import STOPPED, EtcdError
+from rusd.errors import STOPPED, EtcdError, Removed
 from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
@@ -37,7 +39,9 @@ from rusd.metrics import CallCounts, Metrics
 from rusd.mvcc.compaction import SLICE
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.config import RaftConfig
+from rusd.raft.joining import ask_any
 from rusd.raft.node import RaftNode
+from rusd.raft.ports import Membership
 from rusd.readings import Readings
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
@@ -50,6 +54,8 @@ log = get_logger(__name__)
 
 #: Seconds for calls under way when the member stops.
 DRAIN = 1.0
+#: Seconds between two questions of a member without a leader whether it was removed.
+REMOVAL_CHECK = 2.0
 #: The cluster version the members agree on: major and minor of the etcd release served.
 CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
 
@@ -71,9 +77,15 @@ class Member:
         loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
+        self._cluster = await inquire(self._config)
         self._build()
         await self._node.start()
-        for work in (self._keeper.run(), self._agree_on_version(), self._watch_raft()):
+        for work in (
+            self._keeper.run(),
+            self._agree_on_version(),
+            self._watch_raft(),
+            self._look_for_removal(),
+        ):
             self._run(work)
         if self._policy is not None:
             self._run(self._compact_automatically(self._policy))
@@ -123,12 +135,16 @@ class Member:
         config = self._config
         loop = asyncio.get_running_loop()
         self._machine = machine
-        member_id, cluster_id = establish(config, machine)
+        member_id, cluster_id = establish(config, machine, self._cluster)
+        members = membership(config, machine)
         self._node = node = RaftNode(
             RaftConfig(
                 member_id=member_id,
                 cluster_id=cluster_id,
-                peers={one.id: one.peer_urls for one in machine.members},
+                peers=members.urls,
+                learners=members.learners,
+                removed=members.removed,
+                joining=not machine.members.cluster_id,
                 directory=config.member_path,
                 wal_directory=config.wal_path,
                 listen_peer_urls=config.listen_peer_urls,
@@ -158,6 +174,8 @@ class Member:
         machine.on_compacted = self._compactor.schedule
         machine.on_restoring = self._compactor.pause
         machine.on_restored = self._restored
+        machine.on_membership = self._membership_changed
+        node.on_removed = lambda: self._fail(Removed(REMOVED))
         self._keeper = LeaseKeeper(node, machine, election)
         quota = Quota(config.quota_backend_bytes, lambda: machine.engine.size(), node)
         db_quota = config.quota_backend_bytes or DEFAULT_QUOTA
@@ -178,7 +196,14 @@ class Member:
                 minimum_ttl(election),
             ),
             WatchService(self._hub, gate),
-            ClusterService(*shared),
+            ClusterService(
+                *shared,
+                StrictCheck(member_id, machine.members, node.connected_since)
+                if config.strict_reconfig_check
+                else None,
+                max_learners=config.max_learners,
+                clock=loop.time,
+            ),
             MaintenanceService(*shared, db_quota),
             self._health,
         )
@@ -186,6 +211,8 @@ class Member:
             path: method for service in services for path, method in service.methods().items()
         }
         self._calls.expect(methods)
+        self._methods = RoleMethods(methods)
+        self._methods.learner(member_id in members.learners)
         probes = Probes(node, machine)
         readings = Readings(node, machine, self._hub, probes, quota=db_quota)
         node.on_role(readings.on_role)
@@ -194,7 +221,7 @@ class Member:
         # With URLs of its own for HTTP/1.1, the others speak gRPC only.
         shares = not config.listen_client_http_urls
         self._door = GrpcDoor(
-            methods,
+            self._methods.served,
             max_request_bytes=config.max_request_bytes,
             max_concurrent_streams=config.max_concurrent_streams,
             keepalive_min_time=config.grpc_keepalive_min_time,
@@ -206,6 +233,10 @@ class Member:
             http=self._http.protocol if shares else None,
         )
         self._policy = _policy(config)
+
+    def _membership_changed(self, membership: Membership) -> None:
+        self._node.reconfigure(membership)
+        self._methods.learner(self._node.member_id in membership.learners)
 
     def _restored(self) -> None:
         self._hub.restored()
@@ -273,6 +304,20 @@ class Member:
                     await self._node.propose(payload)
                 except EtcdError as error:
                     log.warning("cluster version not set", extra={"fields": {"error": str(error)}})
+
+    async def _look_for_removal(self) -> None:
+        """A member that was removed while it was away finds that nobody talks to it: it asks."""
+        node = self._node
+        while True:
+            await asyncio.sleep(REMOVAL_CHECK)
+            if node.leader_id:
+                continue
+            others = [m.peer_urls for m in self._machine.members if m.id != node.member_id]
+            found = await ask_any(others)
+            ours = found is not None and found.id == self._machine.members.cluster_id
+            if found is not None and ours and node.member_id in found.membership.removed:
+                self._fail(Removed(REMOVED))
+                return
 
     async def _compact_automatically(self, policy: Policy) -> None:
         loop = asyncio.get_running_loop()

@@ -1,24 +1,35 @@
-"""etcdserverpb.Cluster: who the members are."""
+"""etcdserverpb.Cluster: who the members are, and changing it.
+
+A change goes through Raft like a write, as an entry of its own; whether it is possible is decided
+when it is applied (`rusd/state/members.py`), whether it is wise before, by what this member sees of
+the others (`reconfiguration.py`).
+"""
 
 import re
-from collections.abc import Iterable
-from typing import Protocol
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from rusd.api.header import Headers
 from rusd.api.pending import after
+from rusd.api.reconfiguration import StrictCheck
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Answer, Call, Methods, Unary
 from rusd.errors import (
+    LEARNER_NOT_READY,
     MEMBER_BAD_URLS,
     MEMBER_NOT_FOUND,
-    MEMBER_NOT_LEARNER,
-    PEER_URL_EXISTS,
-    Code,
-    EtcdError,
+    NO_LEADER,
+    NOT_LEADER,
 )
 from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.asks import Handler
+from rusd.state.command import Addition, Kind, encode
+from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
+from rusd.state.result import Applied
 
 #: scheme://host:port as etcd takes a peer URL: no path, any port of digits; the host may be empty.
 _PEER_URL = re.compile(
@@ -30,10 +41,26 @@ _PEER_URL = re.compile(
 )
 
 
+#: How much of the leader's log a learner must hold to be promoted (etcd's readyPercentThreshold).
+READY = 0.9
+#: Seconds the leader has to answer a follower that was asked to promote a learner.
+PROMOTE_TIMEOUT = 7.0
+
+_ID = struct.Struct(">Q")
+
+
 class Node(Protocol):
     """What the service needs of Raft."""
 
+    @property
+    def leader_id(self) -> int: ...
+    @property
+    def is_leader(self) -> bool: ...
     def read_index(self) -> Pending[None]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+    def progress(self, member_id: int) -> float | None: ...
+    def serve(self, kind: str, handler: Handler) -> None: ...
+    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
 
 
 class Machine(Protocol):
@@ -43,20 +70,29 @@ class Machine(Protocol):
     def members(self) -> Members: ...
 
 
-def _unsupported(what: str) -> EtcdError:
-    return EtcdError(Code.UNIMPLEMENTED, f"rusd: {what} is not supported yet")
-
-
 class ClusterService:
-    """Membership. Changing it at run time is refused, plainly, until it is built."""
+    """Membership."""
 
     def __init__(
-        self, node: Node, machine: Machine, headers: Headers, require_leader: RequireLeader
+        self,
+        node: Node,
+        machine: Machine,
+        headers: Headers,
+        require_leader: RequireLeader,
+        strict: StrictCheck | None = None,
+        *,
+        max_learners: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`strict`: None with `--strict-reconfig-check=false`. `clock`: of its connections, s."""
         self._node = node
         self._machine = machine
         self._headers = headers
         self._require_leader = require_leader
+        self._strict = strict
+        self._max_learners = max_learners
+        self._clock = clock
+        node.serve("promote", self._promote_for_another)
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -82,45 +118,70 @@ class ClusterService:
         return response.SerializeToString()
 
     def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Answer:
-        """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS for a member's; else refused."""
+        """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly:
+        MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         self._require_leader.check(call)
         if not request.peerURLs or not all(map(_is_peer_url, request.peerURLs)):
             raise MEMBER_BAD_URLS
-        self._refuse_taken(request.peerURLs, 0)
-        raise _unsupported("adding a member at run time")
+        if self._strict is not None:
+            self._strict.addition(request.isLearner, self._clock())
+        urls = tuple(sorted(url.strip() for url in request.peerURLs))
+        member = Member(
+            id=member_id(urls, "", int(time.time())), peer_urls=urls, is_learner=request.isLearner
+        )
+        addition = Addition(self._max_learners, member.message().SerializeToString())
+        return self._change(Kind.MEMBER_ADD, addition.encode())
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Answer:
-        """MEMBER_NOT_FOUND for an unknown id; else refused."""
+        """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         self._require_leader.check(call)
-        self._known(request.ID)
-        raise _unsupported("removing a member at run time")
+        if self._strict is not None:
+            self._strict.removal(request.ID, self._clock())
+        return self._change(Kind.MEMBER_REMOVE, rpc.Member(ID=request.ID).SerializeToString())
 
     def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Answer:
-        """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL; else refused."""
+        """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL. etcd takes any
+        text for a URL here; what is none would only leave the member unreachable."""
         self._require_leader.check(call)
-        self._known(request.ID)
-        self._refuse_taken(request.peerURLs, request.ID)
-        raise _unsupported("changing a member's peer URLs")
+        member = rpc.Member(ID=request.ID, peerURLs=request.peerURLs)
+        return self._change(Kind.MEMBER_UPDATE, member.SerializeToString())
 
-    def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> Answer:
-        """MEMBER_NOT_FOUND for an unknown id; MEMBER_NOT_LEARNER for a voter; else refused."""
+    async def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> bytes:
+        """MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY; strictly:
+        MEMBER_NOT_ENOUGH_STARTED. Only the leader knows how far a learner is."""
         self._require_leader.check(call)
-        if not self._known(request.ID).is_learner:
-            raise MEMBER_NOT_LEARNER
-        raise _unsupported("promoting a learner")
+        if self._node.is_leader:
+            body = await self._promote(request.ID)
+        elif self._node.leader_id:
+            leader = self._node.leader_id
+            body = await self._node.ask(leader, "promote", _ID.pack(request.ID), PROMOTE_TIMEOUT)
+        else:
+            raise NO_LEADER
+        return self._headers.field(0) + body
 
-    def _known(self, member_id: int) -> Member:
-        member = self._machine.members.get(member_id)
-        if member is None:
+    async def _promote_for_another(self, asking: int, body: bytes) -> bytes:
+        if not self._node.is_leader:
+            raise NOT_LEADER
+        return await self._promote(_ID.unpack(body)[0])
+
+    async def _promote(self, member_id: int) -> bytes:
+        progress = self._node.progress(member_id)
+        if progress is None:
             raise MEMBER_NOT_FOUND
-        return member
+        if progress < READY:
+            raise LEARNER_NOT_READY
+        if self._strict is not None:
+            self._strict.promotion()
+        member = rpc.Member(ID=member_id)
+        applied = await self._node.propose(encode(Kind.MEMBER_PROMOTE, member.SerializeToString()))
+        body: bytes = applied.body
+        return body
 
-    def _refuse_taken(self, urls: Iterable[str], owner: int) -> None:
-        """PEER_URL_EXISTS if a member other than `owner` has one of the URLs."""
-        others = (member for member in self._machine.members if member.id != owner)
-        taken = {url for member in others for url in member.peer_urls}
-        if not taken.isdisjoint(urls):
-            raise PEER_URL_EXISTS
+    def _change(self, kind: Kind, body: bytes) -> Answer:
+        return after(self._node.propose(encode(kind, body)), self._applied)
+
+    def _applied(self, applied: Applied) -> bytes:
+        return self._headers.field(0) + applied.body
 
 
 def _is_peer_url(url: str) -> bool:

@@ -39,6 +39,8 @@ class Node(Protocol):
     @property
     def is_leader(self) -> bool: ...
     @property
+    def is_learner(self) -> bool: ...
+    @property
     def term(self) -> int: ...
     @property
     def commit_index(self) -> int: ...
@@ -108,6 +110,7 @@ class MaintenanceService:
             raftIndex=node.commit_index,
             raftAppliedIndex=node.applied_index,
             raftTerm=node.term,
+            isLearner=node.is_learner,
             errors=errors,
             storageVersion=STORAGE_VERSION,
             dbSizeQuota=self._quota,

@@ -50,6 +50,8 @@ class Node(Protocol):
 
     @property
     def leader_id(self) -> int: ...
+    @property
+    def is_learner(self) -> bool: ...
     def read_index(self) -> Pending[None]: ...
 
 
@@ -142,7 +144,8 @@ class Probes:
             raise Unready("alarm activated: CORRUPT")
 
     async def _non_learner(self) -> None:
-        """Members are voters until learners are built."""
+        if self._node.is_learner:
+            raise Unready("not supported for learner")
 
     async def _run(
         self, probe: str, checks: dict[str, Check], only: str, exclude: set[str], verbose: bool

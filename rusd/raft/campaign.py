@@ -13,8 +13,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from rusd.raft.changes import committed_by_changes
 from rusd.raft.core import RaftCore
 from rusd.raft.election import Election
+from rusd.raft.proposals import is_change
 
 Frame = dict[str, Any]
 
@@ -35,16 +37,31 @@ class Campaign:
         self._core = core
         self._send = send
         self._asked_term = 0
-        self.timer = Election(timeout, len(core.peers), now, random.Random())
+        self.timer = Election(timeout, self._others(), now, random.Random())
+
+    def _others(self) -> int:
+        return len(self._core.membership.voters - {self._member})
+
+    def reconfigured(self) -> None:
+        """The core has another membership."""
+        self.timer.others = self._others()
+
+    def may(self) -> bool:
+        """Whether this member may campaign: it is a voter, and counts by a membership that is at
+        most one change old (`changes.py`)."""
+        core = self._core
+        core.raise_commit(committed_by_changes(core))
+        committed = core.log.entries(core.applied_index + 1, core.commit_index + 1)
+        return core.votes and not any(is_change(command) for command, _, _ in committed)
 
     def step(self, now: float, reachable: bool) -> None:
         """Ask to be elected if it is time. `reachable`: anybody is connected."""
         core, timer = self._core, self.timer
         if core.is_leader:
             return
-        if core.peers and not reachable:
+        if timer.others and not reachable:
             timer.hold(now)
-        if not timer.due(now):
+        if not timer.due(now) or not self.may():
             return
         self._asked_term = core.term + 1
         if timer.alone():
@@ -52,7 +69,7 @@ class Campaign:
             return
         last_term, last_index = self._last()
         question = {"type": "prevote", "term": self._asked_term}
-        for member in core.peers:
+        for member in core.membership.voters - {self._member}:
             self._send(member, {**question, "last_index": last_index, "last_term": last_term})
 
     def _last(self) -> tuple[int, int]:
@@ -85,7 +102,9 @@ class Campaign:
             frame["granted"]
             and frame["asked"] == core.term + 1 == self._asked_term
             and not self.sticks_to_leader(now)
+            and member in core.membership.voters
             and self.timer.granted(member)
+            and self.may()
         ):
             core.campaign()
 

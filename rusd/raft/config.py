@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rusd.raft.ports import Membership
+
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
@@ -23,8 +25,21 @@ class RaftConfig:
     #: Entries kept behind the applied index for members that lag.
     catchup_entries: int = 5_000
     unsafe_no_fsync: bool = False
+    #: Those of `peers` that have no vote.
+    learners: frozenset[int] = frozenset()
+    #: Members that were removed from the cluster, for good.
+    removed: frozenset[int] = frozenset()
+    #: The state is still to come, from the cluster this member joins.
+    joining: bool = False
     #: Where the journal lies, if not in `directory / "wal"`.
     wal_directory: Path | None = None
+
+    @property
+    def membership(self) -> Membership:
+        """Who replicates, to begin with."""
+        return Membership(
+            frozenset(self.peers) - self.learners, self.learners, self.peers, self.removed
+        )
 
     @property
     def election(self) -> float:

@@ -19,7 +19,7 @@ from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from rusd.raft.journal import Journal, JournalError, LogEntry
-from rusd.raft.ports import Position
+from rusd.raft.ports import Membership, Position
 
 Message = dict[str, Any]
 
@@ -40,6 +40,7 @@ _PRIVATE = (
     "_SyncObj__tryLogCompaction",
     "_SyncObj__setState",
     "_SyncObj__onMessageReceived",
+    "_SyncObj__onLeaderChanged",
 )
 _PRIVATE_FIELDS = (
     "_SyncObj__raftLastApplied",
@@ -52,6 +53,9 @@ _PRIVATE_FIELDS = (
     "_SyncObj__lastResponseTime",
     "_SyncObj__raftLog",
     "_SyncObj__serializer",
+    "_SyncObj__otherNodes",
+    "_SyncObj__readonlyNodes",
+    "_SyncObj__connectedNodes",
     "_poller",
 )
 
@@ -67,6 +71,10 @@ class Peer(Node):  # type: ignore[misc]
     def __init__(self, member: int) -> None:
         super().__init__(node_id(member))
         self.member = member
+
+    def __hash__(self) -> int:
+        # The order of a set of peers, in which messages are sent, is then the same in every run.
+        return self.member
 
 
 class Link(Transport):  # type: ignore[misc]
@@ -93,7 +101,7 @@ class Link(Transport):  # type: ignore[misc]
         return True
 
     def addNode(self, node: Peer) -> None:
-        """Membership changes are the node's business."""
+        """Membership is the node's business (`RaftCore.reconfigure`)."""
 
     def dropNode(self, node: Peer) -> None:
         """See `addNode`."""
@@ -108,6 +116,9 @@ class Link(Transport):  # type: ignore[misc]
     def disconnected(self, peer: Peer) -> None:
         self._connected.discard(peer.member)
         self._onNodeDisconnected(peer)
+
+    def is_connected(self, member: int) -> bool:
+        return member in self._connected
 
     def deliver(self, peer: Peer, message: Message) -> None:
         """Hand a received (and filtered) message to PySyncObj."""
@@ -152,7 +163,8 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         heartbeat: float,
         quorum_timeout: float,
     ) -> None:
-        """`applied`: what the state machine holds (last, the one before). `heartbeat`: seconds
+        """`others`: the other voters. `applied`: what the state machine holds (last, the one
+        before). `heartbeat`: seconds
         between a leader's messages; `quorum_timeout`: seconds without answers of a quorum after
         which a leader steps down (CheckQuorum)."""
         check_names(type(self))
@@ -160,7 +172,10 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         self._applies = True
         self.link = Link()
         self.log = journal
-        self.peers = {other: Peer(other) for other in others}
+        self.member = member
+        #: Everybody else, voters and learners.
+        self.peers: dict[int, Peer] = {}
+        self.membership = Membership(frozenset({member}))
         _seat(journal, *applied)
         conf = SyncObjConf(
             autoTick=False,
@@ -179,9 +194,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         stock = pysyncobj.syncobj.createJournal
         pysyncobj.syncobj.createJournal = lambda given: given
         try:
-            super().__init__(
-                Peer(member), list(self.peers.values()), conf=conf, transport=self.link
-            )
+            super().__init__(Peer(member), [], conf=conf, transport=self.link)
         finally:
             pysyncobj.syncobj.createJournal = stock
         missing = [name for name in _PRIVATE_FIELDS if not hasattr(self, name)]
@@ -192,6 +205,48 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         self._SyncObj__serializer = self._snapshots
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = applied[0].index
         journal.setRaftCommitIndex(applied[0].index)
+        self.reconfigure(Membership(frozenset({member, *others})))
+
+    # Membership
+
+    def reconfigure(self, membership: Membership) -> None:
+        """From now on this membership counts. A leader that is no voter any more stands down."""
+        self.membership = membership
+        present = (membership.voters | membership.learners) - {self.member}
+        now = pysyncobj.syncobj.monotonicTime()
+        following = self.log.last_index + 1
+        for member in self.peers.keys() - present:
+            peer = self.peers.pop(member)
+            self.link.disconnected(peer)
+            self._snapshots.wanted.discard(member)
+            self._SyncObj__raftNextIndex.pop(peer, None)
+            self._SyncObj__raftMatchIndex.pop(peer, None)
+            self._SyncObj__lastResponseTime.pop(peer, None)
+        for member in present - self.peers.keys():
+            peer = self.peers[member] = Peer(member)
+            self._SyncObj__raftNextIndex[peer] = following
+            self._SyncObj__raftMatchIndex[peer] = 0
+            self._SyncObj__lastResponseTime[peer] = now
+        voters = {self.peers[member] for member in sorted(membership.voters & self.peers.keys())}
+        self._SyncObj__otherNodes = voters
+        self._SyncObj__readonlyNodes = set(self.peers.values()) - voters
+        if self.is_leader and not self.votes:
+            self.stand_down()
+
+    @property
+    def votes(self) -> bool:
+        """Whether this member is a voter."""
+        return self.member in self.membership.voters
+
+    @property
+    def voters(self) -> int:
+        """Number of voters, this member included if it is one."""
+        return len(self.membership.voters)
+
+    def stand_down(self) -> None:
+        """Lead no more."""
+        self._SyncObj__setState(0)
+        self._SyncObj__raftLeader = None
 
     # State
 
@@ -218,8 +273,14 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         return int(self.raftLastApplied)
 
     def match_index(self, member: int) -> int:
-        """Highest entry known to be on another member's disk (leader only)."""
-        return int(self._SyncObj__raftMatchIndex.get(self.peers[member], 0))
+        """Highest entry known to be on another member's disk (leader only); 0 for a stranger."""
+        peer = self.peers.get(member)
+        return int(self._SyncObj__raftMatchIndex.get(peer, 0)) if peer is not None else 0
+
+    def raise_commit(self, index: int) -> None:
+        """Everything up to `index` is known to be committed."""
+        self._SyncObj__raftCommitIndex = max(self.commit_index, index)
+        self.log.setRaftCommitIndex(self.commit_index)
 
     # Moving on
 

@@ -18,7 +18,8 @@ class Election:
         """`timeout`: the election timeout T; the timer runs T to 2T. `others`: number of other
         voters."""
         self._timeout = timeout
-        self._others = others
+        #: Number of other voters; a change of the membership changes it.
+        self.others = others
         self._chance = chance
         self._heard = float("-inf")
         self._granted: set[int] | None = None
@@ -79,7 +80,7 @@ class Election:
 
     def _quorum(self) -> bool:
         assert self._granted is not None
-        if 2 * (len(self._granted) + 1) <= self._others + 1:
+        if 2 * (len(self._granted) + 1) <= self.others + 1:
             return False
         self._granted = None
         return True

@@ -5,6 +5,8 @@ message PySyncObj gets to see; `Filters._complete` adds to what PySyncObj sends.
 functions of the core's state, so each hazard has a test without a socket.
 """
 
+from collections.abc import Callable
+
 from rusd.raft.core import NO_OP, REGULAR, Message, RaftCore
 
 
@@ -22,6 +24,8 @@ class Filters:
         self._voters_term = 0
         #: True while a leadership transfer to this member makes its vote requests special.
         self.transferring = False
+        #: Whether this member may be made leader (`Campaign.may`).
+        self.may_campaign: Callable[[], bool] = lambda: True
 
     # Outgoing
 
@@ -132,7 +136,7 @@ class Filters:
             return None
         if self._voters_term != self._core.term:
             self._voters, self._voters_term = set(), self._core.term
-        if member in self._voters:
+        if member in self._voters or member not in self._core.membership.voters:
             return None  # PySyncObj counts messages, Raft counts voters
         self._voters.add(member)
         return message
@@ -140,4 +144,4 @@ class Filters:
     def _timeout_now(self, member: int, message: Message) -> Message | None:
         if message["term"] != self._core.term or self._core.leader != member:
             return None
-        return message
+        return message if self.may_campaign() else None

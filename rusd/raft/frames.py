@@ -26,6 +26,8 @@ OWN: dict[str, dict[str, type]] = {
     "read_index_reply": {"id": int, "index": int},
     "ask": {"id": int, "kind": str, "body": bytes},
     "answer": {"id": int, "body": bytes, "error": list},
+    "want_snapshot": {"term": int},
+    "removed": {},
     "snapshot": {"stream": int, "op": str},
     "snapshot_reply": {"stream": int, "received": int},
 }

@@ -68,10 +68,10 @@ class RaftNode(Turns):
         self._journal.close()
 
     async def _hand_on(self) -> None:
-        connected = self._peers.connected()
-        if not self.is_leader or not connected:
+        candidates = self._peers.connected() & self._core.membership.voters
+        if not self.is_leader or not candidates:
             return
-        best = max(connected, key=self._core.match_index)
+        best = max(sorted(candidates), key=self._core.match_index)
         try:
             async with asyncio.timeout(HAND_ON):
                 await self.transfer_leadership(best)
@@ -98,6 +98,18 @@ class RaftNode(Turns):
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
         """Put a question to another member. Raises its EtcdError or a timeout."""
         return await self._asks.ask(member_id, kind, body, timeout)
+
+    def progress(self, member: int) -> float | None:
+        """Which part of this leader's log a member holds; None for one that is not of it."""
+        if member == self.member_id:
+            return 1.0
+        if member not in self._core.peers:
+            return None
+        return self._core.match_index(member) / self._journal.last_index
+
+    def connected_since(self, member: int) -> float | None:
+        """Loop time at which the connection to a member was made; None: there is none."""
+        return self._peers.connected_since(member)
 
     def peer_status(self) -> dict[int, PeerStatus]:
         """Every other member, as this one sees it (match index: only on the leader)."""
@@ -143,7 +155,7 @@ class RaftNode(Turns):
             raise NOT_LEADER
         if target == self.member_id:
             return
-        if target not in self._core.peers:
+        if target not in self._core.membership.voters:
             raise BAD_LEADER_TRANSFEREE
         deadline = self._loop.time() + self.config.request_timeout
         suspended = self._loop.time() + self.config.election

@@ -5,6 +5,7 @@
 The first frame of a connection is a hello (protocol, cluster id, member id); the member with the
 higher id dials. Whoever sends anything else, random bytes or an HTTP request, is dropped with one
 line in the log. A new connection of a member replaces its old one, whose late frames are dropped.
+Instead of a hello anybody may ask who the members are (`joining.py`): one answer, then the end.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ SLOW_PEER_BYTES = 32 << 20
 DEAD_PEER_BYTES = 256 << 20
 #: Milliseconds that sent bytes may stay unacknowledged by the other host's kernel.
 SILENCE_MS = 5000
+#: A first frame that asks who the members are.
+MEMBERS_QUESTION = {"type": "members", "protocol": PROTOCOL}
 REDIAL = 0.1
 REDIAL_MAX = 1.0
 
@@ -61,7 +64,8 @@ def pack(frame: Frame) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def _address(url: str) -> tuple[str, int]:
+def address(url: str) -> tuple[str, int]:
+    """Host and port of a peer URL."""
     parts = urlsplit(url)
     return parts.hostname or "localhost", parts.port or 2380
 
@@ -120,6 +124,9 @@ class Connection(asyncio.Protocol):
             self._peers.received(self, frames)
 
     def _greeted(self, frame: Frame) -> bool:
+        if frame == MEMBERS_QUESTION and self._expected is None:
+            self.close(self._peers.membership)
+            return False
         problem = self._peers.check_hello(frame, self._expected)
         if problem:
             self.drop(problem)
@@ -135,6 +142,12 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+
+    def close(self, last: bytes) -> None:
+        """End the connection once `last` is written."""
+        if self._transport is not None:
+            self._transport.write(last)
+            self._transport.close()
 
     def backlog(self) -> int:
         """Bytes not yet taken by the operating system."""
@@ -173,15 +186,21 @@ class Peers:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids."""
         self._member = member
         self._cluster = cluster
-        self._urls = urls
+        self._urls = dict(urls)
         self._on_frames = on_frames
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._live: dict[int, Connection] = {}
         self._all: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
-        self._dialers: list[asyncio.Task[None]] = []
+        #: Members with lower ids are dialled.
+        self._dialers: dict[int, asyncio.Task[None]] = {}
         self._lost: dict[int, asyncio.Event] = {}
+        #: Member -> when its connection was made, by the loop's clock.
+        self._since: dict[int, float] = {}
+        self._started = False
+        #: The answer to MEMBERS_QUESTION, packed.
+        self.membership = b""
         self.hello = pack(
             {"type": "hello", "protocol": PROTOCOL, "cluster": cluster, "member": member}
         )
@@ -191,18 +210,39 @@ class Peers:
         taken."""
         loop = asyncio.get_running_loop()
         for url in listen:
-            host, port = _address(url)
+            host, port = address(url)
             server = await loop.create_server(lambda: Connection(self, None), host, port)
             self._servers.append(server)
+        self._started = True
         for member in self._urls:
-            if member < self._member:
-                self._lost[member] = asyncio.Event()
-                self._dialers.append(loop.create_task(self._keep_dialling(member)))
+            self._dial(member)
+
+    def _dial(self, member: int) -> None:
+        if member < self._member:
+            self._lost[member] = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            self._dialers[member] = loop.create_task(self._keep_dialling(member))
+
+    def reconfigure(self, urls: Mapping[int, Sequence[str]]) -> None:
+        """Other members, or other URLs of the same. Who is gone is told so and cut off."""
+        gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
+        self._urls = dict(urls)
+        for member in gone:
+            dialer = self._dialers.pop(member, None)
+            if dialer is not None:
+                dialer.cancel()
+            connection = self._live.pop(member, None)
+            if connection is not None:
+                connection.close(pack({"type": "removed"}))
+        if self._started:
+            for member in new:
+                self._dial(member)
 
     async def stop(self) -> None:
-        for task in self._dialers:
+        self._started = False
+        for task in self._dialers.values():
             task.cancel()
-        await asyncio.gather(*self._dialers, return_exceptions=True)
+        await asyncio.gather(*self._dialers.values(), return_exceptions=True)
         for server in self._servers:
             server.close()
         for connection in list(self._all):
@@ -211,6 +251,10 @@ class Peers:
 
     def connected(self) -> set[int]:
         return set(self._live)
+
+    def connected_since(self, member: int) -> float | None:
+        """When the connection to a member was made, by the loop's clock; None: there is none."""
+        return self._since.get(member) if member in self._live else None
 
     def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
         """Write a packed frame, if the member is connected and not hopelessly behind."""
@@ -252,6 +296,8 @@ class Peers:
             old.drop("replaced by a newer connection")
             self._on_lost(member)
         self._live[member] = connection
+        if old is None:
+            self._since[member] = asyncio.get_running_loop().time()
         self._on_connected(member)
 
     def received(self, connection: Connection, frames: list[Frame]) -> None:
@@ -271,7 +317,7 @@ class Peers:
         wait = REDIAL
         while True:
             for url in self._urls[member]:
-                host, port = _address(url)
+                host, port = address(url)
                 self._lost[member].clear()
                 try:
                     # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)

@@ -5,7 +5,8 @@ turn. It knows nothing of what they mean. The state machine knows nothing of Raf
 (index, term) it stores with its data, in one atomic write, so that state and position never differ.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -30,6 +31,25 @@ class Entry(NamedTuple):
 
     position: Position
     requests: Sequence[Request]
+
+
+#: A payload whose first byte is this or higher changes the membership: it gets an entry of its own,
+#: and only once the change before it is applied (`changes.py`).
+CHANGE = 0xF0
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who replicates. A change is in force once it is applied (`RaftNode.reconfigure`)."""
+
+    #: Members with a vote.
+    voters: frozenset[int]
+    #: Members that are sent everything and count for nothing.
+    learners: frozenset[int] = frozenset()
+    #: Peer URLs of them all.
+    urls: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    #: Members that were removed, for good.
+    removed: frozenset[int] = frozenset()
 
 
 class Machine(Protocol):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rusd.raft.core import REGULAR
+from rusd.raft.ports import CHANGE
 
 #: (origin member id, sequence, payload): one request as it stands in an entry.
 Proposed = tuple[int, int, bytes]
@@ -33,6 +34,9 @@ MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 256 << 20
 #: A member counts at most 2^40 proposals in one life before its next one could be met.
 LIFE_SHIFT = 40
+
+#: Between type byte and requests of an entry that changes the membership: never used by msgpack.
+_CHANGE_MARK = b"\xc1"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, bytes]]).decode
@@ -56,9 +60,30 @@ def encode_entry(requests: Sequence[Proposed]) -> bytes:
     return REGULAR + _encode(requests)
 
 
+def encode_change(request: Proposed) -> bytes:
+    """The command of an entry that changes the membership."""
+    return REGULAR + _CHANGE_MARK + _encode([request])
+
+
+def is_change(command: bytes) -> bool:
+    """Whether an entry changes the membership."""
+    return command[:2] == REGULAR + _CHANGE_MARK
+
+
 def decode_entry(command: bytes) -> list[Proposed]:
     """The requests of a log entry; PySyncObj's own no-op entries hold none."""
-    return _decode(memoryview(command)[1:]) if command[:1] == REGULAR else []
+    if command[:1] != REGULAR:
+        return []
+    return _decode(memoryview(command)[2 if is_change(command) else 1 :])
+
+
+def split_changes(requests: Iterable[Proposed]) -> tuple[list[Proposed], list[Proposed]]:
+    """(all others, changes of the membership)"""
+    others: list[Proposed] = []
+    changes: list[Proposed] = []
+    for request in requests:
+        (changes if request[2] and request[2][0] >= CHANGE else others).append(request)
+    return others, changes
 
 
 def entries_of(requests: Iterable[Proposed]) -> Iterator[list[Proposed]]:

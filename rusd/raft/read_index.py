@@ -66,6 +66,13 @@ class ReadIndex:
         """Number of the newest open round, to be asked again."""
         return self._rounds[-1].number if self._rounds else None
 
+    def reopen(self, voters: int) -> None:
+        """The membership changed: who confirmed a round may not count any more. All rounds begin
+        anew, as one."""
+        self._voters = voters
+        self._waiting = [reader for one in self._rounds for reader in one.readers] + self._waiting
+        self._rounds.clear()
+
     def fail(self) -> None:
         """Leadership is over: no round can be confirmed any more."""
         readers = [reader for one in self._rounds for reader in one.readers] + self._waiting

@@ -31,7 +31,7 @@ class Reading:
         self._core = core
         self._send = send
         self._broadcast = broadcast
-        self._rounds = ReadIndex(len(core.peers) + 1)
+        self._rounds = ReadIndex(core.voters)
         self._reads = Reads()
         #: The highest index a follower was told to wait for.
         self.awaited_index = 0
@@ -86,7 +86,8 @@ class Reading:
 
     def confirmed(self, member: int, frame: Frame, now: float) -> None:
         """`read_reply`."""
-        if self._core.is_leader and frame["term"] == self._core.term:
+        core = self._core
+        if core.is_leader and frame["term"] == core.term and member in core.membership.voters:
             self._rounds.confirm(member, frame["number"])
 
     def answered(self, member: int, frame: Frame, now: float) -> None:
@@ -99,6 +100,10 @@ class Reading:
         """Whether more reads may go than were let go now."""
         self._reads.applied(index)
         return self._reads.more
+
+    def reconfigured(self) -> None:
+        """The core has another membership."""
+        self._rounds.reopen(self._core.voters)
 
     def leadership_lost(self) -> None:
         """No round can be confirmed any more."""

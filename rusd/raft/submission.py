@@ -11,8 +11,16 @@ come before, and been taken.
 from collections.abc import Callable
 from typing import Any
 
+from rusd.raft.changes import Changes
 from rusd.raft.core import RaftCore
-from rusd.raft.proposals import Inbox, Proposals, Proposed, encode_entry, entries_of
+from rusd.raft.proposals import (
+    Inbox,
+    Proposals,
+    Proposed,
+    encode_entry,
+    entries_of,
+    split_changes,
+)
 
 Frame = dict[str, Any]
 
@@ -27,6 +35,7 @@ class Submission:
         self._proposals = proposals
         self._send = send
         self._taken = Inbox()
+        self._changes = Changes(core)
         #: Taken from followers in `_forwarded_term`, not yet in the log.
         self._forwarded: list[Proposed] = []
         self._forwarded_term = 0
@@ -35,22 +44,29 @@ class Submission:
         #: True while leadership is being handed on: nothing is added to the log.
         self.paused = False
 
-    def step(self, *, leader_connected: bool) -> None:
-        """Everything that waits becomes entries of the leader's log, or goes to the leader."""
+    def step(self, *, leader_connected: bool, current: bool) -> None:
+        """Everything that waits becomes entries of the leader's log, or goes to the leader.
+        `current`: an entry of the core's term is applied here."""
         core, proposals = self._core, self._proposals
         if not core.is_leader:
             # Taken from others in a term that is over: they propose them again themselves.
             self._forwarded = []
+            self._changes.drop()
             if leader_connected and proposals.unsent():
                 self._forward(core.leader, proposals.take(core.term))
         elif not self.paused:
             own = proposals.take(core.term) if proposals.unsent() else []
             foreign = self._forwarded if self._forwarded_term == core.term else []
             self._forwarded = []
-            for group in entries_of(foreign + own):
+            others, changes = split_changes(foreign + own)
+            if changes:
+                self._changes.add(changes)
+            for group in entries_of(others):
                 index = core.propose(encode_entry(group))
                 if foreign:
                     self.awaited_index = index
+            if self._changes.step(current=current):
+                self.awaited_index = core.log.last_index
 
     def _forward(self, leader: int, batch: list[Proposed]) -> None:
         for group in entries_of(batch):

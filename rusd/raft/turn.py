@@ -23,11 +23,12 @@ and `wait_failed` raises it, which ends the process.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 from rusd.logs import get_logger
+from rusd.raft import joining
 from rusd.raft.announcing import Announcing
 from rusd.raft.applying import Applier
 from rusd.raft.asks import Asks
@@ -38,10 +39,11 @@ from rusd.raft.config import RaftConfig
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken, Filters
 from rusd.raft.frames import RAFT, problem
+from rusd.raft.installing import Installing
 from rusd.raft.journal import Journal
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.peers import Frame, Peers
-from rusd.raft.ports import Machine, RoleListener
+from rusd.raft.ports import Machine, Membership, RoleListener
 from rusd.raft.proposals import Proposals
 from rusd.raft.reading import Reading
 from rusd.raft.submission import Submission
@@ -67,7 +69,8 @@ class Turns:
         self.config = config
         self.member_id = config.member_id
         self._machine = machine
-        others = [member for member in config.peers if member != config.member_id]
+        membership = config.membership
+        others = membership.voters - {config.member_id}
         self._journal = Journal(
             config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
         )
@@ -85,12 +88,12 @@ class Turns:
             # etcd's leader looks once per election timeout; half of one more bears with a pause.
             quorum_timeout=1.5 * config.election,
         )
+        self._core.reconfigure(membership)
         self._filters = Filters(self._core)
-        self._voters = len(others) + 1
         self._peers = Peers(
             config.member_id,
             config.cluster_id,
-            {member: config.peers[member] for member in others},
+            _others(membership, config.member_id),
             on_frames=self._received,
             on_connected=self._connected,
             on_lost=self._lost,
@@ -102,6 +105,19 @@ class Turns:
         self._submission = Submission(self._core, self._proposals, self._send)
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
+        self._installing = Installing(
+            self._core,
+            machine,
+            self._catchup,
+            self._applier,
+            self._compaction,
+            self._proposals,
+            self._outgoing,
+            joining=config.joining,
+        )
+        #: Called once, when this member learns that it is no member any more.
+        self.on_removed: Callable[[], None] = lambda: None
+        self._removed = False
         self._inbox: list[tuple[int, Frame]] = []
         self._listeners: list[RoleListener] = []
         self._role = (0, self._core.term, False)
@@ -131,6 +147,10 @@ class Turns:
         return self._core.is_leader
 
     @property
+    def is_learner(self) -> bool:
+        return self.member_id in self._core.membership.learners
+
+    @property
     def commit_index(self) -> int:
         return self._core.commit_index
 
@@ -148,6 +168,8 @@ class Turns:
             self.member_id, self._core, self.config.election, self._loop.time(), self._send
         )
         self._handlers = self._all_handlers()
+        self._filters.may_campaign = self._campaign.may
+        self._tell_membership()
         self._journal.flush()
 
     def _run(self) -> None:
@@ -190,19 +212,17 @@ class Turns:
             now = self._loop.time()
             inbox, self._inbox = self._inbox, []
             for member, frame in inbox:
-                self._handle(member, frame, now)
+                if member in self._core.peers:
+                    self._handle(member, frame, now)
             self._acknowledge_first(now)
             self._core.tick(apply=False)
             connected = self._peers.connected()
             self._campaign.step(now, reachable=bool(connected))
             leader_connected = self._core.leader in connected
-            self._submission.step(leader_connected=leader_connected)
+            current = self._applier.term == self._core.term
+            self._submission.step(leader_connected=leader_connected, current=current)
             self._replicate(now)
-            self._reading.step(
-                now,
-                current=self._applier.term == self._core.term,
-                leader_connected=leader_connected,
-            )
+            self._reading.step(now, current=current, leader_connected=leader_connected)
             self._outgoing.early(self._catchup, now)
             self._core.apply()
             if self._journal.dirty and self._flush_is_long():
@@ -231,7 +251,7 @@ class Turns:
         """Whether others have something to do meanwhile. A cluster of one has nobody to overlap
         its flush with but the thread."""
         crowded = len(self._proposals.waiting) > FLUSH_INLINE
-        return crowded and (self._voters == 1 or self._journal.flush_seconds > FLUSH_SHORT)
+        return crowded and (not self._core.peers or self._journal.flush_seconds > FLUSH_SHORT)
 
     def _flushed(self, flushing: asyncio.Future[bool]) -> None:
         """The thread's flush is done; no turn ran meanwhile, so the journal was its alone."""
@@ -272,6 +292,8 @@ class Turns:
                 return  # a healthy leader is not deposed
         elif kind == "request_vote" and self._filters.repeats_vote(member, frame):
             self._outgoing.later(member, {"type": "response_vote", "term": term})
+        elif kind == "append_entries":
+            frame = self._installing.withhold(member, frame)
         message = self._filters.incoming(member, frame)
         if message is None:
             return
@@ -292,31 +314,6 @@ class Turns:
             self._campaign.timer.postpone(now)
 
     # Frames of our own
-
-    def _on_snapshot(self, member: int, frame: Frame, now: float) -> None:
-        if self.leader_id != member:
-            return
-        complete = self._catchup.receive(member, frame)
-        if complete is None:
-            return
-        installed = complete.index > self.commit_index
-        proven = self.commit_index
-        if installed:
-            # Whatever fails from here on ends the process; the next start finds one whole state.
-            self._machine.restore(complete.directory)
-            last, before = self._machine.positions()
-            if last.index < complete.index:
-                raise RuntimeError(f"the snapshot ends at {last.index}, not at {complete.index}")
-            self._core.installed(last, before)
-            # A tail the log may have kept behind it is not known to be the leader's.
-            proven = last.index
-            self._applier.installed(last)
-            self._compaction.at = last.index
-            # Which of the waiting proposals the snapshot holds cannot be known.
-            self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
-        self._catchup.finished(member, frame["stream"], installed=installed)
-        ack = {"type": "next_node_idx", "reset": True, "success": installed, "term": self.term}
-        self._outgoing.later(member, {**ack, "next_node_idx": proven + 1})
 
     def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
         self._core.heard_from(member)
@@ -341,7 +338,9 @@ class Turns:
             "read_index_reply": self._reading.answered,
             "ask": self._on_ask,
             "answer": self._on_answer,
-            "snapshot": self._on_snapshot,
+            "snapshot": self._installing.snapshot,
+            "want_snapshot": self._installing.wanted,
+            "removed": self._on_removed,
             "snapshot_reply": self._on_snapshot_reply,
         }
 
@@ -350,7 +349,7 @@ class Turns:
     def _replicate(self, now: float) -> None:
         """A leader tells the others of new entries, and of a commit index that moved."""
         core, announcing = self._core, self._announcing
-        if not core.is_leader or self._voters == 1:
+        if not (core.is_leader and core.peers):
             return
         if self._journal.last_index == self._journal.durable_index:
             awaited = max(self._submission.awaited_index, self._reading.awaited_index)
@@ -379,7 +378,7 @@ class Turns:
         if role != self._role:
             self._changed_role(role, now)
         unapplied = core.commit_index > core.applied_index
-        alone = self._voters == 1 and core.commit_index < self._journal.last_index
+        alone = core.voters == 1 and core.is_leader and core.commit_index < self._journal.last_index
         if unapplied or alone or more_reads or core.link.outbox:
             self._wake()
         if now >= self._next_deadlines:
@@ -415,6 +414,52 @@ class Turns:
         self._reading.expire(now, error)
         self._catchup.expire(now)
 
+    # Membership
+
+    def reconfigure(self, membership: Membership) -> None:
+        """The machine applied a change of the membership; called within `Machine.apply` or
+        `Machine.restore`, so that it is in force for whatever comes behind."""
+        core = self._core
+        led = core.is_leader
+        gone = core.peers.keys() - membership.urls.keys()
+        if led and self.member_id not in membership.voters:
+            # The others must learn that they may go on without it.
+            self._leave(membership)
+        core.reconfigure(membership)
+        self._campaign.reconfigured()
+        self._reading.reconfigured()
+        for member in gone:
+            self._catchup.drop(member)
+            self._asks.lost(member)
+        self._peers.reconfigure(_others(membership, self.member_id))
+        self._tell_membership()
+        if self.member_id in membership.removed:
+            self._told_removed()
+        self._wake()
+
+    def _leave(self, membership: Membership) -> None:
+        """A leader that was removed tells the others, and lets the best of them take over."""
+        core = self._core
+        core.send_appends()
+        self._outgoing.early(self._catchup, self._loop.time())
+        candidates = sorted(membership.voters & self._peers.connected())
+        if candidates:
+            best = max(candidates, key=core.match_index)
+            self._outgoing.later(best, {"type": "timeout_now", "term": core.term})
+
+    def _tell_membership(self) -> None:
+        if not self._installing.joining:
+            membership = self._core.membership
+            self._peers.membership = joining.answer(self.config.cluster_id, membership)
+
+    def _on_removed(self, member: int, frame: Frame, now: float) -> None:
+        self._told_removed()
+
+    def _told_removed(self) -> None:
+        if not self._removed:
+            self._removed = True
+            self._loop.call_soon(self.on_removed)
+
     # What the peers report
 
     def _received(self, member: int, frames: list[Frame]) -> None:
@@ -425,7 +470,10 @@ class Turns:
 
     def _connected(self, member: int) -> None:
         log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})
-        self._core.link.connected(self._core.peers[member])
+        peer = self._core.peers.get(member)
+        if peer is None:
+            return  # it is being cut off
+        self._core.link.connected(peer)
         self._submission.reconnected(member)
         self._wake()
 
@@ -434,10 +482,16 @@ class Turns:
             return
         log.info("peer lost", extra={"fields": {"peer": f"{member:x}"}})
         self._inbox = [one for one in self._inbox if one[0] != member]
-        self._core.link.disconnected(self._core.peers[member])
+        if member in self._core.peers:
+            self._core.link.disconnected(self._core.peers[member])
         self._catchup.drop(member)
         self._asks.lost(member)
         if self.leader_id == member:
             self._campaign.timer.leader_lost(self._loop.time())
             self._reading.leader_changed(self._loop.time())
         self._wake()
+
+
+def _others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:
+    """Peer URLs of everybody but `member`."""
+    return {other: urls for other, urls in membership.urls.items() if other != member}

@@ -4,7 +4,7 @@ The body is the etcd request message as the client encoded it, so a proposal cos
 exceptions are LEASE_GRANT, a completed copy (id chosen, TTL raised to the minimum by the
 member that proposes, so that all members store the same whatever their flags), and those that no
 client sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
-LEASE_EXPIRE: see `Expiry`).
+LEASE_EXPIRE: see `Expiry`; those of the membership: `Addition`, and an `etcdserverpb.Member`).
 """
 
 import struct
@@ -26,8 +26,14 @@ class Kind(IntEnum):
     MEMBER_ATTRIBUTES = 9
     CLUSTER_VERSION = 10
     LEASE_EXPIRE = 11
+    # From `rusd.raft.ports.CHANGE` on: Raft orders these one at a time.
+    MEMBER_ADD = 0xF0
+    MEMBER_REMOVE = 0xF1
+    MEMBER_UPDATE = 0xF2
+    MEMBER_PROMOTE = 0xF3
 
 
+_LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")
 _PREFIX = {kind: bytes((kind,)) for kind in Kind}
 
@@ -35,6 +41,25 @@ _PREFIX = {kind: bytes((kind,)) for kind in Kind}
 def encode(kind: Kind, body: bytes) -> bytes:
     """The payload of a proposal."""
     return _PREFIX[kind] + body
+
+
+class Addition(NamedTuple):
+    """A member to be added, and how many learners the proposing member's flags allow: a limit that
+    differed between members would let their states differ."""
+
+    max_learners: int
+    #: An `etcdserverpb.Member` with id, peer URLs and whether it is a learner.
+    member: bytes
+
+    def encode(self) -> bytes:
+        return _LIMIT.pack(self.max_learners) + self.member
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Addition":
+        """ValueError if it is not one."""
+        if len(body) < _LIMIT.size:
+            raise ValueError(f"addition of {len(body)} bytes")
+        return cls(_LIMIT.unpack_from(body)[0], body[_LIMIT.size :])
 
 
 class Expiry(NamedTuple):

@@ -22,10 +22,10 @@ from rusd.logs import get_logger
 from rusd.mvcc.keyvalue import Event
 from rusd.mvcc.store import Store, Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.ports import Entry, Position
+from rusd.raft.ports import Entry, Membership, Position
 from rusd.state import responses, txn
 from rusd.state.alarms import Alarm, Alarms
-from rusd.state.command import Expiry, Kind
+from rusd.state.command import Addition, Expiry, Kind
 from rusd.state.cost import txn_cost
 from rusd.state.directory import DatabaseDirectory
 from rusd.state.leases import Leases
@@ -87,6 +87,8 @@ class StateMachine:
         self.on_restored: Callable[[], None] = lambda: None
         #: A compaction to this revision was applied; the disk space is not freed yet.
         self.on_compacted: Callable[[int], None] = lambda revision: None
+        #: The membership changed; called within `apply` and `restore`.
+        self.on_membership: Callable[[Membership], None] = lambda membership: None
         self.lease_listener: LeaseListener = _NoLeaseListener()
         self._applied = self._before = _EMPTY
         #: Term of the entry that is being applied.
@@ -113,6 +115,10 @@ class StateMachine:
             Kind.ALARM: _Command(message(rpc.AlarmRequest), self._alarm),
             Kind.MEMBER_ATTRIBUTES: _Command(Member.parse, self._member_attributes),
             Kind.CLUSTER_VERSION: _Command(bytes.decode, self._cluster_version),
+            Kind.MEMBER_ADD: _Command(Addition.decode, self._member_add),
+            Kind.MEMBER_REMOVE: _Command(Member.parse, self._member_remove),
+            Kind.MEMBER_UPDATE: _Command(Member.parse, self._member_update),
+            Kind.MEMBER_PROMOTE: _Command(Member.parse, self._member_promote),
         }
 
     def _load(self) -> None:
@@ -166,6 +172,7 @@ class StateMachine:
         self.store.reopen(self.engine)
         self._load()
         self.on_restored()
+        self.on_membership(self.members.membership())
         self.lease_listener.restored()
 
     # The member's side
@@ -328,6 +335,32 @@ class StateMachine:
     def _member_attributes(self, writer: Writer, request: Member, wanted: bool) -> Applied:
         self.members.publish(writer.batch, request.id, request.name, request.client_urls)
         return Applied(writer.revision, b"")
+
+    def _member_add(self, writer: Writer, request: Addition, wanted: bool) -> Applied:
+        member = Member.parse(request.member)
+        self.members.add(writer.batch, member, request.max_learners)
+        return self._membership_changed(member)
+
+    def _member_remove(self, writer: Writer, request: Member, wanted: bool) -> Applied:
+        self.members.remove(writer.batch, request.id)
+        return self._membership_changed(None)
+
+    def _member_update(self, writer: Writer, request: Member, wanted: bool) -> Applied:
+        self.members.update(writer.batch, request.id, request.peer_urls)
+        return self._membership_changed(None)
+
+    def _member_promote(self, writer: Writer, request: Member, wanted: bool) -> Applied:
+        self.members.promote(writer.batch, request.id)
+        return self._membership_changed(None)
+
+    def _membership_changed(self, added: Member | None) -> Applied:
+        """The answers name all members; their headers carry no revision."""
+        self._notices.append(lambda: self.on_membership(self.members.membership()))
+        members = [member.message() for member in self.members]
+        response: Message = rpc.MemberRemoveResponse(members=members)
+        if added is not None:
+            response = rpc.MemberAddResponse(member=added.message(), members=members)
+        return Applied(0, response.SerializeToString())
 
     def _cluster_version(self, writer: Writer, request: str, wanted: bool) -> Applied:
         self.members.set_cluster_version(writer.batch, request)

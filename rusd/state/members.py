@@ -1,21 +1,33 @@
 """Who belongs to the cluster, as the replicated state knows it.
 
 Written once at bootstrap (all members write the same from --initial-cluster), then changed by
-MEMBER_ATTRIBUTES: a member publishes its name and client URLs when it starts serving. The cluster
-id is fixed at bootstrap; the cluster version is set by the leader.
+MEMBER_ATTRIBUTES (a member publishes its name and client URLs when it starts serving) and by
+additions, removals, updates and promotions, each refused as etcd refuses it when it is applied. An
+id that was removed never comes back. The cluster id is fixed at bootstrap; the cluster version is
+set by the leader.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rusd.errors import MEMBER_NOT_FOUND
+from rusd.errors import (
+    MEMBER_EXISTS,
+    MEMBER_NOT_ENOUGH_STARTED,
+    MEMBER_NOT_FOUND,
+    MEMBER_NOT_LEARNER,
+    PEER_URL_EXISTS,
+    TOO_MANY_LEARNERS,
+)
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.ports import Membership
 from rusd.storage import Batch, Engine, Family
 
 _ID = struct.Struct(">Q")
 _MEMBER_PREFIX = b"member/"
 _MEMBER_END = b"member0"
+_REMOVED_PREFIX = b"removed/"
+_REMOVED_END = b"removed0"
 _CLUSTER_ID = b"cluster/id"
 _CLUSTER_VERSION = b"cluster/version"
 
@@ -58,6 +70,8 @@ class Members:
 
     def __init__(self) -> None:
         self._members: dict[int, Member] = {}
+        #: Ids of members that were removed.
+        self.removed: set[int] = set()
         #: 0 until bootstrapped.
         self.cluster_id = 0
         #: Such as "3.6.0"; None until the leader has set it.
@@ -67,6 +81,8 @@ class Members:
         """Forget everything and read the stored membership."""
         records = engine.scan(Family.MEMBER, _MEMBER_PREFIX, _MEMBER_END)
         self._members = {member.id: member for member in (Member.parse(v) for _, v in records)}
+        removed = engine.scan(Family.MEMBER, _REMOVED_PREFIX, _REMOVED_END)
+        self.removed = {_ID.unpack_from(key, len(_REMOVED_PREFIX))[0] for key, _ in removed}
         cluster_id = engine.get(Family.MEMBER, _CLUSTER_ID)
         self.cluster_id = _ID.unpack(cluster_id)[0] if cluster_id else 0
         version = engine.get(Family.MEMBER, _CLUSTER_VERSION)
@@ -81,6 +97,16 @@ class Members:
     def get(self, member_id: int) -> Member | None:
         return self._members.get(member_id)
 
+    def membership(self) -> Membership:
+        """As Raft sees it."""
+        learners = frozenset(member.id for member in self if member.is_learner)
+        return Membership(
+            frozenset(self._members) - learners,
+            learners,
+            {member.id: member.peer_urls for member in self},
+            frozenset(self.removed),
+        )
+
     def bootstrap(self, batch: Batch, members: Sequence[Member], cluster_id: int) -> None:
         """The first membership of a cluster that has none yet."""
         self.cluster_id = cluster_id
@@ -90,10 +116,55 @@ class Members:
 
     def publish(self, batch: Batch, member_id: int, name: str, client_urls: Sequence[str]) -> None:
         """A member tells its name and client URLs; MEMBER_NOT_FOUND if it is none of ours."""
+        member = self._existing(member_id)
+        self._store(batch, replace(member, name=name, client_urls=tuple(client_urls)))
+
+    def add(self, batch: Batch, member: Member, max_learners: int) -> None:
+        """MEMBER_NOT_FOUND for an id that was removed, MEMBER_EXISTS, PEER_URL_EXISTS,
+        TOO_MANY_LEARNERS."""
+        if member.id in self.removed:
+            raise MEMBER_NOT_FOUND
+        if member.id in self._members:
+            raise MEMBER_EXISTS
+        self._refuse_taken(member)
+        learners = sum(one.is_learner for one in self)
+        if member.is_learner and learners >= max_learners:
+            raise TOO_MANY_LEARNERS
+        self._store(batch, member)
+
+    def remove(self, batch: Batch, member_id: int) -> None:
+        """MEMBER_NOT_FOUND; MEMBER_NOT_ENOUGH_STARTED for the last voter (Raft would end there)."""
+        self._existing(member_id)
+        if not any(one.id != member_id and not one.is_learner for one in self):
+            raise MEMBER_NOT_ENOUGH_STARTED
+        del self._members[member_id]
+        self.removed.add(member_id)
+        batch.delete(Family.MEMBER, _MEMBER_PREFIX + _ID.pack(member_id))
+        batch.put(Family.MEMBER, _REMOVED_PREFIX + _ID.pack(member_id), b"")
+
+    def update(self, batch: Batch, member_id: int, peer_urls: Sequence[str]) -> None:
+        """Other peer URLs. MEMBER_NOT_FOUND, PEER_URL_EXISTS."""
+        updated = replace(self._existing(member_id), peer_urls=tuple(peer_urls))
+        self._refuse_taken(updated)
+        self._store(batch, updated)
+
+    def promote(self, batch: Batch, member_id: int) -> None:
+        """A learner becomes a voter. MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER."""
+        member = self._existing(member_id)
+        if not member.is_learner:
+            raise MEMBER_NOT_LEARNER
+        self._store(batch, replace(member, is_learner=False))
+
+    def _existing(self, member_id: int) -> Member:
         member = self._members.get(member_id)
         if member is None:
             raise MEMBER_NOT_FOUND
-        self._store(batch, replace(member, name=name, client_urls=tuple(client_urls)))
+        return member
+
+    def _refuse_taken(self, member: Member) -> None:
+        others = (one for one in self if one.id != member.id)
+        if any(not set(one.peer_urls).isdisjoint(member.peer_urls) for one in others):
+            raise PEER_URL_EXISTS
 
     def set_cluster_version(self, batch: Batch, version: str) -> None:
         self.cluster_version = version

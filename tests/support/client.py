@@ -154,6 +154,22 @@ class Client:
         request = rpc.MemberListRequest(linearizable=linearizable)
         return self.call("/etcdserverpb.Cluster/MemberList", request, rpc.MemberListResponse)
 
+    def member_add(self, url: str, *, learner: bool = False) -> rpc.MemberAddResponse:
+        request = rpc.MemberAddRequest(peerURLs=[url], isLearner=learner)
+        return self.call("/etcdserverpb.Cluster/MemberAdd", request, rpc.MemberAddResponse)
+
+    def member_remove(self, member: int) -> rpc.MemberRemoveResponse:
+        request = rpc.MemberRemoveRequest(ID=member)
+        return self.call("/etcdserverpb.Cluster/MemberRemove", request, rpc.MemberRemoveResponse)
+
+    def member_update(self, member: int, url: str) -> rpc.MemberUpdateResponse:
+        request = rpc.MemberUpdateRequest(ID=member, peerURLs=[url])
+        return self.call("/etcdserverpb.Cluster/MemberUpdate", request, rpc.MemberUpdateResponse)
+
+    def member_promote(self, member: int) -> rpc.MemberPromoteResponse:
+        request = rpc.MemberPromoteRequest(ID=member)
+        return self.call("/etcdserverpb.Cluster/MemberPromote", request, rpc.MemberPromoteResponse)
+
     def status(self, timeout: float = TIMEOUT) -> rpc.StatusResponse:
         return self.call(
             "/etcdserverpb.Maintenance/Status", rpc.StatusRequest(), rpc.StatusResponse, timeout

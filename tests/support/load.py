@@ -119,6 +119,57 @@ class Writers:
                     assert key in self.unknown, f"{key!r} was never written"
 
 
+class Readers:
+    """Threads that read linearizably, each from one of `endpoints` after the other; the list may be
+    changed at any time. No read may be refused, or be older than what was acknowledged before it
+    began."""
+
+    def __init__(self, endpoints: list[str], writers: Writers, threads: int = 2) -> None:
+        self.endpoints = endpoints
+        self._writers = writers
+        self._stop = threading.Event()
+        #: What went wrong, one line each.
+        self.failures: list[str] = []
+        self.count = 0
+        self._threads = [
+            threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)
+        ]
+
+    def __enter__(self) -> Readers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a read never came back"
+
+    def _run(self, number: int) -> None:
+        clients: dict[str, Client] = {}
+        while not self._stop.is_set():
+            endpoint = self.endpoints[(self.count + number) % len(self.endpoints)]
+            client = clients.setdefault(endpoint, Client(endpoint))
+            revision = max(list(self._writers.revisions.values())[-8:], default=0)
+            try:
+                answer = client.range(b"nothing")
+            except Refused as refused:
+                self.failures.append(f"{endpoint}: {refused}")
+            else:
+                if answer.header.revision < revision:
+                    self.failures.append(f"{endpoint}: {answer.header.revision} < {revision}")
+            self.count += 1
+            self._stop.wait(0.005)
+        for client in clients.values():
+            client.close()
+
+
 def wait_applied(client: Client, revision: int, timeout: float = 30.0) -> None:
     """Until the member has applied `revision` (it serves serializable reads from what it has)."""
     deadline = time.monotonic() + timeout

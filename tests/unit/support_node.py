@@ -55,6 +55,9 @@ class InstantNode:
         self.machine = machine
         self.listeners: list[RoleListener] = []
         self.handlers: dict[str, Handler] = {}
+        self.is_learner = False
+        #: What the leader would know of the others: member -> part of the log it holds.
+        self.progresses: dict[int, float] = {}
         log.nodes[member_id] = self
 
     @property
@@ -82,6 +85,9 @@ class InstantNode:
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
         return await self.log.nodes[member_id].handlers[kind](self.member_id, body)
+
+    def progress(self, member_id: int) -> float | None:
+        return self.progresses.get(member_id)
 
     def serve(self, kind: str, handler: Handler) -> None:
         self.handlers[kind] = handler

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rusd.bootstrap import Identity, establish
+from rusd.bootstrap import Identity, establish, inquire, membership
 from rusd.config import Config, ConfigError
-from rusd.raft.ports import Entry, Position
+from rusd.errors import Removed
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.joining import Cluster
+from rusd.raft.ports import Entry, Membership, Position, Request
+from rusd.state.command import Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.machine import StateMachine
 
@@ -72,9 +77,77 @@ def test_an_identity_that_does_not_fit_the_data_is_refused(tmp_path: Path) -> No
         started(tmp_path)
 
 
-def test_joining_an_existing_cluster_is_refused_until_it_is_built(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not supported"):
-        started(tmp_path, replace(FLAGS, initial_cluster_state="existing"))
+JOINING = replace(
+    FLAGS,
+    initial_cluster=FLAGS.initial_cluster + ",c=http://10.0.0.3:2380",
+    initial_advertise_peer_urls=("http://10.0.0.3:2380",),
+    name="c",
+    initial_cluster_state="existing",
+)
+THERE = Cluster(
+    77,
+    Membership(
+        frozenset({1, 2}),
+        frozenset({3}),
+        {1: ("http://10.0.0.1:2380",), 2: ("http://10.0.0.2:2380",), 3: ("http://10.0.0.3:2380",)},
+    ),
+)
+
+
+def joined(directory: Path, flags: Config = JOINING, there: Cluster | None = THERE) -> Identity:
+    config = replace(flags, data_dir=str(directory))
+    machine = StateMachine(config.member_path / "state")
+    try:
+        identity = establish(config, machine, there)
+        assert membership(config, machine).learners == {3}
+        return identity
+    finally:
+        machine.close()
+
+
+def test_a_member_that_joins_finds_itself_by_its_peer_urls(tmp_path: Path) -> None:
+    assert joined(tmp_path) == Identity(3, 77)
+
+
+def test_a_member_that_joins_need_not_ask_again_when_it_starts_again(tmp_path: Path) -> None:
+    joined(tmp_path)
+    assert joined(tmp_path, there=None) == Identity(3, 77)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "text"),
+    [
+        ("b=http://10.0.0.2:2380,c=http://10.0.0.3:2380", "member count is unequal"),
+        (
+            "a=http://10.0.0.9:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380",
+            "no match found for existing member",
+        ),
+    ],
+)
+def test_a_member_whose_flags_name_other_members_does_not_join(
+    tmp_path: Path, cluster: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=text):
+        joined(tmp_path, replace(JOINING, initial_cluster=cluster))
+
+
+def test_a_member_that_joins_and_finds_nobody_says_so(tmp_path: Path) -> None:
+    nobody = "http://127.0.0.1:1"
+    flags = replace(
+        JOINING, initial_cluster=f"a={nobody},c=http://10.0.0.3:2380", data_dir=str(tmp_path)
+    )
+    with pytest.raises(ConfigError, match="cannot fetch cluster info from peer urls"):
+        asyncio.run(inquire(flags))
+
+
+def test_a_member_that_was_removed_does_not_start_again(tmp_path: Path) -> None:
+    own = started(tmp_path, entries=3)
+    machine = StateMachine(replace(FLAGS, data_dir=str(tmp_path)).member_path / "state")
+    remove = encode(Kind.MEMBER_REMOVE, rpc.Member(ID=own.member_id).SerializeToString())
+    machine.apply([Entry(Position(5, 1), [Request(remove, False)])])
+    machine.close()
+    with pytest.raises(Removed):
+        started(tmp_path)
 
 
 def test_a_start_that_was_cut_off_before_the_identity_was_written_is_repeated(

@@ -20,12 +20,14 @@ from rusd.errors import (
     BAD_LEADER_TRANSFEREE,
     COMPACTED,
     FUTURE_REVISION,
+    LEARNER_NOT_READY,
     MEMBER_BAD_URLS,
     MEMBER_NOT_FOUND,
     MEMBER_NOT_LEARNER,
     NO_LEADER,
     NOT_LEADER,
     PEER_URL_EXISTS,
+    TOO_MANY_LEARNERS,
     Code,
     EtcdError,
 )
@@ -132,28 +134,65 @@ def test_member_list_shows_who_has_started_and_no_revision(tmp_path: Path) -> No
     with_member(tmp_path, test)
 
 
-def test_membership_changes_are_checked_and_then_plainly_refused(tmp_path: Path) -> None:
-    async def test(member: Member1) -> None:
-        async def refusal(name: str, request: Any) -> EtcdError:
-            with pytest.raises(EtcdError) as error:
-                await member.call(f"/etcdserverpb.Cluster/{name}", request, rpc.MemberListResponse)
-            return error.value
+async def refusal(member: Member1, name: str, request: Any) -> EtcdError:
+    with pytest.raises(EtcdError) as error:
+        await member.call(f"/etcdserverpb.Cluster/{name}", request, rpc.MemberListResponse)
+    return error.value
 
+
+def test_impossible_membership_changes_get_etcds_errors(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
         bad = rpc.MemberAddRequest(peerURLs=["127.0.0.1:2380"])
-        assert await refusal("MemberAdd", bad) is MEMBER_BAD_URLS
-        good = rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:2380"])
-        assert (await refusal("MemberAdd", good)).code == Code.UNIMPLEMENTED
-        taken = "http://127.0.0.1:3"
-        assert await refusal("MemberAdd", rpc.MemberAddRequest(peerURLs=[taken])) is PEER_URL_EXISTS
-        update = rpc.MemberUpdateRequest(ID=SELF, peerURLs=[taken])
-        assert await refusal("MemberUpdate", update) is PEER_URL_EXISTS
-        update.ID = OTHER
-        assert (await refusal("MemberUpdate", update)).code == Code.UNIMPLEMENTED
+        assert await refusal(member, "MemberAdd", bad) is MEMBER_BAD_URLS
+        taken = rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:3"])
+        assert await refusal(member, "MemberAdd", taken) is PEER_URL_EXISTS
+        update = rpc.MemberUpdateRequest(ID=SELF, peerURLs=["http://127.0.0.1:3"])
+        assert await refusal(member, "MemberUpdate", update) is PEER_URL_EXISTS
+        member.node.progresses[OTHER] = 1.0
         promote = rpc.MemberPromoteRequest(ID=OTHER)
-        assert await refusal("MemberPromote", promote) is MEMBER_NOT_LEARNER
-        assert await refusal("MemberRemove", rpc.MemberRemoveRequest(ID=5)) is MEMBER_NOT_FOUND
-        assert await refusal("MemberUpdate", rpc.MemberUpdateRequest(ID=5)) is MEMBER_NOT_FOUND
-        assert await refusal("MemberPromote", rpc.MemberPromoteRequest(ID=5)) is MEMBER_NOT_FOUND
+        assert await refusal(member, "MemberPromote", promote) is MEMBER_NOT_LEARNER
+        for name, request in (
+            ("MemberRemove", rpc.MemberRemoveRequest(ID=5)),
+            ("MemberUpdate", rpc.MemberUpdateRequest(ID=5)),
+            ("MemberPromote", rpc.MemberPromoteRequest(ID=5)),
+        ):
+            assert await refusal(member, name, request) is MEMBER_NOT_FOUND
+
+    with_member(tmp_path, test)
+
+
+def test_a_member_is_added_as_a_learner_promoted_updated_and_removed(tmp_path: Path) -> None:
+    async def test(member: Member1) -> None:
+        async def do(name: str, request: Any, answer: Any) -> Any:
+            return await member.call(f"/etcdserverpb.Cluster/{name}", request, answer)
+
+        add = rpc.MemberAddRequest(peerURLs=["http://b:2", "http://a:1"], isLearner=True)
+        added = await do("MemberAdd", add, rpc.MemberAddResponse)
+        new = added.member.ID
+        assert list(added.member.peerURLs) == ["http://a:1", "http://b:2"]
+        assert added.member.isLearner
+        assert [m.ID for m in added.members] == sorted([SELF, OTHER, new])
+        another = rpc.MemberAddRequest(peerURLs=["http://c:2"], isLearner=True)
+        assert await refusal(member, "MemberAdd", another) is TOO_MANY_LEARNERS
+
+        member.node.progresses[new] = 0.89
+        promote = rpc.MemberPromoteRequest(ID=new)
+        assert await refusal(member, "MemberPromote", promote) is LEARNER_NOT_READY
+        member.node.progresses[new] = 0.95
+        promoted = await do("MemberPromote", promote, rpc.MemberPromoteResponse)
+        assert not any(m.isLearner for m in promoted.members)
+
+        update = rpc.MemberUpdateRequest(ID=new, peerURLs=["http://d:4"])
+        updated = await do("MemberUpdate", update, rpc.MemberUpdateResponse)
+        assert [list(m.peerURLs) for m in updated.members if new == m.ID] == [["http://d:4"]]
+
+        removed = await do(
+            "MemberRemove", rpc.MemberRemoveRequest(ID=new), rpc.MemberRemoveResponse
+        )
+        assert [m.ID for m in removed.members] == [SELF, OTHER]
+        assert await refusal(member, "MemberRemove", rpc.MemberRemoveRequest(ID=new)) is (
+            MEMBER_NOT_FOUND
+        )
 
     with_member(tmp_path, test)
 
@@ -173,13 +212,12 @@ def test_membership_changes_are_checked_and_then_plainly_refused(tmp_path: Path)
 )
 def test_what_etcd_takes_for_a_peer_url_is_one(url: str, tmp_path: Path) -> None:
     async def test(member: Member1) -> None:
-        with pytest.raises(EtcdError) as error:
-            await member.call(
-                "/etcdserverpb.Cluster/MemberAdd",
-                rpc.MemberAddRequest(peerURLs=[url]),
-                rpc.MemberAddResponse,
-            )
-        assert error.value.code == Code.UNIMPLEMENTED
+        added = await member.call(
+            "/etcdserverpb.Cluster/MemberAdd",
+            rpc.MemberAddRequest(peerURLs=[url]),
+            rpc.MemberAddResponse,
+        )
+        assert list(added.member.peerURLs) == [url.strip()]
 
     with_member(tmp_path, test)
 

@@ -1,10 +1,20 @@
 """The membership in the replicated state."""
 
+from dataclasses import replace
+
 import pytest
 
-from rusd.errors import MEMBER_NOT_FOUND, EtcdError
+from rusd.errors import (
+    MEMBER_EXISTS,
+    MEMBER_NOT_ENOUGH_STARTED,
+    MEMBER_NOT_FOUND,
+    MEMBER_NOT_LEARNER,
+    PEER_URL_EXISTS,
+    TOO_MANY_LEARNERS,
+    EtcdError,
+)
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.command import Kind
+from rusd.state.command import Addition, Kind
 from rusd.state.members import Member
 from tests.unit.state.driver import Driver
 
@@ -58,3 +68,106 @@ def test_the_cluster_version_is_unknown_until_set(driver: Driver) -> None:
     driver.apply(Kind.CLUSTER_VERSION, b"3.6.0")
     driver.restart()
     assert driver.machine.members.cluster_version == "3.6.0"
+
+
+NEW = Member(7, "", ("http://c:2380",))
+
+
+def add(driver: Driver, member: Member, max_learners: int = 1) -> None:
+    addition = Addition(max_learners, member.message().SerializeToString())
+    driver.apply(Kind.MEMBER_ADD, addition.encode())
+
+
+def change(driver: Driver, kind: Kind, member_id: int, *urls: str) -> None:
+    driver.apply(kind, rpc.Member(ID=member_id, peerURLs=urls).SerializeToString())
+
+
+def founded(driver: Driver) -> Driver:
+    driver.machine.bootstrap([FIRST, SECOND], 99)
+    return driver
+
+
+def test_additions_removals_updates_and_promotions_are_kept(driver: Driver) -> None:
+    founded(driver)
+    add(driver, replace(NEW, is_learner=True))
+    change(driver, Kind.MEMBER_PROMOTE, 7)
+    change(driver, Kind.MEMBER_UPDATE, 7, "http://d:1", "http://d:2")
+    change(driver, Kind.MEMBER_REMOVE, 1)
+    driver.restart()
+    members = driver.machine.members
+    assert list(members) == [FIRST, replace(NEW, peer_urls=("http://d:1", "http://d:2"))]
+    assert members.removed == {1}
+
+
+@pytest.mark.parametrize(
+    ("member", "error"),
+    [
+        (replace(NEW, id=2), MEMBER_EXISTS),
+        (replace(NEW, peer_urls=("http://x:1", "http://a:2380")), PEER_URL_EXISTS),
+    ],
+)
+def test_what_is_there_already_is_not_added(
+    driver: Driver, member: Member, error: EtcdError
+) -> None:
+    founded(driver)
+    with pytest.raises(EtcdError) as refused:
+        add(driver, member)
+    assert refused.value is error
+
+
+def test_there_are_no_more_learners_than_allowed(driver: Driver) -> None:
+    founded(driver)
+    add(driver, replace(NEW, is_learner=True), max_learners=1)
+    another = Member(8, "", ("http://e:1",), is_learner=True)
+    with pytest.raises(EtcdError) as refused:
+        add(driver, another, max_learners=1)
+    assert refused.value is TOO_MANY_LEARNERS
+    add(driver, another, max_learners=2)
+
+
+def test_an_id_that_was_removed_never_comes_back(driver: Driver) -> None:
+    founded(driver)
+    change(driver, Kind.MEMBER_REMOVE, 1)
+    with pytest.raises(EtcdError) as refused:
+        add(driver, SECOND)
+    assert refused.value is MEMBER_NOT_FOUND
+    for kind in (Kind.MEMBER_REMOVE, Kind.MEMBER_UPDATE, Kind.MEMBER_PROMOTE):
+        with pytest.raises(EtcdError) as refused:
+            change(driver, kind, 1, "http://y:1")
+        assert refused.value is MEMBER_NOT_FOUND
+
+
+def test_the_last_voter_is_not_removed(driver: Driver) -> None:
+    driver.machine.bootstrap([FIRST], 99)
+    add(driver, replace(NEW, is_learner=True))
+    with pytest.raises(EtcdError) as refused:
+        change(driver, Kind.MEMBER_REMOVE, 2)
+    assert refused.value is MEMBER_NOT_ENOUGH_STARTED
+
+
+def test_only_a_learner_is_promoted(driver: Driver) -> None:
+    founded(driver)
+    with pytest.raises(EtcdError) as refused:
+        change(driver, Kind.MEMBER_PROMOTE, 1)
+    assert refused.value is MEMBER_NOT_LEARNER
+
+
+def test_a_change_is_told_when_it_is_applied_and_a_refused_one_is_not(driver: Driver) -> None:
+    founded(driver)
+    told: list[frozenset[int]] = []
+    driver.machine.on_membership = lambda membership: told.append(membership.voters)
+    add(driver, NEW)
+    with pytest.raises(EtcdError):
+        add(driver, NEW)
+    change(driver, Kind.MEMBER_REMOVE, 7)
+    assert told == [{1, 2, 7}, {1, 2}]
+
+
+@pytest.mark.parametrize("kind", [Kind.MEMBER_ADD, Kind.MEMBER_REMOVE, Kind.MEMBER_UPDATE])
+def test_a_change_makes_no_revision(driver: Driver, kind: Kind) -> None:
+    founded(driver)
+    if kind is Kind.MEMBER_ADD:
+        add(driver, NEW)
+    else:
+        change(driver, kind, 1, "http://z:1")
+    assert driver.machine.store.revision == 1

@@ -1,0 +1,260 @@
+"""What a run remembers: every call with its beginning and end, every watch message, every fault.
+
+Clients append records while they work; the checks read them when all is over. All times are seconds
+since the run began, by one monotonic clock of the driving process, so that "ended before the other
+began" may be taken literally. A history is kept as JSON lines: {"record": <class name>, ...fields}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What the client knows of its call."""
+
+    OK = "ok"
+    #: It certainly had no effect and never will have one.
+    FAILED = "failed"
+    #: It may have taken effect, may still do so at any later time, or never.
+    UNKNOWN = "unknown"
+
+
+class Action(StrEnum):
+    """What a call does to the register `key`, which holds a text or is absent."""
+
+    READ = "read"
+    #: Set to `argument`, whatever it was.
+    WRITE = "write"
+    DELETE = "delete"
+    #: Set to `argument` if the value is `expected` (None: if absent); `succeeded` tells.
+    CAS = "cas"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call on one key. A txn over several keys is one operation per key with the same `group`.
+
+    A list kept in a value (append workload) is a CAS from the text that was read to that text plus
+    one element.
+    """
+
+    client: int
+    action: Action
+    key: str
+    #: Endpoint that was asked.
+    endpoint: str
+    invoked: float
+    #: None while, or because, no answer came.
+    completed: float | None
+    outcome: Outcome
+    #: Written value.
+    argument: str | None = None
+    #: CAS: the value compared with.
+    expected: str | None = None
+    #: READ, outcome ok: the value, None when the key is absent.
+    result: str | None = None
+    #: CAS, outcome ok.
+    succeeded: bool | None = None
+    #: READ: asked without quorum; such reads may be stale and only need to be some past value.
+    serializable: bool = False
+    #: Header revision of the answer; 0 unknown.
+    revision: int = 0
+    #: READ of a present key: its mod_revision and version.
+    mod_revision: int = 0
+    version: int = 0
+    #: Same non-zero number: parts of one txn.
+    group: int = 0
+    #: The error, for the report.
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of a watch, or one change of the final history."""
+
+    key: str
+    #: None: deleted.
+    value: str | None
+    mod_revision: int
+    create_revision: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message on a watch. `watcher` names one logical watch: when its stream breaks it goes on,
+    on the same or another member, from the revision behind the last it saw."""
+
+    watcher: str
+    endpoint: str
+    at: float
+    #: "created" (again after each break), "events", "progress", "canceled", "broken".
+    kind: str
+    #: created: revision asked for; events, progress: header revision.
+    revision: int
+    changes: tuple[Change, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseCall:
+    """grant, keepalive, revoke or time-to-live of one lease."""
+
+    client: int
+    lease: int
+    #: "grant", "keepalive", "revoke", "ttl".
+    action: str
+    endpoint: str
+    invoked: float
+    completed: float | None
+    outcome: Outcome
+    #: grant: asked; keepalive, ttl: answered (0 or less: gone). Seconds.
+    ttl: int = 0
+    #: grant: the key that is attached to the lease by a put that follows.
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockHold:
+    """A client that held a lock, by what it was told.
+
+    The owner key's create revision is the fencing token; `acquired` is when the client learned that
+    it holds the lock, `released` when it asked to let go (None: it never did, its lease ended, or
+    its fate is unknown). A write under the lock is a txn guarded by that create revision.
+    """
+
+    client: int
+    lock: str
+    lease: int
+    token: int
+    acquired: float
+    released: float | None
+    #: mod_revisions of the guarded writes that succeeded.
+    writes: tuple[int, ...] = ()
+    #: Revision of the delete that released it; 0: unknown or by its lease's end.
+    released_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing the nemesis did, from `began` to `ended` (healed)."""
+
+    number: int
+    kind: str
+    targets: tuple[str, ...]
+    began: float
+    ended: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """From `at` on a majority followed `member` (empty: none was seen)."""
+
+    at: float
+    member: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One member after all faults were healed and it had applied everything."""
+
+    member: str
+    revision: int
+    compact_revision: int
+    #: HashKV at the same revision on all members.
+    hash: int
+    #: Present keys, by a serializable read at that revision: key -> (value, mod_revision, version).
+    keys: dict[str, tuple[str, int, int]]
+    #: All changes since revision 1 (or the compaction), by a watch on this member, in order.
+    changes: tuple[Change, ...]
+
+
+Record = Operation | Delivery | LeaseCall | LockHold | Fault | Leadership | Final
+
+
+@dataclass
+class History:
+    """All records of one run. Appending is safe from several threads."""
+
+    operations: list[Operation] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    leases: list[LeaseCall] = field(default_factory=list)
+    locks: list[LockHold] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    leaders: list[Leadership] = field(default_factory=list)
+    finals: list[Final] = field(default_factory=list)
+    #: Of the run: seed, subject ("rusd", "etcd"), versions, duration, settings.
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        self._list(type(record)).append(record)
+
+    def records(self) -> Iterator[Record]:
+        for kind in _KINDS.values():
+            yield from self._list(kind)
+
+    def _list(self, kind: type) -> list[Any]:
+        lists: dict[type, list[Any]] = {
+            Operation: self.operations,
+            Delivery: self.deliveries,
+            LeaseCall: self.leases,
+            LockHold: self.locks,
+            Fault: self.faults,
+            Leadership: self.leaders,
+            Final: self.finals,
+        }
+        return lists[kind]
+
+    def save(self, path: Path) -> None:
+        with path.open("w") as file:
+            file.write(json.dumps({"record": "about", **self.about}) + "\n")
+            for record in self.records():
+                line = {"record": type(record).__name__, **asdict(record)}
+                file.write(json.dumps(line) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> History:
+        """ValueError for a file that is no history."""
+        history = cls()
+        with path.open() as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    fields = json.loads(line)
+                    name = fields.pop("record")
+                    if name == "about":
+                        history.about = fields
+                    else:
+                        history.add(_restored(_KINDS[name], fields))
+                except (KeyError, TypeError, ValueError) as error:
+                    raise ValueError(f"{path}, line {number}: {error!r}") from error
+        return history
+
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (Operation, Delivery, LeaseCall, LockHold, Fault, Leadership, Final)
+}
+
+
+def _restored(kind: Any, fields: dict[str, Any]) -> Record:
+    if "changes" in fields:
+        fields["changes"] = tuple(Change(**change) for change in fields["changes"])
+    if "keys" in fields:
+        fields["keys"] = {key: tuple(one) for key, one in fields["keys"].items()}
+    for name in ("targets", "writes"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    if "outcome" in fields:
+        fields["outcome"] = Outcome(fields["outcome"])
+    if kind is Operation:
+        fields["action"] = Action(fields["action"])
+    record: Record = kind(**fields)
+    return record

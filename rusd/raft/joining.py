@@ -1,0 +1,80 @@
+"""Asking a cluster from outside who its members are.
+
+    members {protocol}                                 instead of a hello; one answer, then the end
+    membership {cluster, members, learners, removed}   members: member id -> its peer URLs
+
+A member that joins learns its own id this way, and the cluster's. One that hears from nobody learns
+that it was removed meanwhile: the others know it no more and will not talk to it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from rusd.raft.peers import HELLO_TIMEOUT, MAX_FRAME, MEMBERS_QUESTION, address, pack
+from rusd.raft.ports import Membership
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a member says of its cluster."""
+
+    id: int
+    membership: Membership
+
+
+def answer(cluster: int, membership: Membership) -> bytes:
+    """The `membership` frame, packed."""
+    return pack(
+        {
+            "type": "membership",
+            "cluster": cluster,
+            "members": {member: list(urls) for member, urls in membership.urls.items()},
+            "learners": sorted(membership.learners),
+            "removed": sorted(membership.removed),
+        }
+    )
+
+
+class _Answer(msgspec.Struct):
+    type: str
+    cluster: int
+    members: dict[int, list[str]]
+    learners: list[int]
+    removed: list[int]
+
+
+async def ask(url: str) -> Cluster | None:
+    """Ask the member at a peer URL; None if nobody there gives a proper answer in time."""
+    host, port = address(url)
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(pack(MEMBERS_QUESTION))
+                size = int.from_bytes(await reader.readexactly(4), "big")
+                if size > MAX_FRAME:
+                    return None
+                body = await reader.readexactly(size)
+            finally:
+                writer.close()
+        found = msgspec.msgpack.decode(body, type=_Answer)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.DecodeError):
+        return None
+    learners = frozenset(found.learners)
+    voters = frozenset(found.members) - learners
+    return Cluster(
+        found.cluster, Membership(voters, learners, found.members, frozenset(found.removed))
+    )
+
+
+async def ask_any(urls: Iterable[Sequence[str]]) -> Cluster | None:
+    """The first answer of any of these members (each with its peer URLs)."""
+    for each in urls:
+        for url in each:
+            found = await ask(url)
+            if found is not None:
+                return found
+    return None
