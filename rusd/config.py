@@ -264,9 +264,52 @@ class Config:
         ("default",), values.strings, "Logging", "'default' (stderr), 'stderr', 'stdout', or files."
     )
 
+    corrupt_check_time: float = _flag(
+        0.0,
+        values.duration,
+        "Corruption",
+        "How often the leader compares its data with the others'; 0: never.",
+        "experimental-corrupt-check-time",
+    )
+    compact_hash_check_time: float = _flag(
+        60.0,
+        values.duration,
+        "Corruption",
+        "How often the leader looks for a compaction to compare after.",
+        "experimental-compact-hash-check-time",
+    )
+    experimental_initial_corrupt_check: bool = _flag(
+        False,
+        values.boolean,
+        "Corruption",
+        "Compare the data with the others' before serving anybody.",
+    )
+    experimental_compact_hash_check_enabled: bool = _flag(
+        False, values.boolean, "Corruption", "Compare the data with the others' after compactions."
+    )
+    feature_gates: tuple[str, ...] = _flag(
+        (),
+        values.feature_gates,
+        "Corruption",
+        "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above.",
+    )
+
     unsafe_no_fsync: bool = _flag(
         False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
     )
+
+    @property
+    def initial_corrupt_check(self) -> bool:
+        """By either spelling."""
+        return self.experimental_initial_corrupt_check or self._gate("InitialCorruptCheck")
+
+    @property
+    def compact_hash_check(self) -> bool:
+        """By either spelling."""
+        return self.experimental_compact_hash_check_enabled or self._gate("CompactHashCheck")
+
+    def _gate(self, name: str) -> bool:
+        return name in self.feature_gates or "AllAlpha" in self.feature_gates
 
     @property
     def client_urls(self) -> tuple[str, ...]:

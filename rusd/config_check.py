@@ -30,6 +30,8 @@ def check(config: Config) -> None:
     for name in ("max_txn_ops", "max_request_bytes", "max_concurrent_streams"):
         if getattr(config, name) == 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be >0")
+    if config.compact_hash_check_time <= 0:
+        raise ConfigError("--compact-hash-check-time must be >0")
     if config.compaction_batch_limit <= 0:
         raise ConfigError("--compaction-batch-limit must be >0")
 

@@ -95,8 +95,6 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
     "enable-distributed-tracing": Foreign(values.boolean, False),
     "enable-grpc-gateway": Foreign(values.boolean, None),
     "enable-pprof": Foreign(values.boolean, False),
-    "feature-gates": Foreign(values.text, ""),
-    "corrupt-check-time": Foreign(values.duration, 0.0),
     "log-rotation-config-json": Foreign(values.text, None),
     "memory-mlock": Foreign(values.boolean, False),
     "peer-skip-client-san-verification": Foreign(values.boolean, None),
@@ -106,7 +104,6 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
     "discovery-insecure-transport": Foreign(values.boolean, None),
     "discovery-insecure-skip-tls-verify": Foreign(values.boolean, None),
     **_durations(
-        "compact-hash-check-time",
         "discovery-dial-timeout",
         "discovery-keepalive-time",
         "discovery-keepalive-timeout",
@@ -130,10 +127,8 @@ WITHOUT_EFFECT: dict[str, Foreign] = {
     ),
     **_switches(
         "",
-        "experimental-compact-hash-check-enabled",
         "experimental-enable-lease-checkpoint",
         "experimental-enable-lease-checkpoint-persist",
-        "experimental-initial-corrupt-check",
         "experimental-stop-grpc-service-on-defrag",
     ),
     "experimental-txn-mode-write-with-shared-buffer": Foreign(values.boolean, None),
@@ -154,8 +149,6 @@ OLD_SPELLINGS: dict[str, str] = {
     f"experimental-{name}": name
     for name in (
         "bootstrap-defrag-threshold-megabytes",
-        "compact-hash-check-time",
-        "corrupt-check-time",
         "distributed-tracing-address",
         "distributed-tracing-instance-id",
         "distributed-tracing-sampling-rate",

@@ -77,6 +77,38 @@ def duration(text: str) -> float:
     return (-total if text.startswith("-") else total) / 10**9
 
 
+#: etcd 3.6's feature gates.
+GATES = frozenset(
+    (
+        "CompactHashCheck",
+        "InitialCorruptCheck",
+        "LeaseCheckpoint",
+        "LeaseCheckpointPersist",
+        "SetMemberLocalAddr",
+        "StopGRPCServiceOnDefrag",
+        "TxnModeWriteWithSharedBuffer",
+        "AllAlpha",
+        "AllBeta",
+    )
+)
+
+
+def feature_gates(text: str) -> tuple[str, ...]:
+    """Names of the gates that `Name=true,Other=false` turns on, sorted."""
+    given: dict[str, bool] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"missing bool value for {name}")
+        try:
+            given[name.strip()] = boolean(value.strip())
+        except ValueError:
+            raise ValueError(f"invalid value of {name}={value}") from None
+        if name.strip() not in GATES:
+            raise ValueError(f"unrecognized feature gate: {name.strip()}")
+    return tuple(sorted(name for name, on in given.items() if on))
+
+
 def show_duration(seconds: float) -> str:
     """The shortest Go duration that says `seconds`."""
     for unit in ("h", "m", "s", "ms", "us", "ns"):

@@ -48,6 +48,7 @@ from rusd.state.machine import StateMachine
 from rusd.state.members import Member as MemberRecord
 from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
 from rusd.upkeep.compactor import Compactor
+from rusd.upkeep.corruption import Corruption
 from rusd.watch.hub import WatchHub
 
 log = get_logger(__name__)
@@ -80,6 +81,9 @@ class Member:
         self._cluster = await inquire(self._config)
         self._build()
         await self._node.start()
+        config = self._config
+        if config.initial_corrupt_check:
+            await self._corruption.check_before_serving(config.election_timeout / 1000)
         for work in (
             self._keeper.run(),
             self._agree_on_version(),
@@ -87,11 +91,14 @@ class Member:
             self._look_for_removal(),
         ):
             self._run(work)
+        if config.corrupt_check_time > 0:
+            self._run(self._corruption.check_every(config.corrupt_check_time))
+        if config.compact_hash_check:
+            self._run(self._corruption.check_compactions_every(config.compact_hash_check_time))
         if self._policy is not None:
             self._run(self._compact_automatically(self._policy))
         if self._machine.store.finished_compact_revision < self._machine.store.compact_revision:
             self._compactor.schedule(self._machine.store.compact_revision)
-        config = self._config
         await self._http.start(
             (*config.listen_metrics_urls, *config.listen_client_http_urls), self._tls
         )
@@ -176,6 +183,7 @@ class Member:
         machine.on_restored = self._restored
         machine.on_membership = self._membership_changed
         node.on_removed = lambda: self._fail(Removed(REMOVED))
+        self._corruption = Corruption(node, machine.store, machine.members)
         self._keeper = LeaseKeeper(node, machine, election)
         quota = Quota(config.quota_backend_bytes, lambda: machine.engine.size(), node)
         db_quota = config.quota_backend_bytes or DEFAULT_QUOTA

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd.api import slices, validate
+from rusd import slices
+from rusd.api import validate
 from rusd.api.few import Few
 from rusd.api.pending import after
 from rusd.api.quota import Quota

@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any, Protocol
 
-from rusd import ETCD_VERSION
-from rusd.api import slices
+from rusd import ETCD_VERSION, slices
 from rusd.api.header import Headers
 from rusd.api.pending import after
 from rusd.api.require_leader import RequireLeader

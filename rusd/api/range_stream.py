@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Outlet
-from rusd.api.slices import rest
 from rusd.errors import COMPACTED, STOPPED, EtcdError
 from rusd.logs import get_logger
 from rusd.mvcc.interval import bounds
@@ -27,6 +26,7 @@ from rusd.mvcc.query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, witho
 from rusd.mvcc.store import Store
 from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.slices import rest
 from rusd.state import responses
 
 log = get_logger(__name__)

@@ -53,6 +53,37 @@ def test_every_field_of_the_configuration_is_a_flag_and_every_flag_a_field() -> 
     assert config() == Config()
 
 
+@pytest.mark.parametrize(
+    "flag",
+    ["--experimental-initial-corrupt-check", "--feature-gates=InitialCorruptCheck=true"],
+)
+def test_the_initial_corruption_check_has_two_spellings(flag: str) -> None:
+    assert config(flag).initial_corrupt_check
+    assert not config().initial_corrupt_check
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--experimental-compact-hash-check-enabled", "--feature-gates=CompactHashCheck=true"],
+)
+def test_the_check_of_compactions_has_two_spellings(flag: str) -> None:
+    assert config(flag).compact_hash_check
+    assert not config("--feature-gates=CompactHashCheck=false").compact_hash_check
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Nonsense=true", "unrecognized feature gate: Nonsense"),
+        ("CompactHashCheck", "missing bool value for CompactHashCheck"),
+        ("CompactHashCheck=maybe", "invalid value of CompactHashCheck=maybe"),
+    ],
+)
+def test_a_feature_gate_that_is_none_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        config(f"--feature-gates={text}")
+
+
 def test_no_flag_stands_in_two_tables() -> None:
     served = {flag.name for flag in FLAGS}
     tables = [served, set(UNSUPPORTED), set(WITHOUT_EFFECT), set(OLD_SPELLINGS)]
@@ -344,11 +375,8 @@ def test_etcds_default_of_an_unsupported_flag_is_accepted(name: str) -> None:
     "flag",
     [
         "--enable-pprof",
-        "--corrupt-check-time=1h",
         "--memory-mlock",
         "--socket-reuse-port",
-        "--feature-gates=InitialCorruptCheck=true",
-        "--experimental-initial-corrupt-check=true",
     ],
 )
 def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:

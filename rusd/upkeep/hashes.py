@@ -1,0 +1,80 @@
+"""Whose data differs: what follows from the checksums that members took of their keys.
+
+A HashKV covers all versions readable at one revision, without what a compaction takes away. So two
+members' hashes at one revision say something only if both have compacted to the same revision. The
+rules are those of etcd's corruption checker. No I/O: `corruption.py` asks and acts.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+#: Stands for the whole cluster in an alarm: nobody knows who is right.
+EVERYBODY = 0
+
+
+class KeysHash(NamedTuple):
+    """One member's answer."""
+
+    hash: int
+    #: Revision the hash is of.
+    revision: int
+    compact_revision: int
+    #: Revision the member was at.
+    current_revision: int
+
+
+def differing(own: KeysHash, others: Mapping[int, KeysHash]) -> list[int]:
+    """Members whose keys differ from this member's at `own.revision`."""
+    return [
+        member
+        for member, other in others.items()
+        if other.compact_revision == own.compact_revision and other.hash != own.hash
+    ]
+
+
+def corrupt(
+    leader: int, before: KeysHash, after: KeysHash, others: Mapping[int, KeysHash]
+) -> int | None:
+    """The member that a leader's periodic check finds corrupt, None if all is well.
+
+    `before` and `after`: the leader's own hash from before and from after the others gave theirs
+    at `before.revision`; in between the leader made sure that it leads.
+    """
+    if after[:3] != before[:3] and after[1:3] == before[1:3]:
+        return leader
+    for member, other in others.items():
+        if (
+            other.current_revision > after.current_revision
+            or other.compact_revision > after.compact_revision
+            or (other.compact_revision == before.compact_revision and other.hash != before.hash)
+        ):
+            return member
+    return None
+
+
+class Verdict(NamedTuple):
+    """Of a comparison at a compacted revision."""
+
+    #: Members to be accused; EVERYBODY if no majority agrees.
+    corrupt: Sequence[int]
+    #: Whether everybody was compared.
+    complete: bool
+
+
+def compacted(leader: int, own: KeysHash, others: Mapping[int, KeysHash | None]) -> Verdict:
+    """Compare at a revision everybody may have compacted to; None: no answer."""
+    groups: dict[int, list[int]] = {own.hash: [leader]}
+    compared = 0
+    for member, other in others.items():
+        if other is not None and other.compact_revision == own.compact_revision:
+            compared += 1
+            groups.setdefault(other.hash, []).append(member)
+    if len(groups) == 1:
+        return Verdict((), compared == len(others))
+    quorum = (len(others) + 1) // 2 + 1
+    right = next((value for value, members in groups.items() if len(members) >= quorum), None)
+    if right is None:
+        return Verdict((EVERYBODY,), True)
+    del groups[right]
+    return Verdict(sorted(chain.from_iterable(groups.values())), True)

@@ -1,0 +1,93 @@
+"""A member whose data is not what the others have: found before it serves, or while it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.local import LocalCluster
+from rusd.proto import rpc_pb2 as rpc
+from rusd.storage import Batch, Engine, Family
+from tests.cluster.test_membership import id_of, wait_until
+from tests.support.client import Client, Refused
+from tests.support.load import wait_applied
+
+
+def change_a_value(data_dir: Path) -> None:
+    """What a bad disk, or a fault of ours, would leave: one value is another."""
+    state = data_dir / "member" / "state"
+    engine = Engine.open(state / (state / "CURRENT").read_text().strip())
+    key, value = next(engine.scan(Family.KEY, b"", None))
+    changed = value.replace(b"right", b"wrong")
+    assert changed != value
+    batch = Batch()
+    batch.put(Family.KEY, key, changed)
+    engine.write(batch)
+    engine.sync()
+    engine.close()
+
+
+def corrupted(flags: list[str], check: Callable[[LocalCluster, int], None]) -> None:
+    """Three members, one of which, a follower, holds another value for a key."""
+    with LocalCluster(3, flags=flags) as cluster:
+        leader = cluster.leader()
+        with Client(cluster.endpoints[leader]) as client:
+            revision = client.put(b"k", b"right").header.revision
+            client.compact(client.put(b"l", b"x").header.revision - 1)
+        victim = (leader + 1) % 3
+        with Client(cluster.endpoints[victim]) as client:
+            wait_applied(client, revision + 1)
+        cluster.stop(victim)
+        change_a_value(cluster.members[victim].data_dir)
+        cluster.restart(victim)
+        check(cluster, victim)
+
+
+def alarms(client: Client) -> list[tuple[int, int]]:
+    request = rpc.AlarmRequest(action=rpc.AlarmRequest.GET)
+    answer = client.call("/etcdserverpb.Maintenance/Alarm", request, rpc.AlarmResponse)
+    return [(alarm.memberID, alarm.alarm) for alarm in answer.alarms]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--experimental-initial-corrupt-check", "--feature-gates=InitialCorruptCheck=true"]
+)
+def test_a_member_with_other_data_does_not_start_when_it_is_checked(flag: str) -> None:
+    def check(cluster: LocalCluster, victim: int) -> None:
+        cluster.dismiss(victim)
+        assert cluster.members[victim].wait(15) == 1
+        assert "found data inconsistency with peers" in cluster.members[victim].log_of_this_run()
+
+    corrupted([flag], check)
+
+
+def test_members_with_the_same_data_pass_the_check_and_serve() -> None:
+    with LocalCluster(3, flags=["--experimental-initial-corrupt-check"]) as cluster:
+        with Client(cluster.endpoints[0]) as client:
+            client.put(b"k", b"v")
+        cluster.restart(1)
+        cluster.wait_healthy()
+        assert "no corruption" in cluster.members[1].log_of_this_run()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--experimental-corrupt-check-time=300ms"],
+        ["--feature-gates=CompactHashCheck=true", "--compact-hash-check-time=300ms"],
+    ],
+    ids=["periodic", "after compactions"],
+)
+def test_the_leader_raises_an_alarm_for_a_member_with_other_data(flags: list[str]) -> None:
+    def check(cluster: LocalCluster, victim: int) -> None:
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[cluster.leader()]) as client:
+            wait_until(lambda: alarms(client))
+            assert alarms(client) == [(id_of(cluster, client, victim), rpc.CORRUPT)]
+            with pytest.raises(Refused) as refused:
+                client.put(b"k", b"v")
+            assert refused.value == Refused("DATA_LOSS", "etcdserver: corrupt cluster")
+
+    corrupted(flags, check)
