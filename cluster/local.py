@@ -182,6 +182,10 @@ class LocalCluster:
     def resume(self, index: int) -> None:
         self.members[index].resume()
 
+    def set_flags(self, index: int, flags: Sequence[str]) -> None:
+        """A member's own further flags, from its next start on."""
+        self._member_flags[index] = list(flags)
+
     # --- membership ---------------------------------------------------------------------------
 
     def new_member(self) -> int:

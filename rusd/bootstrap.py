@@ -10,6 +10,7 @@ Later the flags of bootstrap are ignored, as in etcd: the data directory says wh
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,18 @@ import msgspec
 
 from rusd.config import Config, ConfigError
 from rusd.errors import Removed
+from rusd.logs import get_logger
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.forcing import force
 from rusd.raft.joining import Cluster, ask_any
+from rusd.raft.journal import Journal
 from rusd.raft.ports import Membership
+from rusd.state.command import Kind, encode
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
-from rusd.state.members import Member
+from rusd.state.members import Member, Members
+
+log = get_logger(__name__)
 
 REMOVED = "the member has been permanently removed from the cluster"
 
@@ -73,6 +81,37 @@ def establish(config: Config, machine: StateMachine, existing: Cluster | None = 
     if machine.members.cluster_id not in (0, cluster) or member not in known.urls:
         raise ConfigError(f"{path} does not fit the data beside it")
     return Identity(member, cluster)
+
+
+def stand_alone(config: Config, machine: StateMachine) -> None:
+    """`--force-new-cluster`: make this member the only one; nothing to do at a first start.
+
+    Raises ConfigError if the data directory is not a member's, JournalError.
+    """
+    if not _identity(config).exists():
+        return
+    own = establish(config, machine).member_id
+    journal = Journal(config.wal_path)
+    try:
+        force(journal, machine, lambda: _removals(machine.members, own))
+    finally:
+        journal.close()
+    log.warning(
+        "forced a new cluster of this member alone",
+        extra={"fields": {"local-member-id": f"{own:x}"}},
+    )
+
+
+def _removals(members: Members, own: int) -> Iterator[bytes]:
+    """Commands that leave `own` as the only member."""
+    member = members.get(own)
+    if member is None:
+        raise ConfigError("--force-new-cluster: the log says that this member was removed")
+    if member.is_learner:
+        yield encode(Kind.MEMBER_PROMOTE, rpc.Member(ID=own).SerializeToString())
+    for other in members:
+        if other.id != own:
+            yield encode(Kind.MEMBER_REMOVE, rpc.Member(ID=other.id).SerializeToString())
 
 
 def membership(config: Config, machine: StateMachine) -> Membership:

@@ -294,6 +294,12 @@ class Config:
         "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above.",
     )
 
+    force_new_cluster: bool = _flag(
+        False,
+        values.boolean,
+        "Unsafe",
+        "Go on as a cluster of one with this member's data, when the majority is lost for good.",
+    )
     unsafe_no_fsync: bool = _flag(
         False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
     )

@@ -72,7 +72,6 @@ UNSUPPORTED: dict[str, Foreign] = {
         "discovery-password",
     ),
     "auth-token": Foreign(values.text, "simple", "tokens other than 'simple'"),
-    "force-new-cluster": Foreign(values.boolean, False, "recovery by a forced new cluster"),
     "host-whitelist": Foreign(values.text, "*", "host white lists"),
     "cors": Foreign(values.text, "*", "CORS"),
     "enable-log-rotation": Foreign(values.boolean, False, "log rotation"),

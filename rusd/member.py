@@ -26,7 +26,7 @@ from rusd.api.quota import DEFAULT_QUOTA, Quota
 from rusd.api.reconfiguration import StrictCheck
 from rusd.api.require_leader import PATIENCE_IN_ELECTIONS, RequireLeader
 from rusd.api.watch import WatchService
-from rusd.bootstrap import REMOVED, establish, inquire, membership
+from rusd.bootstrap import REMOVED, establish, inquire, membership, stand_alone
 from rusd.config import Config
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
@@ -142,6 +142,8 @@ class Member:
         config = self._config
         loop = asyncio.get_running_loop()
         self._machine = machine
+        if config.force_new_cluster:
+            stand_alone(config, machine)
         member_id, cluster_id = establish(config, machine, self._cluster)
         members = membership(config, machine)
         self._node = node = RaftNode(

@@ -176,7 +176,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         #: Everybody else, voters and learners.
         self.peers: dict[int, Peer] = {}
         self.membership = Membership(frozenset({member}))
-        _seat(journal, *applied)
+        seat(journal, *applied)
         conf = SyncObjConf(
             autoTick=False,
             raftMinTimeout=_OUT_OF_REACH,
@@ -332,7 +332,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
 
     def installed(self, last: Position, before: Position) -> None:
         """The state machine was replaced by a snapshot: the log continues from there."""
-        _seat(self.log, last, before)
+        seat(self.log, last, before)
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
         self.log.setRaftCommitIndex(last.index)
 
@@ -370,7 +370,7 @@ def check_names(kind: type) -> None:
         raise RuntimeError(f"this PySyncObj lacks {missing}; rusd needs 0.3.17")
 
 
-def _seat(journal: Journal, last: Position, before: Position) -> None:
+def seat(journal: Journal, last: Position, before: Position) -> None:
     """Make the log continue from the applied state (reference: restart by applied index).
 
     A log that reaches the state's position with the same term keeps its tail; any other is older

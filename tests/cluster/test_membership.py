@@ -262,3 +262,58 @@ def test_without_the_strict_check_it_is_removed(etcd_binary: list[str]) -> None:
                 client.member_remove(member)
             assert serves(cluster.endpoints[leader])
             assert len(client.members().members) == 1
+
+
+def test_a_member_goes_on_alone_when_the_majority_is_lost_and_others_may_join(
+    cluster: LocalCluster,
+) -> None:
+    with Writers(cluster.endpoints) as writers:
+        writers.wait_for(200)
+    revision = revision_of(cluster.endpoints[0])
+    for index in range(3):
+        with Client(cluster.endpoints[index]) as client:
+            wait_applied(client, revision)
+    with Client(cluster.endpoints[0]) as client:
+        before = client.members().header
+    cluster.kill_all()
+    cluster.dismiss(1)
+    cluster.dismiss(2)
+    cluster.set_flags(0, ["--force-new-cluster"])
+    cluster.start_all()
+    cluster.wait_healthy()
+    writers.check(cluster.endpoints[:1], revision)
+    with Client(cluster.endpoints[0]) as client:
+        found = client.members()
+        assert [m.ID for m in found.members] == [before.member_id]
+        assert found.header.cluster_id == before.cluster_id
+    cluster.set_flags(0, [])
+    cluster.restart(0)
+    cluster.wait_healthy()
+    with Client(cluster.endpoints[0]) as client:
+        index, _ = add(cluster, client)
+        wait_until(lambda: serves(cluster.members[index].endpoint))
+        assert client.put(b"k", b"v").header.revision > revision
+
+
+def test_a_start_that_forces_a_new_cluster_may_be_killed_and_repeated(
+    cluster: LocalCluster,
+) -> None:
+    with Client(cluster.endpoints[0]) as client:
+        for n in range(50):
+            client.put(b"key/%d" % n, b"v")
+        revision = client.put(b"k", b"v").header.revision
+    cluster.kill_all()
+    cluster.dismiss(1)
+    cluster.dismiss(2)
+    cluster.set_flags(0, ["--force-new-cluster"])
+    member = cluster.members[0]
+    for _ in range(5):
+        cluster.start_all()
+        wait_until(lambda: "forced a new cluster" in member.log_of_this_run())
+        cluster.kill(0)
+    cluster.set_flags(0, [])
+    cluster.start_all()
+    cluster.wait_healthy()
+    with Client(cluster.endpoints[0]) as client:
+        assert client.range(b"k").kvs[0].mod_revision == revision
+        assert len(client.members().members) == 1

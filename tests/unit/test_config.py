@@ -341,7 +341,6 @@ def test_unknown_keys_are_noted(tmp_path: Path) -> None:
         ("peer-transport-security: {cert-file: a.pem}", "does not support TLS yet"),
         ("peer-transport-security: {auto-tls: true}", "does not support TLS yet"),
         ("peer-transport-security: 5", "invalid peer-transport-security"),
-        ("force-new-cluster: true", "does not support recovery by a forced new cluster yet"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
