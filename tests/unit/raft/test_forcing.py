@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.core import NO_OP
 from rusd.raft.forcing import force
 from rusd.raft.journal import Journal
 from rusd.raft.proposals import encode_change, encode_entry
@@ -26,6 +27,7 @@ def with_log(directory: Path, test: Callable[[Journal, StateMachine], None]) -> 
     machine.bootstrap([Member(1, "a", ("http://a:1",)), Member(2, "b", ("http://b:1",))], 9)
     journal = Journal(directory / "wal")
     journal.setCurrentTerm(3, None)
+    journal.add(NO_OP, 1, 0)
     for n in range(2, 102):
         journal.add(encode_entry([(2, n, put(b"k%d" % n))]), n, 3)
     journal.flush()
