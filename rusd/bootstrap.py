@@ -122,7 +122,10 @@ def membership(config: Config, machine: StateMachine) -> Membership:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Membership)
     except (FileNotFoundError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{path} is missing or damaged, and there is no state") from error
+        raise ConfigError(
+            f"{config.member_path / 'state'} holds nothing, but this member is not new: its data "
+            f"was lost or damaged (or it was joining, and {path} is)"
+        ) from error
 
 
 def _identity(config: Config) -> Path:

@@ -183,6 +183,7 @@ class Member:
         machine.on_compacted = self._compactor.schedule
         machine.on_restoring = self._compactor.pause
         machine.on_restored = self._restored
+        machine.on_damage = self._fail
         machine.on_membership = self._membership_changed
         node.on_removed = lambda: self._fail(Removed(REMOVED))
         self._corruption = Corruption(node, machine.store, machine.members)

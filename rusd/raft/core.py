@@ -381,12 +381,12 @@ def seat(journal: Journal, last: Position, before: Position) -> None:
     if not len(journal) and not journal.getCurrentTerm():
         # (Without entries but with a term it is a write of `seat` that a crash tore.)
         raise JournalError(
-            f"the journal is empty, but the state beside it ends at entry {last.index}: the log, "
-            "with this member's votes, was lost"
+            f"{journal.directory} holds no log, but the state beside it ends at entry "
+            f"{last.index}: the log, with this member's votes, was lost"
         )
     if journal.first_index > last.index:
         raise JournalError(
-            f"the log begins at entry {journal.first_index}, the state ends at {last.index}: "
-            "applied state was lost"
+            f"the log in {journal.directory} begins at entry {journal.first_index}, the state ends "
+            f"at {last.index}: applied state was lost"
         )
     journal.seat((NO_OP, *before), (NO_OP, *last))

@@ -39,6 +39,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES, fsync: bool = True
     ) -> None:
         """Open or create. Raises JournalLocked or JournalCorrupt."""
+        self.directory = directory
         self._segments = Segments(directory, segment_bytes, fsync)
         try:
             found = recover(self._segments)

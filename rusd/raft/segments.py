@@ -13,7 +13,9 @@ import re
 import zlib
 from pathlib import Path
 
-_SALT_BYTES = 16
+#: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
+_RANDOM_BYTES = 12
+_SALT_BYTES = _RANDOM_BYTES + 4
 _NAME = re.compile(r"([0-9a-f]{16})\.wal")
 
 
@@ -69,10 +71,10 @@ class Segments:
     def _seed(self) -> int:
         """Drawn when the journal is made, kept in the lock file."""
         salt = os.pread(self._lock, _SALT_BYTES, 0)
-        if len(salt) < _SALT_BYTES:
+        if len(salt) < _SALT_BYTES or salt != _checked(salt[:_RANDOM_BYTES]):
             if any(self.read(number).strip(b"\0") for number in self.numbers):
                 raise JournalCorrupt(f"{self._directory / 'LOCK'} lost the seed of the checksums")
-            salt = os.urandom(_SALT_BYTES)
+            salt = _checked(os.urandom(_RANDOM_BYTES))
             os.pwrite(self._lock, salt, 0)
             if self._fsync:
                 os.fsync(self._lock)
@@ -82,14 +84,23 @@ class Segments:
         return self._directory / f"{number:016x}.wal"
 
     def read(self, number: int) -> bytes:
-        return self.path(number).read_bytes()
+        """All bytes. JournalCorrupt if it is shorter than a segment that was written to can be:
+        its space is reserved, durably, before anything else."""
+        data = self.path(number).read_bytes()
+        if len(data) < self._size and data.strip(b"\0"):
+            raise JournalCorrupt(
+                f"{self.path(number)} was truncated: {len(data)} bytes of {self._size}"
+            )
+        return data
 
     def resume(self, offset: int) -> None:
         """Append to the last segment from `offset` on; what lies behind it is zeroed."""
         path = self.path(self.numbers[-1])
         self._file = os.open(path, os.O_RDWR)
         self._offset = offset
-        os.ftruncate(self._file, offset)
+        # (Not cut off and reserved anew: a crash in between would leave it short.)
+        rest = len(path.read_bytes()[offset:].rstrip(b"\0"))
+        os.pwrite(self._file, bytes(rest), offset)
         self._reserve()
         os.fsync(self._file)
 
@@ -139,6 +150,10 @@ class Segments:
     def close(self) -> None:
         self._close_file()
         os.close(self._lock)
+
+
+def _checked(random: bytes) -> bytes:
+    return random + zlib.crc32(random).to_bytes(4, "big")
 
 
 def _make(directory: Path) -> None:

@@ -32,7 +32,7 @@ from rusd.state.leases import Leases
 from rusd.state.members import Member, Members
 from rusd.state.operations import Operations, check_put
 from rusd.state.result import Applied
-from rusd.storage import Batch, Engine, Family
+from rusd.storage import Batch, Engine, Family, StorageError
 
 log = get_logger(__name__)
 
@@ -74,7 +74,10 @@ class StateMachine:
     def __init__(self, directory: Path) -> None:
         """Open (or create) the state under `directory`; StorageError if it is damaged."""
         self._directory = DatabaseDirectory(directory)
+        #: A read met damage: this member must not serve on.
+        self.on_damage: Callable[[StorageError], None] = lambda error: None
         self.engine: Engine = self._directory.open()
+        self.engine.on_damage = self._damaged
         self.store = Store(self.engine)
         self.leases = Leases()
         self.members = Members()
@@ -169,11 +172,15 @@ class StateMachine:
     def restore(self, directory: Path) -> None:
         self.on_restoring()
         self.engine = self._directory.replace(self.engine, directory)
+        self.engine.on_damage = self._damaged
         self.store.reopen(self.engine)
         self._load()
         self.on_restored()
         self.on_membership(self.members.membership())
         self.lease_listener.restored()
+
+    def _damaged(self, error: StorageError) -> None:
+        self.on_damage(error)
 
     # The member's side
 

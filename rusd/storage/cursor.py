@@ -27,15 +27,20 @@ class Cursor:
     StorageError where the data is damaged.
     """
 
-    __slots__ = ("_end", "_ended", "_iterator", "_next", "_step", "_where")
+    __slots__ = ("_end", "_ended", "_iterator", "_next", "_step", "_unreadable")
 
-    def __init__(self, iterator: Any, end: bytes | None, where: object) -> None:
-        """`iterator` was made with `end` as its upper bound; `where` names the database in errors.
-        Place it by a seek before reading."""
+    def __init__(
+        self,
+        iterator: Any,
+        end: bytes | None,
+        unreadable: Callable[[Exception], StorageError],
+    ) -> None:
+        """`iterator` was made with `end` as its upper bound; `unreadable` makes what is raised of
+        RocksDB's error. Place it by a seek before reading."""
         self._iterator = iterator
         # RocksDB keeps a pointer to these very bytes: they must live as long as the iterator.
         self._end = end
-        self._where = where
+        self._unreadable = unreadable
         self._next: Callable[[], None] = iterator.next
         self._ended = False
         # Few at first: they may be large.
@@ -129,7 +134,7 @@ class Cursor:
         try:
             self._iterator.status()
         except Exception as error:
-            raise StorageError(f"cannot read {self._where}: {error}") from error
+            raise self._unreadable(error) from error
 
 
 def _pair_size(pair: tuple[bytes, bytes]) -> int:

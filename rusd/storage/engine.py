@@ -1,6 +1,6 @@
 """One open RocksDB database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ class Engine:
     def __init__(self, directory: Path, database: Rdict) -> None:
         """Use `Engine.open`."""
         self.directory = directory
+        #: Hears of damage that a read met, before it is raised: such a store must not serve on.
+        self.on_damage: Callable[[StorageError], None] = lambda error: None
         self._database = database
         # Typed Any: in raw mode every key and value is bytes, which rocksdict's stubs cannot say.
         self._readers: dict[Family, Any] = {
@@ -38,11 +40,15 @@ class Engine:
         Raises StorageLocked when it is open elsewhere, StorageError when it is damaged.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        current = directory / "CURRENT"
+        if not current.exists() and any(directory.glob("MANIFEST-*")):
+            # RocksDB would take it for a place where a new database is to be made.
+            raise StorageError(f"cannot open the database in {directory}: {current} is missing")
         try:
             database = Rdict(str(directory), database_options(), column_families=family_options())
         except Exception as error:
-            text = str(error)
-            if "lock" in text.lower():
+            text = " ".join(str(error).split())
+            if "While lock file" in text or "lock hold by current process" in text:
                 raise StorageLocked(f"{directory} is in use by another process: {text}") from error
             raise StorageError(f"cannot open the database in {directory}: {text}") from error
         return cls(directory, database)
@@ -118,7 +124,7 @@ class Engine:
         if end is not None:
             options.set_iterate_upper_bound(end)
         try:
-            return Cursor(self._readers[family].iter(options), end, self.directory)
+            return Cursor(self._readers[family].iter(options), end, self._unreadable)
         except Exception as error:
             raise self._unreadable(error) from error
 
@@ -165,7 +171,9 @@ class Engine:
         return sum(reader.property_int_value(name) or 0 for reader in self._readers.values())
 
     def _unreadable(self, error: Exception) -> StorageError:
-        return StorageError(f"cannot read {self.directory}: {error}")
+        damage = StorageError(f"cannot read {self.directory}: {' '.join(str(error).split())}")
+        self.on_damage(damage)
+        return damage
 
     def close(self) -> None:
         """Release the directory. Iterators must be gone by now."""

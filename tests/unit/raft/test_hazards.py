@@ -190,7 +190,7 @@ def test_a_log_that_begins_behind_the_state_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_log_beside_an_applied_state_is_refused(tmp_path: Path) -> None:
     """With the log this member's votes and acknowledgements are gone: it could vote twice."""
-    with pytest.raises(JournalError, match="the journal is empty"):
+    with pytest.raises(JournalError, match="holds no log"):
         Member(2, [1, 3], tmp_path, (Position(9, 1), Position(8, 1)))
 
 

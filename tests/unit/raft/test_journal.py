@@ -135,7 +135,7 @@ def test_entries_that_do_not_follow_are_refused(tmp_path: Path) -> None:
         journal.add(*entry(5))
 
 
-def test_the_last_segment_may_end_at_any_byte(tmp_path: Path) -> None:
+def test_the_last_write_may_end_at_any_byte(tmp_path: Path) -> None:
     """A torn write: whole records before it count, the rest never was."""
     journal = filled(tmp_path / "whole", 6)
     journal.setCurrentTerm(3, "voted")
@@ -148,7 +148,7 @@ def test_the_last_segment_may_end_at_any_byte(tmp_path: Path) -> None:
         home = tmp_path / f"cut-{length}"
         home.mkdir()
         (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
-        (home / segment.name).write_bytes(data[:length])
+        (home / segment.name).write_bytes(data[:length].ljust(SEGMENT, b"\0"))
         cut = opened(home)
         count = cut.last_index
         assert contents(cut) == [entry(index) for index in range(1, count + 1)]
@@ -160,6 +160,30 @@ def test_the_last_segment_may_end_at_any_byte(tmp_path: Path) -> None:
         again.close()
         shutil.rmtree(home)
     assert seen == set(range(7))
+
+
+def test_a_segment_shorter_than_the_space_reserved_for_it_is_refused(tmp_path: Path) -> None:
+    """Its space is durable before anything is written to it: something cut it off."""
+    journal = filled(tmp_path, 6)
+    journal.close()
+    (segment,) = segments(tmp_path)
+    for length in (used(segment), used(segment) - 10, 1):
+        os.truncate(segment, length)
+        with pytest.raises(JournalCorrupt, match=f"{segment.name} was truncated"):
+            opened(tmp_path)
+
+
+def test_a_segment_that_was_begun_but_not_reserved_is_no_damage(tmp_path: Path) -> None:
+    journal = filled(tmp_path, 6)
+    journal.close()
+    (segment,) = segments(tmp_path)
+    (tmp_path / "0000000000000002.wal").write_bytes(b"")
+    again = opened(tmp_path)
+    assert again.last_index == 6
+    again.add(*entry(7))
+    again.flush()
+    assert contents(reopened(again, tmp_path))[-1] == entry(7)
+    assert segment.exists()
 
 
 def test_a_damaged_byte_never_gives_wrong_entries(tmp_path: Path) -> None:
@@ -288,9 +312,11 @@ def test_a_value_that_looks_like_a_record_does_not_make_a_torn_write_look_like_d
 
 def test_a_journal_that_lost_its_seed_is_refused(tmp_path: Path) -> None:
     filled(tmp_path, 3).close()
-    (tmp_path / "LOCK").write_bytes(b"")
-    with pytest.raises(JournalCorrupt, match="LOCK"):
-        opened(tmp_path)
+    seed = (tmp_path / "LOCK").read_bytes()
+    for damaged in (b"", seed[:-1], bytes([seed[0] ^ 1]) + seed[1:]):
+        (tmp_path / "LOCK").write_bytes(damaged)
+        with pytest.raises(JournalCorrupt, match="LOCK"):
+            opened(tmp_path)
 
 
 def test_a_refused_directory_is_not_left_locked(tmp_path: Path) -> None:

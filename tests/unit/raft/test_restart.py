@@ -50,7 +50,7 @@ def test_at_any_byte_of_the_write_that_seats_the_log(tmp_path: Path) -> None:
         home = tmp_path / "torn"
         home.mkdir()
         (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
-        (home / segment.name).write_bytes(after[:cut])
+        (home / segment.name).write_bytes(after[:cut].ljust(len(after), b"\0"))
         again = Member(2, [1, 3], home, STATE)
         assert again.log() == SEATED
         assert again.core.term == 4, "what it heard and voted before is not forgotten"
