@@ -2,6 +2,7 @@
 
 Exit codes: 0 after --help, --version or a stop by SIGTERM or SIGINT; 1 for a configuration that
 cannot be used and for anything that ends a member by itself; 2 for an unreadable command line.
+A full disk does not end the process: it waits for space and begins anew.
 Errors before the log is set up are one line on standard error, later ones one line of the log.
 
 The first signal stops the member in order (leadership is handed over); a second one ends the
@@ -26,11 +27,14 @@ from rusd.config_check import check_bootstrap
 from rusd.config_help import help_text
 from rusd.config_load import Loaded, load, parse_arguments
 from rusd.errors import Removed
+from rusd.upkeep.space import Space, full_disk
 
 log = logs.get_logger(__name__)
 
 #: Seconds a member that failed may take to let go of what it holds.
 ABORT_TIMEOUT = 5.0
+#: Seconds between two looks at a full disk.
+SPACE_POLL = 0.5
 #: Seconds after the end of main() at which a thread that hangs is left behind.
 EXIT_TIMEOUT = 10.0
 
@@ -70,7 +74,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"rusd: cannot write the log: {error}", file=sys.stderr)
         return 1
     _log_start(loaded)
-    return run(lambda: _member(config))
+    space = Space((config.member_path, config.wal_path))
+    code = run(lambda: _member(config), space)
+    if code is None:
+        _begin_anew()
+    return code
 
 
 def console() -> NoReturn:
@@ -95,13 +103,14 @@ def version_text() -> str:
     )
 
 
-def run(make: Callable[[], Runnable]) -> int:
-    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code."""
+def run(make: Callable[[], Runnable], space: Space | None = None) -> int | None:
+    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code. None
+    if it failed for want of `space`, of which there is enough now: it shall begin anew."""
     _open_many_files()
     import uvloop  # here, so that --help and --version do not wait for it
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(make))
+        return runner.run(_serve(make, space))
 
 
 def _open_many_files() -> None:
@@ -111,7 +120,14 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(make: Callable[[], Runnable]) -> int:
+def _begin_anew() -> NoReturn:
+    """The same command as a new process image: same process id, no trace of the failed member."""
+    log.warning("there is space on the disk again: starting anew")
+    logs.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+async def _serve(make: Callable[[], Runnable], space: Space | None) -> int | None:
     stopping = _on_signals()
     asked = asyncio.create_task(stopping.wait())
     member: Runnable | None = None
@@ -131,7 +147,10 @@ async def _serve(make: Callable[[], Runnable]) -> int:
         _log_fatal(f"cannot {doing}", error)
         if member is not None:
             await _abort(member)
-        return 1
+        if space is None or not full_disk(error):
+            return 1
+        log.error("waiting until there is space on the disk")
+        return None if await _first_of(_room(space), asked) else 0
     finally:
         asked.cancel()
     if member is None:
@@ -173,6 +192,12 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     return stopping
+
+
+async def _room(space: Space) -> None:
+    """Until there is enough."""
+    while not space.enough():
+        await asyncio.sleep(SPACE_POLL)
 
 
 async def _abort(member: Runnable) -> None:

@@ -49,6 +49,7 @@ from rusd.state.members import Member as MemberRecord
 from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
 from rusd.upkeep.compactor import Compactor
 from rusd.upkeep.corruption import Corruption
+from rusd.upkeep.space import Space
 from rusd.watch.hub import WatchHub
 
 log = get_logger(__name__)
@@ -188,7 +189,13 @@ class Member:
         node.on_removed = lambda: self._fail(Removed(REMOVED))
         self._corruption = Corruption(node, machine.store, machine.members)
         self._keeper = LeaseKeeper(node, machine, election)
-        quota = Quota(config.quota_backend_bytes, lambda: machine.engine.size(), node)
+        space = Space((config.member_path, config.wal_path))
+        quota = Quota(
+            config.quota_backend_bytes,
+            lambda: machine.engine.size(),
+            node,
+            scarce=space.scarce,
+        )
         db_quota = config.quota_backend_bytes or DEFAULT_QUOTA
         self._health = HealthService()
         shared = (node, machine, headers, gate)

@@ -1,7 +1,8 @@
 """The space quota (--quota-backend-bytes): what does not fit is refused and raises NOSPACE.
 
 Asked before a request is validated, as in etcd. The alarm, once replicated, makes every member
-refuse growth until somebody makes room and disarms it; the quota is only what raises it.
+refuse growth until somebody makes room and disarms it; the quota is only what raises it. A disk
+that is nearly full (`rusd/upkeep/space.py`) refuses growth as long as it is.
 """
 
 import time
@@ -40,22 +41,30 @@ class Quota:
         size: Callable[[], int],
         node: Proposer,
         clock: Callable[[], float] = time.monotonic,
+        scarce: Callable[[float], bool] = lambda now: False,
     ) -> None:
-        """`limit`: bytes; 0 is the default, negative is none. `size`: bytes on disk now."""
+        """`limit`: bytes; 0 is the default, negative is none. `size`: bytes on disk now.
+        `scarce`: whether the disk is nearly full, at a time of `clock`."""
         self._limit = limit or DEFAULT_QUOTA
         self._size = size
         self._node = node
         self._clock = clock
+        self._scarce = scarce
         self._measured_at = float("-inf")
         self._room = 0
 
     def refuse(self, cost: int) -> Pending[bytes] | None:
         """None if `cost` bytes fit; else the answer: it fails with NO_SPACE (once the alarm is
-        raised, so that the client finds it when it looks)."""
-        if self._limit < 0 or cost <= 0:
+        raised, so that the client finds it when it looks). On a disk that is nearly full NO_SPACE
+        is raised, without an alarm."""
+        if cost <= 0:
+            return None
+        now = self._clock()
+        if self._scarce(now):
+            raise NO_SPACE
+        if self._limit < 0:
             return None
         self._room -= cost
-        now = self._clock()
         if self._room <= 0 or now - self._measured_at > MEASURE_INTERVAL:
             self._measured_at = now
             self._room = self._limit - self._size() - cost

@@ -118,17 +118,25 @@ class Segments:
 
     def _reserve(self) -> None:
         assert self._file is not None
-        os.posix_fallocate(self._file, 0, max(self._size, self._offset + 1))
+        try:
+            os.posix_fallocate(self._file, 0, max(self._size, self._offset + 1))
+        except OSError as error:
+            error.filename = str(self._directory)
+            raise
 
     def append(self, data: bytes) -> None:
         """Write `data` and make it durable. An OSError leaves its durability unknown: the process
         must end (a failed fdatasync may not be retried)."""
         assert self._file is not None
         written = 0
-        while written < len(data):
-            written += os.pwrite(self._file, data[written:], self._offset + written)
-        if self._fsync:
-            os.fdatasync(self._file)
+        try:
+            while written < len(data):
+                written += os.pwrite(self._file, data[written:], self._offset + written)
+            if self._fsync:
+                os.fdatasync(self._file)
+        except OSError as error:
+            error.filename = str(self.path(self.numbers[-1]))
+            raise
         self._offset += len(data)
 
     @property

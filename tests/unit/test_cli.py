@@ -211,7 +211,7 @@ def test_an_initialised_member_ignores_its_initial_cluster(
     (tmp_path / "member" / "identity").write_text("1 2")
     started: list[object] = []
 
-    def run(make: object) -> int:
+    def run(make: object, space: object) -> int:
         started.append(make)
         return 0
 

@@ -1,0 +1,78 @@
+"""A member whose disk is full: writes end with an error, nothing is lost, and it comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from cluster.local import LocalCluster
+from rusd.upkeep.space import RESERVE
+from tests.cluster.test_membership import serves, wait_until
+from tests.support.client import Client, Refused
+from tests.support.disk import SmallDisk
+from tests.support.load import Writers, revision_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+
+NO_SPACE = Refused("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
+
+
+def test_a_nearly_full_disk_refuses_growth_until_there_is_room_again(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", 200) as disk:
+        flags = {0: [f"--data-dir={disk.path / 'data'}"]}
+        with (
+            LocalCluster(1, member_flags=flags) as cluster,
+            Client(cluster.endpoints[0]) as client,
+        ):
+            client.put(b"k", b"v")
+            disk.fill(leaving=RESERVE // 2)
+            wait_until(lambda: refused(client))
+            assert client.range(b"k").kvs[0].value == b"v"
+            assert client.delete(b"k").deleted == 1
+            disk.empty()
+            wait_until(lambda: not refused(client))
+            assert client.range(b"another").kvs[0].value == b"w"
+
+
+def refused(client: Client) -> bool:
+    try:
+        client.put(b"another", b"w")
+    except Refused as error:
+        assert error == NO_SPACE
+        return True
+    return False
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_member_whose_disk_fills_up_begins_anew_when_there_is_room(
+    tmp_path: Path, size: int
+) -> None:
+    with SmallDisk(tmp_path / "disk", 200) as disk:
+        flags = {0: [f"--data-dir={disk.path / 'data'}"]}
+        with LocalCluster(size, member_flags=flags) as cluster:
+            member = cluster.members[0]
+            pid = member.pid
+            with Writers(cluster.endpoints) as writers:
+                writers.wait_for(100)
+                disk.fill()
+                # The store's files grow at once, the journal's when its reserved space is used.
+                with Client(cluster.endpoints[-1]) as client:
+                    wait_until(lambda: grown(client) and "No space left" in member.log_tail(1000))
+                if size > 1:
+                    writers.wait_for(100)
+                disk.empty()
+                wait_until(lambda: serves(member.endpoint))
+                writers.wait_for(100)
+            assert member.pid == pid and member.running
+            cluster.wait_healthy()
+            writers.check(cluster.endpoints, revision_of(cluster.endpoints[0]))
+
+
+def grown(client: Client) -> bool:
+    """Write half a MiB, if that is possible."""
+    with contextlib.suppress(Refused):
+        client.put(b"large", os.urandom(1 << 19), timeout=1)
+    return True
