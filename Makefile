@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec clean
+        test-h2spec test-chaos test-chaos-short simulate clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -57,6 +57,19 @@ format: .venv/.installed-test  ## let ruff put the layout right
 
 test-docker: .venv/.installed-test wheels  ## the image and the compose file, on a real engine
 	sh tests/docker/run.sh $(ARGS)
+
+# The whole takes about ten minutes; CHAOS_TIME is the seconds of faults on each of two networks.
+CHAOS_TIME    ?= 270
+CHAOS_SUBJECT ?= rusd
+CHAOS         := $(BIN)/python -m cluster.chaos --subject $(CHAOS_SUBJECT)
+
+test-chaos: .venv/.installed-test  ## ten minutes of faults, judged (CHAOS_SUBJECT=etcd: the same for etcd)
+	$(CHAOS) --network auto --time $(CHAOS_TIME) --report build/chaos/$(CHAOS_SUBJECT)-1 $(ARGS)
+	$(CHAOS) --network proxy --time $(CHAOS_TIME) --report build/chaos/$(CHAOS_SUBJECT)-2 $(ARGS)
+
+test-chaos-short: .venv/.installed-test  ## a minute of it
+	$(CHAOS) --network auto --time 25 --report build/chaos/short-1 $(ARGS)
+	$(CHAOS) --network proxy --time 25 --report build/chaos/short-2 $(ARGS)
 
 # h2spec checks HTTP/2 servers; it is built with Go.
 build/h2spec:

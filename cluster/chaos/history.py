@@ -100,6 +100,8 @@ class Delivery:
     revision: int
     changes: tuple[Change, ...] = ()
     error: str = ""
+    #: created: all keys with this prefix are watched.
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

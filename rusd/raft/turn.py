@@ -85,8 +85,8 @@ class Turns:
             machine.positions(),
             self._applier,
             heartbeat=config.heartbeat,
-            # etcd's leader looks once per election timeout; half of one more bears with a pause.
-            quorum_timeout=1.5 * config.election,
+            # CheckQuorum. (etcd's leader looks once per election timeout: 1 to 2 of them.)
+            quorum_timeout=config.election,
         )
         self._core.reconfigure(membership)
         self._filters = Filters(self._core)

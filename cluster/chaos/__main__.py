@@ -1,0 +1,3 @@
+from cluster.chaos.command import console
+
+console()

@@ -1,0 +1,177 @@
+"""Every acknowledged write is in the final history, once, and nothing is there unasked for.
+
+An acknowledged write names its revision, so it has one place to be. Beyond that, values are
+counted: a value may be in the history of a key as often as calls that may have taken effect asked
+for it. One time more is a call applied twice, or a failed call that took effect after all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from ..history import Change, History, Operation, Outcome
+from . import wording
+from .linearizable import refused_groups
+from .search import effective, left
+from .timeline import Timeline
+from .verdict import Findings, Verdict
+
+
+def check(history: History) -> Verdict:
+    findings = Findings("acknowledged writes", "acknowledged writes")
+    asked = _asked(history)
+    timeline = Timeline.of(history)
+    if timeline is None:
+        findings.checked = sum(op.outcome is Outcome.OK for ops in asked.values() for op in ops)
+        if findings.checked:
+            findings.doubt("no member's final history was recorded")
+        return findings.verdict()
+    for key, operations in asked.items():
+        _present(findings, timeline, key, operations)
+        _asked_for(findings, timeline, key, operations, _lease_ends(history, key))
+    _strangers(findings, history, timeline)
+    if timeline.horizon:
+        findings.note(f"history up to revision {timeline.horizon} was compacted away")
+    return findings.verdict()
+
+
+def _asked(history: History) -> dict[str, list[Operation]]:
+    """The calls that write, by key, failed ones too."""
+    refused = refused_groups(history)
+    asked: dict[str, list[Operation]] = defaultdict(list)
+    for op in history.operations:
+        wanted = asked[op.key]
+        if effective(op) and op.group not in refused:
+            wanted.append(op)
+    return asked
+
+
+def _present(findings: Findings, timeline: Timeline, key: str, operations: list[Operation]) -> None:
+    """Every acknowledged write has its change."""
+    for op in operations:
+        if op.outcome is not Outcome.OK:
+            continue
+        findings.checked += 1
+        if not op.revision or op.revision <= timeline.horizon:
+            continue
+        if op.revision > timeline.last:
+            findings.problem(
+                f"key {key}: an acknowledged write is lost: the history of {timeline.member} ends "
+                f"at revision {timeline.last}",
+                [wording.operation(op)],
+            )
+        elif left(op) is None:
+            now = timeline.at(key, op.revision)
+            if now is not None and now.value is not None:
+                findings.problem(
+                    f"key {key}: an acknowledged delete is not in the final history",
+                    [wording.operation(op), f"There the key holds: {_change(now)}"],
+                )
+        else:
+            there = timeline.by_revision.get(op.revision, {}).get(key)
+            if there is None or there.value != op.argument:
+                findings.problem(
+                    f"key {key}: an acknowledged write is not in the final history",
+                    [wording.operation(op), *_instead(timeline, op)],
+                )
+
+
+def _instead(timeline: Timeline, op: Operation) -> list[str]:
+    """What the history has where the write should be, and where it has the value."""
+    there = timeline.by_revision.get(op.revision, {})
+    lines = [f"At revision {op.revision} there is: {_change(change)}" for change in there.values()]
+    if not lines:
+        lines.append(f"At revision {op.revision} there is no change")
+    lines += (
+        f"The value is there at another revision: {_change(change)}"
+        for change in timeline.by_key.get(op.key, [])
+        if change.value == op.argument and change.mod_revision != op.revision
+    )
+    return lines
+
+
+def _asked_for(
+    findings: Findings,
+    timeline: Timeline,
+    key: str,
+    operations: list[Operation],
+    lease_ends: int,
+) -> None:
+    """No value is there more often than calls asked for it, or less often than was promised."""
+    possible: Counter[str | None] = Counter()
+    promised: Counter[str | None] = Counter()
+    by_value: dict[str | None, list[Operation]] = defaultdict(list)
+    deletes = set()
+    for op in operations:
+        by_value[left(op)].append(op)
+        if op.outcome is not Outcome.FAILED:
+            possible[left(op)] += 1
+        if op.outcome is Outcome.OK:
+            promised[left(op)] += 1
+            if left(op) is None:
+                deletes.add(op.revision)
+    changes: dict[str | None, list[Change]] = defaultdict(list)
+    for change in timeline.by_key.get(key, []):
+        # Deletes of one acknowledged revision are its own; the rest must be by unknown ones.
+        if change.value is not None or change.mod_revision not in deletes:
+            changes[change.value].append(change)
+    unseen = [op for op in by_value[None] if op.outcome is Outcome.UNKNOWN or not op.revision]
+    possible[None] = lease_ends + sum(op.outcome is not Outcome.FAILED for op in unseen)
+    for value, found in changes.items():
+        if len(found) > possible[value]:
+            findings.problem(
+                f"key {key}: {_excess(value, possible[value], by_value[value])}",
+                [f"in the history: {_change(change)}" for change in found]
+                + [f"asked: {wording.operation(op)}" for op in by_value[value]],
+            )
+    if timeline.horizon:
+        return
+    for value, times in promised.items():
+        known = any(op.revision for op in by_value[value] if op.outcome is Outcome.OK)
+        if value is not None and not known and len(changes[value]) < times:
+            findings.problem(
+                f"key {key}: {wording.value(value)} was acknowledged {times} times and is in the "
+                f"final history {len(changes[value])} times",
+                [f"asked: {wording.operation(op)}" for op in by_value[value]],
+            )
+
+
+def _excess(value: str | None, possible: int, asked: list[Operation]) -> str:
+    what = "a delete" if value is None else wording.value(value)
+    if not asked:
+        return f"{what} is in the final history, and nobody asked for it"
+    if possible == 0 and all(op.outcome is Outcome.FAILED for op in asked):
+        return f"{what} is in the final history, though the call had failed"
+    return f"{what} was applied more often than asked for ({possible} times)"
+
+
+def _lease_ends(history: History, key: str) -> int:
+    """How many leases may have taken the key with them."""
+    return sum(
+        call.action == "grant" and call.key == key and call.outcome is not Outcome.FAILED
+        for call in history.leases
+    )
+
+
+def _strangers(findings: Findings, history: History, timeline: Timeline) -> None:
+    """Changes of keys that no call named. Keys of locks and leases are written without a record."""
+    named = {op.key for op in history.operations}
+    named |= {call.key for call in history.leases}
+    unrecorded = tuple(_unrecorded(history))
+    for key, changes in timeline.by_key.items():
+        if key not in named and not key.startswith(unrecorded):
+            findings.problem(
+                f"key {key} is in the final history, and no call named it",
+                [f"in the history: {_change(change)}" for change in changes[:5]],
+            )
+
+
+def _unrecorded(history: History) -> Iterable[str]:
+    """Prefixes of keys whose writes are no operations: `about["unrecorded"]`, and the locks."""
+    yield from history.about.get("unrecorded", ())
+    yield from {hold.lock for hold in history.locks}
+
+
+def _change(change: Change) -> str:
+    return f"{change.key} = {wording.value(change.value)} at revision {change.mod_revision}"

@@ -1,0 +1,111 @@
+"""A txn over several keys happens as a whole, at one revision, or not at all.
+
+Together with `realtime` (revisions go with time) and `answers` (each part saw its revision) this
+makes such txns strictly serializable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from ..history import Action, History, Operation, Outcome
+from . import wording
+from .search import effective, left
+from .timeline import Timeline
+from .verdict import Findings, Verdict
+
+
+def check(history: History) -> Verdict:
+    findings = Findings("transactions are atomic", "transactions")
+    groups: dict[int, list[Operation]] = defaultdict(list)
+    for op in history.operations:
+        if op.group:
+            groups[op.group].append(op)
+    timeline = Timeline.of(history)
+    asked = Counter((op.key, left(op)) for op in history.operations if effective(op))
+    for parts in groups.values():
+        findings.checked += 1
+        lines = [wording.operation(op) for op in parts]
+        certain = [op for op in parts if op.outcome is Outcome.OK]
+        if len({op.revision for op in certain}) > 1:
+            findings.problem("the parts of one txn were given different revisions", lines)
+        fates = {op.succeeded for op in certain if op.action is Action.CAS}
+        if len(fates) > 1:
+            findings.problem("one txn both succeeded and was refused", lines)
+        if timeline is None:
+            continue
+        if fates == {False}:
+            _refused(findings, timeline, certain, lines)
+        elif parts[0].outcome is not Outcome.FAILED:
+            _whole(findings, timeline, parts, asked, lines)
+    if timeline is not None:
+        _shared(findings, history, timeline, asked)
+    elif groups:
+        findings.doubt("no member's final history was recorded")
+    return findings.verdict()
+
+
+def _refused(
+    findings: Findings, timeline: Timeline, parts: list[Operation], lines: list[str]
+) -> None:
+    """At least one comparison must have failed."""
+    compared = [op for op in parts if op.action is Action.CAS and op.revision]
+    known = all(timeline.knows(op.key, op.revision) for op in compared)
+    if compared and known:
+        held = [timeline.value_at(op.key, op.revision) == op.expected for op in compared]
+        if all(held):
+            findings.problem("a txn was refused though all its comparisons held", lines)
+
+
+def _whole(
+    findings: Findings,
+    timeline: Timeline,
+    parts: list[Operation],
+    asked: Counter[tuple[str, str | None]],
+    lines: list[str],
+) -> None:
+    """All its values came at one revision, or none did."""
+    came: dict[str, int] = {}
+    for op in parts:
+        value = left(op)
+        # A value that others wrote too does not tell whose it is; nor does a delete.
+        if effective(op) and value is not None and asked[op.key, value] == 1:
+            found = [
+                change.mod_revision
+                for change in timeline.by_key.get(op.key, [])
+                if change.value == value
+            ]
+            if not found and timeline.horizon:
+                return
+            came[op.key] = found[0] if found else 0
+    if len(set(came.values())) > 1:
+        places = (
+            f"{key}: {f'at revision {revision}' if revision else 'not in the history'}"
+            for key, revision in came.items()
+        )
+        findings.problem("a txn took effect in part, or at several revisions", [*lines, *places])
+
+
+def _shared(
+    findings: Findings,
+    history: History,
+    timeline: Timeline,
+    asked: Counter[tuple[str, str | None]],
+) -> None:
+    """Values that came at one revision were written by one txn."""
+    writer = {
+        (op.key, left(op)): op
+        for op in history.operations
+        if effective(op) and left(op) is not None and asked[op.key, left(op)] == 1
+    }
+    for revision, changes in timeline.by_revision.items():
+        writers = [
+            writer[change.key, change.value]
+            for change in changes.values()
+            if (change.key, change.value) in writer
+        ]
+        if len(writers) > 1 and (len({op.group for op in writers}) > 1 or not writers[0].group):
+            findings.problem(
+                f"calls that were separate share revision {revision}",
+                [wording.operation(op) for op in writers],
+            )

@@ -1,0 +1,127 @@
+"""Where a key's history stops being linearizable, for a person to follow.
+
+A history that can be ordered could be ordered at every moment before its end, with the calls that
+were going on at that moment as unknown ones. So there is a first moment at which it cannot, and the
+answer given then is the one that does not fit. It is looked for from the beginning, in steps that
+double, then by halving: to refuse a short history is much less work than to refuse a long one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..history import Action, Operation, Outcome
+from . import wording
+from .search import Search, effective, left, saw
+
+#: Answers in the first step, and calls shown from the end of an order.
+_FIRST_STEP, _TAIL = 256, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """The first moment without any order; the answers given then; an order of all before."""
+
+    moment: float
+    answers: tuple[Operation, ...]
+    order: tuple[Operation, ...]
+    #: All calls, later ones too.
+    calls: tuple[Operation, ...]
+
+
+def find(operations: list[Operation], budget: int) -> Misfit | None:
+    """None: no such moment, or none that was found with `budget` states for each search."""
+    ends = sorted({op.completed for op in operations if _certain(op) and op.completed is not None})
+    good, bad, step = -1, -1, _FIRST_STEP
+    while bad < 0:
+        if good == len(ends) - 1:
+            return None
+        tried = min(good + step, len(ends) - 1)
+        possible = Search(until(operations, ends[tried])).run(budget).linearizable
+        if possible is None:
+            return None
+        good, bad = (tried, -1) if possible else (good, tried)
+        step *= 2
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if Search(until(operations, ends[middle])).run(budget).linearizable is False:
+            bad = middle
+        else:
+            good = middle
+    return Misfit(
+        moment=ends[bad],
+        answers=tuple(op for op in operations if _certain(op) and op.completed == ends[bad]),
+        order=Search(until(operations, ends[good])).run(budget).order if good >= 0 else (),
+        calls=tuple(operations),
+    )
+
+
+def until(operations: list[Operation], moment: float) -> list[Operation]:
+    """What was known at a moment: calls that began by then, those going on as unknown ones."""
+    known = []
+    for op in operations:
+        if _over(op, moment):
+            known.append(op)
+        elif op.invoked <= moment and effective(op):
+            known.append(replace(op, outcome=Outcome.UNKNOWN, completed=None, succeeded=None))
+    return known
+
+
+def words(key: str, misfit: Misfit) -> tuple[str, list[str]]:
+    """The counterexample as a sentence and lines of evidence."""
+    what = f"key {key}: no order explains all answers up to {misfit.moment:.6f} s"
+    order, moment = misfit.order, misfit.moment
+    start = max(0, len(order) - _TAIL)
+    lines = ["The longest order, of all calls answered before then, ends with:"]
+    lines += [f"  … {start} calls before"] if start else []
+    lines += (f"  {n}. {wording.operation(op)}" for n, op in enumerate(order[start:], start + 1))
+    lines += [] if order else ["  (no call)"]
+    lines.append("With this answer too, neither that order nor any other is possible:")
+    for op in misfit.answers:
+        lines.append(f"  {wording.operation(op)}")
+        lines += (f"    {line}" for line in _why(op, misfit.calls))
+    going_on = sorted(
+        (op for op in until(list(misfit.calls), moment) if op.outcome is Outcome.UNKNOWN),
+        key=lambda op: op.invoked,
+    )
+    if going_on:
+        lines.append(f"Calls without an answer by then, with effects or not: {len(going_on)}")
+        lines += (f"  {wording.operation(op)}" for op in going_on[-_TAIL:])
+    return what, lines
+
+
+def _certain(op: Operation) -> bool:
+    return op.outcome is Outcome.OK
+
+
+def _over(op: Operation, moment: float) -> bool:
+    return _certain(op) and op.completed is not None and op.completed <= moment
+
+
+def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
+    """Where the value that the call met came from, in words."""
+    seen = saw(op)
+    if seen is None:
+        if op.action is Action.CAS:
+            return ["It was refused, though the key was what it expects in every order."]
+        return ["With its effect, what other calls were told is impossible."]
+    makers = [other for other in operations if effective(other) and left(other) == seen[0]]
+    if not makers and seen[0] is not None:
+        return [f"No call wrote {wording.value(seen[0])}."]
+    before = [other for other in makers if other.invoked <= (op.completed or other.invoked)]
+    if not before:
+        if seen[0] is None:
+            return ["The key was written, and nobody deleted it."]
+        return [f"That was written only later: {wording.operation(makers[0])}"]
+    later = [
+        other
+        for other in operations
+        if effective(other)
+        and _certain(other)
+        and left(other) != seen[0]
+        and (other.completed or 0) < op.invoked
+        and all(_over(maker, other.invoked) for maker in before)
+    ]
+    lines = [f"That was written by: {wording.operation(before[-1])}"]
+    lines += [f"and overwritten by: {wording.operation(later[0])}"] if later else []
+    return lines

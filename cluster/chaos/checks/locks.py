@@ -1,0 +1,129 @@
+"""A lock has one holder at a time.
+
+Clocks cannot tell: a client may believe it holds a lock that its lease already lost. What counts
+is what it could still do. Each write under a lock is guarded by the holder's token (the create
+revision of its owner key), so by revisions the holds of one lock must follow each other: a holder's
+writes lie behind the end of every earlier hold, and before the end of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+
+from ..history import Change, History, LockHold
+from .leases import renewed_until, revoked_from
+from .timeline import Timeline
+from .verdict import Findings, Verdict
+
+
+def check(history: History) -> Verdict:
+    findings = Findings("locks", "holds")
+    findings.checked = len(history.locks)
+    timeline = Timeline.of(history)
+    by_lock: dict[str, list[LockHold]] = defaultdict(list)
+    for hold in history.locks:
+        by_lock[hold.lock].append(hold)
+    writes = 0
+    for lock, holds in by_lock.items():
+        holds.sort(key=lambda hold: hold.token)
+        for earlier, later in pairwise(holds):
+            if earlier.token == later.token:
+                findings.problem(
+                    f"lock {lock} was held twice with token {later.token}",
+                    [_hold(earlier), _hold(later)],
+                )
+        _apart(findings, timeline, lock, holds)
+        writes += sum(len(hold.writes) for hold in holds)
+    _alive(findings, history, by_lock)
+    findings.note(f"{len(by_lock):,} locks, {writes:,} guarded writes")
+    return findings.verdict()
+
+
+def _apart(findings: Findings, timeline: Timeline | None, lock: str, holds: list[LockHold]) -> None:
+    """Holds in the order of their tokens, which is the order in which the lock passes on."""
+    #: The latest revision at which some earlier holder certainly still had the lock.
+    had, by = 0, holds[0]
+    for hold in holds:
+        gone = _gone(timeline, hold)
+        if hold.writes:
+            first, last = min(hold.writes), max(hold.writes)
+            if first <= hold.token:
+                findings.problem(
+                    f"lock {lock}: a write at revision {first} came before its token", [_hold(hold)]
+                )
+            if gone and last >= gone:
+                findings.problem(
+                    f"lock {lock}: a write at revision {last} came after the hold ended at {gone}",
+                    [_hold(hold)],
+                )
+            if by is not hold and first < had:
+                findings.problem(
+                    f"lock {lock}: a write at revision {first} while another held it until {had}",
+                    [_hold(by), _hold(hold)],
+                )
+            if last > had:
+                had, by = last, hold
+        if gone > had:
+            had, by = gone, hold
+
+
+def _gone(timeline: Timeline | None, hold: LockHold) -> int:
+    """The revision that ended this hold, by its own account or the final history; 0: unknown."""
+    if hold.released_at or timeline is None:
+        return hold.released_at
+    owner = _owner(timeline, hold)
+    if owner is None:
+        return 0
+    return next(
+        (
+            change.mod_revision
+            for change in timeline.by_key[owner.key]
+            if change.value is None and change.mod_revision > hold.token
+        ),
+        0,
+    )
+
+
+def _owner(timeline: Timeline, hold: LockHold) -> Change | None:
+    """The change that created the owner key."""
+    created = [
+        change
+        for change in timeline.by_revision.get(hold.token, {}).values()
+        if change.value is not None and change.key.startswith(hold.lock)
+    ]
+    return created[0] if len(created) == 1 else None
+
+
+def _alive(findings: Findings, history: History, by_lock: dict[str, list[LockHold]]) -> None:
+    """Nobody gets a lock while the lease of an earlier holder, who kept it, certainly lives."""
+    calls = defaultdict(list)
+    for call in history.leases:
+        calls[call.lease].append(call)
+    for lock, holds in by_lock.items():
+        until, by = 0.0, holds[0]
+        for hold in holds:
+            if hold.acquired < until and by is not hold:
+                findings.problem(
+                    f"lock {lock} was given away {until - hold.acquired:.3f} s before its holder's "
+                    "lease could end",
+                    [_hold(by), _hold(hold)],
+                )
+            mine = calls[hold.lease]
+            # Renewals asked for later may have come to a lease that was alive for another reason.
+            lives = renewed_until(mine)
+            for end in (hold.released, revoked_from(mine)):
+                if end is not None:
+                    lives = min(lives, end)
+            if lives > until:
+                until, by = lives, hold
+
+
+def _hold(hold: LockHold) -> str:
+    text = f"client {hold.client}: token {hold.token}, lease {hold.lease:x}, acquired "
+    text += f"{hold.acquired:.6f} s"
+    if hold.released is not None:
+        text += f", released {hold.released:.6f} s"
+    if hold.released_at:
+        text += f" at revision {hold.released_at}"
+    return f"{text}, writes at {list(hold.writes)}"

@@ -1,0 +1,281 @@
+"""Is there an order of these calls on one register that everybody could have seen?
+
+Wing and Gong's search as Porcupine does it: repeatedly take some call that no other unplaced call
+ended before, place it next in the order if the register allows it, step back where nothing fits,
+and remember every (placed calls, value) that led nowhere (Lowe). `Search.run` is exact: it says yes
+or no by calls, answers and times alone, or that its budget ran out.
+
+What makes thousands of calls with dozens of unknown outcomes quick:
+
+- Reads and refused compare-and-swaps change nothing. One that fits the current value is placed at
+  once, and no other choice is tried: in any order that completes the search it can be moved to
+  here, and the others do not notice.
+- A call of unknown outcome may take effect at any time after it began, or never. It is placed only
+  where the call that follows needs the value it leaves. For take any valid order. An unknown call
+  that is followed by an overwriting one was seen by nobody: leave it out. One that is followed by a
+  call which would also have fitted without it can be placed behind that call, since it never ends.
+  Repeat, and every unknown call stands in a shortest chain right before a call that did not fit
+  without the chain. (A chain starts from the current value or with an unconditional call, goes on
+  by compare-and-swaps, and visits no value twice, since the calls between two visits could be left
+  out.) No other chain needs trying, and an unknown value nobody saw is never tried at all.
+- Unknown calls with equal effects are interchangeable: the one that began first is used.
+- A value that only one call can leave does not come back: it is not overwritten before all calls
+  that saw it are placed.
+- Having used fewer unknown calls is never worse: a state is given up when the same calls were
+  placed with the same value and a subset of the unknown ones before.
+- Where answers carry revisions, the lowest is tried first. That is only the order of trying: every
+  other choice is tried before the search says no.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+
+from ..history import Action, Operation, Outcome
+
+#: Text, or None: absent.
+Value = str | None
+
+#: States tried for one key before the search gives up: some seconds.
+BUDGET = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Linearization:
+    """What the search found. `linearizable` None: the budget ran out before an answer.
+
+    `order` holds all certain calls and the unknown ones that had to take effect, if there is one.
+    `tried` states were entered.
+    """
+
+    linearizable: bool | None
+    order: tuple[Operation, ...]
+    tried: int
+
+
+@dataclass(slots=True)
+class _Place:
+    """One state of the search and the ways on from it that were not tried yet."""
+
+    #: All certain calls before this index are placed.
+    low: int
+    #: Bit n: certain call low + n is placed.
+    placed: int
+    #: Bit n: unknown call n is used.
+    used: int
+    value: Value
+    ways: Iterator[tuple[tuple[int, ...], int]]
+    #: The way taken to come here: unknown calls used, then the certain call.
+    chain: tuple[int, ...] = ()
+    call: int = -1
+
+
+class Search:
+    """The calls on one key. Failed calls and unknown reads must have been left out, as must refused
+    parts of a txn over several keys (which of the comparisons failed is not known)."""
+
+    def __init__(self, operations: list[Operation], initial: Value = None) -> None:
+        by_beginning = sorted(operations, key=lambda op: op.invoked)
+        self._certain = [op for op in by_beginning if op.outcome is Outcome.OK]
+        self._unknown = [op for op in by_beginning if op.outcome is Outcome.UNKNOWN]
+        self._begun = [op.invoked for op in self._certain]
+        self._ended = [inf if op.completed is None else op.completed for op in self._certain]
+        self._initial = initial
+        # Unknown calls by what they leave, and calls of one effect together, earliest first.
+        effects: dict[tuple[bool, Value, Value], list[int]] = {}
+        for number, op in enumerate(self._unknown):
+            effects.setdefault(_effect(op), []).append(number)
+        self._makers: dict[Value, list[tuple[bool, Value, list[int]]]] = {}
+        for (blind, expected, result), numbers in effects.items():
+            self._makers.setdefault(result, []).append((blind, expected, numbers))
+        # Who saw a value that only one call can leave.
+        made = Counter(left(op) for op in operations if op.action is not Action.READ)
+        made[initial] += 1
+        self._witnesses: dict[Value, list[int]] = {}
+        for call, op in enumerate(self._certain):
+            seen = saw(op)
+            if seen is not None and made[seen[0]] == 1:
+                self._witnesses.setdefault(seen[0], []).append(call)
+
+    def run(self, budget: int = BUDGET) -> Linearization:
+        """Search until the answer is certain or `budget` states were entered."""
+        count = len(self._certain)
+        seen: dict[tuple[int, int, Value], list[int]] = {}
+        path = [self._enter(0, 0, 0, self._initial)]
+        tried = 1
+        while path:
+            here = path[-1]
+            if here.low == count:
+                return Linearization(True, self._order(path), tried)
+            way = next(here.ways, None)
+            if way is None:
+                path.pop()
+                continue
+            chain, call = way
+            low, placed = here.low, here.placed | 1 << (call - here.low)
+            done = _ones(placed)
+            low, placed = low + done, placed >> done
+            used = here.used
+            for number in chain:
+                used |= 1 << number
+            value = self._after(here.value, chain, call)
+            if self._leaves_witnesses(here.value, chain, call, value, low, placed):
+                continue
+            smaller = seen.setdefault((low, placed, value), [])
+            if any(earlier & used == earlier for earlier in smaller):
+                continue
+            smaller.append(used)
+            if tried >= budget:
+                return Linearization(None, (), tried)
+            tried += 1
+            path.append(self._enter(low, placed, used, value, chain, call))
+        return Linearization(False, (), tried)
+
+    # --- one state -----------------------------------------------------------------------------
+
+    def _enter(
+        self,
+        low: int,
+        placed: int,
+        used: int,
+        value: Value,
+        chain: tuple[int, ...] = (),
+        call: int = -1,
+    ) -> _Place:
+        place = _Place(low, placed, used, value, iter(()), chain, call)
+        place.ways = self._ways(place)
+        return place
+
+    def _next(self, place: _Place) -> tuple[list[int], float]:
+        """The calls that may come next, and the time until which a call must have begun for it."""
+        calls: list[int] = []
+        first_end = inf
+        index, placed = place.low, place.placed
+        while True:
+            skip = _ones(placed)
+            index, placed = index + skip, placed >> skip
+            if index >= len(self._certain) or self._begun[index] > first_end:
+                return calls, first_end
+            calls.append(index)
+            first_end = min(first_end, self._ended[index])
+            index, placed = index + 1, placed >> 1
+
+    def _ways(self, place: _Place) -> Iterator[tuple[tuple[int, ...], int]]:
+        """(chain of unknown calls, certain call) pairs that may be placed next, best first."""
+        calls, first_end = self._next(place)
+        for call in calls:
+            op = self._certain[call]
+            if not effective(op) and _fits(op, place.value):
+                yield (), call
+                return
+        calls.sort(key=lambda call: (self._certain[call].revision or inf, self._ended[call]))
+        for call in calls:
+            op = self._certain[call]
+            if _fits(op, place.value):
+                yield (), call
+            elif (needed := saw(op)) is not None:
+                for chain in self._chains(needed[0], place, first_end, frozenset(needed)):
+                    yield chain, call
+            else:
+                for number in self._away(place, first_end):
+                    yield (number,), call
+
+    def _chains(
+        self, needed: Value, place: _Place, first_end: float, visited: frozenset[Value]
+    ) -> Iterator[tuple[int, ...]]:
+        """Unknown calls that in this order bring the current value, or any, to the needed one."""
+        for blind, expected, numbers in self._makers.get(needed, ()):
+            number = self._usable(numbers, place.used, first_end)
+            if number is None:
+                continue
+            if blind or expected == place.value:
+                yield (number,)
+            elif expected not in visited:
+                for chain in self._chains(expected, place, first_end, visited | {expected}):
+                    yield (*chain, number)
+
+    def _away(self, place: _Place, first_end: float) -> Iterator[int]:
+        """Unknown calls that leave another value than the current one."""
+        for result, makers in self._makers.items():
+            if result == place.value:
+                continue
+            for blind, expected, numbers in makers:
+                if blind or expected == place.value:
+                    number = self._usable(numbers, place.used, first_end)
+                    if number is not None:
+                        yield number
+
+    def _usable(self, numbers: list[int], used: int, first_end: float) -> int | None:
+        for number in numbers:
+            if not used >> number & 1:
+                return number if self._unknown[number].invoked <= first_end else None
+        return None
+
+    def _after(self, value: Value, chain: tuple[int, ...], call: int) -> Value:
+        op = self._certain[call]
+        if effective(op):
+            return left(op)
+        return left(self._unknown[chain[-1]]) if chain else value
+
+    def _leaves_witnesses(
+        self, value: Value, chain: tuple[int, ...], call: int, after: Value, low: int, placed: int
+    ) -> bool:
+        """Whether this step overwrites a value for good that some unplaced call saw."""
+        if not chain and value == after:
+            return False
+        passed = [value, *(left(self._unknown[number]) for number in chain)]
+        return any(
+            witness >= low and not placed >> (witness - low) & 1
+            for one in passed
+            if one != after
+            for witness in self._witnesses.get(one, ())
+        )
+
+    def _order(self, path: list[_Place]) -> tuple[Operation, ...]:
+        order: list[Operation] = []
+        for place in path[1:]:
+            order += (self._unknown[number] for number in place.chain)
+            order.append(self._certain[place.call])
+        return tuple(order)
+
+
+def effective(op: Operation) -> bool:
+    """Whether the call changed its key, if it was applied (a refused compare-and-swap did not)."""
+    if op.action is Action.CAS:
+        return op.succeeded is not False
+    return op.action is not Action.READ
+
+
+def left(op: Operation) -> Value:
+    """The value an effective call leaves."""
+    return None if op.action is Action.DELETE else op.argument
+
+
+def _effect(op: Operation) -> tuple[bool, Value, Value]:
+    """(unconditional, expected value, value it leaves) of a call that may have changed the key."""
+    blind = op.action is not Action.CAS
+    return blind, None if blind else op.expected, left(op)
+
+
+def saw(op: Operation) -> tuple[Value] | None:
+    """The value that the call must have met, if its answer tells exactly one."""
+    if op.action is Action.READ:
+        return (op.result,)
+    return (op.expected,) if op.succeeded else None
+
+
+def _fits(op: Operation, value: Value) -> bool:
+    """Whether a register that holds `value` answers the call as it was answered."""
+    if op.action is Action.READ:
+        return op.result == value
+    if op.action is Action.CAS:
+        return (op.expected == value) == bool(op.succeeded)
+    return True
+
+
+def _ones(bits: int) -> int:
+    """How many low bits are set in a row."""
+    return ((bits + 1) & ~bits).bit_length() - 1

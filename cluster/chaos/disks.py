@@ -1,0 +1,102 @@
+"""Small disks for members: they can be filled, and made slow to sync.
+
+A disk is an ext4 file system in a file, mounted over a loop device; that needs the rights of root.
+A full disk is one with a ballast file on it. A slow one is frozen (fsfreeze) for short times again
+and again: everything that waits for the disk waits, as on a device whose cache is full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+#: Bytes of a disk. Both rusd and etcd reserve space ahead (etcd: two segments of 64 MiB).
+SIZE = 512 << 20
+
+
+class Disk:
+    """One disk, mounted at `path` from construction to `close`."""
+
+    def __init__(self, path: Path, size: int = SIZE) -> None:
+        self.path = path
+        self._image = path.with_suffix(".img")
+        self._ballast = path / "ballast"
+        self._thawing: threading.Event | None = None
+        self._freezer: threading.Thread | None = None
+        path.mkdir(parents=True)
+        with self._image.open("wb") as file:
+            file.truncate(size)
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
+        _run("mount", "-o", "loop", str(self._image), str(path))
+
+    def fill(self) -> None:
+        """Take all space that is left."""
+        with self._ballast.open("wb") as file:
+            found = os.statvfs(self.path)
+            size = found.f_bavail * found.f_frsize
+            while size >= found.f_frsize:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END) + size)
+                except OSError:
+                    size //= 2  # its own bookkeeping needs some as well
+
+    def free(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+    def slow(self, stop: float) -> None:
+        """Until `fast`: stand still for `stop` seconds, go for as long, and so on."""
+        self._thawing = threading.Event()
+        self._freezer = threading.Thread(
+            target=self._freeze, args=(stop, self._thawing), daemon=True
+        )
+        self._freezer.start()
+
+    def fast(self) -> None:
+        if self._thawing is not None and self._freezer is not None:
+            self._thawing.set()
+            self._freezer.join()
+            self._thawing = self._freezer = None
+
+    def close(self) -> None:
+        """Unmount. Nobody may be using it any more."""
+        self.fast()
+        with contextlib.suppress(OSError):
+            _run("umount", "--lazy", str(self.path))
+        self._image.unlink(missing_ok=True)
+
+    def _freeze(self, stop: float, thawing: threading.Event) -> None:
+        while not thawing.is_set():
+            with contextlib.suppress(OSError):
+                _run("fsfreeze", "--freeze", str(self.path))
+            try:
+                thawing.wait(stop)
+            finally:
+                with contextlib.suppress(OSError):
+                    _run("fsfreeze", "--unfreeze", str(self.path))
+            thawing.wait(stop)
+
+
+def available(directory: Path) -> bool:
+    """Whether such disks can be made here."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        disk = Disk(directory / "probe", 16 << 20)
+    except OSError:
+        return False
+    disk.close()
+    with contextlib.suppress(OSError):
+        (directory / "probe").rmdir()
+    return True
+
+
+def _run(*words: str) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise OSError(f"{words[0]} is missing") from error
+    if done.returncode:
+        raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")

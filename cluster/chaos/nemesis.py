@@ -1,0 +1,69 @@
+"""Carries out a schedule: one fault after the other, sometimes two at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from . import faults
+from .faults import Broken
+from .history import Fault, History
+from .schedule import Step
+from .subject import Subject
+
+#: Hears of a fault: (kind, names of members, whether it begins).
+Listener = Callable[[str, tuple[str, ...], bool], None]
+
+
+class Nemesis:
+    """Runs in the thread that calls `run`; overlapping faults heal in threads of their own."""
+
+    def __init__(
+        self, subject: Subject, history: History, clock: Callable[[], float], listener: Listener
+    ) -> None:
+        self._subject = subject
+        self._history = history
+        self._clock = clock
+        self._listener = listener
+        self._number = 0
+        self._healing: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def run(self, steps: Sequence[Step], until: float) -> None:
+        """All steps, or those that begin before the time `until`; everything is healed after.
+        Raises what went wrong with healing."""
+        healing: threading.Thread | None = None
+        for step in steps:
+            if healing is not None and not step.overlaps:
+                healing.join()
+            time.sleep(step.after)
+            if self._clock() >= until:
+                break
+            self._subject.note_ends()
+            self._number += 1
+            began = self._clock()
+            broken = faults.begin(self._subject, step)
+            names = self._subject.names(broken.targets)
+            self._listener(step.kind, names, True)
+            healing = threading.Thread(
+                target=self._heal, args=(self._number, step, broken, names, began), daemon=True
+            )
+            healing.start()
+            self._healing = [one for one in self._healing if one.is_alive()] + [healing]
+        for one in self._healing:
+            one.join()
+        self._subject.heal()
+        if self._errors:
+            raise self._errors[0]
+
+    def _heal(
+        self, number: int, step: Step, broken: Broken, names: tuple[str, ...], began: float
+    ) -> None:
+        time.sleep(step.lasts)
+        try:
+            broken.heal()
+        except BaseException as error:
+            self._errors.append(error)
+        self._listener(step.kind, names, False)
+        self._history.add(Fault(number, step.kind, names, began, self._clock(), broken.detail))

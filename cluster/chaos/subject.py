@@ -1,0 +1,220 @@
+"""The cluster that is broken: members as processes, each with its links and its disk.
+
+Faults and clients know nothing else of it, so that rusd and etcd, and later members in containers,
+are treated alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster import ports
+from cluster.local import LocalCluster, rusd_command
+from cluster.process import Member
+
+from . import disks, namespaces
+from .disks import Disk
+from .namespaces import NamespaceNetwork
+from .network import Network, NoNetwork
+from .proxy import ProxyNetwork
+
+#: The same for every subject: etcd's defaults, said aloud.
+TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
+
+NETWORKS = ("proxy", "namespaces", "none")
+
+
+def command_of(subject: str) -> list[str]:
+    """The command of a subject by name: "rusd", "etcd" or a path."""
+    if subject == "rusd":
+        return rusd_command()
+    beside = Path(sys.executable).parent / subject
+    found = str(beside) if beside.exists() else shutil.which(subject)
+    if found is None:
+        raise FileNotFoundError(f"{subject} was not found")
+    return [found]
+
+
+class Subject(LocalCluster):
+    """A LocalCluster whose members' links and disks can be broken."""
+
+    def __init__(
+        self,
+        subject: str = "rusd",
+        size: int = 3,
+        *,
+        network: str = "proxy",
+        with_disks: bool = True,
+        flags: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        """`network`: one of NETWORKS. `with_disks`: give members disks of their own, where that
+        is possible."""
+        super().__init__(
+            size, binary=command_of(subject), flags=[*TIMES, *flags], start_timeout=60.0
+        )
+        self._kind = network
+        self._with_disks = with_disks
+        self._seed = seed
+        self.network: Network = NoNetwork()
+        self.disks: dict[int, Disk] = {}
+        self._disk_directory: Path | None = None
+        #: (member, exit code, end of its log) of members that ended without being told to.
+        self.ended: list[tuple[str, int, str]] = []
+        self._lock = threading.Lock()
+
+    # --- faults on processes --------------------------------------------------------------------
+
+    def names(self, members: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.members[index].name for index in members)
+
+    def kill(self, index: int) -> None:
+        with self._lock:
+            self._note_end(index)
+            super().kill(index)
+
+    def stop_in_order(self, index: int) -> None:
+        """SIGTERM, and wait until it has ended."""
+        with self._lock:
+            self._note_end(index)
+        with contextlib.suppress(TimeoutError):
+            self.stop(index)
+
+    def start_again(self, index: int) -> None:
+        """Start a member that does not run."""
+        with self._lock:
+            self._note_end(index)
+            if not self.members[index].running:
+                self.members[index].dismiss()
+                self._start(index)
+
+    def note_ends(self) -> None:
+        """Remember members that ended by themselves since the last look."""
+        with self._lock:
+            for index in range(len(self.members)):
+                self._note_end(index)
+
+    def _note_end(self, index: int) -> None:
+        member = self.members[index]
+        if member.ended_by_itself:
+            self.ended.append((member.name, member.exit_code or 0, member.log_tail()))
+            member.dismiss()
+
+    def current_leader(self) -> int | None:
+        """Index of the leader, None if there is none right now."""
+        return self._find_leader()
+
+    def heal(self) -> None:
+        """No fault any more: links clear, disks as they should be, everybody runs."""
+        self.network.heal()
+        for disk in self.disks.values():
+            disk.fast()
+            disk.free()
+        for index, member in enumerate(self.members):
+            member.resume()
+            self.start_again(index)
+
+    def wait_settled(self, timeout: float = 60.0) -> None:
+        """Until all members follow one leader and answer; those that end meanwhile are started
+        again (a member may find only now that its disk had been full)."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for index in range(len(self.members)):
+                self.start_again(index)
+            with contextlib.suppress(Exception):
+                self.wait_healthy(5.0)
+                return
+            if time.monotonic() > deadline:
+                self.wait_healthy(1.0)
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        try:
+            self.network.heal()
+            for disk in self.disks.values():
+                disk.fast()
+            self.kill_all()
+        finally:
+            self.network.close()
+            for disk in self.disks.values():
+                disk.close()
+            self.disks = {}
+            if self._disk_directory is not None:
+                shutil.rmtree(self._disk_directory, ignore_errors=True)
+            super().close()
+
+    def _build(self) -> None:
+        super()._build()
+        if self._kind == "namespaces":
+            network = NamespaceNetwork(self.size)
+            self.network = network
+            self.members = [
+                _moved(member, network.address(index)) for index, member in enumerate(self.members)
+            ]
+        elif self._kind == "proxy":
+            private = self._claim.any(self.size)
+            for index, port in enumerate(private):
+                self._own_flags(index, f"--listen-peer-urls=http://{ports.HOST}:{port}")
+            self.network = ProxyNetwork(
+                {
+                    index: ((ports.HOST, _port(member.peer_url)), (ports.HOST, private[index]))
+                    for index, member in enumerate(self.members)
+                },
+                self._pids,
+                self._seed,
+            )
+        if self._with_disks:
+            self._disk_directory = Path(tempfile.mkdtemp(prefix="rusd-disks-"))
+            if disks.available(self._disk_directory):
+                for index in range(self.size):
+                    self.disks[index] = disk = Disk(self._disk_directory / f"disk-{index}")
+                    self._own_flags(index, f"--data-dir={disk.path / 'data'}")
+
+    def _own_flags(self, index: int, flag: str) -> None:
+        self._member_flags[index] = [*self._member_flags.get(index, ()), flag]
+
+    def _pids(self) -> dict[int, int]:
+        return {member.pid: index for index, member in enumerate(self.members) if member.running}
+
+    def command(self, index: int) -> list[str]:
+        command = super().command(index)
+        if isinstance(self.network, NamespaceNetwork):
+            return [*self.network.enter(index), *command]
+        return command
+
+
+def unavailable(subject: Subject) -> list[str]:
+    """What cannot be broken here, in words."""
+    missing = [
+        f"{what} of messages (network: {subject._kind})"
+        for what in ("cut", "delay", "loss")
+        if what not in subject.network.able
+    ]
+    if not subject.disks:
+        missing.append("full and slow disks (they need root)")
+    return missing
+
+
+def network_of(kind: str) -> str:
+    """ "auto" as what is possible here."""
+    if kind != "auto":
+        return kind
+    return "namespaces" if namespaces.available() else "proxy"
+
+
+def _moved(member: Member, host: str) -> Member:
+    """The same member, listening on another host."""
+    numbers = (_port(member.client_url), _port(member.peer_url), _port(member.metrics_url))
+    return Member(member.name, member.data_dir.parent, numbers, host)
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])

@@ -1,0 +1,134 @@
+"""Watchers of everything, from the first revision on, across breaks and members."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+
+import grpc
+
+from rusd.proto import kv_pb2 as kv
+from rusd.proto import rpc_pb2 as rpc
+
+from ..client import Client
+from ..history import Change, Delivery
+
+_WATCH = "/etcdserverpb.Watch/Watch"
+#: Seconds between two requests for progress, and before a broken stream is opened again.
+PROGRESS = 1.0
+AGAIN = 0.1
+#: Seconds of silence, in spite of requests for progress, after which a stream is given up.
+SILENCE = 4.0
+
+
+class Watcher:
+    """One logical watch, in a thread. It stays with `home`, or takes any member after a break."""
+
+    def __init__(self, name: str, client: Client, home: int | None) -> None:
+        self.name = name
+        self._client = client
+        self._home = home
+        #: The next revision to hear of.
+        self.position = 1
+        self._stopping = threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def join(self) -> None:
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                member = self._client.member() if self._home is None else self._home
+                self._watch(member)
+                self._stopping.wait(AGAIN)
+        except BaseException as error:
+            self.error = error
+
+    def _watch(self, member: int) -> None:
+        """One stream, until it breaks or falls silent."""
+        requests: queue.SimpleQueue[rpc.WatchRequest | None] = queue.SimpleQueue()
+        asked = self.position
+        create = rpc.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=asked)
+        requests.put(rpc.WatchRequest(create_request=create))
+        stream = self._client.connections.stream(
+            member, _WATCH, iter(requests.get, None), rpc.WatchResponse
+        )
+        heard = [self._client.clock()]
+        over = threading.Event()
+        nurse = threading.Thread(
+            target=self._keep_asking, args=(stream, requests, heard, over), daemon=True
+        )
+        nurse.start()
+        try:
+            for response in stream:
+                heard[0] = self._client.clock()
+                self._hear(member, response, asked)
+                if response.canceled:
+                    break
+        except grpc.RpcError as error:
+            self._note(member, "broken", error=f"{error.code().name}: {error.details()}")
+        finally:
+            over.set()
+            requests.put(None)
+            stream.cancel()
+            nurse.join()
+
+    def _keep_asking(
+        self,
+        stream: grpc.Call,
+        requests: queue.SimpleQueue[rpc.WatchRequest | None],
+        heard: list[float],
+        over: threading.Event,
+    ) -> None:
+        while not over.wait(PROGRESS):
+            silent = self._client.clock() - heard[0] > SILENCE
+            if silent or self._stopping.is_set():
+                stream.cancel()
+                return
+            requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+
+    def _hear(self, member: int, response: rpc.WatchResponse, asked: int) -> None:
+        revision = response.header.revision
+        if response.created:
+            self._note(member, "created", asked)
+        if response.canceled:
+            self._note(member, "canceled", revision, error=response.cancel_reason)
+        elif response.events:
+            changes = tuple(map(change_of, response.events))
+            self.position = changes[-1].mod_revision + 1
+            self._note(member, "events", revision, changes)
+        elif not response.created:
+            self._note(member, "progress", revision)
+
+    def _note(
+        self,
+        member: int,
+        kind: str,
+        revision: int = 0,
+        changes: tuple[Change, ...] = (),
+        error: str = "",
+    ) -> None:
+        endpoint = self._client.names[member]
+        at = self._client.clock()
+        self._client.history.add(Delivery(self.name, endpoint, at, kind, revision, changes, error))
+
+
+def change_of(event: kv.Event) -> Change:
+    """A watch event as a record. (The same texts come from every member: they are kept once.)"""
+    item = event.kv
+    key = sys.intern(item.key.decode())
+    if event.type == kv.Event.DELETE:
+        return Change(key, None, item.mod_revision)
+    value = sys.intern(item.value.decode())
+    return Change(key, value, item.mod_revision, item.create_revision, item.version)
