@@ -56,8 +56,8 @@ log = get_logger(__name__)
 
 #: Seconds for calls under way when the member stops.
 DRAIN = 1.0
-#: Seconds between two questions of a member without a leader whether it was removed.
-REMOVAL_CHECK = 2.0
+#: Seconds between two questions of a member without a leader who the members are.
+ASK_AROUND = 2.0
 #: The cluster version the members agree on: major and minor of the etcd release served.
 CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
 
@@ -89,7 +89,7 @@ class Member:
             self._keeper.run(),
             self._agree_on_version(),
             self._watch_raft(),
-            self._look_for_removal(),
+            self._ask_around(),
         ):
             self._run(work)
         if config.corrupt_check_time > 0:
@@ -323,19 +323,22 @@ class Member:
                 except EtcdError as error:
                     log.warning("cluster version not set", extra={"fields": {"error": str(error)}})
 
-    async def _look_for_removal(self) -> None:
-        """A member that was removed while it was away finds that nobody talks to it: it asks."""
+    async def _ask_around(self) -> None:
+        """A member without a leader asks who the members are. It may have been removed while it was
+        away, or the leader may be one that joined meanwhile."""
         node = self._node
         while True:
-            await asyncio.sleep(REMOVAL_CHECK)
+            await asyncio.sleep(ASK_AROUND)
             if node.leader_id:
                 continue
             others = [m.peer_urls for m in self._machine.members if m.id != node.member_id]
             found = await ask_any(others)
-            ours = found is not None and found.id == self._machine.members.cluster_id
-            if found is not None and ours and node.member_id in found.membership.removed:
+            if found is None or found.id != self._machine.members.cluster_id:
+                continue
+            if node.member_id in found.membership.removed:
                 self._fail(Removed(REMOVED))
                 return
+            node.meet(found.membership)
 
     async def _compact_automatically(self, policy: Policy) -> None:
         loop = asyncio.get_running_loop()

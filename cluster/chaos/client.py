@@ -210,7 +210,10 @@ class Client:
         except Failure as failure:
             self._lease(lease, "ttl", member, invoked, failure)
         else:
-            self._lease(lease, "ttl", member, invoked, None, answer.TTL)
+            # 0 is less than a second, and less than that an expiry that is still to come (which a
+            # new leader may put off); a lease that is gone has no granted TTL either.
+            ttl = max(1, answer.TTL) if answer.grantedTTL else 0
+            self._lease(lease, "ttl", member, invoked, None, ttl)
 
     # --- without a record of their own ------------------------------------------------------------
 

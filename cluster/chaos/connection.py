@@ -106,6 +106,17 @@ class Connections:
             raise Failure(error.code(), error.details() or "") from None
         return found
 
+    def begin(
+        self, member: int, path: str, request: Message, answer: type[Message], timeout: float
+    ) -> Any:
+        """The same without waiting: a grpc.Future."""
+        method = self._channels[member].unary_unary(
+            path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return method.future(request, timeout=timeout)
+
     def stream(
         self,
         member: int,

@@ -3,18 +3,26 @@
 A disk is an ext4 file system in a file, mounted over a loop device; that needs the rights of root.
 A full disk is one with a ballast file on it. A slow one is frozen (fsfreeze) for short times again
 and again: everything that waits for the disk waits, as on a device whose cache is full.
+
+Directories of disks carry the process id of whoever made them. What a killed run left behind is
+unmounted and removed by the next one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
 #: Bytes of a disk. Both rusd and etcd reserve space ahead (etcd: two segments of 64 MiB).
 SIZE = 512 << 20
+
+_DIRECTORY = re.compile(r"rusd-disks-(\d+)-")
 
 
 class Disk:
@@ -77,6 +85,26 @@ class Disk:
                 with contextlib.suppress(OSError):
                     _run("fsfreeze", "--unfreeze", str(self.path))
             thawing.wait(stop)
+
+
+def new_directory() -> Path:
+    """A directory for the disks of this run."""
+    remove_left_behind()
+    return Path(tempfile.mkdtemp(prefix=f"rusd-disks-{os.getpid()}-"))
+
+
+def remove_left_behind() -> None:
+    """Disks of runs that were killed."""
+    for directory in Path(tempfile.gettempdir()).iterdir():
+        made = _DIRECTORY.match(directory.name)
+        if made and not Path(f"/proc/{made[1]}").exists():
+            for path in directory.iterdir():
+                if path.is_mount():
+                    with contextlib.suppress(OSError):  # it need not be frozen
+                        _run("fsfreeze", "--unfreeze", str(path))
+                    with contextlib.suppress(OSError):
+                        _run("umount", "--lazy", str(path))
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def available(directory: Path) -> bool:

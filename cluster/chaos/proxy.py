@@ -210,7 +210,10 @@ class _Connection:
         delivery = asyncio.ensure_future(deliver())
         try:
             while not delivery.done():
-                piece = await reader.read(PIECE)
+                try:
+                    piece = await reader.read(PIECE)
+                except OSError:
+                    piece = b""  # that it was reset is news as well, and waits for a cut's end
                 late = 0.0
                 if sender is not None and receiver is not None:
                     late = self._network.late(self._network.rule(sender, receiver), len(piece))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -172,7 +171,7 @@ class Subject(LocalCluster):
                 self._seed,
             )
         if self._with_disks:
-            self._disk_directory = Path(tempfile.mkdtemp(prefix="rusd-disks-"))
+            self._disk_directory = disks.new_directory()
             if disks.available(self._disk_directory):
                 for index in range(self.size):
                     self.disks[index] = disk = Disk(self._disk_directory / f"disk-{index}")

@@ -59,9 +59,12 @@ class Campaign:
         core, timer = self._core, self.timer
         if core.is_leader:
             return
-        if timer.others and not reachable:
-            timer.hold(now)
-        if not timer.due(now) or not self.may():
+        held = bool(timer.others) and not reachable and timer.hold(now)
+        if not held and not timer.due(now):
+            return
+        # As etcd's pre-candidate: it was silent for too long to be called the leader.
+        core.forget_leader()
+        if held or not self.may():
             return
         self._asked_term = core.term + 1
         if timer.alone():

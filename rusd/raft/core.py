@@ -248,6 +248,10 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         self._SyncObj__setState(0)
         self._SyncObj__raftLeader = None
 
+    def forget_leader(self) -> None:
+        """Follow nobody, until somebody leads again."""
+        self._SyncObj__raftLeader = None
+
     # State
 
     @property
@@ -298,9 +302,13 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         self._SyncObj__applyLogEntries()
 
     def campaign(self) -> None:
-        """Become a candidate (the caller has made sure it may win)."""
+        """Become a candidate (the caller has made sure it may win). Who needs no other vote leads
+        at once; what it commits is counted by the next `tick`, when it is durable."""
+        committed = self.commit_index
         self._SyncObj__raftElectionDeadline = 0.0
-        self.doTick(0.0)
+        self.tick(apply=False)
+        self._SyncObj__raftCommitIndex = committed
+        self.log.setRaftCommitIndex(committed)
         # Whatever became of it: only this call, never PySyncObj's own timer, campaigns.
         self._SyncObj__raftElectionDeadline = float("inf")
 

@@ -47,10 +47,13 @@ class Election:
         wait = self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
         self._deadline = min(self._deadline, now + wait)
 
-    def hold(self, now: float) -> None:
-        """Nobody can be asked yet: ask soon after somebody can, not all at the same moment."""
-        if now >= self._deadline:
-            self._deadline = now + self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
+    def hold(self, now: float) -> bool:
+        """Nobody can be asked yet: ask soon after somebody can, not all at the same moment. True
+        if it would have been time."""
+        if now < self._deadline:
+            return False
+        self._deadline = now + self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
+        return True
 
     def yield_to(self, now: float, *, give_up: bool) -> None:
         """Another member was told that it may win: let it try first. `give_up`: also end this

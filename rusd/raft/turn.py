@@ -25,6 +25,7 @@ and `wait_failed` raises it, which ends the process.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 from rusd.logs import get_logger
@@ -398,6 +399,9 @@ class Turns:
             self._catchup.drop_all()
             self._campaign.timer.postpone(now)
         self._reading.leader_changed(now)
+        if leader and not leads:
+            # It may be the same as before, forgotten for a while in which a frame was lost.
+            self._submission.reconnected(leader)
         log.info(
             "raft role changed",
             extra={
@@ -415,6 +419,18 @@ class Turns:
         self._catchup.expire(now)
 
     # Membership
+
+    def meet(self, others: Membership) -> None:
+        """Others say who the members are. Those that this member has not heard of yet may lead it:
+        it lets them in, without a vote, until its own state names them."""
+        known = self._core.membership
+        new = others.urls.keys() - known.urls.keys() - known.removed
+        if new:
+            urls = {member: others.urls[member] for member in new}
+            log.info("met new members", extra={"fields": {"members": sorted(new)}})
+            self.reconfigure(
+                replace(known, learners=known.learners | new, urls={**known.urls, **urls})
+            )
 
     def reconfigure(self, membership: Membership) -> None:
         """The machine applied a change of the membership; called within `Machine.apply` or

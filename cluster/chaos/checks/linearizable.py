@@ -24,7 +24,7 @@ from .search import BUDGET, Search
 from .verdict import Findings, Verdict
 
 #: States for each call that a right history seldom needs.
-_QUICK = 20
+_QUICK = 6
 
 
 def check(history: History, budget: int = BUDGET) -> Verdict:

@@ -21,6 +21,7 @@ What makes thousands of calls with dozens of unknown outcomes quick:
 - Unknown calls with equal effects are interchangeable: the one that began first is used.
 - A value that only one call can leave does not come back: it is not overwritten before all calls
   that saw it are placed.
+- Values that nobody saw or expected are alike: they stand for one.
 - Having used fewer unknown calls is never worse: a state is given up when the same calls were
   placed with the same value and a subset of the unknown ones before.
 - Where answers carry revisions, the lowest is tried first. That is only the order of trying: every
@@ -84,10 +85,19 @@ class Search:
         self._begun = [op.invoked for op in self._certain]
         self._ended = [inf if op.completed is None else op.completed for op in self._certain]
         self._initial = initial
+        # Values that some call saw or expected; all others are as good as one of them.
+        self._noticed: set[Value] = {None, initial}
+        for op in operations:
+            if op.action is Action.READ:
+                self._noticed.add(op.result)
+            elif op.action is Action.CAS:
+                self._noticed.add(op.expected)
+        leaves = (left(op) for op in operations if effective(op))
+        self._unnoticed = next((value for value in leaves if value not in self._noticed), None)
         # Unknown calls by what they leave, and calls of one effect together, earliest first.
         effects: dict[tuple[bool, Value, Value], list[int]] = {}
         for number, op in enumerate(self._unknown):
-            effects.setdefault(_effect(op), []).append(number)
+            effects.setdefault(self._effect(op), []).append(number)
         self._makers: dict[Value, list[tuple[bool, Value, list[int]]]] = {}
         for (blind, expected, result), numbers in effects.items():
             self._makers.setdefault(result, []).append((blind, expected, numbers))
@@ -217,8 +227,18 @@ class Search:
     def _after(self, value: Value, chain: tuple[int, ...], call: int) -> Value:
         op = self._certain[call]
         if effective(op):
-            return left(op)
-        return left(self._unknown[chain[-1]]) if chain else value
+            return self._left(op)
+        return self._left(self._unknown[chain[-1]]) if chain else value
+
+    def _left(self, op: Operation) -> Value:
+        """The value it leaves, or what that stands for."""
+        value = left(op)
+        return value if value in self._noticed else self._unnoticed
+
+    def _effect(self, op: Operation) -> tuple[bool, Value, Value]:
+        """(unconditional, expected value, value it leaves) of a call of unknown outcome."""
+        blind = op.action is not Action.CAS
+        return blind, None if blind else op.expected, self._left(op)
 
     def _leaves_witnesses(
         self, value: Value, chain: tuple[int, ...], call: int, after: Value, low: int, placed: int
@@ -252,12 +272,6 @@ def effective(op: Operation) -> bool:
 def left(op: Operation) -> Value:
     """The value an effective call leaves."""
     return None if op.action is Action.DELETE else op.argument
-
-
-def _effect(op: Operation) -> tuple[bool, Value, Value]:
-    """(unconditional, expected value, value it leaves) of a call that may have changed the key."""
-    blind = op.action is not Action.CAS
-    return blind, None if blind else op.expected, left(op)
 
 
 def saw(op: Operation) -> tuple[Value] | None:

@@ -64,7 +64,7 @@ def timeline(numbers: Numbers) -> Figure:
     height = sum(panel[1] for panel in panels) + _GAP * len(panels)
     layout: dict[str, Any] = {
         "height": height + 2 * _MARGIN,
-        "margin": {"l": 90, "r": 20, "t": _MARGIN, "b": _MARGIN},
+        "margin": {"l": _left_margin([*leaders, *kinds]), "r": 20, "t": _MARGIN, "b": _MARGIN},
         "barmode": "overlay",
         "bargap": 0.15,
         "hovermode": "x unified",
@@ -137,6 +137,11 @@ def outages(numbers: Numbers) -> Figure:
 def _rows(names: list[str], last: str) -> list[str]:
     """Each name once, in order, but one of them last."""
     return sorted(set(names), key=lambda name: (name == last, name))
+
+
+def _left_margin(rows: list[str]) -> int:
+    """Pixels that the names of rows of bars take."""
+    return min(240, max(70, 20 + 7 * max(map(len, rows), default=0)))
 
 
 def _in_order(rows: list[str]) -> dict[str, Any]:

@@ -193,3 +193,24 @@ def with_stale_read(operations: list[Operation]) -> list[Operation]:
     middle = reads[len(reads) // 2]
     early = next(op for op in operations if op.action is Action.WRITE and op.completed)
     return [changed(op, result=early.argument) if op is middle else op for op in operations]
+
+
+def test_many_unknown_writes_that_nobody_saw_are_alike() -> None:
+    """Any of them may be why swaps were refused; which one makes no difference."""
+
+    def call(number: int, action: Action, **fields: object) -> Operation:
+        fields = {"completed": number + 0.5, "outcome": Outcome.OK, **fields}
+        return Operation(0, action, "k", "m1", number, **fields)  # type: ignore[arg-type]
+
+    unknown: dict[str, object] = {"completed": None, "outcome": Outcome.UNKNOWN}
+    operations = [call(n, Action.WRITE, argument=f"lost {n}", **unknown) for n in range(40)]
+    for number in range(100, 130, 2):
+        value = str(number)
+        operations.append(call(number, Action.WRITE, argument=value))
+        refused = {"expected": value, "argument": "x", "succeeded": False}
+        operations.append(call(number + 1, Action.CAS, **refused))
+    assert Search(operations).run().linearizable
+    operations.append(call(200, Action.READ, result="ghost"))
+    found = Search(operations).run()
+    assert found.linearizable is False
+    assert found.tried < 100

@@ -356,3 +356,14 @@ def test_learning_a_term_grants_no_vote(tmp_path: Path) -> None:
     assert member.sent() == []
     assert member.journal.getVotedForNodeId() is None
     assert isinstance(member.core, RaftCore)
+
+
+def test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable(tmp_path: Path) -> None:
+    """PySyncObj counts its own entry of the new term in the moment it is made."""
+    alone = Member(1, [], tmp_path)
+    alone.core.campaign()
+    assert alone.core.is_leader
+    assert alone.core.commit_index == alone.core.applied_index == 1 < alone.journal.last_index
+    alone.journal.flush()
+    alone.core.tick()
+    assert alone.core.commit_index == alone.journal.last_index

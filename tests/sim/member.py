@@ -1,0 +1,249 @@
+"""One machine of a simulated cluster: its clock, its disk, and the process that comes and goes."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rusd.raft.config import RaftConfig
+from rusd.raft.node import RaftNode
+from rusd.raft.ports import Membership
+from rusd.state.machine import StateMachine
+from rusd.state.members import Member
+from tests.sim.clock import MemberClock, SimExecutor
+from tests.sim.disk import SimJournal
+from tests.sim.engine import MemoryEngine
+from tests.sim.network import Frame, SimPeers
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+CLUSTER = 77
+HEARTBEAT_MS, ELECTION_MS = 30, 300
+
+
+class Process:
+    """One life of a member's process; a token to compare with."""
+
+
+class SimNode(RaftNode):
+    """The node, which stands still while its host does, and is looked at after every turn."""
+
+    host: "Host"
+
+    def _turn(self) -> None:
+        host = self.host
+        if host.stands_still(self, self._turn):
+            return
+        host.world.running = host
+        super()._turn()
+        host.world.step(host)
+
+    def _on_timer(self) -> None:
+        if not self.host.stands_still(self, self._on_timer):
+            super()._on_timer()
+
+    def _flushed(self, flushing: "asyncio.Future[bool]") -> None:
+        if not self.host.stands_still(self, self._flushed, flushing):
+            super()._flushed(flushing)
+            self.host.world.step(self.host)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._loop = self.host.clock  # type: ignore[assignment]
+
+
+class Host:
+    """One machine."""
+
+    def __init__(self, world: "World", member: int, directory: Path) -> None:
+        self.world = world
+        self.member = member
+        self.directory = directory
+        self.chance = random.Random(world.chance.getrandbits(64))
+        self.clock = MemberClock(world.loop)
+        self.process: Process | None = None
+        self.node: SimNode
+        self.machine: StateMachine
+        self.journal: SimJournal
+        self.peers: SimPeers
+        self.paused = False
+        self.disk_full = False
+        #: Seconds a flush takes.
+        self.flush_takes = 0.0
+        #: While a flush on the loop takes: nothing else happens, nothing leaves.
+        self.busy_until = 0.0
+        self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._held: list[tuple[int, bytes]] = []
+        #: Member -> the connection to it that counts.
+        self._connections: dict[int, object] = {}
+        #: Whether this member was removed for good.
+        self.removed = False
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self, members: dict[int, str] | None = None, joining: bool = False) -> None:
+        """Start the process, on what the disk holds. `members`: the first membership (ids and peer
+        URLs), or what a joining member was told."""
+        world = self.world
+        SimJournal.host = SimPeers.host = self
+        self.machine = StateMachine(self.directory / "state")
+        if members is not None and not joining:
+            records = [Member(id, f"m{id}", (url,)) for id, url in sorted(members.items())]
+            self.machine.bootstrap(records, CLUSTER)
+        known = self.machine.members.membership()
+        if not self.machine.members.cluster_id:
+            assert members is not None
+            self._told = members
+            urls = {id: (url,) for id, url in members.items()}
+            voters = frozenset(members) - {self.member}
+            known = Membership(voters, frozenset({self.member}), urls)
+        if self.member in known.removed:
+            self.removed = True
+            self.machine.close()
+            return
+        self.process = process = Process()
+        self.busy_until = 0.0
+        self.paused = False
+        config = RaftConfig(
+            member_id=self.member,
+            cluster_id=CLUSTER,
+            peers=known.urls,
+            learners=known.learners,
+            removed=known.removed,
+            joining=not self.machine.members.cluster_id,
+            directory=self.directory,
+            listen_peer_urls=(),
+            heartbeat_ms=HEARTBEAT_MS,
+            election_ms=ELECTION_MS,
+            snapshot_count=world.snapshot_count,
+            catchup_entries=world.catchup_entries,
+        )
+        world.invariants.started(self)
+        world.running = self
+        try:
+            self.node = node = SimNode(config, self.machine)
+            node.host = self
+            node._flusher = SimExecutor(  # type: ignore[assignment]
+                lambda: self.process is process, lambda: self.flush_takes
+            )
+            self.machine.on_membership = node.reconfigure
+            node.on_removed = self.told_removed
+            node._begin()
+        except OSError as error:
+            world.trace(f"{self.member} does not start: {error}")
+            self.process = None
+            self.journal.crash()
+            world.loop.call_later(0.2, world.restart, self.member)
+            return
+        node._run()
+        task = world.loop.create_task(node.wait_failed())
+        task.add_done_callback(lambda done: self._failed(process, done))
+
+    def crash(self, *, silently: bool = False) -> None:
+        """The process ends this moment: kill -9, or (`silently`) the power."""
+        if self.process is None:
+            return
+        self.process = None
+        node = self.node
+        node._stopped = True
+        for timer in (node._timer, node._announcer):
+            if timer is not None:
+                timer.cancel()
+        for task in (*node._asks._tasks, *node._catchup._tasks):
+            task.cancel()
+        self.journal.crash()
+        engine = self.machine.engine
+        assert isinstance(engine, MemoryEngine)
+        engine.store.crash(self.chance)
+        self._waiting.clear()
+        self._held.clear()
+        self.peers.live.clear()
+        self.world.network.down(self.member, silently=silently)
+
+    def _failed(self, process: Process, done: "asyncio.Task[None]") -> None:
+        if done.cancelled() or self.process is not process:
+            return
+        error = done.exception()
+        if isinstance(error, OSError):
+            self.world.trace(f"{self.member} ends: {error}")
+            self.crash()
+            self.world.loop.call_later(0.2, self.world.restart, self.member)
+        elif error is not None:
+            self.world.broken(error)
+
+    def told_removed(self) -> None:
+        self.world.trace(f"{self.member} was removed")
+        self.removed = True
+        self.crash()
+
+    # --- standing still ---------------------------------------------------------------------------
+
+    def stands_still(self, node: SimNode, call: Callable[..., Any], *arguments: Any) -> bool:
+        """Whether `call` has to wait; it is made later, unless the node's process is gone."""
+        if self.process is None or self.node is not node:
+            return True
+        if self.paused:
+            self._waiting.append((call, arguments))
+            return True
+        if self.busy_until > self.world.loop.now:
+            process = self.process
+
+            def again() -> None:
+                if self.process is process:
+                    call(*arguments)
+
+            self.world.loop.call_at(self.busy_until, again)
+            return True
+        return False
+
+    def pause(self) -> None:
+        self.paused = self.process is not None
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
+            held, self._held = self._held, []
+            for member, data in held:
+                self.send(member, data)
+            waiting, self._waiting = self._waiting, []
+            for call, arguments in waiting:
+                self.world.loop.call_soon(call, *arguments)
+
+    def flushed(self) -> None:
+        """The journal was flushed; on the loop, that held everything up."""
+        if self.process is not None and self.node._flushing is None:
+            self.busy_until = max(self.busy_until, self.world.loop.now) + self.flush_takes
+
+    # --- the network's end ------------------------------------------------------------------------
+
+    def knows(self, other: "Host") -> bool:
+        return other.member in self.peers.urls
+
+    def send(self, member: int, data: bytes) -> None:
+        if self.process is None:
+            return
+        if self.paused:
+            self._held.append((member, data))
+            return
+        self.world.invariants.sent(self, member, data)
+        self.world.network.send(self, member, data, max(self.world.loop.now, self.busy_until))
+
+    def connected(self, other: "Host", connection: object) -> None:
+        if other.member in self.peers.urls:
+            self._connections[other.member] = connection
+            if other.member in self.peers.live:
+                self.peers.live.pop(other.member)
+                self.peers.on_lost(other.member)
+            self.peers.live[other.member] = self.world.loop.now + 1e-9
+            self.peers.on_connected(other.member)
+
+    def lost(self, member: int, connection: object) -> None:
+        """A connection ended; it may have been replaced since."""
+        if self._connections.get(member) is connection and self.peers.live.pop(member, None):
+            self.peers.on_lost(member)
+
+    def received(self, sender: int, frames: list[Frame], connection: object) -> None:
+        if sender in self.peers.live and self._connections.get(sender) is connection:
+            self.peers.on_frames(sender, frames)

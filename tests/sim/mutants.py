@@ -1,0 +1,363 @@
+"""The remedies of `rusd/raft` broken on purpose: each must be noticed within some schedules.
+
+    python -m tests.sim.mutants [--seeds 400] [name …]
+
+A mutant is a context manager that breaks one thing while schedules run. Each names the hazard of
+PySyncObj, or the rule of Raft, whose remedy it takes away.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import rusd.raft.campaign
+import rusd.raft.changes
+import rusd.raft.core
+import rusd.raft.filters
+import rusd.raft.installing
+import rusd.raft.proposals
+import rusd.raft.turn
+from rusd.raft.campaign import Campaign
+from rusd.raft.changes import Changes
+from rusd.raft.core import RaftCore
+from rusd.raft.election import Election
+from rusd.raft.filters import Filters
+from rusd.raft.outgoing import Outgoing
+from rusd.raft.proposals import Inbox, Proposals
+from rusd.raft.read_index import ReadIndex
+from tests.sim.__main__ import schedule
+from tests.sim.disk import SimJournal
+from tests.sim.engine import Store
+
+MUTANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {}
+
+
+def mutant(make: Callable[[], Iterator[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """Register one."""
+    MUTANTS[make.__name__] = found = contextmanager(make)
+    return found
+
+
+@mutant
+def acknowledgements_of_an_earlier_term() -> Iterator[None]:
+    """Hazard 1: taken as if they spoke of this leadership."""
+
+    def believe(self: Filters, member: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        return message if self._core.is_leader else None
+
+    with patch.object(Filters, "_acknowledgement", believe):
+        yield
+
+
+@mutant
+def heartbeats_commit_the_tail() -> Iterator[None]:
+    """Hazard 2: a commit index is followed beyond the entries it was sent with."""
+    original = Filters._append_entries
+
+    def follow(self: Filters, member: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        commit = message["commit_index"]
+        seen = original(self, member, message)
+        if seen is not None and "prevLogIdx" in seen:
+            seen["commit_index"] = commit
+        return seen
+
+    with patch.object(Filters, "_append_entries", follow):
+        yield
+
+
+@mutant
+def matching_entries_are_truncated() -> Iterator[None]:
+    """Hazard 3: a resend that overlaps the log removes what was acknowledged behind it."""
+
+    def let_through(self: Filters, member: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        return None if message["term"] < self._core.term else message
+
+    with patch.object(Filters, "_append_entries", let_through):
+        yield
+
+
+@mutant
+def messages_leave_before_the_flush() -> Iterator[None]:
+    """Hazards 7-9: acknowledgements and votes assert what is not on the disk yet."""
+    with patch.object(Outgoing, "later", Outgoing.send):
+        yield
+
+
+@mutant
+def the_disk_does_not_keep_what_it_says() -> Iterator[None]:
+    """No fdatasync: a flush is lost in a crash like anything else."""
+    original = SimJournal.crash
+
+    def forget(self: SimJournal) -> None:
+        segments, taken = self._segments, getattr(self, "_offset_before", None)
+        if taken is not None and segments._file is not None and taken < segments._offset:
+            import os
+
+            os.pwrite(segments._file, bytes(segments._offset - taken), taken)
+        original(self)
+
+    flush = SimJournal.flush
+
+    def note(self: SimJournal) -> bool:
+        before = self._segments._offset
+        done = flush(self)
+        if done and self._segments._offset > before:
+            self._offset_before = before  # type: ignore[attr-defined]
+        return done
+
+    with patch.object(SimJournal, "crash", forget), patch.object(SimJournal, "flush", note):
+        yield
+
+
+@mutant
+def a_vote_is_forgotten() -> Iterator[None]:
+    """Hazard 8: term and vote are kept in memory only."""
+
+    def forget(self: SimJournal, term: int, vote: str | None) -> None:
+        self._term, self._vote = term, vote or ""
+        self.durable = (term, vote)
+
+    with patch.object(SimJournal, "setCurrentTerm", forget):
+        yield
+
+
+@mutant
+def copies_of_a_vote_count() -> Iterator[None]:
+    """Hazard 12: PySyncObj counts messages, not voters."""
+
+    def count(self: Filters, member: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        return message
+
+    with patch.object(Filters, "_response_vote", count):
+        yield
+
+
+@mutant
+def no_prevote() -> Iterator[None]:
+    """A member that was cut off raises its term and deposes a healthy leader on its return."""
+    original = Campaign.step
+
+    def step(self: Campaign, now: float, reachable: bool) -> None:
+        core = self._core
+        if not core.is_leader and self.timer.others and self.timer.due(now):
+            core.campaign()
+        else:
+            original(self, now, reachable)
+
+    def never(self: Campaign, now: float) -> bool:
+        return False
+
+    with patch.object(Campaign, "step", step), patch.object(Campaign, "sticks_to_leader", never):
+        yield
+
+
+@mutant
+def no_check_quorum() -> Iterator[None]:
+    """A leader that nobody hears leads on."""
+    original = RaftCore.__init__
+
+    def init(self: RaftCore, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **{**named, "quorum_timeout": 1e6})
+
+    with patch.object(RaftCore, "__init__", init):
+        yield
+
+
+@mutant
+def reads_ask_nobody() -> Iterator[None]:
+    """A leader answers reads by its commit index, as if it knew that it still leads."""
+
+    def open_round(self: ReadIndex, commit_index: int) -> None:
+        readers, self._waiting = self._waiting, []
+        for reader in readers:
+            reader(commit_index)
+
+    with patch.object(ReadIndex, "open", open_round):
+        yield
+
+
+@mutant
+def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
+    """A new leader does not know yet what earlier ones committed."""
+    from rusd.raft.reading import Reading
+
+    original = Reading.step
+
+    def step(self: Reading, now: float, *, current: bool, leader_connected: bool) -> None:
+        original(self, now, current=True, leader_connected=leader_connected)
+
+    with patch.object(Reading, "step", step):
+        yield
+
+
+@mutant
+def forwarded_twice_is_taken_twice() -> Iterator[None]:
+    """What is sent again over a new connection is added again."""
+
+    def accept(self: Inbox, term: int, batch: Any) -> Any:
+        return list(batch)
+
+    with patch.object(Inbox, "accept", accept):
+        yield
+
+
+@mutant
+def proposed_again_at_every_new_term() -> Iterator[None]:
+    """A proposal is repeated when the leader changes, without proof that it was lost."""
+    original = rusd.raft.turn.Turns._changed_role
+
+    def changed(self: Any, role: Any, now: float) -> None:
+        self._proposals.lost_before(role[1])
+        original(self, role, now)
+
+    with patch.object(rusd.raft.turn.Turns, "_changed_role", changed):
+        yield
+
+
+@mutant
+def lost_proposals_are_forgotten() -> Iterator[None]:
+    """What a deposed leader had taken is not proposed again and nobody is told."""
+
+    def forget(self: Proposals, term: int) -> None:
+        """Nothing."""
+
+    with (
+        patch.object(Proposals, "lost_before", forget),
+        patch.object(Proposals, "fail", lambda *_, **__: None),
+    ):
+        yield
+
+
+@mutant
+def changes_do_not_wait_for_each_other() -> Iterator[None]:
+    """Two memberships may then have majorities without a common member."""
+
+    def step(self: Changes, *, current: bool) -> bool:
+        core = self._core
+        while self._waiting and self._term == core.term:
+            command = rusd.raft.changes.encode_change(self._waiting.popleft())
+            self._last_index = core.propose(command)
+        return bool(self._last_index)
+
+    with (
+        patch.object(Changes, "step", step),
+        patch.object(Campaign, "may", lambda self: self._core.votes),
+    ):
+        yield
+
+
+@mutant
+def a_lone_member_commits_before_its_flush() -> Iterator[None]:
+    """PySyncObj commits its first entry in the moment it is made."""
+
+    def campaign(self: RaftCore) -> None:
+        self._SyncObj__raftElectionDeadline = 0.0
+        self.doTick(0.0)
+        self._SyncObj__raftElectionDeadline = float("inf")
+
+    with patch.object(RaftCore, "campaign", campaign):
+        yield
+
+
+@mutant
+def a_silent_leader_is_never_forgotten() -> Iterator[None]:
+    """A member that was removed while it was cut off would never ask."""
+    with patch.object(RaftCore, "forget_leader", lambda self: None):
+        yield
+
+
+@mutant
+def strangers_are_never_met() -> Iterator[None]:
+    """A member that fell behind refuses a leader that joined meanwhile."""
+    with patch.object(rusd.raft.turn.Turns, "meet", lambda self, others: None):
+        yield
+
+
+@mutant
+def the_log_is_cut_before_the_state_is_durable() -> Iterator[None]:
+    """Compaction without a synced state: a crash loses both."""
+    from rusd.state.machine import StateMachine
+
+    with patch.object(StateMachine, "sync", lambda self: None):
+        yield
+
+
+@mutant
+def the_state_is_torn_in_the_middle() -> Iterator[None]:
+    """An engine whose batches are not atomic."""
+
+    def crash(self: Store, chance: Any) -> None:
+        for undo in reversed(self.unsynced):
+            for family, key, value in reversed(undo):
+                if chance.random() < 0.5:
+                    if value is None:
+                        self.families[family].pop(key, None)
+                    else:
+                        self.families[family][key] = value
+        self.unsynced.clear()
+
+    with patch.object(Store, "crash", crash):
+        yield
+
+
+@mutant
+def a_joining_member_takes_entries_before_its_state() -> Iterator[None]:
+    """It would count as holding a log that nothing was applied below."""
+    from rusd.raft.installing import Installing
+
+    with patch.object(Installing, "withhold", lambda self, member, frame: frame):
+        yield
+
+
+@mutant
+def every_timer_runs_alike() -> Iterator[None]:
+    """Elections without chance never end."""
+
+    class Same:
+        def uniform(self, low: float, high: float) -> float:
+            return low
+
+    original = Election.__init__
+
+    def init(self: Election, timeout: float, others: int, now: float, chance: Any) -> None:
+        original(self, timeout, others, now, Same())  # type: ignore[arg-type]
+
+    with (
+        patch.object(Election, "__init__", init),
+        patch.object(Election, "yield_to", lambda self, now, give_up: None),
+    ):
+        yield
+
+
+def caught(name: str, seeds: int) -> tuple[int, str] | None:
+    """The first seed that notices a mutant, and what it says; None: none of so many."""
+    logging.disable(logging.CRITICAL)
+    for seed in range(1, seeds + 1):
+        with ExitStack() as stack:
+            stack.enter_context(MUTANTS[name]())
+            try:
+                schedule(seed).run()
+            except Exception as error:
+                return seed, f"{type(error).__name__}: {error}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutants")
+    parser.add_argument("names", nargs="*", default=list(MUTANTS), help="which (all)")
+    parser.add_argument("--seeds", type=int, default=400, help="tried for each, at most (400)")
+    options = parser.parse_args()
+    missed = 0
+    for name in options.names:
+        found = caught(name, options.seeds)
+        missed += found is None
+        print(f"{name}: {f'seed {found[0]}: {found[1][:150]}' if found else 'MISSED'}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Puts the simulation in the place of what members reach for, while schedules run."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pysyncobj.syncobj
+
+import rusd.raft.campaign
+import rusd.raft.journal
+import rusd.raft.proposals
+import rusd.raft.segments
+import rusd.raft.snapshots
+import rusd.raft.turn
+import rusd.state.directory
+from tests.sim.disk import SimJournal
+from tests.sim.engine import MemoryEngine
+from tests.sim.network import SimPeers
+
+
+@contextmanager
+def patched(chance: random.Random, clock: Any) -> Iterator[None]:
+    """`chance`: where all random numbers come from. `clock()`: seconds by the clock of the member
+    that is running."""
+
+    def numbers(count: int) -> bytes:
+        return chance.getrandbits(8 * count).to_bytes(count, "big")
+
+    source = SimpleNamespace(Random=lambda: random.Random(chance.getrandbits(64)))
+    nothing = SimpleNamespace(perf_counter=lambda: 0.0)
+    with (
+        patch.object(pysyncobj.syncobj, "monotonicTime", clock),
+        patch.object(rusd.raft.campaign, "random", source),
+        patch.object(rusd.raft.proposals, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
+        patch.object(rusd.raft.journal, "time", nothing),
+        patch.object(rusd.raft.segments.os, "fsync", lambda file: None),
+        patch.object(rusd.raft.segments.os, "fdatasync", lambda file: None),
+        patch.object(rusd.raft.segments.os, "urandom", numbers),
+        patch.object(rusd.raft.turn, "Journal", SimJournal),
+        patch.object(rusd.raft.turn, "Peers", SimPeers),
+        patch.object(rusd.raft.turn, "ThreadPoolExecutor", lambda *_, **__: None),
+        patch.object(rusd.raft.turn, "TICK", 0.025),
+        patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
+        patch.object(rusd.state.directory, "Engine", MemoryEngine),
+    ):
+        yield

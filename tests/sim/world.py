@@ -1,0 +1,565 @@
+"""One schedule: members, clients and what goes wrong, from beginning to end."""
+
+import asyncio
+import hashlib
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rusd.errors import EtcdError
+from rusd.mvcc.digest import hash_kv
+from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.kv_pb2 import KeyValue
+from rusd.state.command import Addition, Kind, encode
+from rusd.state.members import Member
+from tests.sim import engine
+from tests.sim.clock import SimLoop
+from tests.sim.invariants import Invariants, Violation
+from tests.sim.member import ELECTION_MS, Host, Process
+from tests.sim.network import Network
+from tests.sim.patching import patched
+
+#: Seconds (virtual) of trouble, and those in which everything must be well again.
+TROUBLE = 3.0
+RECOVERY = 12.0
+ELECTION = ELECTION_MS / 1000
+#: What the node itself allows a proposal or a read.
+REQUEST_TIMEOUT = 5 + 2 * ELECTION
+
+
+@dataclass
+class Call:
+    """A proposal or a read of one client."""
+
+    host: Host
+    process: Process
+    began: float
+    key: bytes = b""
+    done: bool = False
+
+
+class World:
+    """Everything of one schedule. `run` raises Violation, or returns the hash of its trace."""
+
+    def __init__(self, seed: int, *, quiet: bool = False, tracing: bool = False) -> None:
+        """`quiet`: nothing but followers that are cut off and come back; then the leader must stay
+        what it is."""
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.loop = SimLoop()
+        self.quiet = quiet
+        self.lines: list[str] = []
+        self._tracing = tracing
+        self._digest = hashlib.sha256()
+        self.invariants = Invariants()
+        self.running: Host | None = None
+        self.size = self.chance.choice((1, 3, 3, 3, 3, 5))
+        if quiet:
+            self.size = 3
+        small = self.chance.random() < 0.5
+        self.snapshot_count = 15 if small else 10_000
+        self.catchup_entries = 5 if small else 5_000
+        self.hosts: dict[int, Host] = {}
+        self.network = Network(self)
+        self._directory = Path(tempfile.mkdtemp(prefix="rusd-sim-", dir=_shared_memory()))
+        self._error: BaseException | None = None
+        self.calls: list[Call] = []
+        #: Key -> revision, of acknowledged puts; keys that were proposed at all.
+        self.acknowledged: dict[bytes, int] = {}
+        self._proposed: set[bytes] = set()
+        self._newest = 0
+        self._number = 0
+        self._calm = False
+        #: When the leader that is cut off from everybody was cut off: (member, since).
+        self._cut_leader: dict[int, float] = {}
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """The whole schedule."""
+        asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(self._unhandled)
+        engine.stores.clear()
+        with patched(random.Random(self.seed + 1), self._clock):
+            try:
+                self.loop.run_until_complete(self._main())
+            finally:
+                for host in self.hosts.values():
+                    host.crash()
+                self._end_tasks()
+                self.loop.close()
+                asyncio.set_event_loop(None)
+                shutil.rmtree(self._directory, ignore_errors=True)
+        return self._digest.hexdigest()
+
+    def _end_tasks(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+    def _clock(self) -> float:
+        return self.running.clock.time() if self.running is not None else self.loop.now
+
+    def trace(self, text: str) -> None:
+        line = f"{self.loop.now:9.5f} {text}"
+        self._digest.update(line.encode())
+        if self._tracing:
+            self.lines.append(line)
+
+    def broken(self, error: BaseException) -> None:
+        """Something failed outside the main task."""
+        if self._error is None:
+            self._error = error
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        # (A flush that failed when its process was gone already.)
+        if error is not None and not isinstance(error, OSError):
+            self.broken(error)
+
+    def _ask_around(self) -> None:
+        """What a whole member does when it has no leader (`rusd/member.py`)."""
+        self.loop.call_later(0.6, self._ask_around)
+        for host in self._alive():
+            if host.paused or host.node.leader_id:
+                continue
+            for other in self._alive():
+                known = other.member in host.peers.urls and other.machine.members.cluster_id
+                links = {(host.member, other.member), (other.member, host.member)}
+                if other is host or not known or links & self.network.cut:
+                    continue
+                told = other.machine.members.membership()
+                if host.member in told.removed:
+                    host.told_removed()
+                else:
+                    self.running = host
+                    host.node.meet(told)
+                break
+
+    def step(self, host: Host) -> None:
+        """A member's turn is over."""
+        core = host.node._core
+        self.trace(f"{host.member} t{core.term} {core.commit_index} {core.applied_index}")
+        try:
+            self.invariants.step(host)
+            self._steps_down(host)
+        except Violation as error:
+            self.broken(error)
+
+    def _steps_down(self, host: Host) -> None:
+        """CheckQuorum: a leader that nobody can reach leads for one election timeout at most."""
+        since = self._cut_leader.get(host.member)
+        if since is None or not host.node.is_leader:
+            return
+        limit = 1.5 * ELECTION + 0.3
+        if self.loop.now - since > limit:
+            raise Violation(f"{host.member} leads though it is cut off since {since:.3f}")
+
+    async def _main(self) -> None:
+        members = {number: f"http://m{number}:1" for number in range(1, self.size + 1)}
+        self._members = dict(members)
+        for member in members:
+            self.hosts[member] = Host(self, member, self._directory / str(member))
+            self.hosts[member].directory.mkdir()
+        for host in self.hosts.values():
+            host.start(members)
+        self.network.tick()
+        self._ask_around()
+        clients = [self.loop.create_task(self._client()) for _ in range(3)]
+        if self.quiet:
+            await self._quiet_trouble()
+        else:
+            trouble = self.loop.create_task(self._trouble())
+            changes = self.loop.create_task(self._changes())
+            await self._wait(TROUBLE)
+            trouble.cancel()
+            changes.cancel()
+        self._heal()
+        await self._until(self._leads_and_follows, "a leader that everybody follows")
+        self._calm = True
+        await asyncio.gather(*clients)
+        await self._until(self._all_done, "an answer to every call", REQUEST_TIMEOUT + 1)
+        await self._until(self._agree, "members that agree")
+        self._check_end()
+
+    async def _wait(self, seconds: float) -> None:
+        end = self.loop.now + seconds
+        while self.loop.now < end:
+            await asyncio.sleep(min(0.05, end - self.loop.now))
+            if self._error is not None:
+                raise self._error
+
+    async def _until(
+        self, condition: Callable[[], bool], what: str, within: float = RECOVERY
+    ) -> None:
+        end = self.loop.now + within
+        while not condition():
+            if self.loop.now > end:
+                raise Violation(
+                    f"there is not {what} {within:g} s after everything was healed: {self._state()}"
+                )
+            await self._wait(0.05)
+
+    def _state(self) -> str:
+        return "; ".join(
+            f"{host.member}: leader {host.node.leader_id}, term {host.node.term}, members "
+            f"{[member.id for member in host.machine.members]}, connected "
+            f"{sorted(host.peers.live)}, {host.node.pending_proposals} proposals"
+            for host in self._alive()
+        )
+
+    # --- clients ----------------------------------------------------------------------------------
+
+    async def _client(self) -> None:
+        chance = random.Random(self.chance.getrandbits(64))
+        while not self._calm:
+            await asyncio.sleep(chance.expovariate(1 / 0.04))
+            hosts = [host for host in self.hosts.values() if host.process is not None]
+            hosts = [host for host in hosts if not host.paused and not host.node.is_learner]
+            if not hosts:
+                continue
+            host = chance.choice(hosts)
+            for _ in range(chance.choice((1, 1, 1, 5))):
+                if host.process is None:
+                    break
+                if chance.random() < 0.7:
+                    self._put(host)
+                else:
+                    self._read(host)
+
+    def _call(self, host: Host, key: bytes = b"") -> Call:
+        assert host.process is not None
+        call = Call(host, host.process, self.loop.now, key)
+        self.calls.append(call)
+        return call
+
+    def _put(self, host: Host) -> None:
+        self._number += 1
+        key = b"k%d" % self._number
+        self._proposed.add(key)
+        call = self._call(host, key)
+        request = rpc.PutRequest(key=key, value=b"v")
+        answer = host.node.propose(encode(Kind.PUT, request.SerializeToString()))
+
+        def done(answer: Any) -> None:
+            call.done = True
+            if answer.exception() is None:
+                revision = answer.result().revision
+                self.trace(f"{host.member} acknowledges {key.decode()} at {revision}")
+                self.acknowledged[key] = revision
+                self._newest = max(self._newest, revision)
+
+        answer.add_done_callback(done)
+
+    def _read(self, host: Host) -> None:
+        call, newest = self._call(host), self._newest
+        answer = host.node.read_index()
+
+        def done(answer: Any) -> None:
+            call.done = True
+            if answer.exception() is None and host.machine.store.revision < newest:
+                self.broken(
+                    Violation(
+                        f"stale read: {host.member} is at {host.machine.store.revision}, {newest} "
+                        f"was acknowledged before the read began"
+                    )
+                )
+
+        answer.add_done_callback(done)
+
+    # --- trouble ----------------------------------------------------------------------------------
+
+    def _alive(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.process is not None]
+
+    def _leader(self) -> Host | None:
+        leaders = [host for host in self._alive() if host.node.is_leader]
+        return max(leaders, key=lambda host: host.node.term, default=None)
+
+    def _any(self) -> Host:
+        """A member, the leader more often than others."""
+        leader = self._leader()
+        if leader is not None and self.chance.random() < 0.4:
+            return leader
+        return self.chance.choice(list(self.hosts.values()))
+
+    def restart(self, member: int) -> None:
+        host = self.hosts[member]
+        if host.process is None and not host.removed:
+            host.start(getattr(host, "_told", None), joining=hasattr(host, "_told"))
+            self.trace(f"{member} starts")
+
+    async def _trouble(self) -> None:
+        kinds = (
+            [self._crash] * 5
+            + [self._crash_all]
+            + [self._partition] * 3
+            + [self._one_way] * 2
+            + [self._break] * 3
+            + [self._pause] * 3
+            + [self._slow] * 2
+            + [self._fill] * 1
+            + [self._transfer] * 2
+            + [self._drift] * 1
+        )
+        calm = self.chance.choice((0.05, 0.15, 0.4))
+        await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+        while True:
+            await asyncio.sleep(self.chance.expovariate(1 / calm))
+            self.chance.choice(kinds)()
+
+    def _later(self, most: float, call: Callable[..., None], *arguments: Any) -> None:
+        self.loop.call_later(self.chance.uniform(0.02, most), call, *arguments)
+
+    def _crash(self) -> None:
+        host = self._any()
+        self.trace(f"crash {host.member}")
+        host.crash(silently=self.chance.random() < 0.3)
+        self._later(0.8, self.restart, host.member)
+
+    def _crash_all(self) -> None:
+        self.trace("crash all")
+        for host in list(self.hosts.values()):
+            host.crash(silently=self.chance.random() < 0.3)
+            self._later(0.5, self.restart, host.member)
+
+    def _cut(self, links: Iterable[tuple[int, int]], most: float = 1.2) -> None:
+        links = list(links)
+        self.network.cut |= set(links)
+        self._later(most, self._uncut, links)
+        self._note_cut_leader()
+
+    def _uncut(self, links: list[tuple[int, int]]) -> None:
+        self.network.heal(links)
+        self._note_cut_leader()
+
+    def _note_cut_leader(self) -> None:
+        for member in self.hosts:
+            others = self.hosts.keys() - {member}
+            cut = all((other, member) in self.network.cut for other in others)
+            if not (cut and others):
+                self._cut_leader.pop(member, None)
+            else:
+                self._cut_leader.setdefault(member, self.loop.now)
+
+    def _partition(self) -> None:
+        members = list(self.hosts)
+        if self.chance.random() < 0.5:
+            side = {self._any().member}
+        else:
+            side = {member for member in members if self.chance.random() < 0.5}
+        self.trace(f"cut off {sorted(side)}")
+        self._cut((a, b) for a in members for b in members if a != b and (a in side) != (b in side))
+
+    def _one_way(self) -> None:
+        member = self._any().member
+        others = [other for other in self.hosts if other != member]
+        if self.chance.random() < 0.5:
+            others = others[:1]
+        hears = self.chance.random() < 0.5
+        self.trace(f"{member} {'does not hear' if hears else 'is not heard by'} {others}")
+        self._cut((other, member) if hears else (member, other) for other in others)
+
+    def _break(self) -> None:
+        pairs = sorted(map(sorted, self.network.pairs()))
+        if pairs:
+            pair = self.chance.choice(pairs)
+            self.trace(f"connection of {pair} breaks")
+            self.network.break_off(frozenset(pair))
+
+    def _pause(self) -> None:
+        host = self._any()
+        self.trace(f"{host.member} stands still")
+        host.pause()
+        self._later(1.0, self._resume, host)
+
+    def _resume(self, host: Host) -> None:
+        host.resume()
+        if host.member in self._cut_leader:
+            self._cut_leader[host.member] = self.loop.now
+
+    def _slow(self) -> None:
+        host = self._any()
+        host.flush_takes = self.chance.uniform(0.001, 0.08)
+        self.trace(f"flushes of {host.member} take {host.flush_takes:.4f}")
+
+    def _fill(self) -> None:
+        host = self._any()
+        self.trace(f"the disk of {host.member} is full")
+        host.disk_full = True
+        self._later(0.6, lambda: setattr(host, "disk_full", False))
+
+    def _transfer(self) -> None:
+        leader = self._leader()
+        if leader is not None:
+            target = self.chance.choice(list(self.hosts))
+            self.trace(f"{leader.member} hands on to {target}")
+            task = self.loop.create_task(leader.node.transfer_leadership(target))
+            task.add_done_callback(self._transferred)
+
+    def _transferred(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None and not isinstance(error, EtcdError):
+                self.broken(error)
+
+    def _drift(self) -> None:
+        host = self._any()
+        if self.chance.random() < 0.5:
+            host.clock.set_rate(self.chance.choice((0.8, 0.95, 1.05, 1.25)))
+        else:
+            host.clock.jump(self.chance.uniform(0.0, 2.0))
+        self.trace(f"the clock of {host.member} goes wrong")
+
+    async def _quiet_trouble(self) -> None:
+        """Followers are cut off, one after the other, and come back. PreVote: nobody notices."""
+        await self._until(self._leads_and_follows, "a leader that everybody follows")
+        leader = self._leader()
+        assert leader is not None
+        term = leader.node.term
+        for _ in range(3):
+            follower = self.chance.choice(
+                [member for member in self.hosts if member != leader.member]
+            )
+            others = [member for member in self.hosts if member != follower]
+            links = [(follower, other) for other in others] + [(o, follower) for o in others]
+            self.network.cut |= set(links)
+            await self._wait(self.chance.uniform(0.3, 3.0) * ELECTION)
+            self.network.heal(links)
+            await self._wait(2 * ELECTION)
+            if leader.node.term != term or not leader.node.is_leader:
+                raise Violation(
+                    f"{follower} came back and deposed leader {leader.member} of term {term}"
+                )
+
+    # --- membership -------------------------------------------------------------------------------
+
+    async def _changes(self) -> None:
+        """In some schedules: a learner joins, is promoted, a voter is removed."""
+        if self.size < 3 or self.chance.random() < 0.7:
+            return
+        await asyncio.sleep(self.chance.uniform(0.2, 0.8))
+        new = max(self.hosts) + 1
+        url = f"http://m{new}:1"
+        learner = self.chance.random() < 0.5
+        record = Member(new, "", (url,), (), learner).message().SerializeToString()
+        if not await self._changed(Kind.MEMBER_ADD, Addition(1, record).encode()):
+            return
+        self.trace(f"{new} joins")
+        self._members[new] = url
+        host = self.hosts[new] = Host(self, new, self._directory / str(new))
+        host.directory.mkdir()
+        host._told = dict(self._members)
+        self.restart(new)
+        if learner:
+            await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+            record = rpc.Member(ID=new).SerializeToString()
+            await self._changed(Kind.MEMBER_PROMOTE, record)
+        await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+        gone = self._any().member
+        self.trace(f"{gone} is to be removed")
+        await self._changed(Kind.MEMBER_REMOVE, rpc.Member(ID=gone).SerializeToString())
+
+    async def _changed(self, kind: Kind, body: bytes) -> bool:
+        """Propose a change to anybody until it is known to be made."""
+        while True:
+            hosts = [host for host in self._alive() if not host.paused]
+            if hosts:
+                host = self.chance.choice(hosts)
+                future: asyncio.Future[Any] = self.loop.create_future()
+
+                def settle(answer: Any, future: "asyncio.Future[Any]" = future) -> None:
+                    if not future.done():
+                        future.set_result(answer.exception())
+
+                host.node.propose(encode(kind, body)).add_done_callback(settle)
+                done, _ = await asyncio.wait({future}, timeout=1.0)
+                if done:
+                    error = future.result()
+                    if error is None or (isinstance(error, EtcdError) and "already" in str(error)):
+                        return True
+                    if isinstance(error, EtcdError) and "not found" in str(error):
+                        return kind is Kind.MEMBER_REMOVE
+            await asyncio.sleep(0.05)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        self.trace("heal")
+        self.network.heal()
+        self._cut_leader.clear()
+        for host in self.hosts.values():
+            host.resume()
+            host.disk_full = False
+            host.flush_takes = 0.0
+            self.restart(host.member)
+
+    def _voting(self) -> list[Host]:
+        return [host for host in self.hosts.values() if not host.removed]
+
+    def _leads_and_follows(self) -> bool:
+        for host in self._voting():
+            self.restart(host.member)
+        hosts = [host for host in self._voting() if host.process is not None]
+        leader = self._leader()
+        if leader is None:
+            return False
+        members = leader.machine.members
+        followed = {host.node.leader_id for host in hosts}
+        # (One that was to join may never have been started.)
+        named = {one.id for one in members} & self.hosts.keys()
+        return followed == {leader.member} and named <= {host.member for host in hosts}
+
+    def _all_done(self) -> bool:
+        return all(call.done for call in self.calls if call.host.process is call.process)
+
+    def _agree(self) -> bool:
+        hosts = self._voting()
+        positions = {host.machine.positions()[0] for host in hosts}
+        return len(positions) == 1 and all(not host.node.pending_proposals for host in hosts)
+
+    def _check_end(self) -> None:
+        hosts = self._voting()
+        hashes = {_hash(host) for host in hosts}
+        if len(hashes) > 1:
+            raise Violation("members with the same position hold different keys")
+        store = hosts[0].machine.store
+        found = {}
+        answer = store.range(rpc.RangeRequest(key=b"k", range_end=b"l"))
+        for encoded in answer.kvs:
+            kv = KeyValue.FromString(encoded)
+            found[kv.key] = kv
+        for key, revision in self.acknowledged.items():
+            kv = found.get(key)
+            if kv is None or kv.mod_revision != revision:
+                raise Violation(f"acknowledged write {key!r} at {revision} is lost: {kv}")
+        for key, kv in found.items():
+            if kv.version != 1:
+                raise Violation(f"{key!r} was applied {kv.version} times")
+            if key not in self._proposed:
+                raise Violation(f"{key!r} was never proposed")
+        for host in hosts:
+            if host.node._proposals.waiting or host.node._asks._open:
+                raise Violation(f"{host.member} keeps callbacks of calls that are over")
+
+
+def _hash(host: Host) -> int:
+    slices = hash_kv(
+        host.machine.engine, host.machine.store.revision, host.machine.store.compact_revision
+    )
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return int(end.value.hash)
+
+
+def _shared_memory() -> str | None:
+    """Where files cost nothing, if there is such a place."""
+    path = Path("/dev/shm")
+    return str(path) if path.is_dir() else None
