@@ -43,6 +43,8 @@ class Submission:
         self.awaited_index = 0
         #: True while leadership is being handed on: nothing is added to the log.
         self.paused = False
+        #: (leader, term) that has been sent, in order, everything this member sent in the term.
+        self._told: tuple[int, int] | None = None
 
     def step(self, *, leader_connected: bool, current: bool) -> None:
         """Everything that waits becomes entries of the leader's log, or goes to the leader.
@@ -52,7 +54,15 @@ class Submission:
             # Taken from others in a term that is over: they propose them again themselves.
             self._forwarded = []
             self._changes.drop()
-            if leader_connected and proposals.unsent():
+            if not leader_connected:
+                self._told = None
+                return
+            if self._told != (core.leader, core.term):
+                # First what a broken connection may have swallowed: the leader takes sequence
+                # numbers in their order, and skips what it has.
+                self._told = (core.leader, core.term)
+                self._forward(core.leader, proposals.sent_in(core.term))
+            if proposals.unsent():
                 self._forward(core.leader, proposals.take(core.term))
         elif not self.paused:
             own = proposals.take(core.term) if proposals.unsent() else []
@@ -83,7 +93,6 @@ class Submission:
         self._forwarded += self._taken.accept(term, batch)
 
     def reconnected(self, member: int) -> None:
-        """Send again what the broken connection may have swallowed; the leader skips what it
-        has."""
-        if self._core.leader == member:
-            self._forward(member, self._proposals.sent_in(self._core.term))
+        """What an earlier connection of this member may have swallowed has to be sent again."""
+        if self._told is not None and self._told[0] == member:
+            self._told = None

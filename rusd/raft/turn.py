@@ -399,9 +399,6 @@ class Turns:
             self._catchup.drop_all()
             self._campaign.timer.postpone(now)
         self._reading.leader_changed(now)
-        if leader and not leads:
-            # It may be the same as before, forgotten for a while in which a frame was lost.
-            self._submission.reconnected(leader)
         log.info(
             "raft role changed",
             extra={

@@ -14,7 +14,7 @@ from rusd.state.members import Member
 from tests.sim.clock import MemberClock, SimExecutor
 from tests.sim.disk import SimJournal
 from tests.sim.engine import MemoryEngine
-from tests.sim.network import Frame, SimPeers
+from tests.sim.network import Connection, Frame, SimPeers
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -230,8 +230,8 @@ class Host:
         self.world.invariants.sent(self, member, data)
         self.world.network.send(self, member, data, max(self.world.loop.now, self.busy_until))
 
-    def connected(self, other: "Host", connection: object) -> None:
-        if other.member in self.peers.urls:
+    def connected(self, other: "Host", connection: Connection) -> None:
+        if other.member in self.peers.urls and not connection.broken:
             self._connections[other.member] = connection
             if other.member in self.peers.live:
                 self.peers.live.pop(other.member)

@@ -23,6 +23,8 @@ REDIAL = 0.03
 #: Seconds without a way through after which a connection ends.
 SILENCE = 5.0
 
+FAST = (0.0002, 0.003)
+
 _decode = msgspec.msgpack.Decoder().decode
 
 
@@ -54,7 +56,7 @@ class Network:
         #: (sender, receiver) that are cut.
         self.cut: set[tuple[int, int]] = set()
         #: Seconds a frame takes, least and most.
-        self.latency = (0.0002, 0.003)
+        self.latency = FAST
         self._since: dict[frozenset[int], float] = {}
 
     def tick(self) -> None:

@@ -42,7 +42,7 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(rusd.raft.turn, "Journal", SimJournal),
         patch.object(rusd.raft.turn, "Peers", SimPeers),
         patch.object(rusd.raft.turn, "ThreadPoolExecutor", lambda *_, **__: None),
-        patch.object(rusd.raft.turn, "TICK", 0.025),
+        patch.object(rusd.raft.turn, "TICK", 0.05),
         patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
         patch.object(rusd.state.directory, "Engine", MemoryEngine),
     ):

@@ -20,11 +20,11 @@ from tests.sim import engine
 from tests.sim.clock import SimLoop
 from tests.sim.invariants import Invariants, Violation
 from tests.sim.member import ELECTION_MS, Host, Process
-from tests.sim.network import Network
+from tests.sim.network import FAST, Network
 from tests.sim.patching import patched
 
 #: Seconds (virtual) of trouble, and those in which everything must be well again.
-TROUBLE = 3.0
+TROUBLE = 2.0
 RECOVERY = 12.0
 ELECTION = ELECTION_MS / 1000
 #: What the node itself allows a proposal or a read.
@@ -306,8 +306,9 @@ class World:
             + [self._fill] * 1
             + [self._transfer] * 2
             + [self._drift] * 1
+            + [self._lag] * 2
         )
-        calm = self.chance.choice((0.05, 0.15, 0.4))
+        calm = self.chance.choice((0.04, 0.1, 0.25))
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
         while True:
             await asyncio.sleep(self.chance.expovariate(1 / calm))
@@ -380,6 +381,10 @@ class World:
 
     def _resume(self, host: Host) -> None:
         host.resume()
+        # Clients waited with the sockets' buffers full of what they ask.
+        if host.process is not None and not host.node.is_learner:
+            self._read(host)
+            self._put(host)
         if host.member in self._cut_leader:
             self._cut_leader[host.member] = self.loop.now
 
@@ -387,6 +392,12 @@ class World:
         host = self._any()
         host.flush_takes = self.chance.uniform(0.001, 0.08)
         self.trace(f"flushes of {host.member} take {host.flush_takes:.4f}")
+
+    def _lag(self) -> None:
+        slowest = self.chance.choice((0.02, 0.1, 0.4))
+        self.trace(f"messages take up to {slowest}")
+        self.network.latency = (0.0002, slowest)
+        self._later(1.0, setattr, self.network, "latency", FAST)
 
     def _fill(self) -> None:
         host = self._any()
@@ -492,6 +503,7 @@ class World:
     def _heal(self) -> None:
         self.trace("heal")
         self.network.heal()
+        self.network.latency = FAST
         self._cut_leader.clear()
         for host in self.hosts.values():
             host.resume()
