@@ -104,6 +104,9 @@ def table(results: Mapping[tuple[str, str], Sequence[Gap]]) -> str:
                 one, other = rows[names[0]], rows[names[-1]]
                 ratios = "".join(f"{one[each] / other[each]:9.2f}" for each in one)
                 lines.append(f"{'':8}{'ratio':12}{whose:10}{ratios}")
+    rounds = min(map(len, results.values()))
+    if rounds < 100:
+        lines.append(f"{rounds} rounds: too few for a 99th percentile, the greatest stands for it")
     return "\n".join(lines)
 
 

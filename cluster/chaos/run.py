@@ -56,6 +56,8 @@ class Plan:
     steps: Sequence[Step]
     #: Calls per second of all clients together, about.
     rate: float = 250.0
+    #: Whether watchers ask for progress.
+    progress: bool = True
 
 
 def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display) -> History:
@@ -71,6 +73,7 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
         "seed": plan.seed,
         "seconds": plan.seconds,
         "size": subject.size,
+        "progress requests": plan.progress,
         "faults": sorted({step.kind for step in plan.steps}),
         "unavailable": [*unavailable(subject), "jumps of clocks (they are simulated)"],
         "unrecorded": [LEASES, LOCKS],
@@ -175,8 +178,11 @@ class _Crowd:
             *(Locks(client(), 10.0) for _ in range(3)),
         ]
         self._watchers = [
-            *(Watcher(f"on {name}", client(), member) for member, name in enumerate(names)),
-            Watcher("anywhere", client(), None),
+            Watcher(name, client(), home, asks_progress=plan.progress)
+            for name, home in (
+                *((f"on {name}", member) for member, name in enumerate(names)),
+                ("anywhere", None),
+            )
         ]
 
     def start(self) -> None:

@@ -4,11 +4,14 @@
 - Log matching: entries of one index and term are the same everywhere, and follow the same ones.
 - Leader completeness: whoever leads holds everything that was committed in earlier terms.
 - State machine safety: what is applied at an index is the same everywhere.
+- Match indexes: what a leader believes of another's disk is there.
+- Changes of the membership: every one in a log but the last is committed.
 - Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from rusd.raft.proposals import is_change
 from tests.sim.network import frames_of
 
 if TYPE_CHECKING:
@@ -51,6 +54,12 @@ class Invariants:
         """Entries from `first` on are on this member's disk. (Those that were neither flushed nor
         sent when the process ended never were.)"""
         entries = journal.entries(first, 1 << 60)
+        if any(is_change(command) for command, _, _ in entries):
+            changes = [
+                index for command, index, _ in journal.entries(0, 1 << 60) if is_change(command)
+            ]
+            if len(changes) > 1 and changes[-2] > self.highest:
+                raise Violation(f"{host.member} has changes {changes}, of which two are open")
         before = journal.term_at(first - 1)
         for command, index, term in entries:
             self._same(host, index, term, command, before)
@@ -92,6 +101,7 @@ class Invariants:
             if (host.member, core.term) not in self._examined:
                 self._examined.add((host.member, core.term))
                 self._complete(host)
+            self._matches(host)
         self._committed(host)
         applied = core.applied_index
         if applied < self._applied[host.member]:
@@ -103,6 +113,22 @@ class Invariants:
         kept = self.committed.get(positions.index)
         if kept is not None and kept[0] != positions.term and positions.index > 1:
             raise Violation(f"state machine safety: {host.member} applied {positions}, not {kept}")
+
+    def _matches(self, host: "Host") -> None:
+        core, log = host.node._core, host.journal
+        for member in core.peers:
+            other = host.world.hosts.get(member)
+            if other is None or other.process is None or other.node.term > core.term:
+                continue
+            index = core.match_index(member)
+            its = other.journal
+            if index <= max(its.first_index, log.first_index, other.node.applied_index):
+                continue
+            if its.term_at(index) is None or its.term_at(index) != log.term_at(index):
+                raise Violation(
+                    f"{host.member} believes that {member} holds entry {index} of term "
+                    f"{log.term_at(index)}; it has {its.term_at(index)}, and {its.last_index} last"
+                )
 
     def _complete(self, host: "Host") -> None:
         log = host.journal

@@ -2,17 +2,22 @@
 
     python -m tests.sim.mutants [--seeds 400] [name …]
 
+Two of them need messages in an order that TCP does not give; a unit test notices those.
+
 A mutant is a context manager that breaks one thing while schedules run. Each names the hazard of
 PySyncObj, or the rule of Raft, whose remedy it takes away.
 """
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from typing import Any
 from unittest.mock import patch
+
+import pytest
 
 import rusd.raft.campaign
 import rusd.raft.changes
@@ -300,9 +305,33 @@ def a_joining_member_takes_entries_before_its_state() -> Iterator[None]:
         yield
 
 
+@mutant
+def copies_of_a_vote_count() -> Iterator[None]:
+    """Hazard 12: PySyncObj counts messages, not voters."""
+
+    def count(self: Filters, member: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        return message
+
+    with patch.object(Filters, "_response_vote", count):
+        yield
+
+
+_HAZARDS = "tests/unit/raft/test_hazards.py::"
+#: Mutant -> the unit test that notices it.
+BY_UNIT_TEST = {
+    "acknowledgements_of_an_earlier_term": _HAZARDS
+    + "test_an_acknowledgement_of_an_earlier_leadership_is_ignored",
+    "copies_of_a_vote_count": _HAZARDS + "test_two_copies_of_a_vote_are_one_vote",
+}
+
+
 def caught(name: str, seeds: int) -> tuple[int, str] | None:
     """The first seed that notices a mutant, and what it says; None: none of so many."""
     logging.disable(logging.CRITICAL)
+    if name in BY_UNIT_TEST:
+        with MUTANTS[name](), redirect_stdout(io.StringIO()):
+            failed = pytest.main(["-q", "-p", "no:cacheprovider", BY_UNIT_TEST[name]])
+        return (0, BY_UNIT_TEST[name]) if failed == pytest.ExitCode.TESTS_FAILED else None
     for seed in range(1, seeds + 1):
         with ExitStack() as stack:
             stack.enter_context(MUTANTS[name]())

@@ -304,9 +304,10 @@ class World:
             + [self._pause] * 3
             + [self._slow] * 2
             + [self._fill] * 1
-            + [self._transfer] * 2
+            + [self._transfer] * 3
             + [self._drift] * 1
             + [self._lag] * 2
+            + [self._unplug] * 2
         )
         calm = self.chance.choice((0.04, 0.1, 0.25))
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
@@ -393,6 +394,22 @@ class World:
         host.flush_takes = self.chance.uniform(0.001, 0.08)
         self.trace(f"flushes of {host.member} take {host.flush_takes:.4f}")
 
+    def _unplug(self) -> None:
+        """Everybody notices that a member is gone, but it goes on."""
+        host = self._any()
+        others = [other for other in self.hosts if other != host.member]
+        self.trace(f"{host.member} is unplugged")
+        for other in others:
+            self.network.break_off(frozenset((host.member, other)))
+        self._cut([(a, b) for o in others for a, b in ((host.member, o), (o, host.member))])
+        # Its clients are still with it.
+        for wait in (0.05, 0.1, 0.15, 0.2, 0.25):
+            self.loop.call_later(wait, self._ask_there, host)
+
+    def _ask_there(self, host: Host) -> None:
+        if host.process is not None and not host.paused and not host.node.is_learner:
+            self._read(host)
+
     def _lag(self) -> None:
         slowest = self.chance.choice((0.02, 0.1, 0.4))
         self.trace(f"messages take up to {slowest}")
@@ -455,6 +472,9 @@ class World:
         if self.size < 3 or self.chance.random() < 0.7:
             return
         await asyncio.sleep(self.chance.uniform(0.2, 0.8))
+        if self.chance.random() < 0.3:
+            self._change_at_once()
+            return
         new = max(self.hosts) + 1
         url = f"http://m{new}:1"
         learner = self.chance.random() < 0.5
@@ -474,7 +494,20 @@ class World:
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
         gone = self._any().member
         self.trace(f"{gone} is to be removed")
+        if self.chance.random() < 0.5:
+            others = [other for other in self.hosts if other != gone]
+            self._cut([(a, b) for o in others for a, b in ((gone, o), (o, gone))], 2.0)
         await self._changed(Kind.MEMBER_REMOVE, rpc.Member(ID=gone).SerializeToString())
+
+    def _change_at_once(self) -> None:
+        """Several changes, without waiting for any."""
+        for host in self._alive():
+            if host.node.is_learner:
+                continue
+            new = max(self.hosts) + 1 + host.member
+            record = Member(new, "", (f"http://m{new}:1",), (), True).message()
+            addition = Addition(9, record.SerializeToString())
+            host.node.propose(encode(Kind.MEMBER_ADD, addition.encode()))
 
     async def _changed(self, kind: Kind, body: bytes) -> bool:
         """Propose a change to anybody until it is known to be made."""

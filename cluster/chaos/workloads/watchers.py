@@ -25,7 +25,10 @@ SILENCE = 4.0
 class Watcher:
     """One logical watch, in a thread. It stays with `home`, or takes any member after a break."""
 
-    def __init__(self, name: str, client: Client, home: int | None) -> None:
+    def __init__(
+        self, name: str, client: Client, home: int | None, *, asks_progress: bool = True
+    ) -> None:
+        self._asks_progress = asks_progress
         self.name = name
         self._client = client
         self._home = home
@@ -96,7 +99,8 @@ class Watcher:
             if silent or self._stopping.is_set():
                 stream.cancel()
                 return
-            requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+            if self._asks_progress:
+                requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
 
     def _hear(self, member: int, response: rpc.WatchResponse, asked: int) -> None:
         revision = response.header.revision

@@ -1,0 +1,52 @@
+"""Some schedules, that they are the same every time, and that they notice what they should."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from tests.sim.__main__ import failures, schedule
+from tests.sim.mutants import caught
+
+
+@pytest.mark.parametrize("first", range(1, 301, 50))
+def test_schedules_keep_every_invariant(first: int) -> None:
+    found, checks = failures(first, 50)
+    logging.disable(logging.NOTSET)
+    assert found == []
+    assert checks > 10_000
+
+
+@pytest.mark.parametrize("seed", [1, 8, 21])
+def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
+    command = [sys.executable, "-m", "tests.sim", "--seed", str(seed)]
+    traces = {
+        subprocess.run(
+            command, env={"PYTHONHASHSEED": hashing}, capture_output=True, text=True, check=True
+        ).stdout
+        for hashing in ("1", "2")
+    }
+    assert len(traces) == 1
+    assert schedule(seed).run() in traces.pop()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "messages_leave_before_the_flush",
+        "a_vote_is_forgotten",
+        "the_disk_does_not_keep_what_it_says",
+        "no_prevote",
+        "reads_do_not_wait_for_an_entry_of_the_term",
+        "proposed_again_at_every_new_term",
+        "forwarded_twice_is_taken_twice",
+        "acknowledgements_of_an_earlier_term",
+        "copies_of_a_vote_count",
+    ],
+)
+def test_a_broken_remedy_is_noticed(name: str) -> None:
+    """Those that show soon; all of them by `python -m tests.sim.mutants`."""
+    found = caught(name, 40)
+    logging.disable(logging.NOTSET)
+    assert found is not None
