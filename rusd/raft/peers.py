@@ -10,7 +10,7 @@ Instead of a hello anybody may ask who the members are (`joining.py`): one answe
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -223,8 +223,9 @@ class Peers:
             loop = asyncio.get_running_loop()
             self._dialers[member] = loop.create_task(self._keep_dialling(member))
 
-    def reconfigure(self, urls: Mapping[int, Sequence[str]]) -> None:
-        """Other members, or other URLs of the same. Who is gone is told so and cut off."""
+    def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
+        """Other members, or other URLs of the same. Who is gone is cut off, and told so if it is
+        among the `removed`."""
         gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
         self._urls = dict(urls)
         for member in gone:
@@ -233,7 +234,7 @@ class Peers:
                 dialer.cancel()
             connection = self._live.pop(member, None)
             if connection is not None:
-                connection.close(pack({"type": "removed"}))
+                connection.close(pack({"type": "removed"}) if member in removed else b"")
         if self._started:
             for member in new:
                 self._dial(member)

@@ -23,13 +23,11 @@ and `wait_failed` raises it, which ends the process.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 from rusd.logs import get_logger
-from rusd.raft import joining
 from rusd.raft.announcing import Announcing
 from rusd.raft.applying import Applier
 from rusd.raft.asks import Asks
@@ -47,6 +45,7 @@ from rusd.raft.peers import Frame, Peers
 from rusd.raft.ports import Machine, Membership, RoleListener
 from rusd.raft.proposals import Proposals
 from rusd.raft.reading import Reading
+from rusd.raft.reconfiguring import Reconfiguring, others
 from rusd.raft.submission import Submission
 
 log = get_logger(__name__)
@@ -71,7 +70,7 @@ class Turns:
         self.member_id = config.member_id
         self._machine = machine
         membership = config.membership
-        others = membership.voters - {config.member_id}
+        voters = membership.voters - {config.member_id}
         self._journal = Journal(
             config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
         )
@@ -81,7 +80,7 @@ class Turns:
         machine.sync()
         self._core = RaftCore(
             config.member_id,
-            others,
+            voters,
             self._journal,
             machine.positions(),
             self._applier,
@@ -94,7 +93,7 @@ class Turns:
         self._peers = Peers(
             config.member_id,
             config.cluster_id,
-            _others(membership, config.member_id),
+            others(membership, config.member_id),
             on_frames=self._received,
             on_connected=self._connected,
             on_lost=self._lost,
@@ -116,9 +115,16 @@ class Turns:
             self._outgoing,
             joining=config.joining,
         )
-        #: Called once, when this member learns that it is no member any more.
-        self.on_removed: Callable[[], None] = lambda: None
-        self._removed = False
+        self._reconfiguring = Reconfiguring(
+            membership,
+            config.cluster_id,
+            self._core,
+            self._peers,
+            self._outgoing,
+            self._catchup,
+            self._asks,
+            self._reading,
+        )
         self._inbox: list[tuple[int, Frame]] = []
         self._listeners: list[RoleListener] = []
         self._role = (0, self._core.term, False)
@@ -170,7 +176,9 @@ class Turns:
         )
         self._handlers = self._all_handlers()
         self._filters.may_campaign = self._campaign.may
-        self._tell_membership()
+        self._reconfiguring.campaign = self._campaign
+        if not self._installing.joining:
+            self._reconfiguring.tell()
         self._journal.flush()
 
     def _run(self) -> None:
@@ -417,61 +425,28 @@ class Turns:
 
     # Membership
 
-    def meet(self, others: Membership) -> None:
-        """Others say who the members are. Those that this member has not heard of yet may lead it:
-        it lets them in, without a vote, until its own state names them."""
-        known = self._core.membership
-        new = others.urls.keys() - known.urls.keys() - known.removed
-        if new:
-            urls = {member: others.urls[member] for member in new}
-            log.info("met new members", extra={"fields": {"members": sorted(new)}})
-            self.reconfigure(
-                replace(known, learners=known.learners | new, urls={**known.urls, **urls})
-            )
-
     def reconfigure(self, membership: Membership) -> None:
         """The machine applied a change of the membership; called within `Machine.apply` or
         `Machine.restore`, so that it is in force for whatever comes behind."""
-        core = self._core
-        led = core.is_leader
-        gone = core.peers.keys() - membership.urls.keys()
-        if led and self.member_id not in membership.voters:
-            # The others must learn that they may go on without it.
-            self._leave(membership)
-        core.reconfigure(membership)
-        self._campaign.reconfigured()
-        self._reading.reconfigured()
-        for member in gone:
-            self._catchup.drop(member)
-            self._asks.lost(member)
-        self._peers.reconfigure(_others(membership, self.member_id))
-        self._tell_membership()
-        if self.member_id in membership.removed:
-            self._told_removed()
+        self._reconfiguring.apply(membership)
         self._wake()
 
-    def _leave(self, membership: Membership) -> None:
-        """A leader that was removed tells the others, and lets the best of them take over."""
-        core = self._core
-        core.send_appends()
-        self._outgoing.early(self._catchup, self._loop.time())
-        candidates = sorted(membership.voters & self._peers.connected())
-        if candidates:
-            best = max(candidates, key=core.match_index)
-            self._outgoing.later(best, {"type": "timeout_now", "term": core.term})
+    def meet(self, membership: Membership) -> None:
+        """Others say who the members are (to a member that has no leader)."""
+        self._reconfiguring.meet(membership)
+        self._wake()
 
-    def _tell_membership(self) -> None:
-        if not self._installing.joining:
-            membership = self._core.membership
-            self._peers.membership = joining.answer(self.config.cluster_id, membership)
+    @property
+    def on_removed(self) -> Callable[[], None]:
+        """Called once, when this member learns that it is no member any more."""
+        return self._reconfiguring.on_removed
+
+    @on_removed.setter
+    def on_removed(self, listener: Callable[[], None]) -> None:
+        self._reconfiguring.on_removed = listener
 
     def _on_removed(self, member: int, frame: Frame, now: float) -> None:
-        self._told_removed()
-
-    def _told_removed(self) -> None:
-        if not self._removed:
-            self._removed = True
-            self._loop.call_soon(self.on_removed)
+        self._reconfiguring.removed()
 
     # What the peers report
 
@@ -503,8 +478,3 @@ class Turns:
             self._campaign.timer.leader_lost(self._loop.time())
             self._reading.leader_changed(self._loop.time())
         self._wake()
-
-
-def _others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:
-    """Peer URLs of everybody but `member`."""
-    return {other: urls for other, urls in membership.urls.items() if other != member}

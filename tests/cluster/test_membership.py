@@ -317,3 +317,30 @@ def test_a_start_that_forces_a_new_cluster_may_be_killed_and_repeated(
     with Client(cluster.endpoints[0]) as client:
         assert client.range(b"k").kvs[0].mod_revision == revision
         assert len(client.members().members) == 1
+
+
+def test_a_member_that_fell_behind_follows_a_leader_that_joined_meanwhile() -> None:
+    """Its own state does not name the leader yet, nor after the first changes it is sent."""
+    with LocalCluster(3, flags=["--strict-reconfig-check=false"]) as cluster:
+        _falls_behind(cluster)
+
+
+def _falls_behind(cluster: LocalCluster) -> None:
+    leader = cluster.leader()
+    away = (leader + 1) % 3
+    with Client(cluster.endpoints[leader]) as client:
+        cluster.kill(away)
+        url = "http://127.0.0.1:1"
+        passing = client.member_add(url, learner=True).member.ID
+        client.member_remove(passing)
+        new = cluster.new_member()
+        added = client.member_add(cluster.members[new].peer_url, learner=True).member.ID
+        cluster.restart(new)
+        once_allowed(lambda: client.member_promote(added), NOT_READY)
+        wait_until(lambda: serves(cluster.members[new].endpoint))
+        client.move_leader(added)
+        wait_until(lambda: cluster.leader() == new)
+    cluster.restart(away)
+    wait_until(lambda: serves(cluster.endpoints[away]))
+    assert cluster.leader() == new
+    assert cluster.members[new].running

@@ -7,7 +7,7 @@ cut holds everything back, and nobody is told, until it heals or silence ends th
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -204,14 +204,15 @@ class SimPeers:
     async def stop(self) -> None:
         self._host.world.network.down(self._host.member, silently=False)
 
-    def reconfigure(self, urls: Mapping[int, Sequence[str]]) -> None:
+    def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
         gone = self.urls.keys() - urls.keys()
         self.urls = dict(urls)
         network = self._host.world.network
         for member in sorted(gone):
             if self.live.pop(member, None) is not None:
-                data = msgspec.msgpack.encode({"type": "removed"})
-                self._host.send(member, len(data).to_bytes(4, "big") + data)
+                if member in removed:
+                    data = msgspec.msgpack.encode({"type": "removed"})
+                    self._host.send(member, len(data).to_bytes(4, "big") + data)
                 pair = frozenset((self._host.member, member))
                 self._host.world.loop.call_later(0.01, network.break_off, pair)
 

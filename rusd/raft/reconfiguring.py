@@ -1,0 +1,119 @@
+"""Other members than before: what a node does when its state, or somebody else, says so.
+
+The state machine says it when it applies a change (`apply`), or is replaced by a snapshot. Others
+say it to a member that has fallen behind (`meet`): it may be led by one that joined meanwhile, and
+has to let it in before its own state names it. Such a member has no vote here, and is forgotten
+again when the state has come to name it, or to say that it was removed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from rusd.logs import get_logger
+from rusd.raft import joining
+from rusd.raft.asks import Asks
+from rusd.raft.campaign import Campaign
+from rusd.raft.catchup import CatchUp
+from rusd.raft.core import RaftCore
+from rusd.raft.outgoing import Outgoing
+from rusd.raft.peers import Peers
+from rusd.raft.ports import Membership
+from rusd.raft.reading import Reading
+
+log = get_logger(__name__)
+
+
+class Reconfiguring:
+    """The membership of one node, and who has to know of it."""
+
+    #: Elections; assigned when the node begins.
+    campaign: Campaign
+
+    def __init__(
+        self,
+        membership: Membership,
+        cluster: int,
+        core: RaftCore,
+        peers: Peers,
+        outgoing: Outgoing,
+        catchup: CatchUp,
+        asks: Asks,
+        reading: Reading,
+    ) -> None:
+        """`membership`: to begin with."""
+        self._membership = membership
+        self._cluster = cluster
+        self._core = core
+        self._peers = peers
+        self._outgoing = outgoing
+        self._catchup = catchup
+        self._asks = asks
+        self._reading = reading
+        #: Members that only others know of yet.
+        self._met: dict[int, Sequence[str]] = {}
+        #: Called once, when this member learns that it is no member any more.
+        self.on_removed: Callable[[], None] = lambda: None
+        self._removed = False
+
+    def apply(self, membership: Membership) -> None:
+        """The state names these members from now on."""
+        core = self._core
+        self._membership = membership
+        known = membership.urls.keys() | membership.removed
+        self._met = {member: urls for member, urls in self._met.items() if member not in known}
+        if core.is_leader and core.member not in membership.voters:
+            self._leave()
+        self._reconfigure()
+        self.tell()
+        if core.member in membership.removed:
+            self.removed()
+
+    def meet(self, others: Membership) -> None:
+        """Others name these members; they may be ahead of this one's state, or behind."""
+        known = self._membership.urls.keys() | self._membership.removed | self._met.keys()
+        new = {member: others.urls[member] for member in others.urls if member not in known}
+        if new:
+            log.info("met new members", extra={"fields": {"members": [f"{m:x}" for m in new]}})
+            self._met |= new
+            self._reconfigure()
+
+    def tell(self) -> None:
+        """Let the peers' door answer whoever asks for the members, with what the state says."""
+        self._peers.membership = joining.answer(self._cluster, self._membership)
+
+    def removed(self) -> None:
+        """This member was removed: by its own state, or others say so."""
+        if not self._removed:
+            self._removed = True
+            asyncio.get_running_loop().call_soon(self.on_removed)
+
+    def _reconfigure(self) -> None:
+        core, known, met = self._core, self._membership, self._met
+        membership = replace(
+            known, learners=known.learners | met.keys(), urls={**known.urls, **met}
+        )
+        gone = core.peers.keys() - membership.urls.keys()
+        core.reconfigure(membership)
+        self.campaign.reconfigured()
+        self._reading.reconfigured()
+        for member in gone:
+            self._catchup.drop(member)
+            self._asks.lost(member)
+        self._peers.reconfigure(others(membership, core.member), membership.removed)
+
+    def _leave(self) -> None:
+        """A leader that was removed tells the others, who may go on without it, and lets the best
+        of them take over."""
+        core = self._core
+        core.send_appends()
+        self._outgoing.early(self._catchup, asyncio.get_running_loop().time())
+        candidates = sorted(self._membership.voters & self._peers.connected())
+        if candidates:
+            best = max(candidates, key=core.match_index)
+            self._outgoing.later(best, {"type": "timeout_now", "term": core.term})
+
+
+def others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:
+    """Peer URLs of everybody but `member`."""
+    return {other: urls for other, urls in membership.urls.items() if other != member}
