@@ -6,11 +6,9 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 
-import grpc
-
 from rusd.proto import rpc_pb2 as rpc
 
-from .connection import TIMEOUT, Connections, Failure
+from .connection import Connections, Failure
 from .history import Action, History, LeaseCall, Operation, Outcome
 
 _RANGE = "/etcdserverpb.KV/Range"
@@ -170,27 +168,15 @@ class Client:
     def keep_alive(self, lease: int) -> int:
         """The TTL that was answered, 0 if the lease is gone, -1 if nothing is known."""
         member, invoked = self.member(), self.clock()
+        # (One message each way: a stream that is no longer is the same as a unary call.)
+        request = rpc.LeaseKeepAliveRequest(ID=lease)
         try:
-            ttl = self._keep_alive(member, lease)
+            answer = self.connections.call(member, _KEEP_ALIVE, request, rpc.LeaseKeepAliveResponse)
         except Failure as failure:
             self._lease(lease, "keepalive", member, invoked, failure)
             return -1
-        self._lease(lease, "keepalive", member, invoked, None, ttl)
-        return ttl
-
-    def _keep_alive(self, member: int, lease: int) -> int:
-        request = rpc.LeaseKeepAliveRequest(ID=lease)
-        stream = self.connections.stream(
-            member, _KEEP_ALIVE, iter([request]), rpc.LeaseKeepAliveResponse, TIMEOUT
-        )
-        try:
-            for answer in stream:
-                return int(answer.TTL)
-        except grpc.RpcError as error:
-            raise Failure(error.code(), error.details() or "") from None
-        finally:
-            stream.cancel()
-        raise Failure(grpc.StatusCode.UNAVAILABLE, "the stream ended without an answer")
+        self._lease(lease, "keepalive", member, invoked, None, answer.TTL)
+        return answer.TTL
 
     def revoke(self, lease: int) -> None:
         member, invoked = self.member(), self.clock()
