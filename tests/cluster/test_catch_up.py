@@ -1,6 +1,14 @@
 """A member that was away for longer than the log reaches catches up through a snapshot."""
 
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
 from cluster.local import LocalCluster
+from cluster.process import Member
+from tests.cluster.test_membership import wait_until
 from tests.support.client import Client
 from tests.support.load import revision_of, wait_applied
 from tests.support.pair import SUBJECT, command
@@ -64,3 +72,43 @@ def test_a_watch_on_the_member_that_catches_up_has_no_gap() -> None:
                     break
             assert seen == [b"k%d" % n for n in range(600)]
         assert revision_of(cluster.endpoints[away]) >= 601
+
+
+def test_a_member_killed_while_it_is_sent_a_state_never_holds_half_of_it() -> None:
+    """kill -9 at any moment of the stream and of the exchange, again and again."""
+    with LocalCluster(3, flags=FLAGS) as cluster:
+        away = next(n for n in range(3) if n != cluster.leader())
+        with Client(cluster.endpoints[cluster.leader()]) as client:
+            cluster.kill(away)
+            for n in range(300):
+                revision = client.put(b"k%03d" % n, os.urandom(100_000)).header.revision
+            member = cluster.members[away]
+            incoming = member.data_dir / "member" / "snapshots" / "incoming"
+            interrupted = 0
+            for n in range(8):
+                cluster.restart(away)
+                wait_until(lambda: incoming.exists() or installed(member))
+                # A little later each time: within the stream, at its end, during the exchange.
+                wait_until(lambda n=n: size(incoming) > n * 4_000_000 or installed(member))
+                interrupted += not installed(member)
+                cluster.kill(away)
+            assert interrupted
+            cluster.restart(away)
+            cluster.wait_healthy()
+            with Client(member.endpoint) as other:
+                wait_applied(other, revision)
+                assert other.hash_kv(revision).hash == client.hash_kv(revision).hash
+            assert not incoming.exists()
+
+
+def installed(member: Member) -> bool:
+    return "installed a snapshot" in member.log_of_this_run()
+
+
+def size(directory: Path) -> int:
+    """Bytes of the files in a directory that may be vanishing."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in directory.iterdir():
+            total += path.stat().st_size
+    return total
