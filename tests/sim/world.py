@@ -564,8 +564,14 @@ class World:
         return all(call.done for call in self.calls if call.host.process is call.process)
 
     def _agree(self) -> bool:
-        hosts = self._voting()
-        positions = {host.machine.positions()[0] for host in hosts}
+        hosts, leader = self._voting(), self._leader()
+        if leader is None or not self._leads_and_follows():
+            return False  # a process may end only now, of a disk that was full
+        positions = {host.machine.positions()[0] for host in hosts if host.process is not None}
+        if any(host.process is None for host in hosts):
+            return False
+        if leader.machine.positions()[0].term != leader.node.term:
+            return False  # it has not applied all that earlier leaders committed
         return len(positions) == 1 and all(not host.node.pending_proposals for host in hosts)
 
     def _check_end(self) -> None:
