@@ -41,8 +41,10 @@ class Engine:
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         current = directory / "CURRENT"
-        if not current.exists() and any(directory.glob("MANIFEST-*")):
-            # RocksDB would take it for a place where a new database is to be made.
+        files = (file for kind in ("*.sst", "*.log") for file in directory.glob(kind))
+        if not current.exists() and any(files):
+            # RocksDB would take it for a place where a new database is to be made. (It writes a
+            # new one's CURRENT before any of these.)
             raise StorageError(f"cannot open the database in {directory}: {current} is missing")
         try:
             database = Rdict(str(directory), database_options(), column_families=family_options())

@@ -168,3 +168,25 @@ def test_kill_9_leaves_whole_batches_and_every_one_that_was_written(tmp_path: Pa
         n.to_bytes(8, "big") for n in range(1, count + 1)
     ]
     engine.close()
+
+
+def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+    """kill -9 between RocksDB's first files."""
+    Engine.open(tmp_path).close()
+    for path in tmp_path.iterdir():
+        if path.suffix in (".log", ".sst") or path.name == "CURRENT":
+            path.unlink()
+    engine = Engine.open(tmp_path)
+    assert engine.get(Family.META, b"nothing") is None
+    engine.close()
+
+
+def test_a_database_without_its_pointer_is_refused(tmp_path: Path) -> None:
+    engine = Engine.open(tmp_path)
+    batch = Batch()
+    batch.put(Family.META, b"k", b"v")
+    engine.write(batch)
+    engine.close()
+    (tmp_path / "CURRENT").unlink()
+    with pytest.raises(StorageError, match="CURRENT is missing"):
+        Engine.open(tmp_path)
