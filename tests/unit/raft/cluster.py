@@ -11,7 +11,7 @@ from rusd.raft.node import RaftNode
 from tests.support.toy_machine import ToyMachine
 
 #: Election timeout of these tests, ms: short, yet far above a turn on a busy machine.
-ELECTION_MS = 300
+ELECTION_MS = 500
 
 
 def free_ports(count: int) -> list[int]:
