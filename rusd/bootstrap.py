@@ -21,7 +21,7 @@ from rusd.errors import Removed
 from rusd.logs import get_logger
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.forcing import force
-from rusd.raft.joining import Cluster, ask_any
+from rusd.raft.joining import Cluster, ask_all
 from rusd.raft.journal import Journal
 from rusd.raft.ports import Membership
 from rusd.state.command import Kind, encode
@@ -47,13 +47,13 @@ async def inquire(config: Config) -> Cluster | None:
     if config.initial_cluster_state != "existing" or _identity(config).exists():
         return None
     own = config.initial_peers[config.name]
-    found = await ask_any(urls for urls in config.initial_peers.values() if urls != own)
-    if found is None:
+    found = await ask_all(urls for urls in config.initial_peers.values() if urls != own)
+    if not found:
         raise ConfigError(
             "cannot fetch cluster info from peer urls: could not retrieve cluster information "
             "from the given URLs"
         )
-    return found
+    return found[0]
 
 
 def establish(config: Config, machine: StateMachine, existing: Cluster | None = None) -> Identity:

@@ -34,7 +34,7 @@ log = logs.get_logger(__name__)
 #: Seconds a member that failed may take to let go of what it holds.
 ABORT_TIMEOUT = 5.0
 #: Seconds between two looks at a full disk.
-SPACE_POLL = 0.5
+SPACE_POLL = 2.0
 #: Seconds after the end of main() at which a thread that hangs is left behind.
 EXIT_TIMEOUT = 10.0
 
@@ -195,7 +195,8 @@ def _on_signals() -> asyncio.Event:
 
 
 async def _room(space: Space) -> None:
-    """Until there is enough."""
+    """Until there is enough; a while at least, for what is short may be something else."""
+    await asyncio.sleep(SPACE_POLL)
     while not space.enough():
         await asyncio.sleep(SPACE_POLL)
 

@@ -39,7 +39,7 @@ from rusd.metrics import CallCounts, Metrics
 from rusd.mvcc.compaction import SLICE
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.config import RaftConfig
-from rusd.raft.joining import ask_any
+from rusd.raft.joining import ask_all
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
 from rusd.readings import Readings
@@ -146,6 +146,7 @@ class Member:
         if config.force_new_cluster:
             stand_alone(config, machine)
         member_id, cluster_id = establish(config, machine, self._cluster)
+        self._cluster_id = cluster_id
         members = membership(config, machine)
         self._node = node = RaftNode(
             RaftConfig(
@@ -331,14 +332,15 @@ class Member:
             await asyncio.sleep(ASK_AROUND)
             if node.leader_id:
                 continue
-            others = [m.peer_urls for m in self._machine.members if m.id != node.member_id]
-            found = await ask_any(others)
-            if found is None or found.id != self._machine.members.cluster_id:
-                continue
-            if node.member_id in found.membership.removed:
-                self._fail(Removed(REMOVED))
-                return
-            node.meet(found.membership)
+            known = membership(self._config, self._machine)
+            others = [urls for member, urls in known.urls.items() if member != node.member_id]
+            for found in await ask_all(others):
+                if found.id != self._cluster_id:
+                    continue
+                if node.member_id in found.membership.removed:
+                    self._fail(Removed(REMOVED))
+                    return
+                node.meet(found.membership)
 
     async def _compact_automatically(self, policy: Policy) -> None:
         loop = asyncio.get_running_loop()

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rusd.raft.peers import HELLO_TIMEOUT, MAX_FRAME, MEMBERS_QUESTION, address, pack
+from rusd.raft.peers import (
+    HELLO_TIMEOUT,
+    MAX_FRAME,
+    MEMBERS_QUESTION,
+    UNREACHABLE,
+    address,
+    pack,
+)
 from rusd.raft.ports import Membership
 
 
@@ -48,8 +55,8 @@ class _Answer(msgspec.Struct):
 
 async def ask(url: str) -> Cluster | None:
     """Ask the member at a peer URL; None if nobody there gives a proper answer in time."""
-    host, port = address(url)
     try:
+        host, port = address(url)
         async with asyncio.timeout(HELLO_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
@@ -61,7 +68,7 @@ async def ask(url: str) -> Cluster | None:
             finally:
                 writer.close()
         found = msgspec.msgpack.decode(body, type=_Answer)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.DecodeError):
+    except (*UNREACHABLE, TimeoutError, asyncio.IncompleteReadError, msgspec.DecodeError):
         return None
     learners = frozenset(found.learners)
     voters = frozenset(found.members) - learners
@@ -70,11 +77,8 @@ async def ask(url: str) -> Cluster | None:
     )
 
 
-async def ask_any(urls: Iterable[Sequence[str]]) -> Cluster | None:
-    """The first answer of any of these members (each with its peer URLs)."""
-    for each in urls:
-        for url in each:
-            found = await ask(url)
-            if found is not None:
-                return found
-    return None
+async def ask_all(urls: Iterable[Sequence[str]]) -> list[Cluster]:
+    """What all of these members say (each with its peer URLs), in their order. Two that fell behind
+    may know of each other only what is old."""
+    answers = await asyncio.gather(*(ask(url) for each in urls for url in each))
+    return [found for found in answers if found is not None]

@@ -34,6 +34,9 @@ DEAD_PEER_BYTES = 256 << 20
 SILENCE_MS = 5000
 #: A first frame that asks who the members are.
 MEMBERS_QUESTION = {"type": "members", "protocol": PROTOCOL}
+#: What comes of dialling an address where nobody is, or that is none (a member's URLs may be any
+#: text: etcd checks them in additions only).
+UNREACHABLE = (OSError, ValueError, OverflowError)
 REDIAL = 0.1
 REDIAL_MAX = 1.0
 
@@ -318,13 +321,13 @@ class Peers:
         wait = REDIAL
         while True:
             for url in self._urls[member]:
-                host, port = address(url)
                 self._lost[member].clear()
                 try:
+                    host, port = address(url)
                     # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
                     async with asyncio.timeout(HELLO_TIMEOUT):
                         await loop.create_connection(lambda: Connection(self, member), host, port)
-                except OSError:
+                except UNREACHABLE:
                     continue
                 await self._lost[member].wait()
                 wait = REDIAL

@@ -29,6 +29,8 @@ def free(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     found = os.statvfs(path)
+    if found.f_files and not found.f_favail:
+        return 0  # no more files can be made
     return found.f_bavail * found.f_frsize
 
 

@@ -344,3 +344,24 @@ def _falls_behind(cluster: LocalCluster) -> None:
     wait_until(lambda: serves(cluster.endpoints[away]))
     assert cluster.leader() == new
     assert cluster.members[new].running
+
+
+def test_a_url_that_is_none_leaves_only_its_member_unreachable(cluster: LocalCluster) -> None:
+    """etcd takes any text in MemberUpdate; members that look for a leader ask there too."""
+    leader = cluster.leader()
+    odd, asking = (leader + 1) % 3, (leader + 2) % 3
+    with Client(cluster.endpoints[leader]) as client:
+        member = id_of(cluster, client, odd)
+        for url in ("http://127.0.0.1:99999", "http://[::1:2380", f"http://{'a' * 70}:1"):
+            client.member_update(member, url)
+            cluster.kill(odd)
+            cluster.restart(odd)
+        cluster.kill(leader)
+    # Nobody leads for a while, so that those that are left ask around.
+    time.sleep(5)
+    assert cluster.members[asking].running and cluster.members[odd].running
+    cluster.restart(leader)
+    wait_until(lambda: serves(cluster.endpoints[asking]))
+    with Client(cluster.endpoints[asking]) as client:
+        client.member_update(member, cluster.members[odd].peer_url)
+    wait_until(lambda: serves(cluster.endpoints[odd]))
