@@ -67,9 +67,9 @@ class CatchUp:
     async def _make(self, member: int, stream: _Stream) -> None:
         self._number += 1
         directory = self._directory / f"outgoing-{self._number}"
-        self._directory.mkdir(parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
             await loop.run_in_executor(None, self._machine.checkpoint, directory)
         except Exception:
             log.exception("cannot make a checkpoint for a member that lags")

@@ -7,6 +7,7 @@ Only the last segment is written to. Space is reserved ahead (fallocate), so tha
 not also make a new file size durable.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -40,7 +41,7 @@ class Segments:
         self._directory = directory
         self._size = size
         self._fsync = fsync
-        _make(directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,6 +108,8 @@ class Segments:
     def create(self) -> None:
         """Begin a new segment."""
         number = self.numbers[-1] + 1 if self.numbers else 1
+        if not self.numbers and self._fsync:
+            _sync_names_above(self._directory)
         self._close_file()
         self._file = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._offset = 0
@@ -164,12 +167,16 @@ def _checked(random: bytes) -> bytes:
     return random + zlib.crc32(random).to_bytes(4, "big")
 
 
-def _make(directory: Path) -> None:
-    """Create the directory and those above it; durable, for what is in them cannot be more so."""
-    missing = [one for one in (directory, *directory.parents) if not one.exists()]
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for one in missing:
-        _sync_directory(one.parent)
+def _sync_names_above(directory: Path) -> None:
+    """Make the names that lead to `directory` durable: what is in it cannot be more so. Whoever
+    made them (the state beside the journal, an operator) may not have."""
+    for one in directory.parents:
+        try:
+            _sync_directory(one)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS):
+                raise
+            return  # nothing above a directory that is not ours was made by us
 
 
 def _sync_directory(directory: Path) -> None:

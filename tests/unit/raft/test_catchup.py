@@ -1,6 +1,7 @@
 """A whole state on its way to a member that lags, over a wire that the test holds in its hands."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -190,5 +191,23 @@ def test_a_member_that_goes_while_the_checkpoint_is_made_leaves_none_behind(
         await until(lambda: not scene.leader._tasks)
         assert scene.wire == []
         assert list((tmp_path / "leader" / "snapshots").iterdir()) == []
+
+    run(tmp_path, story)
+
+
+def test_a_full_disk_is_no_unhandled_failure_of_whoever_makes_a_checkpoint(
+    tmp_path: Path,
+) -> None:
+    async def story(scene: Scene) -> None:
+        unhandled: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unhandled.append(context))
+        # Not a directory, so none can be made in it: as a disk without room refuses one.
+        scene.leader._directory.write_text("")
+        scene.leader.begin(FOLLOWER, 2, scene.now)
+        await until(lambda: not scene.leader._tasks)
+        gc.collect()
+        assert unhandled == []
+        scene.leader._directory.unlink()
 
     run(tmp_path, story)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rusd.raft import records
+from rusd.raft import segments as files
 from rusd.raft.journal import Journal, JournalCorrupt, JournalError, JournalLocked, LogEntry
 
 SEGMENT = 4096
@@ -492,3 +493,37 @@ def test_sizes_are_known(tmp_path: Path) -> None:
     assert journal.size == sum(len(entry(index)[0]) for index in range(1, 6))
     journal.clear()
     assert journal.size == 0
+
+
+def test_a_new_journal_makes_the_names_above_it_durable_whoever_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state beside the journal is opened first, and with it the member's directory is made."""
+    synced: list[tuple[Path, int]] = []
+    directory = tmp_path / "data" / "member" / "wal"
+    directory.mkdir(parents=True)
+    sync = files._sync_directory
+
+    def note(one: Path) -> None:
+        sync(one)
+        synced.append((one, len(segments(directory))))
+
+    monkeypatch.setattr(files, "_sync_directory", note)
+    opened(directory).close()
+    before_the_first_segment = [one for one, count in synced if count == 0]
+    assert {directory.parent, directory.parent.parent, tmp_path} <= set(before_the_first_segment)
+
+
+def test_a_directory_above_that_may_not_be_read_does_not_keep_a_journal_from_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = files._sync_directory
+
+    def refuse(one: Path) -> None:
+        if one == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(one))
+        sync(one)
+
+    monkeypatch.setattr(files, "_sync_directory", refuse)
+    journal = filled(tmp_path / "member" / "wal", 2)
+    assert journal.durable_index == 2
