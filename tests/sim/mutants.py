@@ -2,7 +2,8 @@
 
     python -m tests.sim.mutants [--seeds 400] [name …]
 
-Two of them need messages in an order that TCP does not give; a unit test notices those.
+Two of them need messages in an order that TCP does not give, two show once in thousands of
+schedules; unit tests notice those.
 
 A mutant is a context manager that breaks one thing while schedules run. Each names the hazard of
 PySyncObj, or the rule of Raft, whose remedy it takes away.
@@ -322,6 +323,9 @@ BY_UNIT_TEST = {
     "acknowledgements_of_an_earlier_term": _HAZARDS
     + "test_an_acknowledgement_of_an_earlier_leadership_is_ignored",
     "copies_of_a_vote_count": _HAZARDS + "test_two_copies_of_a_vote_are_one_vote",
+    "a_lone_member_commits_before_its_flush": _HAZARDS
+    + "test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable",
+    "strangers_are_never_met": "tests/unit/raft/test_reconfiguring.py",
 }
 
 
