@@ -58,6 +58,8 @@ log = get_logger(__name__)
 DRAIN = 1.0
 #: Seconds between two questions of a member without a leader who the members are.
 ASK_AROUND = 2.0
+#: Seconds between two tries to publish this member, at first and at most.
+PUBLISH_AGAIN, PUBLISH_AGAIN_MAX = 0.1, 5.0
 #: The cluster version the members agree on: major and minor of the etcd release served.
 CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
 
@@ -298,6 +300,7 @@ class Member:
             client_urls=tuple(self._config.advertise_client_urls),
         )
         payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
+        wait = PUBLISH_AGAIN
         while True:
             try:
                 await self._node.propose(payload)
@@ -306,6 +309,8 @@ class Member:
                 if error is STOPPED:
                     return
                 log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, PUBLISH_AGAIN_MAX)
         log.info(
             "published local member to cluster through raft",
             extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},

@@ -109,4 +109,7 @@ class Pending(Generic[T]):
 
             self.add_done_callback(wake)
             yield from waiter
+        else:
+            # A coroutine that asks again after a refusal given at once must let the loop run.
+            yield
         return self.result()

@@ -24,6 +24,8 @@ log = get_logger(__name__)
 
 #: Seconds between two looks at the deadlines.
 TICK = 0.5
+#: Seconds between two lines in the log about leases whose end was refused.
+REPORT_FAILURES = 5.0
 #: Seconds between two attempts to reach the leader.
 RETRY = 0.05
 #: Seconds that one question to the leader may take before the leader is looked up again.
@@ -75,6 +77,9 @@ class LeaseKeeper:
         self._clock = clock
         #: The term this member leads in.
         self._term = 0
+        #: Ends of leases that could not be proposed since the last line about them in the log.
+        self._failures = 0
+        self._report_failures_at = clock()
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._handlers: dict[str, Callable[[int, bytes], Awaitable[bytes]]] = {
             _RENEW: self._serve_renew,
@@ -95,7 +100,7 @@ class LeaseKeeper:
         """Propose the end of what ran out, at most half a second's worth."""
         for lease_id in self._lessor.due(self._clock(), int(REVOKE_RATE * TICK)):
             payload = encode(Kind.LEASE_EXPIRE, Expiry(self._term, lease_id).encode())
-            self._node.propose(payload).add_done_callback(_note_outcome)
+            self._node.propose(payload).add_done_callback(self._note_outcome)
 
     # Questions of the API, on any member
 
@@ -222,10 +227,16 @@ class LeaseKeeper:
             keys=sorted(lease.keys) if request.keys else (),
         ).SerializeToString()
 
-
-def _note_outcome(proposal: Pending[Any]) -> None:
-    if proposal.cancelled():
-        return
-    failure = proposal.exception()
-    if failure is not None and failure not in (LEASE_NOT_FOUND, LEADER_CHANGED):
-        log.warning("failed to revoke lease", extra={"fields": {"error": str(failure)}})
+    def _note_outcome(self, proposal: Pending[Any]) -> None:
+        if proposal.cancelled():
+            return
+        failure = proposal.exception()
+        if failure is None or failure in (LEASE_NOT_FOUND, LEADER_CHANGED):
+            return
+        self._failures += 1
+        if self._clock() >= self._report_failures_at:
+            # All leases that are due are proposed again and again, and fail for the same reason.
+            fields = {"error": str(failure), "failures": self._failures}
+            log.warning("failed to revoke leases", extra={"fields": fields})
+            self._failures = 0
+            self._report_failures_at = self._clock() + REPORT_FAILURES

@@ -260,3 +260,25 @@ def test_at_most_half_a_second_worth_of_revocations_is_proposed_at_once(run: Run
         assert cluster.leases() == set()
 
     run(scenario)
+
+
+def test_refused_ends_of_many_leases_are_one_line_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        for lease_id in range(1, 601):
+            await cluster.grant(lease_id, 10)
+        cluster.log.failure = errors.TOO_MANY_REQUESTS
+        for _ in range(8):
+            cluster.advance(0.5 + 10)
+            await asyncio.sleep(0)
+        lines = [one for one in caplog.records if "failed to revoke leases" in one.message]
+        assert len(lines) == 8  # more than ten seconds lie between them
+        lines.clear()
+        caplog.clear()
+        for _ in range(8):
+            cluster.advance(0.5)
+            await asyncio.sleep(0)
+        assert len([one for one in caplog.records if "revoke" in one.message]) <= 1
+
+    run(scenario)
