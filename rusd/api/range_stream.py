@@ -5,6 +5,11 @@ Everything is read at one revision; the chunks go out as fast as the client take
 holds few keys, so that a client sees something soon; the size then adapts to the keys' size. Only
 the last chunk carries header, `more` and `count`.
 
+A sort target other than the key (without a sort order; others are refused) sorts each chunk within
+itself, which in a stream of one chunk is the order of etcd's. In a longer stream etcd 3.7 goes on
+behind the last key of a sorted chunk and so repeats some keys and loses others; here every key
+comes once, and the chunks follow each other in key order.
+
 While the client keeps up, the store is read by one cursor. A client that lets the stream wait must
 not keep old data alive by that, so its cursor is dropped; reading goes on from the next key at the
 same revision, or ends with COMPACTED where that is gone by then.
@@ -16,13 +21,14 @@ import time
 from itertools import accumulate
 from typing import Any, Protocol
 
+from rusd import slices
 from rusd.api.require_leader import RequireLeader
 from rusd.api.seam import Outlet
 from rusd.errors import COMPACTED, STOPPED, EtcdError
 from rusd.logs import get_logger
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.keyvalue import key_of, kv_of
-from rusd.mvcc.query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, without_value
+from rusd.mvcc.query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
 from rusd.mvcc.store import Store
 from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
@@ -107,6 +113,11 @@ class RangeStream:
         while True:
             chunk, more = await reading.take(min(keys, limit - sent), 2 * self._target)
             sent += len(chunk)
+            if request.sort_target != rpc.RangeRequest.KEY:
+                # As in a range, one key more than the limit is sorted.
+                extra = reading.ahead[:1] if len(chunk) == limit else []
+                steps = sort(chunk + extra, request.sort_target, request.keys_only)
+                chunk = (await slices.run(steps))[: len(chunk)]
             if not more or sent == limit:
                 break
             encoded = responses.range_response(RangeResult(framed=chunk))
@@ -132,8 +143,11 @@ class _Reading:
         self._store = store
         self._revision = revision
         self._start, self._end = bounds(request.key, request.range_end)
-        self._keys_only = request.keys_only
-        self._ahead: list[bytes] = []
+        # Values that are sorted by are needed until then.
+        by_value = request.sort_target == rpc.RangeRequest.VALUE
+        self._keys_only = request.keys_only and not by_value
+        #: Rows that were read and not taken yet.
+        self.ahead: list[bytes] = []
         self._rows: Rows | None = store.rows(self._start, self._end, revision)
 
     def pause(self) -> None:
@@ -142,7 +156,7 @@ class _Reading:
 
     async def take(self, count: int, size: int) -> tuple[list[bytes], bool]:
         """(the next rows: `count`, or fewer of about `size` bytes; whether others follow)."""
-        ahead = self._ahead
+        ahead = self.ahead
         room = size - sum(map(len, ahead))
         kept = 1
         # One more than wanted, to know whether others follow.
@@ -160,12 +174,12 @@ class _Reading:
         # A piece of the store may hold many large rows: the first of them are this chunk.
         ends = accumulate(map(len, ahead[1:count]), initial=0)
         taken = min(count, len(ahead) - kept, sum(1 for end in ends if end < size))
-        self._ahead = ahead[taken:]
-        return ahead[:taken], bool(self._ahead)
+        self.ahead = ahead[taken:]
+        return ahead[:taken], bool(self.ahead)
 
     async def count(self) -> int:
         """Pass over the rest; returns how many rows that were."""
-        count = len(self._ahead)
+        count = len(self.ahead)
         began = time.perf_counter()
         while passed := self._open().skip(COUNT_SLICE):
             count += passed

@@ -22,6 +22,7 @@ DECODED_SLICE = 500
 COUNT_SLICE = 2000
 
 _KEY = rpc.RangeRequest.KEY
+_UNORDERED = rpc.RangeRequest.NONE
 _DESCEND = rpc.RangeRequest.DESCEND
 #: Sort targets, as a KeyValue names them.
 _TARGETS: dict[int, str] = {
@@ -85,6 +86,38 @@ class Rows(Protocol):
         """Pass over some rows, `count` at most; returns over how many, 0 at the end."""
 
 
+class _FirstRows:
+    """The first `count` of some rows."""
+
+    def __init__(self, rows: Rows, count: int) -> None:
+        self._rows = rows
+        self._left = count
+
+    def read(self, count: int) -> list[bytes]:
+        part = self._rows.read(min(count, self._left)) if self._left else []
+        self._left -= len(part)
+        return part
+
+    def skip(self, count: int) -> int:
+        return len(self.read(count))
+
+
+class _Listed:
+    """Rows that were read before."""
+
+    def __init__(self, rows: list[bytes]) -> None:
+        self._rows = rows
+        self._at = 0
+
+    def read(self, count: int) -> list[bytes]:
+        part = self._rows[self._at : self._at + count]
+        self._at += len(part)
+        return part
+
+    def skip(self, count: int) -> int:
+        return len(self.read(count))
+
+
 Slices = Generator[None, None, RangeResult]
 
 
@@ -92,7 +125,8 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
     """Evaluate `request` (its interval and revision are in `rows` already), in slices.
 
     Source: etcd's range: filters drop keys before the limit but not from `count`; `more` says that
-    the limit cut the result; ties in a sort keep key order.
+    the limit cut the result; ties in a sort keep key order. Without a sort order and filters the
+    limit applies in key order: another sort target then sorts `limit` + 1 keys, not all.
     """
     if request.count_only:
         return RangeResult(count=(yield from _count(rows, 0)))
@@ -109,13 +143,13 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
             del found[limit:]
     else:
         accepts = _acceptance(request)
-        found, more, count = yield from _selected(rows, accepts, target, descend, limit)
+        in_key_order = request.sort_order == _UNORDERED and not _filtered(request)
+        first = _FirstRows(rows, limit + 1) if in_key_order and limit > 0 else rows
+        found, more, count = yield from _selected(first, accepts, target, descend, limit)
+        if first is not rows:
+            count = yield from _count(rows, count)
     if keys_only:
-        for start in range(0, len(found), DECODED_SLICE):
-            stop = start + DECODED_SLICE
-            found[start:stop] = map(without_value, found[start:stop])
-            if stop < len(found):
-                yield
+        yield from _strip(found)
     return RangeResult(framed=found, more=more, count=count)
 
 
@@ -134,6 +168,14 @@ def without_value(framed: bytes) -> bytes:
     kv = _parse(kv_of(framed))
     kv.value = b""
     return frame(kv.SerializeToString())
+
+
+def sort(rows: list[bytes], target: int, keys_only: bool) -> Generator[None, None, list[bytes]]:
+    """Rows in ascending order of a sort target, in slices; ties keep their order."""
+    found, _, _ = yield from _selected(_Listed(rows), lambda kv: True, target, False, 0)
+    if keys_only:
+        yield from _strip(found)
+    return found
 
 
 # Each of these yields only when it knows that there is more, so that what fits into one slice never
@@ -207,6 +249,15 @@ def _selected(
         found += further
         yield
     return found, len(found) < passed, count
+
+
+def _strip(rows: list[bytes]) -> Generator[None, None, None]:
+    """Take the values out of `rows`."""
+    for start in range(0, len(rows), DECODED_SLICE):
+        stop = start + DECODED_SLICE
+        rows[start:stop] = map(without_value, rows[start:stop])
+        if stop < len(rows):
+            yield
 
 
 def _first(item: tuple[Any, bytes]) -> Any:

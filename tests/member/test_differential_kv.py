@@ -104,3 +104,19 @@ def test_hash_kv_equals_etcds_for_the_same_writes(pair: Pair) -> None:
         theirs = pair.etcd.hash_kv()
         assert (mine.hash, mine.compact_revision) == (theirs.hash, theirs.compact_revision)
         assert mine.header.revision == theirs.header.revision
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"ab", b"b", b"c", b"d"]), min_size=2, max_size=8),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_a_limit_without_an_order_is_a_limit_in_key_order(
+    pair: Pair, written: list[bytes], target: int, limit: int, keys_only: bool
+) -> None:
+    with pair.example() as example:
+        for number, key in enumerate(written):
+            example.both("put", key, b"%d" % (9 - number))
+        # Versions are not distinct, and etcd's sort is not stable in general.
+        example.both("range", b"a", b"z", sort_target=target, limit=limit, keys_only=keys_only)

@@ -114,6 +114,47 @@ def test_limit_count_and_keys_only_are_a_ranges(run: Run, options: dict[str, int
     run(scenario)
 
 
+BY = rpc.RangeRequest
+
+
+@pytest.mark.parametrize("target", [BY.MOD, BY.CREATE, BY.VERSION, BY.VALUE])
+@pytest.mark.parametrize("options", [{}, {"limit": 4}, {"limit": 10}, {"keys_only": True}])
+def test_a_stream_of_one_chunk_is_sorted_as_a_range_is(
+    run: Run, target: int, options: dict[str, int]
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        put(bench, *reversed(names(9)), b"00004", b"00002", b"00004")
+        request = whole(sort_target=target, **options)
+        stream = bench.open("RangeStream", request)
+        chunks = await rest(stream)
+        assert len(chunks) == 1
+        assert chunks[0] == await bench.call("Range", request)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("options", [{}, {"keys_only": True}])
+def test_each_chunk_is_sorted_within_itself_and_no_key_is_lost_or_repeated(
+    run: Run, options: dict[str, int]
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        put(bench, *reversed(names(3000)))
+        in_key_order = await rest(bench.open("RangeStream", whole(**options)))
+        for target in (BY.MOD, BY.VALUE):
+            chunks = await rest(bench.open("RangeStream", whole(sort_target=target, **options)))
+            assert len(chunks) > 3
+            for chunk in chunks:
+                revisions = [kv.mod_revision for kv in chunk.kvs]
+                # A value begins with its revision.
+                assert revisions == sorted(revisions, key=str if target == BY.VALUE else None)
+            everything, plain = joined(chunks), joined(in_key_order)
+            assert everything.count == 3000
+            assert {kv.key for kv in everything.kvs} == {kv.key for kv in plain.kvs}
+            assert len(everything.kvs) == 3000
+
+    run(scenario)
+
+
 def test_a_compaction_that_passes_the_revision_ends_the_stream(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         put(bench, *names(300))

@@ -87,6 +87,14 @@ class Model:
             rpc.RangeRequest.VALUE: lambda one: one.value,
         }
         descending = request.sort_order == rpc.RangeRequest.DESCEND
+        filtered = (
+            request.min_mod_revision
+            or request.max_mod_revision
+            or request.min_create_revision
+            or request.max_create_revision
+        )
+        if request.sort_order == rpc.RangeRequest.NONE and request.limit > 0 and not filtered:
+            found = found[: request.limit + 1]
         found.sort(key=keys[request.sort_target], reverse=descending)
         if request.count_only:
             return [], False, count
