@@ -1,8 +1,10 @@
 """Whether a change of the membership would leave a working cluster (`--strict-reconfig-check`).
 
 etcd refuses, before it proposes it, a change after which too few started members would be left for
-a quorum, and one while this member has not been connected to the others for some time. Both look at
-what this member sees; they are a protection against mistakes, not what keeps the log safe.
+a quorum, and one after which the members that this one has been connected to for some time would
+not be a quorum. Both look at what this member sees; they are a protection against mistakes, not
+what keeps the log safe. Source: `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` of etcd's
+server, 3.6.14 and later.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,12 +28,16 @@ class StrictCheck:
         self._connected_since = connected_since
 
     def addition(self, learner: bool, now: float) -> None:
-        """MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY. `now` by the clock of `connected_since`."""
+        """MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY. `now` by the clock of `connected_since`.
+
+        The quorum is that of one member more, also for a learner, and the new one does not count
+        as connected. A single voter may always have another member added.
+        """
         voters = self._voters()
         started = _started(voters)
         if not learner and not (started == len(voters) == 1):
             _require_quorum(started, len(voters) + 1)
-        if self._active(voters, now) < len(voters):
+        if len(voters) > 1 and self._active(voters, now) < _quorum(len(voters) + 1):
             raise UNHEALTHY
 
     def removal(self, member_id: int, now: float) -> None:
@@ -44,7 +50,7 @@ class StrictCheck:
         _require_quorum(_started(left), len(left))
         if member_id != self._member_id and self._connected_since(member_id) is None:
             return
-        if self._active(voters, now) - 1 < 1 + (len(voters) - 1) // 2:
+        if self._active(voters, now) - 1 < _quorum(len(voters) - 1):
             raise UNHEALTHY
 
     def promotion(self) -> None:
@@ -67,6 +73,10 @@ def _started(members: Iterable[Member]) -> int:
     return sum(bool(member.name) for member in members)
 
 
+def _quorum(voters: int) -> int:
+    return voters // 2 + 1
+
+
 def _require_quorum(started: int, voters: int) -> None:
-    if started < voters // 2 + 1:
+    if started < _quorum(voters):
         raise MEMBER_NOT_ENOUGH_STARTED

@@ -239,6 +239,25 @@ def test_a_member_is_reached_by_its_new_peer_url(cluster: LocalCluster) -> None:
         assert [list(m.peerURLs) for m in client.members().members if member == m.ID] == [[url]]
 
 
+def test_five_members_of_which_one_is_dead_add_a_learner_and_a_voter() -> None:
+    with LocalCluster(5, binary=[command(SUBJECT)]) as cluster:
+        leader = cluster.leader()
+        others = [index for index in range(5) if index != leader]
+        with Client(cluster.endpoints[leader]) as client:
+            cluster.kill(others[0])
+            add(cluster, client, learner=True)
+            cluster.kill(others[1])
+            # Three of five still write, but would not be a quorum of six.
+            client.put(b"k", b"v")
+            for learner in (True, False):
+                with pytest.raises(Refused) as error:
+                    client.member_add("http://127.0.0.1:1", learner=learner)
+                assert error.value == UNHEALTHY
+            cluster.restart(others[1])
+            add(cluster, client)
+            wait_until(lambda: all(m.name for m in client.members().members))
+
+
 def test_strictly_no_member_is_removed_whose_loss_would_stop_the_cluster(
     cluster: LocalCluster,
 ) -> None:

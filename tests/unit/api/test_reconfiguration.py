@@ -60,9 +60,25 @@ def test_a_learner_is_added_however_few_have_started() -> None:
     check("started", "started", "new").addition(True, NOW)
 
 
-def test_no_member_is_added_while_one_is_not_connected() -> None:
-    strict = check("started", "started", "started", since={3: None})
-    assert refusal(lambda: strict.addition(False, NOW)) is UNHEALTHY
+@pytest.mark.parametrize("learner", [False, True])
+@pytest.mark.parametrize(
+    ("voters", "down"),
+    [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 2), (7, 2)],
+)
+@pytest.mark.parametrize("one_more", [False, True])
+def test_a_member_is_added_while_a_quorum_of_the_larger_cluster_is_connected(
+    voters: int, down: int, one_more: bool, learner: bool
+) -> None:
+    down += one_more and voters > 1
+    strict = check(*["started"] * voters, since=dict.fromkeys(range(2, 2 + down)))
+    if one_more and voters > 1:
+        assert refusal(lambda: strict.addition(learner, NOW)) is UNHEALTHY
+    else:
+        strict.addition(learner, NOW)
+
+
+def test_a_learner_that_is_down_hinders_no_addition() -> None:
+    check("started", "started", "started", "learner", since={4: None}).addition(False, NOW)
 
 
 def test_a_connection_counts_after_five_seconds() -> None:
