@@ -37,7 +37,6 @@ from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
 from rusd.metrics import CallCounts, Metrics
 from rusd.mvcc.compaction import SLICE
-from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.config import RaftConfig
 from rusd.raft.joining import ask_all
 from rusd.raft.node import RaftNode
@@ -46,7 +45,7 @@ from rusd.readings import Readings
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member as MemberRecord
-from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
+from rusd.upkeep.autocompact import AutoCompaction, ByRevision, Periodic, Policy
 from rusd.upkeep.compactor import Compactor
 from rusd.upkeep.corruption import Corruption
 from rusd.upkeep.space import Space
@@ -99,7 +98,7 @@ class Member:
         if config.compact_hash_check:
             self._run(self._corruption.check_compactions_every(config.compact_hash_check_time))
         if self._policy is not None:
-            self._run(self._compact_automatically(self._policy))
+            self._run(AutoCompaction(self._policy, self._node, self._machine.store).run())
         if self._machine.store.finished_compact_revision < self._machine.store.compact_revision:
             self._compactor.schedule(self._machine.store.compact_revision)
         await self._http.start(
@@ -346,20 +345,6 @@ class Member:
                     self._fail(Removed(REMOVED))
                     return
                 node.meet(found.membership)
-
-    async def _compact_automatically(self, policy: Policy) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            revision = policy.tick(loop.time(), self._machine.store.revision)
-            if revision is not None and self._node.is_leader:
-                request = rpc.CompactionRequest(revision=revision)
-                try:
-                    await self._node.propose(encode(Kind.COMPACT, request.SerializeToString()))
-                    log.info("compacted automatically", extra={"fields": {"revision": revision}})
-                    policy.compacted(loop.time(), revision)
-                except EtcdError as error:
-                    log.warning("auto compaction failed", extra={"fields": {"error": str(error)}})
-            await asyncio.sleep(policy.interval)
 
 
 def _policy(config: Config) -> Policy | None:

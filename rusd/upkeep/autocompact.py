@@ -1,12 +1,23 @@
 """When to compact by itself: etcd's two modes as pure functions of time and revision.
 
-`tick(now, revision)` is called by the leader about every `interval` seconds and answers the
-revision to compact to, or None. The member proposes it; `compacted` tells that it went through.
-Source: etcd's documented behaviour of `--auto-compaction-mode` periodic and revision.
+A policy's `tick(now, revision)` is called about every `interval` seconds and answers the revision
+to compact to, or None. `AutoCompaction` proposes it if this member leads; `compacted` tells that it
+went through. A client may compact as well (kube-apiserver does): a revision that is compacted
+already counts as done, without a proposal and without a warning.
+Source: etcd's compactors of `--auto-compaction-mode` periodic and revision.
 """
 
+import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
+
+from rusd.errors import COMPACTED, EtcdError
+from rusd.logs import get_logger
+from rusd.pending import Pending
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.command import Kind, encode
+
+log = get_logger(__name__)
 
 HOUR = 3600.0
 REVISION_INTERVAL = 300.0
@@ -69,3 +80,53 @@ class ByRevision:
 
     def compacted(self, now: float, revision: int) -> None:
         self._last_revision = revision
+
+
+class Node(Protocol):
+    """What automatic compaction needs of Raft."""
+
+    @property
+    def is_leader(self) -> bool: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+
+
+class Store(Protocol):
+    """What it needs of the store."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def compact_revision(self) -> int: ...
+
+
+class AutoCompaction:
+    """Runs a policy on one member."""
+
+    def __init__(self, policy: Policy, node: Node, store: Store) -> None:
+        self._policy = policy
+        self._node = node
+        self._store = store
+
+    async def run(self) -> None:
+        """Compact by the policy; ends only by being cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            revision = self._policy.tick(clock(), self._store.revision)
+            if revision is not None and self._node.is_leader and await self._compact(revision):
+                self._policy.compacted(clock(), revision)
+            await asyncio.sleep(self._policy.interval)
+
+    async def _compact(self, revision: int) -> bool:
+        """Whether `revision` is compacted now."""
+        if revision <= self._store.compact_revision:
+            return True
+        request = rpc.CompactionRequest(revision=revision)
+        try:
+            await self._node.propose(encode(Kind.COMPACT, request.SerializeToString()))
+        except EtcdError as error:
+            if error is COMPACTED:
+                return True
+            log.warning("auto compaction failed", extra={"fields": {"error": str(error)}})
+            return False
+        log.info("compacted automatically", extra={"fields": {"revision": revision}})
+        return True

@@ -1,6 +1,17 @@
 """When rusd compacts by itself."""
 
-from rusd.upkeep.autocompact import ByRevision, Periodic, Policy
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rusd.errors import COMPACTED
+from rusd.pending import Pending
+from rusd.proto import rpc_pb2 as rpc
+from rusd.upkeep.autocompact import AutoCompaction, ByRevision, Periodic, Policy
 
 
 def compactions(
@@ -40,3 +51,85 @@ def test_by_revision_keeps_the_last_n_revisions() -> None:
     policy.compacted(300, 500)
     assert policy.tick(600, 1500) is None
     assert policy.tick(900, 1501) == 501
+
+
+class Member:
+    """A leader and its store; `first` is what a client does before a proposal is applied."""
+
+    is_leader = True
+
+    def __init__(self, revision: int, first: Callable[[], None] = lambda: None) -> None:
+        self.revision = revision
+        self.compact_revision = -1
+        self.proposed: list[int] = []
+        self._first = first
+
+    def propose(self, payload: bytes) -> Pending[Any]:
+        revision = rpc.CompactionRequest.FromString(payload[1:]).revision
+        self.proposed.append(revision)
+        self._first()
+        answer: Pending[Any] = Pending()
+        if revision <= self.compact_revision:
+            answer.set_exception(COMPACTED)
+        else:
+            self.compact_revision = revision
+            answer.set_result(None)
+        return answer
+
+
+class Ticks:
+    """A policy that wants `revision` at every tick until it is done, and counts ticks."""
+
+    interval = 0.0
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+        self.ticks = 0
+        self.done: list[int] = []
+
+    def tick(self, now: float, revision: int) -> int | None:
+        self.ticks += 1
+        return None if self.done else self._revision
+
+    def compacted(self, now: float, revision: int) -> None:
+        self.done.append(revision)
+
+
+def after_ticks(count: int, policy: Ticks, member: Member) -> None:
+    async def main() -> None:
+        running = asyncio.create_task(AutoCompaction(policy, member, member).run())
+        while policy.ticks < count:
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_a_client_has_compacted_is_not_proposed_and_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    member, policy = Member(100), Ticks(50)
+    member.compact_revision = 60
+    after_ticks(5, policy, member)
+    assert (member.proposed, policy.done) == ([], [50])
+    assert not caplog.records
+
+
+def test_a_client_that_compacts_first_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    member, policy = Member(100, lambda: setattr(member, "compact_revision", 60)), Ticks(50)
+    after_ticks(5, policy, member)
+    assert (member.proposed, policy.done) == ([50], [50])
+    assert not caplog.records
+
+
+def test_a_compaction_by_itself_is_proposed_once() -> None:
+    member, policy = Member(100), Ticks(50)
+    after_ticks(5, policy, member)
+    assert (member.proposed, policy.done) == ([50], [50])
+
+
+def test_a_follower_proposes_nothing() -> None:
+    member, policy = Member(100), Ticks(50)
+    member.is_leader = False
+    after_ticks(5, policy, member)
+    assert (member.proposed, policy.done) == ([], [])
