@@ -28,6 +28,7 @@ from rusd.api.require_leader import PATIENCE_IN_ELECTIONS, RequireLeader
 from rusd.api.watch import WatchService
 from rusd.bootstrap import REMOVED, establish, inquire, membership, stand_alone
 from rusd.config import Config
+from rusd.data_directory import prepare
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
 from rusd.door.tls import client_tls
@@ -75,11 +76,13 @@ class Member:
     async def start(self) -> None:
         """Open the data, join the others, publish this member, serve.
 
-        Raises StorageError, JournalError or OSError (a port that is taken).
+        Raises ConfigError (data that is not a member's), StorageError, JournalError or OSError (a
+        port that is taken).
         """
         loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
+        prepare(self._config)
         self._cluster = await inquire(self._config)
         self._build()
         await self._node.start()
