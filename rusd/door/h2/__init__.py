@@ -5,7 +5,8 @@
 
 - `frames.py`      the wire's constants, and the frames this side sends
 - `faults.py`      error codes; what ends a connection and what ends one stream
-- `headers.py`     header blocks: HPACK with a memory for repeated blocks, the rules for requests
+- `decoding.py`    HPACK: blocks in, fields out
+- `headers.py`     what fields mean, with a memory for repeated blocks; the rules for requests
 - `allowance.py`   how much a peer may ask for that costs us and brings nobody anything
 - `stream.py`      one exchange: its windows, its queue
 - `outbound.py`    what is to be written: flow control, fair turns between streams

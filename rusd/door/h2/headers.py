@@ -1,9 +1,11 @@
-"""Header blocks: requests in (HPACK, RFC 7541, by the hpack library) and constant answers out.
+"""Header blocks: requests in (`decoding.py`) and constant answers out.
 
 A gRPC client repeats itself: after its first calls a header block is a few bytes of references into
 the compression table, the same ones for every call of a method. `HeaderReader` therefore remembers
 what a block meant, checks and interpretation included, as long as the table stays as it is. Blocks
-that change the table (a new deadline does) are decoded anew.
+that change the table (a new deadline does) are decoded anew, and everything remembered before them
+is forgotten, whatever becomes of their request: a block's references mean other fields from then
+on, other callers' tokens among them.
 
 Answers are written without the table, as literals that no table remembers: then a block is the same
 bytes on every connection, made once.
@@ -13,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hpack import Encoder, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError, OversizedHeaderListError
-from hpack.table import HeaderTable
 
+from rusd.door.h2.decoding import Decoder, Field
 from rusd.door.h2.faults import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
 
 T = TypeVar("T")
@@ -57,18 +59,6 @@ def block(fields: list[tuple[str, str]]) -> bytes:
     return bytes(encoder.encode([NeverIndexedHeaderTuple(*one) for one in fields], huffman=False))
 
 
-class _Table(HeaderTable):
-    """Counts what is added to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.additions = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        self.additions += 1
-        super().add(name, value)
-
-
 class HeaderReader(Generic[T]):
     """One connection's header blocks, in the order they come."""
 
@@ -77,7 +67,6 @@ class HeaderReader(Generic[T]):
         `interpret` makes of a request what the user of the connection wants; it must depend on
         nothing but the request, since its answers are remembered."""
         self._decoder = Decoder(max_list_size)
-        self._table = self._decoder.header_table = _Table()
         self._interpret = interpret
         self._known: dict[bytes, T] = {}
 
@@ -86,11 +75,9 @@ class HeaderReader(Generic[T]):
         known = self._known.get(encoded)
         if known is not None:
             return known
-        before = self._table.additions
+        before = self._decoder.changes
         meaning = self._interpret(_request(self._decode(encoded)))
-        if self._table.additions != before or encoded[0] & 0xE0 == 0x20:
-            self._known.clear()
-        elif len(encoded) <= REMEMBERED_BYTES:
+        if self._decoder.changes == before and len(encoded) <= REMEMBERED_BYTES:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[encoded] = meaning
@@ -98,21 +85,25 @@ class HeaderReader(Generic[T]):
 
     def trailers(self, encoded: bytes) -> None:
         """Read a block of trailers, for the table's sake. Malformed if they hold pseudo-headers."""
-        self._known.clear()
-        fields = self._decode(encoded)
-        for name, value in fields:
+        for name, value in self._decode(encoded):
             _check_field(name, value)
 
-    def _decode(self, encoded: bytes) -> list[HeaderTuple]:
+    def _decode(self, encoded: bytes) -> list[Field]:
+        """The only way to the decoder: what is remembered is forgotten here, before anything can
+        go wrong with the fields."""
+        before = self._decoder.changes
         try:
-            return list(self._decoder.decode(encoded, raw=True))
+            return self._decoder.decode(encoded)
         except OversizedHeaderListError as error:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "header list too large") from error
         except (HPACKError, IndexError, ValueError) as error:
             raise ConnectionFault(COMPRESSION_ERROR, "header block cannot be decoded") from error
+        finally:
+            if self._decoder.changes != before:
+                self._known.clear()
 
 
-def _request(fields: list[HeaderTuple]) -> Request:
+def _request(fields: list[Field]) -> Request:
     """Check a request's headers (RFC 9113, 8.2 and 8.3)."""
     pseudo: dict[bytes, bytes] = {}
     regular: list[tuple[str, str]] = []
