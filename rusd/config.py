@@ -261,7 +261,10 @@ class Config:
     )
     log_format: str = _flag("json", values.text, "Logging", "'json' or 'console'.")
     log_outputs: tuple[str, ...] = _flag(
-        ("default",), values.strings, "Logging", "'default' (stderr), 'stderr', 'stdout', or files."
+        ("default",),
+        values.strings,
+        "Logging",
+        "'default' (stderr), 'stderr', 'stdout', 'systemd/journal', or files.",
     )
 
     corrupt_check_time: float = _flag(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from rusd import config_tls
 from rusd import config_values as values
 from rusd.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
-from rusd.logs import FORMATS
+from rusd.logs import FORMATS, JOURNAL
 
 
 def check(config: Config) -> None:
@@ -41,8 +41,13 @@ def _check_logging(config: Config) -> None:
         raise ConfigError(f'unknown logger option "{config.logger}"')
     if config.log_format not in FORMATS:
         raise ConfigError(f'unknown log format "{config.log_format}": json or console')
-    if "default" in config.log_outputs and len(config.log_outputs) > 1:
-        raise ConfigError('--log-outputs: "default" cannot be combined with other outputs')
+    outputs = sorted(config.log_outputs)
+    if "default" in outputs and len(outputs) > 1:
+        raise ConfigError('--log-outputs: multi logoutput for "default" is not supported yet')
+    if JOURNAL in outputs and len(outputs) > 1:
+        raise ConfigError(
+            f"running with {JOURNAL} but other '--log-outputs' values are configured: {outputs}"
+        )
 
 
 def _check_times(config: Config) -> None:

@@ -1,8 +1,9 @@
 """Logging in etcd's shape: one JSON object a line, or a console line for people.
 
 Rooms call `log = get_logger(__name__)` and `log.info("message", extra={"fields": {...}})`; the
-fields become keys of the JSON line. Lines go to standard error (etcd's default) or to the files of
-`--log-outputs`. Logging never raises into the caller: a full disk must not end a member here.
+fields become keys of the JSON line. Lines go to standard error (etcd's default), to files or to
+systemd's journal, as `--log-outputs` says. Logging never raises into the caller: a full disk must
+not end a member here.
 """
 
 import contextlib
@@ -12,6 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from rusd.systemd import JournalHandler
 
 #: etcd's level names, and what logging calls them.
 LEVELS = {
@@ -30,6 +33,10 @@ _NAMES = {
     logging.CRITICAL: "fatal",
 }
 FORMATS = ("json", "console")
+#: The output that is systemd's journal.
+JOURNAL = "systemd/journal"
+#: An output that silences all others.
+NOWHERE = "/dev/null"
 #: No blanks between keys and values, as etcd writes them and log searches expect them.
 _COMPACT = (",", ":")
 
@@ -100,12 +107,15 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def configure(level: str, style: str, outputs: Sequence[str]) -> None:
-    """Set up the root logger. `outputs`: "default", "stderr", "stdout" or file paths.
+    """Set up the root logger. `outputs`: "default", "stderr", "stdout", "systemd/journal" or
+    files, as paths or file: URLs.
 
-    OSError if a file cannot be opened; the log is then as it was before.
+    OSError if a file cannot be opened or there is no journal; the log is then as it was before.
     """
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if style == "console" else JsonFormatter()
+    if NOWHERE in outputs:
+        outputs = (NOWHERE,)
     handlers = [_handler(output) for output in outputs or ("default",)]
     root = logging.getLogger()
     root.setLevel(LEVELS[level])
@@ -131,6 +141,12 @@ def _handler(output: str) -> logging.Handler:
         return logging.StreamHandler(sys.stderr)
     if output == "stdout":
         return logging.StreamHandler(sys.stdout)
-    if output == "/dev/null":
+    if output == NOWHERE:
         return logging.NullHandler()
-    return logging.FileHandler(output, encoding="utf-8", errors="backslashreplace")
+    if output == JOURNAL:
+        try:
+            return JournalHandler()
+        except OSError as error:
+            raise OSError(error.errno, f"can't find journal ({error.strerror})") from None
+    path = output.removeprefix("file://")
+    return logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")

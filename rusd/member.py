@@ -10,7 +10,7 @@ disk) comes out of `wait_failed`.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rusd import ETCD_VERSION
@@ -67,8 +67,10 @@ CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
 class Member:
     """A member as configured; `start`, then `wait_failed` until `stop`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
+        """`on_ready` is called once, when clients are served and the cluster knows this member."""
         self._config = config
+        self._on_ready = on_ready
         self._built = False
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = CallCounts()
@@ -319,6 +321,7 @@ class Member:
         )
         for url in self._config.client_urls:
             log.info("ready to serve client requests", extra={"fields": {"address": url}})
+        self._on_ready()
 
     async def _agree_on_version(self) -> None:
         """The leader sets the cluster version once."""

@@ -107,9 +107,10 @@ class GrpcDoor:
 
     async def _idle(self, grace: float) -> bool:
         """Wait until no call is under way, for `grace` seconds at most."""
-        end = self._loop.time() + grace
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
         while not all(channel.idle for channel in self.channels):
-            if self._loop.time() > end:
+            if loop.time() > end:
                 return False
             await asyncio.sleep(0.005)
         return True

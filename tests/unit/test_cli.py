@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd import ETCD_VERSION, __version__, cli
+from rusd import ETCD_VERSION, __version__, cli, serving
 
 ETCD = Path(sys.executable).parent / "etcd"
 
@@ -211,11 +211,11 @@ def test_an_initialised_member_ignores_its_initial_cluster(
     (tmp_path / "member" / "identity").write_text("1 2")
     started: list[object] = []
 
-    def run(make: object, space: object) -> int:
-        started.append(make)
+    def run(config: object) -> int:
+        started.append(config)
         return 0
 
-    monkeypatch.setattr(cli, "run", run)
+    monkeypatch.setattr(serving, "serve", run)
     assert cli.main([*argv, "--log-outputs", "/dev/null"]) == 0
     assert len(started) == 1
 
@@ -235,7 +235,7 @@ def test_a_log_that_cannot_be_opened_is_one_line(
 SCRIPT = """
 import asyncio, sys
 from rusd import logs
-from rusd.cli import run
+from rusd.serving import run
 logs.configure("info", "json", ["default"])
 
 class Told:
@@ -258,6 +258,7 @@ def spawn(start: str = "pass", wait: str = FOREVER, stop: str = "pass") -> subpr
     script = SCRIPT.format(start=start, wait=wait, stop=stop)
     return subprocess.Popen(
         [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -297,14 +298,46 @@ def test_a_signal_during_the_start_stops_the_member_too() -> None:
     assert errors(err) == []
 
 
-def test_a_second_signal_ends_the_process_at_once() -> None:
-    with spawn(stop=FOREVER) as process:
+def test_further_signals_change_nothing_while_a_member_stops() -> None:
+    """As in etcd: supervisors and terminals often send two."""
+    with spawn(stop="await asyncio.to_thread(sys.stdin.readline); print('done')") as process:
         read_until(process, "serving")
         process.terminate()
         read_until(process, "stop")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+            assert process.stderr is not None
+            assert any(
+                f'already shutting down","signal":"{number.name}"' in x for x in process.stderr
+            )
+        out, err = process.communicate("\n", timeout=30)
+    assert process.returncode == 0
+    assert out == "done\n"
+    assert err == ""
+
+
+def test_what_an_interrupted_start_ends_with_is_no_failure() -> None:
+    start = "\n".join(
+        (
+            "try: await asyncio.sleep(3600)",
+            "        except asyncio.CancelledError: raise OSError('half way') from None",
+        )
+    )
+    with spawn(start=start) as process:
+        read_until(process, "start")
         process.terminate()
-        process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == "stop\n"
+    assert errors(err) == [] and "half way" in err
+
+
+def test_a_signal_while_the_member_is_built_keeps_it_from_starting() -> None:
+    script = SCRIPT.format(start="pass", wait="pass", stop="pass")
+    made = "Told.__init__ = lambda self: __import__('os').kill(__import__('os').getpid(), 15)\n"
+    script = script.replace("\nsys.exit", f"\n{made}sys.exit")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "stop\n")
 
 
 def test_a_start_that_fails_is_one_line_and_exit_code_1() -> None:

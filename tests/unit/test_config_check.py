@@ -40,7 +40,7 @@ def config(*argv: str) -> Config:
         ),
         (["--logger=x"], 'unknown logger option "x"'),
         (["--log-format=x"], 'unknown log format "x"'),
-        (["--log-outputs=default,stderr"], '"default" cannot be combined'),
+        (["--log-outputs=default,stderr"], 'multi logoutput for "default"'),
         (["--data-dir=d", "--wal-dir=d"], "--wal-dir must be a directory of its own"),
         (["--data-dir=d", "--wal-dir=d/member"], "--wal-dir must be a directory of its own"),
         (["--max-request-bytes=0"], "--max-request-bytes must be >0"),

@@ -133,10 +133,19 @@ def test_the_default_output_is_standard_error(capsys: pytest.CaptureFixture[str]
 
 
 def test_every_output_gets_every_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("info", "json", ["stdout", str(path), "/dev/null"])
+    other = path.with_name("other")
+    logs.configure("info", "json", ["stdout", "stderr", str(path), f"file://{other}"])
     log.info("x")
-    assert [line["msg"] for line in lines(path)] == ["x"]
-    assert json.loads(capsys.readouterr().out)["msg"] == "x"
+    for file in (path, other):
+        assert [line["msg"] for line in lines(file)] == ["x"]
+    for stream in capsys.readouterr():
+        assert json.loads(stream)["msg"] == "x"
+
+
+def test_the_null_device_silences_every_other_output_as_in_etcd(path: Path) -> None:
+    logs.configure("info", "json", [str(path), "/dev/null"])
+    log.info("x")
+    assert not path.exists()
 
 
 def test_an_output_that_cannot_be_opened_leaves_the_log_as_it_was(path: Path) -> None:
