@@ -23,6 +23,7 @@ from it passes a filter, and all that touches disk, network and clock is ours:
 - `peers.py`, `frames.py`: connections between members and what a frame must look like
 - `snapshots.py`, `catchup.py`: the state itself for a member that the log cannot bring up to date
 - `asks.py`: small questions between members, for the rooms above
+- `numbers.py`: where the numbers of questions and proposals begin in each life
 
 Promises, while a minority of members fails in any way short of lying:
 

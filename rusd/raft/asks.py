@@ -6,6 +6,7 @@ from typing import Any
 
 from rusd.errors import TIMEOUT, TIMEOUT_CONNECTION_LOST, Code, EtcdError
 from rusd.logs import get_logger
+from rusd.raft.numbers import first_number
 
 log = get_logger(__name__)
 
@@ -19,7 +20,7 @@ class Asks:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._number = 0
+        self._number = first_number()
         self._open: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rusd.logs import get_logger
+from rusd.raft.numbers import first_number
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots import Received, SnapshotError, SnapshotReceiver, SnapshotSender
 
@@ -41,7 +42,7 @@ class CatchUp:
         self._streams: dict[int, _Stream] = {}
         #: Member -> when its last stream ended.
         self._ended: dict[int, float] = {}
-        self._number = 0
+        self._number = first_number()
         self._tasks: set[asyncio.Task[None]] = set()
         shutil.rmtree(directory, ignore_errors=True)
         self._receiver = SnapshotReceiver(directory / "incoming")

@@ -13,7 +13,6 @@ new number. Clients see a slow write instead of an error, and nothing is applied
 No clock, no socket, no futures: `Waiting.done` is whatever the caller wants called.
 """
 
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rusd.raft.core import REGULAR
+from rusd.raft.numbers import first_number
 from rusd.raft.ports import CHANGE
 
 #: (origin member id, sequence, payload): one request as it stands in an entry.
@@ -106,9 +106,8 @@ class Proposals:
 
     def __init__(self, member: int) -> None:
         self._member = member
-        # Entries of an earlier life of this member are applied again after a restart: their
-        # numbers must not meet a new call. The high bits tell the lives apart (see `Inbox`).
-        self._next = secrets.randbits(63)
+        # The high bits tell the lives of a member apart (see `Inbox`).
+        self._next = first_number()
         self.waiting: dict[int, Waiting] = {}
         self._unsent: deque[int] = deque()
         self._bytes = 0

@@ -37,6 +37,8 @@ class Reading:
         self.awaited_index = 0
         #: (member, question): waiting until this leader may open a round.
         self._asked: list[tuple[int, int]] = []
+        #: Questions received and not answered yet: a repeated one needs no round of its own.
+        self._unanswered: set[tuple[int, int]] = set()
 
     def add(self, read: Read) -> None:
         self._reads.add(read)
@@ -59,13 +61,15 @@ class Reading:
                 self._ask_everybody(number)
             reads.applied(core.applied_index)
         elif leader_connected and reads.pending():
-            self._send(core.leader, {"type": "read_index", "id": reads.ask(now)})
+            for question in reads.ask(now):
+                self._send(core.leader, {"type": "read_index", "id": question})
 
     def _ask_everybody(self, number: int) -> None:
         self._broadcast({"type": "read", "term": self._core.term, "number": number})
 
     def _replier(self, member: int, question: int) -> Callable[[int | None], None]:
         def reply(index: int | None) -> None:
+            self._unanswered.discard((member, question))
             if index is not None:
                 self.awaited_index = max(self.awaited_index, index)
                 self._send(member, {"type": "read_index_reply", "id": question, "index": index})
@@ -76,8 +80,10 @@ class Reading:
 
     def asked_by_follower(self, member: int, frame: Frame, now: float) -> None:
         """`read_index`."""
-        if self._core.is_leader:
-            self._asked.append((member, frame["id"]))
+        question = member, frame["id"]
+        if self._core.is_leader and question not in self._unanswered:
+            self._unanswered.add(question)
+            self._asked.append(question)
 
     def asked_by_leader(self, member: int, frame: Frame, now: float) -> None:
         """`read`."""
@@ -109,9 +115,10 @@ class Reading:
         """No round can be confirmed any more."""
         self._rounds.fail()
         self._asked = []
+        self._unanswered.clear()
 
     def leader_changed(self, now: float) -> None:
-        """Whoever was asked will not answer."""
+        """The leader that was asked may not answer any more."""
         self._reads.ask_again(now, everything=True)
 
     def remind(self) -> None:

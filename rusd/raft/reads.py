@@ -1,16 +1,21 @@
 """Linearizable reads on any member: who waits for what.
 
 Reads of one turn travel together: the leader opens one round for them (`read_index.py`), a follower
-sends one question to the leader; with the confirmed index they wait until it is applied here. A
-question that stays unanswered, or a round that leadership was lost over, is asked again until the
-read's deadline. No clock, no socket: the node calls in with the time and sends what it is told.
+sends one question to the leader; with the confirmed index they wait until it is applied here. No
+clock, no socket: the node calls in with the time and sends what it is told.
+
+A question without an answer is repeated under the same number until its reads' deadlines. The first
+answer serves them, whichever copy it belongs to and whichever leader sent it: each leader confirms
+an index that is not older than anything acknowledged before it received the question. A slow link
+therefore delays reads, and never starves them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-#: Seconds after which a follower asks the leader again.
+from rusd.raft.numbers import first_number
+
+#: Seconds after which a follower repeats a question to the leader.
 RETRY = 0.5
 #: Reads that are let go at a time. Each is served there and then, and a thousand long ones would
 #: hold up heartbeats.
@@ -26,7 +31,8 @@ class Read:
     deadline: float
 
 
-class _Question(NamedTuple):
+@dataclass(slots=True)
+class _Question:
     reads: list[Read]
     asked_at: float
 
@@ -36,8 +42,11 @@ class Reads:
 
     def __init__(self) -> None:
         self._new: list[Read] = []
+        #: Without an answer, by number.
         self._questions: dict[int, _Question] = {}
-        self._last_question = 0
+        #: Numbers of questions that are to be repeated.
+        self._again: list[int] = []
+        self._last_question = first_number()
         #: Confirmed: (read index, reads), waiting to be applied.
         self._confirmed: list[tuple[int, list[Read]]] = []
         #: These may go, a portion at a time.
@@ -47,22 +56,33 @@ class Reads:
         self._new.append(read)
 
     def pending(self) -> bool:
-        """True if reads wait to be asked about."""
-        return bool(self._new)
+        """True if reads wait for a leader to be asked, or asked again."""
+        return bool(self._new or self._again)
 
     def take(self) -> list[Read]:
-        """The reads to be asked about now."""
-        taken, self._new = self._new, []
+        """All reads without a confirmed index, for a leader to confirm itself."""
+        taken = [read for question in self._questions.values() for read in question.reads]
+        taken += self._new
+        self._new, self._again = [], []
+        self._questions.clear()
         return taken
 
-    def ask(self, now: float) -> int:
-        """The waiting reads are put to the leader in one question; returns its number."""
-        self._last_question += 1
-        self._questions[self._last_question] = _Question(self.take(), now)
-        return self._last_question
+    def ask(self, now: float) -> list[int]:
+        """Returns the numbers of the questions to send to the leader: those to be repeated, and
+        one for all new reads."""
+        numbers = [number for number in self._again if number in self._questions]
+        self._again = []
+        for number in numbers:
+            self._questions[number].asked_at = now
+        if self._new:
+            self._last_question += 1
+            self._questions[self._last_question] = _Question(self._new, now)
+            self._new = []
+            numbers.append(self._last_question)
+        return numbers
 
     def answered(self, number: int, index: int) -> None:
-        """The leader confirmed `index` for a question."""
+        """A leader confirmed `index` for a question."""
         question = self._questions.pop(number, None)
         if question is not None:
             self.confirmed(index, question.reads)
@@ -75,11 +95,15 @@ class Reads:
             self._confirmed.append((index, reads))
 
     def ask_again(self, now: float, *, everything: bool = False) -> None:
-        """Questions without an answer (all of them after a leader change) are put anew."""
-        for number, question in list(self._questions.items()):
-            if everything or now - question.asked_at > RETRY:
-                del self._questions[number]
-                self._new += question.reads
+        """Repeat questions without an answer for RETRY (all of them after a leader change)."""
+        if everything:
+            for question in self._questions.values():
+                question.asked_at = float("-inf")
+        self._again = [
+            number
+            for number, question in self._questions.items()
+            if now - question.asked_at > RETRY
+        ]
 
     def applied(self, index: int) -> None:
         """Everything up to `index` is applied: reads that waited for it may go, the first
@@ -111,10 +135,10 @@ class Reads:
         self._new = alive(self._new)
         self._ready = alive(self._ready)
         self._confirmed = [(index, alive(reads)) for index, reads in self._confirmed]
-        self._questions = {
-            number: _Question(alive(question.reads), question.asked_at)
-            for number, question in self._questions.items()
-        }
+        for number, question in list(self._questions.items()):
+            question.reads = alive(question.reads)
+            if not question.reads:
+                del self._questions[number]
 
     def fail(self, error: Exception) -> None:
         self.expire(float("inf"), error)

@@ -20,12 +20,14 @@ from unittest.mock import patch
 
 import pytest
 
+import rusd.raft.asks
 import rusd.raft.campaign
 import rusd.raft.changes
 import rusd.raft.core
 import rusd.raft.filters
 import rusd.raft.installing
 import rusd.raft.proposals
+import rusd.raft.reads
 import rusd.raft.turn
 from rusd.raft.campaign import Campaign
 from rusd.raft.changes import Changes
@@ -34,6 +36,7 @@ from rusd.raft.filters import Filters
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.proposals import Inbox, Proposals
 from rusd.raft.read_index import ReadIndex
+from rusd.raft.reads import Reads
 from tests.sim.__main__ import schedule
 from tests.sim.disk import SimJournal
 from tests.sim.engine import Store
@@ -184,6 +187,42 @@ def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
         original(self, now, current=True, leader_connected=leader_connected)
 
     with patch.object(Reading, "step", step):
+        yield
+
+
+@mutant
+def questions_are_numbered_alike_in_each_life() -> Iterator[None]:
+    """An answer to a question of a member's last life answers one of the next.
+
+    Schedules did not notice as long as what a process had sent was lost with it, and as long as a
+    member was hardly ever restarted twice while its clients read over slow links: the numbers of
+    two lives have to meet within one round trip.
+    """
+    with patch.object(rusd.raft.reads, "first_number", lambda: 0):
+        yield
+
+
+@mutant
+def questions_to_members_are_numbered_alike_in_each_life() -> Iterator[None]:
+    """The same of the small questions between members, which schedules did not ask."""
+    with patch.object(rusd.raft.asks, "first_number", lambda: 0):
+        yield
+
+
+@mutant
+def questions_are_replaced_when_they_are_repeated() -> Iterator[None]:
+    """A follower behind a slow link never reads: each answer is to a question given up.
+
+    Schedules did not notice: links were slow for a second at most, and no read had to succeed.
+    """
+
+    def ask_again(self: Reads, now: float, *, everything: bool = False) -> None:
+        for number, question in list(self._questions.items()):
+            if everything or now - question.asked_at > rusd.raft.reads.RETRY:
+                del self._questions[number]
+                self._new += question.reads
+
+    with patch.object(Reads, "ask_again", ask_again):
         yield
 
 

@@ -1,8 +1,9 @@
 """Connections between members, as TCP makes and breaks them.
 
-Each pair of members has at most one connection. Within it, what one sends arrives in order, each
-frame some time after the one before; what is under way when it breaks is lost. A direction that is
-cut holds everything back, and nobody is told, until it heals or silence ends the connection.
+Each pair of members has at most one connection. Within it, what one sends arrives in order; what is
+under way when it breaks is lost, but what a process sent before it ended still arrives. A direction
+that is cut holds everything back, and nobody is told, until it heals or silence ends the
+connection.
 """
 
 import random
@@ -23,7 +24,12 @@ REDIAL = 0.03
 #: Seconds without a way through after which a connection ends.
 SILENCE = 5.0
 
+#: Seconds between the arrivals of two frames that were sent together.
+APART = 1e-5
 FAST = (0.0002, 0.003)
+#: A question, the leader's round and the answer take four of these: longer than RETRY of
+#: `rusd/raft/reads.py`, and a leader is still heard within an election timeout.
+SLOW = (0.12, 0.125)
 
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -44,6 +50,8 @@ class Connection:
         self.ends = {one.member: one.process, other.member: other.process}
         self.directions = {one.member: Direction(), other.member: Direction()}
         self.broken = False
+        #: The member whose process ended: what it sent before still arrives.
+        self.ended_by = 0
 
 
 class Network:
@@ -97,7 +105,8 @@ class Network:
         )
         process = connection.ends[host.member]
         now = self._world.loop.now
-        direction.last = max(direction.last, now + least) + self._chance.uniform(*self.latency)
+        takes = self._chance.uniform(*self.latency)
+        direction.last = max(direction.last + APART, now + least + takes)
 
         def arrive() -> None:
             if host.process is process and process is not None:
@@ -129,7 +138,7 @@ class Network:
         host = self._world.hosts[receiver]
 
         def take() -> None:
-            if connection.broken:
+            if connection.broken and connection.ended_by != sender:
                 return
             if (sender, receiver) in self.cut or connection.directions[sender].held:
                 connection.directions[sender].held.append(frames)
@@ -149,13 +158,14 @@ class Network:
                     for frames in held:
                         self._deliver(connection, sender, receiver, frames, self._world.loop.now)
 
-    def break_off(self, pair: frozenset[int], *, silent_for: int = 0) -> None:
-        """End a connection. `silent_for`: the member whose machine is gone, of which the other
-        hears only by silence."""
+    def break_off(self, pair: frozenset[int], *, ended_by: int = 0, silent_for: int = 0) -> None:
+        """End a connection. `ended_by`: the member whose process is gone. `silent_for`: the member
+        whose machine is gone, of which the other hears only by silence."""
         connection = self._connections.pop(pair, None)
         if connection is None:
             return
         connection.broken = True
+        connection.ended_by = ended_by
         self._since.pop(pair, None)
         for member in sorted(pair):
             (peer,) = pair - {member}
@@ -168,7 +178,7 @@ class Network:
     def down(self, member: int, *, silently: bool) -> None:
         """A process is gone, with its machine (`silently`) or without."""
         for pair in [pair for pair in self._connections if member in pair]:
-            self.break_off(pair, silent_for=member if silently else 0)
+            self.break_off(pair, ended_by=member, silent_for=member if silently else 0)
 
     def pairs(self) -> list[frozenset[int]]:
         return list(self._connections)

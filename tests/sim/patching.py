@@ -11,7 +11,8 @@ import pysyncobj.syncobj
 
 import rusd.raft.campaign
 import rusd.raft.journal
-import rusd.raft.proposals
+import rusd.raft.numbers
+import rusd.raft.reads
 import rusd.raft.segments
 import rusd.raft.snapshots
 import rusd.raft.turn
@@ -34,7 +35,7 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
     with (
         patch.object(pysyncobj.syncobj, "monotonicTime", clock),
         patch.object(rusd.raft.campaign, "random", source),
-        patch.object(rusd.raft.proposals, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
+        patch.object(rusd.raft.numbers, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
         patch.object(rusd.raft.journal, "time", nothing),
         patch.object(rusd.raft.segments.os, "fsync", lambda file: None),
         patch.object(rusd.raft.segments.os, "fdatasync", lambda file: None),
@@ -42,6 +43,7 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(rusd.raft.turn, "Journal", SimJournal),
         patch.object(rusd.raft.turn, "Peers", SimPeers),
         patch.object(rusd.raft.turn, "ThreadPoolExecutor", lambda *_, **__: None),
+        patch.object(rusd.raft.reads, "RETRY", 0.15),
         patch.object(rusd.raft.turn, "TICK", 0.05),
         patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
         patch.object(rusd.state.directory, "Engine", MemoryEngine),

@@ -43,6 +43,9 @@ def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
         "forwarded_twice_is_taken_twice",
         "acknowledgements_of_an_earlier_term",
         "copies_of_a_vote_count",
+        "questions_are_numbered_alike_in_each_life",
+        "questions_to_members_are_numbered_alike_in_each_life",
+        "questions_are_replaced_when_they_are_repeated",
     ],
 )
 def test_a_broken_remedy_is_noticed(name: str) -> None:

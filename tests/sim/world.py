@@ -20,7 +20,7 @@ from tests.sim import engine
 from tests.sim.clock import SimLoop
 from tests.sim.invariants import Invariants, Violation
 from tests.sim.member import ELECTION_MS, Host, Process
-from tests.sim.network import FAST, Network
+from tests.sim.network import FAST, SLOW, Network
 from tests.sim.patching import patched
 
 #: Seconds (virtual) of trouble, and those in which everything must be well again.
@@ -185,6 +185,7 @@ class World:
         await asyncio.gather(*clients)
         await self._until(self._all_done, "an answer to every call", REQUEST_TIMEOUT + 1)
         await self._until(self._agree, "members that agree")
+        await self._read_over_slow_links()
         self._check_end()
 
     async def _wait(self, seconds: float) -> None:
@@ -227,10 +228,13 @@ class World:
             for _ in range(chance.choice((1, 1, 1, 5))):
                 if host.process is None:
                     break
-                if chance.random() < 0.7:
+                kind = chance.random()
+                if kind < 0.65:
                     self._put(host)
-                else:
+                elif kind < 0.95:
                     self._read(host)
+                else:
+                    self._ask(host)
 
     def _call(self, host: Host, key: bytes = b"") -> Call:
         assert host.process is not None
@@ -256,7 +260,7 @@ class World:
 
         answer.add_done_callback(done)
 
-    def _read(self, host: Host) -> None:
+    def _read(self, host: Host) -> Call:
         call, newest = self._call(host), self._newest
         answer = host.node.read_index()
 
@@ -271,6 +275,30 @@ class World:
                 )
 
         answer.add_done_callback(done)
+        return call
+
+    async def echo(self, member: int, body: bytes) -> bytes:
+        """Answers questions between members, sometimes late."""
+        await asyncio.sleep(self.chance.choice((0.0, 0.02, 0.2)))
+        return body
+
+    def _ask(self, host: Host) -> None:
+        """A member asks its leader something; the answer must be to that."""
+        leader = host.node.leader_id
+        if leader not in host.peers.live:
+            return
+        self._number += 1
+        call, body = self._call(host), b"%d" % self._number
+
+        def done(task: "asyncio.Task[bytes]") -> None:
+            call.done = True
+            if not task.cancelled() and task.exception() is None and task.result() != body:
+                self.broken(
+                    Violation(f"{host.member} asked {body!r} and was answered {task.result()!r}")
+                )
+
+        asking = host.node.ask(leader, "echo", body, 1.0)
+        self.loop.create_task(asking).add_done_callback(done)
 
     # --- trouble ----------------------------------------------------------------------------------
 
@@ -308,6 +336,7 @@ class World:
             + [self._drift] * 1
             + [self._lag] * 2
             + [self._unplug] * 2
+            + [self._restart_behind_slow_links] * 2
         )
         calm = self.chance.choice((0.04, 0.1, 0.25))
         await asyncio.sleep(self.chance.uniform(0.1, 0.6))
@@ -416,6 +445,36 @@ class World:
         self.network.latency = (0.0002, slowest)
         self._later(1.0, setattr, self.network, "latency", FAST)
 
+    def _restart_behind_slow_links(self) -> None:
+        """A follower on whose answers the leader depends is restarted again and again, and its
+        clients read: answers to questions of an earlier life arrive in the next one."""
+        leader = self._leader()
+        followers = [host for host in self._alive() if not host.node.is_leader]
+        if leader is None or not followers or self.size < 3:
+            return
+        follower = self.chance.choice(followers)
+        self.trace(f"{follower.member} is restarted behind slow links")
+        self.network.latency = (0.02, 0.06)
+        others = [host.member for host in followers if host is not follower]
+        links = [(a, b) for o in others for a, b in ((o, leader.member), (leader.member, o))]
+        self._cut(links, 0.8)
+        for life in range(3):
+            self.loop.call_later(0.25 * life, follower.crash)
+            self.loop.call_later(0.25 * life + 0.02, self.restart, follower.member)
+        for count in range(80):
+            self.loop.call_later(0.01 * count, self._ask_there, follower)
+            self.loop.call_later(0.01 * count, self._tell_there, leader)
+            self.loop.call_later(0.01 * count, self._question_there, follower)
+        self.loop.call_later(0.8, setattr, self.network, "latency", FAST)
+
+    def _tell_there(self, host: Host) -> None:
+        if not (host.process is None or host.paused or host.node.is_learner or self._calm):
+            self._put(host)
+
+    def _question_there(self, host: Host) -> None:
+        if host.process is not None and not host.paused and not self._calm:
+            self._ask(host)
+
     def _fill(self) -> None:
         host = self._any()
         self.trace(f"the disk of {host.member} is full")
@@ -464,6 +523,23 @@ class World:
                 raise Violation(
                     f"{follower} came back and deposed leader {leader.member} of term {term}"
                 )
+
+    async def _read_over_slow_links(self) -> None:
+        """Followers' reads succeed over links that are slower than their patience."""
+        leader = self._leader()
+        if leader is None or self.chance.random() < 0.5:
+            return
+        term = leader.node.term
+        self.network.latency = SLOW
+        await self._wait(2 * SLOW[1])
+        followers = [host for host in self._voting() if host is not leader]
+        calls = [self._read(host) for host in followers]
+        await self._wait(8 * SLOW[1])
+        late = [call.host.member for call in calls if not call.done]
+        self.network.latency = FAST
+        if late and leader.node.is_leader and leader.node.term == term:
+            raise Violation(f"reads of {late} starve over links that take {SLOW}")
+        await self._until(self._agree, "members that agree")
 
     # --- membership -------------------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class Cluster:
         self.machines: dict[int, ToyMachine] = {}
         #: (from, to) pairs whose frames are lost.
         self.cut: set[tuple[int, int]] = set()
+        #: Seconds a frame takes from one member to another.
+        self.delay = 0.0
 
     async def __aenter__(self) -> "Cluster":
         for member in self.members:
@@ -75,7 +77,11 @@ class Cluster:
         deliver = node._peers._on_frames
 
         def cuttable(sender: int, frames: list[dict[str, Any]]) -> None:
-            if (sender, member) not in self.cut:
+            if (sender, member) in self.cut:
+                return
+            if self.delay:
+                asyncio.get_running_loop().call_later(self.delay, deliver, sender, frames)
+            else:
                 deliver(sender, frames)
 
         node._peers._on_frames = cuttable

@@ -82,10 +82,11 @@ def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
         assert scene.leader.sending_to(FOLLOWER)
+        stream = scene.wire[0]["stream"]
         complete = scene.deliver()
         assert complete is not None and complete.index == 2
         scene.target.restore(complete.directory)
-        scene.follower.finished(LEADER, 1, installed=True)
+        scene.follower.finished(LEADER, stream, installed=True)
         scene.answer()
         assert scene.target.payloads == scene.source.payloads
         assert not scene.leader.sending_to(FOLLOWER)
@@ -139,8 +140,10 @@ def test_acknowledgements_out_of_order_or_of_another_stream_open_no_window(tmp_p
     async def story(scene: Scene) -> None:
         await scene.begin()
         sent = len(scene.wire)
-        reply = {"type": "snapshot_reply", "stream": 1, "received": 0}
-        scene.leader.reply(FOLLOWER, {**reply, "stream": 7, "received": 1 << 30}, scene.now)
+        stream = scene.wire[0]["stream"]
+        reply = {"type": "snapshot_reply", "stream": stream, "received": 0}
+        another = {**reply, "stream": stream + 7, "received": 1 << 30}
+        scene.leader.reply(FOLLOWER, another, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         assert len(scene.wire) == sent
         scene.leader.reply(FOLLOWER, {**reply, "received": snapshots.CHUNK_BYTES}, scene.now)

@@ -81,7 +81,7 @@ def waiting(reads: Reads, deadline: float = 10.0) -> list[object]:
 def test_a_read_waits_until_its_index_is_applied() -> None:
     reads = Reads()
     results = waiting(reads)
-    number = reads.ask(now=0.0)
+    (number,) = reads.ask(now=0.0)
     reads.applied(9)
     assert results == [], "not confirmed"
     reads.answered(number, 10)
@@ -94,7 +94,7 @@ def test_a_read_waits_until_its_index_is_applied() -> None:
 def test_reads_that_come_after_the_question_wait_for_the_next() -> None:
     reads = Reads()
     first = waiting(reads)
-    number = reads.ask(0.0)
+    (number,) = reads.ask(0.0)
     second = waiting(reads)
     reads.answered(number, 3)
     reads.applied(3)
@@ -102,35 +102,72 @@ def test_reads_that_come_after_the_question_wait_for_the_next() -> None:
     assert reads.pending()
 
 
-def test_an_unanswered_question_is_put_again() -> None:
+def test_an_unanswered_question_is_repeated_under_its_number() -> None:
     reads = Reads()
-    results = waiting(reads)
-    old = reads.ask(0.0)
+    waiting(reads)
+    (number,) = reads.ask(0.0)
     reads.ask_again(RETRY / 2)
     assert not reads.pending()
     reads.ask_again(RETRY * 1.1)
     assert reads.pending()
-    new = reads.ask(RETRY * 1.1)
-    reads.answered(old, 3)
+    assert reads.ask(RETRY * 1.1) == [number]
+    assert not reads.pending()
+
+
+def test_a_late_answer_serves_a_question_that_was_repeated() -> None:
+    reads = Reads()
+    results = waiting(reads)
+    (number,) = reads.ask(0.0)
+    reads.ask_again(RETRY * 1.1)
+    reads.answered(number, 3)
+    assert reads.ask(RETRY * 1.1) == [], "it is answered"
+    reads.answered(number, 9)
     reads.applied(3)
-    assert results == [], "the answer to a question given up is of another leader, perhaps"
-    reads.answered(new, 4)
-    reads.applied(4)
     assert results == [None]
 
 
 def test_a_new_leader_is_asked_at_once() -> None:
     reads = Reads()
     waiting(reads)
-    reads.ask(0.0)
+    (number,) = reads.ask(0.0)
     reads.ask_again(0.0, everything=True)
+    reads.ask_again(0.1)
     assert reads.pending()
+    assert reads.ask(0.1) == [number]
+
+
+def test_a_member_that_becomes_leader_takes_its_open_questions_itself() -> None:
+    reads = Reads()
+    results, more = waiting(reads), []
+    (number,) = reads.ask(0.0)
+    reads.ask_again(0.0, everything=True)
+    reads.add(Read(more.append, 10.0))
+    taken = reads.take()
+    assert len(taken) == 2
+    assert not reads.pending()
+    reads.answered(number, 1)
+    reads.applied(1)
+    assert results == more == [], "the answer comes too late to matter"
+    reads.confirmed(2, taken)
+    reads.applied(2)
+    assert results == more == [None]
+
+
+def test_numbers_of_questions_differ_between_lives() -> None:
+    first, second = Reads(), Reads()
+    waiting(first)
+    results = waiting(second)
+    (late,) = first.ask(0.0)
+    second.ask(0.0)
+    second.answered(late, 3)
+    second.applied(3)
+    assert results == [], "the answer to a question of an earlier life"
 
 
 def test_a_read_is_given_up_at_its_deadline_wherever_it_waits() -> None:
     reads = Reads()
     first = waiting(reads, 5.0)
-    number = reads.ask(0.0)
+    (number,) = reads.ask(0.0)
     reads.answered(number, 99)
     second = waiting(reads, 5.0)
     reads.ask(0.0)

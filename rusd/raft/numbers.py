@@ -1,0 +1,14 @@
+"""Numbers by which a member finds its own questions and proposals again.
+
+A message may outlive the process that caused it: the leader may answer a question of a member that
+was restarted meanwhile, over the new connection, and entries of an earlier life are applied again
+after a restart. The numbers of each life therefore begin at a random place, so that no number is
+used twice.
+"""
+
+import secrets
+
+
+def first_number() -> int:
+    """Returns where the numbers of this life begin; counting up from it stays below 2^63."""
+    return secrets.randbits(62)
