@@ -7,13 +7,10 @@ soon as its prefix shows that it is too large, and decompression stops at the li
 costs more memory than a message that is allowed.
 """
 
-import zlib
-
+from rusd.door.gzipped import unpacked
 from rusd.errors import Code, EtcdError
 
 PREFIX_BYTES = 5
-#: zlib's window bits for the gzip format.
-_GZIP = 31
 #: Compressions a client may choose (grpc-accept-encoding).
 ENCODINGS = ("identity", "gzip")
 
@@ -72,7 +69,7 @@ class Unframer:
             message = bytes(view[PREFIX_BYTES:end])
         compressed = buffer[0]
         del buffer[:end]
-        return self._decompressed(message) if compressed else message
+        return unpacked(message, self._limit) if compressed else message
 
     def _check_compressed(self, flag: int) -> None:
         if flag != 1:
@@ -81,23 +78,3 @@ class Unframer:
             raise EtcdError(
                 Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding"
             )
-
-    def _decompressed(self, message: bytes) -> bytes:
-        unpacker = zlib.decompressobj(_GZIP)
-        try:
-            plain = unpacker.decompress(message, self._limit + 1)
-        except zlib.error as error:
-            raise _undecompressed(str(error)) from error
-        if len(plain) > self._limit:
-            raise EtcdError(
-                Code.RESOURCE_EXHAUSTED,
-                "grpc: received message after decompression larger than max "
-                f"({len(plain)} vs. {self._limit})",
-            )
-        if not unpacker.eof:
-            raise _undecompressed("unexpected EOF")
-        return plain
-
-
-def _undecompressed(why: str) -> EtcdError:
-    return EtcdError(Code.INTERNAL, f"grpc: failed to decompress the received message {why}")

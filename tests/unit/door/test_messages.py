@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 
+from rusd.door.gzipped import MEMBERS_AT_MOST
 from rusd.door.messages import Unframer, framed, whole
 from rusd.errors import Code, EtcdError
 
@@ -65,15 +66,43 @@ def test_a_bomb_is_unpacked_to_the_limit_only() -> None:
     assert len(packed) < LIMIT
     assert refusal(b"\1" + framed(packed)[1:], "gzip") == (
         Code.RESOURCE_EXHAUSTED,
-        f"grpc: received message after decompression larger than max ({LIMIT + 1} vs. {LIMIT})",
+        f"grpc: received message after decompression larger than max {LIMIT}",
     )
 
 
-@pytest.mark.parametrize("packed", [b"no gzip", b"", gzip.compress(b"cut off" * 9, mtime=0)[:-9]])
-def test_what_cannot_be_unpacked_is_an_internal_error(packed: bytes) -> None:
-    code, text = refusal(b"\1" + framed(packed)[1:], "gzip")
-    assert code == Code.INTERNAL
-    assert text.startswith("grpc: failed to decompress the received message ")
+PACKED = gzip.compress(b"a request", mtime=0)
+
+
+def test_the_members_of_a_gzipped_message_are_joined() -> None:
+    packed = PACKED + gzip.compress(b"") + gzip.compress(b" in parts")
+    assert taken(b"\1" + framed(packed)[1:], "gzip") == [b"a request in parts"]
+
+
+#: As etcd 3.7 words them.
+NOT_GZIP = {
+    b"": "decompress the message: EOF",
+    PACKED[:5]: "decompress the message: unexpected EOF",
+    b"this is no gzip": "decompress the message: gzip: invalid header",
+    PACKED[:2] + b"\7" + PACKED[3:]: "decompress the message: gzip: invalid header",
+    PACKED[:-3]: "read decompressed data: unexpected EOF",
+    PACKED[:-8] + b"sums" + PACKED[-4:]: "read decompressed data: gzip: invalid checksum",
+    PACKED[:-4] + b"size": "read decompressed data: gzip: invalid checksum",
+    PACKED + b"x": "read decompressed data: unexpected EOF",
+    PACKED + b"behind the last member": "read decompressed data: gzip: invalid header",
+    PACKED + bytes(20): "read decompressed data: gzip: invalid header",
+    PACKED + PACKED[:-3]: "read decompressed data: unexpected EOF",
+    PACKED * (MEMBERS_AT_MOST + 1): "read decompressed data: gzip: too many members",
+}
+
+
+@pytest.mark.parametrize("packed", NOT_GZIP, ids=range(len(NOT_GZIP)))
+def test_garbage_in_or_behind_a_gzipped_message_is_refused(packed: bytes) -> None:
+    inbox = Unframer(1 << 20, "gzip")
+    inbox.feed(b"\1" + framed(packed)[1:])
+    with pytest.raises(EtcdError) as error:
+        inbox.next()
+    assert error.value.code == Code.INTERNAL
+    assert error.value.message == f"grpc: failed to {NOT_GZIP[packed]}"
 
 
 def test_a_compressed_message_needs_an_encoding() -> None:
