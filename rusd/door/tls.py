@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+#: Sessions of clients with certificates that may be resumed; OpenSSL keeps as many.
+SESSIONS_AT_MOST = 20_480
+
 VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -59,10 +62,14 @@ class TlsOptions:
         return self.client_cert_auth or self.trusted_ca_file is not None
 
     @property
+    def authorities(self) -> list[Path]:
+        """Where the trusted authorities are, if not those of the system."""
+        return [] if self.trusted_ca_file is None else [self.trusted_ca_file]
+
+    @property
     def files(self) -> list[Path]:
         """What a context is made of."""
-        every = (self.cert_file, self.key_file, self.trusted_ca_file)
-        return [path for path in every if path is not None]
+        return [self.cert_file, self.key_file, *self.authorities]
 
 
 def client_tls(config: Config) -> "ClientTls | None":
@@ -104,7 +111,9 @@ class ClientTls:
         self._options = options
         self._tried = _state(options.files)
         self._newest = _context(options)
-        self._trust_changed = False
+        self._trusted = _state(options.authorities)
+        #: Ids of the sessions that were made under the authorities of now.
+        self._sessions: dict[bytes, None] = {}
         self._rules = _rules(options)
         #: For every listener, for good: each handshake moves on to the newest certificates.
         self.context = _context(options)
@@ -123,10 +132,21 @@ class ClientTls:
         """Look at a client whose handshake is done; raises, with the reason, if it must go."""
         if self._rules is None:
             return
-        if self._trust_changed and connection.session_reused:
-            # OpenSSL has not looked at the certificate again, and what it was good for may be void.
-            raise ssl.SSLError("session older than the trusted authorities")
+        self._check_session(connection)
         self._rules.check(connection)
+
+    def _check_session(self, connection: ssl.SSLObject) -> None:
+        """OpenSSL resumes a session without verifying the certificate again: it must have been
+        verified by the authorities trusted now."""
+        session = connection.session
+        if session is None:
+            return
+        if not connection.session_reused:
+            self._sessions[session.id] = None
+            if len(self._sessions) > SESSIONS_AT_MOST:
+                del self._sessions[next(iter(self._sessions))]
+        elif session.id not in self._sessions:
+            raise ssl.SSLError("session older than the trusted authorities")
 
     def _on_hello(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """At every handshake, before a certificate is chosen."""
@@ -143,7 +163,10 @@ class ClientTls:
         except TlsError as error:
             log.warning("changed certificates not used", extra={"fields": {"error": str(error)}})
         else:
-            self._trust_changed = True
+            trusted = _state(self._options.authorities)
+            if trusted != self._trusted:
+                self._trusted = trusted
+                self._sessions.clear()
             log.info(
                 "certificates read again",
                 extra={"fields": {"cert-file": str(self._options.cert_file)}},

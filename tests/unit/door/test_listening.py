@@ -496,19 +496,54 @@ def test_an_authority_that_is_exchanged_changes_who_is_let_in(
     run(main())
 
 
+def session(context: ssl.SSLContext, port: int, old: Any = None) -> tuple[Any, bool]:
+    """(the session of one connection, whether it is `old` resumed)"""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as raw,
+        context.wrap_socket(raw, server_hostname="127.0.0.1", session=old) as connection,
+    ):
+        connection.sendall(b"hello")
+        assert connection.recv(5) == b"hello"
+        return connection.session, bool(connection.session_reused)
+
+
+@pytest.mark.parametrize("tickets", [True, False], ids=["tickets", "session ids"])
+@pytest.mark.parametrize("certificates", [True, False], ids=["mutual", "server only"])
+def test_sessions_are_resumed_after_the_certificate_of_the_server_was_exchanged(
+    run: Run, authority: Authority, certificates: bool, tickets: bool
+) -> None:
+    """Those of before and those of after, where clients show certificates too."""
+
+    async def main() -> None:
+        port = free_port()
+        echoes = Echoes()
+        server, later = (authority.issue(name, ["127.0.0.1"]) for name in ("server", "later"))
+        trusted = authority.cert if certificates else None
+        tls = ClientTls(
+            TlsOptions(cert_file=server.cert, key_file=server.key, trusted_ca_file=trusted)
+        )
+        await echoes.on(f"https://127.0.0.1:{port}", tls=tls)
+        context = trusting(authority, authority.issue("alice") if certificates else None)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if not tickets:
+            context.options |= ssl.OP_NO_TICKET
+        before, _ = await asyncio.to_thread(session, context, port)
+        assert (await asyncio.to_thread(session, context, port, before))[1]
+        server.key.write_bytes(later.key.read_bytes())
+        server.cert.write_bytes(later.cert.read_bytes())
+        assert (await asyncio.to_thread(session, context, port, before))[1]
+        after, resumed = await asyncio.to_thread(session, context, port)
+        assert not resumed
+        assert (await asyncio.to_thread(session, context, port, after))[1]
+        echoes.shut()
+
+    run(main())
+
+
 def test_sessions_do_not_outlive_the_trust_they_were_made_under(
     run: Run, tmp_path: Path, authority: Authority
 ) -> None:
     """OpenSSL resumes a TLS 1.2 session without another look at the certificate."""
-
-    def session(context: ssl.SSLContext, port: int, old: Any = None) -> Any:
-        with (
-            socket.create_connection(("127.0.0.1", port)) as raw,
-            context.wrap_socket(raw, server_hostname="127.0.0.1", session=old) as connection,
-        ):
-            connection.sendall(b"hello")
-            assert connection.recv(5) == b"hello"
-            return connection.session
 
     async def main() -> None:
         port = free_port()
@@ -522,7 +557,7 @@ def test_sessions_do_not_outlive_the_trust_they_were_made_under(
         await echoes.on(f"https://127.0.0.1:{port}", tls=tls)
         context = trusting(authority, authority.issue("alice"))
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-        old = await asyncio.to_thread(session, context, port)
+        old = (await asyncio.to_thread(session, context, port))[0]
         bundle.write_bytes(Authority(tmp_path / "tls", "other").cert.read_bytes())
         with pytest.raises((OSError, AssertionError)):
             await asyncio.to_thread(session, context, port, old)
