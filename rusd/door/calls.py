@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError, Message
 
 from rusd.api.seam import Call, Parts, Unary
-from rusd.door import status
+from rusd.door import messages, status
 from rusd.door.h2 import Stream
-from rusd.door.messages import PREFIX_BYTES, Unframer, whole
+from rusd.door.messages import Unframer, whole
 from rusd.door.opening import EXPIRED, Opening
 from rusd.errors import CANCELED, STOPPED, Code, EtcdError
 from rusd.logs import get_logger
@@ -148,17 +148,20 @@ class UnaryCall:
             self._refuse(BUG)
 
     def _answer(self, message: bytes | Parts) -> None:
-        self._finish(Code.OK)
-        if isinstance(message, Parts):
-            self._answer_in_parts(message)
+        size = sum(map(len, message)) if isinstance(message, Parts) else len(message)
+        if size > messages.SEND_AT_MOST:
+            self._refuse(messages.too_long(size, unary=True))
             return
-        prefix = len(message).to_bytes(PREFIX_BYTES, "big")
-        self._stream.complete(status.HEAD, prefix + message, status.OK)
+        self._finish(Code.OK)
+        prefix = size.to_bytes(messages.PREFIX_BYTES, "big")
+        if isinstance(message, Parts):
+            self._answer_in_parts(prefix, message)
+        else:
+            self._stream.complete(status.HEAD, prefix + message, status.OK)
 
-    def _answer_in_parts(self, parts: Parts) -> None:
+    def _answer_in_parts(self, prefix: bytes, parts: Parts) -> None:
         stream = self._stream
         stream.head(status.HEAD)
-        prefix = sum(map(len, parts)).to_bytes(PREFIX_BYTES, "big")
         stream.send(prefix + b"".join(parts[:1]))
         for part in parts[1:]:
             stream.send(part)

@@ -11,6 +11,8 @@ from rusd.door.gzipped import unpacked
 from rusd.errors import Code, EtcdError
 
 PREFIX_BYTES = 5
+#: Bytes of the longest message that is sent, as in etcd; the prefix could express twice as many.
+SEND_AT_MOST = (1 << 31) - 1
 #: Compressions a client may choose (grpc-accept-encoding).
 ENCODINGS = ("identity", "gzip")
 
@@ -18,6 +20,12 @@ ENCODINGS = ("identity", "gzip")
 def framed(message: bytes) -> bytes:
     """An answer's message with its prefix."""
     return len(message).to_bytes(PREFIX_BYTES, "big") + message
+
+
+def too_long(size: int, *, unary: bool = False) -> EtcdError:
+    """The refusal instead of a message of more than `SEND_AT_MOST` bytes."""
+    text = f"trying to send message larger than max ({size} vs. {SEND_AT_MOST})"
+    return EtcdError(Code.RESOURCE_EXHAUSTED, f"grpc: {text}" if unary else text)
 
 
 def whole(chunk: bytes, limit: int) -> bytes | None:

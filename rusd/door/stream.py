@@ -8,7 +8,7 @@ read is not read from: what it sends stays in its window.
 from typing import TYPE_CHECKING, Any
 
 from rusd.api.seam import BidiStream, Call, ServerStream, StreamHandler
-from rusd.door import status
+from rusd.door import messages, status
 from rusd.door.calls import BUG, IN_STREAM, decode
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
@@ -103,6 +103,9 @@ class StreamCall:
 
     def send(self, message: bytes) -> None:
         if self._finished:
+            return
+        if len(message) > messages.SEND_AT_MOST:
+            self.finish(messages.too_long(len(message)))
             return
         if not self._gathered:
             self._channel.gather(self)

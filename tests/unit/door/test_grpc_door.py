@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from rusd.door import messages
 from rusd.door.grpc_door import OVERHEAD_BYTES, GrpcDoor
 from rusd.door.stream import HIGH_BYTES
 from rusd.errors import KEY_NOT_FOUND, Code
@@ -359,3 +360,27 @@ def test_a_port_that_is_taken_is_an_os_error() -> None:
         await second.stop(0)
 
     over_the_wire(test)
+
+
+@pytest.mark.parametrize("method", ["Echo", "Pieces"])
+def test_an_answer_longer_than_a_message_may_be_is_refused(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one piece or in many; gRPC's prefix would be wrong from 4 GiB on."""
+
+    async def test(one: Served) -> None:
+        raw = REQUEST(value=bytes(5000)).SerializeToString()
+        monkeypatch.setattr(messages, "SEND_AT_MOST", len(raw))
+        await one.call(f"toy.Toys/{method}", raw)
+        monkeypatch.setattr(messages, "SEND_AT_MOST", len(raw) - 1)
+        assert await one.refusal(f"toy.Toys/{method}", raw) == (
+            "RESOURCE_EXHAUSTED",
+            f"grpc: trying to send message larger than max ({len(raw)} vs. {len(raw) - 1})",
+        )
+        assert await one.call("toy.Toys/Echo", b"") == REQUEST()
+
+    over_the_wire(test)
+
+
+def test_the_bound_of_an_answer_is_etcds() -> None:
+    assert messages.SEND_AT_MOST == 2**31 - 1
