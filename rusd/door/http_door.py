@@ -4,17 +4,20 @@ The door listens itself (`--listen-metrics-urls`, `--listen-client-http-urls`), 
 for connections that somebody else has accepted: the client port, where gRPC is at home as well.
 
 A client may keep a connection open and say nothing, or begin a header and never end it, for
-`IDLE_SECONDS` in all; one that sends a body nobody asked for has `LINGER_SECONDS` to finish it.
+`IDLE_SECONDS` in all; one that sends a body nobody asked for has `LINGER_SECONDS` to finish it;
+one that does not read its answers is let go as well (`http_connection.py`).
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import web
 
 from rusd.api.probes import Probes
+from rusd.door.http_connection import HttpConnection
 from rusd.door.listening import Listeners, Tls
 from rusd.door.pages import Page, Pages
 from rusd.door.tls import ClientTls
@@ -27,6 +30,8 @@ _SILENT.setLevel(logging.CRITICAL)
 IDLE_SECONDS = 60.0
 #: Seconds in which the rest of a body that was not read is thrown away before the client is.
 LINGER_SECONDS = 2.0
+#: Seconds between looks at connections that do not read.
+SWEEP = 1.0
 #: Bytes; a request that announces a larger body is refused unread.
 BODY_LIMIT = 2 << 20
 #: Seconds for answers under way when the door stops.
@@ -48,15 +53,9 @@ class HttpDoor:
         app = web.Application(client_max_size=body_limit)
         app.on_response_prepare.append(_anonymous)
         app.router.add_route("*", "/{page:.*}", self._serve)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_SILENT,
-            handle_signals=False,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            shutdown_timeout=GRACE_SECONDS,
-        )
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=GRACE_SECONDS)
+        self.connections: dict[HttpConnection, asyncio.Transport] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def prepare(self) -> None:
         """Make `protocol` usable without listening; `start` does it as well."""
@@ -80,20 +79,55 @@ class HttpDoor:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the door is not prepared")
-        return server()
+        return HttpConnection(
+            self,
+            server,
+            access_log=None,
+            logger=_SILENT,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+        )
+
+    def joined(self, connection: HttpConnection, transport: asyncio.BaseTransport) -> None:
+        """A connection has begun."""
+        self.connections[connection] = cast(asyncio.Transport, transport)
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+
+    def left(self, connection: HttpConnection) -> None:
+        """A connection is gone."""
+        self.connections.pop(connection, None)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection, transport in list(self.connections.items()):
+            if connection.stalled(transport.get_write_buffer_size(), now):
+                transport.abort()
+        again = bool(self.connections)
+        self._sweeping = loop.call_later(SWEEP, self._sweep) if again else None
 
     async def stop(self) -> None:
         """Accept nothing more and close every connection, after answers that are under way."""
         self._stopping = True
         self._listeners.close()
         await self._runner.cleanup()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
 
     async def _serve(self, request: web.Request) -> web.Response:
         if (request.content_length or 0) > self._body_limit:
             refusal = _response(Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, [], b""))
             refusal.force_close()
             return refusal
-        return _response(await self.pages.serve(request.method, request.raw_path))
+        response = _response(await self.pages.serve(request.method, request.raw_path))
+        connection = request.protocol
+        more = not isinstance(connection, HttpConnection) or connection.another()
+        if not more or (request.body_exists and "Upgrade" in request.headers):
+            # (The parser has lost what follows a body with an upgrade declined.)
+            response.force_close()
+        return response
 
 
 class _Closing(asyncio.Protocol):

@@ -12,7 +12,8 @@ import pytest
 
 from cluster.certificates import Authority
 from rusd.api.probes import Probes
-from rusd.door import http_door
+from rusd.door import http_connection, http_door
+from rusd.door.http_connection import PIPELINED_AT_MOST
 from rusd.door.http_door import HttpDoor
 from rusd.door.tls import ClientTls, TlsOptions
 from rusd.state.machine import StateMachine
@@ -20,6 +21,7 @@ from tests.unit.door.toys import free_port
 from tests.unit.support_node import InstantNode, Log
 
 LIMIT = 64 << 10
+METRICS = b"m 1\n" * (32 << 10)
 REQUEST = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -49,7 +51,7 @@ def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[Non
         log = Log()
         node = InstantNode(log, 1, machine)
         log.elect(1)
-        door = HttpDoor(Probes(node, machine), lambda: b"m 1\n", body_limit=LIMIT)
+        door = HttpDoor(Probes(node, machine), lambda: METRICS, body_limit=LIMIT)
         await door.prepare()
         loop = asyncio.get_running_loop()
         port = free_port()
@@ -188,7 +190,7 @@ def test_dripping_bytes_of_a_header_buys_no_time(
 def test_a_header_without_bounds_is_refused(tmp_path: Path) -> None:
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
-        assert (await ask(client, b"GET /" + b"x" * (1 << 20))).startswith(b"HTTP/1.0 400")
+        assert (await ask(client, b"GET /" + b"x" * (1 << 20))).startswith(b"HTTP/1.1 400")
         assert await ends(client)
 
     with_door(tmp_path, test)
@@ -234,7 +236,105 @@ def test_a_body_somebody_sends_along_is_thrown_away(tmp_path: Path) -> None:
 def test_garbage_is_answered_and_closed(tmp_path: Path) -> None:
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
-        assert (await ask(client, b"\x16\x03\x01 no http\r\n\r\n")).startswith(b"HTTP/1.0 400")
+        assert (await ask(client, b"\x16\x03\x01 no http\r\n\r\n")).startswith(b"HTTP/1.1 400")
         assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+def test_a_client_that_asks_and_never_reads_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "STALLED", 0.2)
+    monkeypatch.setattr(http_door, "SWEEP", 0.02)
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * PIPELINED_AT_MOST)
+        await reader.readexactly(1)
+        # The rest of some 13 MB of answers is never read.
+        while door.connections:
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    with_door(tmp_path, test)
+
+
+def test_requests_that_follow_one_another_unread_are_bounded(tmp_path: Path) -> None:
+    """Each costs more than its few bytes, and the kernel takes thousands of answers."""
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(REQUEST * (PIPELINED_AT_MOST + 10))
+        said = await reader.read()
+        assert said.count(b"HTTP/1.1 200 OK") == PIPELINED_AT_MOST
+        assert said.count(b"Connection: close") == 1
+        writer.close()
+
+    with_door(tmp_path, test)
+
+
+def test_requests_of_a_client_that_waits_for_its_answers_are_not_bounded(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        for _ in range(2 * PIPELINED_AT_MOST):
+            assert await ask(client) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+UPGRADE = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 1, len(UPGRADE) - 3, len(UPGRADE) - 1, len(UPGRADE)])
+def test_requests_behind_a_declined_upgrade_are_answered(tmp_path: Path, cut: int) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        behind = UPGRADE + UPGRADE + REQUEST
+        client[1].write(behind[:cut])
+        await asyncio.sleep(0)
+        assert [await ask(client, rest) for rest in (behind[cut:], b"", b"")] == [
+            b"HTTP/1.1 200 OK"
+        ] * 3
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_declined_upgrade_with_a_body_ends_the_connection(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        asked = UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nab")
+        assert await ask(client, asked + REQUEST) == b"HTTP/1.1 200 OK"
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * 200 + b"\r\n",
+        b"GET x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        UPGRADE + b"GET \xff",
+    ],
+    ids=range(9),
+)
+def test_no_refusal_names_the_library(tmp_path: Path, request_: bytes) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(request_)
+        said = (await reader.read()).split(b"HTTP/1.1 ")[-1]
+        assert said.startswith(b"400 Bad Request\r\n")
+        assert said.endswith(b"\r\n\r\n400 Bad Request")
+        assert b"Server:" not in said
+        writer.close()
 
     with_door(tmp_path, test)
