@@ -96,7 +96,7 @@ def version_text() -> str:
 def _log_start(loaded: Loaded) -> None:
     from rusd import ETCD_VERSION, __version__, logs
 
-    log = logs.get_logger(__name__)
+    log = logs.get_logger("rusd.cli")  # not "__main__", which `python -m rusd.cli` is
     config = loaded.config
     for note in loaded.notes:
         log.warning(note)

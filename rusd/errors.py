@@ -92,6 +92,16 @@ CLUSTER_ID_MISMATCH = _etcd(Code.FAILED_PRECONDITION, "cluster ID mismatch")
 RANGE_STREAM_SORT = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
 RANGE_STREAM_FILTER = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
 
+AUTH_NOT_ENABLED = _etcd(Code.FAILED_PRECONDITION, "authentication is not enabled")
+ROOT_USER_NOT_EXIST = _etcd(Code.FAILED_PRECONDITION, "root user does not exist")
+USER_EMPTY = _etcd(Code.INVALID_ARGUMENT, "user name is empty")
+USER_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "user name not found")
+ROLE_EMPTY = _etcd(Code.INVALID_ARGUMENT, "role name is empty")
+ROLE_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "role name not found")
+PERMISSION_NOT_GIVEN = _etcd(Code.INVALID_ARGUMENT, "permission not given")
+#: Not etcd's.
+USERS_NOT_SUPPORTED = EtcdError(Code.UNIMPLEMENTED, "rusd: users and roles are not supported yet")
+
 REQUEST_TOO_LARGE = _etcd(Code.INVALID_ARGUMENT, "request is too large")
 TOO_MANY_REQUESTS = _etcd(Code.RESOURCE_EXHAUSTED, "too many requests")
 

@@ -37,6 +37,8 @@ FORMATS = ("json", "console")
 JOURNAL = "systemd/journal"
 #: An output that silences all others.
 NOWHERE = "/dev/null"
+#: The logger above all of rusd's.
+_OWN = "rusd"
 #: No blanks between keys and values, as etcd writes them and log searches expect them.
 _COMPACT = (",", ":")
 
@@ -107,7 +109,9 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def configure(level: str, style: str, outputs: Sequence[str]) -> None:
-    """Set up the root logger. `outputs`: "default", "stderr", "stdout", "systemd/journal" or
+    """Set up logging: rusd's lines from `level` on, of libraries only warnings and worse.
+
+    `outputs`: "default", "stderr", "stdout", "systemd/journal" or
     files, as paths or file: URLs.
 
     OSError if a file cannot be opened or there is no journal; the log is then as it was before.
@@ -118,15 +122,15 @@ def configure(level: str, style: str, outputs: Sequence[str]) -> None:
         outputs = (NOWHERE,)
     handlers = [_handler(output) for output in outputs or ("default",)]
     root = logging.getLogger()
-    root.setLevel(LEVELS[level])
     for old in list(root.handlers):
         root.removeHandler(old)
         old.close()
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
-    # One line a request is what a metrics scrape or a probe would cost otherwise.
-    logging.getLogger("aiohttp.access").setLevel(max(logging.WARNING, LEVELS[level]))
+    # Libraries have lines for every frame and request, with header values in them.
+    root.setLevel(max(logging.WARNING, LEVELS[level]))
+    logging.getLogger(_OWN).setLevel(LEVELS[level])
 
 
 def flush() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rusd import ETCD_VERSION
+from rusd.api.auth import AuthService
 from rusd.api.cluster import ClusterService
 from rusd.api.header import Headers
 from rusd.api.health import HealthService
@@ -230,6 +231,7 @@ class Member:
                 clock=loop.time,
             ),
             MaintenanceService(*shared, db_quota),
+            AuthService(*shared),
             self._health,
         )
         methods = {

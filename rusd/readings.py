@@ -100,7 +100,8 @@ class Readings:
         ]
         cluster_version = self.machine.members.cluster_version
         if cluster_version:
-            label = {"cluster_version": cluster_version}
+            # Major and minor only, as in etcd.
+            label = {"cluster_version": cluster_version.rpartition(".")[0]}
             readings.append(
                 Reading("etcd_cluster_version", "The version agreed on, as a label.", 1, label)
             )

@@ -9,7 +9,7 @@ the way.
 
 Links are cut and made lossy by the kernel's packet filter in the receiver's namespace (iptables),
 so that members see what a pulled cable shows: silence. Delay needs the kernel's netem, and is only
-offered where there is one. Making this needs the rights of root on Linux; `available` tells.
+offered where there is one. Making this needs the rights of root on Linux; `obstacle` tells.
 
 Names carry the process id of whoever made them. What a killed run left behind is removed by the
 next one.
@@ -95,8 +95,7 @@ class NamespaceNetwork:
     def _apply(self) -> None:
         """Write every member's filter anew, each as a whole."""
         for member in range(self._size):
-            lines = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]"]
-            lines.append(":OUTPUT ACCEPT [0:0]")
+            rules = []
             for (sender, receiver), rule in sorted(self._rules.items()):
                 if receiver == member and (rule.cut or rule.loss):
                     chance = (
@@ -104,10 +103,8 @@ class NamespaceNetwork:
                         if rule.cut
                         else f" -m statistic --mode random --probability {rule.loss:.4f}"
                     )
-                    lines.append(f"-A INPUT -s {self.address(sender)}/32{chance} -j DROP")
-            command = [*self.enter(member), "iptables-restore"]
-            text = "\n".join([*lines, "COMMIT", ""])
-            subprocess.run(command, input=text.encode(), check=True, capture_output=True)
+                    rules.append(f"-A INPUT -s {self.address(sender)}/32{chance} -j DROP")
+            _filter(self.enter(member), rules)
             if "delay" in self.able:
                 self._delay(member)
 
@@ -125,14 +122,22 @@ class NamespaceNetwork:
             subprocess.run(add, check=True, capture_output=True)
 
 
-def available() -> bool:
-    """Whether namespaces can be made here (root on Linux, with iproute2 and iptables)."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables-restore"))):
-        return False
+def obstacle() -> str | None:
+    """Why namespaces cannot be used here; None if they can."""
+    if os.geteuid() != 0:
+        return "it needs the rights of root"
+    for command, package in (("ip", "iproute2"), ("iptables-restore", "iptables")):
+        if shutil.which(command) is None:
+            return f"the command {command} is missing (package {package})"
     name = f"rc{os.getpid()}m99"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True)
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-    return made.returncode == 0
+    try:
+        _ip("netns", "add", name)
+        _filter(["ip", "netns", "exec", name], [])
+    except OSError as error:
+        return str(error)
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+    return None
 
 
 def remove_left_behind() -> None:
@@ -180,3 +185,12 @@ def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+def _filter(enter: list[str], rules: list[str]) -> None:
+    """Replace the packet filter of the namespace that the command `enter` enters."""
+    chains = [f":{name} ACCEPT [0:0]" for name in ("INPUT", "FORWARD", "OUTPUT")]
+    text = "\n".join(["*filter", *chains, *rules, "COMMIT", ""])
+    done = subprocess.run([*enter, "iptables-restore"], input=text.encode(), capture_output=True)
+    if done.returncode:
+        raise OSError(f"iptables-restore: {done.stderr.decode(errors='replace').strip()}")

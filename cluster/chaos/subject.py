@@ -203,10 +203,15 @@ def unavailable(subject: Subject) -> list[str]:
 
 
 def network_of(kind: str) -> str:
-    """ "auto" as what is possible here."""
-    if kind != "auto":
+    """ "auto" as what is possible here. ValueError if `kind` is not."""
+    if kind not in ("auto", "namespaces"):
         return kind
-    return "namespaces" if namespaces.available() else "proxy"
+    obstacle = namespaces.obstacle()
+    if obstacle is None:
+        return "namespaces"
+    if kind == "auto":
+        return "proxy"
+    raise ValueError(f"--network namespaces is not possible here: {obstacle}")
 
 
 def _moved(member: Member, host: str) -> Member:

@@ -4,8 +4,8 @@ Before a disk is full, growth is refused with etcd's "database space exceeded" (
 the quota); reads and deletions go on, and so does everything once there is room again: no alarm is
 raised, nobody need disarm one. A disk that others fill to the last block ends the member in
 mid-write all the same. Then nothing in its memory can be trusted to be on disk: it lets go of
-everything, waits for room and begins anew as after a crash (`rusd/cli.py`), while the other members
-go on without it.
+everything, waits for room and begins anew as after a crash (`rusd/serving.py`), while the other
+members go on without it.
 """
 
 import errno

@@ -142,6 +142,21 @@ def test_every_output_gets_every_line(path: Path, capsys: pytest.CaptureFixture[
         assert json.loads(stream)["msg"] == "x"
 
 
+def test_of_libraries_only_warnings_are_written_at_any_level(path: Path) -> None:
+    """HPACK alone has ten lines a request, some with the values of headers."""
+    logs.configure("debug", "json", [str(path)])
+    for name in ("hpack.hpack", "asyncio", "aiohttp.access"):
+        library = logging.getLogger(name)
+        library.debug("noise")
+        library.info("noise")
+        library.warning(name)
+    log.debug("own")
+    assert [line["msg"] for line in lines(path)] == [
+        *("hpack.hpack", "asyncio", "aiohttp.access"),
+        "own",
+    ]
+
+
 def test_the_null_device_silences_every_other_output_as_in_etcd(path: Path) -> None:
     logs.configure("info", "json", [str(path), "/dev/null"])
     log.info("x")

@@ -117,7 +117,7 @@ def test_alarms_and_the_cluster_version_show_once_there_are_any(tmp_path: Path) 
         await node.propose(encode(Kind.ALARM, alarm.SerializeToString()))
         found = values(readings)
         machine.close()
-        assert found["etcd_cluster_version"] == [(1, {"cluster_version": "3.6.0"})]
+        assert found["etcd_cluster_version"] == [(1, {"cluster_version": "3.6"})]
         assert found["etcd_debugging_server_alarms"] == [
             (1, {"server_id": "22", "alarm_type": "NOSPACE"})
         ]

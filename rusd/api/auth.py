@@ -1,0 +1,119 @@
+"""etcdserverpb.Auth as etcd answers it while authentication is off and there are no users or roles.
+
+Users and roles cannot be added yet, so these answers stay true: UserAdd and RoleAdd are
+UNIMPLEMENTED, calls that name a user or a role do not find it. Tokens in the metadata of other
+calls are not looked at, as in etcd while authentication is off. Every answer waits for a read
+index: etcd sends these calls through Raft.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from rusd.api.header import Headers
+from rusd.api.pending import after
+from rusd.api.require_leader import RequireLeader
+from rusd.api.seam import Answer, Call, Methods, Unary
+from rusd.errors import (
+    AUTH_NOT_ENABLED,
+    PERMISSION_NOT_GIVEN,
+    ROLE_EMPTY,
+    ROLE_NOT_FOUND,
+    ROOT_USER_NOT_EXIST,
+    USER_EMPTY,
+    USER_NOT_FOUND,
+    USERS_NOT_SUPPORTED,
+    EtcdError,
+)
+from rusd.mvcc.store import Store
+from rusd.pending import Pending
+from rusd.proto import rpc_pb2 as rpc
+
+#: The revision of etcd's auth store before its first change.
+_FIRST_REVISION = 1
+
+
+class Node(Protocol):
+    """What the service needs of Raft."""
+
+    def read_index(self) -> Pending[None]: ...
+
+
+class Machine(Protocol):
+    """What the service needs of the state machine."""
+
+    @property
+    def store(self) -> Store: ...
+
+
+class AuthService:
+    """Authentication that is off."""
+
+    def __init__(
+        self, node: Node, machine: Machine, headers: Headers, require_leader: RequireLeader
+    ) -> None:
+        self._node = node
+        self._machine = machine
+        self._headers = headers
+        self._require_leader = require_leader
+
+    def methods(self) -> Methods:
+        """The service by gRPC path."""
+        refuse, refuse_unnamed, answer = self._refuse, self._refuse_unnamed, self._answer
+        status = rpc.AuthStatusResponse(authRevision=_FIRST_REVISION)
+        methods = {
+            "AuthEnable": refuse(rpc.AuthEnableRequest, ROOT_USER_NOT_EXIST),
+            "AuthDisable": answer(rpc.AuthDisableRequest, rpc.AuthDisableResponse()),
+            "AuthStatus": answer(rpc.AuthStatusRequest, status),
+            "Authenticate": refuse(rpc.AuthenticateRequest, AUTH_NOT_ENABLED),
+            "UserAdd": refuse_unnamed(rpc.AuthUserAddRequest, USER_EMPTY),
+            "UserGet": refuse(rpc.AuthUserGetRequest, USER_NOT_FOUND),
+            "UserList": answer(rpc.AuthUserListRequest, rpc.AuthUserListResponse()),
+            "UserDelete": refuse(rpc.AuthUserDeleteRequest, USER_NOT_FOUND),
+            "UserChangePassword": refuse(rpc.AuthUserChangePasswordRequest, USER_NOT_FOUND),
+            "UserGrantRole": refuse(rpc.AuthUserGrantRoleRequest, USER_NOT_FOUND),
+            "UserRevokeRole": refuse(rpc.AuthUserRevokeRoleRequest, USER_NOT_FOUND),
+            "RoleAdd": refuse_unnamed(rpc.AuthRoleAddRequest, ROLE_EMPTY),
+            "RoleGet": refuse(rpc.AuthRoleGetRequest, ROLE_NOT_FOUND),
+            "RoleList": answer(rpc.AuthRoleListRequest, rpc.AuthRoleListResponse()),
+            "RoleDelete": refuse(rpc.AuthRoleDeleteRequest, ROLE_NOT_FOUND),
+            "RoleGrantPermission": Unary(
+                rpc.AuthRoleGrantPermissionRequest, self._role_grant_permission
+            ),
+            "RoleRevokePermission": refuse(rpc.AuthRoleRevokePermissionRequest, ROLE_NOT_FOUND),
+        }
+        return {f"/etcdserverpb.Auth/{name}": method for name, method in methods.items()}
+
+    def _role_grant_permission(
+        self, request: rpc.AuthRoleGrantPermissionRequest, call: Call
+    ) -> Answer:
+        given = request.HasField("perm")
+        return self._refused(call, ROLE_NOT_FOUND if given else PERMISSION_NOT_GIVEN)
+
+    def _refuse(self, request: type[Message], error: EtcdError) -> Unary:
+        return Unary(request, lambda request, call: self._refused(call, error))
+
+    def _refuse_unnamed(self, request: type[Message], unnamed: EtcdError) -> Unary:
+        def add(request: Any, call: Call) -> Answer:
+            return self._refused(call, USERS_NOT_SUPPORTED if request.name else unnamed)
+
+        return Unary(request, add)
+
+    def _answer(self, request: type[Message], response: Message) -> Unary:
+        encoded = response.SerializeToString()
+
+        def answered() -> bytes:
+            return self._headers.field(self._machine.store.revision) + encoded
+
+        return Unary(request, lambda request, call: self._confirmed(call, answered))
+
+    def _refused(self, call: Call, error: EtcdError) -> Answer:
+        def refuse() -> bytes:
+            raise error
+
+        return self._confirmed(call, refuse)
+
+    def _confirmed(self, call: Call, finish: Callable[[], bytes]) -> Answer:
+        self._require_leader.check(call)
+        return after(self._node.read_index(), lambda _: finish())
