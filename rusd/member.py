@@ -38,7 +38,6 @@ from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
 from rusd.metrics import CallCounts, Metrics
-from rusd.mvcc.compaction import SLICE
 from rusd.raft.config import RaftConfig
 from rusd.raft.joining import ask_all
 from rusd.raft.node import RaftNode
@@ -185,9 +184,12 @@ class Member:
             progress_interval=config.watch_progress_notify_interval,
             max_request_bytes=config.max_request_bytes,
         )
-        # The flags' pace, in smaller steps.
-        pause = config.compaction_sleep_interval * SLICE / config.compaction_batch_limit
-        self._compactor = Compactor(machine.store, pause, self._fail)
+        self._compactor = Compactor(
+            machine.store,
+            config.compaction_batch_limit,
+            config.compaction_sleep_interval,
+            self._fail,
+        )
         machine.on_events = self._hub.publish
         machine.on_compacted = self._compactor.schedule
         machine.on_restoring = self._compactor.pause

@@ -6,24 +6,30 @@ revision, unless that is a tombstone. A tombstone *at* the compact revision stay
 compaction, since a watch may still start there.
 
 Work is proportional to the revisions since the last finished compaction: every version that can go
-belongs to a key that changed in them, and the index finds the key's older versions.
+belongs to a key that was deleted or written again in them, and the index finds the key's older
+versions.
 """
 
 from collections.abc import Generator, Iterable
 
-from rusd.mvcc.keyvalue import key_of
 from rusd.mvcc.revision import (
-    TOMBSTONE,
+    REVISION_SIZE,
     index_key,
     index_prefix,
     parse_index_key,
     parse_revision_key,
     revision_key,
+    revision_key_of,
 )
+from rusd.proto import kv_pb2
 from rusd.storage import Batch, Engine, Family
 
-#: Revisions looked at, and versions removed, in one slice.
+#: Revisions or keys looked at, and versions removed, in one slice, at most.
 SLICE = 250
+#: Keys that are looked up together, in key order: neighbours share the index's blocks.
+CHUNK = 10_000
+
+_parse = kv_pb2.KeyValue.FromString
 
 _SCHEDULED = b"scheduledCompactRev"
 _FINISHED = b"finishedCompactRev"
@@ -44,66 +50,84 @@ def schedule(batch: Batch, revision: int) -> None:
     batch.put(Family.META, _SCHEDULED, revision_key(revision))
 
 
-def remove(engine: Engine, finished: int, target: int) -> Generator[None, None, None]:
-    """Remove what `target` supersedes, given that `finished` was dealt with before."""
-    position, end = revision_key(max(finished, 0)), revision_key(target + 1)
-    removal = _Removal(engine, target)
+def remove(
+    engine: Engine, finished: int, target: int, limit: int = SLICE
+) -> Generator[int, None, None]:
+    """Remove what `target` supersedes, given that `finished` was dealt with before. Yields after
+    each slice how many versions it removed, `limit` at most."""
+    removal = _Removal(engine, target, min(limit, SLICE))
+    # From `finished` on, since tombstones at it were kept.
+    for keys in superseding_keys(engine, max(finished, 0), target):
+        yield from removal.of(keys) if keys else (0,)
+    yield removal.write()
+    batch = Batch()
+    batch.put(Family.META, _FINISHED, revision_key(target))
+    engine.write(batch)
+
+
+def superseding_keys(engine: Engine, start: int, end: int) -> Generator[list[bytes], None, None]:
+    """The keys of which a revision from `start` to `end` deletes or replaces an earlier version:
+    many at a time, sorted, some of them repeatedly. Yields no keys after a slice without."""
+    position, behind = revision_key(start), revision_key(end + 1)
+    keys: set[bytes] = set()
     # A cursor for each piece, not one for all: it would keep what is removed from being freed.
-    changed = engine.cursor(Family.KEY, position, end).pairs(SLICE)
-    while changed:
-        yield from removal.of({key_of(kv): None for _, kv in changed})
-        changed = engine.cursor(Family.KEY, changed[-1][0] + b"\0", end).pairs(SLICE)
-        if changed:
-            removal.write()
-            yield
-    removal.batch.put(Family.META, _FINISHED, revision_key(target))
-    removal.write()
+    while changed := engine.cursor(Family.KEY, position, behind).pairs(SLICE):
+        for revision, kv in changed:
+            parsed = _parse(kv)
+            # A key's first version replaces nothing.
+            if parsed.version != 1 or len(revision) > REVISION_SIZE:
+                keys.add(parsed.key)
+        position = changed[-1][0] + b"\0"
+        if len(keys) >= CHUNK:
+            yield sorted(keys)
+            keys.clear()
+        else:
+            yield []
+    yield sorted(keys)
 
 
 class _Removal:
     """Removes superseded versions of keys, a slice at a step."""
 
-    def __init__(self, engine: Engine, target: int) -> None:
+    def __init__(self, engine: Engine, target: int, limit: int) -> None:
         self._engine = engine
         self._target = target
-        self.batch = Batch()
+        self._limit = limit
+        self._batch = Batch()
 
-    def write(self) -> None:
-        """Remove for good what was collected."""
-        if self.batch:
-            self._engine.write(self.batch)
-            self.batch = Batch()
+    def write(self) -> int:
+        """Remove for good what was collected; returns the number of versions."""
+        count = len(self._batch) // 2
+        if count:
+            self._engine.write(self._batch)
+            self._batch.clear()
+        return count
 
-    def of(self, keys: Iterable[bytes]) -> Generator[None, None, None]:
-        """Collect every version of `keys` that the target makes unreadable, and write what is too
-        much for one slice."""
-        versions = self._engine.cursor(Family.INDEX, b"", None)
-        for key in keys:
+    def of(self, keys: Iterable[bytes]) -> Generator[int, None, None]:
+        """Remove every version of `keys` (sorted) that the target makes unreadable."""
+        index = self._engine.cursor(Family.INDEX, b"", None)
+        target, batch, full = self._target, self._batch, 2 * self._limit
+        for number, key in enumerate(keys, 1):
             prefix = index_prefix(key)
-            end = index_key(prefix, self._target + 1, 0)
-            versions.seek(prefix)
-            older: tuple[bytes, bytes] | None = None
-            # Few at first, since most keys have few versions.
-            count = 2
-            while found := versions.pairs(count):
-                mine = [version for version in found if version[0] < end]
-                for version in mine:
-                    if older is not None:
-                        self._delete(*older)
-                    older = version
-                if len(mine) < len(found):
+            start, end = prefix, index_key(prefix, target + 1, 0)
+            newest: tuple[bytes, bytes] | None = None
+            while versions := index.between(start, end, SLICE):
+                for version in versions:
+                    if newest is not None:
+                        self._delete(*newest)
+                        if len(batch) >= full:
+                            yield self.write()
+                    newest = version
+                if len(versions) < SLICE:
                     break
-                count = min(4 * count, SLICE)
-                if len(self.batch) >= 2 * SLICE:
-                    self.write()
-                    yield
+                start = versions[-1][0] + b"\0"
             # A tombstone at the target itself stays for watches that start there.
-            if older is None or older[1] != TOMBSTONE:
-                continue
-            if parse_index_key(older[0])[1] < self._target:
-                self._delete(*older)
+            if newest is not None and newest[1] and parse_index_key(newest[0])[1] < target:
+                self._delete(*newest)
+            if len(batch) >= full or not number % SLICE:
+                yield self.write()
 
     def _delete(self, index: bytes, mark: bytes) -> None:
-        _, main, sub = parse_index_key(index)
-        self.batch.delete(Family.INDEX, index)
-        self.batch.delete(Family.KEY, revision_key(main, sub) + mark)
+        write = self._batch.operations.append
+        write((Family.INDEX, index, None))
+        write((Family.KEY, revision_key_of(index) + mark, None))

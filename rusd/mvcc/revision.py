@@ -14,6 +14,8 @@ _PAIR = struct.Struct(">qq")
 _TERMINATOR = b"\x00\x01"
 _ESCAPED_ZERO = b"\x00\xff"
 
+#: Length of a put's revision key; a tombstone's is longer.
+REVISION_SIZE = _REVISION.size
 TOMBSTONE = b"t"
 #: Behind every change of a revision.
 LAST_SUB = (1 << 63) - 1
@@ -44,6 +46,11 @@ def parse_index_key(index: bytes) -> tuple[bytes, int, int]:
     """(prefix, main, sub)."""
     main, sub = _PAIR.unpack_from(index, len(index) - _PAIR.size)
     return index[: -_PAIR.size], main, sub
+
+
+def revision_key_of(index: bytes) -> bytes:
+    """The revision key of an index key's version, without the mark of a tombstone."""
+    return b"%b_%b" % (index[-16:-8], index[-8:])
 
 
 def user_key(prefix: bytes) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 
 from rusd.errors import COMPACTED, FUTURE_REVISION
 from rusd.mvcc import compaction, digest, past, query
-from rusd.mvcc.digest import HashResult
+from rusd.mvcc.digest import CompactionHashes, HashResult
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.keyvalue import Event, Live, unpack
 from rusd.mvcc.query import RangeResult, Rows
@@ -28,12 +28,16 @@ class Store:
         self.compact_revision = -1
         #: Revision up to which superseded versions have left the disk.
         self.finished_compact_revision = -1
+        #: The compact revision before the present one, if that was finished when this came.
+        self._finished_before: int | None = None
+        self._hashes = CompactionHashes()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:
         """Serve another engine from now on (after a snapshot was installed)."""
         self.engine = engine
         self.compact_revision, self.finished_compact_revision = compaction.marks(engine)
+        self._finished_before = None
         newest = engine.last_before(Family.KEY, b"", None)
         last = parse_revision_key(newest[0])[0] if newest else 1
         self.revision = max(last, self.compact_revision, 1)
@@ -88,8 +92,14 @@ class Store:
         return Writer(self)
 
     def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
-        """etcd's HashKV of all versions readable at `revision` (0: now). Raises FUTURE_REVISION or
-        COMPACTED at the first step."""
+        """etcd's HashKV: the hash taken by the compaction to `revision`, else that of all versions
+        readable at `revision` (0: now). Raises FUTURE_REVISION or COMPACTED at the first step."""
+        taken = self._hashes.get(revision)
+        return taken if taken is not None else (yield from self.hash_readable(revision))
+
+    def hash_readable(self, revision: int) -> Generator[None, None, HashResult]:
+        """As `hash_kv`, always of what is readable now: also members of which some were restarted
+        since the compaction can compare it."""
         self.check_readable(revision)
         at = revision if revision > 0 else self.revision
         return (yield from digest.hash_kv(self.engine, at, self.compact_revision))
@@ -98,9 +108,39 @@ class Store:
         """A checksum over everything stored, in slices (etcd's Hash)."""
         return digest.hash_everything(self.engine)
 
-    def compact_slices(self) -> Generator[None, None, None]:
-        """Remove superseded versions up to the compact revision, a slice at a step; the last step
-        records that it is finished. Safe to abandon: the next call goes on."""
-        target = self.compact_revision
-        yield from compaction.remove(self.engine, self.finished_compact_revision, target)
+    def compacted(self, revision: int) -> None:
+        """A compaction to `revision` was written; what it supersedes is still there."""
+        finished = self.finished_compact_revision == self.compact_revision
+        self._finished_before = self.compact_revision if finished else None
+        self.compact_revision = revision
+
+    def compact_slices(self, limit: int = compaction.SLICE) -> Generator[int, None, None]:
+        """Remove superseded versions up to the compact revision; yields after each slice how many
+        that were, `limit` at most. The last step records that it is finished. Safe to abandon: the
+        next call goes on.
+
+        Takes the compaction's hash before, unless an earlier compaction was not finished when this
+        one came, or part of the removal was done before: members could not agree on it then.
+        """
+        target, previous, self._finished_before = self.compact_revision, self._finished_before, None
+        taken = None
+        if previous is not None:
+            hashing = digest.hash_of_compaction(self.engine, previous, target)
+            taken = yield from _counting_nothing(hashing)
+        yield from compaction.remove(self.engine, self.finished_compact_revision, target, limit)
         self.finished_compact_revision = target
+        if taken is not None:
+            self._hashes.add(taken)
+
+
+def _counting_nothing(
+    hashing: Generator[None, None, HashResult],
+) -> Generator[int, None, HashResult]:
+    """The same slices, none of which removes a version."""
+    while True:
+        try:
+            next(hashing)
+        except StopIteration as end:
+            result: HashResult = end.value
+            return result
+        yield 0

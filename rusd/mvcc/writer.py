@@ -166,7 +166,8 @@ class Writer:
         self._engine.write(self.batch)
         assert self.revision >= self._store.revision
         self._store.revision = self.revision
-        self._store.compact_revision = self.compact_revision
+        if self.compact_revision != self._store.compact_revision:
+            self._store.compacted(self.compact_revision)
 
 
 class Txn:

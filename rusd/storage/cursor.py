@@ -27,7 +27,7 @@ class Cursor:
     StorageError where the data is damaged.
     """
 
-    __slots__ = ("_end", "_ended", "_iterator", "_next", "_step", "_unreadable")
+    __slots__ = ("_end", "_ended", "_head", "_iterator", "_next", "_step", "_unreadable")
 
     def __init__(
         self,
@@ -45,10 +45,12 @@ class Cursor:
         self._ended = False
         # Few at first: they may be large.
         self._step = 8
+        #: The key that the iterator is at, where `between` left it.
+        self._head: bytes | None = None
 
     def seek(self, start: bytes) -> None:
         """Go to the first row at or behind `start`; reading goes forward from there."""
-        self._next, self._ended = self._iterator.next, False
+        self._next, self._ended, self._head = self._iterator.next, False, None
         self._iterator.seek(start)
 
     def seek_to_last(self) -> None:
@@ -62,6 +64,25 @@ class Cursor:
         self._iterator.seek_for_prev(key)
         found = self.pairs(1)
         return found[0] if found else None
+
+    def between(self, start: bytes, end: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """The pairs of [start, end), `count` at most. For calls at ascending places, each of which
+        has few pairs: it seeks only over what lies between, and reads no more than it returns."""
+        iterator = self._iterator
+        key_here, value, step = iterator.key, iterator.value, iterator.next
+        key = self._head
+        if key is None or key < start:
+            iterator.seek(start)
+            key = key_here()
+        rows: list[tuple[bytes, bytes]] = []
+        while key is not None and key < end and len(rows) < count:
+            rows.append((key, value()))
+            step()
+            key = key_here()
+        self._head = key
+        if key is None:
+            self._check()
+        return rows
 
     def keys(self, count: int) -> list[bytes]:
         """The next keys, `count` at most."""
@@ -78,6 +99,7 @@ class Cursor:
     def skip(self, count: int) -> int:
         """Pass over `count` rows at most; returns over how many."""
         step = self._next
+        self._head = None
         # Calls `valid` until it answers False; in C but for the step itself.
         passed = sum(1 for _ in islice(iter(self._iterator.valid, False), count) if step() is None)
         if passed < count:
@@ -96,6 +118,7 @@ class Cursor:
     ) -> list[Any]:
         rows: list[Any] = []
         room = PIECE_BYTES
+        self._head = None
         while not self._ended and (left := count - len(rows)) > 0 and room > 0:
             wanted = min(left, self._step)
             part = read(wanted)

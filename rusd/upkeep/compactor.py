@@ -1,18 +1,26 @@
 """Physical compaction: superseded revisions leave the disk in slices, between other work.
 
 A compaction is *applied* at once (older revisions become unreadable); the disk space is freed by a
-background task that handles one slice, rests for
-`--compaction-sleep-interval`, and goes on. It resumes by itself after a restart. etcd does the same
-in its `scheduleCompaction`.
+background task. It removes `--compaction-batch-limit` versions, rests for
+`--compaction-sleep-interval`, and goes on; within a batch it works for a few milliseconds at a time
+and then lets others work for as long, if there are any. It resumes by itself after a restart. etcd
+does the same in its `scheduleCompaction`.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from typing import Protocol
 
 from rusd.logs import get_logger
+from rusd.slices import rest
 
 log = get_logger(__name__)
+
+#: Seconds of work between two rests within a batch.
+STRETCH = 0.001
+#: Seconds between two batches that a flag of 0 stands for.
+DEFAULT_SLEEP = 0.01
 
 
 class CompactedStore(Protocol):
@@ -26,8 +34,9 @@ class CompactedStore(Protocol):
     def finished_compact_revision(self) -> int:
         """Revision up to which history has left the disk."""
 
-    def compact_slices(self) -> Generator[None, None, None]:
-        """Remove one slice per step, up to `compact_revision`."""
+    def compact_slices(self, limit: int) -> Generator[int, None, None]:
+        """Remove one slice per step, up to `compact_revision`; yields the number of versions it
+        had, `limit` at most."""
 
 
 class Compactor:
@@ -36,13 +45,16 @@ class Compactor:
     def __init__(
         self,
         store: CompactedStore,
+        batch_limit: int,
         sleep_interval: float,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`sleep_interval`: rest between two slices, seconds. `on_failure` hears of a store that
-        cannot be written: such a member must end."""
+        """`batch_limit`: versions removed between two rests of `sleep_interval` seconds (0: etcd's
+        default).
+        `on_failure` hears of a store that cannot be written: such a member must end."""
         self._store = store
-        self._sleep = sleep_interval
+        self._limit = batch_limit
+        self._sleep = sleep_interval or DEFAULT_SLEEP
         self._on_failure = on_failure
         self._task: asyncio.Task[None] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -91,14 +103,33 @@ class Compactor:
         while self._store.finished_compact_revision < self._store.compact_revision:
             target = self._store.compact_revision
             started = asyncio.get_running_loop().time()
-            for _ in self._store.compact_slices():
-                await asyncio.sleep(self._sleep)
+            count = await self._remove()
             took = asyncio.get_running_loop().time() - started
-            log.info(
-                "finished scheduled compaction",
-                extra={"fields": {"compact-revision": target, "took": f"{took:.3f}s"}},
-            )
+            fields = {
+                "compact-revision": target,
+                "took": f"{took:.3f}s",
+                "number-of-keys-compacted": count,
+            }
+            log.info("finished scheduled compaction", extra={"fields": fields})
             self._wake()
+
+    async def _remove(self) -> int:
+        """Remove what is due now; returns the number of versions."""
+        count = in_batch = 0
+        began = time.perf_counter()
+        for removed in self._store.compact_slices(self._limit):
+            count += removed
+            in_batch += removed
+            worked = time.perf_counter() - began
+            if in_batch >= self._limit:
+                in_batch = 0
+                await asyncio.sleep(self._sleep)
+            elif worked >= STRETCH:
+                await rest(worked)
+            else:
+                continue
+            began = time.perf_counter()
+        return count
 
     def _wake(self) -> None:
         done = self._store.finished_compact_revision

@@ -9,7 +9,8 @@
 - On the leader, after compactions (`--experimental-compact-hash-check-enabled`): the same, at a
   revision that does not move any more.
 
-As in etcd's corruption checker; `hashes.py` decides.
+As in etcd's corruption checker, but that every hash is taken anew: etcd compares those that the
+compactions left in memory, and none of a member that was restarted since. `hashes.py` decides.
 """
 
 import asyncio
@@ -131,7 +132,7 @@ class Corruption:
         await self._node.propose(encode(Kind.ALARM, request.SerializeToString()))
 
     async def _hash(self, revision: int) -> KeysHash:
-        result = await slices.run(self._store.hash_kv(revision))
+        result = await slices.run(self._store.hash_readable(revision))
         return KeysHash(
             result.hash, result.hash_revision, result.compact_revision, self._store.revision
         )

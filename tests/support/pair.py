@@ -35,6 +35,9 @@ def command(name: str) -> str:
 #: tests).
 SUBJECT = os.environ.get("RUSD_TEST_SUBJECT", "rusd")
 
+#: The etcd to compare with: a command, or the path of a newer one than the test packages bring.
+ORACLE = os.environ.get("RUSD_TEST_ORACLE", "etcd")
+
 #: Flags that keep the two comparable: no expiry or compaction by themselves in between.
 FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 
@@ -52,11 +55,19 @@ class Pair:
     def start(self) -> None:
         self.stop()
         self._subject = LocalCluster(1, binary=[command(SUBJECT)], flags=FLAGS)
-        self._oracle = LocalCluster(1, binary=[command("etcd")], flags=FLAGS)
+        self._oracle = LocalCluster(1, binary=[command(ORACLE)], flags=FLAGS)
         self._subject.start()
         self._oracle.start()
         self.rusd = Client(self._subject.endpoints[0])
         self.etcd = Client(self._oracle.endpoints[0])
+
+    def restart(self) -> None:
+        """Stop both and start them again."""
+        for cluster in (self._subject, self._oracle):
+            assert cluster is not None
+            cluster.stop(0)
+            cluster.restart(0)
+            cluster.wait_healthy()
 
     def stop(self) -> None:
         for cluster in (self._subject, self._oracle):

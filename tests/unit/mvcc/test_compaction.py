@@ -119,9 +119,28 @@ def test_work_follows_what_changed_since_the_last_compaction(store: Store) -> No
         txn.put(b"k%d" % n, b"", 0)
         txn.end()
     writer.commit()
-    compact(store, store.revision)
+    first = compact(store, store.revision)
     put(store, b"k1")
-    assert compact(store, store.revision) == 0, "one slice, hence no yield"
+    writer = store.begin()
+    writer.compact(store.revision)
+    writer.commit()
+    steps = sum(1 for _ in compaction.remove(store.engine, store.revision - 1, store.revision))
+    assert steps < 4 < first
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_no_slice_removes_more_versions_than_the_limit(store: Store, limit: int) -> None:
+    for n in range(60):
+        put(store, b"k%d" % (n % 3))
+    delete(store, b"k1")
+    put(store, b"hot", 40)
+    writer = store.begin()
+    writer.compact(store.revision)
+    writer.commit()
+    before = len(keys(store, Family.KEY))
+    removed = list(store.compact_slices(limit))
+    assert max(removed) <= limit
+    assert sum(removed) == before - len(kept(store)) == 98
 
 
 def test_an_old_revision_is_read_by_seeking_where_a_key_changed_often(store: Store) -> None:

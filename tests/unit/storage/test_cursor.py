@@ -56,6 +56,25 @@ def test_keys_values_pairs_and_skips_move_one_position(engine: Engine) -> None:
     assert (cursor.skip(1), cursor.values(1), cursor.pairs(1)) == (0, [], [])
 
 
+def test_places_in_ascending_order_are_read_without_reading_past_them(engine: Engine) -> None:
+    fill(engine, 100)
+    cursor = engine.cursor(Family.KEY, b"", None)
+
+    def between(start: int, end: int, count: int = 10) -> list[bytes]:
+        return [found for found, _ in cursor.between(key(start), key(end), count)]
+
+    assert between(3, 5) == [key(3), key(4)]
+    assert between(5, 5) == []
+    assert between(5, 7) == [key(5), key(6)]
+    assert between(40, 90, 3) == [key(40), key(41), key(42)]
+    assert between(43, 45) == [key(43), key(44)]
+    assert cursor.keys(2) == [key(45), key(46)], "where it was left"
+    assert between(60, 61) == [key(60)]
+    assert between(98, 200) == [key(98), key(99)]
+    assert between(99, 200) == [key(99)], "behind the end it seeks again"
+    assert between(200, 300) == []
+
+
 def test_a_piece_of_large_values_is_short(engine: Engine) -> None:
     size = PIECE_BYTES // 2
     fill(engine, 20, bytes(size))
