@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rusd.systemd import JournalHandler
@@ -46,6 +46,45 @@ _COMPACT = (",", ":")
 def get_logger(name: str) -> logging.Logger:
     """The logger of a module; pass `__name__`."""
     return logging.getLogger(name)
+
+
+class Sparse:
+    """Warnings that strangers can cause at will, bounded: of each kind at most `BURST` lines in
+    `PERIOD` seconds. The first line of the next period says how many were left out."""
+
+    BURST = 3
+    PERIOD = 10.0
+    #: Kinds counted apart; any further ones share one count.
+    KINDS = 64
+    #: Characters of a field: fields may repeat what a stranger sent.
+    FIELD = 200
+
+    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        #: Kind -> (begin of its period, lines in it).
+        self._written: dict[str, tuple[float, int]] = {}
+
+    def warning(self, message: str, fields: Mapping[str, object], kind: str = "") -> None:
+        """A line, unless its kind (a text of the caller's own, never a stranger's) has had its
+        share."""
+        kind = f"{message}: {kind}"
+        if kind not in self._written and len(self._written) >= self.KINDS:
+            kind = ""
+        now = self._clock()
+        begin, lines = self._written.get(kind, (now, 0))
+        left_out = 0
+        if now - begin >= self.PERIOD:
+            left_out, begin, lines = max(0, lines - self.BURST), now, 0
+        self._written[kind] = begin, lines + 1
+        if lines >= self.BURST:
+            return
+        shown: dict[str, object] = {
+            name: str(value)[: self.FIELD] for name, value in fields.items()
+        }
+        if left_out:
+            shown["left-out"] = left_out
+        self._log.warning(message, extra={"fields": shown}, stacklevel=2)
 
 
 def _timestamp(record: logging.LogRecord) -> str:

@@ -16,14 +16,12 @@ from collections.abc import Callable
 from typing import cast
 
 from rusd.door.tls import ClientTls
-from rusd.logs import get_logger
+from rusd.logs import Sparse, get_logger
 
 log = get_logger(__name__)
 
 #: File descriptors that no client may have, as in etcd.
 RESERVED = 150
-#: Seconds between two lines about clients turned away for want of room.
-QUIET_SECONDS = 10.0
 
 Factory = Callable[[], asyncio.Protocol]
 
@@ -40,7 +38,7 @@ class Gate:
             )
         self._full = float("inf") if soft == resource.RLIM_INFINITY else soft - RESERVED
         self._tls = tls if tls is not None and tls.denies_some else None
-        self._last_warning = float("-inf")
+        self._refusals = Sparse(log)
         self.factory = factory
 
     def __call__(self) -> "Admission":
@@ -50,7 +48,7 @@ class Gate:
         """Whether a connection just made must go; says so in the log."""
         try:
             if transport.get_extra_info("socket").fileno() >= self._full:
-                self._warn_full()
+                self._refusals.warning("too many open files: connections refused", {})
                 return True
             if self._tls is not None:
                 connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
@@ -59,15 +57,9 @@ class Gate:
             # Also what nobody has thought of: certificates are written by clients.
             peer = str(transport.get_extra_info("peername"))
             fields = {"remote-addr": peer, "error": str(denied)}
-            log.warning("rejected connection", extra={"fields": fields})
+            self._refusals.warning("rejected connection", fields)
             return True
         return False
-
-    def _warn_full(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._last_warning > QUIET_SECONDS:
-            self._last_warning = now
-            log.warning("too many open files: connections refused")
 
 
 class Admission(asyncio.Protocol):

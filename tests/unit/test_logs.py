@@ -182,3 +182,26 @@ def test_a_message_that_does_not_fit_its_arguments_does_not_reach_the_caller(pat
     log.info("%d", "x")
     log.info("next")
     assert [line["msg"] for line in lines(path)] == ["next"]
+
+
+def test_lines_that_strangers_cause_are_few_and_say_how_many_were_left_out(path: Path) -> None:
+    logs.configure("info", "json", [str(path)])
+    now = 0.0
+    sparse = logs.Sparse(log, lambda: now)
+    for _ in range(5000):
+        sparse.warning("dropped", {"remote": "10.0.0.1"}, kind="no hello")
+    sparse.warning("dropped", {"remote": "10.0.0.2"}, kind="no message")
+    now = sparse.PERIOD
+    sparse.warning("dropped", {"remote": "x" * 5000}, kind="no hello")
+    found = lines(path)
+    assert [line.get("left-out") for line in found] == [None] * 4 + [5000 - sparse.BURST]
+    assert {str(line["caller"]).split(":")[0] for line in found} == {"unit/test_logs.py"}
+    assert path.stat().st_size < 2000
+
+
+def test_kinds_without_end_share_one_count(path: Path) -> None:
+    logs.configure("info", "json", [str(path)])
+    sparse = logs.Sparse(log, lambda: 0.0)
+    for number in range(5000):
+        sparse.warning("dropped", {}, kind=f"kind {number}")
+    assert len(lines(path)) == sparse.KINDS + sparse.BURST
