@@ -49,6 +49,9 @@ class Segments:
             os.close(self._lock)
             raise JournalLocked(f"{directory} is in use by another process") from error
         self._file: int | None = None
+        #: Open for good: the next segment, in place of the last, then needs no further descriptor,
+        #: however few there are.
+        self._names = os.open(directory, os.O_RDONLY)
         self._offset = 0
         try:
             self.numbers = self._listed()
@@ -116,7 +119,7 @@ class Segments:
         self._reserve()
         if self._fsync:
             os.fsync(self._file)
-            _sync_directory(self._directory)
+            os.fsync(self._names)
         self.numbers.append(number)
 
     def _reserve(self) -> None:
@@ -160,6 +163,7 @@ class Segments:
 
     def close(self) -> None:
         self._close_file()
+        os.close(self._names)
         os.close(self._lock)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import zlib
 from pathlib import Path
@@ -527,3 +528,24 @@ def test_a_directory_above_that_may_not_be_read_does_not_keep_a_journal_from_bei
     monkeypatch.setattr(files, "_sync_directory", refuse)
     journal = filled(tmp_path / "member" / "wal", 2)
     assert journal.durable_index == 2
+
+
+def test_the_next_segment_is_opened_when_no_file_descriptor_is_left(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.add(*entry(1, size=SEGMENT))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        journal.flush()
+        journal.add(*entry(2))
+        journal.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in taken:
+            os.close(one)
+    assert len(list(tmp_path.glob("*.wal"))) == 2
+    assert contents(reopened(journal, tmp_path)) == [entry(1, size=SEGMENT), entry(2)]
