@@ -1,7 +1,8 @@
 """The `rusd` command: read the configuration, run one member until it is told to stop.
 
-Exit codes: 0 after --help, --version or a stop by SIGTERM or SIGINT, whatever the process was doing
-then; 1 for a configuration that cannot be used and for anything that ends a member by itself; 2 for
+Exit codes: 0 after --help, --version, a stop by SIGTERM or SIGINT, whatever the process was doing
+then, and when the member's own log says that it was removed; 1 for a configuration that cannot be
+used and for anything else that ends a member by itself, so that a supervisor starts it again; 2 for
 an unreadable command line. A full disk does not end the process: it waits for space and begins
 anew. Errors before the log is set up are one line on standard error, later ones one line of the
 log.

@@ -31,7 +31,13 @@ class Code(IntEnum):
 
 
 class Removed(Exception):
-    """This member was removed from the cluster for good: it ends, without being broken."""
+    """This member was removed from the cluster for good, by its own log: it ends, without being
+    broken."""
+
+
+class SaidRemoved(Exception):
+    """Others say that this member was removed from the cluster; its own log does not say so. It
+    ends with a failure, as etcd's does."""
 
 
 class EtcdError(Exception):

@@ -9,6 +9,7 @@ disk) comes out of `wait_failed`.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -33,7 +34,7 @@ from rusd.data_directory import prepare
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
 from rusd.door.tls import client_tls
-from rusd.errors import STOPPED, EtcdError, Removed
+from rusd.errors import STOPPED, EtcdError, Removed, SaidRemoved
 from rusd.lease.ids import LeaseIds
 from rusd.lease.keeper import LeaseKeeper
 from rusd.logs import get_logger
@@ -58,6 +59,8 @@ log = get_logger(__name__)
 DRAIN = 1.0
 #: Seconds between two questions of a member without a leader who the members are.
 ASK_AROUND = 2.0
+#: Least seconds between two, whatever others say.
+ASK_PAUSE = 0.5
 #: Seconds between two tries to publish this member, at first and at most.
 PUBLISH_AGAIN, PUBLISH_AGAIN_MAX = 0.1, 5.0
 #: The cluster version the members agree on: major and minor of the etcd release served.
@@ -340,21 +343,31 @@ class Member:
 
     async def _ask_around(self) -> None:
         """A member without a leader asks who the members are. It may have been removed while it was
-        away, or the leader may be one that joined meanwhile."""
+        away, or the leader may be one that joined meanwhile. A member that is told that it was
+        removed asks as well: a frame proves nothing, the answer at a peer's own address does. (One
+        is enough, as for etcd: a removal is for ever, and of a cluster that was forced to begin
+        anew there is one member.)"""
         node = self._node
+        said = asyncio.Event()
+        node.on_said_removed = said.set
         while True:
-            await asyncio.sleep(ASK_AROUND)
-            if node.leader_id:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_AROUND):
+                    await said.wait()
+            if node.leader_id and not said.is_set():
                 continue
+            said.clear()
             known = membership(self._config, self._machine)
             others = [urls for member, urls in known.urls.items() if member != node.member_id]
             for found in await ask_all(others):
                 if found.id != self._cluster_id:
                     continue
                 if node.member_id in found.membership.removed:
-                    self._fail(Removed(REMOVED))
+                    self._fail(SaidRemoved(REMOVED))
                     return
-                node.meet(found.membership)
+                if not node.leader_id:
+                    node.meet(found.membership)
+            await asyncio.sleep(ASK_PAUSE)
 
 
 def _policy(config: Config) -> Policy | None:

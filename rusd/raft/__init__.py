@@ -20,9 +20,12 @@ from it passes a filter, and all that touches disk, network and clock is ours:
 - `read_index.py`, `reads.py`, `reading.py`: linearizable reads without writing to the log
 - `journal.py`, `recovery.py`, `records.py`, `segments.py`: the durable log: one write and one
   fdatasync a turn; `compaction.py` shortens it
-- `peers.py`, `frames.py`: connections between members and what a frame must look like
+- `peers.py`, `connection.py`, `frames.py`: connections between members and what a frame must look
+  like; `belonging.py`: whose an accepted connection is; `strangers.py`: how many may be nobody's;
+  `terms.py`: how far a frame may take the term
 - `snapshots.py`, `catchup.py`: the state itself for a member that the log cannot bring up to date
-- `asks.py`: small questions between members, for the rooms above
+- `asks.py`: small questions between members, for the rooms above; `question.py`, `joining.py`: one
+  question before any hello
 - `numbers.py`: where the numbers of questions and proposals begin in each life
 
 Promises, while a minority of members fails in any way short of lying:
@@ -38,6 +41,8 @@ Promises, while a minority of members fails in any way short of lying:
 - A member that was away does not disturb a healthy leader; a leader that cannot reach a quorum
   steps down.
 - Nothing asserts durability (an acknowledgement, a vote) before the fdatasync that made it true.
+- A connection counts as a member's when this member dialled its address, or the owner of that
+  address has confirmed it.
 - Anything unexpected inside ends the process rather than going on with a doubtful state; anything
   unexpected from the network ends that connection only.
 

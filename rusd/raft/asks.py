@@ -4,11 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rusd.errors import TIMEOUT, TIMEOUT_CONNECTION_LOST, Code, EtcdError
+from rusd.errors import (
+    TIMEOUT,
+    TIMEOUT_CONNECTION_LOST,
+    TOO_MANY_REQUESTS,
+    Code,
+    EtcdError,
+)
 from rusd.logs import get_logger
 from rusd.raft.numbers import first_number
 
 log = get_logger(__name__)
+
+#: Questions of others that are worked on at once; further ones are refused. Each is a task.
+MOST_ANSWERS = 4096
 
 #: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
@@ -44,6 +53,11 @@ class Asks:
 
     def asked(self, member: int, frame: dict[str, Any]) -> None:
         """A member asks this one."""
+        if len(self._tasks) >= MOST_ANSWERS:
+            refusal = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
+            answer = {"type": "answer", "id": frame["id"], "body": b"", "error": refusal}
+            self._send(member, answer)
+            return
         task = asyncio.get_running_loop().create_task(self._answer(member, frame))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

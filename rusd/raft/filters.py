@@ -90,6 +90,8 @@ class Filters:
         for offset, entry in enumerate(entries, 1):
             if entry[1] != index + offset or entry[0][:1] not in (REGULAR, NO_OP):
                 raise Broken("entries that do not follow each other")
+            if entry[2] > message["term"]:
+                raise Broken("an entry of a later term than its leader's")
         if index < log.first_index:
             # What is compacted here is applied, hence equal on all members (log matching).
             entries = [entry for entry in entries if entry[1] > log.first_index]

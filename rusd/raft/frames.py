@@ -1,92 +1,332 @@
-"""The frames between members and the fields each must carry.
+"""The frames between members, and the only place where their bytes become values.
 
-A connection that passed the hello is still only bytes: a frame with a field missing or of another
-type is refused here, so that nothing behind can fail on it.
+    frame = length u32 big-endian | msgpack map, whose first key is "type"
+
+`limit` tells from the first bytes of a frame how long it may be, `decode` gives a dict with the
+fields listed here, each of its type and within its bounds. Anything else raises `Refused`, and
+nothing else is ever raised. Values are built only while they fit: n bytes cost O(n) time and, with
+the bounds on lists, at most `MAX_FRAME` and some 40 MiB. Fields that are not listed (of another
+release) are passed over without being built, so new fields must be optional.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+Frame = dict[str, Any]
+
+PROTOCOL = "rusd-peer/1"
+#: The largest frame accepted: appends of 4 MiB slices with one large entry at their end.
+MAX_FRAME = 64 << 20
+#: Limits of the frames that carry neither entries nor proposals: numbers, answers to questions
+#: between members, and a chunk (512 KiB) or the list of files of a snapshot.
+SMALL = 1 << 10
+ANSWER = 1 << 20
+SNAPSHOT = 8 << 20
+
+#: No cluster gets there: at a thousand elections a second it takes 146 million years. What is added
+#: to a term or an index still fits 64 bits.
+MAX_TERM = 1 << 62
+#: Entries of one append. A slice of 4 MiB holds fewer: an entry with a request has 20 bytes at
+#: least, and one without is written once in a term.
+MAX_ENTRIES = 1 << 18
+#: Requests of one forwarded batch; senders stop at 1,000.
+MAX_BATCH = 1 << 12
+MAX_FILES = 1 << 17
+
+
+class Refused(Exception):
+    """Bytes that no member sends. The text is one of a few; what was sent is not in it."""
+
+
+Term = Annotated[int, Meta(ge=0, le=MAX_TERM)]
+Index = Annotated[int, Meta(ge=0, le=MAX_TERM)]
+#: 64 bits, as msgpack has them.
+Number = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(max_length=255)]
+Urls = Annotated[list[str], Meta(max_length=256)]
+Members = Annotated[list[Number], Meta(max_length=1 << 17)]
+
+
+# Before a connection is a member's
+
+
+class Hello(TypedDict):
+    type: Literal["hello"]
+    protocol: Name
+    cluster: Number
+    member: Number
+    #: Of the connection, by the member that dialled; releases before it do not send one.
+    nonce: NotRequired[Annotated[bytes, Meta(min_length=16, max_length=16)]]
+
+
+class MembersQuestion(TypedDict):
+    type: Literal["members"]
+    protocol: Name
+
+
+class Membership(TypedDict):
+    type: Literal["membership"]
+    cluster: Number
+    members: Annotated[dict[Number, Urls], Meta(max_length=1 << 10)]
+    learners: Members
+    removed: Members
+
+
+class Confirm(TypedDict):
+    type: Literal["confirm"]
+    protocol: Name
+    cluster: Number
+    #: The member that asks.
+    member: Number
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class Confirmed(TypedDict):
+    type: Literal["confirmed"]
+
+
+class Turned(TypedDict):
+    type: Literal["refused"]
+    reason: Name
+
+
+# Of PySyncObj
+
+
+class AppendEntries(TypedDict):
+    type: Literal["append_entries"]
+    term: Term
+    commit_index: Index
+    prevLogIdx: NotRequired[Index]
+    prevLogTerm: NotRequired[Term]
+    entries: NotRequired[Annotated[list[tuple[bytes, Index, Term]], Meta(max_length=MAX_ENTRIES)]]
+
+
+class NextNodeIdx(TypedDict):
+    type: Literal["next_node_idx"]
+    term: Term
+    next_node_idx: Index
+    reset: bool
+    success: bool
+
+
+class RequestVote(TypedDict):
+    type: Literal["request_vote"]
+    term: Term
+    last_log_index: Index
+    last_log_term: Term
+    transfer: NotRequired[bool]
+
+
+class ResponseVote(TypedDict):
+    type: Literal["response_vote"]
+    term: Term
+
+
+class TimeoutNow(TypedDict):
+    type: Literal["timeout_now"]
+    term: Term
+
+
+# Our own
+
+
+class Prevote(TypedDict):
+    type: Literal["prevote"]
+    term: Term
+    last_index: Index
+    last_term: Term
+
+
+class PrevoteReply(TypedDict):
+    type: Literal["prevote_reply"]
+    term: Term
+    asked: Term
+    granted: bool
+
+
+class HigherTerm(TypedDict):
+    type: Literal["term"]
+    term: Term
+
+
+class Propose(TypedDict):
+    type: Literal["propose"]
+    term: Term
+    batch: Annotated[list[tuple[Number, Number, bytes]], Meta(max_length=MAX_BATCH)]
+
+
+class Read(TypedDict):
+    type: Literal["read"]
+    term: Term
+    number: Number
+
+
+class ReadReply(TypedDict):
+    type: Literal["read_reply"]
+    term: Term
+    number: Number
+
+
+class ReadIndex(TypedDict):
+    type: Literal["read_index"]
+    id: Number
+
+
+class ReadIndexReply(TypedDict):
+    type: Literal["read_index_reply"]
+    id: Number
+    index: Index
+
+
+class Ask(TypedDict):
+    type: Literal["ask"]
+    id: Number
+    kind: Name
+    body: bytes
+
+
+class Answer(TypedDict):
+    type: Literal["answer"]
+    id: Number
+    body: bytes
+    #: None, or code and text.
+    error: Annotated[list[int | str], Meta(max_length=2)]
+
+
+class WantSnapshot(TypedDict):
+    type: Literal["want_snapshot"]
+    term: Term
+
+
+class Removed(TypedDict):
+    type: Literal["removed"]
+
+
+class Snapshot(TypedDict):
+    type: Literal["snapshot"]
+    stream: Number
+    op: Literal["begin", "chunk", "end"]
+    index: NotRequired[Index]
+    files: NotRequired[Annotated[dict[Name, Number], Meta(max_length=MAX_FILES)]]
+    file: NotRequired[Name]
+    offset: NotRequired[Number]
+    data: NotRequired[bytes]
+    crc: NotRequired[Number]
+
+
+class SnapshotReply(TypedDict):
+    type: Literal["snapshot_reply"]
+    stream: Number
+    #: Negative at the end of the stream.
+    received: int
+
 
 #: Frames of PySyncObj.
-RAFT: dict[str, dict[str, type]] = {
-    "append_entries": {"term": int, "commit_index": int},
-    "next_node_idx": {"term": int, "next_node_idx": int, "reset": bool, "success": bool},
-    "request_vote": {"term": int, "last_log_index": int, "last_log_term": int},
-    "response_vote": {"term": int},
-    "timeout_now": {"term": int},
+_RAFT = (AppendEntries, NextNodeIdx, RequestVote, ResponseVote, TimeoutNow)
+_OPENING = (Hello, MembersQuestion, Membership, Confirm, Confirmed, Turned)
+_OWN = (
+    Prevote,
+    PrevoteReply,
+    HigherTerm,
+    Propose,
+    Read,
+    ReadReply,
+    ReadIndex,
+    ReadIndexReply,
+    Ask,
+    Answer,
+    WantSnapshot,
+    Removed,
+    Snapshot,
+    SnapshotReply,
+)
+
+
+def _kind(frame: type) -> str:
+    kind: str = get_args(get_type_hints(frame)["type"])[0]
+    return kind
+
+
+RAFT = frozenset(map(_kind, _RAFT))
+#: Frames of a connection before it is known to be a member's.
+OPENING = frozenset(map(_kind, _OPENING))
+_LIMITS = {
+    "append_entries": MAX_FRAME,
+    "propose": MAX_FRAME,
+    "snapshot": SNAPSHOT,
+    "ask": ANSWER,
+    "answer": ANSWER,
+    "membership": ANSWER,
 }
-#: Our own.
-OWN: dict[str, dict[str, type]] = {
-    "prevote": {"term": int, "last_index": int, "last_term": int},
-    "prevote_reply": {"term": int, "asked": int, "granted": bool},
-    "term": {"term": int},
-    "propose": {"term": int, "batch": list},
-    "read": {"term": int, "number": int},
-    "read_reply": {"term": int, "number": int},
-    "read_index": {"id": int},
-    "read_index_reply": {"id": int, "index": int},
-    "ask": {"id": int, "kind": str, "body": bytes},
-    "answer": {"id": int, "body": bytes, "error": list},
-    "want_snapshot": {"term": int},
-    "removed": {},
-    "snapshot": {"stream": int, "op": str},
-    "snapshot_reply": {"stream": int, "received": int},
+_DECODERS = {
+    _kind(frame).encode(): msgspec.msgpack.Decoder(frame) for frame in (*_OPENING, *_RAFT, *_OWN)
 }
-_ALL: dict[str, dict[str, type]] = {**RAFT, **OWN}
-_SNAPSHOT: dict[str, dict[str, type]] = {
-    "begin": {"index": int, "files": dict},
-    "chunk": {"file": str, "offset": int, "data": bytes, "crc": int},
-    "end": {},
+_BYTES = {kind: _LIMITS.get(kind.decode(), SMALL) for kind in _DECODERS}
+_OPENING_BYTES = {kind: size for kind, size in _BYTES.items() if kind.decode() in OPENING}
+_MEMBER_BYTES = {kind: size for kind, size in _BYTES.items() if kind not in _OPENING_BYTES}
+
+#: "type" as the first key of a map of at most 15 fields, then the length of a short text.
+_FIRST_KEY = b"\xa4type"
+_HEAD = 7
+#: Bytes that tell a frame's type, and with it the limit of its length.
+PREFIX = _HEAD + max(map(len, _DECODERS))
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def pack(frame: Frame) -> bytes:
+    """A frame as it goes over the wire."""
+    body = _encode(frame)
+    return len(body).to_bytes(4, "big") + body
+
+
+def limit(prefix: bytes | bytearray | memoryview, *, member: bool) -> int:
+    """How many bytes a frame may have whose body begins with `prefix` (`PREFIX` bytes, or all of
+    it). `member`: from a connection that is known to be a member's. Raises Refused."""
+    found = (_MEMBER_BYTES if member else _OPENING_BYTES).get(_type_of(prefix))
+    if found is None:
+        raise Refused("not a message of this protocol")
+    return found
+
+
+def decode(body: bytes | bytearray | memoryview) -> Frame:
+    """The frame. Raises Refused."""
+    decoder = _DECODERS.get(_type_of(body))
+    if decoder is None:
+        raise Refused("not a message of this protocol")
+    try:
+        frame: Frame = decoder.decode(body)  # type: ignore[assignment]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("a message with fields that no member sends") from None
+    if not _complete(frame):
+        raise Refused("a message that lacks a field")
+    return frame
+
+
+def _type_of(body: bytes | bytearray | memoryview) -> bytes:
+    head = bytes(body[:_HEAD])
+    if len(head) < _HEAD or head[0] & 0xF0 != 0x80 or head[1:6] != _FIRST_KEY:
+        return b""
+    if head[6] & 0xE0 != 0xA0:
+        return b""
+    return bytes(body[_HEAD : _HEAD + (head[6] & 0x1F)])
+
+
+_SNAPSHOT_FIELDS = {
+    "begin": {"index", "files"},
+    "chunk": {"file", "offset", "data", "crc"},
+    "end": set[str](),
 }
 
 
-def problem(frame: dict[str, Any]) -> str | None:
-    """What is wrong with a received frame, None if nothing is."""
+def _complete(frame: Frame) -> bool:
+    """Whether the fields are there that depend on others."""
     kind = frame["type"]
-    fields = _ALL.get(kind)
-    if fields is None:
-        return f"unknown frame {kind!r}"
-    if not _has(frame, fields):
-        return f"frame {kind!r} lacks a field"
-    if kind == "append_entries" and "prevLogIdx" in frame:
-        return _entries_problem(frame)
-    if kind == "propose":
-        return None if all(map(_is_request, frame["batch"])) else "not a batch of proposals"
+    if kind == "append_entries":
+        return ("prevLogIdx" in frame) == ("prevLogTerm" in frame) == ("entries" in frame)
     if kind == "snapshot":
-        more = _SNAPSHOT.get(frame["op"])
-        if more is None or not _has(frame, more):
-            return "not a snapshot frame"
-        if frame["op"] == "begin" and not all(
-            isinstance(name, str) and isinstance(size, int) and size >= 0
-            for name, size in frame["files"].items()
-        ):
-            return "not a snapshot's list of files"
-    return None
-
-
-def _has(frame: dict[str, Any], fields: dict[str, type]) -> bool:
-    return all(isinstance(frame.get(name), kind) for name, kind in fields.items())
-
-
-def _entries_problem(frame: dict[str, Any]) -> str | None:
-    if not _has(frame, {"prevLogIdx": int, "prevLogTerm": int, "entries": list}):
-        return "append without its place in the log"
-    for entry in frame["entries"]:
-        if (
-            not isinstance(entry, list)
-            or len(entry) != 3
-            or not isinstance(entry[0], bytes)
-            or not isinstance(entry[1], int)
-            or not isinstance(entry[2], int)
-        ):
-            return "not a log entry"
-    return None
-
-
-def _is_request(one: object) -> bool:
-    return (
-        isinstance(one, list)
-        and len(one) == 3
-        and isinstance(one[0], int)
-        and isinstance(one[1], int)
-        and isinstance(one[2], bytes)
-    )
+        return frame.keys() >= _SNAPSHOT_FIELDS[frame["op"]]
+    return True

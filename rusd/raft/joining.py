@@ -11,17 +11,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from rusd.raft.peers import (
-    HELLO_TIMEOUT,
-    MAX_FRAME,
-    MEMBERS_QUESTION,
-    UNREACHABLE,
-    address,
-    pack,
-)
+from rusd.raft.frames import PROTOCOL, pack
 from rusd.raft.ports import Membership
+from rusd.raft.question import put
+
+MEMBERS_QUESTION = pack({"type": "members", "protocol": PROTOCOL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +39,15 @@ def answer(cluster: int, membership: Membership) -> bytes:
     )
 
 
-class _Answer(msgspec.Struct):
-    type: str
-    cluster: int
-    members: dict[int, list[str]]
-    learners: list[int]
-    removed: list[int]
-
-
 async def ask(url: str) -> Cluster | None:
     """Ask the member at a peer URL; None if nobody there gives a proper answer in time."""
-    try:
-        host, port = address(url)
-        async with asyncio.timeout(HELLO_TIMEOUT):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(pack(MEMBERS_QUESTION))
-                size = int.from_bytes(await reader.readexactly(4), "big")
-                if size > MAX_FRAME:
-                    return None
-                body = await reader.readexactly(size)
-            finally:
-                writer.close()
-        found = msgspec.msgpack.decode(body, type=_Answer)
-    except (*UNREACHABLE, TimeoutError, asyncio.IncompleteReadError, msgspec.DecodeError):
+    found = await put(url, MEMBERS_QUESTION)
+    if found is None or found["type"] != "membership":
         return None
-    learners = frozenset(found.learners)
-    voters = frozenset(found.members) - learners
-    return Cluster(
-        found.cluster, Membership(voters, learners, found.members, frozenset(found.removed))
-    )
+    learners = frozenset(found["learners"])
+    voters = frozenset(found["members"]) - learners
+    membership = Membership(voters, learners, found["members"], frozenset(found["removed"]))
+    return Cluster(found["cluster"], membership)
 
 
 async def ask_all(urls: Iterable[Sequence[str]]) -> list[Cluster]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from rusd.raft.catchup import CatchUp
 from rusd.raft.core import RaftCore
-from rusd.raft.peers import Frame, Peers, pack
+from rusd.raft.frames import Frame, pack
+from rusd.raft.peers import Peers
 
 
 class Outgoing:

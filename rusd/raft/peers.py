@@ -1,176 +1,32 @@
-"""Connections to the other members: frames of msgpack over TCP, nothing of Raft's meaning.
+"""Connections to the other members: frames over TCP, nothing of Raft's meaning.
 
-    frame = length u32 big-endian | msgpack
+One connection for each pair of members carries both directions; the member with the higher id
+dials. Its first frame is a hello (protocol, cluster id, member id). The member that dialled knows
+the other by its address, the one that was dialled asks back there (`belonging.py`). A new
+connection of a member replaces its old one, whose late frames are dropped. Instead of a hello
+anybody may ask who the members are (`joining.py`).
 
-The first frame of a connection is a hello (protocol, cluster id, member id); the member with the
-higher id dials. Whoever sends anything else, random bytes or an HTTP request, is dropped with one
-line in the log. A new connection of a member replaces its old one, whose late frames are dropped.
-Instead of a hello anybody may ask who the members are (`joining.py`): one answer, then the end.
+A member of a release before the nonce cannot be asked back; it is dialled whatever its id.
 """
 
 import asyncio
-import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import msgspec
-
-from rusd.logs import get_logger
+from rusd.logs import Sparse, get_logger
+from rusd.raft.belonging import confirmed
+from rusd.raft.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
+from rusd.raft.frames import PROTOCOL, Frame, pack
+from rusd.raft.strangers import Strangers
+from rusd.raft.urls import UNREACHABLE, address
 
 log = get_logger(__name__)
 
-PROTOCOL = "rusd-peer/1"
-#: The largest frame accepted: appends of 4 MiB slices with one large entry at their end.
-MAX_FRAME = 64 << 20
-#: A frame before the hello is small.
-MAX_HELLO = 1 << 10
-HELLO_TIMEOUT = 5.0
-#: Bytes waiting to be written to a slow peer above which appends are dropped (Raft sends them
-#: again), and above which the connection is.
-SLOW_PEER_BYTES = 32 << 20
+#: Bytes waiting to be written to a slow peer above which its connection is ended.
 DEAD_PEER_BYTES = 256 << 20
-#: Milliseconds that sent bytes may stay unacknowledged by the other host's kernel.
-SILENCE_MS = 5000
-#: A first frame that asks who the members are.
-MEMBERS_QUESTION = {"type": "members", "protocol": PROTOCOL}
-#: What comes of dialling an address where nobody is, or that is none (a member's URLs may be any
-#: text: etcd checks them in additions only).
-UNREACHABLE = (OSError, ValueError, OverflowError)
 REDIAL = 0.1
 REDIAL_MAX = 1.0
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
-
-Frame = dict[str, Any]
-
-
-def _watch_for_silence(sock: socket.socket) -> None:
-    """Let the kernel end a connection whose other host fell silent. Else a partition that heals
-    would leave it waiting for a retransmission that comes minutes later."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 2),
-        ("TCP_KEEPINTVL", 1),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", SILENCE_MS),
-    ):
-        option = getattr(socket, name, None)  # not every system has all of them
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def pack(frame: Frame) -> bytes:
-    """A frame as it goes over the wire."""
-    body = _encode(frame)
-    return len(body).to_bytes(4, "big") + body
-
-
-def address(url: str) -> tuple[str, int]:
-    """Host and port of a peer URL."""
-    parts = urlsplit(url)
-    return parts.hostname or "localhost", parts.port or 2380
-
-
-class Connection(asyncio.Protocol):
-    """One TCP connection to another member, or to who knows whom."""
-
-    def __init__(self, peers: "Peers", expected: int | None) -> None:
-        """`expected`: the member that was dialled; None for an accepted connection."""
-        self._peers = peers
-        self._expected = expected
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        #: Member id once the hello was seen.
-        self.member = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
-        self._transport.set_write_buffer_limits(high=SLOW_PEER_BYTES)
-        _watch_for_silence(transport.get_extra_info("socket"))
-        self._peers.opened(self)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(HELLO_TIMEOUT, self.drop, "no hello in time")
-        if self._expected is not None:
-            self.write(self._peers.hello)
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start, frames = 0, []
-        while len(buffer) - start >= 4:
-            length = int.from_bytes(buffer[start : start + 4], "big")
-            if length > (MAX_FRAME if self.member else MAX_HELLO):
-                self.drop(f"frame of {length} bytes")
-                return
-            end = start + 4 + length
-            if len(buffer) < end:
-                break
-            try:
-                frame = _decode(bytes(buffer[start + 4 : end]))
-            except msgspec.DecodeError:
-                self.drop("not a frame")
-                return
-            start = end
-            if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-                self.drop("not a message")
-                return
-            if not self.member:
-                if not self._greeted(frame):
-                    return
-            else:
-                frames.append(frame)
-        del buffer[:start]
-        if frames:
-            self._peers.received(self, frames)
-
-    def _greeted(self, frame: Frame) -> bool:
-        if frame == MEMBERS_QUESTION and self._expected is None:
-            self.close(self._peers.membership)
-            return False
-        problem = self._peers.check_hello(frame, self._expected)
-        if problem:
-            self.drop(problem)
-            return False
-        if self._timer is not None:
-            self._timer.cancel()
-        self.member = frame["member"]
-        if self._expected is None:
-            self.write(self._peers.hello)
-        self._peers.greeted(self)
-        return True
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def close(self, last: bytes) -> None:
-        """End the connection once `last` is written."""
-        if self._transport is not None:
-            self._transport.write(last)
-            self._transport.close()
-
-    def backlog(self) -> int:
-        """Bytes not yet taken by the operating system."""
-        return self._transport.get_write_buffer_size() if self._transport else 0
-
-    def drop(self, why: str) -> None:
-        """End the connection with one line in the log."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        peer = self._transport.get_extra_info("peername")
-        log.warning(
-            "dropped a peer connection", extra={"fields": {"remote": str(peer), "reason": why}}
-        )
-        self._transport.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._transport = None
-        self._peers.closed(self)
+#: Claims of one member that are looked into at once.
+MOST_CLAIMS = 8
 
 
 class Peers:
@@ -195,18 +51,24 @@ class Peers:
         self._on_lost = on_lost
         self._live: dict[int, Connection] = {}
         self._all: set[Connection] = set()
+        self._strangers: Strangers[Connection] = Strangers()
+        #: Member -> tasks that ask whether a connection is its.
+        self._claims: dict[int, set[asyncio.Task[None]]] = {}
         self._servers: list[asyncio.Server] = []
-        #: Members with lower ids are dialled.
+        #: Members with lower ids are dialled, and those of an older release.
         self._dialers: dict[int, asyncio.Task[None]] = {}
         self._lost: dict[int, asyncio.Event] = {}
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
         self._started = False
-        #: The answer to MEMBERS_QUESTION, packed.
+        #: The answer to `joining.MEMBERS_QUESTION`, packed.
         self.membership = b""
-        self.hello = pack(
-            {"type": "hello", "protocol": PROTOCOL, "cluster": cluster, "member": member}
-        )
+        self.refusals = Sparse(log)
+
+    def hello(self, nonce: bytes = b"") -> bytes:
+        """This member's first frame, packed. `nonce`: of a connection it dialled."""
+        frame = {"type": "hello", "protocol": PROTOCOL, "cluster": self._cluster}
+        return pack({**frame, "member": self._member} | ({"nonce": nonce} if nonce else {}))
 
     async def start(self, listen: Sequence[str]) -> None:
         """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
@@ -217,14 +79,23 @@ class Peers:
             server = await loop.create_server(lambda: Connection(self, None), host, port)
             self._servers.append(server)
         self._started = True
-        for member in self._urls:
-            self._dial(member)
+        self._dial(self._urls)
 
-    def _dial(self, member: int) -> None:
-        if member < self._member:
+    def _dial(self, members: Iterable[int]) -> None:
+        for member in members:
+            if member < self._member:
+                self._begin_to_dial(member)
+
+    def _begin_to_dial(self, member: int) -> None:
+        if self._started and member not in self._dialers:
             self._lost[member] = asyncio.Event()
             loop = asyncio.get_running_loop()
             self._dialers[member] = loop.create_task(self._keep_dialling(member))
+
+    def _end_dialling(self, member: int) -> None:
+        dialer = self._dialers.pop(member, None)
+        if dialer is not None:
+            dialer.cancel()
 
     def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
         """Other members, or other URLs of the same. Who is gone is cut off, and told so if it is
@@ -232,26 +103,22 @@ class Peers:
         gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
         self._urls = dict(urls)
         for member in gone:
-            dialer = self._dialers.pop(member, None)
-            if dialer is not None:
-                dialer.cancel()
+            self._end_dialling(member)
             connection = self._live.pop(member, None)
             if connection is not None:
                 connection.close(pack({"type": "removed"}) if member in removed else b"")
-        if self._started:
-            for member in new:
-                self._dial(member)
+        self._dial(new)
 
     async def stop(self) -> None:
         self._started = False
-        for task in self._dialers.values():
+        tasks = [*self._dialers.values(), *(t for each in self._claims.values() for t in each)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._dialers.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for server in self._servers:
             server.close()
         for connection in list(self._all):
-            if connection._transport is not None:
-                connection._transport.close()
+            connection.close(b"")
 
     def connected(self) -> set[int]:
         return set(self._live)
@@ -279,19 +146,61 @@ class Peers:
 
     # What connections report
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Connection) -> bool:
+        """False if there is no room for an accepted connection."""
+        if connection.expected is None:
+            if self._strangers.too_many_files(connection.descriptor):
+                self.refusals.warning("too many open files: peer connections refused", {})
+                return False
+            oldest = self._strangers.add(connection, connection.remote)
+            if oldest is not None:
+                oldest.drop("too many connections without a hello")
         self._all.add(connection)
+        return True
 
     def check_hello(self, frame: Frame, expected: int | None) -> str | None:
         """Why this hello is refused, None if it is fine."""
-        if frame.get("type") != "hello" or frame.get("protocol") != PROTOCOL:
-            return "not a member of a rusd cluster"
-        if frame.get("cluster") != self._cluster:
-            return f"another cluster: {frame.get('cluster')!r}"
-        member = frame.get("member")
+        if frame["protocol"] != PROTOCOL:
+            return "another protocol than " + PROTOCOL
+        if frame["cluster"] != self._cluster:
+            return f"cluster ID mismatch: {frame['cluster']:x} is not {self._cluster:x}"
+        member = frame["member"]
         if member not in self._urls or (expected is not None and member != expected):
-            return f"unexpected member {member!r}"
+            return f"not the id of a peer: {member:x}"
         return None
+
+    def claimed(self, connection: Connection, frame: Frame) -> None:
+        """An accepted connection says whose it is: ask there."""
+        member, nonce = frame["member"], frame.get("nonce")
+        self._strangers.remove(connection)
+        if nonce is None:
+            connection.drop("a hello without a nonce, of an older release: dialled instead")
+            self._begin_to_dial(member)
+            return
+        claims = self._claims.setdefault(member, set())
+        if len(claims) >= MOST_CLAIMS:
+            connection.refuse("too many connections claim to be of this member")
+            return
+        task = asyncio.get_running_loop().create_task(self._look_into(connection, member, nonce))
+        claims.add(task)
+        task.add_done_callback(claims.discard)
+
+    async def _look_into(self, connection: Connection, member: int, nonce: bytes) -> None:
+        if not await confirmed(self._urls[member], self._cluster, self._member, nonce):
+            connection.refuse("the member's peer URLs do not confirm its connection")
+        elif member in self._urls:
+            if member > self._member:
+                self._end_dialling(member)  # it is of an older release no more
+            connection.accept(member)
+        else:
+            connection.drop("removed meanwhile")
+
+    def dialled(self, question: Frame) -> bool:
+        """Whether this member opened the connection it is asked about."""
+        return question["cluster"] == self._cluster and any(
+            connection.expected == question["member"] and connection.nonce == question["nonce"]
+            for connection in self._all
+        )
 
     def greeted(self, connection: Connection) -> None:
         member = connection.member
@@ -304,32 +213,50 @@ class Peers:
             self._since[member] = asyncio.get_running_loop().time()
         self._on_connected(member)
 
+    def handled(self) -> None:
+        """Everything received so far was handled: more may be read."""
+        for connection in self._live.values():
+            connection.handled()
+
     def received(self, connection: Connection, frames: list[Frame]) -> None:
         if self._live.get(connection.member) is connection:
             self._on_frames(connection.member, frames)
 
     def closed(self, connection: Connection) -> None:
         self._all.discard(connection)
+        self._strangers.remove(connection)
         if self._live.get(connection.member) is connection:
             del self._live[connection.member]
             self._on_lost(connection.member)
-        for member in {connection.member, connection._expected or 0} & self._lost.keys():
+        for member in {connection.member, connection.expected or 0} & self._lost.keys():
             self._lost[member].set()
 
     async def _keep_dialling(self, member: int) -> None:
-        loop = asyncio.get_running_loop()
         wait = REDIAL
         while True:
             for url in self._urls[member]:
-                self._lost[member].clear()
-                try:
-                    host, port = address(url)
-                    # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
-                    async with asyncio.timeout(HELLO_TIMEOUT):
-                        await loop.create_connection(lambda: Connection(self, member), host, port)
-                except UNREACHABLE:
-                    continue
-                await self._lost[member].wait()
-                wait = REDIAL
+                if await self._dial_once(member, url):
+                    wait = REDIAL
             await asyncio.sleep(wait)
             wait = min(REDIAL_MAX, wait * 1.5)
+
+    async def _dial_once(self, member: int, url: str) -> bool:
+        """Connect, unless the member is connected; returns after the connection's end whether it
+        was the member's."""
+        lost = self._lost[member]
+        lost.clear()
+        if member in self._live:
+            await lost.wait()
+            return True
+        loop = asyncio.get_running_loop()
+        try:
+            host, port = address(url)
+            # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self, member), host, port
+                )
+        except UNREACHABLE:
+            return False
+        await lost.wait()
+        return connection.member == member

@@ -62,6 +62,8 @@ class Reconfiguring:
         self._membership = membership
         known = membership.urls.keys() | membership.removed
         self._met = {member: urls for member, urls in self._met.items() if member not in known}
+        if core.is_leader and core.peers.keys() - membership.urls.keys():
+            self._announce()
         if core.is_leader and core.member not in membership.voters:
             self._leave()
         self._reconfigure()
@@ -83,7 +85,7 @@ class Reconfiguring:
         self._peers.membership = joining.answer(self._cluster, self._membership)
 
     def removed(self) -> None:
-        """This member was removed: by its own state, or others say so."""
+        """This member was removed, by its own state."""
         if not self._removed:
             self._removed = True
             asyncio.get_running_loop().call_soon(self.on_removed)
@@ -102,12 +104,17 @@ class Reconfiguring:
             self._asks.lost(member)
         self._peers.reconfigure(others(membership, core.member), membership.removed)
 
+    def _announce(self) -> None:
+        """Tell everybody of the commit index while they are still there: a member that is removed
+        shall learn it from its own log."""
+        self._core.send_appends()
+        self._outgoing.early(self._catchup, asyncio.get_running_loop().time())
+
     def _leave(self) -> None:
         """A leader that was removed tells the others, who may go on without it, and lets the best
         of them take over."""
         core = self._core
-        core.send_appends()
-        self._outgoing.early(self._catchup, asyncio.get_running_loop().time())
+        self._announce()
         candidates = sorted(self._membership.voters & self._peers.connected())
         if candidates:
             best = max(candidates, key=core.match_index)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
-from rusd.logs import get_logger
+from rusd.logs import Sparse, get_logger
 from rusd.raft.announcing import Announcing
 from rusd.raft.applying import Applier
 from rusd.raft.asks import Asks
@@ -37,18 +37,20 @@ from rusd.raft.compaction import Compaction
 from rusd.raft.config import RaftConfig
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken, Filters
-from rusd.raft.frames import RAFT, problem
+from rusd.raft.frames import RAFT, Frame
 from rusd.raft.installing import Installing
 from rusd.raft.journal import Journal
 from rusd.raft.outgoing import Outgoing
-from rusd.raft.peers import Frame, Peers
+from rusd.raft.peers import Peers
 from rusd.raft.ports import Machine, Membership, RoleListener
 from rusd.raft.proposals import Proposals
 from rusd.raft.reading import Reading
 from rusd.raft.reconfiguring import Reconfiguring, others
 from rusd.raft.submission import Submission
+from rusd.raft.terms import Terms
 
 log = get_logger(__name__)
+suspicions = Sparse(log)
 
 #: Seconds between turns that nothing else caused.
 TICK = 0.02
@@ -126,6 +128,7 @@ class Turns:
             self._reading,
         )
         self._inbox: list[tuple[int, Frame]] = []
+        self._terms = Terms()
         self._listeners: list[RoleListener] = []
         self._role = (0, self._core.term, False)
         self._timer: asyncio.TimerHandle | None = None
@@ -139,6 +142,8 @@ class Turns:
         self._announcer: asyncio.TimerHandle | None = None
         self._next_deadlines = 0.0
         self._next_reask = 0.0
+        #: Called when another member says that this one was removed. That is no proof: ask around.
+        self.on_said_removed: Callable[[], None] = lambda: None
 
     @property
     def leader_id(self) -> int:
@@ -220,6 +225,8 @@ class Turns:
         try:
             now = self._loop.time()
             inbox, self._inbox = self._inbox, []
+            if inbox:
+                self._peers.handled()
             for member, frame in inbox:
                 if member in self._core.peers:
                     self._handle(member, frame, now)
@@ -281,9 +288,10 @@ class Turns:
         self._after(self._loop.time())
 
     def _handle(self, member: int, frame: Frame, now: float) -> None:
-        wrong = problem(frame)
-        if wrong is not None:
-            self._peers.break_off(member, wrong)
+        core = self._core
+        before = core.term
+        if not self._terms.believes(frame, before, now):
+            suspicions.warning("ignored a term far ahead", {"peer": f"{member:x}"})
         elif frame["type"] in RAFT:
             try:
                 self._handle_raft(member, frame, now)
@@ -291,6 +299,7 @@ class Turns:
                 self._peers.break_off(member, str(broken))
         else:
             self._handlers[frame["type"]](member, frame, now)
+        self._terms.moved(before, core.term, now)
 
     def _handle_raft(self, member: int, frame: Frame, now: float) -> None:
         core, kind, term = self._core, frame["type"], frame["term"]
@@ -446,7 +455,10 @@ class Turns:
         self._reconfiguring.on_removed = listener
 
     def _on_removed(self, member: int, frame: Frame, now: float) -> None:
-        self._reconfiguring.removed()
+        log.info(
+            "a peer says that this member was removed", extra={"fields": {"peer": f"{member:x}"}}
+        )
+        self.on_said_removed()
 
     # What the peers report
 

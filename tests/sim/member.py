@@ -131,6 +131,7 @@ class Host:
             self.machine.on_membership = node.reconfigure
             node.on_removed = self.told_removed
             node.serve("echo", world.echo)
+            node.on_said_removed = lambda: world.loop.call_soon(world.ask_around, self)
             node._begin()
         except OSError as error:
             world.trace(f"{self.member} does not start: {error}")

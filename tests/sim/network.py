@@ -9,15 +9,13 @@ connection.
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
+from rusd.raft.frames import Frame, decode, pack
 
 if TYPE_CHECKING:
     from tests.sim.member import Host
     from tests.sim.world import World
-
-Frame = dict[str, Any]
 
 #: Seconds between looks whether members may be connected that are not.
 REDIAL = 0.03
@@ -30,8 +28,6 @@ FAST = (0.0002, 0.003)
 #: A question, the leader's round and the answer take four of these: longer than RETRY of
 #: `rusd/raft/reads.py`, and a leader is still heard within an election timeout.
 SLOW = (0.12, 0.125)
-
-_decode = msgspec.msgpack.Decoder().decode
 
 
 class Direction:
@@ -221,10 +217,12 @@ class SimPeers:
         for member in sorted(gone):
             if self.live.pop(member, None) is not None:
                 if member in removed:
-                    data = msgspec.msgpack.encode({"type": "removed"})
-                    self._host.send(member, len(data).to_bytes(4, "big") + data)
+                    self._host.send(member, pack({"type": "removed"}))
                 pair = frozenset((self._host.member, member))
                 self._host.world.loop.call_later(0.01, network.break_off, pair)
+
+    def handled(self) -> None:
+        """Nothing is held back."""
 
     def connected(self) -> set[int]:
         return set(self.live)
@@ -245,6 +243,6 @@ def frames_of(data: bytes) -> list[Frame]:
     frames, at = [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        frames.append(_decode(data[at + 4 : at + 4 + size]))
+        frames.append(decode(data[at + 4 : at + 4 + size]))
         at += 4 + size
     return frames

@@ -126,20 +126,26 @@ class World:
         """What a whole member does when it has no leader (`rusd/member.py`)."""
         self.loop.call_later(0.6, self._ask_around)
         for host in self._alive():
-            if host.paused or host.node.leader_id:
+            if not host.node.leader_id:
+                self.ask_around(host)
+
+    def ask_around(self, host: Host) -> None:
+        """One member asks who the members are: it has no leader, or was told that it was
+        removed."""
+        if host.process is None or host.paused:
+            return
+        for other in self._alive():
+            known = other.member in host.peers.urls and other.machine.members.cluster_id
+            links = {(host.member, other.member), (other.member, host.member)}
+            if other is host or not known or links & self.network.cut:
                 continue
-            for other in self._alive():
-                known = other.member in host.peers.urls and other.machine.members.cluster_id
-                links = {(host.member, other.member), (other.member, host.member)}
-                if other is host or not known or links & self.network.cut:
-                    continue
-                told = other.machine.members.membership()
-                if host.member in told.removed:
-                    host.told_removed()
-                else:
-                    self.running = host
-                    host.node.meet(told)
-                break
+            told = other.machine.members.membership()
+            if host.member in told.removed:
+                host.told_removed()
+            else:
+                self.running = host
+                host.node.meet(told)
+            break
 
     def step(self, host: Host) -> None:
         """A member's turn is over."""

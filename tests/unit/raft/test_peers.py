@@ -1,32 +1,33 @@
 """The peer port: only members get in, and nobody disturbs the others."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rusd.raft import connection as connection_module
 from rusd.raft import peers as peers_module
-from rusd.raft.peers import PROTOCOL, Peers, pack
+from rusd.raft import strangers
+from rusd.raft.connection import INBOX_FRAMES
+from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, decode, pack
+from rusd.raft.peers import Peers
 from tests.unit.raft.cluster import Cluster, free_ports, until
+from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
 
 async def refused(cluster: Cluster, data: bytes) -> None:
-    """Say `data` to member 1's peer port, which ends the connection; a hello may be answered."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.ports[1])
-    writer.write(data)
-    try:
-        async with asyncio.timeout(5):
-            answer = await reader.read()
-            assert answer in (b"", cluster.nodes[1]._peers.hello)
-    except ConnectionResetError:
-        pass
-    finally:
-        writer.close()
+    """Say `data` to member 1's peer port, which ends the connection; it may say why."""
+    answer = await said(cluster.ports[1], data)
+    assert not answer or decode(answer[4:])["type"] == "refused"
 
 
-def hello(**changes: object) -> bytes:
-    fields = {"type": "hello", "protocol": PROTOCOL, "cluster": 77, "member": 2, **changes}
-    return pack(fields)
+def unhandled() -> list[dict[str, Any]]:
+    """What the loop's callbacks raise from now on."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: found.append(context))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,11 @@ def hello(**changes: object) -> bytes:
         hello(member=9),
         hello(member=1),
         hello(member=[2]),
+        hello(member={"a": 1}),
+        hello(cluster=[]),
+        hello(nonce=b"short"),
+        hello(member=-2),
+        hello(),
         hello(protocol="rusd-peer/0"),
     ],
     ids=lambda data: repr(data[:24]),
@@ -59,38 +65,260 @@ def test_strangers_are_dropped_and_members_are_not_disturbed(tmp_path: Path, dat
     asyncio.run(body())
 
 
+FORGED: dict[str, dict[str, Any]] = {
+    "a proposal": {"type": "propose", "term": 1, "batch": [[2, 1, b"forged"]]},
+    "a removal": {"type": "removed"},
+    "a huge term": {"type": "term", "term": (1 << 64) - 1},
+    "a high term": {"type": "term", "term": 1 << 50},
+    "a transfer": {"type": "request_vote", "term": 9, "last_log_index": 99, "last_log_term": 9}
+    | {"transfer": True},
+    "a leader": {"type": "append_entries", "term": 9, "commit_index": 0},
+}
+
+
+@pytest.mark.parametrize("member", [2, 3])
+def test_a_stranger_with_a_members_id_gets_nothing_done(tmp_path: Path, member: int) -> None:
+    """It learns the ids by asking, says one of them, and sends what it likes."""
+
+    async def body() -> None:
+        async with Cluster(tmp_path) as cluster:
+            leader = await cluster.leader()
+            term, removed = leader.term, []
+            for node in cluster.nodes.values():
+                node.on_removed = node.on_said_removed = lambda: removed.append(1)
+            since = cluster.nodes[1].connected_since(member)
+            for frame in FORGED.values():
+                for nonce in (NONCE, None):
+                    await refused(cluster, hello(member=member, nonce=nonce) + pack(frame))
+            assert await leader.propose(b"one") == 1
+            assert await cluster.equal() == ["one"]
+            assert (await cluster.leader(), leader.term, removed) == (leader, term, [])
+            assert cluster.nodes[1].connected_since(member) == since
+
+    asyncio.run(body())
+
+
+def against_a_liar(tmp_path: Path, attack: "Any") -> None:
+    """Members 1 and 3 run; at 2's address is something else, which 1 takes for its member 2."""
+
+    async def body() -> None:
+        async with Cluster(tmp_path) as cluster:
+            await cluster.leader()
+            await cluster.kill(2)
+            await until(lambda: 2 not in cluster.nodes[1]._peers.connected())
+            await cluster.leader()
+            failures = unhandled()
+            async with Rogue(cluster.ports[2], cluster.ports[1]) as rogue:
+                assert rogue.answer["type"] == "hello"
+                await until(lambda: 2 in cluster.nodes[1]._peers.connected())
+                await attack(cluster, rogue)
+            async with asyncio.timeout(20):
+                await cluster.nodes[1].propose(b"one")
+            assert all(not node._stopped for node in cluster.nodes.values())
+            assert failures == []
+
+    asyncio.run(body())
+
+
 @pytest.mark.parametrize(
     "frame",
     [
         {"type": "append_entries", "term": "x", "commit_index": 0},
         {"type": "append_entries", "term": 1 << 40},
-        {"type": "append_entries", "term": 1, "commit_index": 1, "serialized": [b"", 1, 1]},
         {
             "type": "append_entries",
-            "term": 1 << 40,
+            "term": 1 << 20,
             "commit_index": 1,
             "prevLogIdx": 1,
             "prevLogTerm": 0,
             "entries": [[b"\x02cos\nsystem", 2, 1]],
         },
+        {
+            "type": "append_entries",
+            "term": 1 << 20,
+            "commit_index": 1,
+            "prevLogIdx": 1,
+            "prevLogTerm": 0,
+            "entries": [[b"\x01", 2, MAX_TERM]],
+        },
+        {"type": "append_entries", "term": 1, "commit_index": 0, "entries": []},
         {"type": "propose", "term": 1, "batch": [[1, 2, "text"]]},
+        {"type": "term", "term": (1 << 64) - 1},
+        {"type": "term", "term": -1},
         {"type": "apply_command", "command": b"\x00"},
         {"type": "nonsense"},
         {"type": "snapshot", "stream": 1, "op": "begin", "index": 9, "files": {"a": -1}},
+        {"type": "snapshot", "stream": 1, "op": "chunk"},
         {"type": "ask", "id": "x", "kind": "k", "body": b""},
+        {"type": "answer", "id": 1, "body": b"", "error": [[], []]},
+        {"type": "hello", "protocol": PROTOCOL, "cluster": 77, "member": 2},
+        {"type": "term", "term": 1, "more": b"x" * 2000},
     ],
     ids=lambda frame: str(frame)[:60],
 )
 def test_a_frame_no_member_sends_ends_its_connection_only(
     tmp_path: Path, frame: dict[str, object]
 ) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        rogue.send(frame)
+        await rogue.until_ended()
+
+    against_a_liar(tmp_path, attack)
+
+
+def test_a_term_far_ahead_is_not_believed_and_one_that_can_be_is(tmp_path: Path) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        node = cluster.nodes[1]
+        vote = {"type": "request_vote", "last_log_index": 0, "last_log_term": 0, "transfer": True}
+        reply = {"type": "prevote_reply", "asked": 1, "granted": True}
+        heartbeat = {"type": "append_entries", "commit_index": 0}
+        for frame in (vote, reply, heartbeat, {"type": "term"}):
+            rogue.send({**frame, "term": MAX_TERM}, {**frame, "term": 1 << 40})
+        leap = 1 << 30
+        for jump in range(1, 50):
+            rogue.send({"type": "term", "term": jump * leap})
+        await until(lambda: node.term >= leap)
+        rogue.send({"type": "ask", "id": 1, "kind": "nothing", "body": b""})
+        async with asyncio.timeout(10):
+            while b"no such question" not in await rogue.reader.read(65536):
+                pass
+        assert node.term < 20 * leap, "one leap a second"
+
+    against_a_liar(tmp_path, attack)
+
+
+def test_a_word_of_removal_ends_nobody_but_is_looked_into(tmp_path: Path) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        node, removed, asked = cluster.nodes[1], [], []
+        node.on_removed = lambda: removed.append(1)
+        node.on_said_removed = lambda: asked.append(1)
+        rogue.send({"type": "removed"})
+        await until(lambda: asked)
+        await cluster.leader()
+        assert removed == []
+
+    against_a_liar(tmp_path, attack)
+
+
+def test_a_leadership_transfer_is_believed_of_the_leader_only(tmp_path: Path) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        leader = await cluster.leader()
+        term = leader.term
+        for _ in range(10):
+            rogue.send({"type": "timeout_now", "term": term})
+        rogue.send({"type": "ask", "id": 1, "kind": "nothing", "body": b""})
+        async with asyncio.timeout(10):
+            while b"no such question" not in await rogue.reader.read(65536):
+                pass
+        assert (await cluster.leader(), leader.term) == (leader, term)
+
+    against_a_liar(tmp_path, attack)
+
+
+def test_what_waits_for_the_next_turn_is_bounded_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        node = cluster.nodes[1]
+        flushing = node._flushing = asyncio.get_running_loop().create_future()  # no turns
+        count = 5 * INBOX_FRAMES
+        question = {"type": "ask", "kind": "nothing", "body": b""}
+        rogue.send(*({**question, "id": number} for number in range(1, count + 1)))
+        (connection,) = [one for one in node._peers._all if one.member == 2]
+        await until(lambda: connection._paused)
+        assert len(node._inbox) <= INBOX_FRAMES + 100
+        node._flushing = None
+        flushing.cancel()
+        node._wake()
+        last = pack({"type": "answer", "id": count, "body": b"", "error": []})[4:].split(b"body")[0]
+        got = b""
+        async with asyncio.timeout(20):
+            while last not in got:
+                got = got[-1000:] + await rogue.reader.read(65536)
+
+    against_a_liar(tmp_path, attack)
+
+
+def test_a_member_of_an_older_release_is_dialled_since_it_cannot_be_asked(tmp_path: Path) -> None:
+    """It says hello without a nonce, and accepts any hello."""
+
     async def body() -> None:
         async with Cluster(tmp_path) as cluster:
             await cluster.leader()
-            await refused(cluster, hello() + pack(frame))
-            async with asyncio.timeout(5):
-                await cluster.nodes[1].propose(b"one")
-            assert all(not node._stopped for node in cluster.nodes.values())
+            await cluster.kill(2)
+            node, dialled = cluster.nodes[1], []
+
+            async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                size = int.from_bytes(await reader.readexactly(4), "big")
+                first = decode(await reader.readexactly(size))
+                dialled.append(first["member"])
+                writer.write(hello(nonce=None))
+                await reader.read()
+                writer.close()
+
+            await until(lambda: 2 not in node._peers.connected())
+            server = await asyncio.start_server(accept, "127.0.0.1", cluster.ports[2])
+            assert await said(cluster.ports[1], hello(nonce=None)) == b""
+            await until(lambda: 2 in node._peers.connected())
+            assert dialled.count(1) == 1
+            server.close()
+            await cluster.leader()
+            await cluster.start(2)
+            await until(lambda: 2 in node._peers.connected())
+            await until(lambda: 2 not in node._peers._dialers)
+            assert await cluster.nodes[2].propose(b"one") == 1
+
+    asyncio.run(body())
+
+
+def test_many_malformed_hellos_cost_few_lines_and_no_trace(tmp_path: Path) -> None:
+    bad = [
+        hello(member=[2]),
+        hello(member={}),
+        hello(cluster=b"x"),
+        hello(protocol=None),
+        hello(member=2**63),
+        *(hello(cluster=number) for number in range(100)),
+        *(hello(member=number) for number in range(100, 200)),
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"\x00\x00\x00\x00",
+        b"\x00\x00\x00\x02\x91\x91",
+        pack({"type": "x" * 900}),
+        pack({"type": "confirm", "protocol": PROTOCOL, "cluster": 77, "member": 3, "nonce": NONCE}),
+    ]
+
+    async def body() -> None:
+        async with Cluster(tmp_path) as cluster:
+            await cluster.leader()
+            failures = unhandled()
+            with logged() as text:
+                for _ in range(10):
+                    for data in bad:
+                        await refused(cluster, data)
+            assert failures == []
+            assert "stacktrace" not in text.getvalue()
+            assert 0 < len(text.getvalue()) < 12_000
+
+    asyncio.run(body())
+
+
+def test_silent_connections_are_few_and_do_not_keep_a_member_out(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with Cluster(tmp_path) as cluster:
+            await cluster.leader()
+            await cluster.kill(3)
+            node = cluster.nodes[1]
+            before = len(node._peers._all)
+            with logged() as text:
+                silent = [
+                    await asyncio.open_connection("127.0.0.1", cluster.ports[1])
+                    for _ in range(4 * strangers.MOST)
+                ]
+                await until(lambda: len(node._peers._all) - before <= strangers.MOST_OF_ADDRESS)
+                assert len(node._peers._strangers) <= strangers.MOST_OF_ADDRESS
+                await cluster.start(3)
+                await until(lambda: 3 in node._peers.connected(), timeout=4)
+            assert len(text.getvalue()) < 8_000
+            for _, writer in silent:
+                writer.close()
 
     asyncio.run(body())
 
@@ -98,7 +326,7 @@ def test_a_frame_no_member_sends_ends_its_connection_only(
 def test_who_says_nothing_is_dropped_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers_module, "HELLO_TIMEOUT", 0.1)
+    monkeypatch.setattr(connection_module, "HELLO_TIMEOUT", 0.1)
 
     async def body() -> None:
         async with Cluster(tmp_path, 1) as cluster:
@@ -109,12 +337,20 @@ def test_who_says_nothing_is_dropped_in_time(
 
 
 def test_a_frame_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with Cluster(tmp_path) as cluster:
-            await cluster.leader()
-            await refused(cluster, hello() + (peers_module.MAX_FRAME + 1).to_bytes(4, "big"))
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        rogue.writer.write((MAX_FRAME + 1).to_bytes(4, "big"))
+        await rogue.until_ended()
 
-    asyncio.run(body())
+    against_a_liar(tmp_path, attack)
+
+
+def test_a_vote_as_long_as_an_append_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    async def attack(cluster: Cluster, rogue: Rogue) -> None:
+        frame = pack({"type": "request_vote", "term": 1})
+        rogue.writer.write(MAX_FRAME.to_bytes(4, "big") + frame[4:] + bytes(100))
+        await rogue.until_ended()
+
+    against_a_liar(tmp_path, attack)
 
 
 def test_members_connect_again_by_themselves(tmp_path: Path) -> None:
@@ -132,16 +368,28 @@ def test_members_connect_again_by_themselves(tmp_path: Path) -> None:
     asyncio.run(body())
 
 
-def test_members_of_another_cluster_never_meet(tmp_path: Path) -> None:
+def test_members_of_another_cluster_never_meet_and_both_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers_module, "REDIAL_MAX", 0.1)
+
     async def body() -> None:
         async with Cluster(tmp_path) as cluster:
             await cluster.kill(3)
-            cluster.settings["cluster_id"] = 78
             leader = await cluster.leader()
-            stranger = await cluster.start(3)
-            await leader.propose(b"one")
+            with logged() as text:
+                cluster.settings["cluster_id"] = 78
+                stranger = await cluster.start(3)
+                refusals = cluster.nodes[1]._peers.refusals
+                await until(lambda: sum(n for _, n in refusals._written.values()) >= 12)
+                await leader.propose(b"one")
             assert stranger._peers.connected() == set()
             assert cluster.machines[3].payloads == []
+            lines = [json.loads(line) for line in text.getvalue().splitlines()]
+            why = "cluster ID mismatch: 4e is not 4d"
+            told = [line["msg"] for line in lines if why in line.get("reason", "")]
+            assert told.count("refused a peer") == told.count("a peer refuses this member") == 6
+            assert len(text.getvalue()) < 6_000
 
     asyncio.run(body())
 

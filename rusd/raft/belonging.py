@@ -1,0 +1,40 @@
+"""Whether an accepted connection is the member's that it says it is, without any secret.
+
+    hello {…, nonce}   ──▶   accepted by this member
+    this member dials the peer URL it knows of the claimed member:
+    confirm {protocol, cluster, member, nonce}   did you dial `member` with this nonce?
+    confirmed {}                                 I did, and the connection is open
+
+A stranger can say any id but cannot answer at another's address, nor make its owner say that it
+opened a connection which it did not. Two sides of every connection are thus known: the one that
+dialled chose the address, the one that was dialled has asked back. What this does not stop is a
+stranger in between, or one that has taken a member's address: that needs TLS between the members.
+
+A hello without a nonce comes from a release before this one, which cannot be asked. Its connection
+is refused, and this member dials that one instead (`Peers`), as the older release accepts.
+"""
+
+from collections.abc import Sequence
+
+from rusd.raft.frames import PROTOCOL, pack
+from rusd.raft.question import put
+
+CONFIRMED = pack({"type": "confirmed"})
+
+
+async def confirmed(urls: Sequence[str], cluster: int, member: int, nonce: bytes) -> bool:
+    """Whether the owner of `urls` says that it dialled `member` (this one) with that nonce."""
+    question = pack(
+        {
+            "type": "confirm",
+            "protocol": PROTOCOL,
+            "cluster": cluster,
+            "member": member,
+            "nonce": nonce,
+        }
+    )
+    for url in urls:
+        answer = await put(url, question)
+        if answer is not None and answer["type"] == "confirmed":
+            return True
+    return False
