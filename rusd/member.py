@@ -31,6 +31,7 @@ from rusd.api.watch import WatchService
 from rusd.bootstrap import REMOVED, establish, inquire, membership, stand_alone
 from rusd.config import Config
 from rusd.data_directory import prepare
+from rusd.door.budget import Budget
 from rusd.door.grpc_door import GrpcDoor
 from rusd.door.http_door import HttpDoor
 from rusd.door.tls import client_tls
@@ -248,7 +249,9 @@ class Member:
         probes = Probes(node, machine)
         readings = Readings(node, machine, self._hub, probes, quota=db_quota)
         node.on_role(readings.on_role)
-        self._http = HttpDoor(probes, Metrics(readings.read, self._calls).render)
+        budget = Budget()
+        metrics = Metrics(readings.read, self._calls).render
+        self._http = HttpDoor(probes, metrics, budget=budget)
         self._tls = client_tls(config)
         # With URLs of its own for HTTP/1.1, the others speak gRPC only.
         shares = not config.listen_client_http_urls
@@ -263,6 +266,7 @@ class Member:
             finished=self._calls.count,
             pages=self._http.pages.serve if shares else None,
             http=self._http.protocol if shares else None,
+            budget=budget,
         )
         self._policy = _policy(config)
 

@@ -66,7 +66,7 @@ class UnaryCall:
         door.started(opening.path)
         if opening.timeout is not None:
             self._deadline = channel.now + opening.timeout
-            self._basket = door.deadlines.add(self, self._deadline)
+            self._basket = door.deadlines.add(channel, self, self._deadline)
 
     # The request
 
@@ -98,7 +98,7 @@ class UnaryCall:
                 self._run(raw)
             else:
                 # Its end usually comes with the bytes at hand; if not, it is not waited for.
-                self._channel.connection.after_read.append(self._start)
+                self._channel.do(self._start)
         elif ended:
             self._refuse(_CUT_OFF if len(inbox) else _NOTHING)
         else:
@@ -183,8 +183,9 @@ class UnaryCall:
 
     def expired(self) -> None:
         """The deadline has passed."""
-        self._refuse(EXPIRED)
-        self._let_go()
+        if not self._over:
+            self._refuse(EXPIRED)
+            self._let_go()
 
     def aborted(self) -> None:
         if not self._over:
@@ -202,7 +203,7 @@ class UnaryCall:
         self._over = True
         channel = self._channel
         if self._basket:
-            channel.door.deadlines.remove(self, self._basket)
+            channel.door.deadlines.remove(channel, self, self._basket)
         if self._kept:
             channel.release(self._kept)
         channel.door.finished(self._opening.path, code)

@@ -1,24 +1,30 @@
 """One client's connection: between the socket and the HTTP/2 core, and the calls on it.
 
-What one read brought is acted on and answered with one write. A socket that takes no more is not
-written to, nor read from, until it does: a client that reads no answers gets to ask nothing.
+What one read brought is acted on and answered with one write, within the time that the door's
+budget (`budget.py`) gives this connection; what is left is put off, and nothing more is read until
+it is done. A socket that takes no more is not written to, nor read from, until it does: a client
+that reads no answers gets to ask nothing, and what it said already is not acted on.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from rusd.api.seam import Unary
 from rusd.door import status
 from rusd.door.calls import REFUSED, UnaryCall
+from rusd.door.deadlines import Timed
 from rusd.door.h2 import Connection, Receiver, Stream
 from rusd.door.h2.faults import ENHANCE_YOUR_CALM
 from rusd.door.keepalive import Heartbeat, PingPolicy
 from rusd.door.opening import Opening
-from rusd.door.pagecall import PageCall
+from rusd.door.pagecall import PageCall, PageQueue
 from rusd.door.stream import StreamCall
 from rusd.errors import Code, EtcdError
+from rusd.logs import get_logger
 from rusd.pending import Pending
 
 if TYPE_CHECKING:
@@ -42,6 +48,8 @@ LOOK_AGAIN = 0.01
 #: Seconds for a client to read why it is sent away.
 PARTING = 1.0
 
+log = get_logger(__name__)
+
 _TOO_MUCH = EtcdError(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages")
 
 
@@ -55,16 +63,29 @@ class Channel(asyncio.Protocol):
         #: Loop time of the last read.
         self.now = self._loop.time()
         self.connection = Connection(
-            door.limits, door.openings, self._opened, self._pinged, self._wake, self.now
+            door.limits,
+            door.openings,
+            self._opened,
+            self._pinged,
+            self._wake,
+            self.now,
+            door.budget.spent,
         )
+        #: As a worker of the budget.
+        self.used = 0.0
+        self.waiting = False
+        #: What is to be done for this connection besides acting on what it says.
+        self._deeds: deque[Callable[[], object]] = deque()
         self._transport: asyncio.Transport | None = None
         self._pings = PingPolicy(door.keepalive_min_time)
         self._heartbeat = Heartbeat(door.keepalive_interval, door.keepalive_timeout)
-        self._reading = False
+        self._working = False
+        self._paused = False
         self._held = False
         self._kept = 0
         #: Streams whose messages of this turn are not framed yet.
-        self._gathered: list[StreamCall] = []
+        self._gathered: deque[StreamCall] = deque()
+        self.pages = PageQueue(self.do)
         #: Long answers that are not made yet.
         self._crowd: list[Pending[None]] = []
         self._parting: asyncio.TimerHandle | None = None
@@ -82,75 +103,111 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.now = self._loop.time()
-        self._act(data)
-
-    def _act(self, data: bytes) -> None:
-        self._reading = True
-        try:
-            self.connection.receive(data, self.now)
-        finally:
-            self._reading = False
-        self._flush()
-        if self.connection.more:
-            self._pause()
-            self._loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        """The rest of a read that held very many frames."""
-        self._act(b"")
-        self._resume()
-
-    def _pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        """Read on, unless something is in the way."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        if not (self._held or self.connection.more):
-            self._transport.resume_reading()
+        self.connection.feed(data, self.now)
+        self.run()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self.connection.lost()
         self._transport = None
         self.door.channels.pop(self, None)
         if self._parting is not None:
             self._parting.cancel()
+        self._deeds.appendleft(self.connection.lost)
+        self.run()
 
     def pause_writing(self) -> None:
         self._held = True
         self.connection.hold(True)
-        self._pause()
+        self._pause(True)
 
     def resume_writing(self) -> None:
         self._held = False
         self.connection.hold(False)
         self._moved = self._loop.time()
-        self._resume()
+        self.run()
+
+    # Working
+
+    def run(self) -> None:
+        """Do what there is to do, now or when it is this connection's turn."""
+        self.door.budget.run(self)
+        self._pause(self._held or self.waiting)
+
+    def do(self, deed: Callable[[], object]) -> None:
+        """Do this when what runs now is done, in this connection's time."""
+        self._deeds.append(deed)
+        if not self._working:
+            self.door.budget.put_off(self)
+
+    def work(self) -> bool:
+        """See `rusd/door/budget.py`."""
+        self._working = True
+        try:
+            self._do_deeds()
+            if self._acts and not self.door.budget.spent():
+                self.connection.act()
+                self._do_deeds()
+            self.connection.pump()
+        except Exception:
+            log.exception("a connection failed", extra={"fields": {"remote-addr": self.peer}})
+            self._give_up()
+        finally:
+            self._working = False
         self._flush()
+        more = self._acts or bool(self._deeds or self._gathered) or self.connection.sendable
+        if not more:
+            self._pause(self._held)
+        return more
+
+    @property
+    def _acts(self) -> bool:
+        """Whether there is something said to be acted on, and the client takes answers."""
+        return self.connection.more and (not self._held or self.connection.closed)
+
+    def _do_deeds(self) -> None:
+        deeds, spent = self._deeds, self.door.budget.spent
+        while deeds:
+            deeds.popleft()()
+            if spent():
+                return
+
+    def _give_up(self) -> None:
+        self._deeds.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pause(self, paused: bool) -> None:
+        """Read no more, or read on."""
+        transport = self._transport
+        if paused != self._paused and transport is not None and not transport.is_closing():
+            self._paused = paused
+            if paused:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
 
     # Writing
 
     def _wake(self) -> None:
-        if not self._reading:
-            self._loop.call_soon(self._flush)
+        if not self._working:
+            self._loop.call_soon(self.run)
 
     def _flush(self) -> None:
-        transport = self._transport
+        transport, gathered = self._transport, self._gathered
+        if transport is None:
+            gathered.clear()
         if transport is None or self._held:
             return
-        gathered, self._gathered = self._gathered, []
-        for call in gathered:
-            call.flush()
+        while gathered:
+            gathered.popleft().flush()
+            if self.door.budget.spent():
+                break
         output = self.connection.take()
         if output and not transport.is_closing():
             transport.write(output)
             if not self._held:
-                self.connection.pump()
                 self._let_in()
         if self.connection.closed and self._parting is None:
             self._part(transport)
@@ -185,7 +242,7 @@ class Channel(asyncio.Protocol):
             receiver = StreamCall(self, stream, opening, method)
         else:
             assert opening.page is not None and self.door.pages is not None
-            receiver = PageCall(stream, self.door.pages, opening.page)
+            receiver = PageCall(self, stream, self.door.pages, opening.page)
         if ended:
             receiver.data(b"", True)
         return receiver
@@ -197,10 +254,6 @@ class Channel(asyncio.Protocol):
             stream.end(status.alone(error.code, error.message))
         else:
             stream.end(status.plain(opening.status, error))
-
-    def soon(self, callback: Callable[[], Any]) -> None:
-        """Run `callback` when what runs now is done."""
-        self._loop.call_soon(callback)
 
     def keep(self, size: int) -> None:
         """So many bytes of an unfinished request are kept. EtcdError if that is too much."""
@@ -240,14 +293,25 @@ class Channel(asyncio.Protocol):
 
     # Time
 
+    def expire(self, calls: dict[Timed, None]) -> None:
+        """The deadline of these calls has passed."""
+        self.do(partial(self._expire, calls))
+
+    def _expire(self, calls: dict[Timed, None]) -> None:
+        while calls:
+            calls.popitem()[0].expired()
+            if self.door.budget.spent():
+                self.do(partial(self._expire, calls))
+                return
+
     def sweep(self, now: float) -> None:
         """A second has passed: is the client still there, and does it get on?"""
         connection = self.connection
         if connection.closed:
             return
-        if connection.block_under_way and now - connection.began > PATIENCE:
-            connection.fail(ENHANCE_YOUR_CALM, "a frame that never ends")
-            self._flush()
+        late = now - connection.began > PATIENCE and not connection.more
+        if late and connection.block_under_way:
+            self.do(partial(connection.fail, ENHANCE_YOUR_CALM, "a frame that never ends"))
         elif self._stalled(now) or self._heartbeat.dead(now, self.now):
             if self._transport is not None:
                 self._transport.abort()

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rusd.api.seam import Methods
+from rusd.door.budget import Budget
 from rusd.door.calls import Finished, Started
 from rusd.door.channel import Channel
 from rusd.door.deadlines import Deadlines
@@ -46,11 +47,13 @@ class GrpcDoor:
         keepalive_timeout: float = 20,
         pages: Serve | None = None,
         http: Http | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """`keepalive_min_time`: seconds; clients that ping more often are sent away.
         `keepalive_interval`: seconds of silence after which the server pings a client (0: never);
         `keepalive_timeout`: seconds until one that does not answer is given up.
-        `pages` answers HTTP/2 requests that are not gRPC, `http` makes protocols for HTTP/1.1."""
+        `pages` answers HTTP/2 requests that are not gRPC, `http` makes protocols for HTTP/1.1.
+        `budget`: the time for everything that connections cause."""
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.started = started
         self.finished = finished
@@ -58,6 +61,7 @@ class GrpcDoor:
         self.keepalive_interval = keepalive_interval
         self.keepalive_timeout = keepalive_timeout
         self.pages = pages
+        self.budget = budget or Budget()
         self.openings = Openings(methods, pages=pages is not None)
         self.limits = Limits(max_streams=max_concurrent_streams)
         self._http = http
@@ -103,6 +107,8 @@ class GrpcDoor:
             self._sweeping.cancel()
         # The last callbacks of what was closed.
         for _ in range(3):
+            await asyncio.sleep(0)
+        while not self.budget.idle:
             await asyncio.sleep(0)
 
     async def _idle(self, grace: float) -> bool:

@@ -17,6 +17,7 @@ from typing import cast
 from aiohttp import web
 
 from rusd.api.probes import Probes
+from rusd.door.budget import Budget
 from rusd.door.http_connection import HttpConnection
 from rusd.door.listening import Listeners, Tls
 from rusd.door.pages import Page, Pages
@@ -42,11 +43,15 @@ class HttpDoor:
     """The pages of one member over HTTP/1.1."""
 
     def __init__(
-        self, probes: Probes, metrics: Callable[[], bytes], body_limit: int = BODY_LIMIT
+        self,
+        probes: Probes,
+        metrics: Callable[[], bytes],
+        body_limit: int = BODY_LIMIT,
+        budget: Budget | None = None,
     ) -> None:
         """`metrics` renders the Prometheus text format; `body_limit`: bytes of a request."""
         #: Also for what comes over HTTP/2.
-        self.pages = Pages(probes, metrics)
+        self.pages = Pages(probes, metrics, budget)
         self._body_limit = body_limit
         self._listeners = Listeners()
         self._stopping = False

@@ -1,16 +1,26 @@
-"""A request over HTTP/2 that is not gRPC, such as curl's for https://…/health: a page."""
+"""A request over HTTP/2 that is not gRPC, such as curl's for https://…/health: a page.
+
+A page may wait (for a read, for others that want the same), so each has a task while it is made;
+few at a time for one connection, and none while much waits unread for its client.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rusd.door.h2 import Stream, block
 from rusd.logs import get_logger
 
 if TYPE_CHECKING:
+    from rusd.door.channel import Channel
     from rusd.door.pages import Page
 
 log = get_logger(__name__)
+
+#: Pages that are made at a time for one connection.
+AT_ONCE = 4
 
 #: Serves a page: (method, path and query).
 Serve = Callable[[str, str], Awaitable["Page"]]
@@ -19,21 +29,36 @@ Serve = Callable[[str, str], Awaitable["Page"]]
 class PageCall:
     """One request; the receiver of its stream. Bodies are ignored: pages are only read."""
 
-    __slots__ = ("_page", "_serve", "_stream", "_task")
+    __slots__ = ("_channel", "_page", "_serve", "_stream", "_task", "over")
 
-    def __init__(self, stream: Stream, serve: Serve, page: tuple[str, str]) -> None:
+    def __init__(
+        self, channel: "Channel", stream: Stream, serve: Serve, page: tuple[str, str]
+    ) -> None:
+        self._channel = channel
         self._stream = stream
         self._serve = serve
         self._page = page
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: Whether nobody waits for the page any more.
+        self.over = False
+
+    def start(self) -> asyncio.Task[None]:
+        """Make the page and send it."""
+        self._task = asyncio.ensure_future(self._answer(*self._page))
+        return self._task
 
     async def _answer(self, method: str, target: str) -> None:
+        if (room := self._channel.room()) is not None:
+            await room
         try:
             page = await self._serve(method, target)
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": target}})
             self._stream.end(block([(":status", "500")]))
             return
+        self._channel.do(partial(self._send, method, page))
+
+    def _send(self, method: str, page: "Page") -> None:
         fields = [(name.lower(), value) for name, value in page.headers]
         body = b"" if method == "HEAD" else page.body
         fields.append(("content-length", str(len(page.body))))
@@ -48,11 +73,41 @@ class PageCall:
     def data(self, chunk: bytes, ended: bool) -> None:
         self._stream.consumed(len(chunk))
         if ended:
-            self._task = asyncio.ensure_future(self._answer(*self._page))
+            self._channel.pages.add(self)
 
     def aborted(self) -> None:
+        self.over = True
         if self._task is not None:
             self._task.cancel()
 
     def drained(self) -> None:
         """One body has no more to come."""
+
+
+class PageQueue:
+    """The requests for pages of one connection, in their order."""
+
+    __slots__ = ("_do", "_running", "_waiting")
+
+    def __init__(self, do: Callable[[Callable[[], object]], None]) -> None:
+        """`do` does something in the connection's time."""
+        self._do = do
+        self._waiting: deque[PageCall] = deque()
+        self._running = 0
+
+    def add(self, call: PageCall) -> None:
+        """Its request is complete."""
+        self._waiting.append(call)
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting and self._running < AT_ONCE:
+            call = self._waiting.popleft()
+            if not call.over:
+                self._running += 1
+                call.start().add_done_callback(self._made)
+
+    def _made(self, task: asyncio.Task[Any]) -> None:
+        self._running -= 1
+        if self._waiting:
+            self._do(self._next)

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rusd.api.probes import NOT_ALLOWED, NOT_FOUND, Probes, Reply
+from rusd.door.budget import Budget
 from rusd.logs import get_logger
+from rusd.pending import Pending
 
 log = get_logger(__name__)
 
@@ -32,13 +34,45 @@ class Page(NamedTuple):
     body: bytes
 
 
+class Rendering:
+    """A page that is rendered once for all that asked for it before: none gets one that is older
+    than its request, and thousands of requests cost one rendering a turn."""
+
+    def __init__(self, render: Callable[[], bytes], budget: Budget) -> None:
+        self._render = render
+        self._budget = budget
+        self._asked: Pending[bytes] | None = None
+        #: As a worker of the budget.
+        self.used = 0.0
+        self.waiting = False
+
+    def page(self) -> Awaitable[bytes]:
+        """The page, as soon as the budget has time for it."""
+        if self._asked is None:
+            self._asked = Pending()
+            self._budget.put_off(self)
+        return self._asked
+
+    def work(self) -> bool:
+        """See `rusd/door/budget.py`."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            try:
+                asked.set_result(self._render())
+            except Exception as error:
+                asked.set_exception(error)
+        return False
+
+
 class Pages:
     """All pages of one member."""
 
-    def __init__(self, probes: Probes, metrics: Callable[[], bytes]) -> None:
-        """`metrics` renders the Prometheus text format."""
+    def __init__(
+        self, probes: Probes, metrics: Callable[[], bytes], budget: Budget | None = None
+    ) -> None:
+        """`metrics` renders the Prometheus text format, in the time of `budget`."""
         self._probes = probes
-        self._metrics = metrics
+        self._metrics = Rendering(metrics, budget or Budget())
 
     async def serve(self, method: str, target: str) -> Page:
         """The page at `target` (path and query as in the request line, or an absolute URL).
@@ -54,7 +88,7 @@ class Pages:
 
     async def _serve(self, method: str, path: str, query: Query) -> Page:
         if path == "/metrics":
-            return Page(200, [("Content-Type", _METRICS_TYPE)], self._metrics())
+            return Page(200, [("Content-Type", _METRICS_TYPE)], await self._metrics.page())
         answer = self._find(path, query)
         if answer is None:
             return _page(NOT_FOUND)

@@ -79,7 +79,7 @@ class StreamCall:
         door.streams[self] = None
         if opening.timeout is not None:
             self._deadline = channel.now + opening.timeout
-            self._basket = door.deadlines.add(self, self._deadline)
+            self._basket = door.deadlines.add(channel, self, self._deadline)
         if isinstance(method, BidiStream):
             self._guard(lambda: method.open(self._call(b""), self))
 
@@ -138,7 +138,7 @@ class StreamCall:
         self._code = Code.OK if error is None else error.answered().code
         self._stream.end(status.ending(error, begun=self._begun))
         # Not at once: the service may be in the midst of a callback, or of opening.
-        self._channel.soon(self._close)
+        self._channel.do(self._close)
 
     # Receiver
 
@@ -168,10 +168,12 @@ class StreamCall:
         if not self._finished:
             self._finished = True
             self._code = CANCELED.code
-            self._channel.soon(self._close)
+            self._channel.do(self._close)
 
     def _deliver(self) -> None:
-        """Hand over whole messages while the service has room for their answers."""
+        """Hand over whole messages while the service has room for their answers, and the connection
+        has time left for it."""
+        spent = self._channel.door.budget.spent
         try:
             while not self._finished and self.ready():
                 before = len(self._inbox)
@@ -180,6 +182,9 @@ class StreamCall:
                     break
                 self._channel.release(before - len(self._inbox))
                 self._received(message)
+                if spent():
+                    self._channel.do(self._deliver)
+                    return
             else:
                 return
             self._stream.consumed(self._owed)
@@ -220,7 +225,7 @@ class StreamCall:
         door = self._channel.door
         del door.streams[self]
         if self._basket:
-            door.deadlines.remove(self, self._basket)
+            door.deadlines.remove(self._channel, self, self._basket)
         self._channel.release(len(self._inbox))
         if self._handler is not None:
             try:

@@ -23,10 +23,10 @@ class Allowance:
         if self.tokens < self._burst:
             self.tokens += tokens
 
-    def spend(self, now: float) -> bool:
-        """Take one token; False if the peer has none left."""
-        if self.tokens < 1:
+    def spend(self, now: float, tokens: float = 1) -> bool:
+        """Take tokens; False if the peer has too few left."""
+        if self.tokens < tokens:
             self.tokens = min(self._burst, self.tokens + (now - self._seen) * self._per_second)
             self._seen = now
-        self.tokens -= 1
+        self.tokens -= tokens
         return self.tokens >= 0

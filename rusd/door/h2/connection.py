@@ -3,6 +3,32 @@
 Bytes come in as the socket gave them; whole frames are acted on, half a frame waits. What a frame
 means for a stream is told to the stream's receiver at once. A fault of one stream resets it; a
 fault of the connection ends it with GOAWAY, after which nothing more is read.
+
+Cost. n bytes of input cost O(n), however many streams are open and whatever waits on them, and the
+work of the calls they complete. The owner's `spent` is asked after every frame: the rest of a read
+waits when its time is over. Frames that bring nothing are counted too, so that they end with
+ENHANCE_YOUR_CALM (see `allowance.py`; `chatter`: 10,000 and 1,000 a second, answers earn more).
+
+    frame          work                                           counted as
+    DATA           its bytes, to the receiver                     chatter if empty, padded, or late
+    HEADERS        its bytes and fields (`decoding.py`), a call   resets if refused or malformed,
+                                                                  chatter if late
+    CONTINUATION   its bytes; a block is bounded by header_list   chatter if short
+    PRIORITY       none                                           chatter
+    RST_STREAM     the end of one call                            resets: 1,000 and 100 a second
+    SETTINGS       6 bytes an entry, O(1) each; one look at       100 and 1 a second; chatter for
+                   every stream that waits for its own window     looks that nothing was sent after
+                   if the initial window is raised
+      its ACK      none                                           chatter unless one was due
+    PUSH_PROMISE   ends the connection
+    PING           an answer of 17 bytes                          chatter, and PingPolicy
+    GOAWAY         none                                           chatter
+    WINDOW_UPDATE  one look at its stream, one frame of data      chatter
+                   for each stream that has its turn
+    unknown        none                                           chatter
+
+What is sent in answer to frames (acknowledgements, resets) is bounded by the owner, which acts on
+none while the socket takes nothing.
 """
 
 from collections.abc import Callable
@@ -45,12 +71,8 @@ class Meaning(Protocol):
 
 T = TypeVar("T", bound=Meaning)
 
-#: SETTINGS a peer may change; each costs a look at every stream.
+#: SETTINGS a peer may change.
 SETTINGS_BURST, SETTINGS_PER_SECOND = 100, 1
-#: Frames acted on in one go; decoding a header block counts for more. The rest of a read waits, so
-#: that a peer with nothing but tiny frames holds up nobody else for long.
-WORK = 1000
-BYTES_OF_WORK = 64
 #: A piece of a header block below this size brings the peer nothing either.
 SMALL_PIECE = 1 << 10
 _UNLIMITED = (1 << 32) - 1
@@ -82,11 +104,12 @@ class Connection(Outbound, Generic[T]):
         pinged: Callable[[], bool],
         wake: Callable[[], None],
         now: float,
+        spent: Callable[[], bool] = lambda: False,
     ) -> None:
         """`interpret`: see HeaderReader; Malformed resets the stream.
         `opened` (stream, meaning, whether the request has no body) gives the stream's receiver;
         None if it answered already. `pinged`: whether the peer may ping as often as it does.
-        `now`: any clock's seconds, as for `receive`."""
+        `now`: any clock's seconds, as for `receive`. `spent`: whether the owner's time is over."""
         super().__init__(wake, limits.stream_window, now)
         self._limits = limits
         self._most = min(limits.max_streams, limits.streams_at_most)
@@ -94,25 +117,23 @@ class Connection(Outbound, Generic[T]):
         self._opened = opened
         self._pinged = pinged
         self._now = now
+        self._spent = spent
         self._rest = b""
         self._greeted = False
         self._settled = False
+        #: Our SETTINGS that the peer has yet to acknowledge.
+        self._unacknowledged = 0
         self._last_stream = 0
         self._receive_window = limits.connection_window
         self._settings = Allowance(SETTINGS_BURST, SETTINGS_PER_SECOND, now)
         #: A header block under way: its stream (0: none), flags and pieces so far.
         self._block_stream = 0
         self._block_flags = 0
-        self._work = WORK
         self._block = bytearray()
-        #: True while whole frames wait, because one read held too many: `receive` again with b"".
+        #: True while there is something to `act` on, because the owner's time was spent.
         self.more = False
-        #: Run once the bytes at hand are read.
-        self.after_read: list[Callable[[], None]] = []
         #: When the last frame outside a header block was complete.
         self.began = now
-        #: True once nothing more will be read: the owner writes what is left and closes.
-        self.closed = False
         self._draining = False
         self.pong: Callable[[bytes], None] = lambda data: None
         announced = {
@@ -129,50 +150,59 @@ class Connection(Outbound, Generic[T]):
     # Reading
 
     def receive(self, data: bytes, now: float) -> None:
-        """Act on what came in at `now`. Never raises for what a peer sent."""
+        """Take what came in at `now` and act on it. Never raises for what a peer sent."""
+        self.feed(data, now)
+        self.act()
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what came in at `now`."""
+        if not self.closed:
+            self._now = now
+            self._rest = self._rest + data if self._rest else data
+            self.more = True
+
+    def act(self) -> None:
+        """Act on what came in, one frame at least, until the owner's time is spent; `more` says
+        whether that was all."""
         if self.closed:
+            self._wind_up()
             return
-        self._now = now
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
+        self.more = False
         try:
-            position = self._greet(data)
-            end = len(data)
-            unpack, actions = frames.HEAD.unpack_from, _ACTIONS
-            self._work, self.more = WORK, False
-            while end - position >= HEAD_SIZE:
-                self._work -= 1
-                high, low, kind, flags, ident = unpack(data, position)
-                start = position + HEAD_SIZE
-                stop = start + (high << 8 | low)
-                if stop - start > frames.DEFAULT_FRAME:
-                    raise ConnectionFault(FRAME_SIZE_ERROR, "frame too large")
-                if stop > end:
-                    break
-                if self._work < 0:
-                    self.more = True
-                    break
-                position = stop
-                if kind > 9:
-                    self._unknown(ident & LARGEST_WINDOW)
-                    continue
+            self._read_frames()
+        except ConnectionFault as fault:
+            self.fail(fault.code, fault.text)
+
+    def _read_frames(self) -> None:
+        data = self._rest
+        position = self._greet(data)
+        end = len(data)
+        unpack, actions, spent = frames.HEAD.unpack_from, _ACTIONS, self._spent
+        while end - position >= HEAD_SIZE:
+            high, low, kind, flags, ident = unpack(data, position)
+            start = position + HEAD_SIZE
+            stop = start + (high << 8 | low)
+            if stop - start > frames.DEFAULT_FRAME:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "frame too large")
+            if stop > end:
+                break
+            position = stop
+            if kind > 9:
+                self._unknown(ident & LARGEST_WINDOW)
+            else:
                 if (self._block_stream and kind != frames.CONTINUATION) or not self._settled:
                     self._out_of_turn(kind, flags)
                 try:
                     actions[kind](self, flags, ident & LARGEST_WINDOW, data[start:stop])
                 except StreamFault as fault:
                     self._fault(fault)
-            if position and not self._block_stream:
-                self.began = now
-            if position < end:
-                self._rest = data[position:]
-        except ConnectionFault as fault:
-            self.fail(fault.code, fault.text)
-        if self.after_read:
-            actions_now, self.after_read = self.after_read, []
-            for action in actions_now:
-                action()
+            if spent():
+                self.more = end - position >= HEAD_SIZE
+                break
+        if position and not self.closed:
+            self._rest = data[position:]
+            if not self._block_stream:
+                self.began = self._now
 
     @property
     def block_under_way(self) -> bool:
@@ -188,6 +218,7 @@ class Connection(Outbound, Generic[T]):
         if not data.startswith(frames.PREFACE):
             raise ConnectionFault(PROTOCOL_ERROR, "no HTTP/2 preface")
         self._greeted = True
+        self._unacknowledged = 1
         self.emit(self._greeting)
         return len(frames.PREFACE)
 
@@ -239,7 +270,6 @@ class Connection(Outbound, Generic[T]):
             self._header_block(self._block_flags, ident, encoded)
 
     def _header_block(self, flags: int, ident: int, encoded: bytes) -> None:
-        self._work -= len(encoded) // BYTES_OF_WORK
         stream = self.streams.get(ident)
         if stream is not None:
             self._trailers(stream, flags, encoded)
@@ -256,7 +286,7 @@ class Connection(Outbound, Generic[T]):
             raise StreamFault(ident, PROTOCOL_ERROR)
         if len(self.streams) >= self._most or self._draining:
             raise StreamFault(ident, REFUSED_STREAM)
-        stream = Stream(ident, self, self.initial_window, self._initial_receive_window)
+        stream = Stream(ident, self, self._initial_receive_window)
         self.streams[ident] = stream
         ended = bool(flags & END_STREAM)
         length = meaning.content_length
@@ -266,7 +296,9 @@ class Connection(Outbound, Generic[T]):
                 self.forget(stream)
                 raise StreamFault(ident, PROTOCOL_ERROR)
         stream.remote_open = not ended
-        stream.receiver = self._opened(stream, meaning, ended)
+        receiver = self._opened(stream, meaning, ended)
+        if self.streams.get(ident) is stream:
+            stream.receiver = receiver
 
     def _trailers(self, stream: Stream, flags: int, encoded: bytes) -> None:
         malformed = False
@@ -287,6 +319,7 @@ class Connection(Outbound, Generic[T]):
     def _late_headers(self, ident: int, encoded: bytes) -> None:
         """Headers for a stream that is over, or was passed over."""
         if ident in self._abandoned:
+            self._idle_talk()
             try:
                 self._reader.trailers(encoded)
             except Malformed:
@@ -359,15 +392,16 @@ class Connection(Outbound, Generic[T]):
     def _fault(self, fault: StreamFault) -> None:
         self._count_reset()
         self.emit(frames.reset(fault.stream, fault.code))
-        self._abandoned.append(fault.stream)
+        self.abandon(fault.stream)
         stream = self.streams.get(fault.stream)
         if stream is not None:
             self._abort(stream)
 
     def _abort(self, stream: Stream) -> None:
+        receiver = stream.receiver
         self.forget(stream)
-        if stream.receiver is not None:
-            stream.receiver.aborted()
+        if receiver is not None:
+            receiver.aborted()
 
     # The connection's own frames
 
@@ -386,22 +420,33 @@ class Connection(Outbound, Generic[T]):
         if flags & ACK:
             if payload:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload")
+            if self._unacknowledged:
+                self._unacknowledged -= 1
+            else:
+                self._idle_talk()
             return
         if len(payload) % 6:
             raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS cut off")
         if not self._settings.spend(self._now):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many SETTINGS")
         self._settled = True
+        initial_window = self.initial_window
         for identifier, value in frames.read_settings(payload):
-            self._apply(identifier, value)
+            if identifier == frames.INITIAL_WINDOW_SIZE:
+                # (That this takes a stream's window beyond the largest is noticed at its next
+                # update, as in grpc-go: to look at every stream would not be O(1).)
+                if value > LARGEST_WINDOW:
+                    raise ConnectionFault(FLOW_CONTROL_ERROR, "window too large")
+                initial_window = value
+            else:
+                self._apply(identifier, value)
+        if not self.resize(initial_window, self._now):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "windows too small")
         self.emit(frames.SETTINGS_ACK)
         self.pump()
 
     def _apply(self, identifier: int, value: int) -> None:
-        if identifier == frames.INITIAL_WINDOW_SIZE:
-            if value > LARGEST_WINDOW or self.resize(value) > LARGEST_WINDOW:
-                raise ConnectionFault(FLOW_CONTROL_ERROR, "window too large")
-        elif identifier == frames.MAX_FRAME_SIZE:
+        if identifier == frames.MAX_FRAME_SIZE:
             if not frames.DEFAULT_FRAME <= value <= frames.LARGEST_FRAME:
                 raise ConnectionFault(PROTOCOL_ERROR, "frame size out of range")
             # Frames stay small, so that streams get their turns.
@@ -455,11 +500,9 @@ class Connection(Outbound, Generic[T]):
                 return
             if increment == 0:
                 raise StreamFault(ident, PROTOCOL_ERROR)
-            stream.window += increment
-            if stream.window > LARGEST_WINDOW:
+            if self.raise_window(stream, increment) > LARGEST_WINDOW:
                 raise StreamFault(ident, FLOW_CONTROL_ERROR)
-        if self._waiting:
-            self.pump()
+        self.pump()
 
     # Ends
 
@@ -481,22 +524,24 @@ class Connection(Outbound, Generic[T]):
     def fail(self, code: int, text: str) -> None:
         """End the connection: what is written so far and GOAWAY go out, streams are aborted."""
         if not self.closed:
-            self.closed = True
             if self._greeted:
                 self.emit(frames.goaway(self._last_stream, code, text))
-            self._abandon_all()
+            self.lost()
 
     def lost(self) -> None:
-        """The socket is gone."""
+        """The socket is gone: streams are aborted, as far as the owner's time allows (`more`)."""
         self.closed = True
-        self._abandon_all()
-
-    def _abandon_all(self) -> None:
         self._rest = b""
         self._block = bytearray()
+        self._wind_up()
+
+    def _wind_up(self) -> None:
         self.more = False
-        for stream in list(self.streams.values()):
-            self._abort(stream)
+        while self.streams:
+            self._abort(self.streams.popitem()[1])
+            if self._spent():
+                self.more = bool(self.streams)
+                break
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:

@@ -26,6 +26,10 @@ HIGH_BYTES = 1 << 20
 LOW_BYTES = HIGH_BYTES // 2
 
 
+#: The queue of streams that have none: most never need one.
+NOTHING: deque[bytes] = deque(maxlen=0)
+
+
 class Stream:
     """The server's end of one stream. What is sent after its end, or after it was reset, is
     dropped: the client has been told, or is gone."""
@@ -42,14 +46,16 @@ class Stream:
         "receiver",
         "remote_open",
         "tail",
-        "window",
+        "used",
     )
 
-    def __init__(self, ident: int, out: "Outbound", window: int, receive_window: int) -> None:
+    def __init__(self, ident: int, out: "Outbound", receive_window: int) -> None:
         self.id = ident
         self._out = out
-        #: Bytes we may still send, and the client may.
-        self.window = window
+        #: Bytes sent beyond what the client's window updates gave back: what is left of the
+        #: client's initial window is our window, so that a new initial window costs O(1).
+        self.used = 0
+        #: Bytes the client may still send.
         self.receive_window = receive_window
         self.receiver: Receiver | None = None
         #: Whether the client, and we, may still send.
@@ -58,7 +64,7 @@ class Stream:
         #: Bytes of the declared body yet to come; -1 if the client declared none.
         self.expected = -1
         #: What waits for a window, its size, and the trailers that end the stream after it.
-        self.queue: deque[bytes] = deque()
+        self.queue: deque[bytes] = NOTHING
         self.queued = 0
         self.full = False
         self.tail: bytes | None = None

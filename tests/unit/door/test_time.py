@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rusd.door.deadlines import Deadlines
+from rusd.door.deadlines import Deadlines, Timed
 from rusd.door.keepalive import Heartbeat, PingPolicy
 
 
@@ -16,13 +16,24 @@ class Waiting:
         self.over.set()
 
 
+class Owner:
+    """A connection that ends its calls at once."""
+
+    def expire(self, calls: dict[Timed, None]) -> None:
+        for call in calls:
+            call.expired()
+
+
+OWNER = Owner()
+
+
 def test_a_call_is_told_when_its_deadline_has_passed_and_not_before() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         deadlines, soon, later = Deadlines(loop), Waiting(), Waiting()
         wanted = loop.time() + 0.1
-        deadlines.add(soon, wanted)
-        deadlines.add(later, loop.time() + 1000)
+        deadlines.add(OWNER, soon, wanted)
+        deadlines.add(OWNER, later, loop.time() + 1000)
         await asyncio.wait_for(soon.over.wait(), 10)
         assert loop.time() >= wanted
         assert not later.over.is_set()
@@ -34,9 +45,9 @@ def test_a_call_that_is_over_is_not_told() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         deadlines, over, witness = Deadlines(loop), Waiting(), Waiting()
-        basket = deadlines.add(over, loop.time() + 0.05)
-        deadlines.add(witness, loop.time() + 0.1)
-        deadlines.remove(over, basket)
+        basket = deadlines.add(OWNER, over, loop.time() + 0.05)
+        deadlines.add(OWNER, witness, loop.time() + 0.1)
+        deadlines.remove(OWNER, over, basket)
         await asyncio.wait_for(witness.over.wait(), 10)
         assert not over.over.is_set()
 

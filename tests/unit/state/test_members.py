@@ -74,7 +74,8 @@ NEW = Member(7, "", ("http://c:2380",))
 
 
 def add(driver: Driver, member: Member, max_learners: int = 1) -> None:
-    driver.apply(Kind.MEMBER_ADD, Addition(max_learners, member).encode())
+    addition = Addition(max_learners, member.message().SerializeToString())
+    driver.apply(Kind.MEMBER_ADD, addition.encode())
 
 
 def change(driver: Driver, kind: Kind, member_id: int, *urls: str) -> None:

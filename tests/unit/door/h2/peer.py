@@ -56,6 +56,9 @@ class Served:
         self.wakes = 0
         self.interpreted = 0
         self.pings_allowed = True
+        #: How often the core asks before its owner's time is spent; 0: for ever.
+        self.frames_at_a_time = 0
+        self._asked = 0
         self.connection = Connection(
             limits or Limits(),
             self._interpret,
@@ -63,6 +66,7 @@ class Served:
             lambda: self.pings_allowed,
             self._wake,
             0.0,
+            self._spent,
         )
 
     def _interpret(self, request: Request) -> Request:
@@ -74,6 +78,12 @@ class Served:
         receiver.ended = ended
         self.receivers.append(receiver)
         return receiver
+
+    def _spent(self) -> bool:
+        if not self.frames_at_a_time:
+            return False
+        self._asked += 1
+        return self._asked % self.frames_at_a_time == 0
 
     def _wake(self) -> None:
         self.wakes += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
 from rusd.door.h2.decoding import Decoder
 from tests.unit.door.h2.peer import Served
+from tests.unit.door.h2.work import lines_run
 
 LIST_BYTES = 64 << 10
 
@@ -172,24 +172,6 @@ def test_any_block_is_read_as_the_plain_decoder_reads_it(encoded: bytes) -> None
     theirs = read(lambda block: PlainDecoder(LIST_BYTES).decode(block, raw=True))
     # (The library takes any number of size updates; two are allowed.)
     assert ours == theirs or (ours is None and encoded[:1] >= b"\x20")
-
-
-def lines_run(work: Callable[[], object]) -> int:
-    """Lines of Python executed, the library's too: a measure of work that no load moves."""
-    count = 0
-
-    def trace(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 NAME = b"\x00\x01a"

@@ -14,7 +14,6 @@ from hpack import Encoder
 
 from rusd.door.h2 import PREFACE, Limits
 from rusd.door.h2 import frames as wire
-from rusd.door.h2.connection import WORK
 from rusd.door.h2.faults import (
     COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
@@ -88,6 +87,10 @@ FLOODS = {
     "empty continuations": (lambda: header_pieces(0), 20_000),
     "tiny continuations": (lambda: header_pieces(1), 20_000),
     "large continuations": (lambda: header_pieces(16_000), 10),
+    "acknowledgements of nothing": (
+        lambda: same(wire.frame(wire.SETTINGS, wire.ACK, 0)),
+        20_000,
+    ),
     "goaways": (lambda: same(wire.goaway(0, 0)), 20_000),
 }
 
@@ -176,17 +179,29 @@ def test_a_header_bomb_is_cut_off_small() -> None:
     assert sent_away(served) == ENHANCE_YOUR_CALM
 
 
-def test_a_read_full_of_tiny_frames_is_acted_on_in_portions() -> None:
+def test_the_rest_of_a_read_waits_when_the_owners_time_is_spent() -> None:
     served = greeted()
-    tiny = b"".join(request(stream, wire.END_STREAM) for stream in range(1, 2 * 3 * WORK, 2))
-    portions = 0
+    served.frames_at_a_time = 10
+    tiny = b"".join(request(stream, wire.END_STREAM) for stream in range(1, 2 * 95, 2))
     served.connection.receive(tiny, 0.0)
+    portions = 1
     while served.connection.more:
+        assert len(served.receivers) == 10 * portions
+        served.connection.act()
         portions += 1
-        assert len(served.receivers) <= WORK * (portions + 1)
-        served.connection.receive(b"", 0.0)
-    assert portions >= 2
-    assert len(served.receivers) == 3 * WORK
+    assert portions == 10
+    assert len(served.receivers) == 95
+
+
+def test_streams_of_a_lost_connection_are_aborted_in_portions() -> None:
+    served = greeted()
+    served.connection.receive(b"".join(request(stream) for stream in range(1, 200, 2)), 0.0)
+    served.frames_at_a_time = 10
+    served.connection.lost()
+    assert sum(receiver.over for receiver in served.receivers) == 10
+    while served.connection.more:
+        served.connection.act()
+    assert all(receiver.over for receiver in served.receivers)
 
 
 def test_streams_that_never_end_are_bounded_in_number() -> None:

@@ -1,0 +1,147 @@
+"""Whose turn it is, and for how long: on a clock that only work moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rusd.door.budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, Budget
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Job:
+    """`pieces` of work that take `each` seconds of the clock."""
+
+    def __init__(self, budget: Budget, clock: Clock, pieces: int, each: float) -> None:
+        self.used = 0.0
+        self.waiting = False
+        self.left = pieces
+        self.portions: list[int] = []
+        self._budget, self._clock, self._each = budget, clock, each
+
+    def work(self) -> bool:
+        portion = 0
+        while self.left:
+            self.left -= 1
+            portion += 1
+            self._clock.now += self._each
+            if self._budget.spent():
+                break
+        self.portions.append(portion)
+        return bool(self.left)
+
+
+def on_a_loop(test: Callable[[Budget, Clock], object]) -> None:
+    async def run() -> None:
+        clock = Clock()
+        await test(Budget(clock), clock)  # type: ignore[misc]
+
+    asyncio.run(run())
+
+
+async def turn() -> None:
+    """One turn of the loop: everything that was asked for by now has run."""
+    await asyncio.sleep(0)
+
+
+def test_a_turn_ends_when_its_time_is_up() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        jobs = [Job(budget, clock, 1000, QUANTUM / 10) for _ in range(100)]
+        for job in jobs:
+            budget.run(job)
+        while not budget.idle:
+            before = clock.now
+            await turn()
+            assert clock.now - before <= TURN + QUANTUM
+        assert all(job.left == 0 for job in jobs)
+
+    on_a_loop(test)
+
+
+def test_what_arrives_with_little_used_comes_before_what_was_put_off() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        heavy = [Job(budget, clock, 100_000, QUANTUM / 2) for _ in range(50)]
+        for job in heavy:
+            budget.run(job)
+        for _ in range(200):
+            await turn()
+        for _ in range(20):
+            light = Job(budget, clock, 1, QUANTUM / 10)
+            budget.run(light)
+            if light.left:
+                await turn()
+            assert light.left == 0
+            await turn()
+
+    on_a_loop(test)
+
+
+def test_many_are_served_alike() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        # One has pieces ten times as long as the others': it gets a tenth as many of them.
+        jobs = [Job(budget, clock, 10_000, QUANTUM) for _ in range(9)]
+        jobs.append(Job(budget, clock, 10_000, 10 * QUANTUM))
+        for job in jobs:
+            budget.run(job)
+        while clock.now < 10:
+            await asyncio.sleep(0.001)
+        shares = [job.used for job in jobs]
+        assert max(shares) - min(shares) < 2 * (CREDIT + 10 * QUANTUM)
+
+    on_a_loop(test)
+
+
+def test_what_was_used_while_nobody_waited_is_not_held_against_anybody() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        busy = Job(budget, clock, 0, QUANTUM / 10)
+        for _ in range(10_000):
+            busy.left = 5
+            budget.run(busy)
+            await turn()
+        hostile = Job(budget, clock, 10_000, QUANTUM)
+        budget.run(hostile)
+        start = clock.now
+        busy.left = 5
+        budget.run(busy)
+        while busy.left:
+            await turn()
+        assert clock.now - start < CREDIT + TURN
+
+    on_a_loop(test)
+
+
+def test_work_put_off_leaves_room_for_what_arrives() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        budget.run(Job(budget, clock, 1000, QUANTUM))
+        budget.put_off(Job(budget, clock, 1000, QUANTUM))
+        await turn()
+        before = clock.now
+        await turn()
+        assert BACKLOG <= clock.now - before < TURN
+
+    on_a_loop(test)
+
+
+def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
+    async def test(budget: Budget, clock: Clock) -> None:
+        hostile = Job(budget, clock, 3, TURN + REST)
+        loop = asyncio.get_running_loop()
+        budget.run(hostile)
+        start = loop.time()
+        while hostile.left == 2:
+            await turn()
+        assert loop.time() - start >= REST * 0.9
+        # Others do not rest.
+        light = Job(budget, clock, 1, QUANTUM / 10)
+        await turn()
+        budget.run(light)
+        assert light.left == 0
+
+    on_a_loop(test)
