@@ -202,7 +202,7 @@ class Member:
         machine.on_membership = self._membership_changed
         node.on_removed = lambda: self._fail(Removed(REMOVED))
         self._corruption = Corruption(node, machine.store, machine.members)
-        self._keeper = LeaseKeeper(node, machine, election)
+        self._keeper = LeaseKeeper(node, machine, election, node.clock.now)
         space = Space((config.member_path, config.wal_path))
         quota = Quota(
             config.quota_backend_bytes,

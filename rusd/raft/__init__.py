@@ -26,6 +26,7 @@ from it passes a filter, and all that touches disk, network and clock is ours:
 - `snapshots.py`, `catchup.py`: the state itself for a member that the log cannot bring up to date
 - `asks.py`: small questions between members, for the rooms above; `question.py`, `joining.py`: one
   question before any hello
+- `clock.py`: time in which a member's stalls do not count, for all that ends by time
 - `numbers.py`: where the numbers of questions and proposals begin in each life
 
 Promises, while a minority of members fails in any way short of lying:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rusd.errors import (
     TIMEOUT,
@@ -24,30 +24,36 @@ Handler = Callable[[int, bytes], Awaitable[bytes]]
 Send = Callable[[int, dict[str, Any]], None]
 
 
+class _Question(NamedTuple):
+    """A question that this member waits to be answered."""
+
+    member: int
+    deadline: float
+    answer: asyncio.Future[bytes]
+
+
 class Asks:
     """Both sides of asking."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._number = first_number()
-        self._open: dict[int, tuple[int, asyncio.Future[bytes]]] = {}
+        self._open: dict[int, _Question] = {}
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serve(self, kind: str, handler: Handler) -> None:
         self._handlers[kind] = handler
 
-    async def ask(self, member: int, kind: str, body: bytes, timeout: float) -> bytes:
-        """Raises the answering member's EtcdError, TIMEOUT, or TIMEOUT_CONNECTION_LOST."""
+    async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
+        """Raises the answering member's EtcdError, TIMEOUT, TIMEOUT_CONNECTION_LOST or STOPPED."""
         self._number += 1
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._open[number] = member, future
+        self._open[number] = _Question(member, deadline, future)
         self._send(member, {"type": "ask", "id": number, "kind": kind, "body": body})
         try:
-            return await asyncio.wait_for(future, timeout)
-        except TimeoutError:
-            raise TIMEOUT from None
+            return await future
         finally:
             del self._open[number]
 
@@ -77,9 +83,10 @@ class Asks:
         self._send(member, {"type": "answer", "id": frame["id"], "body": body, "error": error})
 
     def answered(self, member: int, frame: dict[str, Any]) -> None:
-        asked, future = self._open.get(frame["id"], (0, None))
-        if future is None or asked != member or future.done():
+        question = self._open.get(frame["id"])
+        if question is None or question.member != member or question.answer.done():
             return
+        future = question.answer
         error = frame["error"]
         if len(error) == 2 and error[0] in Code.__members__.values():
             future.set_exception(EtcdError(Code(error[0]), str(error[1])))
@@ -88,10 +95,19 @@ class Asks:
 
     def lost(self, member: int) -> None:
         """A member's connection broke: its answers will not come."""
-        for asked, future in self._open.values():
-            if asked == member and not future.done():
-                future.set_exception(TIMEOUT_CONNECTION_LOST)
+        self._fail(TIMEOUT_CONNECTION_LOST, lambda question: question.member == member)
 
-    def stop(self) -> None:
+    def expire(self, now: float) -> None:
+        """Gives up questions whose deadline has passed."""
+        self._fail(TIMEOUT, lambda question: question.deadline <= now)
+
+    def stop(self, error: Exception) -> None:
+        """Gives up all questions, and those of others."""
+        self._fail(error, lambda question: True)
         for task in self._tasks:
             task.cancel()
+
+    def _fail(self, error: Exception, which: Callable[[_Question], bool]) -> None:
+        for question in self._open.values():
+            if which(question) and not question.answer.done():
+                question.answer.set_exception(error)

@@ -328,6 +328,11 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             message = {"type": "next_node_idx", "reset": False, "success": False}
             self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
 
+    def count_no_silence(self, seconds: float) -> None:
+        """So many seconds passed in which this member could not hear anybody (CheckQuorum)."""
+        for peer in self._SyncObj__lastResponseTime:
+            self._SyncObj__lastResponseTime[peer] += seconds
+
     def learn_term(self, member: int, term: int) -> None:
         """Follow a higher term without granting a vote (the log check refuses term -1)."""
         vote = {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1}

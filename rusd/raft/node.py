@@ -58,7 +58,6 @@ class RaftNode(Turns):
         self._halt(STOPPED)
         if self._flushing is not None:
             await asyncio.wait({self._flushing})
-        self._asks.stop()
         await self._peers.stop()
         await self._catchup.stop()
         if not self._failed.done():
@@ -96,8 +95,10 @@ class RaftNode(Turns):
         self._asks.serve(kind, handler)
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
-        """Put a question to another member. Raises its EtcdError or a timeout."""
-        return await self._asks.ask(member_id, kind, body, timeout)
+        """Put a question to another member. Raises its EtcdError, a timeout or STOPPED."""
+        if self._stopped:
+            raise STOPPED
+        return await self._asks.ask(member_id, kind, body, self.clock.now() + timeout)
 
     def progress(self, member: int) -> float | None:
         """Which part of this leader's log a member holds; None for one that is not of it."""
@@ -131,7 +132,7 @@ class RaftNode(Turns):
         elif self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG:
             answer.set_exception(TOO_MANY_REQUESTS)
         else:
-            deadline = self._loop.time() + self.config.request_timeout
+            deadline = self.clock.now() + self.config.request_timeout
             self._proposals.add(payload, answer.give, deadline)
             self._wake()
         return answer
@@ -143,7 +144,7 @@ class RaftNode(Turns):
         if self._stopped:
             answer.set_exception(STOPPED)
         else:
-            deadline = self._loop.time() + self.config.request_timeout
+            deadline = self.clock.now() + self.config.request_timeout
             self._reading.add(Read(answer.give, deadline))
             self._wake()
         return answer
@@ -157,14 +158,14 @@ class RaftNode(Turns):
             return
         if target not in self._core.membership.voters:
             raise BAD_LEADER_TRANSFEREE
-        deadline = self._loop.time() + self.config.request_timeout
-        suspended = self._loop.time() + self.config.election
+        deadline = self.clock.now() + self.config.request_timeout
+        suspended = self.clock.now() + self.config.election
         term = self.term
         self._submission.paused = True
         try:
             asked = float("-inf")
             while self.term == term or self.leader_id == 0:
-                now = self._loop.time()
+                now = self.clock.now()
                 if now > deadline:
                     raise TIMEOUT_LEADER_TRANSFER
                 if now > suspended:

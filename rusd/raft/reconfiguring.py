@@ -40,8 +40,9 @@ class Reconfiguring:
         catchup: CatchUp,
         asks: Asks,
         reading: Reading,
+        now: Callable[[], float],
     ) -> None:
-        """`membership`: to begin with."""
+        """`membership`: to begin with. `now` gives the member's time."""
         self._membership = membership
         self._cluster = cluster
         self._core = core
@@ -50,6 +51,7 @@ class Reconfiguring:
         self._catchup = catchup
         self._asks = asks
         self._reading = reading
+        self._now = now
         #: Members that only others know of yet.
         self._met: dict[int, Sequence[str]] = {}
         #: Called once, when this member learns that it is no member any more.
@@ -108,7 +110,7 @@ class Reconfiguring:
         """Tell everybody of the commit index while they are still there: a member that is removed
         shall learn it from its own log."""
         self._core.send_appends()
-        self._outgoing.early(self._catchup, asyncio.get_running_loop().time())
+        self._outgoing.early(self._catchup, self._now())
 
     def _leave(self) -> None:
         """A leader that was removed tells the others, who may go on without it, and lets the best

@@ -23,6 +23,7 @@ and `wait_failed` raises it, which ends the process.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,6 +34,7 @@ from rusd.raft.applying import Applier
 from rusd.raft.asks import Asks
 from rusd.raft.campaign import Campaign
 from rusd.raft.catchup import CatchUp
+from rusd.raft.clock import Clock
 from rusd.raft.compaction import Compaction
 from rusd.raft.config import RaftConfig
 from rusd.raft.core import RaftCore
@@ -91,6 +93,10 @@ class Turns:
             quorum_timeout=config.election,
         )
         self._core.reconfigure(membership)
+        #: What all timeouts of this member are measured by.
+        self.clock = Clock(
+            self._monotonic, max(config.election / 4, 2 * TICK), self._core.count_no_silence
+        )
         self._filters = Filters(self._core)
         self._peers = Peers(
             config.member_id,
@@ -126,6 +132,7 @@ class Turns:
             self._catchup,
             self._asks,
             self._reading,
+            self.clock.now,
         )
         self._inbox: list[tuple[int, Frame]] = []
         self._terms = Terms()
@@ -172,12 +179,16 @@ class Turns:
 
     # Life
 
+    def _monotonic(self) -> float:
+        """As PySyncObj's, and never the loop's, which stands still during a callback."""
+        return time.monotonic()
+
     def _begin(self) -> None:
         """The loop runs: from now on there is time."""
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._campaign = Campaign(
-            self.member_id, self._core, self.config.election, self._loop.time(), self._send
+            self.member_id, self._core, self.config.election, self.clock.now(), self._send
         )
         self._handlers = self._all_handlers()
         self._filters.may_campaign = self._campaign.may
@@ -197,6 +208,7 @@ class Turns:
                 timer.cancel()
         self._proposals.fail(error)
         self._reading.fail(error)
+        self._asks.stop(error)
 
     def _die(self, error: BaseException) -> None:
         log.critical("Raft cannot go on", exc_info=error)
@@ -213,6 +225,7 @@ class Turns:
 
     def _on_timer(self) -> None:
         if not self._stopped:
+            self.clock.now()  # also while a flush keeps turns from running
             self._timer = self._loop.call_later(TICK, self._on_timer)
             self._wake()
 
@@ -223,7 +236,7 @@ class Turns:
             # journal to the thread; another follows the flush.)
             return
         try:
-            now = self._loop.time()
+            now = self.clock.now()
             inbox, self._inbox = self._inbox, []
             if inbox:
                 self._peers.handled()
@@ -285,7 +298,7 @@ class Turns:
     def _finish(self) -> None:
         """The end of a turn, once its journal is durable."""
         self._send_late()
-        self._after(self._loop.time())
+        self._after(self.clock.now())
 
     def _handle(self, member: int, frame: Frame, now: float) -> None:
         core = self._core
@@ -373,7 +386,7 @@ class Turns:
             awaited = max(self._submission.awaited_index, self._reading.awaited_index)
             if not announcing.wants(core.commit_index, awaited, now):
                 if announcing.due and self._announcer is None:
-                    self._announcer = self._loop.call_at(announcing.due, self._announce)
+                    self._announcer = self._loop.call_later(announcing.due - now, self._announce)
                 return
         announcing.told(core.commit_index)
         core.send_appends()
@@ -430,6 +443,7 @@ class Turns:
         error = TIMEOUT if self.leader_id else TIMEOUT_LEADER_FAIL
         self._proposals.fail(error, lambda waiting: waiting.deadline <= now)
         self._reading.expire(now, error)
+        self._asks.expire(now)
         self._catchup.expire(now)
 
     # Membership
@@ -487,6 +501,6 @@ class Turns:
         self._catchup.drop(member)
         self._asks.lost(member)
         if self.leader_id == member:
-            self._campaign.timer.leader_lost(self._loop.time())
-            self._reading.leader_changed(self._loop.time())
+            self._campaign.timer.leader_lost(self.clock.now())
+            self._reading.leader_changed(self.clock.now())
         self._wake()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -110,6 +111,15 @@ class Cluster:
         until(agreed)
         return found[0]
 
+    def acknowledge(self, member: int, count: int) -> None:
+        """Wait until a member has acknowledged `count` proposals of its own."""
+        process = self.running[member]
+        before = len(process.acknowledged)
+        process.say("load 5")
+        until(lambda: len(process.acknowledged) > before + count)
+        process.say("idle")
+        process.answer("idle")
+
     def settle(self) -> list[str]:
         """End the load and wait until all have applied the same; that."""
         for process in self.running.values():
@@ -188,3 +198,18 @@ def test_writes_go_on_soon_after_the_leader_was_killed(cluster: Cluster) -> None
     )
     assert time.monotonic() - killed < 3.0
     assert [process.failures for process in survivors] == [[], []]
+
+
+def test_processes_that_were_stopped_keep_their_leader(cluster: Cluster) -> None:
+    """All of them at once, as when the machine below them is suspended: when they go on, what the
+    others had sent still waits in their sockets."""
+    for _ in range(4):
+        leader = cluster.leader()
+        views = [process.status()[:2] for process in cluster.running.values()]
+        for process in cluster.running.values():
+            process.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)  # 1.5 election timeouts; nothing can be observed meanwhile
+        for process in cluster.running.values():
+            process.process.send_signal(signal.SIGCONT)
+        cluster.acknowledge(leader, 50)
+        assert [process.status()[:2] for process in cluster.running.values()] == views

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CLUSTER = 77
 HEARTBEAT_MS, ELECTION_MS = 30, 300
+#: Seconds from the first timers of a member that stood still to what its sockets hold.
+READ_AFTER = 0.0001
 
 
 class Process:
@@ -49,6 +51,9 @@ class SimNode(RaftNode):
             super()._flushed(flushing)
             self.host.world.step(self.host)
 
+    def _monotonic(self) -> float:
+        return self.host.clock.time()
+
     def _begin(self) -> None:
         super()._begin()
         self._loop = self.host.clock  # type: ignore[assignment]
@@ -76,6 +81,8 @@ class Host:
         self.busy_until = 0.0
         self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._held: list[tuple[int, bytes]] = []
+        #: What arrived while it stood still.
+        self._unread: list[tuple[int, list[Frame], object]] = []
         #: Member -> the connection to it that counts.
         self._connections: dict[int, object] = {}
         #: Whether this member was removed for good.
@@ -161,6 +168,7 @@ class Host:
         engine.store.crash(self.chance)
         self._waiting.clear()
         self._held.clear()
+        self._unread.clear()
         self.peers.live.clear()
         self.world.network.down(self.member, silently=silently)
 
@@ -212,6 +220,8 @@ class Host:
             waiting, self._waiting = self._waiting, []
             for call, arguments in waiting:
                 self.world.loop.call_soon(call, *arguments)
+            # As libuv does it: timers first, then what the sockets hold.
+            self.world.loop.call_later(READ_AFTER, self._read)
 
     def flushed(self) -> None:
         """The journal was flushed; on the loop, that held everything up."""
@@ -246,6 +256,14 @@ class Host:
         if self._connections.get(member) is connection and self.peers.live.pop(member, None):
             self.peers.on_lost(member)
 
+    def _read(self) -> None:
+        if not self.paused:
+            unread, self._unread = self._unread, []
+            for message in unread:
+                self.received(*message)
+
     def received(self, sender: int, frames: list[Frame], connection: object) -> None:
-        if sender in self.peers.live and self._connections.get(sender) is connection:
+        if self.paused or self._unread:
+            self._unread.append((sender, frames, connection))
+        elif sender in self.peers.live and self._connections.get(sender) is connection:
             self.peers.on_frames(sender, frames)

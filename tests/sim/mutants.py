@@ -31,6 +31,7 @@ import rusd.raft.reads
 import rusd.raft.turn
 from rusd.raft.campaign import Campaign
 from rusd.raft.changes import Changes
+from rusd.raft.clock import Clock
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Filters
 from rusd.raft.outgoing import Outgoing
@@ -148,6 +149,16 @@ def no_prevote() -> Iterator[None]:
         return False
 
     with patch.object(Campaign, "step", step), patch.object(Campaign, "sticks_to_leader", never):
+        yield
+
+
+@mutant
+def stalls_count_as_silence() -> Iterator[None]:
+    """A member that stood still judges the others by what it read before.
+
+    Schedules did not notice: what arrived meanwhile was handed over before any timer ran.
+    """
+    with patch.object(Clock, "now", lambda self: self._source()):
         yield
 
 

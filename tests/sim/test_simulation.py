@@ -38,6 +38,7 @@ def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
         "a_vote_is_forgotten",
         "the_disk_does_not_keep_what_it_says",
         "no_prevote",
+        "stalls_count_as_silence",
         "reads_do_not_wait_for_an_entry_of_the_term",
         "proposed_again_at_every_new_term",
         "forwarded_twice_is_taken_twice",

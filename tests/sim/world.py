@@ -525,9 +525,11 @@ class World:
             await self._wait(self.chance.uniform(0.3, 3.0) * ELECTION)
             self.network.heal(links)
             await self._wait(2 * ELECTION)
+            await self._stand_still(follower)
             if leader.node.term != term or not leader.node.is_leader:
                 raise Violation(
-                    f"{follower} came back and deposed leader {leader.member} of term {term}"
+                    f"{follower} came back, or stood still, and leader {leader.member} of term "
+                    f"{term} was deposed"
                 )
 
     async def _read_over_slow_links(self) -> None:
@@ -546,6 +548,17 @@ class World:
         if late and leader.node.is_leader and leader.node.term == term:
             raise Violation(f"reads of {late} starve over links that take {SLOW}")
         await self._until(self._agree, "members that agree")
+
+    async def _stand_still(self, follower: int) -> None:
+        """A follower, or every member, stands still for longer than an election timeout: what
+        waits in the sockets shows that nobody is gone."""
+        hosts = [self.hosts[follower]] if self.chance.random() < 0.3 else list(self.hosts.values())
+        for host in hosts:
+            host.pause()
+        await self._wait(self.chance.uniform(1.0, 5.0) * ELECTION)
+        for host in hosts:
+            host.resume()
+        await self._wait(2 * ELECTION)
 
     # --- membership -------------------------------------------------------------------------------
 

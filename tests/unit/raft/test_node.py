@@ -127,7 +127,7 @@ def test_a_member_that_returns_does_not_depose_the_leader(tmp_path: Path) -> Non
         term = leader.term
         cluster.isolate(lonely.member_id)
         await leader.propose(b"one")
-        await until(lambda: not lonely._campaign.timer.hears_leader(lonely._loop.time()))
+        await until(lambda: not lonely._campaign.timer.hears_leader(lonely.clock.now()))
         await asyncio.sleep(3 * ELECTION_MS / 1000)  # it tries to be elected meanwhile
         assert lonely.term == term
         cluster.heal()

@@ -35,7 +35,7 @@ def test_an_answer_to_a_question_of_an_earlier_life_answers_nothing() -> None:
         asking = []
         for _life in range(2):
             asks = Asks(lambda member, frame: sent.append(frame))
-            asking.append(asyncio.create_task(asks.ask(LEADER, "ttl", b"", 60)))
+            asking.append(asyncio.create_task(asks.ask(LEADER, "ttl", b"", 60.0)))
             await asyncio.sleep(0)
         earlier, now = (frame["id"] for frame in sent)
         asks.answered(LEADER, {"id": earlier, "body": b"late", "error": []})
