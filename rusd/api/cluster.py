@@ -129,8 +129,7 @@ class ClusterService:
         member = Member(
             id=member_id(urls, "", int(time.time())), peer_urls=urls, is_learner=request.isLearner
         )
-        addition = Addition(self._max_learners, member.message().SerializeToString())
-        return self._change(Kind.MEMBER_ADD, addition.encode())
+        return self._change(Kind.MEMBER_ADD, Addition(self._max_learners, member).encode())
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Answer:
         """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""

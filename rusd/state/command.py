@@ -11,6 +11,8 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from rusd.state.members import Member
+
 
 class Kind(IntEnum):
     """First byte of a proposal. Numbers are stored in logs: never reuse one."""
@@ -48,18 +50,18 @@ class Addition(NamedTuple):
     differed between members would let their states differ."""
 
     max_learners: int
-    #: An `etcdserverpb.Member` with id, peer URLs and whether it is a learner.
-    member: bytes
+    #: Id, peer URLs and whether it is a learner.
+    member: Member
 
     def encode(self) -> bytes:
-        return _LIMIT.pack(self.max_learners) + self.member
+        return _LIMIT.pack(self.max_learners) + self.member.message().SerializeToString()
 
     @classmethod
     def decode(cls, body: bytes) -> "Addition":
-        """ValueError if it is not one."""
+        """ValueError or protobuf's DecodeError if it is not one."""
         if len(body) < _LIMIT.size:
             raise ValueError(f"addition of {len(body)} bytes")
-        return cls(_LIMIT.unpack_from(body)[0], body[_LIMIT.size :])
+        return cls(_LIMIT.unpack_from(body)[0], Member.parse(body[_LIMIT.size :]))
 
 
 class Expiry(NamedTuple):

@@ -30,7 +30,7 @@ from rusd.state.cost import txn_cost
 from rusd.state.directory import DatabaseDirectory
 from rusd.state.leases import Leases
 from rusd.state.members import Member, Members
-from rusd.state.operations import Operations, check_put
+from rusd.state.operations import Operations, check_key, check_put
 from rusd.state.result import Applied
 from rusd.storage import Batch, Engine, Family, StorageError
 
@@ -247,6 +247,7 @@ class StateMachine:
             body = operations.put(request)
             return Applied(operations.end(), body)
         # As `Operations.put` does it, without what only a txn needs.
+        check_key(request)
         key = request.key
         before = writer.put(key, request.value, lease)
         old_lease = 0 if before is None else before.lease
@@ -344,9 +345,8 @@ class StateMachine:
         return Applied(writer.revision, b"")
 
     def _member_add(self, writer: Writer, request: Addition, wanted: bool) -> Applied:
-        member = Member.parse(request.member)
-        self.members.add(writer.batch, member, request.max_learners)
-        return self._membership_changed(member)
+        self.members.add(writer.batch, request.member, request.max_learners)
+        return self._membership_changed(request.member)
 
     def _member_remove(self, writer: Writer, request: Member, wanted: bool) -> Applied:
         self.members.remove(writer.batch, request.id)

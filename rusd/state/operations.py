@@ -4,7 +4,7 @@
 (`check_put`, `check_range`), because what has been written to the batch cannot be taken back.
 """
 
-from rusd.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
+from rusd.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
 from rusd.mvcc.keyvalue import value_of
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
@@ -14,15 +14,24 @@ from rusd.state.leases import Leases
 
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
-    """LEASE_NOT_FOUND, or KEY_NOT_FOUND for ignore_* on a key that does not exist."""
+    """EMPTY_KEY, LEASE_NOT_FOUND, or KEY_NOT_FOUND for ignore_* on a key that does not exist."""
+    check_key(request)
     _check_lease(leases, request)
     _check_ignored(view, request)
 
 
 def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> None:
     """As `check_put`, in the other order: etcd up to 3.6 tells of the missing key first here."""
+    check_key(request)
     _check_ignored(view, request)
     _check_lease(leases, request)
+
+
+def check_key(request: rpc.PutRequest) -> None:
+    """EMPTY_KEY. The proposing member checks it as well; but what is stored must be readable,
+    whatever another member let through."""
+    if not request.key:
+        raise EMPTY_KEY
 
 
 def _check_lease(leases: Leases, request: rpc.PutRequest) -> None:

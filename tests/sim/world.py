@@ -573,8 +573,8 @@ class World:
         new = max(self.hosts) + 1
         url = f"http://m{new}:1"
         learner = self.chance.random() < 0.5
-        record = Member(new, "", (url,), (), learner).message().SerializeToString()
-        if not await self._changed(Kind.MEMBER_ADD, Addition(1, record).encode()):
+        addition = Addition(1, Member(new, "", (url,), (), learner))
+        if not await self._changed(Kind.MEMBER_ADD, addition.encode()):
             return
         self.trace(f"{new} joins")
         self._members[new] = url
@@ -600,8 +600,7 @@ class World:
             if host.node.is_learner:
                 continue
             new = max(self.hosts) + 1 + host.member
-            record = Member(new, "", (f"http://m{new}:1",), (), True).message()
-            addition = Addition(9, record.SerializeToString())
+            addition = Addition(9, Member(new, "", (f"http://m{new}:1",), (), True))
             host.node.propose(encode(Kind.MEMBER_ADD, addition.encode()))
 
     async def _changed(self, kind: Kind, body: bytes) -> bool:

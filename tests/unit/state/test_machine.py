@@ -86,7 +86,8 @@ def test_events_are_told_once_an_apply_after_the_write(driver: Driver) -> None:
 @pytest.mark.parametrize(
     "payload",
     [b"", b"\xee", bytes((Kind.PUT,)) + b"\xff", bytes((Kind.LEASE_EXPIRE,)) + b"short",
-     bytes((Kind.CLUSTER_VERSION,)) + b"\xff", bytes((Kind.MEMBER_ATTRIBUTES,)) + b"\xff"],
+     bytes((Kind.CLUSTER_VERSION,)) + b"\xff", bytes((Kind.MEMBER_ATTRIBUTES,)) + b"\xff",
+     bytes((Kind.MEMBER_ADD,)) + bytes(4) + b"\xff"],
 )  # fmt: skip
 def test_a_proposal_that_makes_no_sense_is_skipped_by_all(driver: Driver, payload: bytes) -> None:
     refused, done = driver.apply_payloads([payload, put(b"k")])

@@ -74,8 +74,7 @@ NEW = Member(7, "", ("http://c:2380",))
 
 
 def add(driver: Driver, member: Member, max_learners: int = 1) -> None:
-    addition = Addition(max_learners, member.message().SerializeToString())
-    driver.apply(Kind.MEMBER_ADD, addition.encode())
+    driver.apply(Kind.MEMBER_ADD, Addition(max_learners, member).encode())
 
 
 def change(driver: Driver, kind: Kind, member_id: int, *urls: str) -> None:
