@@ -6,12 +6,14 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.frames import decode, pack
 from tests.support.client import Client, Refused
 from tests.support.pair import SUBJECT, command, outcome
 
@@ -198,6 +200,53 @@ RAW = {
 def test_on_the_peer_port_ends_the_connection(cluster: LocalCluster, what: str) -> None:
     for member in cluster.members:
         assert dropped(member.peer_url, RAW[what])
+
+
+FORGED: dict[str, dict[str, object]] = {
+    "a proposal": {"type": "propose", "term": 2, "batch": [[1, 1, b"\0forged"]]},
+    "a removal": {"type": "removed"},
+    "a term": {"type": "term", "term": (1 << 64) - 1},
+    "a vote request of a transfer": {"type": "request_vote", "term": 1 << 30, "transfer": True}
+    | {"last_log_index": 1 << 40, "last_log_term": 1 << 29},
+    "a leader": {"type": "append_entries", "term": 1 << 30, "commit_index": 0},
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_stranger_with_a_members_id_gets_nothing_done(cluster: LocalCluster, what: str) -> None:
+    leader, term = cluster.leader(), raft_term(cluster)
+    members = asked(cluster.members[0].peer_url)
+    hello = {"type": "hello", "protocol": "rusd-peer/1", "cluster": members["cluster"]}
+    for target in cluster.members:
+        for member in members["members"]:
+            for nonce in ({}, {"nonce": bytes(16)}):
+                claim = pack({**hello, "member": member, **nonce})
+                assert dropped(target.peer_url, claim + pack(FORGED[what]) * 3)
+    assert (cluster.leader(), raft_term(cluster)) == (leader, term)
+
+
+def raft_term(cluster: LocalCluster) -> int:
+    with Client(cluster.endpoints[0]) as client:
+        return int(client.status().raftTerm)
+
+
+def asked(url: str) -> dict[str, Any]:
+    """Who the members are, which anybody may ask a peer port."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        connection.sendall(pack({"type": "members", "protocol": "rusd-peer/1"}))
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return decode(answer[4:])
+
+
+def test_thousands_of_connections_to_the_peer_port_cost_few_lines(cluster: LocalCluster) -> None:
+    member = cluster.members[0]
+    before = len(member.log_of_this_run())
+    for _ in range(5000):
+        assert dropped(member.peer_url, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(member.log_of_this_run()) - before < 10_000
 
 
 @pytest.mark.parametrize("what", ["random bytes", "zeros"])
