@@ -174,6 +174,12 @@ def _one_link(subject: Subject, step: Step) -> Broken:
     return _links(subject, [(one, other), (other, one)], CUT, [one, other])
 
 
+def _one_way(subject: Subject, step: Step) -> Broken:
+    """Of one link one direction."""
+    one, other = _some(subject, step, 2)
+    return _links(subject, [(one, other)], CUT, [one, other])
+
+
 def _everywhere(subject: Subject, rule: Rule) -> Broken:
     everybody = range(subject.size)
     links = [(a, b) for a in everybody for b in everybody if a != b]
@@ -218,6 +224,7 @@ _OF_LINKS = (
     _leader_cannot_send,
     _leader_cannot_hear,
     _one_link,
+    _one_way,
 )
 
 _KINDS: dict[str, Callable[[Subject, Step], Broken]] = {
@@ -235,6 +242,7 @@ _KINDS: dict[str, Callable[[Subject, Step], Broken]] = {
     "leader-cannot-send": _leader_cannot_send,
     "leader-cannot-hear": _leader_cannot_hear,
     "one-link": _one_link,
+    "one-way": _one_way,
     "delay": _delay,
     "loss": _loss,
     "slow-disk": _slow_disk,

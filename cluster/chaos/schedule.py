@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "leader-cannot-send": (3, 0.5, 3.0),
     "leader-cannot-hear": (3, 0.5, 3.0),
     "one-link": (2, 0.5, 3.0),
+    "one-way": (2, 0.5, 3.0),
     "delay": (3, 1.0, 3.0),
     "loss": (3, 1.0, 3.0),
     "slow-disk": (3, 0.5, 2.5),

@@ -113,6 +113,7 @@ def test_without_a_leader_the_member_that_was_drawn_is_hit() -> None:
         ("leader-cannot-send", {(0, 1), (0, 2)}),
         ("leader-cannot-hear", {(1, 0), (2, 0)}),
         ("one-link", {(1, 2), (2, 1)}),
+        ("one-way", {(1, 2)}),
     ],
 )
 def test_a_partition_cuts_its_links_and_no_others(kind: str, cut: set[Link]) -> None:
