@@ -4,25 +4,31 @@
     <data-dir>/member/joining     the members a joining member was told of, until its state came
 
 At the first start of a new cluster the ids follow from `--initial-cluster` and its token exactly as
-etcd derives them, so all members come to the same membership without talking. A member that joins
-(`--initial-cluster-state=existing`) asks those that are there, and finds itself by its peer URLs.
+etcd derives them, so all members come to the same membership without talking. Before, the member
+asks those that are there already: if one of them knows it, it began here before and lost its disk,
+and with it what it has acknowledged. Nobody need be there: whom it could not ask knows its data
+directory by the handshake (`raft/handshake.py`), and refuses it then. A member that joins
+(`--initial-cluster-state=existing`) asks those that are there, and finds itself by its peer URLs;
+if it was a member before, it counts for nothing until it has caught up (`raft/quarantine.py`).
 Later the flags of bootstrap are ignored, as in etcd: the data directory says who the member is.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from rusd import durable
 from rusd.config import Config, ConfigError
-from rusd.errors import Removed
+from rusd.errors import Removed, SaidRemoved
 from rusd.logs import get_logger
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.forcing import force
 from rusd.raft.joining import Cluster, ask_all
 from rusd.raft.journal import Journal
+from rusd.raft.lives import begin_recovering
 from rusd.raft.ports import Membership
 from rusd.state.command import Kind, encode
 from rusd.state.identity import cluster_id, member_id
@@ -41,19 +47,55 @@ class Identity(NamedTuple):
     cluster_id: int
 
 
+#: Seconds that others have to answer a member that starts (etcd: the same for a first start).
+PATIENCE = 1.0
+
+
+class Bootstrapped(ConfigError):
+    """A first start of a member that others know: its disk was lost."""
+
+    def __init__(self, member: int) -> None:
+        super().__init__(
+            f"member {member:x} has already been bootstrapped: its data directory was lost or is "
+            "not the one it had. Remove the member from the cluster, add it anew and start it with "
+            "--initial-cluster-state=existing"
+        )
+
+
 async def inquire(config: Config) -> Cluster | None:
-    """What the running cluster says of itself, if this is the first start of a member that joins
-    it. ConfigError if nobody answers."""
-    if config.initial_cluster_state != "existing" or _identity(config).exists():
+    """Ask the others at a first start. What the running cluster says of itself, if the member joins
+    it; ConfigError if nobody answers. Bootstrapped if it begins a cluster it was in before."""
+    if _identity(config).exists():
         return None
     own = config.initial_peers[config.name]
-    found = await ask_all(urls for urls in config.initial_peers.values() if urls != own)
-    if not found:
+    others = [urls for urls in config.initial_peers.values() if urls != own]
+    if config.initial_cluster_state != "existing":
+        member = member_id(own, config.initial_cluster_token)
+        for found in await ask_all(others, PATIENCE):
+            if member in found.membership.started or member in found.lives:
+                raise Bootstrapped(member)
+        return None
+    answers = await ask_all(others)
+    if not answers:
         raise ConfigError(
             "cannot fetch cluster info from peer urls: could not retrieve cluster information "
             "from the given URLs"
         )
-    return found[0]
+    first, same = answers[0], [each for each in answers if each.id == answers[0].id]
+    # (One that fell behind may not know that a member has served.)
+    started = frozenset[int]().union(*(each.membership.started for each in same))
+    lives: dict[int, int] = {}
+    for each in same:
+        lives |= {m: max(number, lives.get(m, 0)) for m, number in each.lives.items()}
+    return Cluster(first.id, replace(first.membership, started=started), lives, first.index)
+
+
+async def heed_removal(own: Identity, others: Iterable[Sequence[str]]) -> None:
+    """Ask the others whether this member still is one, before it takes part. They may have gone on
+    without it (`--force-new-cluster`), and those it would find first may not know. SaidRemoved."""
+    for found in await ask_all(others, PATIENCE):
+        if found.id == own.cluster_id and own.member_id in found.membership.removed:
+            raise SaidRemoved(REMOVED)
 
 
 def establish(config: Config, machine: StateMachine, existing: Cluster | None = None) -> Identity:
@@ -93,7 +135,7 @@ def stand_alone(config: Config, machine: StateMachine) -> None:
     own = establish(config, machine).member_id
     journal = Journal(config.wal_path)
     try:
-        force(journal, machine, lambda: _removals(machine.members, own))
+        force(journal, machine, lambda: removals(machine.members, own))
     finally:
         journal.close()
     log.warning(
@@ -102,7 +144,7 @@ def stand_alone(config: Config, machine: StateMachine) -> None:
     )
 
 
-def _removals(members: Members, own: int) -> Iterator[bytes]:
+def removals(members: Members, own: int) -> Iterator[bytes]:
     """Commands that leave `own` as the only member."""
     member = members.get(own)
     if member is None:
@@ -149,8 +191,10 @@ def _join(config: Config, existing: Cluster) -> None:
                 f"{list(urls)})"
             )
     own = theirs[ours[config.name]]
-    _write(_joining(config), msgspec.json.encode(existing.membership))
-    _write(_identity(config), f"{own:x} {existing.id:x}\n".encode())
+    if own in existing.membership.started:
+        begin_recovering(config.member_path, existing.lives.get(own, 0))
+    durable.write(_joining(config), msgspec.json.encode(existing.membership))
+    durable.write(_identity(config), f"{own:x} {existing.id:x}\n".encode())
 
 
 def _found(config: Config, machine: StateMachine) -> None:
@@ -163,19 +207,4 @@ def _found(config: Config, machine: StateMachine) -> None:
     cluster = cluster_id(member.id for member in members)
     machine.bootstrap(members, cluster)
     own = member_id(config.initial_peers[config.name], token)
-    _write(_identity(config), f"{own:x} {cluster:x}\n".encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Durably, as a whole or not at all."""
-    draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    durable.write(_identity(config), f"{own:x} {cluster:x}\n".encode())

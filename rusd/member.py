@@ -11,7 +11,7 @@ disk) comes out of `wait_failed`.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from rusd import ETCD_VERSION
@@ -28,7 +28,15 @@ from rusd.api.quota import DEFAULT_QUOTA, Quota
 from rusd.api.reconfiguration import StrictCheck
 from rusd.api.require_leader import PATIENCE_IN_ELECTIONS, RequireLeader
 from rusd.api.watch import WatchService
-from rusd.bootstrap import REMOVED, establish, inquire, membership, stand_alone
+from rusd.bootstrap import (
+    REMOVED,
+    Bootstrapped,
+    establish,
+    heed_removal,
+    inquire,
+    membership,
+    stand_alone,
+)
 from rusd.config import Config
 from rusd.data_directory import prepare
 from rusd.door.budget import Budget
@@ -91,6 +99,7 @@ class Member:
         prepare(self._config)
         self._cluster = await inquire(self._config)
         self._build()
+        await heed_removal(self._identity, self._others())
         await self._node.start()
         config = self._config
         if config.initial_corrupt_check:
@@ -155,8 +164,8 @@ class Member:
         self._machine = machine
         if config.force_new_cluster:
             stand_alone(config, machine)
-        member_id, cluster_id = establish(config, machine, self._cluster)
-        self._cluster_id = cluster_id
+        self._identity = establish(config, machine, self._cluster)
+        member_id, cluster_id = self._identity
         members = membership(config, machine)
         self._node = node = RaftNode(
             RaftConfig(
@@ -165,6 +174,7 @@ class Member:
                 peers=members.urls,
                 learners=members.learners,
                 removed=members.removed,
+                started=members.started,
                 joining=not machine.members.cluster_id,
                 directory=config.member_path,
                 wal_directory=config.wal_path,
@@ -201,6 +211,7 @@ class Member:
         machine.on_damage = self._fail
         machine.on_membership = self._membership_changed
         node.on_removed = lambda: self._fail(Removed(REMOVED))
+        node.on_bootstrapped = lambda: self._fail(Bootstrapped(member_id))
         self._corruption = Corruption(node, machine.store, machine.members)
         self._keeper = LeaseKeeper(node, machine, election, node.clock.now)
         space = Space((config.member_path, config.wal_path))
@@ -345,12 +356,22 @@ class Member:
                 except EtcdError as error:
                     log.warning("cluster version not set", extra={"fields": {"error": str(error)}})
 
+    def _others(self, but: Collection[int] = ()) -> list[Sequence[str]]:
+        """Peer URLs of the others, as far as this member knows."""
+        known = membership(self._config, self._machine).urls
+        return [
+            urls
+            for member, urls in known.items()
+            if member != self._identity.member_id and member not in but
+        ]
+
     async def _ask_around(self) -> None:
-        """A member without a leader asks who the members are. It may have been removed while it was
-        away, or the leader may be one that joined meanwhile. A member that is told that it was
-        removed asks as well: a frame proves nothing, the answer at a peer's own address does. (One
-        is enough, as for etcd: a removal is for ever, and of a cluster that was forced to begin
-        anew there is one member.)"""
+        """A member without a leader asks who the members are, one with a leader those it has no
+        connection to. It may have been removed while it was away, or the leader may be one that
+        joined meanwhile, or moved to other URLs. A member that is told that it was removed asks as
+        well: a frame proves nothing, the answer at a peer's own address does. (One is enough, as
+        for etcd: a removal is for ever, and of a cluster that was forced to begin anew there is one
+        member.)"""
         node = self._node
         said = asyncio.Event()
         node.on_said_removed = said.set
@@ -358,19 +379,17 @@ class Member:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ASK_AROUND):
                     await said.wait()
-            if node.leader_id and not said.is_set():
-                continue
+            connected = [member for member, is_ in node.peer_status().items() if is_.connected]
+            others = self._others(connected if node.leader_id and not said.is_set() else ())
             said.clear()
-            known = membership(self._config, self._machine)
-            others = [urls for member, urls in known.urls.items() if member != node.member_id]
             for found in await ask_all(others):
-                if found.id != self._cluster_id:
+                if found.id != self._identity.cluster_id:
                     continue
                 if node.member_id in found.membership.removed:
                     self._fail(SaidRemoved(REMOVED))
                     return
                 if not node.leader_id:
-                    node.meet(found.membership)
+                    node.meet(found.membership, found.index)
             await asyncio.sleep(ASK_PAUSE)
 
 

@@ -23,6 +23,8 @@ from it passes a filter, and all that touches disk, network and clock is ours:
 - `peers.py`, `connection.py`, `frames.py`: connections between members and what a frame must look
   like; `belonging.py`: whose an accepted connection is; `strangers.py`: how many may be nobody's;
   `terms.py`: how far a frame may take the term
+- `lives.py`, `handshake.py`, `quarantine.py`: data directories that were lost or are older copies,
+  and what keeps their members from counting
 - `snapshots.py`, `catchup.py`: the state itself for a member that the log cannot bring up to date
 - `asks.py`: small questions between members, for the rooms above; `question.py`, `joining.py`: one
   question before any hello

@@ -37,6 +37,8 @@ class Campaign:
         self._core = core
         self._send = send
         self._asked_term = 0
+        #: Whether this member's votes count (`quarantine.py`).
+        self.counts: Callable[[], bool] = lambda: True
         self.timer = Election(timeout, self._others(), now, random.Random())
 
     def _others(self) -> int:
@@ -47,12 +49,13 @@ class Campaign:
         self.timer.others = self._others()
 
     def may(self) -> bool:
-        """Whether this member may campaign: it is a voter, and counts by a membership that is at
-        most one change old (`changes.py`)."""
+        """Whether this member may campaign: it is a voter out of quarantine, and counts by a
+        membership that is at most one change old (`changes.py`)."""
         core = self._core
         core.raise_commit(committed_by_changes(core))
         committed = core.log.entries(core.applied_index + 1, core.commit_index + 1)
-        return core.votes and not any(is_change(command) for command, _, _ in committed)
+        changing = any(is_change(command) for command, _, _ in committed)
+        return core.votes and self.counts() and not changing
 
     def step(self, now: float, reachable: bool) -> None:
         """Ask to be elected if it is time. `reachable`: anybody is connected."""
@@ -87,6 +90,7 @@ class Campaign:
         """`prevote`."""
         granted = (
             frame["term"] > self._core.term
+            and self.counts()
             and not self.sticks_to_leader(now)
             and (frame["last_term"], frame["last_index"]) >= self._last()
         )

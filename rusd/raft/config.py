@@ -29,6 +29,8 @@ class RaftConfig:
     learners: frozenset[int] = frozenset()
     #: Members that were removed from the cluster, for good.
     removed: frozenset[int] = frozenset()
+    #: Members that have served.
+    started: frozenset[int] = frozenset()
     #: The state is still to come, from the cluster this member joins.
     joining: bool = False
     #: Where the journal lies, if not in `directory / "wal"`.
@@ -38,7 +40,11 @@ class RaftConfig:
     def membership(self) -> Membership:
         """Who replicates, to begin with."""
         return Membership(
-            frozenset(self.peers) - self.learners, self.learners, self.peers, self.removed
+            frozenset(self.peers) - self.learners,
+            self.learners,
+            self.peers,
+            self.removed,
+            self.started,
         )
 
     @property

@@ -11,11 +11,13 @@ Nothing is read while this member has not handled what was read before: the send
 import asyncio
 import secrets
 import socket
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from rusd.logs import Sparse
 from rusd.raft.belonging import CONFIRMED
 from rusd.raft.frames import MAX_FRAME, PREFIX, PROTOCOL, SMALL, Frame, Refused, decode, limit, pack
+from rusd.raft.handshake import Handshake
 
 HELLO_TIMEOUT = 5.0
 #: Bytes waiting to be written to a slow peer above which appends are dropped (Raft sends them
@@ -31,7 +33,9 @@ SILENCE_MS = 5000
 class Owner(Protocol):
     """What a connection needs of `Peers`."""
 
-    membership: bytes
+    handshake: Handshake
+    #: Gives the answer to who the members are, packed.
+    membership: Callable[[], bytes]
     #: Lines about connections that were ended.
     refusals: Sparse
 
@@ -145,11 +149,15 @@ class Connection(asyncio.Protocol):
             self._say(message, why)
         self._transport.abort()
 
-    def refuse(self, why: str) -> None:
-        """End an accepted connection whose other side can be told why."""
+    def refuse(self, reason: str, **more: object) -> None:
+        """End a connection whose other side can be told why."""
         if not self.ended:
-            self._say("refused a peer", why)
-            self.close(pack({"type": "refused", "reason": why}))
+            self._say("refused a peer", reason)
+            self.close(pack({"type": "refused", "reason": reason, **more}))
+
+    def refused(self, frame: Frame) -> None:
+        """The other side said so."""
+        self.drop(f"it says: {frame['reason']}", "a peer refuses this member")
 
     def _say(self, message: str, why: str) -> None:
         fields: dict[str, object] = {"remote": self.remote, "reason": why}
@@ -242,9 +250,10 @@ class Connection(asyncio.Protocol):
         elif self.expected is not None:
             if kind != "refused":
                 raise Refused("no hello")
-            self.drop(f"it says: {frame['reason']}", "a peer refuses this member")
+            self.refused(frame)
+            self._peers.handshake.refused(frame)
         elif kind == "members" and frame["protocol"] == PROTOCOL:
-            self.close(self._peers.membership)
+            self.close(self._peers.membership())
         elif kind == "confirm" and self._peers.dialled(frame):
             self.close(CONFIRMED)
         else:
@@ -253,7 +262,11 @@ class Connection(asyncio.Protocol):
     def _hello(self, frame: Frame) -> None:
         problem = self._peers.check_hello(frame, self.expected)
         if problem is None and self.expected is not None:
-            self._accept(frame["member"])
+            refusal = self._peers.handshake.receive(frame)
+            if refusal is not None:
+                self.refuse(**refusal)
+            else:
+                self._accept(frame["member"])
         elif problem is None:
             self._claimed = True
             self._peers.claimed(self, frame)

@@ -41,6 +41,7 @@ _PRIVATE = (
     "_SyncObj__setState",
     "_SyncObj__onMessageReceived",
     "_SyncObj__onLeaderChanged",
+    "_SyncObj__setCurrentTerm",
 )
 _PRIVATE_FIELDS = (
     "_SyncObj__raftLastApplied",
@@ -247,6 +248,14 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         """Lead no more."""
         self._SyncObj__setState(0)
         self._SyncObj__raftLeader = None
+
+    def vote_for_leader(self) -> None:
+        """In this term no vote for anybody but the leader."""
+        self._SyncObj__setCurrentTerm(self.term, node_id(self.leader))
+
+    def forget_match(self, member: int) -> None:
+        """What a member acknowledged counts no more: it may have lost it."""
+        self._SyncObj__raftMatchIndex[self.peers[member]] = 0
 
     def forget_leader(self) -> None:
         """Follow nobody, until somebody leads again."""

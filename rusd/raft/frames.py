@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, ge
 import msgspec
 from msgspec import Meta
 
+from rusd.raft.lives import MANY, Life
+
 Frame = dict[str, Any]
 
 PROTOCOL = "rusd-peer/1"
@@ -59,6 +61,12 @@ class Hello(TypedDict):
     member: Number
     #: Of the connection, by the member that dialled; releases before it do not send one.
     nonce: NotRequired[Annotated[bytes, Meta(min_length=16, max_length=16)]]
+    #: Which life of the member it is, and how far its journal (`handshake.py`); not of releases
+    #: before these.
+    life: NotRequired[Life]
+    term: NotRequired[Term]
+    index: NotRequired[Index]
+    joining: NotRequired[bool]
 
 
 class MembersQuestion(TypedDict):
@@ -72,6 +80,9 @@ class Membership(TypedDict):
     members: Annotated[dict[Number, Urls], Meta(max_length=1 << 10)]
     learners: Members
     removed: Members
+    started: NotRequired[Members]
+    lives: NotRequired[Annotated[dict[Number, Number], Meta(max_length=1 << 10)]]
+    index: NotRequired[Index]
 
 
 class Confirm(TypedDict):
@@ -90,6 +101,9 @@ class Confirmed(TypedDict):
 class Turned(TypedDict):
     type: Literal["refused"]
     reason: Name
+    #: What the life in a hello was refused for, and the last one known.
+    why: NotRequired[Literal["bootstrapped", "older"]]
+    number: NotRequired[Annotated[int, Meta(ge=0, lt=MANY)]]
 
 
 # Of PySyncObj
@@ -266,7 +280,10 @@ _DECODERS = {
 }
 _BYTES = {kind: _LIMITS.get(kind.decode(), SMALL) for kind in _DECODERS}
 _OPENING_BYTES = {kind: size for kind, size in _BYTES.items() if kind.decode() in OPENING}
-_MEMBER_BYTES = {kind: size for kind, size in _BYTES.items() if kind not in _OPENING_BYTES}
+#: (A member that dialled says behind its own hello that it refuses the other's.)
+_MEMBER_BYTES = {
+    kind: size for kind, size in _BYTES.items() if kind not in _OPENING_BYTES or kind == b"refused"
+}
 
 #: "type" as the first key of a map of at most 15 fields, then the length of a short text.
 _FIRST_KEY = b"\xa4type"

@@ -5,6 +5,8 @@ founders wrote their membership into the state before the first entry. So it ref
 snapshot came:
 
     want_snapshot {term}      instead of an acknowledgement, to the leader
+
+A member in quarantine (`quarantine.py`) does the same, and acknowledges not even the snapshot.
 """
 
 from typing import Any
@@ -17,6 +19,7 @@ from rusd.raft.core import RaftCore
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.ports import Machine
 from rusd.raft.proposals import Proposals
+from rusd.raft.quarantine import Quarantine
 
 Frame = dict[str, Any]
 
@@ -33,6 +36,7 @@ class Installing:
         compaction: Compaction,
         proposals: Proposals,
         outgoing: Outgoing,
+        quarantine: Quarantine,
         *,
         joining: bool,
     ) -> None:
@@ -44,13 +48,17 @@ class Installing:
         self._compaction = compaction
         self._proposals = proposals
         self._outgoing = outgoing
+        self._quarantine = quarantine
         self.joining = joining
 
-    def withhold(self, member: int, frame: Frame) -> Frame:
-        """An append as a member that joins may see it: without the entries."""
-        if not self.joining or "prevLogIdx" not in frame or frame["term"] < self._core.term:
+    def withhold(self, member: int, frame: Frame, now: float) -> Frame:
+        """An append as a member that joins, or is in quarantine, may see it: without the
+        entries."""
+        needs = self.joining or self._quarantine.active
+        if not needs or "prevLogIdx" not in frame or frame["term"] < self._core.term:
             return frame
-        self._outgoing.later(member, {"type": "want_snapshot", "term": frame["term"]})
+        if self.joining or self._quarantine.wants_state(now):
+            self._outgoing.later(member, {"type": "want_snapshot", "term": frame["term"]})
         return {"type": "append_entries", "term": frame["term"], "commit_index": 0}
 
     def wanted(self, member: int, frame: Frame, now: float) -> None:
@@ -84,5 +92,6 @@ class Installing:
             # Which of the waiting proposals the snapshot holds cannot be known.
             self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
         self._catchup.finished(member, frame["stream"], installed=installed)
-        ack = {"type": "next_node_idx", "reset": True, "success": installed, "term": core.term}
+        holds = installed and not self._quarantine.active
+        ack = {"type": "next_node_idx", "reset": True, "success": holds, "term": core.term}
         self._outgoing.later(member, {**ack, "next_node_idx": proven + 1})

@@ -54,6 +54,11 @@ class RaftNode(Turns):
         everything that still waits fails with STOPPED."""
         if self._stopped:
             return
+        if not self._begun:  # it was only built
+            self._stopped = True
+            self._flusher.shutdown(wait=False)
+            self._journal.close()
+            return
         await self._hand_on()
         self._halt(STOPPED)
         if self._flushing is not None:

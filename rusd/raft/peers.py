@@ -1,7 +1,7 @@
 """Connections to the other members: frames over TCP, nothing of Raft's meaning.
 
 One connection for each pair of members carries both directions; the member with the higher id
-dials. Its first frame is a hello (protocol, cluster id, member id). The member that dialled knows
+dials. Its first frame is a hello (`handshake.py`). The member that dialled knows
 the other by its address, the one that was dialled asks back there (`belonging.py`). A new
 connection of a member replaces its old one, whose late frames are dropped. Instead of a hello
 anybody may ask who the members are (`joining.py`).
@@ -16,6 +16,7 @@ from rusd.logs import Sparse, get_logger
 from rusd.raft.belonging import confirmed
 from rusd.raft.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.frames import PROTOCOL, Frame, pack
+from rusd.raft.handshake import Handshake
 from rusd.raft.strangers import Strangers
 from rusd.raft.urls import UNREACHABLE, address
 
@@ -38,6 +39,7 @@ class Peers:
         cluster: int,
         urls: Mapping[int, Sequence[str]],
         *,
+        handshake: Handshake,
         on_frames: Callable[[int, list[Frame]], None],
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
@@ -45,6 +47,7 @@ class Peers:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids."""
         self._member = member
         self._cluster = cluster
+        self.handshake = handshake
         self._urls = dict(urls)
         self._on_frames = on_frames
         self._on_connected = on_connected
@@ -61,14 +64,13 @@ class Peers:
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
         self._started = False
-        #: The answer to `joining.MEMBERS_QUESTION`, packed.
-        self.membership = b""
+        #: Gives the answer to `joining.MEMBERS_QUESTION`, packed.
+        self.membership: Callable[[], bytes] = bytes
         self.refusals = Sparse(log)
 
     def hello(self, nonce: bytes = b"") -> bytes:
         """This member's first frame, packed. `nonce`: of a connection it dialled."""
-        frame = {"type": "hello", "protocol": PROTOCOL, "cluster": self._cluster}
-        return pack({**frame, "member": self._member} | ({"nonce": nonce} if nonce else {}))
+        return pack(self.handshake.hello() | ({"nonce": nonce} if nonce else {}))
 
     async def start(self, listen: Sequence[str]) -> None:
         """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
@@ -144,6 +146,12 @@ class Peers:
         if connection is not None:
             connection.drop(why)
 
+    def refused(self, member: int, frame: Frame) -> None:
+        """A member that was dialled by the other side is refused by it."""
+        connection = self._live.get(member)
+        if connection is not None:
+            connection.refused(frame)
+
     # What connections report
 
     def opened(self, connection: Connection) -> bool:
@@ -181,19 +189,22 @@ class Peers:
         if len(claims) >= MOST_CLAIMS:
             connection.refuse("too many connections claim to be of this member")
             return
-        task = asyncio.get_running_loop().create_task(self._look_into(connection, member, nonce))
+        task = asyncio.get_running_loop().create_task(self._look_into(connection, frame))
         claims.add(task)
         task.add_done_callback(claims.discard)
 
-    async def _look_into(self, connection: Connection, member: int, nonce: bytes) -> None:
+    async def _look_into(self, connection: Connection, frame: Frame) -> None:
+        member, nonce = frame["member"], frame["nonce"]
         if not await confirmed(self._urls[member], self._cluster, self._member, nonce):
             connection.refuse("the member's peer URLs do not confirm its connection")
-        elif member in self._urls:
+        elif member not in self._urls:
+            connection.drop("removed meanwhile")
+        elif (refusal := self.handshake.receive(frame)) is not None:
+            connection.refuse(**refusal)
+        else:
             if member > self._member:
                 self._end_dialling(member)  # it is of an older release no more
             connection.accept(member)
-        else:
-            connection.drop("removed meanwhile")
 
     def dialled(self, question: Frame) -> bool:
         """Whether this member opened the connection it is asked about."""

@@ -50,6 +50,8 @@ class Membership:
     urls: Mapping[int, Sequence[str]] = field(default_factory=dict)
     #: Members that were removed, for good.
     removed: frozenset[int] = frozenset()
+    #: Members that have served: what they acknowledged is on their disks.
+    started: frozenset[int] = frozenset()
 
 
 class Machine(Protocol):

@@ -15,11 +15,11 @@ from rusd.raft.urls import UNREACHABLE, address
 TIMEOUT = 5.0
 
 
-async def put(url: str, question: bytes) -> Frame | None:
+async def put(url: str, question: bytes, patience: float = TIMEOUT) -> Frame | None:
     """The answer to a packed `question`; None if nobody there gives a proper one in time."""
     try:
         host, port = address(url)
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(question)

@@ -3,7 +3,8 @@
 The state machine says it when it applies a change (`apply`), or is replaced by a snapshot. Others
 say it to a member that has fallen behind (`meet`): it may be led by one that joined meanwhile, and
 has to let it in before its own state names it. Such a member has no vote here, and is forgotten
-again when the state has come to name it, or to say that it was removed.
+again when the state has come to name it, or to say that it was removed. And a member may have moved
+to other URLs meanwhile, under which alone it can be dialled to learn so from the log.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from rusd.raft.asks import Asks
 from rusd.raft.campaign import Campaign
 from rusd.raft.catchup import CatchUp
 from rusd.raft.core import RaftCore
+from rusd.raft.handshake import Handshake
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.peers import Peers
 from rusd.raft.ports import Membership
@@ -41,6 +43,7 @@ class Reconfiguring:
         asks: Asks,
         reading: Reading,
         now: Callable[[], float],
+        handshake: Handshake,
     ) -> None:
         """`membership`: to begin with. `now` gives the member's time."""
         self._membership = membership
@@ -52,7 +55,9 @@ class Reconfiguring:
         self._asks = asks
         self._reading = reading
         self._now = now
-        #: Members that only others know of yet.
+        self._handshake = handshake
+        handshake.started = membership.started
+        #: Members that only others know of yet, and newer URLs of those that are known.
         self._met: dict[int, Sequence[str]] = {}
         #: Called once, when this member learns that it is no member any more.
         self.on_removed: Callable[[], None] = lambda: None
@@ -62,6 +67,7 @@ class Reconfiguring:
         """The state names these members from now on."""
         core = self._core
         self._membership = membership
+        self._handshake.started = membership.started
         known = membership.urls.keys() | membership.removed
         self._met = {member: urls for member, urls in self._met.items() if member not in known}
         if core.is_leader and core.peers.keys() - membership.urls.keys():
@@ -73,18 +79,30 @@ class Reconfiguring:
         if core.member in membership.removed:
             self.removed()
 
-    def meet(self, others: Membership) -> None:
-        """Others name these members; they may be ahead of this one's state, or behind."""
-        known = self._membership.urls.keys() | self._membership.removed | self._met.keys()
-        new = {member: others.urls[member] for member in others.urls if member not in known}
+    def meet(self, others: Membership, index: int = 0) -> None:
+        """Others name these members; they may be ahead of this one's state, or behind. Theirs is
+        not older than entry `index` of the log."""
+        known = {**self._membership.urls, **self._met}
+        newer = index > self._core.applied_index
+        new = {
+            member: urls
+            for member, urls in others.urls.items()
+            if member not in self._membership.removed | {self._core.member}
+            and (member not in known or (newer and sorted(urls) != sorted(known[member])))
+        }
         if new:
-            log.info("met new members", extra={"fields": {"members": [f"{m:x}" for m in new]}})
+            fields = {f"{member:x}": list(urls) for member, urls in new.items()}
+            log.info("met members, or new URLs of members", extra={"fields": fields})
             self._met |= new
             self._reconfigure()
 
     def tell(self) -> None:
         """Let the peers' door answer whoever asks for the members, with what the state says."""
-        self._peers.membership = joining.answer(self._cluster, self._membership)
+        self._peers.membership = self._answer
+
+    def _answer(self) -> bytes:
+        lives, index = self._handshake.lives(), self._core.applied_index
+        return joining.answer(joining.Cluster(self._cluster, self._membership, lives, index))
 
     def removed(self) -> None:
         """This member was removed, by its own state."""
@@ -94,9 +112,8 @@ class Reconfiguring:
 
     def _reconfigure(self) -> None:
         core, known, met = self._core, self._membership, self._met
-        membership = replace(
-            known, learners=known.learners | met.keys(), urls={**known.urls, **met}
-        )
+        strangers = met.keys() - known.urls.keys()
+        membership = replace(known, learners=known.learners | strangers, urls={**known.urls, **met})
         gone = core.peers.keys() - membership.urls.keys()
         core.reconfigure(membership)
         self.campaign.reconfigured()

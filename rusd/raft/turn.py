@@ -40,12 +40,15 @@ from rusd.raft.config import RaftConfig
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken, Filters
 from rusd.raft.frames import RAFT, Frame
+from rusd.raft.handshake import Handshake
 from rusd.raft.installing import Installing
 from rusd.raft.journal import Journal
+from rusd.raft.lives import Lives, Mark
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.peers import Peers
 from rusd.raft.ports import Machine, Membership, RoleListener
 from rusd.raft.proposals import Proposals
+from rusd.raft.quarantine import Quarantine
 from rusd.raft.reading import Reading
 from rusd.raft.reconfiguring import Reconfiguring, others
 from rusd.raft.submission import Submission
@@ -98,10 +101,21 @@ class Turns:
             self._monotonic, max(config.election / 4, 2 * TICK), self._core.count_no_silence
         )
         self._filters = Filters(self._core)
+        self._lives = Lives(config.directory)
+        self._handshake = Handshake(
+            config.member_id,
+            config.cluster_id,
+            self._lives,
+            mark=lambda: Mark(self._core.term, self._journal.last_index),
+            joining=lambda: self._installing.joining,
+        )
+        self._handshake.acknowledged = self._acknowledged
+        self._handshake.on_older = self._on_older
         self._peers = Peers(
             config.member_id,
             config.cluster_id,
             others(membership, config.member_id),
+            handshake=self._handshake,
             on_frames=self._received,
             on_connected=self._connected,
             on_lost=self._lost,
@@ -113,6 +127,9 @@ class Turns:
         self._submission = Submission(self._core, self._proposals, self._send)
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
+        self._quarantine = Quarantine(
+            self._core, self._lives, self._reading, config.request_timeout
+        )
         self._installing = Installing(
             self._core,
             machine,
@@ -121,6 +138,7 @@ class Turns:
             self._compaction,
             self._proposals,
             self._outgoing,
+            self._quarantine,
             joining=config.joining,
         )
         self._reconfiguring = Reconfiguring(
@@ -133,6 +151,7 @@ class Turns:
             self._asks,
             self._reading,
             self.clock.now,
+            self._handshake,
         )
         self._inbox: list[tuple[int, Frame]] = []
         self._terms = Terms()
@@ -144,7 +163,7 @@ class Turns:
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
         #: The flush that runs in it; turns wait for it.
         self._flushing: asyncio.Future[bool] | None = None
-        self._stopped = False
+        self._begun = self._stopped = False
         self._announcing = Announcing()
         self._announcer: asyncio.TimerHandle | None = None
         self._next_deadlines = 0.0
@@ -185,11 +204,13 @@ class Turns:
 
     def _begin(self) -> None:
         """The loop runs: from now on there is time."""
+        self._begun = True
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         self._campaign = Campaign(
             self.member_id, self._core, self.config.election, self.clock.now(), self._send
         )
+        self._campaign.counts = lambda: not self._quarantine.active
         self._handlers = self._all_handlers()
         self._filters.may_campaign = self._campaign.may
         self._reconfiguring.campaign = self._campaign
@@ -248,6 +269,7 @@ class Turns:
             connected = self._peers.connected()
             self._campaign.step(now, reachable=bool(connected))
             leader_connected = self._core.leader in connected
+            self._quarantine.step(now)
             current = self._applier.term == self._core.term
             self._submission.step(leader_connected=leader_connected, current=current)
             self._replicate(now)
@@ -316,6 +338,8 @@ class Turns:
 
     def _handle_raft(self, member: int, frame: Frame, now: float) -> None:
         core, kind, term = self._core, frame["type"], frame["term"]
+        if kind == "request_vote" and self._quarantine.active:
+            return
         if kind == "append_entries" and term < core.term:
             self._outgoing.later(member, {"type": "term", "term": core.term})
         elif kind == "request_vote" and term > core.term and not frame.get("transfer"):
@@ -324,7 +348,7 @@ class Turns:
         elif kind == "request_vote" and self._filters.repeats_vote(member, frame):
             self._outgoing.later(member, {"type": "response_vote", "term": term})
         elif kind == "append_entries":
-            frame = self._installing.withhold(member, frame)
+            frame = self._installing.withhold(member, frame, now)
         message = self._filters.incoming(member, frame)
         if message is None:
             return
@@ -346,6 +370,14 @@ class Turns:
 
     # Frames of our own
 
+    def _on_read(self, member: int, frame: Frame, now: float) -> None:
+        if not self._quarantine.active:
+            self._reading.asked_by_leader(member, frame, now)
+
+    def _on_refused(self, member: int, frame: Frame, now: float) -> None:
+        self._peers.refused(member, frame)
+        self._handshake.refused(frame)
+
     def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
         self._core.heard_from(member)
         self._catchup.reply(member, frame, now)
@@ -363,7 +395,7 @@ class Turns:
             "prevote_reply": self._campaign.answered,
             "term": self._campaign.told_term,
             "propose": self._submission.received,
-            "read": self._reading.asked_by_leader,
+            "read": self._on_read,
             "read_reply": self._reading.confirmed,
             "read_index": self._reading.asked_by_follower,
             "read_index_reply": self._reading.answered,
@@ -372,6 +404,7 @@ class Turns:
             "snapshot": self._installing.snapshot,
             "want_snapshot": self._installing.wanted,
             "removed": self._on_removed,
+            "refused": self._on_refused,
             "snapshot_reply": self._on_snapshot_reply,
         }
 
@@ -454,9 +487,10 @@ class Turns:
         self._reconfiguring.apply(membership)
         self._wake()
 
-    def meet(self, membership: Membership) -> None:
-        """Others say who the members are (to a member that has no leader)."""
-        self._reconfiguring.meet(membership)
+    def meet(self, membership: Membership, index: int = 0) -> None:
+        """Others say who the members are (to a member that has no leader); not older than entry
+        `index`."""
+        self._reconfiguring.meet(membership, index)
         self._wake()
 
     @property
@@ -474,6 +508,26 @@ class Turns:
         )
         self.on_said_removed()
 
+    # Lives
+
+    def _acknowledged(self, member: int) -> Mark:
+        index = self._core.match_index(member) if self._core.is_leader else 0
+        return Mark(self._core.term, index) if index else Mark()
+
+    def _on_older(self, number: int) -> None:
+        if not self._quarantine.active:
+            self._quarantine.begin(number)
+            self._wake()
+
+    @property
+    def on_bootstrapped(self) -> Callable[[], None]:
+        """Called when others know that this member, which holds nothing, held something once."""
+        return self._handshake.on_bootstrapped
+
+    @on_bootstrapped.setter
+    def on_bootstrapped(self, listener: Callable[[], None]) -> None:
+        self._handshake.on_bootstrapped = listener
+
     # What the peers report
 
     def _received(self, member: int, frames: list[Frame]) -> None:
@@ -487,6 +541,8 @@ class Turns:
         peer = self._core.peers.get(member)
         if peer is None:
             return  # it is being cut off
+        # It may be on another disk than before.
+        self._core.forget_match(member)
         self._core.link.connected(peer)
         self._submission.reconnected(member)
         self._wake()
@@ -496,6 +552,7 @@ class Turns:
             return
         log.info("peer lost", extra={"fields": {"peer": f"{member:x}"}})
         self._inbox = [one for one in self._inbox if one[0] != member]
+        self._handshake.lost(member)
         if member in self._core.peers:
             self._core.link.disconnected(self._core.peers[member])
         self._catchup.drop(member)

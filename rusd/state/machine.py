@@ -341,7 +341,10 @@ class StateMachine:
         return Applied(writer.revision, responses.alarm_response(encoded))
 
     def _member_attributes(self, writer: Writer, request: Member, wanted: bool) -> Applied:
+        started = self.members.membership().started
         self.members.publish(writer.batch, request.id, request.name, request.client_urls)
+        if self.members.membership().started != started:
+            self._notices.append(lambda: self.on_membership(self.members.membership()))
         return Applied(writer.revision, b"")
 
     def _member_add(self, writer: Writer, request: Addition, wanted: bool) -> Applied:

@@ -105,6 +105,7 @@ class Members:
             learners,
             {member.id: member.peer_urls for member in self},
             frozenset(self.removed),
+            frozenset(member.id for member in self if member.client_urls),
         )
 
     def bootstrap(self, batch: Batch, members: Sequence[Member], cluster_id: int) -> None:

@@ -42,6 +42,16 @@ class Store:
 stores: dict[str, Store] = {}
 
 
+def copies_of(directory: Path) -> dict[str, Store]:
+    """Copies of the databases that lie under a directory, by their numbers."""
+    found = {}
+    for name in directory.rglob(_ID):
+        found[name.read_text()] = copy = Store()
+        for family, rows in stores[name.read_text()].families.items():
+            copy.families[family].update(rows)
+    return found
+
+
 class MemoryEngine:
     """`rusd.storage.Engine`."""
 

@@ -120,6 +120,8 @@ class Invariants:
             other = host.world.hosts.get(member)
             if other is None or other.process is None or other.node.term > core.term:
                 continue
+            if other.disk_replaced:
+                continue  # the leader knows it with its next connection
             index = core.match_index(member)
             its = other.journal
             if index <= max(its.first_index, log.first_index, other.node.applied_index):

@@ -2,18 +2,23 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rusd.bootstrap import removals
 from rusd.raft.config import RaftConfig
+from rusd.raft.forcing import force
+from rusd.raft.journal import Journal
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
 from tests.sim.clock import MemberClock, SimExecutor
-from tests.sim.disk import SimJournal
-from tests.sim.engine import MemoryEngine
+from tests.sim.disk import SEGMENT, SimJournal
+from tests.sim.engine import MemoryEngine, Store, copies_of, stores
 from tests.sim.network import Connection, Frame, SimPeers
 
 if TYPE_CHECKING:
@@ -23,6 +28,17 @@ CLUSTER = 77
 HEARTBEAT_MS, ELECTION_MS = 30, 300
 #: Seconds from the first timers of a member that stood still to what its sockets hold.
 READ_AFTER = 0.0001
+
+
+@dataclass
+class Copy:
+    """A data directory as it was once."""
+
+    directory: Path
+    #: The databases in it.
+    stores: dict[str, Store]
+    #: Number of the life that it was made in.
+    life: int
 
 
 class Process:
@@ -87,6 +103,12 @@ class Host:
         self._connections: dict[int, object] = {}
         #: Whether this member was removed for good.
         self.removed = False
+        #: Its disk was lost, or replaced by an older copy, in this schedule.
+        self.disk_replaced = False
+        #: Others refused it on a disk where nothing is: it has to join under its old id.
+        self.bootstrapped = False
+        #: An older copy of its disk.
+        self.copy: Copy | None = None
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -106,6 +128,8 @@ class Host:
             urls = {id: (url,) for id, url in members.items()}
             voters = frozenset(members) - {self.member}
             known = Membership(voters, frozenset({self.member}), urls)
+            if self.disk_replaced:
+                known = Membership(frozenset(members), urls=urls)
         if self.member in known.removed:
             self.removed = True
             self.machine.close()
@@ -137,8 +161,9 @@ class Host:
             )
             self.machine.on_membership = node.reconfigure
             node.on_removed = self.told_removed
+            node.on_bootstrapped = self.told_bootstrapped
             node.serve("echo", world.echo)
-            node.on_said_removed = lambda: world.loop.call_soon(world.ask_around, self)
+            node.on_said_removed = lambda: world.told_removed(self)
             node._begin()
         except OSError as error:
             world.trace(f"{self.member} does not start: {error}")
@@ -187,6 +212,46 @@ class Host:
         self.world.trace(f"{self.member} was removed")
         self.removed = True
         self.crash()
+
+    def told_bootstrapped(self) -> None:
+        if not self.bootstrapped:
+            self.world.trace(f"{self.member} was bootstrapped before")
+            self.bootstrapped = True
+            self.crash()
+            self.world.loop.call_later(0.1, self.world.restart, self.member)
+
+    # --- the disk ---------------------------------------------------------------------------------
+
+    def lose_disk(self) -> None:
+        """Nothing is left of what the member held; its process is gone."""
+        self.disk_replaced = True
+        shutil.rmtree(self.directory)
+        self.directory.mkdir()
+
+    def copy_disk(self, directory: Path) -> None:
+        """Keep a copy of what the disk holds now, when no process runs."""
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(self.directory, directory)
+        self.copy = Copy(directory, copies_of(directory), self.node._lives.own.number)
+
+    def put_copy_back(self) -> None:
+        """The disk holds what it held when it was copied."""
+        assert self.copy is not None
+        self.disk_replaced = True
+        shutil.rmtree(self.directory)
+        shutil.copytree(self.copy.directory, self.directory)
+        stores.update(self.copy.stores)
+        self.copy = None
+
+    def stand_alone(self) -> None:
+        """`--force-new-cluster`, between two lives of the process."""
+        machine = StateMachine(self.directory / "state")
+        journal = Journal(self.directory / "wal", segment_bytes=SEGMENT)
+        force(journal, machine, lambda: removals(machine.members, self.member))
+        # What it holds is the truth from now on.
+        self.world.invariants.highest = journal.last_index
+        journal.close()
+        machine.close()
 
     # --- standing still ---------------------------------------------------------------------------
 

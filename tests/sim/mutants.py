@@ -29,13 +29,16 @@ import rusd.raft.installing
 import rusd.raft.proposals
 import rusd.raft.reads
 import rusd.raft.turn
+import tests.sim.world
 from rusd.raft.campaign import Campaign
 from rusd.raft.changes import Changes
 from rusd.raft.clock import Clock
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Filters
+from rusd.raft.handshake import Handshake
 from rusd.raft.outgoing import Outgoing
 from rusd.raft.proposals import Inbox, Proposals
+from rusd.raft.quarantine import Quarantine
 from rusd.raft.read_index import ReadIndex
 from rusd.raft.reads import Reads
 from tests.sim.__main__ import schedule
@@ -364,6 +367,45 @@ def copies_of_a_vote_count() -> Iterator[None]:
         return message
 
     with patch.object(Filters, "_response_vote", count):
+        yield
+
+
+@mutant
+def a_lost_disk_is_not_noticed() -> Iterator[None]:
+    """A member that lost its disk, or is on an older copy of it, is taken for what it was."""
+    with patch.object(Handshake, "_judge", lambda *_: None):
+        yield
+
+
+@mutant
+def a_member_in_quarantine_takes_part() -> Iterator[None]:
+    """It votes and acknowledges though others know more of it than its disk."""
+    with patch.object(Quarantine, "active", False):
+        yield
+
+
+@mutant
+def quarantine_ends_with_any_state() -> Iterator[None]:
+    """The first leader that is met ends it, also one that leads no more."""
+    original = Quarantine.step
+
+    def step(self: Quarantine, now: float) -> None:
+        original(self, now)
+        if self.active and self._core.leader:
+            self._end()
+
+    with patch.object(Quarantine, "step", step):
+        yield
+
+
+@mutant
+def those_left_behind_are_not_told() -> Iterator[None]:
+    """Members that one went on without (`--force-new-cluster`) ask nobody when they start."""
+
+    async def heed(own: Any, others: Any) -> None:
+        """Nothing."""
+
+    with patch.object(tests.sim.world, "heed_removal", heed):
         yield
 
 

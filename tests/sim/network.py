@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rusd.raft.frames import Frame, decode, pack
+from rusd.raft.handshake import Handshake
 
 if TYPE_CHECKING:
     from tests.sim.member import Host
@@ -83,12 +84,28 @@ class Network:
             elif self._world.loop.now - since > SILENCE:
                 self.break_off(pair)
         elif not cut and not (one.paused or other.paused) and one.knows(other) and other.knows(one):
+            if not all(self._greets(*hosts) for hosts in ((one, other), (other, one))):
+                return
             self._since.pop(pair, None)
             self._connections[pair] = connection = Connection(one, other)
             for host, peer in ((one, other), (other, one)):
                 self._later(
                     host, connection, lambda h=host, p=peer, c=connection: h.connected(p, c)
                 )
+
+    def _greets(self, host: "Host", peer: "Host") -> bool:
+        """Whether a member accepts another's hello."""
+        refusal = host.peers.handshake.receive(peer.peers.handshake.hello())
+        if refusal is None:
+            return True
+        process = peer.process
+
+        def told() -> None:
+            if process is peer.process:
+                peer.peers.handshake.refused(refusal)
+
+        self._world.loop.call_soon(told)
+        return False
 
     def _later(
         self, host: "Host", connection: Connection, call: Callable[[], None], least: float = 0.0
@@ -192,6 +209,7 @@ class SimPeers:
         cluster: int,
         urls: Mapping[int, Sequence[str]],
         *,
+        handshake: Handshake,
         on_frames: Callable[[int, list[Frame]], None],
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
@@ -199,10 +217,11 @@ class SimPeers:
         self._host = SimPeers.host
         self._host.peers = self
         self.urls = dict(urls)
+        self.handshake = handshake
         self.on_frames, self.on_connected, self.on_lost = on_frames, on_connected, on_lost
         #: Member -> when it was connected.
         self.live: dict[int, float] = {}
-        self.membership = b""
+        self.membership: Callable[[], bytes] = bytes
 
     async def start(self, listen: Sequence[str]) -> None:
         """The world connects."""

@@ -11,6 +11,7 @@ import pysyncobj.syncobj
 
 import rusd.raft.campaign
 import rusd.raft.journal
+import rusd.raft.lives
 import rusd.raft.numbers
 import rusd.raft.reads
 import rusd.raft.segments
@@ -36,6 +37,7 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(pysyncobj.syncobj, "monotonicTime", clock),
         patch.object(rusd.raft.campaign, "random", source),
         patch.object(rusd.raft.numbers, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
+        patch.object(rusd.raft.lives, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
         patch.object(rusd.raft.journal, "time", nothing),
         patch.object(rusd.raft.segments.os, "fsync", lambda file: None),
         patch.object(rusd.raft.segments.os, "fdatasync", lambda file: None),

@@ -9,17 +9,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from rusd.errors import EtcdError
+import rusd.bootstrap
+from rusd.bootstrap import Identity, heed_removal
+from rusd.errors import EtcdError, SaidRemoved
 from rusd.mvcc.digest import hash_kv
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto.kv_pb2 import KeyValue
+from rusd.raft.joining import Cluster
+from rusd.raft.lives import begin_recovering
 from rusd.state.command import Addition, Kind, encode
 from rusd.state.members import Member
 from tests.sim import engine
 from tests.sim.clock import SimLoop
 from tests.sim.invariants import Invariants, Violation
-from tests.sim.member import ELECTION_MS, Host, Process
+from tests.sim.member import CLUSTER, ELECTION_MS, Host, Process
 from tests.sim.network import FAST, SLOW, Network
 from tests.sim.patching import patched
 
@@ -60,6 +65,10 @@ class World:
         self.size = self.chance.choice((1, 3, 3, 3, 3, 5))
         if quiet:
             self.size = 3
+        #: Disks are lost, or put back by older copies; else members come and go.
+        self._disks_fail = self.chance.random() < 0.5
+        #: Members that one of them went on without.
+        self._left_behind: set[int] = set()
         small = self.chance.random() < 0.5
         self.snapshot_count = 15 if small else 10_000
         self.catchup_entries = 5 if small else 5_000
@@ -84,7 +93,8 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unhandled)
         engine.stores.clear()
-        with patched(random.Random(self.seed + 1), self._clock):
+        asked = patch.object(rusd.bootstrap, "ask_all", self._ask_all)
+        with patched(random.Random(self.seed + 1), self._clock), asked:
             try:
                 self.loop.run_until_complete(self._main())
             finally:
@@ -126,15 +136,21 @@ class World:
         """What a whole member does when it has no leader (`rusd/member.py`)."""
         self.loop.call_later(0.6, self._ask_around)
         for host in self._alive():
-            if not host.node.leader_id:
-                self.ask_around(host)
+            self.ask_around(host)
 
-    def ask_around(self, host: Host) -> None:
-        """One member asks who the members are: it has no leader, or was told that it was
-        removed."""
+    def told_removed(self, host: Host) -> None:
+        """A frame says that a member was removed, which it does not believe yet."""
+        self.loop.call_soon(lambda: self.ask_around(host, everybody=True))
+
+    def ask_around(self, host: Host, *, everybody: bool = False) -> None:
+        """One member asks who the members are: everybody, if it has no leader or was told that it
+        was removed, or those it has no connection to."""
         if host.process is None or host.paused:
             return
+        led = bool(host.node.leader_id)
         for other in self._alive():
+            if led and not everybody and other.member in host.peers.live:
+                continue
             known = other.member in host.peers.urls and other.machine.members.cluster_id
             links = {(host.member, other.member), (other.member, host.member)}
             if other is host or not known or links & self.network.cut:
@@ -142,9 +158,9 @@ class World:
             told = other.machine.members.membership()
             if host.member in told.removed:
                 host.told_removed()
-            else:
+            elif not led:
                 self.running = host
-                host.node.meet(told)
+                host.node.meet(told, other.node.applied_index)
             break
 
     def step(self, host: Host) -> None:
@@ -154,6 +170,8 @@ class World:
         try:
             self.invariants.step(host)
             self._steps_down(host)
+            if host.member in self._left_behind and host.node.is_leader:
+                raise Violation(f"{host.member} leads, which was left behind")
         except Violation as error:
             self.broken(error)
 
@@ -168,7 +186,7 @@ class World:
 
     async def _main(self) -> None:
         members = {number: f"http://m{number}:1" for number in range(1, self.size + 1)}
-        self._members = dict(members)
+        self._members, self._founders = dict(members), dict(members)
         for member in members:
             self.hosts[member] = Host(self, member, self._directory / str(member))
             self.hosts[member].directory.mkdir()
@@ -193,6 +211,27 @@ class World:
         await self._until(self._agree, "members that agree")
         await self._read_over_slow_links()
         self._check_end()
+        if self.size > 2 and not self.quiet and self.seed % 4 == 1:
+            await self._force_new_cluster()
+
+    async def _force_new_cluster(self) -> None:
+        """One goes on alone; the others are started when it runs."""
+        hosts = [host for host in self._voting() if not host.node.is_learner]
+        one = self.chance.choice(hosts)
+        others = [host for host in self._voting() if host is not one]
+        for host in self._voting():
+            host.crash()
+        self.trace(f"{one.member} is to go on alone")
+        one.stand_alone()
+        self.restart(one.member)
+        await self._until(lambda: one.process is not None and one.node.is_leader, "a leader")
+        self._left_behind = {host.member for host in others}
+        for host in others:
+            self._later(0.5, self.restart, host.member)
+        await self._until(lambda: all(host.removed for host in others), "an end of the others")
+        await self._wait(2 * ELECTION)
+        if not one.node.is_leader:
+            raise Violation(f"{one.member} went on alone and leads no more")
 
     async def _wait(self, seconds: float) -> None:
         end = self.loop.now + seconds
@@ -324,9 +363,60 @@ class World:
 
     def restart(self, member: int) -> None:
         host = self.hosts[member]
-        if host.process is None and not host.removed:
-            host.start(getattr(host, "_told", None), joining=hasattr(host, "_told"))
-            self.trace(f"{member} starts")
+        if host.process is not None or host.removed or not self._heeds(host):
+            return
+        if host.bootstrapped and not self._rejoins(host):
+            self.loop.call_later(0.1, self.restart, member)
+            return
+        if hasattr(host, "_told"):
+            host.start(host._told, joining=True)
+        else:
+            empty = host.disk_replaced and not any(host.directory.iterdir())
+            host.start(self._founders if empty else None)
+        self.trace(f"{member} starts")
+
+    def _heeds(self, host: Host) -> bool:
+        """What a whole member does before it takes part (`rusd/bootstrap.py`)."""
+        asking = heed_removal(Identity(host.member, CLUSTER), [])
+        self._asking = host
+        try:
+            asking.send(None)
+        except StopIteration:
+            return True
+        except SaidRemoved:
+            host.told_removed()
+        return False
+
+    async def _ask_all(self, urls: object, patience: float = 0.0) -> list[Cluster]:
+        """`raft/joining.py`, asked by the host that is about to start."""
+        return [
+            Cluster(CLUSTER, other.machine.members.membership())
+            for other in self._alive()
+            if other is not self._asking
+            and not other.paused
+            and other.machine.members.cluster_id
+            and not {
+                (a, b)
+                for a in (self._asking.member, other.member)
+                for b in (self._asking.member, other.member)
+            }
+            & self.network.cut
+        ]
+
+    def _rejoins(self, host: Host) -> bool:
+        """Join under the old id (`--initial-cluster-state=existing`), if anybody can be asked."""
+        if hasattr(host, "_told"):
+            return True
+        others = [one for one in self._alive() if one.machine.members.cluster_id]
+        others = [one for one in others if not one.paused and one is not host]
+        if not others:
+            return False
+        host.lose_disk()
+        told = max(others, key=lambda one: one.node.applied_index).machine.members
+        lives = [one.node._handshake.lives().get(host.member, 0) for one in others]
+        begin_recovering(host.directory, max(lives))
+        host._told = {one.id: one.peer_urls[0] for one in told}
+        return True
 
     async def _trouble(self) -> None:
         kinds = (
@@ -342,6 +432,9 @@ class World:
             + [self._drift] * 1
             + [self._lag] * 2
             + [self._unplug] * 2
+            + [self._lose_disk] * 2
+            + [self._copy_disk] * 2
+            + [self._put_copy_back] * 2
             + [self._restart_behind_slow_links] * 2
         )
         calm = self.chance.choice((0.04, 0.1, 0.25))
@@ -481,6 +574,48 @@ class World:
         if host.process is not None and not host.paused and not self._calm:
             self._ask(host)
 
+    def _known(self, host: Host, after: int = 0) -> bool:
+        """Whether everybody else remembers a life of this member, later than number `after`. A
+        member that nobody met may lose its disk unnoticed: it is a new one."""
+        others = [other for other in self.hosts.values() if other is not host]
+        return all(
+            hasattr(other, "node")
+            and host.member in other.node._lives.met
+            and other.node._lives.met[host.member].life.number > after
+            for other in others
+            if not other.removed
+        )
+
+    def _may_lose_its_disk(self, host: Host) -> bool:
+        """One disk is a minority; two would be the loss that no cluster of three survives."""
+        whole = not any(other.disk_replaced for other in self.hosts.values())
+        return self._disks_fail and self.size > 2 and whole
+
+    def _lose_disk(self) -> None:
+        host = self._any()
+        if self._may_lose_its_disk(host) and self._known(host):
+            self.trace(f"the disk of {host.member} is lost")
+            host.crash()
+            host.lose_disk()
+            self._later(0.5, self.restart, host.member)
+
+    def _copy_disk(self) -> None:
+        host = self._any()
+        if self._may_lose_its_disk(host) and hasattr(host, "node"):
+            self.trace(f"the disk of {host.member} is copied")
+            host.crash()
+            host.copy_disk(self._directory / f"copy-{host.member}")
+            self._later(0.5, self.restart, host.member)
+
+    def _put_copy_back(self) -> None:
+        host = self._any()
+        copied = host.copy is not None and self._known(host, host.copy.life)
+        if copied and self._may_lose_its_disk(host):
+            self.trace(f"{host.member} is put on an older copy of its disk")
+            host.crash()
+            host.put_copy_back()
+            self._later(0.5, self.restart, host.member)
+
     def _fill(self) -> None:
         host = self._any()
         self.trace(f"the disk of {host.member} is full")
@@ -564,7 +699,7 @@ class World:
 
     async def _changes(self) -> None:
         """In some schedules: a learner joins, is promoted, a voter is removed."""
-        if self.size < 3 or self.chance.random() < 0.7:
+        if self.size < 3 or self._disks_fail or self.chance.random() < 0.5:
             return
         await asyncio.sleep(self.chance.uniform(0.2, 0.8))
         if self.chance.random() < 0.3:

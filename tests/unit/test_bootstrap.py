@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from rusd.bootstrap import Identity, establish, inquire, membership
+from rusd import bootstrap
+from rusd.bootstrap import (
+    Bootstrapped,
+    Identity,
+    establish,
+    heed_removal,
+    inquire,
+    membership,
+)
 from rusd.config import Config, ConfigError
-from rusd.errors import Removed
+from rusd.errors import Removed, SaidRemoved
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.joining import Cluster
+from rusd.raft.lives import Lives
 from rusd.raft.ports import Entry, Membership, Position, Request
 from rusd.state.command import Kind, encode
 from rusd.state.identity import member_id
@@ -156,3 +167,65 @@ def test_a_start_that_was_cut_off_before_the_identity_was_written_is_repeated(
     started(tmp_path)
     (tmp_path / "member" / "identity").unlink()
     assert started(tmp_path) == started(tmp_path)
+
+
+OWN = member_id(["http://10.0.0.2:2380"], "token")
+OTHER = member_id(["http://10.0.0.1:2380"], "token")
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *answers: Cluster) -> None:
+    """What the others say when they are asked."""
+
+    async def ask_all(urls: object, patience: float = 0) -> list[Cluster]:
+        return list(answers)
+
+    monkeypatch.setattr(bootstrap, "ask_all", ask_all)
+
+
+def cluster(
+    *, started: Collection[int] = (), lives: Mapping[int, int] = MappingProxyType({})
+) -> Cluster:
+    urls = {OWN: ("http://10.0.0.2:2380",), OTHER: ("http://10.0.0.1:2380",)}
+    return Cluster(77, Membership(frozenset(urls), urls=urls, started=frozenset(started)), lives)
+
+
+def test_a_first_start_goes_on_when_nobody_knows_the_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = replace(FLAGS, data_dir=str(tmp_path))
+    told(monkeypatch)
+    assert asyncio.run(inquire(flags)) is None
+    told(monkeypatch, cluster(started={OTHER}, lives={OTHER: 3}))
+    assert asyncio.run(inquire(flags)) is None
+
+
+@pytest.mark.parametrize("known", [cluster(started={OWN}), cluster(lives={OWN: 1})])
+def test_a_first_start_is_refused_when_one_knows_the_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: Cluster
+) -> None:
+    told(monkeypatch, cluster(), known)
+    with pytest.raises(Bootstrapped, match=f"member {OWN:x} has already been bootstrapped"):
+        asyncio.run(inquire(replace(FLAGS, data_dir=str(tmp_path))))
+
+
+def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = replace(FLAGS, initial_cluster_state="existing", data_dir=str(tmp_path))
+    told(monkeypatch, cluster(lives={OWN: 4}), cluster(started={OWN}, lives={OWN: 2}))
+    found = asyncio.run(inquire(flags))
+    machine = StateMachine(flags.member_path / "state")
+    establish(flags, machine, found)
+    machine.close()
+    own = Lives(flags.member_path).own
+    assert own.recovering
+    assert (own.replaces, own.number) == (4, 5)
+
+
+def test_a_member_heeds_whoever_says_that_it_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = Membership(frozenset({OTHER}), removed=frozenset({OWN}))
+    told(monkeypatch, cluster(), Cluster(78, removed))
+    asyncio.run(heed_removal(Identity(OWN, 77), []))
+    told(monkeypatch, cluster(), Cluster(77, removed))
+    with pytest.raises(SaidRemoved):
+        asyncio.run(heed_removal(Identity(OWN, 77), []))

@@ -12,6 +12,8 @@ from rusd.raft import peers as peers_module
 from rusd.raft import strangers
 from rusd.raft.connection import INBOX_FRAMES
 from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, decode, pack
+from rusd.raft.handshake import Handshake
+from rusd.raft.lives import Lives, Mark
 from rusd.raft.peers import Peers
 from tests.unit.raft.cluster import Cluster, free_ports, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
@@ -394,7 +396,9 @@ def test_members_of_another_cluster_never_meet_and_both_say_why(
     asyncio.run(body())
 
 
-def test_dialling_can_be_stopped_at_any_moment() -> None:
+def test_dialling_can_be_stopped_at_any_moment(tmp_path: Path) -> None:
+    lives = Lives(tmp_path)
+
     async def body() -> None:
         port = free_ports(1)[0]
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", port)
@@ -403,6 +407,7 @@ def test_dialling_can_be_stopped_at_any_moment() -> None:
                 2,
                 77,
                 {1: [f"http://127.0.0.1:{port}"]},
+                handshake=Handshake(2, 77, lives, mark=Mark, joining=lambda: False),
                 on_frames=lambda member, frames: None,
                 on_connected=lambda member: None,
                 on_lost=lambda member: None,

@@ -1,5 +1,6 @@
 """Members that only others know of: let in without a vote, until the state says more."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rusd.raft.node import RaftNode
@@ -47,5 +48,35 @@ def test_it_stays_while_the_state_does_not_name_it_yet_and_goes_when_it_was_remo
         assert STRANGER not in node._core.peers
         node.meet(told(node))
         assert STRANGER not in node._core.peers, "an id that was removed never comes back"
+
+    run(tmp_path, scenario)
+
+
+MOVED = ("http://127.0.0.1:2",)
+
+
+def test_new_urls_of_a_member_are_learnt_from_others_that_are_ahead(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = (await cluster.followers())[0]
+        other = max(node._core.peers)
+        known = told(node, stranger=False)
+        moved = replace(known, urls={**known.urls, other: MOVED})
+        node.meet(moved, node.applied_index)
+        assert node._peers._urls[other] != MOVED, "they may be behind"
+        node.meet(moved, node.applied_index + 1)
+        assert node._peers._urls[other] == MOVED
+        assert other in node._core.membership.voters
+
+    run(tmp_path, scenario)
+
+
+def test_new_urls_of_a_member_that_only_others_know_of_are_learnt(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        node = (await cluster.followers())[0]
+        node.meet(told(node))
+        met = told(node)
+        node.meet(replace(met, urls={**met.urls, STRANGER: MOVED}), node.applied_index + 1)
+        assert node._peers._urls[STRANGER] == MOVED
+        assert STRANGER in node._core.membership.learners
 
     run(tmp_path, scenario)

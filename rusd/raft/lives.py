@@ -1,0 +1,129 @@
+"""Lives of members: which data directory a member runs on, and how many times it was started.
+
+Raft trusts that a member remembers its votes and acknowledgements. A removed data directory, an
+older copy of one, and a second process on a copy all break that, and nothing in the log shows it.
+So every directory gets a random id when it is made, and every start on it the next number:
+
+    <member>/life      this member's own: directory, number, replaces, recovering
+    <member>/lives     of each other member: the last life met, and what it had acknowledged
+
+Both are durable before anything is said or believed on their strength. What they are compared for
+is in `handshake.py`.
+"""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+
+from rusd import durable
+
+T = TypeVar("T")
+
+
+class LivesDamaged(Exception):
+    """A file of lives cannot be read."""
+
+
+class Mark(NamedTuple):
+    """How far a member's journal is: its term, and its last entry. Never goes back."""
+
+    term: int = 0
+    index: int = 0  # type: ignore[assignment]  # a tuple's method of that name is not wanted here
+
+
+#: No member is started as many times.
+MANY = 1 << 50
+
+
+class Life(msgspec.Struct, frozen=True):
+    """One start of a member."""
+
+    #: Random, of the data directory.
+    directory: int
+    #: How many starts the directory has seen, and those it replaces.
+    number: Annotated[int, msgspec.Meta(ge=0, lt=MANY)]
+    #: Random, of the process.
+    nonce: int = 0
+    #: Number of the last life of the directory that this one took the place of; 0: none.
+    replaces: int = 0
+    #: The disk may hold less than the member has acknowledged (`quarantine.py`).
+    recovering: bool = False
+
+
+class Met(msgspec.Struct, frozen=True):
+    """What is remembered of another member."""
+
+    life: Life
+    #: It acknowledged to hold this, when this member led.
+    acknowledged: Mark = Mark()
+
+
+class Lives:
+    """The two files of one member's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Begin the next life. LivesDamaged, OSError."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._own_path, self._met_path = directory / "life", directory / "lives"
+        found = _read(self._own_path, Life)
+        self.own = (
+            Life(_random(), 1, _random())
+            if found is None
+            else msgspec.structs.replace(found, number=found.number + 1, nonce=_random())
+        )
+        self._keep_own()
+        self.met: Mapping[int, Met] = _read(self._met_path, dict[int, Met]) or {}
+
+    def recover(self, after: int) -> None:
+        """The disk holds less than this member has said, in lives up to number `after`: from now
+        on it is another directory, which has to catch up."""
+        number = max(after, self.own.number)
+        self.own = Life(_random(), number + 1, self.own.nonce, number, recovering=True)
+        self._keep_own()
+
+    def recovered(self) -> None:
+        """It caught up."""
+        self.own = msgspec.structs.replace(self.own, recovering=False)
+        self._keep_own()
+
+    def meet(self, member: int, life: Life) -> None:
+        """Another member is in this life now."""
+        known = self.met.get(member)
+        if known is None or known.life != life:
+            same = known is not None and known.life.directory == life.directory
+            self._keep(member, Met(life, known.acknowledged if known and same else Mark()))
+
+    def acknowledged(self, member: int, mark: Mark) -> None:
+        """Another member holds this."""
+        known = self.met.get(member)
+        if known is not None and known.acknowledged < mark:
+            self._keep(member, Met(known.life, mark))
+
+    def _keep(self, member: int, met: Met) -> None:
+        self.met = {**self.met, member: met}
+        durable.write(self._met_path, msgspec.json.encode(self.met))
+
+    def _keep_own(self) -> None:
+        durable.write(self._own_path, msgspec.json.encode(self.own))
+
+
+def begin_recovering(directory: Path, after: int) -> None:
+    """Make a directory whose member had another one before, in lives up to number `after`."""
+    life = Life(_random(), after, replaces=after, recovering=True)
+    durable.write(directory / "life", msgspec.json.encode(life))
+
+
+def _random() -> int:
+    return secrets.randbits(63)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise LivesDamaged(f"{path} is damaged: {error}") from error

@@ -1,0 +1,198 @@
+"""Whether a process may stand for the member it names: what is remembered decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from rusd.raft.frames import MAX_TERM, SMALL, Refused, decode, pack
+from rusd.raft.handshake import BOOTSTRAPPED, OLDER, Handshake
+from rusd.raft.lives import MANY, Life, Lives, LivesDamaged, Mark, begin_recovering
+
+B, C = 2, 3
+
+
+class Side:
+    """One process of a member on its directory."""
+
+    def __init__(self, member: int, directory: Path, index: int = 0, term: int = 0) -> None:
+        self.lives = Lives(directory)
+        self.mark = Mark(term, index)
+        self.joining = False
+        self.shake = Handshake(
+            member, 77, self.lives, mark=lambda: self.mark, joining=lambda: self.joining
+        )
+        self.told: list[str] = []
+        self.shake.on_bootstrapped = lambda: self.told.append(BOOTSTRAPPED)
+        self.shake.on_older = self.older
+        self.member = member
+
+    def older(self, number: int) -> None:
+        self.told.append(OLDER)
+        self.lives.recover(number)
+
+    def meets(self, other: Side) -> str | None:
+        """Why the hello of another is refused, who hears of it; None: it is connected."""
+        hello = other.shake.hello()
+        refusal = self.shake.receive(hello)
+        if refusal is None:
+            return None
+        other.shake.refused(refusal)
+        return str(refusal["why"])
+
+
+@pytest.fixture
+def c(tmp_path: Path) -> Side:
+    return Side(C, tmp_path / "c", index=10)
+
+
+def connected_once(c: Side, directory: Path, **place: int) -> None:
+    assert c.meets(Side(B, directory, **place)) is None
+    c.shake.lost(B)
+
+
+def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None:
+    for index in (0, 5, 9):
+        connected_once(c, tmp_path / "b", index=index)
+
+
+def test_another_directory_where_nothing_is_was_bootstrapped_before(
+    c: Side, tmp_path: Path
+) -> None:
+    connected_once(c, tmp_path / "b")
+    for _ in range(3):
+        wiped = Side(B, tmp_path / "b2")
+        assert c.meets(wiped) == BOOTSTRAPPED
+        assert wiped.told == [BOOTSTRAPPED]
+
+
+def test_what_was_met_is_known_after_a_restart(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    assert Side(C, tmp_path / "c").meets(Side(B, tmp_path / "b2")) == BOOTSTRAPPED
+
+
+def test_a_member_that_has_served_and_holds_nothing_was_bootstrapped_before(
+    c: Side, tmp_path: Path
+) -> None:
+    c.shake.started = {B}
+    assert c.meets(Side(B, tmp_path / "b")) == BOOTSTRAPPED
+    assert c.meets(Side(B, tmp_path / "b2", index=2)) is None
+
+
+def test_a_directory_that_is_replaced_later_than_it_was_met_must_catch_up(
+    c: Side, tmp_path: Path
+) -> None:
+    connected_once(c, tmp_path / "b")
+    other = Side(B, tmp_path / "b2", index=9)
+    assert c.meets(other) == OLDER
+    assert other.lives.own.recovering
+    assert c.meets(other) is None, "in quarantine"
+    other.lives.recovered()
+    c.shake.lost(B)
+    assert c.meets(other) is None
+
+
+def test_what_replaced_a_directory_is_accepted_by_those_that_did_not_hear_of_it(
+    c: Side, tmp_path: Path
+) -> None:
+    connected_once(c, tmp_path / "b")
+    (tmp_path / "b2").mkdir()
+    begin_recovering(tmp_path / "b2", c.shake.lives()[B])
+    other = Side(B, tmp_path / "b2", index=9)
+    other.lives.recovered()
+    assert c.meets(other) is None
+    c.shake.lost(B)
+    assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER, "the directory that was replaced"
+
+
+def test_an_older_copy_is_known_by_its_number(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    copy = (tmp_path / "b" / "life").read_bytes()
+    connected_once(c, tmp_path / "b")
+    (tmp_path / "b" / "life").write_bytes(copy)
+    assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER
+
+
+def test_a_copy_of_the_same_life_is_known_by_what_it_acknowledged(c: Side, tmp_path: Path) -> None:
+    acknowledged = Mark(3, 8)
+    c.shake.acknowledged = lambda member: acknowledged
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    c.shake.acknowledged = lambda member: Mark()
+    connected_once(c, tmp_path / "b", term=4, index=5)
+    assert c.meets(Side(B, tmp_path / "b", term=3, index=7)) == OLDER
+
+
+def test_a_member_that_joins_may_begin_again_until_it_has_served(c: Side, tmp_path: Path) -> None:
+    for directory in ("b", "b2"):
+        side = Side(B, tmp_path / directory)
+        side.joining = True
+        assert c.meets(side) is None
+        c.shake.lost(B)
+    c.shake.started = {B}
+    side = Side(B, tmp_path / "b3")
+    side.joining = True
+    assert c.meets(side) == OLDER
+
+
+def test_a_hello_of_an_earlier_release_is_accepted(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    assert c.shake.receive({"type": "hello", "member": B, "cluster": 77}) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"life": None},
+        {"life": {}},
+        {"life": {"directory": 1, "number": MANY}},
+        {"life": {"directory": 1, "number": -1}},
+        {"term": "x"},
+        {"index": None},
+    ],
+)
+def test_a_hello_that_is_none_is_refused(c: Side, change: dict[str, Any]) -> None:
+    hello = c.shake.hello()
+    assert decode(pack(hello)[4:])["life"] == c.lives.own
+    with pytest.raises(Refused):
+        decode(pack({**hello, **change})[4:])
+
+
+def test_a_refusal_arrives_as_it_was_sent(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    refusal = c.shake.receive(Side(B, tmp_path / "b2").shake.hello())
+    assert refusal is not None
+    frame = {"type": "refused", **refusal}
+    assert decode(pack(frame)[4:]) == frame
+
+
+def test_a_member_that_holds_something_does_not_end_because_another_says_it_is_new(
+    c: Side,
+) -> None:
+    c.shake.refused({"type": "refused", "why": BOOTSTRAPPED, "number": 1})
+    assert c.told == []
+
+
+def test_a_hello_is_small_enough(c: Side) -> None:
+    c.lives.own = msgspec.structs.replace(
+        c.lives.own, number=MANY, directory=2**63 - 1, nonce=2**63 - 1, replaces=MANY
+    )
+    c.mark = Mark(MAX_TERM, MAX_TERM)
+    hello = {**c.shake.hello(), "cluster": 2**64 - 1, "member": 2**64 - 1, "nonce": bytes(16)}
+    assert len(pack(hello)) < SMALL
+
+
+def test_damaged_lives_are_refused(tmp_path: Path) -> None:
+    damage: list[Callable[[bytes], bytes]] = [lambda _: b"", lambda old: old[:-1], lambda _: b"[]"]
+    for each in damage:
+        Lives(tmp_path).meet(B, Life(1, 1))
+        for name in ("life", "lives"):
+            path = tmp_path / name
+            kept = path.read_bytes()
+            path.write_bytes(each(kept))
+            with pytest.raises(LivesDamaged, match=name):
+                Lives(tmp_path)
+            path.write_bytes(kept)
