@@ -115,6 +115,13 @@ class Config:
     max_concurrent_streams: int = _flag(
         2**32 - 1, values.unsigned32, "Member", "Streams a client connection may have open."
     )
+    client_memory_bytes: int = _flag(
+        0,
+        values.unsigned,
+        "Member",
+        "Memory for unfinished requests and unread answers of all clients;"
+        " 0: an eighth of the machine's or container's, 32 to 256 MiB.",
+    )
     grpc_keepalive_min_time: float = _flag(
         5.0, values.duration, "Member", "Shortest interval at which clients may ping."
     )

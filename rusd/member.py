@@ -270,6 +270,7 @@ class Member:
             self._methods.served,
             max_request_bytes=config.max_request_bytes,
             max_concurrent_streams=config.max_concurrent_streams,
+            memory_budget=config.client_memory_bytes,
             keepalive_min_time=config.grpc_keepalive_min_time,
             keepalive_interval=config.grpc_keepalive_interval,
             keepalive_timeout=config.grpc_keepalive_timeout,

@@ -10,7 +10,9 @@ statuses and back-pressure, and nothing of etcd. No type of HTTP/2 or aiohttp le
 
 - `grpc_door.py` the client port as a whole: listeners, connections, the end of them all;
 - `h2/` HTTP/2 without a socket; `channel.py` gives it one, and time;
-- `opening.py` a request's headers, `messages.py` gRPC's framing, `status.py` how calls end;
+- `opening.py` a request's headers, `messages.py` and `gzipped.py` gRPC's framing, `status.py` how
+  calls end;
+- `memory.py` the budget of bytes that clients have a member keep;
 - `deadlines.py`, `keepalive.py` what becomes of a client that waits, and of one that is silent;
 - `addresses.py`, `listening.py` from URLs to sockets.
 
@@ -18,7 +20,8 @@ Promises:
 
 - Whatever a client sends, only its own call fails, or its own connection; a bug in a service is
   logged once, answered as UNKNOWN, and disturbs no other call.
-- Memory is bounded: a message above the limit is refused, a stream tells its service when its
+- Memory is bounded, for a connection and for all of them: a message above the limit is refused,
+  flow control holds back one for which there is no room yet, a stream tells its service when its
   queue is full, and a client that asks without reading the answers is not read from.
 - A handler hears `closed` exactly once and last, whether the service ended the stream, the client
   cancelled it, its deadline passed, its connection broke or the member stops.

@@ -46,8 +46,8 @@ class UnaryCall:
     """One call; the receiver of its stream."""
 
     __slots__ = (
-        "_basket", "_channel", "_deadline", "_inbox", "_kept", "_method", "_opening", "_over",
-        "_pending", "_raw", "_stream",
+        "_basket", "_channel", "_deadline", "_inbox", "_method", "_opening", "_over", "_pending",
+        "_raw", "_stream",
     )  # fmt: skip
 
     def __init__(self, channel: "Channel", stream: Stream, opening: Opening, method: Unary) -> None:
@@ -56,7 +56,6 @@ class UnaryCall:
         self._opening = opening
         self._method = method
         self._inbox: Unframer | None = None
-        self._kept = 0
         self._raw: bytes | None = None
         self._pending: Any = None
         self._over = False
@@ -84,16 +83,19 @@ class UnaryCall:
         inbox = self._inbox
         if inbox is None:
             inbox = self._inbox = Unframer(self._channel.door.limit, self._opening.encoding)
+        stream = self._stream
+        stream.keep(len(chunk))
+        inbox.feed(chunk)
         try:
-            self._channel.keep(len(chunk))
-            self._kept += len(chunk)
-            inbox.feed(chunk)
             raw = inbox.next()
         except EtcdError as error:
             self._refuse(error)
             return
         if raw is not None:
             self._raw = raw
+            if len(raw) > stream.kept:
+                stream.keep(len(raw) - stream.kept)  # unpacked
+            stream.works()
             if ended:
                 self._run(raw)
             else:
@@ -102,7 +104,7 @@ class UnaryCall:
         elif ended:
             self._refuse(_CUT_OFF if len(inbox) else _NOTHING)
         else:
-            self._stream.consumed(len(chunk))
+            stream.wants(inbox.missing)
 
     def _start(self) -> None:
         if not self._over and self._raw is not None:
@@ -204,8 +206,9 @@ class UnaryCall:
         channel = self._channel
         if self._basket:
             channel.door.deadlines.remove(channel, self, self._basket)
-        if self._kept:
-            channel.release(self._kept)
+        if self._inbox is not None:
+            self._inbox = self._raw = None
+            self._stream.consumed(self._stream.kept)
         channel.door.finished(self._opening.path, code)
 
 

@@ -14,16 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from rusd.api.seam import Unary
-from rusd.door import status
+from rusd.door import memory, status
 from rusd.door.calls import REFUSED, UnaryCall
 from rusd.door.deadlines import Timed
 from rusd.door.h2 import Connection, Receiver, Stream
-from rusd.door.h2.faults import ENHANCE_YOUR_CALM
+from rusd.door.h2.faults import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
 from rusd.door.keepalive import Heartbeat, PingPolicy
 from rusd.door.opening import Opening
 from rusd.door.pagecall import PageCall, PageQueue
 from rusd.door.stream import StreamCall
-from rusd.errors import Code, EtcdError
+from rusd.errors import EtcdError
 from rusd.logs import get_logger
 from rusd.pending import Pending
 
@@ -32,16 +32,11 @@ if TYPE_CHECKING:
 
 #: Bytes the socket may hold back before we stop.
 WRITE_HIGH = 256 << 10
-#: Bytes of unfinished requests one connection may have us keep.
-KEPT_AT_MOST = 64 << 20
 #: Seconds for a frame or a header block, once begun.
 PATIENCE = 30.0
 #: Seconds for a client to take at least some of what waits for it, if that is much.
 STALLED = 60.0
 MUCH = 4 << 20
-#: Bytes of answers that may wait for one client, and for all, before further long ones are made.
-QUEUED_AT_MOST = 8 << 20
-QUEUED_BY_ALL = 512 << 20
 #: Calls that are let in together, and seconds until the next.
 AT_ONCE = 4
 LOOK_AGAIN = 0.01
@@ -49,8 +44,6 @@ LOOK_AGAIN = 0.01
 PARTING = 1.0
 
 log = get_logger(__name__)
-
-_TOO_MUCH = EtcdError(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages")
 
 
 class Channel(asyncio.Protocol):
@@ -70,6 +63,7 @@ class Channel(asyncio.Protocol):
             self._wake,
             self.now,
             door.budget.spent,
+            door.memory,
         )
         #: As a worker of the budget.
         self.used = 0.0
@@ -82,7 +76,11 @@ class Channel(asyncio.Protocol):
         self._working = False
         self._paused = False
         self._held = False
-        self._kept = 0
+        #: Bytes that the socket does not take.
+        self._stuck = 0
+        #: For how many seconds it has moved little of much, and what it had moved by then.
+        self._lazy = 0
+        self._moved_bytes = 0
         #: Streams whose messages of this turn are not framed yet.
         self._gathered: deque[StreamCall] = deque()
         self.pages = PageQueue(self.do)
@@ -110,8 +108,10 @@ class Channel(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
+        self._count_stuck(0)
         self._transport = None
         self.door.channels.pop(self, None)
+        self.door.memory.forget(self._let_in)
         if self._parting is not None:
             self._parting.cancel()
         self._deeds.appendleft(self.connection.lost)
@@ -119,11 +119,14 @@ class Channel(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._held = True
+        if self._transport is not None:
+            self._count_stuck(self._transport.get_write_buffer_size())
         self.connection.hold(True)
         self._pause(True)
 
     def resume_writing(self) -> None:
         self._held = False
+        self._count_stuck(0)
         self.connection.hold(False)
         self._moved = self._loop.time()
         self.run()
@@ -255,31 +258,28 @@ class Channel(asyncio.Protocol):
         else:
             stream.end(status.plain(opening.status, error))
 
-    def keep(self, size: int) -> None:
-        """So many bytes of an unfinished request are kept. EtcdError if that is too much."""
-        self._kept += size
-        if self._kept > KEPT_AT_MOST:
-            self._kept -= size
-            raise _TOO_MUCH
-
-    def release(self, size: int) -> None:
-        """They are not any more."""
-        self._kept -= size
+    def lacks_room(self) -> bool:
+        """Whether this connection must not hold more answers than it does."""
+        return self.door.memory.lacks(self.connection.queued + self._stuck)
 
     def room(self) -> Pending[None] | None:
         """None while what waits for this client is not too much; else a long answer is made only
         when this resolves."""
-        queued = self.connection.queued
-        if queued <= MUCH or (queued <= QUEUED_AT_MOST and self.door.queued() <= QUEUED_BY_ALL):
+        lacks = self.lacks_room()
+        if self.connection.queued <= MUCH and not lacks:
             return None
         waiting: Pending[None] = Pending()
         self._crowd.append(waiting)
+        if lacks:
+            self.door.memory.wait(self._let_in)
         return waiting
 
     def _let_in(self) -> None:
         """Some of those who waited for room may look again: not all at once, for each makes its
         answer before any of them is queued."""
-        if self._crowd and self.connection.queued <= MUCH:
+        if self._crowd and self.lacks_room():
+            self.door.memory.wait(self._let_in)
+        elif self._crowd and self.connection.queued <= MUCH:
             for waiting in self._crowd[:AT_ONCE]:
                 waiting.set_result(None)
             del self._crowd[:AT_ONCE]
@@ -290,6 +290,35 @@ class Channel(asyncio.Protocol):
         connection = self.connection
         excused, connection.busy = connection.busy, False
         return self._pings.allows(self.now, excused=excused)
+
+    # Memory
+
+    def _count_stuck(self, size: int) -> None:
+        self.door.memory.add(size - self._stuck)
+        self._stuck = size
+
+    @property
+    def offence(self) -> int:
+        """Bytes that this client makes the member hold to nobody's benefit."""
+        connection = self.connection
+        return connection.queued + self._stuck + connection.kept - connection.working
+
+    def lazy(self) -> bool:
+        """Asked once a second while memory is scarce: whether the client has held much and moved
+        little of it for some time."""
+        moved = self.connection.sent + self.connection.collected
+        held = self.offence - self.connection.delayed
+        busy = (moved - self._moved_bytes) * memory.MOVED_PART >= held
+        self._moved_bytes = moved
+        self._lazy = 0 if busy else self._lazy + 1
+        return self._lazy > memory.PATIENCE
+
+    def cut_off(self) -> None:
+        """Free what the client makes the member hold, now."""
+        self.connection.fail(ENHANCE_YOUR_CALM, "member out of memory for clients")
+        self._count_stuck(0)
+        if self._transport is not None:
+            self._transport.abort()
 
     # Time
 
@@ -310,7 +339,10 @@ class Channel(asyncio.Protocol):
         if connection.closed:
             return
         late = now - connection.began > PATIENCE and not connection.more
-        if late and connection.block_under_way:
+        narrowing = connection.narrowing
+        if narrowing is not None and now - narrowing > PATIENCE:
+            self.do(partial(connection.fail, SETTINGS_TIMEOUT, "SETTINGS not acknowledged"))
+        elif late and connection.block_under_way:
             self.do(partial(connection.fail, ENHANCE_YOUR_CALM, "a frame that never ends"))
         elif self._stalled(now) or self._heartbeat.dead(now, self.now):
             if self._transport is not None:

@@ -19,16 +19,24 @@ from rusd.door.channel import Channel
 from rusd.door.deadlines import Deadlines
 from rusd.door.h2 import Limits
 from rusd.door.listening import Listeners, Tls
+from rusd.door.memory import Memory, default_budget
 from rusd.door.opening import Openings
 from rusd.door.pagecall import Serve
 from rusd.door.sniffer import Http, Sniffer
 from rusd.door.stream import StreamCall
 from rusd.errors import STOPPED
+from rusd.logs import get_logger
+
+log = get_logger(__name__)
 
 #: gRPC's own overhead that etcd allows above --max-request-bytes.
 OVERHEAD_BYTES = 512 << 10
+#: Bytes of unfinished requests of one connection: so many of the largest, and at least so much.
+KEPT_REQUESTS, KEPT_LEAST = 8, 16 << 20
 #: Seconds between looks at every connection.
 SWEEP = 1.0
+#: Seconds between two lines about clients that were cut off.
+QUIET_SECONDS = 10.0
 
 
 class GrpcDoor:
@@ -48,12 +56,14 @@ class GrpcDoor:
         pages: Serve | None = None,
         http: Http | None = None,
         budget: Budget | None = None,
+        memory_budget: int = 0,
     ) -> None:
         """`keepalive_min_time`: seconds; clients that ping more often are sent away.
         `keepalive_interval`: seconds of silence after which the server pings a client (0: never);
         `keepalive_timeout`: seconds until one that does not answer is given up.
         `pages` answers HTTP/2 requests that are not gRPC, `http` makes protocols for HTTP/1.1.
-        `budget`: the time for everything that connections cause."""
+        `budget`: the time for everything that connections cause.
+        `memory_budget`: bytes, see `memory.py`; 0: by the size of the machine."""
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.started = started
         self.finished = finished
@@ -63,32 +73,61 @@ class GrpcDoor:
         self.pages = pages
         self.budget = budget or Budget()
         self.openings = Openings(methods, pages=pages is not None)
-        self.limits = Limits(max_streams=max_concurrent_streams)
+        self.limits = Limits(
+            max_streams=max_concurrent_streams,
+            kept=max(KEPT_LEAST, KEPT_REQUESTS * self.limit),
+        )
+        self._memory_budget = memory_budget or default_budget(self.limit)
         self._http = http
         #: Connections that speak gRPC, and those that have not spoken yet; the open streams.
         self.channels: dict[Channel, None] = {}
         self.strangers: dict[Sniffer, None] = {}
         self.streams: dict[StreamCall, None] = {}
         self._listeners = Listeners()
+        self._warned = float("-inf")
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
         """Listen on `urls`; OSError if one cannot be had. May be called again for more."""
-        self._loop = asyncio.get_running_loop()
-        self.deadlines = Deadlines(self._loop)
-        await self._listeners.listen(urls, lambda: Sniffer(self, self._http), tls)
         if self._sweeping is None:
-            self._sweeping = self._loop.call_later(SWEEP, self._sweep)
-
-    def queued(self) -> int:
-        """Bytes of answers that wait for clients to take them."""
-        return sum(channel.connection.queued for channel in self.channels)
+            loop = self._loop = asyncio.get_running_loop()
+            self.deadlines = Deadlines(loop)
+            self.memory = Memory(self._memory_budget, loop.call_soon, self._cut_off_worst)
+            self._sweeping = loop.call_later(SWEEP, self._sweep)
+        await self._listeners.listen(urls, lambda: Sniffer(self, self._http), tls)
 
     def _sweep(self) -> None:
         now = self._loop.time()
         for channel in list(self.channels):
             channel.sweep(now)
+        if self.memory.scarce:
+            self._cut_off_lazy()
+        self.memory.give_back()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+
+    def _cut_off_lazy(self) -> None:
+        """Those that hold much and move little, the largest first, until there is room."""
+        lazy = [channel for channel in self.channels if channel.lazy()]
+        lazy.sort(key=lambda channel: channel.offence, reverse=True)
+        for channel in lazy:
+            if not self.memory.scarce or not channel.offence:
+                return
+            self._cut_off(channel)
+
+    def _cut_off_worst(self) -> None:
+        """Above the budget nothing but its size counts."""
+        while self.memory.held > self.memory.budget:
+            worst = max(self.channels, key=lambda channel: channel.offence, default=None)
+            if worst is None or not worst.offence:
+                return
+            self._cut_off(worst)
+
+    def _cut_off(self, channel: Channel) -> None:
+        fields = {"remote-addr": channel.peer, "bytes": channel.offence}
+        channel.cut_off()
+        if self._loop.time() - self._warned > QUIET_SECONDS:
+            self._warned = self._loop.time()
+            log.warning("client cut off: too much memory is held for it", extra={"fields": fields})
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, end streams, let the others finish for `grace` seconds."""

@@ -53,6 +53,19 @@ class Unframer:
         """Bytes kept."""
         return len(self._buffer)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that the message at hand lacks, or its prefix."""
+        buffer = self._buffer
+        if len(buffer) < PREFIX_BYTES:
+            return PREFIX_BYTES - len(buffer)
+        size = int.from_bytes(buffer[1:PREFIX_BYTES], "big")
+        return max(PREFIX_BYTES + size - len(buffer), 0)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._buffer.clear()
+
     def feed(self, chunk: bytes) -> None:
         self._buffer += chunk
 

@@ -44,7 +44,6 @@ class StreamCall:
         "_method",
         "_opening",
         "_over",
-        "_owed",
         "_stream",
     )  # fmt: skip
 
@@ -61,8 +60,6 @@ class StreamCall:
         self._method = method
         self._handler: StreamHandler | None = None
         self._inbox = Unframer(channel.door.limit, opening.encoding)
-        #: Bytes the client may send again once the messages at hand are delivered.
-        self._owed = 0
         #: Messages of this turn: they go out together, in one frame if they fit.
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -126,7 +123,13 @@ class StreamCall:
             self.drained()
 
     def ready(self) -> bool:
-        return not self._stream.full and self._gathered_bytes <= HIGH_BYTES
+        if self._stream.full or self._gathered_bytes > HIGH_BYTES:
+            return False
+        memory = self._channel.door.memory
+        if memory.held > memory.half and self._channel.lacks_room():
+            memory.wait(self.drained)
+            return False
+        return True
 
     def finish(self, error: EtcdError | None = None) -> None:
         if self._finished:
@@ -146,13 +149,8 @@ class StreamCall:
         self._ended = ended
         if self._finished:
             return
-        try:
-            self._channel.keep(len(chunk))
-        except EtcdError as error:
-            self.finish(error)
-            return
+        self._stream.keep(len(chunk))
         self._inbox.feed(chunk)
-        self._owed += len(chunk)
         self._deliver()
 
     def drained(self) -> None:
@@ -180,15 +178,15 @@ class StreamCall:
                 message = self._inbox.next()
                 if message is None:
                     break
-                self._channel.release(before - len(self._inbox))
                 self._received(message)
+                self._stream.consumed(before - len(self._inbox))
                 if spent():
                     self._channel.do(self._deliver)
                     return
             else:
                 return
-            self._stream.consumed(self._owed)
-            self._owed = 0
+            if before:
+                self._stream.wants(self._inbox.missing)
             if self._ended:
                 self._half_closed()
         except EtcdError as error:
@@ -224,9 +222,11 @@ class StreamCall:
         self._over = True
         door = self._channel.door
         del door.streams[self]
+        door.memory.forget(self.drained)
         if self._basket:
             door.deadlines.remove(self._channel, self, self._basket)
-        self._channel.release(len(self._inbox))
+        self._inbox.clear()
+        self._stream.consumed(self._stream.kept)
         if self._handler is not None:
             try:
                 self._handler.closed()

@@ -9,6 +9,7 @@
 - `headers.py`     what fields mean, with a memory for repeated blocks; the rules for requests
 - `allowance.py`   how much a peer may ask for that costs us and brings nobody anything
 - `stream.py`      one exchange: its windows, its queue
+- `inbound.py`     what the peer may send: windows, and the bytes of bodies that are kept
 - `outbound.py`    what is to be written: flow control, fair turns between streams
 - `connection.py`  what has been read: every frame's rules
 
@@ -17,9 +18,10 @@ is bounded whatever the peer does: half a frame, one header block, what its stre
 receivers of streams decide how much of a body they keep.
 """
 
-from rusd.door.h2.connection import Connection, Limits
+from rusd.door.h2.connection import Connection
 from rusd.door.h2.frames import PREFACE
 from rusd.door.h2.headers import Request, block
+from rusd.door.h2.inbound import Ledger, Limits
 from rusd.door.h2.stream import Receiver, Stream
 
-__all__ = ["PREFACE", "Connection", "Limits", "Receiver", "Request", "Stream", "block"]
+__all__ = ["PREFACE", "Connection", "Ledger", "Limits", "Receiver", "Request", "Stream", "block"]

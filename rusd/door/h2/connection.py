@@ -32,7 +32,6 @@ none while the socket takes nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from rusd.door.h2 import frames
@@ -58,7 +57,7 @@ from rusd.door.h2.frames import (
     PRIORITIZED,
 )
 from rusd.door.h2.headers import HeaderReader, Malformed, Request
-from rusd.door.h2.outbound import Outbound
+from rusd.door.h2.inbound import Inbound, Ledger, Limits, Unlimited
 from rusd.door.h2.stream import Receiver, Stream
 
 
@@ -75,25 +74,9 @@ T = TypeVar("T", bound=Meaning)
 SETTINGS_BURST, SETTINGS_PER_SECOND = 100, 1
 #: A piece of a header block below this size brings the peer nothing either.
 SMALL_PIECE = 1 << 10
-_UNLIMITED = (1 << 32) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What this side allows its peer."""
-
-    #: Streams at once; 2^32 - 1: not announced, but bounded by `streams_at_most`.
-    max_streams: int = _UNLIMITED
-    #: A bound for the memory that open streams cost, whatever is announced.
-    streams_at_most: int = 1 << 16
-    #: Bytes a client may send ahead on one stream, and on all of them together.
-    stream_window: int = 256 << 10
-    connection_window: int = 4 << 20
-    #: Bytes of one header list.
-    header_list: int = 64 << 10
-
-
-class Connection(Outbound, Generic[T]):
+class Connection(Inbound, Generic[T]):
     """See the module. `T` is what `interpret` makes of a request's headers."""
 
     def __init__(
@@ -105,26 +88,23 @@ class Connection(Outbound, Generic[T]):
         wake: Callable[[], None],
         now: float,
         spent: Callable[[], bool] = lambda: False,
+        ledger: Ledger | None = None,
     ) -> None:
         """`interpret`: see HeaderReader; Malformed resets the stream.
         `opened` (stream, meaning, whether the request has no body) gives the stream's receiver;
         None if it answered already. `pinged`: whether the peer may ping as often as it does.
-        `now`: any clock's seconds, as for `receive`. `spent`: whether the owner's time is over."""
-        super().__init__(wake, limits.stream_window, now)
-        self._limits = limits
+        `now`: any clock's seconds, as for `receive`. `spent`: whether the owner's time is over.
+        `ledger` counts the bytes that are kept."""
+        super().__init__(wake, limits, ledger or Unlimited(), now)
         self._most = min(limits.max_streams, limits.streams_at_most)
         self._reader = HeaderReader(limits.header_list, interpret)
         self._opened = opened
         self._pinged = pinged
-        self._now = now
         self._spent = spent
         self._rest = b""
         self._greeted = False
         self._settled = False
-        #: Our SETTINGS that the peer has yet to acknowledge.
-        self._unacknowledged = 0
         self._last_stream = 0
-        self._receive_window = limits.connection_window
         self._settings = Allowance(SETTINGS_BURST, SETTINGS_PER_SECOND, now)
         #: A header block under way: its stream (0: none), flags and pieces so far.
         self._block_stream = 0
@@ -140,7 +120,7 @@ class Connection(Outbound, Generic[T]):
             frames.INITIAL_WINDOW_SIZE: limits.stream_window,
             frames.MAX_HEADER_LIST_SIZE: limits.header_list,
         }
-        if limits.max_streams < _UNLIMITED:
+        if limits.max_streams < frames.UNLIMITED:
             announced[frames.MAX_CONCURRENT_STREAMS] = limits.max_streams
         self._greeting = frames.settings(announced)
         if limits.connection_window > frames.DEFAULT_WINDOW:
@@ -218,7 +198,7 @@ class Connection(Outbound, Generic[T]):
         if not data.startswith(frames.PREFACE):
             raise ConnectionFault(PROTOCOL_ERROR, "no HTTP/2 preface")
         self._greeted = True
-        self._unacknowledged = 1
+        self._announced.append(0)
         self.emit(self._greeting)
         return len(frames.PREFACE)
 
@@ -331,14 +311,8 @@ class Connection(Outbound, Generic[T]):
 
     def _data(self, flags: int, ident: int, payload: bytes) -> None:
         size = len(payload)
-        self._receive_window -= size
-        if self._receive_window < 0:
+        if not self._take_window(size):
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more data than the connection's window")
-        if 2 * self._receive_window < self._limits.connection_window:
-            # Given back at once: one stream whose receiver waits must not hold up the others.
-            owed = self._limits.connection_window - self._receive_window
-            self._receive_window += owed
-            self.emit(frames.window_update(0, owed))
         stream = self.streams.get(ident)
         if stream is None:
             self._late(ident, STREAM_CLOSED)
@@ -346,12 +320,10 @@ class Connection(Outbound, Generic[T]):
         if not stream.remote_open:
             raise StreamFault(ident, STREAM_CLOSED)
         stream.receive_window -= size
-        if stream.receive_window < 0:
+        if stream.receive_window < 0 < size:
             raise StreamFault(ident, FLOW_CONTROL_ERROR)
         if flags & PADDED:
             payload = _unpadded(flags, payload)
-            # Padding is nobody's to consume.
-            stream.receive_window += size - len(payload)
             self._idle_talk()
         ended = bool(flags & END_STREAM)
         if not payload and not ended:
@@ -420,9 +392,7 @@ class Connection(Outbound, Generic[T]):
         if flags & ACK:
             if payload:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload")
-            if self._unacknowledged:
-                self._unacknowledged -= 1
-            else:
+            if not self.acknowledged():
                 self._idle_talk()
             return
         if len(payload) % 6:
@@ -542,6 +512,7 @@ class Connection(Outbound, Generic[T]):
             if self._spent():
                 self.more = bool(self.streams)
                 break
+        self.ledger.forget(self._grant)
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:

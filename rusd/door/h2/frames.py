@@ -22,6 +22,8 @@ DEFAULT_WINDOW = 65535
 DEFAULT_FRAME = 16384
 LARGEST_FRAME = (1 << 24) - 1
 LARGEST_WINDOW = (1 << 31) - 1
+#: A setting that limits nothing.
+UNLIMITED = (1 << 32) - 1
 
 #: A frame's head: length (16 high bits, 8 low), type, flags, stream.
 HEAD = struct.Struct(">HBBBL")

@@ -8,11 +8,15 @@ at until the client raises it. A window update therefore costs one look, however
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rusd.door.h2 import frames
 from rusd.door.h2.allowance import Allowance
 from rusd.door.h2.faults import NO_ERROR
 from rusd.door.h2.stream import HIGH_BYTES, LOW_BYTES, NOTHING, Stream
+
+if TYPE_CHECKING:
+    from rusd.door.h2.inbound import Ledger
 
 #: Streams we ended before the client did; frames that were under way for them are dropped quietly.
 ABANDONED = 1000
@@ -31,14 +35,14 @@ CHATTER_BURST, CHATTER_PER_SECOND = 10_000, 1_000
 class Outbound:
     """The writing half of a connection."""
 
-    def __init__(self, wake: Callable[[], None], receive_window: int, now: float) -> None:
+    def __init__(self, wake: Callable[[], None], ledger: "Ledger", now: float) -> None:
         """`wake` is called when there is something to `take` and nothing was before.
-        `receive_window`: bytes a client may have under way on one stream."""
+        `ledger` is told of the bytes that wait."""
         self._wake = wake
         self._pieces: list[bytes] = []
         #: Bytes of data among them.
         self._taken_next = 0
-        self._initial_receive_window = receive_window
+        self.ledger = ledger
         self.streams: dict[int, Stream] = {}
         self._abandoned: OrderedDict[int, None] = OrderedDict()
         #: Streams with data that waits: in turn, and those whose window is shut.
@@ -158,6 +162,7 @@ class Outbound:
         stream.queue.append(payload)
         stream.queued += size
         self.queued += size
+        self.ledger.add(size)
         if stream.queued > HIGH_BYTES:
             stream.full = True
         self.pump()
@@ -180,13 +185,6 @@ class Outbound:
             self.emit(frames.reset(stream.id, code))
             self.abandon(stream.id)
             self.forget(stream)
-
-    def consumed(self, stream: Stream, size: int) -> None:
-        # One update for half a window: what has been read is given back in big pieces.
-        owed = self._initial_receive_window - stream.receive_window
-        if 2 * owed >= self._initial_receive_window:
-            stream.receive_window += owed
-            self.emit(frames.window_update(stream.id, owed))
 
     # Flow
 
@@ -218,6 +216,7 @@ class Outbound:
         stream.used += size
         stream.queued -= size
         self.queued -= size
+        self.ledger.add(-size)
         if size >= WORTHWHILE or not stream.queue:
             self._looks += 1
             self.chatter.earn(2)
@@ -289,6 +288,7 @@ class Outbound:
         stream.receiver = None
         if stream.queue:
             self.queued -= stream.queued
+            self.ledger.add(-stream.queued)
             stream.queue = NOTHING
             stream.queued = 0
             self._in_turn.pop(stream, None)

@@ -4,7 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rusd.door.h2.outbound import Outbound
+    from rusd.door.h2.inbound import Inbound
 
 
 class Receiver(Protocol):
@@ -12,7 +12,8 @@ class Receiver(Protocol):
 
     def data(self, chunk: bytes, ended: bool) -> None:
         """A piece of the body; `ended`: it was the last (it may be empty then). The receiver says
-        `Stream.consumed` when the client may send as much again."""
+        `Stream.keep` if it needs more of it, and `Stream.consumed` when the client may send as
+        much again."""
 
     def aborted(self) -> None:
         """The client reset the stream or the connection is gone. Last call, if it comes at all."""
@@ -39,7 +40,9 @@ class Stream:
         "expected",
         "full",
         "id",
+        "kept",
         "local_open",
+        "promised",
         "queue",
         "queued",
         "receive_window",
@@ -47,9 +50,11 @@ class Stream:
         "remote_open",
         "tail",
         "used",
+        "wanted",
+        "working",
     )
 
-    def __init__(self, ident: int, out: "Outbound", receive_window: int) -> None:
+    def __init__(self, ident: int, out: "Inbound", receive_window: int) -> None:
         self.id = ident
         self._out = out
         #: Bytes sent beyond what the client's window updates gave back: what is left of the
@@ -57,6 +62,12 @@ class Stream:
         self.used = 0
         #: Bytes the client may still send.
         self.receive_window = receive_window
+        #: Bytes of the body that the receiver keeps, and those of a request that is worked on; that
+        #: its message lacks; of the message whose end is promised (see `inbound.py`; 0: none).
+        self.kept = 0
+        self.working = 0
+        self.wanted = 0
+        self.promised = 0
         self.receiver: Receiver | None = None
         #: Whether the client, and we, may still send.
         self.remote_open = True
@@ -94,7 +105,19 @@ class Stream:
         """Give the stream up: RST_STREAM, and what is queued is dropped."""
         self._out.reset(self, code)
 
+    def keep(self, size: int) -> None:
+        """`size` bytes of the body stay in memory for now."""
+        self._out.keep(self, size)
+
+    def wants(self, missing: int) -> None:
+        """The message at hand is complete with `missing` bytes more."""
+        if self.remote_open:
+            self._out.wants(self, missing)
+
+    def works(self) -> None:
+        """What is kept is a whole request, and worked on."""
+        self._out.works(self)
+
     def consumed(self, size: int) -> None:
         """`size` bytes of the body need no more memory: the client may send as much again."""
-        if self.remote_open:
-            self._out.consumed(self, size)
+        self._out.consumed(self, size)

@@ -157,7 +157,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Served]:
+async def served(memory_budget: int = 0) -> AsyncIterator[Served]:
     toys = Toys()
     started: list[str] = []
     finished: list[tuple[str, int]] = []
@@ -168,6 +168,7 @@ async def served() -> AsyncIterator[Served]:
         keepalive_min_time=5,
         finished=lambda path, code: finished.append((path, code)),
         started=started.append,
+        memory_budget=memory_budget,
     )
     port = free_port()
     await door.start([f"http://127.0.0.1:{port}"])

@@ -1,0 +1,179 @@
+"""Memory for what clients have under way: unfinished requests, and answers they have not taken.
+
+One budget for all connections of a member:
+
+    held ≤ half           nothing is held back
+    above half            on connections that hold answers already, streams take no more messages
+                          and long answers are not begun; `PROMISES` large requests are let in at
+                          a time. A connection that moves less than a sixteenth of what it holds
+                          in a second, for `PATIENCE` seconds, is cut off, the largest first,
+                          until half is free
+    above three quarters  connections that hold no answers are held back too
+    above the budget      the connection that holds most is cut off at once
+
+What is held back waits without holding anything, and goes on in its order when there is room.
+Complete requests that are worked on count, but are no reason to cut a connection off. Freed memory
+is returned to the system when a good part of it is free.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+#: Large requests that may be let in at a time when more than half of the budget is used.
+PROMISES = 16
+#: Seconds for which a connection may hold much and move little while there is little room.
+PATIENCE = 3
+#: The part of its bytes that a connection must move in a second to be left alone.
+MOVED_PART = 16
+#: Of those that wait, so many go on in one turn of the loop.
+AT_ONCE = 16
+#: Bytes freed that are worth giving back.
+WORTH_TRIMMING = 16 << 20
+
+#: Bounds of the budget that follows from the size of the machine or container: an eighth of it.
+PART_OF_MACHINE = 8
+LEAST, MOST = 32 << 20, 256 << 20
+
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def default_budget(largest: int) -> int:
+    """Bytes; at least four times the `largest` request."""
+    part = memory_of_machine() // PART_OF_MACHINE
+    return max(min(max(part, LEAST), MOST), 4 * largest)
+
+
+def memory_of_machine() -> int:
+    """Bytes this process may use: those of its container, if that has a limit, or the machine's."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CGROUP_LIMITS:
+        try:
+            sizes.append(int(path.read_text()))
+        except (OSError, ValueError):
+            continue  # no such hierarchy, or "max"
+    return min(sizes)
+
+
+class Memory:
+    """The budget; the ledger of every connection (`rusd/door/h2/inbound.py`)."""
+
+    def __init__(
+        self,
+        budget: int,
+        soon: Callable[[Callable[[], None]], object],
+        exceeded: Callable[[], None],
+    ) -> None:
+        """`soon` runs something after what runs now; `exceeded` makes room at once."""
+        self.budget = budget
+        self.held = 0
+        self.half = budget // 2
+        self._three_quarters = budget // 4 * 3
+        self.promised = 0
+        #: The most that was held since memory was given back, and since the last look.
+        self._peak = 0
+        self._recent = 0
+        #: Those that wait for a promise, and for room for answers.
+        self._asking: dict[Callable[[], None], None] = {}
+        self._waiting: dict[Callable[[], None], None] = {}
+        self._soon = soon
+        self._exceeded = exceeded
+        self._scheduled = False
+
+    # The ledger
+
+    def add(self, size: int) -> None:
+        self.held += size
+        if size > 0:
+            if self.held > self._recent:
+                self._recent = self.held
+            if self.held > self.budget:
+                self._schedule()
+        elif self._asking or self._waiting:
+            self._schedule()
+
+    def promise(self, count: int) -> None:
+        self.promised += count
+        if count < 0 and self._asking:
+            self._schedule()
+
+    def allows(self, later: Callable[[], None]) -> bool:
+        if self._promises_more:
+            return True
+        self._asking[later] = None
+        return False
+
+    def forget(self, later: Callable[[], None]) -> None:
+        """It is not to be called any more."""
+        self._asking.pop(later, None)
+        self._waiting.pop(later, None)
+
+    @property
+    def _promises_more(self) -> bool:
+        return self.held <= self.half or self.promised < PROMISES
+
+    # Answers
+
+    def lacks(self, mine: int) -> bool:
+        """Whether a connection that holds `mine` bytes must not hold more now."""
+        return self.held > (self.half if mine else self._three_quarters)
+
+    def wait(self, later: Callable[[], None]) -> None:
+        """Call `later` once when there is room again."""
+        self._waiting[later] = None
+
+    # Making room
+
+    @property
+    def scarce(self) -> bool:
+        """Whether those that hold much and move little have to go."""
+        return self.held > self.half
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._soon(self._look)
+
+    def _look(self) -> None:
+        self._scheduled = False
+        if self.held > self.budget:
+            self._exceeded()
+        self._go_on(self._asking, lambda: self._promises_more)
+        self._go_on(self._waiting, lambda: not self.scarce)
+        if not self.scarce and (self._asking or self._waiting):
+            self._schedule()
+
+    def _go_on(self, those: dict[Callable[[], None], None], may: Callable[[], bool]) -> None:
+        for later in list(those)[:AT_ONCE]:
+            if may():
+                those.pop(later, None)
+                later()
+
+    def give_back(self) -> None:
+        """Once a second: return freed memory to the system, if much is free and stays so."""
+        recent, self._recent = self._recent, self.held
+        self._peak = max(self._peak, recent)
+        if self._peak - recent >= WORTH_TRIMMING and recent <= self._peak // 2:
+            self._peak = recent
+            trim()
+
+
+def trim() -> None:
+    """glibc keeps what was freed below the top of its heaps; other libraries have no such call."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+
+
+def _find_trim() -> Callable[[int], int] | None:
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return None
+    return found
+
+
+_malloc_trim = _find_trim()

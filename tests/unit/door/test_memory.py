@@ -1,0 +1,276 @@
+"""One budget of memory for all clients: who must wait, who must go, and that others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from rusd.door import grpc_door, memory
+from rusd.door.channel import MUCH
+from rusd.door.grpc_door import OVERHEAD_BYTES
+from rusd.door.memory import LEAST, MOST, PROMISES, Memory
+from tests.unit.door.test_hostile_clients import Client
+from tests.unit.door.toys import LIMIT, REQUEST, Served, served
+
+BUDGET = 16 << 20
+LARGEST = LIMIT + OVERHEAD_BYTES
+SECOND = 0.05
+
+
+def over_the_wire(test: Callable[[Served], Awaitable[None]], budget: int = 0) -> None:
+    async def run() -> None:
+        async with served(budget) as one:
+            await asyncio.wait_for(test(one), 60)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_door, "SWEEP", SECOND)
+
+
+@pytest.mark.parametrize(
+    ("machine", "budget"),
+    [(1 << 40, MOST), (1 << 30, 128 << 20), (100 << 20, LEAST), (0, LEAST)],
+)
+def test_the_budget_follows_the_size_of_the_machine(
+    machine: int, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "memory_of_machine", lambda: machine)
+    assert memory.default_budget(2 << 20) == budget
+    assert memory.default_budget(100 << 20) == 400 << 20
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [tmp_path / name for name in ("none", "max", "limit")]
+    limits[1].write_text("max\n")
+    monkeypatch.setattr(memory, "_CGROUP_LIMITS", tuple(limits))
+    assert memory.memory_of_machine() > 1 << 20
+    limits[2].write_text("1048576\n")
+    assert memory.memory_of_machine() == 1 << 20
+
+
+def test_connections_that_hold_something_are_held_back_first() -> None:
+    budget = Memory(1000, lambda _: None, lambda: None)
+    budget.add(500)
+    assert not budget.lacks(1) and not budget.scarce
+    budget.add(1)
+    assert budget.lacks(1) and budget.scarce
+    assert not budget.lacks(0)
+    budget.add(250)
+    assert budget.lacks(0)
+
+
+def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
+    soon: list[Callable[[], None]] = []
+    exceeded: list[int] = []
+    budget = Memory(1000, soon.append, lambda: exceeded.append(1))
+    told: list[str] = []
+
+    def turn() -> None:
+        while soon:
+            soon.pop(0)()
+
+    budget.add(600)
+    waiting: dict[str, Callable[[], None]] = {
+        name: (lambda name=name: told.append(name)) for name in "abc"
+    }
+    for later in waiting.values():
+        budget.wait(later)
+    budget.forget(waiting["b"])
+    budget.add(-50)
+    turn()
+    assert told == []
+    budget.add(-50)
+    turn()
+    assert told == ["a", "c"]
+    assert exceeded == []
+    budget.add(501)
+    turn()
+    assert exceeded == [1]
+
+
+def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> None:
+    budget = Memory(1000, lambda _: None, lambda: None)
+    budget.add(900)
+    for _ in range(PROMISES):
+        assert budget.allows(lambda: None)
+        budget.promise(1)
+    assert not budget.allows(lambda: None)
+    budget.promise(-1)
+    assert budget.allows(lambda: None)
+
+
+def test_many_large_requests_at_once_on_one_connection_are_all_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Far more than may be kept: the client is held back, and nothing is refused."""
+    monkeypatch.setattr(grpc_door, "KEPT_LEAST", 0)
+    monkeypatch.setattr(grpc_door, "KEPT_REQUESTS", 2)
+    most = 0
+
+    async def test(one: Served) -> None:
+        count = one.door.memory.add
+
+        def add(size: int) -> None:
+            nonlocal most
+            count(size)
+            most = max(most, one.door.memory.held)
+
+        monkeypatch.setattr(one.door.memory, "add", add)
+        raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
+        calls = [one.call("toy.Toys/Large", raw, timeout=60) for _ in range(100)]
+        for answer in await asyncio.gather(*calls):
+            assert len(answer.value) == 1 << 20
+        assert one.door.memory.held == 0
+        limits = one.door.limits
+        # (What waits of the answers is bounded as well.)
+        assert most <= 2 * limits.kept + limits.connection_window + 100 * 1024 + MUCH
+
+    over_the_wire(test)
+
+
+def test_a_client_that_reads_none_of_its_answers_is_cut_off_for_one_that_does(
+    quick: None,
+) -> None:
+    """Stalled streams hold half of the budget at most, for some seconds."""
+
+    async def test(one: Served) -> None:
+        clients = []
+        for _ in range(40):
+            client = Client()
+            await client.connect(one.port)
+            client.call("Talk", b"", ended=False)
+            client.writer.write(client.h2.data_to_send())
+            clients.append(client)
+        while len(one.toys.streams) < 40:
+            await asyncio.sleep(0.01)
+        most = 0
+        while not one.door.memory.scarce:
+            for handler in one.toys.streams:
+                if handler.outlet.ready():
+                    handler.outlet.send(bytes(300 << 10))
+            await asyncio.sleep(0)
+            most = max(most, one.door.memory.held)
+        assert most <= BUDGET
+        assert (await one.call("toy.Toys/Large", b"")).value
+        while one.door.memory.scarce:
+            await asyncio.sleep(SECOND)
+        assert sum(handler.over.is_set() for handler in one.toys.streams) >= 1
+        assert not all(handler.over.is_set() for handler in one.toys.streams)
+        for client in clients:
+            client.writer.close()
+
+    over_the_wire(test, BUDGET)
+
+
+def test_a_stream_that_had_to_wait_for_memory_goes_on_when_there_is_some(quick: None) -> None:
+    async def test(one: Served) -> None:
+        stream = one.talk()
+        await stream.write(REQUEST(key=b"one").SerializeToString())
+        while not (one.toys.streams and one.toys.streams[0].told):
+            await asyncio.sleep(0.01)
+        (handler,) = one.toys.streams
+        one.door.memory.add(BUDGET * 4 // 5)
+        assert not handler.outlet.ready()
+        await stream.write(REQUEST(key=b"two").SerializeToString())
+        assert (await one.call("toy.Toys/Echo", b"")) == REQUEST()
+        assert handler.told == [b"one"]
+        one.door.memory.add(-BUDGET * 4 // 5)
+        while handler.told != [b"one", "drained", b"two"]:
+            await asyncio.sleep(0.01)
+        stream.cancel()
+
+    over_the_wire(test, BUDGET)
+
+
+def test_clients_that_never_end_their_requests_are_cut_off_for_one_that_does(
+    quick: None,
+) -> None:
+    async def test(one: Served) -> None:
+        clients = []
+        for _ in range(8):
+            client = Client()
+            await client.connect(one.port)
+            clients.append(client)
+            client.writer.write(client.h2.data_to_send())
+            client.h2.receive_data(await client.reader.read(65_536))
+            for _ in range(60):
+                stream = client.open("Echo")
+                client.h2.send_data(stream, b"\0" + (LARGEST - 100).to_bytes(4, "big"))
+                for _ in range(3):
+                    client.h2.send_data(stream, bytes(16_000))
+            client.writer.write(client.h2.data_to_send())
+        while one.door.memory.held < BUDGET // 2 and len(one.door.channels) == 8:
+            await asyncio.sleep(0.01)
+        raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
+        for _ in range(3 * PROMISES):
+            assert len((await one.call("toy.Toys/Echo", raw)).value) == LARGEST - 100
+        while one.door.memory.scarce:
+            await asyncio.sleep(SECOND)
+        for client in clients:
+            client.writer.close()
+        while len(one.door.channels) > 1:
+            await asyncio.sleep(0.01)
+        assert one.door.memory.held == 0
+
+    over_the_wire(test, BUDGET)
+
+
+def test_above_the_budget_the_connection_that_holds_most_goes_at_once() -> None:
+    async def test(one: Served) -> None:
+        await one.call("toy.Toys/Echo", b"")
+        (honest,) = one.door.channels
+        worst, lesser = Client(), Client()
+        for client, count in ((worst, 9), (lesser, 3)):
+            await client.connect(one.port)
+            for _ in range(count):
+                client.call("Large", b"")
+            client.writer.write(client.h2.data_to_send())
+        while one.toys.made < 8:
+            await asyncio.sleep(0.01)
+        held = one.door.memory.held
+        one.door.memory.add(BUDGET - held)
+        assert len(one.door.channels) == 3
+        one.door.memory.add(1)
+        while len(one.door.channels) == 3:
+            await asyncio.sleep(0.01)
+        assert honest in one.door.channels
+        while await worst.reader.read(65_536):
+            pass
+        for client in (worst, lesser):
+            client.writer.close()
+
+    over_the_wire(test, BUDGET)
+
+
+def test_memory_is_given_back_once_much_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr(memory, "trim", lambda: trims.append(1))
+    budget = Memory(BUDGET * 4, lambda _: None, lambda: None)
+    budget.add(memory.WORTH_TRIMMING)
+    budget.give_back()
+    assert trims == []
+    budget.add(-memory.WORTH_TRIMMING)
+    budget.give_back()
+    # Not between two requests: what is used again would only have to be fetched again.
+    assert trims == []
+    budget.give_back()
+    budget.give_back()
+    assert trims == [1]
+
+
+def test_refused_calls_do_not_count(quick: None) -> None:
+    async def test(one: Served) -> None:
+        raw = bytes(LARGEST + 1)
+        for _ in range(20):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await one.call("toy.Toys/Echo", raw)
+        assert one.door.memory.held == 0
+
+    over_the_wire(test)
