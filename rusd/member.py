@@ -217,7 +217,7 @@ class Member:
         space = Space((config.member_path, config.wal_path))
         quota = Quota(
             config.quota_backend_bytes,
-            lambda: machine.engine.size(),
+            lambda: machine.size,
             node,
             scarce=space.scarce,
         )

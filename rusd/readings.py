@@ -112,12 +112,13 @@ class Readings:
         return member is not None and member.is_learner
 
     def _store(self) -> list[Reading]:
-        store, engine = self.machine.store, self.machine.engine
+        store, machine = self.machine.store, self.machine
         readings = [
-            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", engine.size()),
+            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", machine.size),
             Reading(
-                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", engine.size_in_use()
+                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", machine.size_in_use
             ),
+            Reading("rusd_storage_size_in_bytes", "Files and memtables.", machine.engine.size()),
             Reading("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
             Reading("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
         ]

@@ -60,6 +60,10 @@ class Machine(Protocol):
     def members(self) -> Members: ...
     @property
     def alarms(self) -> Alarms: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def size_in_use(self) -> int: ...
 
 
 class MaintenanceService:
@@ -97,14 +101,14 @@ class MaintenanceService:
     def status(self, request: rpc.StatusRequest, call: Call) -> Answer:
         """What this member knows of itself and its leader; never waits for anyone."""
         self._require_leader.check(call)
-        node, engine = self._node, self._machine.engine
+        node, machine = self._node, self._machine
         errors = [] if node.leader_id else [NO_LEADER.message]
         errors += [_alarm_text(alarm) for alarm in self._machine.alarms]
         return rpc.StatusResponse(
             header=self._headers.message(self._machine.store.revision),
             version=ETCD_VERSION,
-            dbSize=engine.size(),
-            dbSizeInUse=engine.size_in_use(),
+            dbSize=machine.size,
+            dbSizeInUse=machine.size_in_use,
             leader=node.leader_id,
             raftIndex=node.commit_index,
             raftAppliedIndex=node.applied_index,
@@ -130,6 +134,7 @@ class MaintenanceService:
         self._require_leader.check(call)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._machine.engine.compact)
+        self._machine.store.defragmented()
         return rpc.DefragmentResponse().SerializeToString()
 
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:

@@ -43,7 +43,8 @@ class Quota:
         clock: Callable[[], float] = time.monotonic,
         scarce: Callable[[float], bool] = lambda now: False,
     ) -> None:
-        """`limit`: bytes; 0 is the default, negative is none. `size`: bytes on disk now.
+        """`limit`: bytes; 0 is the default, negative is none. `size`: bytes allocated now, by
+        etcd's measure.
         `scarce`: whether the disk is nearly full, at a time of `clock`."""
         self._limit = limit or DEFAULT_QUOTA
         self._size = size

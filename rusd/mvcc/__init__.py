@@ -11,6 +11,8 @@ changes within one. The store keeps, in RocksDB families:
 - INDEX: user key and revision -> put or tombstone: which revisions a key has. A tombstone ends a
   *generation*; the next put starts another with version 1.
 
+META also holds the marks of compactions and the size of the store by etcd's measure (`size`).
+
 Nothing is kept in memory in proportion to keys or history, and nothing is scanned at start.
 
 Data passes: `Store.begin` gives a `Writer` for one apply; its `Txn`s collect changes in one batch

@@ -60,9 +60,11 @@ def remove(
     for keys in superseding_keys(engine, max(finished, 0), target):
         yield from removal.of(keys) if keys else (0,)
     yield removal.write()
-    batch = Batch()
+
+
+def finish(batch: Batch, target: int) -> None:
+    """Record that what `target` supersedes is removed."""
     batch.put(Family.META, _FINISHED, revision_key(target))
-    engine.write(batch)
 
 
 def superseding_keys(engine: Engine, start: int, end: int) -> Generator[list[bytes], None, None]:

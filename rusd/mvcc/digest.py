@@ -33,7 +33,7 @@ SLICE = 500
 #: Compactions of which the hashes are kept (etcd's hashStorageMaxSize).
 KEPT = 10
 
-_NEVER_EQUAL = (b"raft/",)
+_NEVER_EQUAL = (b"raft/", b"size")
 
 
 class HashResult(NamedTuple):

@@ -10,9 +10,10 @@ from rusd.mvcc.keyvalue import Event, Live, unpack
 from rusd.mvcc.query import RangeResult, Rows
 from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
+from rusd.mvcc.size import StoreSize, tombstones_at
 from rusd.mvcc.writer import Txn, Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.storage import Engine, Family
+from rusd.storage import Batch, Engine, Family
 
 __all__ = ["Event", "HashResult", "Live", "RangeResult", "Store", "Txn", "Writer"]
 
@@ -31,6 +32,8 @@ class Store:
         #: The compact revision before the present one, if that was finished when this came.
         self._finished_before: int | None = None
         self._hashes = CompactionHashes()
+        #: By etcd's measure.
+        self.size = StoreSize()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:
@@ -41,6 +44,7 @@ class Store:
         newest = engine.last_before(Family.KEY, b"", None)
         last = parse_revision_key(newest[0])[0] if newest else 1
         self.revision = max(last, self.compact_revision, 1)
+        self.size.load(engine, self.revision, self.finished_compact_revision)
 
     def get(self, key: bytes) -> Live | None:
         """The live version of `key`, None if there is none."""
@@ -104,6 +108,12 @@ class Store:
         at = revision if revision > 0 else self.revision
         return (yield from digest.hash_kv(self.engine, at, self.compact_revision))
 
+    def defragmented(self) -> None:
+        """The engine was compacted: what is allocated is in use."""
+        batch = Batch()
+        self.size.defragmented(batch)
+        self.engine.write(batch)
+
     def hash_slices(self) -> Generator[None, None, int]:
         """A checksum over everything stored, in slices (etcd's Hash)."""
         return digest.hash_everything(self.engine)
@@ -128,6 +138,11 @@ class Store:
             hashing = digest.hash_of_compaction(self.engine, previous, target)
             taken = yield from _counting_nothing(hashing)
         yield from compaction.remove(self.engine, self.finished_compact_revision, target, limit)
+        kept = yield from tombstones_at(self.engine, target)
+        batch = Batch()
+        compaction.finish(batch, target)
+        self.size.compacted(self.engine, batch, target, kept)
+        self.engine.write(batch)
         self.finished_compact_revision = target
         if taken is not None:
             self._hashes.add(taken)

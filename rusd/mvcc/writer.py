@@ -11,6 +11,7 @@ from rusd.mvcc.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame
 from rusd.mvcc.query import RangeResult, Rows
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows, OverlaidRows
+from rusd.mvcc.size import Growth
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Batch, Family
 
@@ -36,6 +37,7 @@ class Writer:
         #: Everything that is written; other rooms add their records.
         self.batch = Batch()
         self._write = self.batch.operations.append
+        self._growth = Growth()
         #: (revision, its events) in order.
         self.events: list[tuple[int, list[Event]]] = []
         #: User key -> its version now, None where there is none: what was changed or looked at.
@@ -120,6 +122,7 @@ class Writer:
             create, _, version, _, before_kv = before
             version += 1
         kv = encode(key, create, main, version, value, lease)
+        self._growth.put(kv, before_kv)
         write = self._write
         write((_KEY, revision_key(main, sub), kv))
         write((_CURRENT, key, frame(kv)))
@@ -144,8 +147,10 @@ class Writer:
         if before is None:
             return None
         sub = len(events)
+        tombstone = deletion(key, 0)
+        self._growth.delete(tombstone, before.kv)
         write = self._write
-        write((_KEY, revision_key(main, sub) + TOMBSTONE, deletion(key, 0)))
+        write((_KEY, revision_key(main, sub) + TOMBSTONE, tombstone))
         write((_CURRENT, key, None))
         write((_INDEX, index_key(index_prefix(key), main, sub), TOMBSTONE))
         self._overlay[key] = None
@@ -163,6 +168,8 @@ class Writer:
 
     def commit(self) -> None:
         """Write the batch and move the store."""
+        if self.revision != self._store.revision:
+            self._store.size.grow(self.batch, self._growth, self.revision)
         self._engine.write(self.batch)
         assert self.revision >= self._store.revision
         self._store.revision = self.revision

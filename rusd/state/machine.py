@@ -39,6 +39,8 @@ log = get_logger(__name__)
 _POSITIONS_KEY = b"raft/positions"
 _POSITIONS = struct.Struct(">4Q")
 _EMPTY = Position(1, 0)
+#: Bytes that a lease takes in etcd, about.
+LEASE_SIZE = 64
 
 
 class LeaseListener(Protocol):
@@ -183,6 +185,16 @@ class StateMachine:
         self.on_damage(error)
 
     # The member's side
+
+    @property
+    def size(self) -> int:
+        """Bytes allocated by etcd's measure, which the quota bounds; never 0."""
+        return self.store.size.allocated + LEASE_SIZE * len(self.leases)
+
+    @property
+    def size_in_use(self) -> int:
+        """Bytes of `size` that hold data; never 0."""
+        return self.store.size.in_use + LEASE_SIZE * len(self.leases)
 
     def bootstrap(self, members: Sequence[Member], cluster_id: int) -> None:
         """Write the first membership, unless the state has one. Every member of a new cluster

@@ -162,10 +162,6 @@ class Engine:
         """Bytes allocated for the data, on disk and in memtables; never 0."""
         return self._sum("rocksdb.total-sst-files-size") + self._memory()
 
-    def size_in_use(self) -> int:
-        """Bytes of `size` that hold live data; never 0."""
-        return min(self.size(), self._sum("rocksdb.estimate-live-data-size") + self._memory())
-
     def _memory(self) -> int:
         return max(1, self._sum("rocksdb.cur-size-all-mem-tables"))
 

@@ -132,9 +132,6 @@ class MemoryEngine:
     def size(self) -> int:
         return 1
 
-    def size_in_use(self) -> int:
-        return 1
-
     def close(self) -> None:
         """Nothing is held."""
 
@@ -157,6 +154,11 @@ class MemoryCursor:
         self._at, self._step = bisect_right(self._keys, key) - 1, -1
         found = self.pairs(1)
         return found[0] if found else None
+
+    def between(self, start: bytes, end: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        self.seek(start)
+        stop = bisect_left(self._keys, end)
+        return self.pairs(min(count, max(stop - self._at, 0)))
 
     def pairs(self, count: int) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []

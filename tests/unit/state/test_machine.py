@@ -130,6 +130,25 @@ def install(source: Driver, target: Driver, checkpoint: Path) -> None:
     target.machine.restore(checkpoint)
 
 
+def test_the_size_is_there_at_once_counts_leases_and_comes_with_a_snapshot(
+    driver: Driver, tmp_path: Path
+) -> None:
+    source = Driver(tmp_path / "source")
+    empty = source.machine.size
+    assert 0 < source.machine.size_in_use <= empty
+    source.grant(7)
+    assert source.machine.size > empty
+    for n in range(100):
+        source.put(b"key%d" % (n % 3), bytes(n * 100), lease=7)
+    size, in_use = source.machine.size, source.machine.size_in_use
+    driver.put(b"ours")
+    install(source, driver, tmp_path / "checkpoint")
+    assert (driver.machine.size, driver.machine.size_in_use) == (size, in_use)
+    driver.restart()
+    assert (driver.machine.size, driver.machine.size_in_use) == (size, in_use)
+    source.machine.close()
+
+
 def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_path: Path) -> None:
     source = Driver(tmp_path / "source")
     source.machine.bootstrap([], 99)
