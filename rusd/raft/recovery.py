@@ -57,8 +57,10 @@ def recover(segments: Segments) -> Recovered:
             except ValueError as error:
                 raise JournalCorrupt(f"{path} at offset {item.offset}: {error}") from error
             state.flush, state.end = item.flush, item.end
-        if not state.end and (number != numbers[-1] or 1 < number == numbers[0]):
-            # The next segment was begun, or the ones before removed, when it held something.
+        held = number <= segments.marked or number != numbers[-1] or 1 < number == numbers[0]
+        if not state.end and held:
+            # The mark names it, or the next segment was begun or the ones before it removed when it
+            # held something.
             raise JournalCorrupt(f"{path} is empty")
     _trim(state, segments)
     return state

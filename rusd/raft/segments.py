@@ -1,22 +1,33 @@
 """The journal's files: numbered segments of reserved space, appended to and fdatasynced.
 
-    <directory>/LOCK                    held while open; holds the seed of the checksums
+    <directory>/LOCK                    held while open; seed of the checksums, mark
     <directory>/0000000000000001.wal …
 
 Only the last segment is written to. Space is reserved ahead (fallocate), so that an fdatasync need
 not also make a new file size durable.
+
+The mark is the number of the last segment that holds records. It is made durable behind the first
+flush into a segment, before anything relies on that flush. A last segment that is missing or empty
+although the mark names it was lost; one beyond the mark was only just begun. Earlier releases
+neither write nor read the mark: a journal of theirs has none, and gets one with its next flush.
 """
 
 import errno
 import fcntl
 import os
 import re
+import struct
 import zlib
 from pathlib import Path
 
 #: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
 _RANDOM_BYTES = 12
 _SALT_BYTES = _RANDOM_BYTES + 4
+#: Number of a segment, and its checksum.
+_MARK = struct.Struct("<QI")
+#: Where the mark lies in the lock file: in another block than the seed, so that a torn write of the
+#: one cannot damage the other.
+_MARK_AT = 4096
 _NAME = re.compile(r"([0-9a-f]{16})\.wal")
 
 
@@ -57,6 +68,10 @@ class Segments:
             self.numbers = self._listed()
             #: What all checksums of this journal start from.
             self.seed = self._seed()
+            #: The last segment that is known to hold records; 0: none is.
+            self.marked = self._mark()
+            if self.marked and self.marked not in self.numbers:
+                raise JournalCorrupt(f"segment {self.path(self.marked)} is missing")
         except BaseException:
             self.close()
             raise
@@ -83,6 +98,23 @@ class Segments:
             if self._fsync:
                 os.fsync(self._lock)
         return zlib.crc32(salt)
+
+    def _mark(self) -> int:
+        mark = os.pread(self._lock, _MARK.size, _MARK_AT)
+        if len(mark) < _MARK.size:
+            return 0
+        number, checksum = _MARK.unpack(mark)
+        return int(number) if checksum == self._checksum(number) else 0
+
+    def _set_mark(self) -> None:
+        number = self.numbers[-1]
+        os.pwrite(self._lock, _MARK.pack(number, self._checksum(number)), _MARK_AT)
+        if self._fsync:
+            os.fdatasync(self._lock)
+        self.marked = number
+
+    def _checksum(self, number: int) -> int:
+        return zlib.crc32(number.to_bytes(8, "little"), self.seed)
 
     def path(self, number: int) -> Path:
         return self._directory / f"{number:016x}.wal"
@@ -140,6 +172,8 @@ class Segments:
                 written += os.pwrite(self._file, data[written:], self._offset + written)
             if self._fsync:
                 os.fdatasync(self._file)
+            if self.marked != self.numbers[-1]:
+                self._set_mark()
         except OSError as error:
             error.filename = str(self.path(self.numbers[-1]))
             raise

@@ -47,7 +47,7 @@ def segments(directory: Path) -> list[Path]:
 
 
 def seed(directory: Path) -> int:
-    return zlib.crc32((directory / "LOCK").read_bytes())
+    return zlib.crc32((directory / "LOCK").read_bytes()[:16])
 
 
 def used(segment: Path) -> int:
@@ -149,7 +149,8 @@ def test_the_last_write_may_end_at_any_byte(tmp_path: Path) -> None:
     for length in range(len(data) + 1):
         home = tmp_path / f"cut-{length}"
         home.mkdir()
-        (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes())
+        # (Without the mark, which is set behind the first flush.)
+        (home / "LOCK").write_bytes((segment.parent / "LOCK").read_bytes()[:16])
         (home / segment.name).write_bytes(data[:length].ljust(SEGMENT, b"\0"))
         cut = opened(home)
         count = cut.last_index
@@ -280,6 +281,56 @@ def test_an_emptied_only_segment_is_refused_where_others_went_before(tmp_path: P
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("length", [0, SEGMENT])
+def test_an_emptied_last_segment_is_refused(tmp_path: Path, length: int) -> None:
+    """It looks like one that was only just begun, but held a vote."""
+    journal = opened(tmp_path)
+    while len(segments(tmp_path)) < 3:
+        journal.setCurrentTerm(journal.getCurrentTerm() + 1, "a")
+        journal.flush()
+    journal.setCurrentTerm(journal.getCurrentTerm() + 1, "b")
+    journal.flush()
+    journal.close()
+    last = segments(tmp_path)[-1]
+    last.write_bytes(bytes(length))
+    with pytest.raises(JournalCorrupt, match=f"{last.name} is empty"):
+        opened(tmp_path)
+    last.unlink()
+    with pytest.raises(JournalCorrupt, match=f"{last.name} is missing"):
+        opened(tmp_path)
+
+
+def test_an_emptied_only_segment_is_refused(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.setCurrentTerm(1, "a")
+    journal.flush()
+    journal.close()
+    (only,) = segments(tmp_path)
+    only.write_bytes(bytes(SEGMENT))
+    with pytest.raises(JournalCorrupt, match=f"{only.name} is empty"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("mark", [b"", bytes(12), b"\xff" * 12])
+def test_a_journal_without_a_mark_is_taken_as_it_is_and_gets_one(
+    tmp_path: Path, mark: bytes
+) -> None:
+    """Of an earlier release, or with a mark that a crash tore."""
+    filled(tmp_path, 6).close()
+    lock = (tmp_path / "LOCK").read_bytes()
+    begun = tmp_path / "0000000000000002.wal"
+    (tmp_path / "LOCK").write_bytes(lock[: 4096 if mark else 16] + mark)
+    begun.write_bytes(bytes(SEGMENT))
+    again = opened(tmp_path)
+    assert contents(again) == [entry(index) for index in range(1, 7)]
+    again.add(*entry(7))
+    again.flush()
+    again.close()
+    begun.write_bytes(bytes(SEGMENT))
+    with pytest.raises(JournalCorrupt, match=f"{begun.name} is empty"):
+        opened(tmp_path)
+
+
 def test_a_kind_of_record_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     journal = filled(tmp_path, 3)
     journal.close()
@@ -315,7 +366,7 @@ def test_a_value_that_looks_like_a_record_does_not_make_a_torn_write_look_like_d
 def test_a_journal_that_lost_its_seed_is_refused(tmp_path: Path) -> None:
     filled(tmp_path, 3).close()
     seed = (tmp_path / "LOCK").read_bytes()
-    for damaged in (b"", seed[:-1], bytes([seed[0] ^ 1]) + seed[1:]):
+    for damaged in (b"", seed[:15], bytes([seed[0] ^ 1]) + seed[1:]):
         (tmp_path / "LOCK").write_bytes(damaged)
         with pytest.raises(JournalCorrupt, match="LOCK"):
             opened(tmp_path)

@@ -24,7 +24,7 @@ State = tuple[tuple[LogEntry, ...], int, str | None]
 
 
 def used(path: Path) -> int:
-    seed = zlib.crc32((path.parent / "LOCK").read_bytes())
+    seed = zlib.crc32((path.parent / "LOCK").read_bytes()[:16])
     found = records.read(path.read_bytes(), None, seed)
     return max((item.end for item in found if isinstance(item, records.Record)), default=0)
 
@@ -113,7 +113,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def lose_power_while_flushing(self, data: st.DataObject) -> None:
         *_, segment = sorted(self.directory.glob("*.wal"))
-        start = used(segment)
+        start, lock = used(segment), (self.directory / "LOCK").read_bytes()
         self.journal.flush()
         if sorted(self.directory.glob("*.wal"))[-1] != segment:
             self.flushed()  # a new segment is begun only after the old one is durable
@@ -128,6 +128,8 @@ class JournalModel(RuleBasedStateMachine):
                 first = max(start, sector * SECTOR)
                 file.seek(first)
                 file.write(bytes(max(0, min(end, (sector + 1) * SECTOR) - first)))
+        if lost:
+            (self.directory / "LOCK").write_bytes(lock)  # the mark is set behind the flush
         self.restart()
         found = self.found()
         assert found in self.states if lost else found == self.states[-1]
