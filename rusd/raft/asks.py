@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from rusd.errors import (
+    REQUEST_TOO_LARGE,
     TIMEOUT,
     TIMEOUT_CONNECTION_LOST,
     TOO_MANY_REQUESTS,
@@ -12,6 +13,7 @@ from rusd.errors import (
     EtcdError,
 )
 from rusd.logs import get_logger
+from rusd.raft.frames import MAX_CARRIED, QUESTION, SMALL
 from rusd.raft.numbers import first_number
 
 log = get_logger(__name__)
@@ -19,6 +21,8 @@ log = get_logger(__name__)
 #: Questions of others that are worked on at once; further ones are refused. Each is a task.
 MOST_ANSWERS = 4096
 
+#: Bytes of a question's body that fit into its frame.
+MAX_BODY = QUESTION - SMALL
 #: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 Send = Callable[[int, dict[str, Any]], None]
@@ -46,7 +50,10 @@ class Asks:
         self._handlers[kind] = handler
 
     async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
-        """Raises the answering member's EtcdError, TIMEOUT, TIMEOUT_CONNECTION_LOST or STOPPED."""
+        """Raises the answering member's EtcdError, REQUEST_TOO_LARGE, TIMEOUT,
+        TIMEOUT_CONNECTION_LOST or STOPPED."""
+        if len(body) > MAX_BODY:
+            raise REQUEST_TOO_LARGE
         self._number += 1
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -75,6 +82,9 @@ class Asks:
             if handler is None:
                 raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {frame['kind']}")
             body = await handler(member, frame["body"])
+            if len(body) > MAX_CARRIED:
+                body = b""
+                raise EtcdError(Code.RESOURCE_EXHAUSTED, "the answer is too large")
         except EtcdError as refusal:
             error = [int(refusal.answered().code), refusal.message]
         except Exception as failure:

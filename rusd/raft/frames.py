@@ -19,12 +19,14 @@ from rusd.raft.lives import MANY, Life
 Frame = dict[str, Any]
 
 PROTOCOL = "rusd-peer/1"
-#: The largest frame accepted: appends of 4 MiB slices with one large entry at their end.
+#: The largest frame accepted.
 MAX_FRAME = 64 << 20
-#: Limits of the frames that carry neither entries nor proposals: numbers, answers to questions
+#: Bytes of one payload or answer that fit into every frame that carries it.
+MAX_CARRIED = MAX_FRAME - (64 << 10)
+#: Limits of the frames that carry neither entries nor proposals nor answers: numbers, questions
 #: between members, and a chunk (512 KiB) or the list of files of a snapshot.
 SMALL = 1 << 10
-ANSWER = 1 << 20
+QUESTION = 1 << 20
 SNAPSHOT = 8 << 20
 
 #: No cluster gets there: at a thousand elections a second it takes 146 million years. What is added
@@ -271,9 +273,9 @@ _LIMITS = {
     "append_entries": MAX_FRAME,
     "propose": MAX_FRAME,
     "snapshot": SNAPSHOT,
-    "ask": ANSWER,
-    "answer": ANSWER,
-    "membership": ANSWER,
+    "ask": QUESTION,
+    "answer": MAX_FRAME,
+    "membership": QUESTION,
 }
 _DECODERS = {
     _kind(frame).encode(): msgspec.msgpack.Decoder(frame) for frame in (*_OPENING, *_RAFT, *_OWN)

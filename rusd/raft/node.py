@@ -11,6 +11,7 @@ from typing import Any
 from rusd.errors import (
     BAD_LEADER_TRANSFEREE,
     NOT_LEADER,
+    REQUEST_TOO_LARGE,
     STOPPED,
     TIMEOUT_LEADER_TRANSFER,
     TOO_MANY_REQUESTS,
@@ -18,6 +19,7 @@ from rusd.errors import (
 from rusd.logs import get_logger
 from rusd.pending import Pending
 from rusd.raft.asks import Handler
+from rusd.raft.frames import MAX_CARRIED
 from rusd.raft.ports import RoleListener
 from rusd.raft.reads import Read
 from rusd.raft.turn import Turns
@@ -128,12 +130,14 @@ class RaftNode(Turns):
     def propose(self, payload: bytes) -> Pending[Any]:
         """Replicate `payload`; the machine's result once it is applied on this member.
 
-        Fails with TOO_MANY_REQUESTS, STOPPED, or TIMEOUT / TIMEOUT_LEADER_FAIL after
-        `request_timeout` (then it may still be applied later).
+        Fails with REQUEST_TOO_LARGE (above MAX_CARRIED), TOO_MANY_REQUESTS, STOPPED, or TIMEOUT /
+        TIMEOUT_LEADER_FAIL after `request_timeout` (then it may still be applied later).
         """
         answer: Pending[Any] = Pending()
         if self._stopped:
             answer.set_exception(STOPPED)
+        elif len(payload) > MAX_CARRIED:
+            answer.set_exception(REQUEST_TOO_LARGE)
         elif self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG:
             answer.set_exception(TOO_MANY_REQUESTS)
         else:

@@ -5,12 +5,17 @@ early, so that the others work while this one writes. Acknowledgements and votes
 they assert is durable.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from rusd.raft.catchup import CatchUp
 from rusd.raft.core import RaftCore
-from rusd.raft.frames import Frame, pack
+from rusd.raft.frames import MAX_FRAME, Frame, pack
+from rusd.raft.journal import LogEntry
 from rusd.raft.peers import Peers
+
+#: Bytes of entries above which an append is sent as several frames. The rest of a frame is for what
+#: surrounds the entries; a single entry may be larger (`MAX_CARRIED`).
+APPEND_BYTES = MAX_FRAME // 2
 
 
 class Outgoing:
@@ -58,7 +63,7 @@ class Outgoing:
             )
             data = packed.get(key)
             if data is None:
-                data = packed[key] = pack(message)
+                data = packed[key] = b"".join(map(pack, _receivable(message)))
             self._peers.send(member, data, droppable=True)
         for member in self._core.wants_snapshot():
             catchup.begin(member, self._applied(), now)
@@ -68,3 +73,21 @@ class Outgoing:
         late, self._late = self._late, []
         for member, frame in late:
             self.send(member, frame)
+
+
+def _receivable(append: Frame) -> Iterator[Frame]:
+    """An append as one frame, or as several that follow each other if it would be too large."""
+    entries, size, first = append["entries"], 0, 0
+    before: Sequence[int] = append["prevLogIdx"], append["prevLogTerm"]
+    for at, (command, _, _) in enumerate(entries):
+        size += len(command)
+        if size > APPEND_BYTES and at > first:
+            yield _part(append, before, entries[first:at])
+            _, *before = entries[at - 1]
+            first, size = at, len(command)
+    yield _part(append, before, entries[first:]) if first else append
+
+
+def _part(append: Frame, before: Sequence[int], entries: Sequence[LogEntry]) -> Frame:
+    index, term = before
+    return {**append, "entries": entries, "prevLogIdx": index, "prevLogTerm": term}
