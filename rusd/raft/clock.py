@@ -17,10 +17,10 @@ class Clock:
     """The time of one member. It must be read more often than once in `stall` seconds."""
 
     def __init__(
-        self, source: Callable[[], float], stall: float, on_stall: Callable[[float], None]
+        self, source: Callable[[], float], stall: float, on_stall: Callable[[float, float], None]
     ) -> None:
         """`source`: monotonic seconds. `stall`: seconds between two readings that count at most.
-        `on_stall` is called with the seconds that do not."""
+        `on_stall` is called with the seconds that do not, and the source's time."""
         self._source = source
         self._stall = stall
         self._on_stall = on_stall
@@ -33,6 +33,6 @@ class Clock:
         if self._read_at is not None and now - self._read_at > self._stall:
             uncounted = now - self._read_at - self._stall
             self._uncounted += uncounted
-            self._on_stall(uncounted)
+            self._on_stall(uncounted, now)
         self._read_at = now
         return now - self._uncounted

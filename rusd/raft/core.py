@@ -337,10 +337,12 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             message = {"type": "next_node_idx", "reset": False, "success": False}
             self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
 
-    def count_no_silence(self, seconds: float) -> None:
-        """So many seconds passed in which this member could not hear anybody (CheckQuorum)."""
-        for peer in self._SyncObj__lastResponseTime:
-            self._SyncObj__lastResponseTime[peer] += seconds
+    def count_no_silence(self, seconds: float, now: float) -> None:
+        """Excuse the others' silence (CheckQuorum) for `seconds` up to `now`, in which this member
+        could not hear anybody."""
+        heard = self._SyncObj__lastResponseTime
+        for peer in heard:
+            heard[peer] = min(heard[peer] + seconds, now)
 
     def learn_term(self, member: int, term: int) -> None:
         """Follow a higher term without granting a vote (the log check refuses term -1)."""

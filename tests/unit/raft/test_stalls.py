@@ -17,12 +17,12 @@ STALLS = 4
 
 def test_of_a_stall_only_the_first_part_counts() -> None:
     real, uncounted = [10.0], []
-    clock = Clock(lambda: real[0], 0.25, uncounted.append)
+    clock = Clock(lambda: real[0], 0.25, lambda *stall: uncounted.append(stall))
     began = clock.now()
     for seconds, counted in ((0.25, 0.25), (5.0, 0.5), (0.125, 0.625), (0.0, 0.625), (1.25, 0.875)):
         real[0] += seconds
         assert clock.now() == began + counted
-    assert uncounted == [4.75, 1.0]
+    assert uncounted == [(4.75, 15.25), (1.0, 16.625)]
 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop])
