@@ -59,6 +59,7 @@ from rusd.state.members import Member as MemberRecord
 from rusd.upkeep.autocompact import AutoCompaction, ByRevision, Periodic, Policy
 from rusd.upkeep.compactor import Compactor
 from rusd.upkeep.corruption import Corruption
+from rusd.upkeep.handover import Handover
 from rusd.upkeep.space import Space
 from rusd.watch.hub import WatchHub
 
@@ -109,6 +110,7 @@ class Member:
             self._agree_on_version(),
             self._watch_raft(),
             self._ask_around(),
+            self._handover.run(),
         ):
             self._run(work)
         if config.corrupt_check_time > 0:
@@ -215,6 +217,7 @@ class Member:
         self._corruption = Corruption(node, machine.store, machine.members)
         self._keeper = LeaseKeeper(node, machine, election, node.clock.now)
         space = Space((config.member_path, config.wal_path))
+        self._handover = Handover(node, space, lambda: machine.members.membership().voters)
         quota = Quota(
             config.quota_backend_bytes,
             lambda: machine.size,

@@ -2,10 +2,10 @@
 
 Before a disk is full, growth is refused with etcd's "database space exceeded" (`Space`, asked by
 the quota); reads and deletions go on, and so does everything once there is room again: no alarm is
-raised, nobody need disarm one. A disk that others fill to the last block ends the member in
-mid-write all the same. Then nothing in its memory can be trusted to be on disk: it lets go of
-everything, waits for room and begins anew as after a crash (`rusd/serving.py`), while the other
-members go on without it.
+raised, nobody need disarm one. A leader hands leadership over meanwhile (`handover.py`). A disk
+that others fill to the last block ends the member in mid-write all the same. Then nothing in its
+memory can be trusted to be on disk: it lets go of everything, waits for room and begins anew as
+after a crash (`rusd/serving.py`), while the other members go on without it.
 """
 
 import errno
@@ -47,14 +47,15 @@ class Space:
         """Whether nothing may grow; `now`: monotonic seconds."""
         if now - self._looked_at > LOOK_INTERVAL:
             self._looked_at = now
-            self._scarce = self._least() < RESERVE
+            self._scarce = self.least() < RESERVE
         return self._scarce
 
     def enough(self) -> bool:
         """Whether a member may begin anew."""
-        return self._least() >= ENOUGH
+        return self.least() >= ENOUGH
 
-    def _least(self) -> int:
+    def least(self) -> int:
+        """Bytes free on the fullest of the disks."""
         return min(map(self._free, self._paths))
 
 

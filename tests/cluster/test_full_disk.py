@@ -37,6 +37,28 @@ def test_a_nearly_full_disk_refuses_growth_until_there_is_room_again(tmp_path: P
             assert client.range(b"another").kvs[0].value == b"w"
 
 
+def test_a_leader_short_of_disk_space_hands_leadership_over(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", 300) as disk:
+        flags = {0: [f"--data-dir={disk.path / 'data'}"]}
+        with LocalCluster(3, member_flags=flags) as cluster:
+            leader = cluster.wait_leader()
+            if leader != 0:
+                with (
+                    Client(cluster.endpoints[0]) as client,
+                    Client(cluster.endpoints[leader]) as first,
+                ):
+                    first.move_leader(client.status().header.member_id)
+            wait_until(lambda: cluster.wait_leader() == 0)
+            with Client(cluster.endpoints[0]) as client:
+                term = client.status().raftTerm
+                disk.fill(leaving=RESERVE // 2)
+                wait_until(lambda: cluster.wait_leader() != 0)
+                assert refused(client)
+                assert client.status().raftTerm == term + 1
+                disk.empty()
+                wait_until(lambda: not refused(client))
+
+
 def refused(client: Client) -> bool:
     try:
         client.put(b"another", b"w")
