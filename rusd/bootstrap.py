@@ -64,7 +64,8 @@ class Bootstrapped(ConfigError):
 
 async def inquire(config: Config) -> Cluster | None:
     """Ask the others at a first start. What the running cluster says of itself, if the member joins
-    it; ConfigError if nobody answers. Bootstrapped if it begins a cluster it was in before."""
+    it; ConfigError if nobody answers. Bootstrapped or SaidRemoved if it begins a cluster it was in
+    before."""
     if _identity(config).exists():
         return None
     own = config.initial_peers[config.name]
@@ -72,6 +73,8 @@ async def inquire(config: Config) -> Cluster | None:
     if config.initial_cluster_state != "existing":
         member = member_id(own, config.initial_cluster_token)
         for found in await ask_all(others, PATIENCE):
+            if member in found.membership.removed:
+                raise SaidRemoved(REMOVED)
             if member in found.membership.started or member in found.lives:
                 raise Bootstrapped(member)
         return None

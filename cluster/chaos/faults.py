@@ -120,6 +120,21 @@ def _rolling_restart(subject: Subject, step: Step) -> Broken:
     return Broken(members, lambda: None)
 
 
+def _wipe_member(subject: Subject, step: Step) -> Broken:
+    """A member loses its disk. Started as ever it must be refused; then it is replaced."""
+    member = _drawn(subject, step)
+    # The others are to be a quorum, and to be reached.
+    subject.wait_settled()
+    subject.kill(member)
+    subject.wipe(member)
+
+    def heal() -> None:
+        subject.refuses(member)
+        subject.replace(member)
+
+    return Broken([member], heal, "refused, removed and added anew")
+
+
 # --- links ----------------------------------------------------------------------------------------
 
 
@@ -236,6 +251,7 @@ _KINDS: dict[str, Callable[[Subject, Step], Broken]] = {
     "pause-one": _pause_one,
     "stop-leader": _stop_leader,
     "rolling-restart": _rolling_restart,
+    "wipe-member": _wipe_member,
     "partition-leader": _partition_leader,
     "partition-one": _partition_one,
     "partition-all": _partition_all,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from . import faults
 from .faults import Broken
 from .history import Fault, History
-from .schedule import Step
+from .schedule import ALONE, Step
 from .subject import Subject
 
 #: Hears of a fault: (kind, names of members, whether it begins).
@@ -35,7 +35,10 @@ class Nemesis:
         Raises what went wrong with healing."""
         healing: threading.Thread | None = None
         for step in steps:
-            if healing is not None and not step.overlaps:
+            if step.kind in ALONE:
+                for one in self._healing:
+                    one.join()
+            elif healing is not None and not step.overlaps:
                 healing.join()
             time.sleep(step.after)
             if self._clock() >= until:

@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "pause-one": (3, 0.3, 3.0),
     "stop-leader": (3, 0.1, 1.0),
     "rolling-restart": (1, 0.1, 0.5),
+    "wipe-member": (1, 0.1, 0.5),
     "partition-leader": (4, 0.5, 3.0),
     "partition-one": (3, 0.5, 3.0),
     "partition-all": (1, 0.5, 2.0),
@@ -34,6 +35,10 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "slow-disk": (3, 0.5, 2.5),
     "full-disk": (2, 0.5, 2.0),
 }
+
+#: Kinds that nothing else may overlap: one disk of three is lost, and that is all that a cluster of
+#: three survives. (etcd also asks once only whether the member was bootstrapped before.)
+ALONE = frozenset(("wipe-member",))
 
 #: Seconds between the end of one fault and the next, least and most.
 PAUSES = (0.3, 1.6)
@@ -72,6 +77,7 @@ def draw(seed: int, seconds: float, kinds: Iterable[str]) -> list[Step]:
         # Short faults are more frequent: most races need no more.
         lasts = least + (most - least) * source.random() ** 2
         overlaps = bool(steps) and source.random() < OVERLAP
+        overlaps = overlaps and not ALONE & {kind, steps[-1].kind}
         after = source.uniform(*PAUSES) * (0.3 if overlaps else 1.0)
         drawn = tuple(round(source.random(), 6) for _ in range(4))
         steps.append(Step(round(after, 3), kind, round(lasts, 3), drawn, overlaps))

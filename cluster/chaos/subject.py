@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster import ports
-from cluster.local import LocalCluster, rusd_command
+from cluster.local import ClusterError, LocalCluster, rusd_command
 from cluster.process import Member
 
 from . import disks, namespaces
@@ -23,9 +23,15 @@ from .disks import Disk
 from .namespaces import NamespaceNetwork
 from .network import Network, NoNetwork
 from .proxy import ProxyNetwork
+from .replacing import replace
 
 #: The same for every subject: etcd's defaults, said aloud.
 TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
+
+#: Seconds for a member that lost its data to be refused, and what it says then: its id is known to
+#: the others, or is that of a member which was replaced before.
+REFUSAL = 30.0
+REFUSED = ("has already been bootstrapped", "has been permanently removed from the cluster")
 
 NETWORKS = ("proxy", "namespaces", "none")
 
@@ -93,6 +99,38 @@ class Subject(LocalCluster):
             if not self.members[index].running:
                 self.members[index].dismiss()
                 self._start(index)
+
+    def wipe(self, index: int) -> None:
+        """Remove the data of a member that does not run."""
+        shutil.rmtree(self._data_directory(index))
+
+    def refuses(self, index: int) -> None:
+        """Start a member without its data, with the flags of its first start: it must end, and say
+        why. ClusterError if it does not."""
+        member = self.members[index]
+        self.start_again(index)
+        member.dismiss()
+        try:
+            member.wait(REFUSAL)
+        except TimeoutError as error:
+            raise ClusterError(f"{member.name} lost its data and was started: {error}") from None
+        log = member.log_of_this_run()
+        if not any(text in log for text in REFUSED):
+            raise ClusterError(f"{member.name} does not say why it ended\n{member.log_tail()}")
+        shutil.rmtree(self._data_directory(index), ignore_errors=True)
+
+    def replace(self, index: int) -> None:
+        """Remove a member without data from the cluster, add it anew, and start it."""
+        replace(self.endpoints, index, self.members[index].peer_url)
+        flags = self._member_flags.get(index, ())
+        self._own_flags(index, "--initial-cluster-state=existing")
+        self.start_again(index)
+        self._member_flags[index] = flags
+        self.wait_settled()
+
+    def _data_directory(self, index: int) -> Path:
+        disk = self.disks.get(index)
+        return self.members[index].data_dir if disk is None else disk.path / "data"
 
     def note_ends(self) -> None:
         """Remember members that ended by themselves since the last look."""

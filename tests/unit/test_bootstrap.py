@@ -229,3 +229,11 @@ def test_a_member_heeds_whoever_says_that_it_was_removed(monkeypatch: pytest.Mon
     told(monkeypatch, cluster(), Cluster(77, removed))
     with pytest.raises(SaidRemoved):
         asyncio.run(heed_removal(Identity(OWN, 77), []))
+
+
+def test_a_first_start_under_an_id_that_was_removed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(monkeypatch, Cluster(77, Membership(frozenset({OTHER}), removed=frozenset({OWN}))))
+    with pytest.raises(SaidRemoved):
+        asyncio.run(inquire(replace(FLAGS, data_dir=str(tmp_path))))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from cluster.chaos.faults import possible
-from cluster.chaos.schedule import KINDS, draw, load, save
+from cluster.chaos.schedule import ALONE, KINDS, draw, load, save
 from cluster.chaos.subject import Subject
 
 
@@ -68,3 +69,11 @@ def test_without_a_network_and_disks_of_its_own_a_cluster_suffers_in_its_process
     kinds = possible(Subject(network="none", with_disks=False))
     assert "kill-leader" in kinds and "pause-one" in kinds
     assert not {"partition-leader", "delay", "loss", "slow-disk", "full-disk"} & set(kinds)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_overlaps_a_lost_disk(seed: int) -> None:
+    steps = draw(seed, 540.0, KINDS)
+    assert {step.kind for step in steps} >= ALONE
+    for before, step in pairwise(steps):
+        assert not (step.overlaps and ALONE & {before.kind, step.kind})

@@ -1,0 +1,57 @@
+"""Another member in the place of one that lost its disk: removed, and added anew.
+
+The member keeps its name and addresses, and gets another id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rusd.proto import rpc_pb2 as rpc
+
+from .connection import Connections, Failure
+
+#: Seconds until the others must have agreed (a strict check waits for connections of 5 s).
+PATIENCE = 60.0
+
+
+def replace(endpoints: Sequence[str], member: int, peer_url: str) -> None:
+    """Remove the member at this index, with this peer URL, and add it anew. Failure."""
+    deadline = time.monotonic() + PATIENCE
+    others = [index for index in range(len(endpoints)) if index != member]
+    lost, turn = 0, 0
+    with Connections(endpoints) as connections:
+        while True:
+            asked = others[turn % len(others)]
+            try:
+                found = _id(connections, asked, peer_url)
+                lost = lost or found
+                if found not in (0, lost):
+                    return
+                _change(connections, asked, found, peer_url)
+            except Failure:
+                # Its outcome may be unknown: the list of members tells.
+                if time.monotonic() > deadline:
+                    raise
+                turn += 1
+                time.sleep(0.3)
+
+
+def _id(connections: Connections, asked: int, peer_url: str) -> int:
+    """Id of the member with a peer URL; 0: there is none."""
+    path = "/etcdserverpb.Cluster/MemberList"
+    request = rpc.MemberListRequest(linearizable=True)
+    members = connections.call(asked, path, request, rpc.MemberListResponse).members
+    return next((int(one.ID) for one in members if peer_url in one.peerURLs), 0)
+
+
+def _change(connections: Connections, asked: int, found: int, peer_url: str) -> None:
+    """Remove the member that was found, or add it if none was."""
+    path = "/etcdserverpb.Cluster/Member"
+    if found:
+        remove = rpc.MemberRemoveRequest(ID=found)
+        connections.call(asked, path + "Remove", remove, rpc.MemberRemoveResponse)
+    else:
+        add = rpc.MemberAddRequest(peerURLs=[peer_url])
+        connections.call(asked, path + "Add", add, rpc.MemberAddResponse)
