@@ -13,6 +13,9 @@ if it was a member before, it counts for nothing until it has caught up (`raft/q
 Later the flags of bootstrap are ignored, as in etcd: the data directory says who the member is.
 """
 
+import asyncio
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +37,7 @@ from rusd.state.command import Kind, encode
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member, Members
+from rusd.urls import RESOLVE_TIMEOUT, differing_in_thread
 
 log = get_logger(__name__)
 
@@ -90,7 +94,8 @@ async def inquire(config: Config) -> Cluster | None:
     lives: dict[int, int] = {}
     for each in same:
         lives |= {m: max(number, lives.get(m, 0)) for m, number in each.lives.items()}
-    return Cluster(first.id, replace(first.membership, started=started), lives, first.index)
+    found = Cluster(first.id, replace(first.membership, started=started), lives, first.index)
+    return await _as_configured(found, config)
 
 
 async def heed_removal(own: Identity, others: Iterable[Sequence[str]]) -> None:
@@ -99,6 +104,20 @@ async def heed_removal(own: Identity, others: Iterable[Sequence[str]]) -> None:
     for found in await ask_all(others, PATIENCE):
         if found.id == own.cluster_id and own.member_id in found.membership.removed:
             raise SaidRemoved(REMOVED)
+
+
+async def _as_configured(existing: Cluster, config: Config) -> Cluster:
+    """The cluster with the URLs that this member's flags have for its members: names that resolve
+    to the same addresses are the same. Members without a match keep the URLs they have."""
+    urls = dict(existing.membership.urls)
+    ours = [*config.initial_peers.values()]
+    unmatched = [member for member, theirs in urls.items() if tuple(sorted(theirs)) not in ours]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RESOLVE_TIMEOUT):
+            for member, mine in itertools.product(unmatched, ours):
+                if await differing_in_thread(urls[member], mine) is None:
+                    urls[member] = list(map(str, mine))
+    return replace(existing, membership=replace(existing.membership, urls=urls))
 
 
 def establish(config: Config, machine: StateMachine, existing: Cluster | None = None) -> Identity:
@@ -204,7 +223,7 @@ def _found(config: Config, machine: StateMachine) -> None:
     """First start of a member of a new cluster: membership from the flags."""
     token = config.initial_cluster_token
     members = [
-        Member(id=member_id(urls, token), peer_urls=tuple(urls))
+        Member(id=member_id(urls, token), peer_urls=tuple(map(str, urls)))
         for urls in config.initial_peers.values()
     ]
     cluster = cluster_id(member.id for member in members)

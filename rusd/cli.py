@@ -64,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
             return 0
         loaded = load(arguments, os.environ)
         config = loaded.config
+        logs.configure(config.log_level, config.log_format, config.log_outputs)
         if not config.identity_path.exists():
             check_bootstrap(config)
-        logs.configure(config.log_level, config.log_format, config.log_outputs)
     except ConfigError as error:
         print(f"rusd: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

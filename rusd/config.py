@@ -7,7 +7,7 @@ the environment or a YAML file, `config_check` refuses contradictions, `config_h
 Flags of etcd that rusd does not serve are listed in `config_etcd`.
 
 Units: `heartbeat_interval` and `election_timeout` are milliseconds as in etcd; every other time is
-in seconds. URLs are sorted tuples of text.
+in seconds. URLs are sorted tuples.
 
     argv, environ ──► config_load.load() ──► Loaded(config, notes) ──► Member(config)
 """
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rusd import config_values as values
 from rusd.logs import LEVELS
+from rusd.urls import Url
 
 T = TypeVar("T")
 
@@ -91,13 +92,13 @@ class Config:
     initial_election_tick_advance: bool = _flag(
         True, values.boolean, "Member", "Shorten the first election timeout after a start."
     )
-    listen_peer_urls: tuple[str, ...] = _flag(
-        ("http://localhost:2380",), values.urls, "Member", "URLs to accept other members on."
+    listen_peer_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2380"),), values.urls, "Member", "URLs to accept other members on."
     )
-    listen_client_urls: tuple[str, ...] = _flag(
-        ("http://localhost:2379",), values.urls, "Member", "URLs to accept clients on."
+    listen_client_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2379"),), values.urls, "Member", "URLs to accept clients on."
     )
-    listen_client_http_urls: tuple[str, ...] = _flag(
+    listen_client_http_urls: tuple[Url, ...] = _flag(
         (),
         values.urls,
         "Member",
@@ -167,14 +168,14 @@ class Config:
         "experimental-warning-unary-request-duration",
     )
 
-    initial_advertise_peer_urls: tuple[str, ...] = _flag(
-        ("http://localhost:2380",),
+    initial_advertise_peer_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2380"),),
         values.urls,
         "Clustering",
         "This member's peer URLs as the others reach them.",
     )
-    advertise_client_urls: tuple[str, ...] = _flag(
-        ("http://localhost:2379",),
+    advertise_client_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2379"),),
         values.urls,
         "Clustering",
         "This member's client URLs as clients reach them.",
@@ -249,7 +250,7 @@ class Config:
     tls_min_version: str = _flag("TLS1.2", values.text, "Security", "TLS1.2 or TLS1.3.")
     tls_max_version: str = _flag("", values.text, "Security", "The same; empty: the newest.")
 
-    listen_metrics_urls: tuple[str, ...] = _flag(
+    listen_metrics_urls: tuple[Url, ...] = _flag(
         (), values.urls, "Monitoring", "URLs that answer /metrics and /health only."
     )
     metrics: str = _flag(
@@ -314,6 +315,13 @@ class Config:
         False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
     )
 
+    def __post_init__(self) -> None:
+        """URLs that were given as text are parsed; ValueError if one is none."""
+        for item in fields(self):
+            if item.metadata["parse"] is values.urls:
+                urls = tuple(map(Url, getattr(self, item.name)))
+                object.__setattr__(self, item.name, urls)
+
     @property
     def initial_corrupt_check(self) -> bool:
         """By either spelling."""
@@ -328,7 +336,7 @@ class Config:
         return name in self.feature_gates or "AllAlpha" in self.feature_gates
 
     @property
-    def client_urls(self) -> tuple[str, ...]:
+    def client_urls(self) -> tuple[Url, ...]:
         """Every URL clients are accepted on, whatever they speak."""
         return (*self.listen_client_urls, *self.listen_client_http_urls)
 
@@ -353,18 +361,18 @@ class Config:
         return Path(self.wal_dir) if self.wal_dir else self.member_path / "wal"
 
     @property
-    def initial_peers(self) -> dict[str, tuple[str, ...]]:
+    def initial_peers(self) -> dict[str, tuple[Url, ...]]:
         """`initial_cluster` as name -> sorted peer URLs; ConfigError if it is malformed.
 
         Unset, it is this member alone under its advertised peer URLs.
         """
         if not self.initial_cluster:
             return {self.name: self.initial_advertise_peer_urls}
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[Url]] = {}
         for part in filter(None, self.initial_cluster.split(",")):
             name, _, address = part.partition("=")
             try:
-                found.setdefault(name, []).append(values.url(address.strip()))
+                found.setdefault(name, []).append(Url(address))
             except ValueError as error:
                 raise ConfigError(f"error setting up initial cluster: {error}") from None
         return {name: tuple(sorted(addresses)) for name, addresses in found.items()}

@@ -5,14 +5,16 @@ first time, before the member has a data directory: later the initial cluster is
 ignores it. Both raise ConfigError with one line.
 """
 
-import socket
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 from rusd import config_tls
 from rusd import config_values as values
 from rusd.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
 from rusd.logs import FORMATS, JOURNAL
+from rusd.urls import Url, differing
+
+MAX_PORT = 65535
+_CLIENT_FLAGS = ("listen-client-urls", "listen-client-http-urls")
 
 
 def check(config: Config) -> None:
@@ -96,42 +98,40 @@ def _check_urls(config: Config) -> None:
         for url in urls:
             _check_peer_scheme(flag, url)
     for flag, url in _tcp(listening):
-        host, _ = values.host_port(url)
-        if host != "localhost" and not values.is_ip(host):
+        if url.host != "localhost" and not values.is_ip(url.host):
             raise ConfigError(f"--{flag}: expected IP in URL for binding ({url})")
+        if url.port > MAX_PORT:
+            raise ConfigError(f"--{flag}: address {url.port}: invalid port ({url})")
     for flag, url in _tcp(advertised):
-        host, port = values.host_port(url)
-        if not host or not port:
+        if not url.host:
             raise ConfigError(f'--{flag} "{url}" must be "host:port"')
     _check_no_address_twice(listening)
 
 
-def _tcp(flags: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+def _tcp(flags: Mapping[str, tuple[Url, ...]]) -> list[tuple[str, Url]]:
     """Flag and URL of everything that is no unix socket."""
     pairs = [(flag, url) for flag, urls in flags.items() for url in urls]
-    return [(flag, url) for flag, url in pairs if not values.is_unix(url)]
+    return [(flag, url) for flag, url in pairs if not url.is_unix]
 
 
-def _check_peer_scheme(flag: str, url: str) -> None:
-    scheme = urlsplit(url).scheme
-    if scheme != "http":
-        raise ConfigError(f"--{flag}: rusd does not support {scheme} URLs yet ({url})")
+def _check_peer_scheme(flag: str, url: Url) -> None:
+    if url.is_secure:
+        raise ConfigError(f"--{flag}: rusd does not support {url.scheme} URLs yet ({url})")
 
 
-def _check_no_address_twice(listening: dict[str, tuple[str, ...]]) -> None:
-    """etcd serves http and https on one address; here each address has one scheme."""
-    taken: dict[str, tuple[str, str]] = {}
+def _check_no_address_twice(listening: Mapping[str, tuple[Url, ...]]) -> None:
+    """Each address belongs to one flag; that of clients may serve http and https on it."""
+    taken: dict[tuple[str, int], tuple[str, Url]] = {}
     for flag, urls in listening.items():
         for url in urls:
-            address = url.partition("://")[2]
-            if not values.is_unix(url) and not values.host_port(url)[1]:
+            if not url.is_unix and not url.port:
                 continue
-            first, same = taken.setdefault(address, (flag, url))
-            if (first, same) == (flag, url):
+            first, same = taken.setdefault(url.address, (flag, url))
+            if (first, same) == (flag, url) or (first == flag and flag in _CLIENT_FLAGS):
                 continue
             if first == flag:
                 raise ConfigError(f"--{flag}: {same} and {url} are one address")
-            if (first, flag) == ("listen-client-urls", "listen-client-http-urls"):
+            if (first, flag) == _CLIENT_FLAGS:
                 raise ConfigError(f"cannot bind both --{first} and --{flag} on the same url {url}")
             raise ConfigError(f"--{first} and --{flag} both listen on {url}")
 
@@ -154,31 +154,19 @@ def check_bootstrap(config: Config) -> None:
         _check_own_urls(config, peers[config.name])
 
 
-def _check_own_urls(config: Config, listed: tuple[str, ...]) -> None:
+def _check_own_urls(config: Config, listed: tuple[Url, ...]) -> None:
     """A founding member must be listed under the URLs it advertises, or under equal addresses."""
     advertised = config.initial_advertise_peer_urls
-    if set(listed) == set(advertised) or _addresses(listed) == _addresses(advertised):
+    reason = differing(advertised, listed)
+    if reason is None:
         return
     only_listed = sorted(set(listed) - set(advertised))
     if only_listed:
         raise ConfigError(
-            f"--initial-cluster has {config.name}={','.join(only_listed)} "
-            f"but missing from --initial-advertise-peer-urls={','.join(advertised)}"
+            f"--initial-cluster has {config.name}={','.join(only_listed)} but missing from "
+            f"--initial-advertise-peer-urls={','.join(advertised)} ({reason})"
         )
     raise ConfigError(
         f"--initial-advertise-peer-urls has {','.join(sorted(set(advertised) - set(listed)))} "
         f"but missing from --initial-cluster={config.initial_cluster}"
     )
-
-
-def _addresses(urls: Iterable[str]) -> set[tuple[str, int]] | None:
-    """The URLs with their hosts resolved; a set that equals nothing if one cannot be."""
-    found: set[tuple[str, int]] = set()
-    for url in urls:
-        host, port = values.host_port(url)
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
-            return {(url, -1)}
-        found.add((min(str(answer[4][0]) for answer in answers), port))
-    return found

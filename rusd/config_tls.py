@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rusd.config_values import is_secure
-
 if TYPE_CHECKING:
     from rusd.config import Config
 
@@ -66,7 +64,9 @@ def contradiction(config: Config) -> str | None:
 def _without_certificate(config: Config) -> str | None:
     """Why there is no certificate for a URL that needs one."""
     cert, key = config.cert_file, config.key_file
-    for url in filter(is_secure, (*config.client_urls, *config.listen_metrics_urls)):
+    for url in (*config.client_urls, *config.listen_metrics_urls):
+        if not url.is_secure:
+            continue
         if bool(cert) != bool(key):
             return f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
         if cert:
@@ -87,7 +87,7 @@ def notes(config: Config) -> Iterator[str]:
     if config.auto_tls and given:
         yield "ignoring client auto TLS since certs given"
     for url in config.client_urls:
-        if is_secure(url):
+        if url.is_secure:
             continue
         if given or config.auto_tls:
             yield (

@@ -3,14 +3,15 @@
 Each parser takes the text of one value and returns it typed, or raises ValueError with the reason
 as a phrase ("parse error", "value out of range", …); the caller knows the flag's name and adds it.
 Sources: the Go documentation of `flag`, `strconv.ParseBool`, `strconv.ParseInt` (base 0) and
-`time.ParseDuration`; URL rules as etcd applies them to its own flags.
+`time.ParseDuration`.
 """
 
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+
+from rusd.urls import Url
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
@@ -30,7 +31,6 @@ _UNITS = {
 }
 #: What a signed 64-bit count of nanoseconds holds, about 292 years.
 _LONGEST = 2**63 - 1
-SCHEMES = ("http", "https", "unix", "unixs")
 
 
 def boolean(text: str) -> bool:
@@ -128,69 +128,18 @@ def text(value: str) -> str:
     return value
 
 
-def urls(value: str) -> tuple[str, ...]:
+def urls(value: str) -> tuple[Url, ...]:
     """Comma-separated URLs, sorted and without repetitions as etcd keeps them."""
-    return tuple(sorted({url(part.strip()) for part in value.split(",")})) if value else ()
-
-
-def url(address: str) -> str:
-    """`address` if it is scheme://host:port and nothing more (or a unix socket)."""
-    parts = _split(address)
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"URL scheme must be http, https, unix, or unixs: {address}")
-    if parts.scheme in ("unix", "unixs"):
-        return address
-    if split_host_port(parts.netloc) is None:
-        raise ValueError(f'URL address does not have the form "host:port": {address}')
-    if parts.path:
-        raise ValueError(f"URL must not contain a path: {address}")
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"URL must only have a scheme, a host and a port: {address}")
-    return address
-
-
-def _split(address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError as error:
-        raise ValueError(f"invalid URL {address}: {error}") from None
-
-
-def split_host_port(netloc: str) -> tuple[str, int] | None:
-    """Host (without brackets) and port of `host:port` or `[v6]:port`; None if it is neither."""
-    host, colon, port = netloc.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        return None
-    bracketed = host.startswith("[") and host.endswith("]")
-    if ":" in host and not bracketed:
-        return None
-    return (host[1:-1] if bracketed else host), int(port)
-
-
-def is_unix(address: str) -> bool:
-    """Whether a URL names a unix socket: it has a path then, and neither host nor port."""
-    return address.startswith(("unix:", "unixs:"))
-
-
-def is_secure(address: str) -> bool:
-    """Whether a URL asks for TLS."""
-    return address.startswith(("https:", "unixs:"))
-
-
-def host_port(address: str) -> tuple[str, int]:
-    """Host and port of a URL that `url` accepted and that is not a unix socket."""
-    pair = split_host_port(urlsplit(address).netloc)
-    assert pair is not None, address
-    return pair
+    return tuple(sorted(set(map(Url, value.split(","))))) if value else ()
 
 
 def is_ip(host: str) -> bool:
-    """Whether `host` is an IPv4 or IPv6 address rather than a name."""
+    """Whether `host` is an IPv4 or IPv6 address, without a zone, rather than a name."""
     try:
         ip_address(host)
     except ValueError:
         return False
-    return True
+    return "%" not in host
 
 
 def choice(*valid: str) -> Callable[[str], str]:

@@ -24,7 +24,7 @@ log = get_logger(__name__)
 PRIVATE = 0o700
 
 _DATA = re.compile(r"member|fixtures")
-_MEMBER = re.compile(r"(?:identity|joining|lives?)(?:\.new)?|wal|state|snapshots")
+_MEMBER = re.compile(r"(?:identity|joining|life|lives)(?:\.new)?|wal|state|snapshots")
 _WAL = re.compile(r"LOCK|[0-9a-f]{16}\.wal")
 _STATE = re.compile(r"CURRENT(?:\.new)?|db-\d+")
 #: RocksDB's own files, and the one rocksdict puts beside them.

@@ -327,7 +327,7 @@ class Member:
         member = MemberRecord(
             id=self._node.member_id,
             name=self._config.name,
-            client_urls=tuple(self._config.advertise_client_urls),
+            client_urls=tuple(map(str, self._config.advertise_client_urls)),
         )
         payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
         wait = PUBLISH_AGAIN

@@ -5,7 +5,6 @@ when it is applied (`rusd/state/members.py`), whether it is wise before, by what
 the others (`reconfiguration.py`).
 """
 
-import re
 import struct
 import time
 from collections.abc import Callable
@@ -30,16 +29,7 @@ from rusd.state.command import Addition, Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
 from rusd.state.result import Applied
-
-#: scheme://host:port as etcd takes a peer URL: no path, any port of digits; the host may be empty.
-_PEER_URL = re.compile(
-    r"(http|https|unix|unixs)://"
-    r"([^/?#@]*@)?"
-    r"(\[[^/?#@\]]*\]|[^/?#@\[\]:]*):[0-9]+"
-    r"([?#].*)?",
-    re.IGNORECASE | re.DOTALL,
-)
-
+from rusd.urls import Url
 
 #: How much of the leader's log a learner must hold to be promoted (etcd's readyPercentThreshold).
 READY = 0.9
@@ -121,11 +111,14 @@ class ClusterService:
         """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly:
         MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         self._require_leader.check(call)
-        if not request.peerURLs or not all(map(_is_peer_url, request.peerURLs)):
+        try:
+            urls = tuple(sorted(str(Url(url)) for url in request.peerURLs))
+        except ValueError:
+            raise MEMBER_BAD_URLS from None
+        if not urls:
             raise MEMBER_BAD_URLS
         if self._strict is not None:
             self._strict.addition(request.isLearner, self._clock())
-        urls = tuple(sorted(url.strip() for url in request.peerURLs))
         member = Member(
             id=member_id(urls, "", int(time.time())), peer_urls=urls, is_learner=request.isLearner
         )
@@ -181,7 +174,3 @@ class ClusterService:
 
     def _applied(self, applied: Applied) -> bytes:
         return self._headers.field(0) + applied.body
-
-
-def _is_peer_url(url: str) -> bool:
-    return _PEER_URL.fullmatch(url.strip()) is not None

@@ -12,18 +12,16 @@ import asyncio
 import errno
 import resource
 import ssl
-from collections.abc import Callable
 from typing import cast
 
 from rusd.door.tls import ClientTls
 from rusd.logs import Sparse, get_logger
+from rusd.sockets import Factory, shown
 
 log = get_logger(__name__)
 
 #: File descriptors that no client may have, as in etcd.
 RESERVED = 150
-
-Factory = Callable[[], asyncio.Protocol]
 
 
 class Gate:
@@ -47,19 +45,25 @@ class Gate:
     def refuses(self, transport: asyncio.Transport) -> bool:
         """Whether a connection just made must go; says so in the log."""
         try:
-            if transport.get_extra_info("socket").fileno() >= self._full:
-                self._refusals.warning("too many open files: connections refused", {})
+            if self.is_full(transport.get_extra_info("socket").fileno()):
                 return True
             if self._tls is not None:
                 connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
                 self._tls.admit(connection)
         except Exception as denied:
             # Also what nobody has thought of: certificates are written by clients.
-            peer = str(transport.get_extra_info("peername"))
+            peer = shown(transport.get_extra_info("peername"))
             fields = {"remote-addr": peer, "error": str(denied)}
             self._refusals.warning("rejected connection", fields)
             return True
         return False
+
+    def is_full(self, descriptor: int) -> bool:
+        """Whether a connection with this descriptor must go; says so in the log."""
+        if descriptor < self._full:
+            return False
+        self._refusals.warning("too many open files: connections refused", {})
+        return True
 
 
 class Admission(asyncio.Protocol):

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from rusd.api.seam import Unary
 from rusd.door import memory, status
@@ -26,6 +26,7 @@ from rusd.door.stream import StreamCall
 from rusd.errors import EtcdError
 from rusd.logs import get_logger
 from rusd.pending import Pending
+from rusd.sockets import shown
 
 if TYPE_CHECKING:
     from rusd.door.grpc_door import GrpcDoor
@@ -96,7 +97,7 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH)
-        self.peer = _peer(transport.get_extra_info("peername"))
+        self.peer = shown(transport.get_extra_info("peername"))
         self.door.channels[self] = None
 
     def data_received(self, data: bytes) -> None:
@@ -376,9 +377,3 @@ class Channel(asyncio.Protocol):
         """Whether no call is under way, and everything is written."""
         sent = self._transport is None or not self._transport.get_write_buffer_size()
         return not self.connection.streams and sent
-
-
-def _peer(name: Any) -> str:
-    if isinstance(name, tuple):
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return f"unix:{name or ''}"

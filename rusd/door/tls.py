@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlsplit
 
 from rusd.config import Config
 from rusd.config_tls import SUITES
-from rusd.config_values import is_secure
 from rusd.logs import get_logger
 
 if TYPE_CHECKING:
@@ -78,11 +76,11 @@ def client_tls(config: Config) -> "ClientTls | None":
     With `--auto-tls` the certificate is made if there is none yet. TlsError or OSError if
     something cannot be used.
     """
-    if not any(map(is_secure, (*config.client_urls, *config.listen_metrics_urls))):
+    if not any(url.is_secure for url in (*config.client_urls, *config.listen_metrics_urls)):
         return None
     cert, key = Path(config.cert_file), Path(config.key_file)
     if not config.cert_file and not config.key_file:
-        hosts = [urlsplit(url).hostname or "" for url in config.client_urls]
+        hosts = [url.host for url in config.client_urls]
         years = config.self_signed_cert_validity
         from rusd.door.selfsigned import self_signed  # see _rules
 

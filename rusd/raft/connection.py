@@ -67,6 +67,8 @@ class Owner(Protocol):
 def _watch_for_silence(sock: socket.socket) -> None:
     """Let the kernel end a connection whose other host fell silent. Else a partition that heals
     would leave it waiting for a retransmission that comes minutes later."""
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", 2),

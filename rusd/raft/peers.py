@@ -18,7 +18,7 @@ from rusd.raft.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.frames import PROTOCOL, Frame, pack
 from rusd.raft.handshake import Handshake
 from rusd.raft.strangers import Strangers
-from rusd.raft.urls import UNREACHABLE, address
+from rusd.sockets import UNREACHABLE, Bound, Listener, connect
 
 log = get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Peers:
         self._strangers: Strangers[Connection] = Strangers()
         #: Member -> tasks that ask whether a connection is its.
         self._claims: dict[int, set[asyncio.Task[None]]] = {}
-        self._servers: list[asyncio.Server] = []
+        self._listener = Listener()
         #: Members with lower ids are dialled, and those of an older release.
         self._dialers: dict[int, asyncio.Task[None]] = {}
         self._lost: dict[int, asyncio.Event] = {}
@@ -75,11 +75,12 @@ class Peers:
     async def start(self, listen: Sequence[str]) -> None:
         """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
         taken."""
-        loop = asyncio.get_running_loop()
-        for url in listen:
-            host, port = address(url)
-            server = await loop.create_server(lambda: Connection(self, None), host, port)
-            self._servers.append(server)
+        try:
+            for url in listen:
+                await self._listener.serve(Bound(url), lambda: Connection(self, None))
+        except BaseException:
+            self._listener.close()
+            raise
         self._started = True
         self._dial(self._urls)
 
@@ -117,8 +118,7 @@ class Peers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for server in self._servers:
-            server.close()
+        self._listener.close()
         for connection in list(self._all):
             connection.close(b"")
 
@@ -259,14 +259,10 @@ class Peers:
         if member in self._live:
             await lost.wait()
             return True
-        loop = asyncio.get_running_loop()
         try:
-            host, port = address(url)
             # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
             async with asyncio.timeout(HELLO_TIMEOUT):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self, member), host, port
-                )
+                connection = await connect(lambda: Connection(self, member), url)
         except UNREACHABLE:
             return False
         await lost.wait()

@@ -9,7 +9,7 @@ The answer comes from the address this member dialled, and from nobody else.
 import asyncio
 
 from rusd.raft.frames import PREFIX, Frame, Refused, decode, limit
-from rusd.raft.urls import UNREACHABLE, address
+from rusd.sockets import UNREACHABLE, open_streams
 
 #: Seconds for everything.
 TIMEOUT = 5.0
@@ -18,9 +18,8 @@ TIMEOUT = 5.0
 async def put(url: str, question: bytes, patience: float = TIMEOUT) -> Frame | None:
     """The answer to a packed `question`; None if nobody there gives a proper one in time."""
     try:
-        host, port = address(url)
         async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await open_streams(url)
             try:
                 writer.write(question)
                 size = int.from_bytes(await reader.readexactly(4), "big")

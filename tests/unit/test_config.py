@@ -145,11 +145,9 @@ def test_a_bool_flag_takes_its_value_only_after_an_equals_sign() -> None:
         (["--listen-peer-urls=ftp://127.0.0.1:1"], "URL scheme must be http"),
         (["--listen-peer-urls=127.0.0.1:1"], "URL scheme must be http"),
         (["--listen-peer-urls=http://127.0.0.1"], 'does not have the form "host:port"'),
-        (["--listen-peer-urls=http://127.0.0.1:99999"], 'does not have the form "host:port"'),
         (["--listen-peer-urls=http://::1:1"], 'does not have the form "host:port"'),
         (["--listen-peer-urls=http://[::1:1"], "invalid URL"),
         (["--listen-peer-urls=http://127.0.0.1:1/x"], "must not contain a path"),
-        (["--listen-peer-urls=http://127.0.0.1:1?x"], "must only have"),
     ],
 )
 def test_an_unreadable_command_line_is_a_usage_error(argv: list[str], message: str) -> None:

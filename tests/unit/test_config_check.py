@@ -1,5 +1,7 @@
 """Contradictions between flags: at every start, and those that matter for the first one only."""
 
+import socket
+
 import pytest
 
 from rusd.config import Config, ConfigError, UsageError
@@ -30,7 +32,10 @@ def config(*argv: str) -> Config:
         (["--initial-advertise-peer-urls=http://:1"], 'must be "host:port"'),
         (["--listen-peer-urls=http://localhost:2379"], "both listen on http://localhost:2379"),
         (["--listen-peer-urls=https://127.0.0.1:1"], "does not support https URLs yet"),
-        (["--listen-peer-urls=unix:///a"], "does not support unix URLs yet"),
+        (["--listen-peer-urls=HTTPS://127.0.0.1:1"], "does not support https URLs yet"),
+        (["--listen-peer-urls=unixs:///a"], "does not support unixs URLs yet"),
+        (["--listen-peer-urls=http://127.0.0.1:99999"], "address 99999: invalid port"),
+        (["--listen-peer-urls=http://[::1%25lo]:1"], "expected IP in URL for binding"),
         (["--auto-compaction-mode=x"], 'unknown auto-compaction-mode "x"'),
         (["--auto-compaction-retention=x"], "invalid duration 'x'"),
         (["--auto-compaction-retention=-1h"], "must not be negative"),
@@ -69,7 +74,9 @@ def test_advertised_urls_may_be_names_and_listening_urls_any_ip() -> None:
 
 # -- bootstrap -----------------------------------------------------------------------------------
 
-OWN = "--initial-advertise-peer-urls=http://127.0.0.1:7"
+FIRST = "http://127.0.0.1:7"
+OWN = f"--initial-advertise-peer-urls={FIRST}"
+ADVERTISED = ("advertise-client", "initial-advertise-peer")
 
 
 @pytest.mark.parametrize(
@@ -105,9 +112,33 @@ def test_a_first_start_needs_a_cluster_the_member_is_part_of(argv: list[str], me
     assert message in str(caught.value)
 
 
-def test_a_member_may_be_listed_under_another_name_of_the_same_address() -> None:
-    flags = (OWN, "--initial-cluster=default=http://localhost:7,b=http://127.0.0.1:8")
+def test_a_member_may_be_listed_under_another_name_of_the_same_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {"name.test": "127.0.0.1", "127.0.0.1": "127.0.0.1"}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *_, **__: [(2, 1, 6, "", (known[host], 0))]
+    )
+    flags = (OWN, "--initial-cluster=default=http://name.test:7,b=http://127.0.0.1:8")
     check_bootstrap(config(*flags))
+
+
+def test_localhost_is_only_itself_as_in_etcd() -> None:
+    with pytest.raises(ConfigError, match="but missing from --initial-advertise-peer-urls"):
+        check_bootstrap(config(OWN, "--initial-cluster=default=http://localhost:7"))
+
+
+def test_a_scheme_may_be_in_capitals_anywhere() -> None:
+    check_bootstrap(config(OWN, "--initial-cluster=default=HTTP://127.0.0.1:7"))
+    with pytest.raises(ConfigError, match="has duplicate url"):
+        check_bootstrap(config(OWN, f"--initial-cluster=default={FIRST},b=HTTP://127.0.0.1:7"))
+
+
+def test_what_etcd_advertises_is_accepted() -> None:
+    for url in ("http://0.0.0.0:0", "http://127.0.0.1:0", "http://h:", "unix:///a", "unix://h:1"):
+        client, peer = (config(f"--{kind}-urls={url}") for kind in ADVERTISED)
+        assert client.advertise_client_urls == (url,)
+        assert peer.initial_advertise_peer_urls == (url,)
 
 
 def test_a_joining_member_need_not_advertise_what_is_listed() -> None:

@@ -10,6 +10,7 @@ from rusd.config import Config, ConfigError
 from rusd.config_load import Loaded, load, parse_arguments
 
 HTTPS = ("--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://h:1")
+SHOUTED = ("--listen-client-urls=HTTPS://127.0.0.1:1", "--advertise-client-urls=https://h:1")
 HTTP = ("--listen-client-urls=http://127.0.0.1:1", "--advertise-client-urls=http://h:1")
 GIVEN = ("--cert-file=c", "--key-file=k")
 
@@ -224,3 +225,16 @@ def test_gateway_and_grpc_may_listen_apart() -> None:
 )
 def test_addresses_that_cannot_be_listened_on_are_refused(argv: list[str], message: str) -> None:
     assert refusal(*argv) == message
+
+
+def test_a_scheme_in_capitals_asks_for_tls_as_well() -> None:
+    assert "must be provided for client url https://127.0.0.1:1" in refusal(*SHOUTED)
+    assert loaded(*SHOUTED, *GIVEN).config.listen_client_urls == ("https://127.0.0.1:1",)
+
+
+def test_clients_may_have_http_and_https_on_one_address_as_in_etcd() -> None:
+    both = "http://127.0.0.1:1,https://127.0.0.1:1"
+    config = loaded(
+        f"--listen-client-urls={both}", "--advertise-client-urls=http://h:1", *GIVEN
+    ).config
+    assert len(config.listen_client_urls) == 2

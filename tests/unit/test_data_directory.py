@@ -1,5 +1,6 @@
 """The directories of a member: private, and nothing in them that is another's."""
 
+import asyncio
 import contextlib
 import shutil
 import signal
@@ -14,6 +15,8 @@ import pytest
 
 from rusd.config import Config, ConfigError
 from rusd.data_directory import prepare
+from rusd.member import Member
+from rusd.urls import Url
 
 ETCD = Path(sys.executable).parent / "etcd"
 
@@ -33,7 +36,7 @@ def mode(path: Path) -> int:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    return [record.fields for record in caplog.records]  # type: ignore[attr-defined]
+    return [record.fields for record in caplog.records if record.levelname == "WARNING"]  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -142,6 +145,8 @@ OURS = [
     "member/identity",
     "member/identity.new",
     "member/joining",
+    "member/life",
+    "member/lives.new",
     "member/wal/LOCK",
     "member/wal/0000000000000001.wal",
     "member/state/CURRENT",
@@ -181,6 +186,34 @@ def test_every_file_that_is_not_a_members_is_named(
     assert named == {
         own.data_path / (Path(name).parent if name.endswith("/x") else name) for name in FOREIGN
     }
+
+
+def test_what_a_member_leaves_behind_is_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        peer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    own = Config(
+        data_dir=str(tmp_path / "data"),
+        initial_cluster=f"default={peer}",
+        initial_advertise_peer_urls=(Url(peer),),
+        listen_peer_urls=(Url(peer),),
+        listen_client_urls=(Url("https://127.0.0.1:0"),),
+        auto_tls=True,
+    )
+
+    async def life() -> None:
+        ready = asyncio.Event()
+        member = Member(own, on_ready=ready.set)
+        await member.start()
+        await ready.wait()
+        await member.stop()
+
+    for _ in range(2):
+        asyncio.run(life())
+    assert (own.member_path / "state").exists() and (own.data_path / "fixtures").exists()
+    assert [line for line in warnings(caplog) if "filename" in line] == []
 
 
 def test_a_journal_elsewhere_may_lie_in_the_data_directory_and_leaves_no_other_behind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
@@ -17,10 +18,10 @@ import pytest
 import uvloop
 
 from cluster.certificates import DAY, Authority, Identity
-from rusd.door import admission
+from rusd.door import admission, listening
 from rusd.door.listening import Listeners
 from rusd.door.tls import ClientTls, TlsOptions
-from tests.unit.door.toys import free_port
+from tests.unit.door.toys import free_port, ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -128,6 +129,71 @@ def test_every_url_gets_the_same_kind_of_protocol(
         connections = (tcp(plain), tcp(secure, context), unix(one), unix(two, context))
         assert [await says(each) for each in connections] == [b"hello"] * 4
         assert len(echoes.made) == 4
+        echoes.shut()
+
+    run(main())
+
+
+def test_http_and_https_share_one_address(
+    run: Run, tmp_path: Path, authority: Authority, tls: ClientTls
+) -> None:
+    async def main() -> None:
+        port, path = free_port(), tmp_path / "both.sock"
+        echoes = Echoes()
+        urls = (f"http://127.0.0.1:{port}", f"https://127.0.0.1:{port}")
+        await echoes.on(*urls, f"unix://{path}", f"unixs://{path}", tls=tls)
+        context = trusting(authority)
+        connections = (tcp(port), tcp(port, context), unix(path), unix(path, context))
+        for text in (b"x", b"hello", b"z" * 100_000):
+            assert [await says(each, text) for each in connections] == [text] * 4
+            connections = (tcp(port), tcp(port, context), unix(path), unix(path, context))
+        for each in connections:
+            each.close()
+        assert len(echoes.made) == 12
+        echoes.shut()
+        assert not path.exists()
+        with pytest.raises(ConnectionRefusedError):
+            await says(tcp(port))
+
+    run(main())
+
+
+def test_on_a_shared_address_a_silent_or_broken_client_disturbs_nobody(
+    run: Run, authority: Authority, tls: ClientTls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HANDSHAKE_SECONDS", 0.2)
+
+    async def main() -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: failures.append(told))
+        port = free_port()
+        echoes = Echoes()
+        await echoes.on(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{port}", tls=tls)
+        silent, _ = await tcp(port)
+        stalled, stalled_writer = await tcp(port)
+        stalled_writer.write(b"\x16\x03\x01")
+        _, gone = await tcp(port)
+        gone.close()
+        assert await says(tcp(port, trusting(authority))) == b"hello"
+        assert await says(tcp(port)) == b"hello"
+        for reader in (silent, stalled):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read(1) == b""
+        stalled_writer.close()
+        assert failures == []
+        echoes.shut()
+
+    run(main())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+def test_a_wildcard_is_reached_over_both_families(run: Run, host: str) -> None:
+    async def main() -> None:
+        port = free_port()
+        echoes = Echoes()
+        await echoes.on(f"http://{host}:{port}")
+        for name in ("127.0.0.1", "::1") if ipv6() else ("127.0.0.1",):
+            assert await says(asyncio.open_connection(name, port)) == b"hello"
         echoes.shut()
 
     run(main())

@@ -63,6 +63,9 @@ class Cluster:
     def url(self, member: int) -> str:
         return f"http://127.0.0.1:{self.ports[member]}"
 
+    def listen(self, member: int) -> str:
+        return self.url(member)
+
     async def start(self, member: int) -> RaftNode:
         home = self.directory / str(member)
         machine = self.machines[member] = ToyMachine(home / "state")
@@ -70,7 +73,7 @@ class Cluster:
             member_id=member,
             peers={each: [self.url(each)] for each in self.members},
             directory=home,
-            listen_peer_urls=[self.url(member)],
+            listen_peer_urls=[self.listen(member)],
             **self.settings,
         )
         node = self.nodes[member] = RaftNode(config, machine)

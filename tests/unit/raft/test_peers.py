@@ -420,3 +420,43 @@ def test_dialling_can_be_stopped_at_any_moment(tmp_path: Path) -> None:
         server.close()
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("kind", ["unix", "wildcard", "capitals"])
+def test_members_find_each_other_by_every_url_etcd_takes(tmp_path: Path, kind: str) -> None:
+    class Named(Cluster):
+        def url(self, member: int) -> str:
+            if kind == "unix":
+                return f"unix://{tmp_path}/{member}.sock"
+            return super().url(member).replace("http", "HTTP")
+
+        def listen(self, member: int) -> str:
+            return f"http://[::]:{self.ports[member]}" if kind == "wildcard" else self.url(member)
+
+    async def body() -> None:
+        async with Named(tmp_path) as cluster:
+            leader = await cluster.leader()
+            assert await leader.propose(b"one") == 1
+            await until(lambda: all(len(n._peers.connected()) == 2 for n in cluster.nodes.values()))
+
+    asyncio.run(body())
+    assert not list(tmp_path.glob("*.sock"))
+
+
+def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path) -> None:
+    class Secret(Cluster):
+        def url(self, member: int) -> str:
+            return super().url(member).replace("http", "HTTPS")
+
+        def listen(self, member: int) -> str:
+            return super().url(member)
+
+    async def body() -> None:
+        async with Secret(tmp_path, size=2) as cluster:
+            accepted: list[object] = []
+            for node in cluster.nodes.values():
+                node._peers.opened = lambda connection: accepted.append(connection)  # type: ignore
+            assert not await cluster.nodes[2]._peers._dial_once(1, cluster.url(1))
+            assert accepted == []
+
+    asyncio.run(body())
