@@ -304,14 +304,19 @@ class Channel(asyncio.Protocol):
         connection = self.connection
         return connection.queued + self._stuck + connection.kept - connection.working
 
+    @property
+    def claim(self) -> int:
+        """The same with what is reserved for it, without what it is told to wait with."""
+        return self.offence + self.connection.expected - self.connection.delayed
+
     def lazy(self) -> bool:
-        """Asked once a second while memory is scarce: whether the client has held much and moved
+        """Asked once a second while memory is wanted: whether the client has held much and moved
         little of it for some time."""
         moved = self.connection.sent + self.connection.collected
-        held = self.offence - self.connection.delayed
+        held = self.claim
         busy = (moved - self._moved_bytes) * memory.MOVED_PART >= held
         self._moved_bytes = moved
-        self._lazy = 0 if busy else self._lazy + 1
+        self._lazy = 0 if busy or not held else self._lazy + 1
         return self._lazy > memory.PATIENCE
 
     def cut_off(self) -> None:

@@ -33,6 +33,8 @@ log = get_logger(__name__)
 OVERHEAD_BYTES = 512 << 10
 #: Bytes of unfinished requests of one connection: so many of the largest, and at least so much.
 KEPT_REQUESTS, KEPT_LEAST = 8, 16 << 20
+#: ... but this part of the budget at most.
+KEPT_PART = 8
 #: Seconds between looks at every connection.
 SWEEP = 1.0
 #: Seconds between two lines about clients that were cut off.
@@ -73,11 +75,12 @@ class GrpcDoor:
         self.pages = pages
         self.budget = budget or Budget()
         self.openings = Openings(methods, pages=pages is not None)
+        self._memory_budget = memory_budget or default_budget(self.limit)
+        kept = max(KEPT_LEAST, KEPT_REQUESTS * self.limit)
         self.limits = Limits(
             max_streams=max_concurrent_streams,
-            kept=max(KEPT_LEAST, KEPT_REQUESTS * self.limit),
+            kept=max(min(kept, self._memory_budget // KEPT_PART), self.limit),
         )
-        self._memory_budget = memory_budget or default_budget(self.limit)
         self._http = http
         #: Connections that speak gRPC, and those that have not spoken yet; the open streams.
         self.channels: dict[Channel, None] = {}
@@ -100,7 +103,7 @@ class GrpcDoor:
         now = self._loop.time()
         for channel in list(self.channels):
             channel.sweep(now)
-        if self.memory.scarce:
+        if self.memory.wanted:
             self._cut_off_lazy()
         self.memory.give_back()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
@@ -108,9 +111,9 @@ class GrpcDoor:
     def _cut_off_lazy(self) -> None:
         """Those that hold much and move little, the largest first, until there is room."""
         lazy = [channel for channel in self.channels if channel.lazy()]
-        lazy.sort(key=lambda channel: channel.offence, reverse=True)
+        lazy.sort(key=lambda channel: channel.claim, reverse=True)
         for channel in lazy:
-            if not self.memory.scarce or not channel.offence:
+            if not self.memory.wanted:
                 return
             self._cut_off(channel)
 

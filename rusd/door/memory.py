@@ -2,12 +2,15 @@
 
 One budget for all connections of a member:
 
-    held ≤ half           nothing is held back
-    above half            on connections that hold answers already, streams take no more messages
-                          and long answers are not begun; `PROMISES` large requests are let in at
-                          a time. A connection that moves less than a sixteenth of what it holds
-                          in a second, for `PATIENCE` seconds, is cut off, the largest first,
-                          until half is free
+    held ≤ a quarter      nothing is held back
+    above a quarter       connections let few requests begin beside those promised (`h2/inbound.py`)
+    above half            (with what large requests were promised and have not sent) `PROMISES`
+                          large requests are let in at a time
+                          on connections that hold answers already, streams take no more messages
+                          and long answers are not begun
+                          a connection that moves less than a sixteenth of what it holds or was
+                          promised in a second, for `PATIENCE` seconds, is cut off, the largest
+                          first, until there is room
     above three quarters  connections that hold no answers are held back too
     above the budget      the connection that holds most is cut off at once
 
@@ -72,14 +75,17 @@ class Memory:
         self.budget = budget
         self.held = 0
         self.half = budget // 2
+        self._quarter = budget // 4
         self._three_quarters = budget // 4 * 3
+        #: Large requests that are let in, and bytes that they have yet to send.
         self.promised = 0
+        self.expected = 0
         #: The most that was held since memory was given back, and since the last look.
         self._peak = 0
         self._recent = 0
-        #: Those that wait for a promise, and for room for answers.
-        self._asking: dict[Callable[[], None], None] = {}
-        self._waiting: dict[Callable[[], None], None] = {}
+        #: Those that wait for a promise of so many bytes, and for room for answers.
+        self._asking: dict[Callable[[], None], int] = {}
+        self._waiting: dict[Callable[[], None], int] = {}
         self._soon = soon
         self._exceeded = exceeded
         self._scheduled = False
@@ -96,15 +102,16 @@ class Memory:
         elif self._asking or self._waiting:
             self._schedule()
 
-    def promise(self, count: int) -> None:
+    def promise(self, count: int, size: int) -> None:
         self.promised += count
-        if count < 0 and self._asking:
+        self.expected += size
+        if size < 0 and self._asking:
             self._schedule()
 
-    def allows(self, later: Callable[[], None]) -> bool:
-        if self._promises_more:
+    def allows(self, size: int, later: Callable[[], None]) -> bool:
+        if self._promises_more(size):
             return True
-        self._asking[later] = None
+        self._asking[later] = size
         return False
 
     def forget(self, later: Callable[[], None]) -> None:
@@ -112,9 +119,15 @@ class Memory:
         self._asking.pop(later, None)
         self._waiting.pop(later, None)
 
+    def _promises_more(self, size: int) -> bool:
+        together = self.held + self.expected + size
+        if together <= self.half or not self.promised:
+            return True
+        return self.promised < PROMISES and together <= self._three_quarters
+
     @property
-    def _promises_more(self) -> bool:
-        return self.held <= self.half or self.promised < PROMISES
+    def tight(self) -> bool:
+        return self.held > self._quarter
 
     # Answers
 
@@ -124,14 +137,19 @@ class Memory:
 
     def wait(self, later: Callable[[], None]) -> None:
         """Call `later` once when there is room again."""
-        self._waiting[later] = None
+        self._waiting[later] = 0
 
     # Making room
 
     @property
     def scarce(self) -> bool:
-        """Whether those that hold much and move little have to go."""
+        """Whether half is used."""
         return self.held > self.half
+
+    @property
+    def wanted(self) -> bool:
+        """Whether those that hold much and move little have to go."""
+        return self.scarce or not all(map(self._promises_more, self._asking.values()))
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -142,16 +160,19 @@ class Memory:
         self._scheduled = False
         if self.held > self.budget:
             self._exceeded()
-        self._go_on(self._asking, lambda: self._promises_more)
-        self._go_on(self._waiting, lambda: not self.scarce)
-        if not self.scarce and (self._asking or self._waiting):
+        asking = self._go_on(self._asking, self._promises_more)
+        waiting = self._go_on(self._waiting, lambda _: not self.scarce)
+        if asking or waiting:
             self._schedule()
 
-    def _go_on(self, those: dict[Callable[[], None], None], may: Callable[[], bool]) -> None:
-        for later in list(those)[:AT_ONCE]:
-            if may():
-                those.pop(later, None)
-                later()
+    def _go_on(self, those: dict[Callable[[], None], int], may: Callable[[int], bool]) -> bool:
+        """Let some go on, in their order, while they may; whether others may follow."""
+        for later, size in list(those.items())[:AT_ONCE]:
+            if not may(size):
+                return False
+            those.pop(later, None)
+            later()
+        return bool(those)
 
     def give_back(self) -> None:
         """Once a second: return freed memory to the system, if much is free and stays so."""

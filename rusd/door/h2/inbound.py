@@ -27,8 +27,8 @@ from rusd.door.h2.stream import Stream
 
 #: A stream's window while the connection is narrow: room for a prefix and a small request.
 NARROW = 1 << 10
-#: Bytes that streams of one connection may hold without a promise while memory is scarce.
-SCARCE = 512 << 10
+#: Bytes that streams of one connection may hold without a promise while memory is tight.
+TIGHT = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Limits:
     streams_at_most: int = 1 << 16
     #: Bytes a client may send ahead on one stream, and on all of them together.
     stream_window: int = 64 << 10
-    connection_window: int = 4 << 20
+    connection_window: int = 1 << 20
     #: Bytes of messages that are promised at a time, and of those that are not.
     kept: int = 16 << 20
     #: Bytes of one header list.
@@ -52,17 +52,18 @@ class Ledger(Protocol):
     """Where bytes are counted that peers make this side keep."""
 
     @property
-    def scarce(self) -> bool:
-        """Whether few are left."""
+    def tight(self) -> bool:
+        """Whether streams without a promise should send little."""
 
     def add(self, size: int) -> None:
         """So many more, or fewer."""
 
-    def promise(self, count: int) -> None:
-        """So many more messages are promised, or fewer."""
+    def promise(self, count: int, size: int) -> None:
+        """So many more messages are promised, and bytes of theirs expected; or fewer."""
 
-    def allows(self, later: Callable[[], None]) -> bool:
-        """Whether one more message may be promised; if not, `later` is called once when it may."""
+    def allows(self, size: int, later: Callable[[], None]) -> bool:
+        """Whether a message that lacks `size` bytes may be promised; if not, `later` is called once
+        when it may."""
 
     def forget(self, later: Callable[[], None]) -> None:
         """`later` is not to be called any more."""
@@ -71,15 +72,15 @@ class Ledger(Protocol):
 class Unlimited:
     """A ledger that nobody looks at."""
 
-    scarce = False
+    tight = False
 
     def add(self, size: int) -> None:
         """Not counted."""
 
-    def promise(self, count: int) -> None:
+    def promise(self, count: int, size: int) -> None:
         """Not counted."""
 
-    def allows(self, later: Callable[[], None]) -> bool:
+    def allows(self, size: int, later: Callable[[], None]) -> bool:
         return True
 
     def forget(self, later: Callable[[], None]) -> None:
@@ -105,6 +106,8 @@ class Inbound(Outbound):
         #: Bytes kept for streams without a promise; of messages that are promised.
         self._loose = 0
         self._promises = 0
+        #: Bytes of promised messages that have yet to come.
+        self.expected = 0
         self._asking: dict[Stream, None] = {}
         #: Initial windows that the peer has not acknowledged; 0: nothing changes by that.
         self._announced: deque[int] = deque()
@@ -119,9 +122,11 @@ class Inbound(Outbound):
         self.kept += size
         self.collected += size
         self.ledger.add(size)
-        if not stream.promised:
+        if stream.promised:
+            self._expect(stream, max(stream.due - size, 0))
+        else:
             self._loose += size
-            if self._loose > (SCARCE if self.ledger.scarce else self._limits.kept):
+            if self._loose > (TIGHT if self.ledger.tight else self._limits.kept):
                 self.narrow()
 
     def wants(self, stream: Stream, missing: int) -> None:
@@ -163,7 +168,8 @@ class Inbound(Outbound):
         stream.working = stream.wanted = 0
         if stream.promised:
             self._promises -= stream.promised
-            self.ledger.promise(-1)
+            self._expect(stream, 0)
+            self.ledger.promise(-1, 0)
             self._loose += stream.kept
             stream.promised = 0
         self._loose -= size
@@ -181,15 +187,22 @@ class Inbound(Outbound):
             size = stream.kept + stream.wanted
             if self._promises and self._promises + size > self._limits.kept:
                 return
-            if not self.ledger.allows(self._grant):
+            if not self.ledger.allows(stream.wanted, self._grant):
                 return
             del self._asking[stream]
             self._promises += size
-            self.ledger.promise(1)
+            self.ledger.promise(1, 0)
+            self._expect(stream, stream.wanted)
             self._loose -= stream.kept
             stream.promised = size
             if stream.wanted > stream.receive_window:
                 self._raise(stream, stream.wanted)
+
+    def _expect(self, stream: Stream, due: int) -> None:
+        """The stream has so many bytes of its promise yet to send."""
+        self.ledger.promise(0, due - stream.due)
+        self.expected += due - stream.due
+        stream.due = due
 
     def _relax(self) -> None:
         """There may be room again."""

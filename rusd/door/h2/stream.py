@@ -37,6 +37,7 @@ class Stream:
 
     __slots__ = (
         "_out",
+        "due",
         "expected",
         "full",
         "id",
@@ -63,11 +64,13 @@ class Stream:
         #: Bytes the client may still send.
         self.receive_window = receive_window
         #: Bytes of the body that the receiver keeps, and those of a request that is worked on; that
-        #: its message lacks; of the message whose end is promised (see `inbound.py`; 0: none).
+        #: its message lacks; of the message whose end is promised (see `inbound.py`; 0: none), and
+        #: what is yet to come of that.
         self.kept = 0
         self.working = 0
         self.wanted = 0
         self.promised = 0
+        self.due = 0
         self.receiver: Receiver | None = None
         #: Whether the client, and we, may still send.
         self.remote_open = True

@@ -95,15 +95,37 @@ def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
     assert exceeded == [1]
 
 
+def test_a_request_that_does_not_fit_is_not_looked_at_until_something_changes() -> None:
+    soon: list[Callable[[], None]] = []
+    budget = Memory(1000, soon.append, lambda: None)
+    budget.promise(1, 300)
+    assert not budget.allows(700, lambda: None)
+    assert budget.wanted
+    budget.promise(0, -100)
+    soon.pop()()
+    assert not soon
+
+
 def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> None:
     budget = Memory(1000, lambda _: None, lambda: None)
-    budget.add(900)
+    budget.add(700)
     for _ in range(PROMISES):
-        assert budget.allows(lambda: None)
-        budget.promise(1)
-    assert not budget.allows(lambda: None)
-    budget.promise(-1)
-    assert budget.allows(lambda: None)
+        assert budget.allows(1, lambda: None)
+        budget.promise(1, 0)
+    assert not budget.allows(1, lambda: None)
+    budget.promise(-1, 0)
+    assert budget.allows(1, lambda: None)
+
+
+def test_what_is_promised_counts_before_it_is_sent() -> None:
+    budget = Memory(1000, lambda _: None, lambda: None)
+    assert budget.allows(2000, lambda: None), "one is always let in"
+    budget.promise(1, 400)
+    assert budget.allows(100, lambda: None)
+    budget.promise(PROMISES - 1, 100)
+    assert not budget.allows(1, lambda: None)
+    budget.promise(-PROMISES, -500)
+    assert budget.allows(500, lambda: None)
 
 
 def test_many_large_requests_at_once_on_one_connection_are_all_answered(
@@ -189,37 +211,64 @@ def test_a_stream_that_had_to_wait_for_memory_goes_on_when_there_is_some(quick: 
     over_the_wire(test, BUDGET)
 
 
+@pytest.mark.parametrize("pieces", [0, 3], ids=["prefixes alone", "much of each"])
 def test_clients_that_never_end_their_requests_are_cut_off_for_one_that_does(
-    quick: None,
+    quick: None, pieces: int
 ) -> None:
+    """Whether they hold memory, or only make the member reserve it."""
+
     async def test(one: Served) -> None:
         clients = []
-        for _ in range(8):
+        for _ in range(20):
             client = Client()
             await client.connect(one.port)
             clients.append(client)
             client.writer.write(client.h2.data_to_send())
             client.h2.receive_data(await client.reader.read(65_536))
-            for _ in range(60):
+            for _ in range(20):
                 stream = client.open("Echo")
                 client.h2.send_data(stream, b"\0" + (LARGEST - 100).to_bytes(4, "big"))
-                for _ in range(3):
+                for _ in range(pieces):
                     client.h2.send_data(stream, bytes(16_000))
             client.writer.write(client.h2.data_to_send())
-        while one.door.memory.held < BUDGET // 2 and len(one.door.channels) == 8:
+        while sum(channel.connection.collected > 0 for channel in one.door.channels) < 20:
             await asyncio.sleep(0.01)
+            if len(one.door.channels) < 20:
+                break  # some are gone already
         raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
-        for _ in range(3 * PROMISES):
+        for _ in range(2 * PROMISES):
             assert len((await one.call("toy.Toys/Echo", raw)).value) == LARGEST - 100
-        while one.door.memory.scarce:
-            await asyncio.sleep(SECOND)
         for client in clients:
             client.writer.close()
         while len(one.door.channels) > 1:
             await asyncio.sleep(0.01)
-        assert one.door.memory.held == 0
+        budget = one.door.memory
+        assert (budget.held, budget.promised, budget.expected) == (0, 0, 0)
 
     over_the_wire(test, BUDGET)
+
+
+def test_many_connections_with_many_large_requests_are_all_served(quick: None) -> None:
+    """Several times the budget at once: they wait for each other, and nobody is cut off."""
+
+    async def test(one: Served) -> None:
+        raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+        channels = [
+            grpc.aio.insecure_channel(f"127.0.0.1:{one.port}", options=options) for _ in range(10)
+        ]
+        calls = [
+            channel.unary_unary("/toy.Toys/Refuse")(raw, timeout=60)
+            for channel in channels
+            for _ in range(20)
+        ]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        codes = {getattr(answer, "code", lambda: None)() for answer in answers}
+        assert codes == {grpc.StatusCode.INVALID_ARGUMENT}
+        for channel in channels:
+            await channel.close()
+
+    over_the_wire(test, 2 * BUDGET)
 
 
 def test_above_the_budget_the_connection_that_holds_most_goes_at_once() -> None:

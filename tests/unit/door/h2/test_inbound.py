@@ -204,7 +204,7 @@ def test_scarce_memory_lets_few_messages_in_and_all_of_them_in_the_end() -> None
     """The budget of the member is used up by others; then they are gone."""
     later: list[object] = []
     memory = Memory(100_000, later.append, lambda: None)
-    memory.promise(1000)
+    memory.promise(1000, 0)
     memory.add(60_000)
     served = Collecting(LIMITS)
     served.connection.ledger = memory
@@ -238,8 +238,7 @@ def test_what_was_kept_for_a_stream_or_a_connection_is_forgotten_with_it(ends: s
             sender.h2.reset_stream(stream)
         sender.talk()
     assert (memory.held, served.connection.kept) == (0, 0)
-    memory.promise(0)
-    assert memory.promised == 0
+    assert (memory.promised, memory.expected) == (0, 0)
 
 
 def test_a_small_request_passes_a_connection_that_is_full() -> None:
