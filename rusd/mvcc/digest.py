@@ -10,6 +10,7 @@ compacted alike give the same one at any later time. It is lost with the process
 """
 
 from collections.abc import Generator
+from itertools import chain
 from typing import NamedTuple
 
 import google_crc32c
@@ -109,11 +110,14 @@ def hash_of_compaction(
     position, end = b"", revision_key(target + 1)
     last = revision_key(previous + 1)
     while part := engine.cursor(Family.KEY, position, end).pairs(SLICE):
-        for key, kv in part:
-            if key < last and (key in superseded or len(key) > REVISION_SIZE):
-                continue
-            checksum = extend(extend(checksum, key), kv)
         position = part[-1][0] + b"\0"
+        if part[0][0] < last:
+            part = [
+                row
+                for row in part
+                if row[0] >= last or (len(row[0]) == REVISION_SIZE and row[0] not in superseded)
+            ]
+        checksum = extend(checksum, b"".join(chain.from_iterable(part)))
         yield
     return HashResult(checksum, previous, target)
 

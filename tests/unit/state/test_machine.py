@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from rusd.errors import UNDECODABLE
+from rusd.mvcc.size import EMPTY, row_size
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
+from rusd.storage import Family
 from tests.unit.state.driver import Driver
 
 
@@ -147,6 +149,41 @@ def test_the_size_is_there_at_once_counts_leases_and_comes_with_a_snapshot(
     driver.restart()
     assert (driver.machine.size, driver.machine.size_in_use) == (size, in_use)
     source.machine.close()
+
+
+def test_the_size_in_use_is_right_after_every_kind_of_write(driver: Driver) -> None:
+    def stored() -> int:
+        rows = driver.machine.engine.scan(Family.KEY, b"", None)
+        return EMPTY + sum(row_size(len(kv)) for _, kv in rows)
+
+    def fill(lease: int = 0) -> None:
+        for start in range(0, 3000, 100):
+            puts = [
+                rpc.RequestOp(
+                    request_put=rpc.PutRequest(key=b"%05d" % n, value=bytes(n), lease=lease)
+                )
+                for n in range(start, start + 100)
+            ]
+            payload = rpc.TxnRequest(success=puts).SerializeToString()
+            driver.apply_payloads([encode(Kind.TXN, payload)], wanted=False)
+
+    def delete(key: bytes, end: bytes = b"") -> bytes:
+        request = rpc.DeleteRangeRequest(key=key, range_end=end)
+        return encode(Kind.DELETE_RANGE, request.SerializeToString())
+
+    fill()
+    driver.apply_payloads([delete(b"00007"), delete(b"00010", b"01500")], wanted=True)
+    assert driver.machine.store.size.in_use == stored()
+    driver.grant(7)
+    fill(lease=7)
+    revoke = rpc.LeaseRevokeRequest(ID=7).SerializeToString()
+    driver.apply_payloads([encode(Kind.LEASE_REVOKE, revoke)], wanted=True)
+    assert driver.machine.store.size.in_use == stored()
+    fill()
+    ranges = [rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=b"0", range_end=b"\0"))]
+    payload = rpc.TxnRequest(success=ranges).SerializeToString()
+    driver.apply_payloads([encode(Kind.TXN, payload)], wanted=False)
+    assert driver.machine.store.size.in_use == stored()
 
 
 def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_path: Path) -> None:
