@@ -101,10 +101,10 @@ class Budget:
             taken = self._clock() - start
             self._until = before
             self._used += taken
-            worker.used = max(worker.used, self._level - CREDIT) + taken
-            if not self._queue:
+            used = worker.used = max(worker.used, self._level - CREDIT) + taken
+            if used > self._level and not self._queue:
                 # Nobody waits: time that one worker uses is time that the others let pass.
-                self._level = max(self._level, worker.used)
+                self._level = used
         if more:
             self.put_off(worker)
         elif self._used > UNNOTICED:

@@ -137,7 +137,8 @@ class Channel(asyncio.Protocol):
     def run(self) -> None:
         """Do what there is to do, now or when it is this connection's turn."""
         self.door.budget.run(self)
-        self._pause(self._held or self.waiting)
+        if self.waiting:
+            self._pause(True)
 
     def do(self, deed: Callable[[], object]) -> None:
         """Do this when what runs now is done, in this connection's time."""
@@ -147,35 +148,43 @@ class Channel(asyncio.Protocol):
 
     def work(self) -> bool:
         """See `rusd/door/budget.py`."""
+        connection, deeds = self.connection, self._deeds
         self._working = True
         try:
-            self._do_deeds()
-            if self._acts and not self.door.budget.spent():
-                self.connection.act()
-                self._do_deeds()
-            self.connection.pump()
+            in_time = not deeds or self._do_deeds()
+            if in_time and connection.more and self._may_act:
+                connection.act()
+                if deeds:
+                    self._do_deeds()
+            if connection.in_turn:
+                connection.pump()
         except Exception:
             log.exception("a connection failed", extra={"fields": {"remote-addr": self.peer}})
             self._give_up()
         finally:
             self._working = False
         self._flush()
-        more = self._acts or bool(self._deeds or self._gathered) or self.connection.sendable
-        if not more:
+        if deeds or self._gathered or (connection.more and self._may_act):
+            return True
+        if connection.in_turn and connection.sendable:
+            return True
+        if self._paused:
             self._pause(self._held)
-        return more
+        return False
 
     @property
-    def _acts(self) -> bool:
-        """Whether there is something said to be acted on, and the client takes answers."""
-        return self.connection.more and (not self._held or self.connection.closed)
+    def _may_act(self) -> bool:
+        """Whether the client takes answers, so that what it says may be acted on."""
+        return not self._held or self.connection.closed
 
-    def _do_deeds(self) -> None:
+    def _do_deeds(self) -> bool:
+        """Whether there is time left after them."""
         deeds, spent = self._deeds, self.door.budget.spent
         while deeds:
             deeds.popleft()()
             if spent():
-                return
+                return False
+        return True
 
     def _give_up(self) -> None:
         self._deeds.clear()

@@ -472,7 +472,8 @@ class Connection(Inbound, Generic[T]):
                 raise StreamFault(ident, PROTOCOL_ERROR)
             if self.raise_window(stream, increment) > LARGEST_WINDOW:
                 raise StreamFault(ident, FLOW_CONTROL_ERROR)
-        self.pump()
+        if self.in_turn:
+            self.pump()
 
     # Ends
 

@@ -46,7 +46,7 @@ class Outbound:
         self.streams: dict[int, Stream] = {}
         self._abandoned: OrderedDict[int, None] = OrderedDict()
         #: Streams with data that waits: in turn, and those whose window is shut.
-        self._in_turn: OrderedDict[Stream, None] = OrderedDict()
+        self.in_turn: OrderedDict[Stream, None] = OrderedDict()
         self._shut: dict[Stream, None] = {}
         #: Looks at shut streams that are paid for: by answers, and by data sent since.
         self._looks = 0
@@ -158,7 +158,7 @@ class Outbound:
         if not stream.queue:
             stream.queue = deque()
             self._looks += 1
-            self._in_turn[stream] = None
+            self.in_turn[stream] = None
         stream.queue.append(payload)
         stream.queued += size
         self.queued += size
@@ -193,7 +193,7 @@ class Outbound:
         than a socket is likely to take: the owner pumps on when it has written that."""
         while self.sendable and self._taken_next < BATCH_BYTES:
             self._taken_next += LOOK_BYTES
-            stream, _ = self._in_turn.popitem(last=False)
+            stream, _ = self.in_turn.popitem(last=False)
             room = min(self.initial_window - stream.used, self.window, self.max_frame)
             if room > 0:
                 self._send_queued(stream, room)
@@ -203,7 +203,7 @@ class Outbound:
     @property
     def sendable(self) -> bool:
         """Whether data waits for nothing but its turn."""
-        return bool(self._in_turn) and self.window > 0 and not self._held
+        return bool(self.in_turn) and self.window > 0 and not self._held
 
     def _send_queued(self, stream: Stream, room: int) -> None:
         first = stream.queue.popleft()
@@ -222,7 +222,7 @@ class Outbound:
             self.chatter.earn(2)
         self._emit_data(stream, first)
         if stream.queue:
-            self._in_turn[stream] = None
+            self.in_turn[stream] = None
         elif stream.tail is not None:
             self._finish(stream, stream.tail)
             return
@@ -246,7 +246,7 @@ class Outbound:
         window = self.initial_window - stream.used
         if window > 0 and stream in self._shut:
             del self._shut[stream]
-            self._in_turn[stream] = None
+            self.in_turn[stream] = None
         return window
 
     def resize(self, initial_window: int, now: float) -> bool:
@@ -258,7 +258,7 @@ class Outbound:
             return True
         unpaid = max(0, len(self._shut) - self._looks)
         self._looks = max(0, self._looks - len(self._shut))
-        self._in_turn.update(self._shut)
+        self.in_turn.update(self._shut)
         self._shut.clear()
         return not unpaid or self.chatter.spend(now, unpaid)
 
@@ -291,5 +291,5 @@ class Outbound:
             self.ledger.add(-stream.queued)
             stream.queue = NOTHING
             stream.queued = 0
-            self._in_turn.pop(stream, None)
+            self.in_turn.pop(stream, None)
             self._shut.pop(stream, None)

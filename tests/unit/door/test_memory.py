@@ -23,7 +23,7 @@ SECOND = 0.05
 
 def over_the_wire(test: Callable[[Served], Awaitable[None]], budget: int = 0) -> None:
     async def run() -> None:
-        async with served(budget) as one:
+        async with served(memory_budget=budget) as one:
             await asyncio.wait_for(test(one), 60)
 
     asyncio.run(run())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rusd.api.probes import Probes
-from rusd.door.pages import Page, Pages
+from rusd.door.budget import Budget
+from rusd.door.pages import Page, Pages, Rendering
 from rusd.state.machine import StateMachine
 from tests.unit.support_node import InstantNode, Log
 
@@ -105,3 +106,23 @@ def test_a_page_that_breaks_is_status_500_and_says_nothing_more(get: Get) -> Non
 
     page = get("/metrics", metrics=broken)
     assert (page.status, page.body) == (500, b"Internal Server Error\n")
+
+
+def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_next() -> None:
+    rendered: list[int] = []
+
+    def render() -> bytes:
+        rendered.append(len(rendered))
+        return b"%d" % len(rendered)
+
+    async def run() -> None:
+        rendering = Rendering(render, Budget())
+
+        async def get() -> bytes:
+            return await rendering.page()
+
+        assert set(await asyncio.gather(*(get() for _ in range(1000)))) == {b"1"}
+        assert await get() == b"2"
+
+    asyncio.run(run())
+    assert len(rendered) == 2

@@ -11,7 +11,9 @@ from typing import Any
 import grpc
 
 from rusd.api.seam import BidiStream, Call, Methods, Outlet, Parts, ServerStream, Unary
+from rusd.door.budget import Budget
 from rusd.door.grpc_door import GrpcDoor
+from rusd.door.pagecall import Serve
 from rusd.errors import KEY_NOT_FOUND
 from rusd.proto import rpc_pb2 as rpc
 
@@ -167,7 +169,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def served(memory_budget: int = 0) -> AsyncIterator[Served]:
+async def served(
+    budget: Budget | None = None, pages: Serve | None = None, memory_budget: int = 0
+) -> AsyncIterator[Served]:
     toys = Toys()
     started: list[str] = []
     finished: list[tuple[str, int]] = []
@@ -178,6 +182,8 @@ async def served(memory_budget: int = 0) -> AsyncIterator[Served]:
         keepalive_min_time=5,
         finished=lambda path, code: finished.append((path, code)),
         started=started.append,
+        budget=budget,
+        pages=pages,
         memory_budget=memory_budget,
     )
     port = free_port()

@@ -1,0 +1,218 @@
+"""No turn of the loop does more for its clients than its time allows, whatever asks for it.
+
+The budget's clock moves when it is read, and by nothing else: the bounds are numbers of pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import struct
+from collections.abc import Awaitable, Callable
+
+from rusd.door import channel, pagecall
+from rusd.door.budget import TURN, Budget
+from rusd.door.h2 import PREFACE, block
+from rusd.door.h2 import frames as wire
+from rusd.door.pages import Page
+from tests.unit.door.toys import REQUEST, Served, served
+
+#: Seconds that pass with each look at the clock, and what a turn may hold then.
+LOOK = 1e-4
+PIECES = 1.5 * TURN / LOOK
+MANY = 600
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += LOOK
+        return self.now
+
+
+def with_a_door(test: Callable[[Served], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with served(Budget(Clock())) as one:
+            await asyncio.wait_for(test(one), 60)
+
+    asyncio.run(run())
+
+
+async def most_in_a_turn(count: Callable[[], int], total: int) -> int:
+    """How much of what `count` counts is done in one turn of the loop at most, until `total` is."""
+    most, before = 0, count()
+    while before < total:
+        await asyncio.sleep(0)
+        after = count()
+        most, before = max(most, after - before), after
+    return most
+
+
+async def connected(one: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+    settings = struct.pack(">HL", wire.INITIAL_WINDOW_SIZE, 1 << 20)
+    writer.write(PREFACE + wire.frame(wire.SETTINGS, 0, 0, settings))
+    writer.write(wire.window_update(0, 1 << 29))
+    return reader, writer
+
+
+def head(name: str, **fields: str) -> bytes:
+    return block(
+        [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", f"/toy.Toys/{name}"),
+            ("content-type", "application/grpc"),
+            *((key.replace("_", "-"), value) for key, value in fields.items()),
+        ]
+    )
+
+
+def requests(number: int, header: bytes, body: bytes, *, ended: bool = True) -> bytes:
+    return b"".join(
+        wire.frame(wire.HEADERS, wire.END_HEADERS, stream, header)
+        + wire.frame(wire.DATA, wire.END_STREAM if ended else 0, stream, body)
+        for stream in range(1, 2 * number, 2)
+    )
+
+
+def message(raw: bytes, flag: int = 0) -> bytes:
+    return struct.pack(">BL", flag, len(raw)) + raw
+
+
+def test_requests_of_one_read() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(MANY, head("Echo"), message(b"")))
+        assert await most_in_a_turn(lambda: len(one.toys.calls), MANY) <= PIECES
+        writer.close()
+
+    with_a_door(test)
+
+
+def test_messages_to_unpack() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        packed = message(gzip.compress(REQUEST(value=bytes(50_000)).SerializeToString()), 1)
+        writer.write(requests(MANY, head("Refuse", grpc_encoding="gzip"), packed))
+        assert await most_in_a_turn(lambda: len(one.finished), MANY) <= PIECES
+        writer.close()
+
+    with_a_door(test)
+
+
+def test_messages_of_one_stream() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(1, head("Talk"), message(b"") * MANY, ended=False))
+        await one.toys.opened.wait()
+        told = one.toys.streams[0].told
+        assert await most_in_a_turn(lambda: len(told), MANY) <= PIECES
+        writer.close()
+
+    with_a_door(test)
+
+
+def test_deadlines_that_fall_together() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(MANY, head("Wait", grpc_timeout="4S"), message(b"")[:3], ended=False))
+        while len(one.started) < MANY:
+            await asyncio.sleep(0)
+        assert not one.finished
+        assert await most_in_a_turn(lambda: len(one.finished), MANY) <= PIECES
+        writer.close()
+
+    with_a_door(test)
+
+
+def test_streams_of_a_connection_that_ends() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(MANY, head("Talk"), b"", ended=False))
+        while len(one.toys.streams) < MANY:
+            await asyncio.sleep(0)
+        writer.transport.abort()
+        assert await most_in_a_turn(lambda: len(one.finished), MANY) <= PIECES
+        assert all(stream.told == ["closed"] for stream in one.toys.streams)
+
+    with_a_door(test)
+
+
+def test_messages_for_many_streams() -> None:
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(MANY, head("Talk"), b"", ended=False))
+        while len(one.toys.streams) < MANY:
+            await asyncio.sleep(0)
+        connection = next(iter(one.door.channels)).connection
+        before = connection.sent
+        for stream in one.toys.streams:
+            stream.outlet.send(b"x")
+        per_message = len(message(b"x"))
+        sent = lambda: (connection.sent - before) // per_message  # noqa: E731
+        assert await most_in_a_turn(sent, MANY) <= PIECES
+        writer.close()
+
+    with_a_door(test)
+
+
+def test_pages_are_made_few_at_a_time_for_one_connection() -> None:
+    making: list[asyncio.Future[None]] = []
+    most = 0
+
+    async def serve(method: str, target: str) -> Page:
+        nonlocal most
+        future = asyncio.get_running_loop().create_future()
+        making.append(future)
+        most = max(most, len(making))
+        await future
+        return Page(200, [], b"page")
+
+    async def run() -> None:
+        async with served(pages=serve) as one:
+            reader, writer = await connected(one)
+            get = block([(":method", "GET"), (":scheme", "http"), (":path", "/metrics")])
+            for stream in range(1, 200, 2):
+                writer.write(wire.frame(wire.HEADERS, 5, stream, get))
+            made = 0
+            while made < 100:
+                await asyncio.sleep(0)
+                while making:
+                    made += 1
+                    making.pop().set_result(None)
+            got = b""
+            while got.count(b"page") < 100:
+                got += await reader.read(65_536)
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert most <= pagecall.AT_ONCE
+
+
+def test_pages_wait_while_much_is_unread() -> None:
+    made = 0
+
+    async def serve(method: str, target: str) -> Page:
+        nonlocal made
+        made += 1
+        return Page(200, [], bytes(1 << 20))
+
+    async def run() -> None:
+        async with served(pages=serve) as one:
+            _, writer = await connected(one)
+            get = block([(":method", "GET"), (":scheme", "http"), (":path", "/metrics")])
+            for stream in range(1, 200, 2):
+                writer.write(wire.frame(wire.HEADERS, 5, stream, get))
+            while made < channel.MUCH >> 20:
+                await asyncio.sleep(0)
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            waits = next(iter(one.door.channels)).connection.queued
+            assert waits <= 16 << 20
+            assert made < 100
+            writer.transport.abort()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
