@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -140,6 +141,36 @@ def test_a_member_whose_flags_name_other_members_does_not_join(
 ) -> None:
     with pytest.raises(ConfigError, match=text):
         joined(tmp_path, replace(JOINING, initial_cluster=cluster))
+
+
+def test_a_member_that_joins_may_name_its_peers_by_other_names_of_their_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in etcd, which compares resolved URLs; what a flag calls a member is how it is reached."""
+    names = {"a.test": "10.0.0.1", "c.test": "10.0.0.3"}
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
+        return [(0, 0, 0, "", (names.get(host, host), 0))]
+
+    async def ask_all(urls: Iterable[Sequence[str]], *_: object) -> list[Cluster]:
+        assert list(urls)
+        return [THERE]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(bootstrap, "ask_all", ask_all)
+    flags = replace(
+        JOINING,
+        data_dir=str(tmp_path),
+        initial_cluster="a=HTTP://a.test:2380,b=http://10.0.0.2:2380,c=http://c.test:2380",
+    )
+    there = asyncio.run(inquire(flags))
+    assert there is not None
+    assert dict(there.membership.urls) == {
+        1: ["http://a.test:2380"],
+        2: ("http://10.0.0.2:2380",),
+        3: ["http://c.test:2380"],
+    }
+    assert joined(tmp_path, flags, there) == Identity(3, 77)
 
 
 def test_a_member_that_joins_and_finds_nobody_says_so(tmp_path: Path) -> None:
