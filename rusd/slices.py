@@ -11,6 +11,36 @@ T = TypeVar("T")
 _NOTICED = 1 / 8
 
 
+class Meter:
+    """Counts work in units of some microseconds: when a slice of many small steps is full."""
+
+    __slots__ = ("_left",)
+
+    #: Units in a slice.
+    SLICE = 1000
+
+    def __init__(self) -> None:
+        self._left = self.SLICE
+
+    def passed(self, units: int = 1) -> bool:
+        """So many units were done; true if they fill a slice, and the next one begins."""
+        self._left -= units
+        if self._left > 0:
+            return False
+        self._left = self.SLICE
+        return True
+
+
+def finish(slices: Generator[None, None, T]) -> T:
+    """The result of sliced work, at once."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
 async def rest(worked: float) -> None:
     """Between two slices, the last of which took `worked` seconds: let the others go on. If there
     are any, for as long again, since what they do takes several turns of the loop."""

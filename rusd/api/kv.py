@@ -5,7 +5,7 @@ this member's own apply. Ranges and reading txns pass a read-index barrier (none
 and are answered from the local store.
 """
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from rusd.api.seam import (
     Unary,
 )
 from rusd.errors import REQUEST_TOO_LARGE
+from rusd.mvcc.frozen import Frozen
 from rusd.mvcc.query import RangeResult
 from rusd.mvcc.store import Store
 from rusd.pending import Pending
@@ -161,8 +162,8 @@ class KV:
         if not txn.is_read_only(request):
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
-            return self._read_txn(request)
-        return after(self._node.read_index(), lambda _: self._read_txn(request))
+            return self._read_txn(request, call)
+        return after(self._node.read_index(), lambda _: self._read_txn(request, call))
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Answer:
         """Replicated; with `physical` answered only when this member has freed the space."""
@@ -188,13 +189,32 @@ class KV:
         await self._compactions.finished(revision)
         return self._headers.field(self._machine.store.revision)
 
-    def _read_txn(self, request: rpc.TxnRequest) -> bytes:
-        return self._answer(txn.read(self._machine.store, self._machine.leases, request))
+    def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Answer:
+        store, leases = self._machine.store, self._machine.leases
+        applied = txn.read(store, leases, request)
+        if applied is not None:
+            return self._answer(applied)
+        room = call.room()
+        if room is not None:
+            return self._when(room, lambda: self._read_txn(request, call))
+        reading = txn.read_slices(Frozen(store, txn.intervals(request)), leases, request)
+        try:
+            next(reading)
+        except StopIteration as end:
+            return self._answer(end.value)
+        return self._long.start(
+            lambda: self._read_txn_on(reading),
+            # Nothing is kept meanwhile: this one is read anew when its turn comes.
+            lambda: self._read_txn(request, call),
+        )
+
+    async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> bytes:
+        return self._answer(await slices.run(reading))
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Answer:
         room = call.room()
         if room is not None:
-            return self._read_later(request, call, room)
+            return self._when(room, lambda: self._read_range(request, call))
         store = self._machine.store
         revision = store.revision
         if not request.range_end:
@@ -210,12 +230,10 @@ class KV:
             lambda: self._read_range(request, call),
         )
 
-    async def _read_later(
-        self, request: rpc.RangeRequest, call: Call, room: Awaitable[None]
-    ) -> bytes | Parts:
+    async def _when(self, room: Awaitable[None], read: Callable[[], Answer]) -> bytes | Parts:
         """The client has not taken what it was answered before."""
         await room
-        answer = self._read_range(request, call)
+        answer = read()
         return answer if isinstance(answer, bytes | Parts) else await answer
 
     async def _read_on(

@@ -153,16 +153,6 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
     return RangeResult(framed=found, more=more, count=count)
 
 
-def finish(steps: Slices) -> RangeResult:
-    """Run a sliced range to its end at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: RangeResult = stop.value
-            return result
-
-
 def without_value(framed: bytes) -> bytes:
     """A row as `keys_only` shows it."""
     kv = _parse(kv_of(framed))

@@ -1,10 +1,11 @@
 """Where a range's rows come from: live keys, history, or a writer's uncommitted changes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from rusd.errors import COMPACTED
-from rusd.mvcc.keyvalue import Live, frame, key_of, kv_of
+from rusd.mvcc.keyvalue import frame, key_of, kv_of
+from rusd.mvcc.overlay import Overlay
 from rusd.mvcc.query import Rows
 from rusd.mvcc.revision import (
     LAST_SUB,
@@ -29,6 +30,7 @@ class CurrentRows:
         cursor = engine.cursor(Family.CURRENT, start, end)
         self.read = cursor.values
         self.skip = cursor.skip
+        self.seek = cursor.seek
 
 
 class HistoryRows:
@@ -97,20 +99,14 @@ class HistoryRows:
 
 
 class OverlaidRows:
-    """Rows with a writer's own changes laid over them."""
+    """Committed rows with a writer's own changes laid over them."""
 
     def __init__(
-        self,
-        base: Rows,
-        overlay: Mapping[bytes, Live | None],
-        start: bytes,
-        end: bytes | None,
+        self, base: CurrentRows, overlay: Overlay, start: bytes, end: bytes | None
     ) -> None:
-        """`overlay`: user key -> its version, or None where it was deleted."""
+        """`base`: the rows of [start, end)."""
         self._base = base
-        self._changed = sorted(
-            key for key in overlay if key >= start and (end is None or key < end)
-        )
+        self._changed = sorted(overlay.within(start, end))
         self._overlay = overlay
         self._merged = self._merge()
 
@@ -123,6 +119,7 @@ class OverlaidRows:
     def _merge(self) -> Iterator[bytes]:
         changed = iter(self._changed)
         mine = next(changed, None)
+        gone = bool(self._overlay.gone)
         while part := self._base.read(_FETCH):
             for framed in part:
                 key = key_of(kv_of(framed))
@@ -132,6 +129,9 @@ class OverlaidRows:
                 if mine == key:
                     yield from self._own(key)
                     mine = next(changed, None)
+                elif gone and (until := self._overlay.buried(key)) is not None:
+                    self._base.seek(until)
+                    break
                 else:
                     yield framed
         while mine is not None:
@@ -139,6 +139,14 @@ class OverlaidRows:
             mine = next(changed, None)
 
     def _own(self, key: bytes) -> Iterator[bytes]:
-        live = self._overlay[key]
+        live = self._overlay.versions[key]
         if live is not None:
             yield frame(live.kv)
+
+
+def overlaid(engine: Engine, overlay: Overlay, start: bytes, end: bytes | None) -> Rows:
+    """The live keys of [start, end) with `overlay` laid over what is committed."""
+    base = CurrentRows(engine, start, end)
+    if overlay.touches(start, end):
+        return OverlaidRows(base, overlay, start, end)
+    return base

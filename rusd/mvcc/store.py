@@ -1,12 +1,15 @@
 """The MVCC store: committed state, its reads, and writers."""
 
+import threading
 from collections.abc import Generator, Iterator
 
+from rusd import slices
 from rusd.errors import COMPACTED, FUTURE_REVISION
-from rusd.mvcc import compaction, digest, past, query
+from rusd.mvcc import ahead, compaction, digest, past, query
 from rusd.mvcc.digest import CompactionHashes, HashResult
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.keyvalue import Event, Live, unpack
+from rusd.mvcc.past import LongRevision
 from rusd.mvcc.query import RangeResult, Rows
 from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
@@ -34,11 +37,15 @@ class Store:
         self._hashes = CompactionHashes()
         #: By etcd's measure.
         self.size = StoreSize()
+        #: Held while rows of an uncommitted revision are in the engine (`ahead`), or a copy is made
+        #: of it, which must hold none.
+        self.whole = threading.Lock()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:
         """Serve another engine from now on (after a snapshot was installed)."""
         self.engine = engine
+        ahead.forget(engine)
         self.compact_revision, self.finished_compact_revision = compaction.marks(engine)
         self._finished_before = None
         newest = engine.last_before(Family.KEY, b"", None)
@@ -62,7 +69,7 @@ class Store:
         """Evaluate `request` at once. Raises FUTURE_REVISION or COMPACTED."""
         if not request.range_end and request.revision <= 0:
             return query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
-        return query.finish(self.range_slices(request))
+        return slices.finish(self.range_slices(request))
 
     def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
@@ -70,7 +77,7 @@ class Store:
         start, end = bounds(request.key, request.range_end)
         return (yield from query.run(request, self.rows(start, end, request.revision)))
 
-    def rows(self, start: bytes, end: bytes | None, revision: int) -> Rows:
+    def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
         """The live keys of [start, end) at `revision` (0 and below: now), to be read piece by
         piece, all as they were at that revision. Raises FUTURE_REVISION or COMPACTED; a read of an
         older revision COMPACTED also later, when a compaction overtakes it.
@@ -84,12 +91,14 @@ class Store:
 
     def history(
         self, start_revision: int, *, limit_revisions: int
-    ) -> Iterator[tuple[int, list[Event]]]:
+    ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
         """(revision, its events) in order from `start_revision` on, at most `limit_revisions` of
         them. Raises COMPACTED if `start_revision` lies below the compact revision."""
         if start_revision < self.compact_revision:
             raise COMPACTED
-        return past.history(self.engine, start_revision, self.compact_revision, limit_revisions)
+        return past.history(
+            self.engine, start_revision, self.revision, self.compact_revision, limit_revisions
+        )
 
     def begin(self) -> Writer:
         """A writer on top of the committed state; commit it, or drop it to change nothing."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rusd import slices
 from rusd.errors import COMPACTED, FUTURE_REVISION
-from rusd.mvcc import compaction, query
+from rusd.mvcc import ahead, compaction, query
+from rusd.mvcc.burial import Burial
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, parse
-from rusd.mvcc.query import RangeResult, Rows
+from rusd.mvcc.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, kv_of
+from rusd.mvcc.overlay import Bulk, Events, Overlay, replayed
+from rusd.mvcc.query import RangeResult, Rows, Slices
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
-from rusd.mvcc.rows import CurrentRows, HistoryRows, OverlaidRows
+from rusd.mvcc.rows import HistoryRows, overlaid
 from rusd.mvcc.size import Growth
 from rusd.proto import rpc_pb2 as rpc
-from rusd.storage import Batch, Family
+from rusd.storage import Batch, Family, Operation
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
@@ -22,6 +26,10 @@ _KEY, _CURRENT, _INDEX = Family.KEY, Family.CURRENT, Family.INDEX
 # A NamedTuple's own constructor is Python code and costs twice as much.
 _tuple = tuple.__new__
 _UNKNOWN = object()
+#: Writes of a long apply that are kept for its commit; with more, rows are written ahead, and
+#: again whenever there are so many.
+AHEAD = 20_000
+AHEAD_AGAIN = 500
 
 
 class Writer:
@@ -30,7 +38,7 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._engine = store.engine
+        self.engine = store.engine
         #: The newest revision, this writer's finished txns included.
         self.revision = store.revision
         self.compact_revision = store.compact_revision
@@ -39,39 +47,31 @@ class Writer:
         self._write = self.batch.operations.append
         self._growth = Growth()
         #: (revision, its events) in order.
-        self.events: list[tuple[int, list[Event]]] = []
-        #: User key -> its version now, None where there is none: what was changed or looked at.
-        self._overlay: dict[bytes, Live | None] = {}
+        self.events: list[tuple[int, Events]] = []
+        #: What differs from the committed state.
+        self.overlay = Overlay()
+        self._versions = self.overlay.versions
+        #: What cannot be written ahead, once something was; None before.
+        self._kept: list[Operation] | None = None
 
     def get(self, key: bytes) -> Live | None:
         """The version of `key` now, own changes included."""
-        live = self._overlay.get(key, _UNKNOWN)
+        live = self._versions.get(key, _UNKNOWN)
         if live is _UNKNOWN:
             # Kept, since a condition is often followed by a put of the same key.
-            live = self._overlay[key] = self._store.get(key)
+            gone = self.overlay.gone and self.overlay.buried(key) is not None
+            live = self._versions[key] = None if gone else self._store.get(key)
         return live  # type: ignore[return-value]
 
-    def keys(self, key: bytes, range_end: bytes) -> list[bytes]:
-        """Live keys of the interval now, sorted."""
-        if not range_end:
-            return [key] if self.get(key) is not None else []
-        start, end = bounds(key, range_end)
-        live = set(self._engine.scan_keys(Family.CURRENT, start, end))
-        for changed, version in self._overlay.items():
-            if changed >= start and (end is None or changed < end):
-                if version is None:
-                    live.discard(changed)
-                else:
-                    live.add(changed)
-        return sorted(live)
+    def rows(self, start: bytes, end: bytes | None) -> Rows:
+        """The live keys of [start, end) now, to be read piece by piece; own changes that are made
+        meanwhile are not seen."""
+        return overlaid(self.engine, self.overlay, start, end)
 
-    def range(self, request: rpc.RangeRequest) -> RangeResult:
-        """Evaluate `request` at its revision (0: now, also within an open txn). Raises
-        FUTURE_REVISION or COMPACTED."""
+    def range_slices(self, request: rpc.RangeRequest) -> Slices:
+        """Evaluate `request` at its revision (0: now, also within an open txn), in slices. Raises
+        FUTURE_REVISION or COMPACTED at the first step."""
         revision = request.revision
-        if not request.range_end and revision <= 0:
-            live = self.get(request.key)
-            return query.of_one_key(request, None if live is None else frame(live.kv))
         if revision > self.revision:
             raise FUTURE_REVISION
         if 0 < revision < self.compact_revision:
@@ -80,23 +80,20 @@ class Writer:
         store = self._store
         rows: Rows
         if 0 < revision < store.revision:
-            rows = HistoryRows(self._engine, start, end, revision, lambda: store.compact_revision)
+            rows = HistoryRows(self.engine, start, end, revision, lambda: store.compact_revision)
         elif revision > 0:
             # What was committed before this writer, and its own finished txns up to there.
-            base = CurrentRows(self._engine, start, end)
-            rows = OverlaidRows(base, self._overlay_at(revision), start, end)
+            rows = overlaid(self.engine, replayed(self.events, revision), start, end)
         else:
-            rows = OverlaidRows(CurrentRows(self._engine, start, end), self._overlay, start, end)
-        return query.finish(query.run(request, rows))
+            rows = self.rows(start, end)
+        return (yield from query.run(request, rows))
 
-    def _overlay_at(self, revision: int) -> dict[bytes, Live | None]:
-        overlay: dict[bytes, Live | None] = {}
-        for main, events in self.events:
-            if main > revision:
-                break
-            for event in events:
-                overlay[event.key] = parse(event.kv) if event.type == PUT else None
-        return overlay
+    def range(self, request: rpc.RangeRequest) -> RangeResult:
+        """`range_slices` at once."""
+        if not request.range_end and request.revision <= 0:
+            live = self.get(request.key)
+            return query.of_one_key(request, None if live is None else frame(live.kv))
+        return slices.finish(self.range_slices(request))
 
     def txn(self) -> Txn:
         """Open the next revision. One at a time; close it with `Txn.end`."""
@@ -111,9 +108,7 @@ class Writer:
         self.events.append((main, events))
         return before
 
-    def _put(
-        self, main: int, events: list[Event], key: bytes, value: bytes, lease: int
-    ) -> Live | None:
+    def _put(self, main: int, events: Events, key: bytes, value: bytes, lease: int) -> Live | None:
         sub = len(events)
         before = self.get(key)
         if before is None:
@@ -127,25 +122,23 @@ class Writer:
         write((_KEY, revision_key(main, sub), kv))
         write((_CURRENT, key, frame(kv)))
         write((_INDEX, index_key(index_prefix(key), main, sub), b""))
-        self._overlay[key] = _tuple(Live, (create, main, version, lease, kv))
+        self._versions[key] = _tuple(Live, (create, main, version, lease, kv))
         events.append(_tuple(Event, (PUT, key, main, sub, kv, before_kv)))
         return before
 
     def delete(self, key: bytes) -> Live | None:
         """A revision of its own for one deletion; returns the version there was, None (and no
         change) if there was none."""
-        main = self.revision + 1
-        events: list[Event] = []
-        before = self._delete(main, events, key)
+        before = self.get(key)
         if before is not None:
+            main = self.revision + 1
+            events: list[Event] = []
+            self._delete(main, events, key, before)
             self.revision = main
             self.events.append((main, events))
         return before
 
-    def _delete(self, main: int, events: list[Event], key: bytes) -> Live | None:
-        before = self.get(key)
-        if before is None:
-            return None
+    def _delete(self, main: int, events: Events, key: bytes, before: Live) -> None:
         sub = len(events)
         tombstone = deletion(key, 0)
         self._growth.delete(tombstone, before.kv)
@@ -153,9 +146,8 @@ class Writer:
         write((_KEY, revision_key(main, sub) + TOMBSTONE, tombstone))
         write((_CURRENT, key, None))
         write((_INDEX, index_key(index_prefix(key), main, sub), TOMBSTONE))
-        self._overlay[key] = None
+        self._versions[key] = None
         events.append(_tuple(Event, (DELETE, key, main, sub, deletion(key, main), before.kv)))
-        return before
 
     def compact(self, revision: int) -> None:
         """Make revisions below `revision` unreadable. Raises COMPACTED or FUTURE_REVISION."""
@@ -166,15 +158,53 @@ class Writer:
         compaction.schedule(self.batch, revision)
         self.compact_revision = revision
 
+    def kvs(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The encoded KeyValues of `keys` now, in their order; None where there is none."""
+        versions = self.overlay.versions
+        found = self.engine.multi_get(_CURRENT, keys)
+        result: list[bytes | None] = []
+        for key, framed in zip(keys, found, strict=True):
+            if key in versions:
+                live = versions[key]
+                result.append(None if live is None else live.kv)
+            elif framed is None or (self.overlay.gone and self.overlay.buried(key) is not None):
+                result.append(None)
+            else:
+                result.append(kv_of(framed))
+        return result
+
+    def write_ahead(self) -> None:
+        """Between two slices: write what nobody sees before the commit, if it is much."""
+        if len(self.batch) < (AHEAD if self._kept is None else AHEAD_AGAIN):
+            return
+        if self._kept is None:
+            if not self._store.whole.acquire(blocking=False):
+                return  # a copy is being made; perhaps next time
+            self._kept = []
+        rows = ahead.split(self.batch, self._kept)
+        ahead.mark(rows, self._store.revision)
+        self.engine.write(rows)
+
     def commit(self) -> None:
         """Write the batch and move the store."""
+        if self._kept is not None:
+            self.batch.operations[:0] = self._kept
+            ahead.unmark(self.batch)
         if self.revision != self._store.revision:
             self._store.size.grow(self.batch, self._growth, self.revision)
-        self._engine.write(self.batch)
+        self.engine.write(self.batch)
         assert self.revision >= self._store.revision
         self._store.revision = self.revision
         if self.compact_revision != self._store.compact_revision:
             self._store.compacted(self.compact_revision)
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more will be written: it is committed, or forgotten (by a store that is replaced,
+        or closed; what was written ahead is removed when it is opened again)."""
+        if self._kept is not None:
+            self._kept = None
+            self._store.whole.release()
 
 
 class Txn:
@@ -185,7 +215,7 @@ class Txn:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._main = writer.revision + 1
-        self._events: list[Event] = []
+        self._events: Events = []
 
     @property
     def changed(self) -> bool:
@@ -198,7 +228,23 @@ class Txn:
 
     def delete(self, key: bytes) -> Live | None:
         """Remove `key`; returns the version there was, None (and no change) if there was none."""
-        return self._writer._delete(self._main, self._events, key)
+        before = self._writer.get(key)
+        if before is not None:
+            self._writer._delete(self._main, self._events, key, before)
+        return before
+
+    def delete_live(self, key: bytes, live: Live) -> None:
+        """Remove `key`, which is known to live so."""
+        self._writer._delete(self._main, self._events, key, live)
+
+    def burial(self) -> Burial:
+        """For deletions that are too many to be made at once."""
+        if not isinstance(self._events, Bulk):
+            self._events = Bulk(self._events)
+        writer = self._writer
+        return Burial(
+            writer.engine, writer.batch, writer._growth, writer.overlay, self._main, self._events
+        )
 
     def end(self) -> int:
         """Close the txn: the writer's revision, one further if anything changed."""

@@ -15,6 +15,8 @@ log = get_logger(__name__)
 
 #: Seconds without an acknowledgement after which a stream is given up.
 STALLED = 30.0
+#: Seconds after which a copy that cannot be made yet is tried again.
+AGAIN = 0.05
 #: Seconds after a stream's end before the same member is sent another: what broke one (a full
 #: disk) would break the next, and each costs a checkpoint.
 PAUSE = 1.0
@@ -71,7 +73,8 @@ class CatchUp:
         loop = asyncio.get_running_loop()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            await loop.run_in_executor(None, self._machine.checkpoint, directory)
+            while not await loop.run_in_executor(None, self._machine.checkpoint, directory):
+                await asyncio.sleep(AGAIN)
         except Exception:
             log.exception("cannot make a checkpoint for a member that lags")
             shutil.rmtree(directory, ignore_errors=True)

@@ -146,8 +146,9 @@ class _NoSerializer:
         self.wanted.discard(node.member)
 
 
-#: Applies committed entries: (entries) -> None.
-Apply = Callable[[list[LogEntry]], None]
+#: Applies committed entries; returns how many of them are applied. 0: it is called again with the
+#: same ones, to go on.
+Apply = Callable[[list[LogEntry]], int]
 
 
 class RaftCore(SyncObj):  # type: ignore[misc]
@@ -170,6 +171,8 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         which a leader steps down (CheckQuorum)."""
         check_names(type(self))
         self._apply = apply
+        #: Committed entries that are being applied.
+        self._group: list[LogEntry] = []
         self._applies = True
         self.link = Link()
         self.log = journal
@@ -357,6 +360,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
     def installed(self, last: Position, before: Position) -> None:
         """The state machine was replaced by a snapshot: the log continues from there."""
         seat(self.log, last, before)
+        self._group = []
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
         self.log.setRaftCommitIndex(last.index)
 
@@ -366,10 +370,18 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         """Apply committed entries as one group. An exception ends the process: hazard 11."""
         if not self._applies:
             return False
+        group = self._group = self._group or self._following()
+        if group and (count := self._apply(group)):
+            self._SyncObj__raftLastApplied = group[count - 1][1]
+            self._group = []
+        return False
+
+    def _following(self) -> list[LogEntry]:
+        """Committed entries that come next, not too many."""
         first = self._SyncObj__raftLastApplied + 1
         last = min(self._SyncObj__raftCommitIndex, first + APPLY_ENTRIES - 1)
         if last < first:
-            return False
+            return []
         entries = list(self.log.entries(first, last + 1))
         size = 0
         for count, (command, _, _) in enumerate(entries, 1):
@@ -379,9 +391,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
                 break
         if not entries or entries[0][1] != first:
             raise RuntimeError(f"committed entry {first} is not in the log")
-        self._apply(entries)
-        self._SyncObj__raftLastApplied = entries[-1][1]
-        return False
+        return entries
 
     def _SyncObj__tryLogCompaction(self) -> None:
         """Off: the node compacts the log itself, with a margin and a durable state."""

@@ -5,7 +5,7 @@ turn. It knows nothing of what they mean. The state machine knows nothing of Raf
 (index, term) it stores with its data, in one atomic write, so that state and position never differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -54,6 +54,18 @@ class Membership:
     started: frozenset[int] = frozenset()
 
 
+#: Work that yields between its slices; its value are the results.
+Slices = Generator[None, None, list[object]]
+
+
+class Unfinished(NamedTuple):
+    """An apply that takes several slices."""
+
+    slices: Slices
+    #: Index of the last entry it applies.
+    last: int
+
+
 class Machine(Protocol):
     """The replicated state machine (implemented by `rusd/state`)."""
 
@@ -61,20 +73,27 @@ class Machine(Protocol):
         """(last applied, the one before it). (1, 0) and (1, 0) for an empty state: PySyncObj's
         log begins with a sentinel at index 1, term 0."""
 
-    def apply(self, entries: Sequence[Entry]) -> list[object]:
-        """Apply entries in order as ONE atomic storage write together with the new positions.
+    def begin(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
+        """Apply entries in order, all of them or the first ones, as ONE atomic storage write
+        together with the new positions, which tell how many there were.
 
         Returns one result per request, flattened over the entries in order: None where not
         wanted, else a value to hand to the waiter; an Exception instance is raised in the waiter.
-        Deterministic. An exception out of this method ends the process.
+        Long work instead gives a generator with the results as its value. Each step is a slice of
+        work; nothing else is begun before it has ended. It is dropped when `restore` is called, or
+        when the process ends, and the entries are applied again.
+        Deterministic. An exception ends the process.
         """
+
+    def apply(self, entries: Sequence[Entry]) -> list[object]:
+        """Apply all entries at once, however long it takes."""
 
     def sync(self) -> None:
         """Make everything applied so far durable (called before the log is compacted)."""
 
-    def checkpoint(self, directory: Path) -> None:
+    def checkpoint(self, directory: Path) -> bool:
         """Write a consistent copy of the whole state into the new directory `directory`.
-        Synchronous and cheap (hard links)."""
+        Synchronous and cheap (hard links). False: not now, since an apply is half done."""
 
     def restore(self, directory: Path) -> None:
         """Replace the whole state by the checkpoint in `directory` (which it takes over, by

@@ -151,6 +151,11 @@ class Proposals:
         """True if a call here waits for this request."""
         return origin == self._member and sequence in self.waiting
 
+    def hold(self, sequence: int) -> None:
+        """Its end is certain and only takes time: no deadline any more."""
+        if (waiting := self.waiting.get(sequence)) is not None:
+            waiting.deadline = float("inf")
+
     def resolve(self, sequence: int, result: object) -> None:
         waiting = self.waiting.pop(sequence, None)
         if waiting is not None:

@@ -4,9 +4,10 @@
                                  -> results for who waits here, events for the watchers
 
 Files: `command` (what a proposal says), `machine` (entries to requests, one write per apply),
-`operations`, `compare` and `txn` (puts, deletes, ranges, and txns of them), `leases`, `members`,
-`alarms` (records beside the keys), `responses` and `result` (answers as bytes), `identity` (ids),
-`cost` (what a request may add), `directory` (where the database lies, and its exchange).
+`operations`, `compare` and `txn` (puts, deletes, ranges, and txns of them), `leases`, `detached`,
+`members`, `alarms` (records beside the keys), `responses` and `result` (answers as bytes),
+`identity` (ids), `cost` (what a request may add), `directory` (where the database lies, and its
+exchange).
 
 Promises: the position in the log is written with the data, in one atomic write. A refused request
 changes nothing. Two members that applied the same entries hold the same bytes. `restore` survives

@@ -4,14 +4,19 @@ Every condition, also of nested txns, is judged against the state before the out
 branches are known before anything is written, and what they will do can be checked first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from operator import eq, gt, lt, ne
 from typing import Any, NamedTuple, Protocol
 
-from rusd.mvcc.keyvalue import Live
-from rusd.mvcc.query import RangeResult
+from rusd.mvcc.interval import bounds
+from rusd.mvcc.keyvalue import Live, kv_of
+from rusd.mvcc.query import RangeResult, Rows, Slices
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
+from rusd.slices import Meter
+
+#: Rows judged between two looks at the meter.
+SLICE = 250
 
 
 class View(Protocol):
@@ -22,7 +27,9 @@ class View(Protocol):
     @property
     def compact_revision(self) -> int: ...
     def get(self, key: bytes) -> Live | None: ...
+    def rows(self, start: bytes, end: bytes | None) -> Rows: ...
     def range(self, request: rpc.RangeRequest) -> RangeResult: ...
+    def range_slices(self, request: rpc.RangeRequest) -> Slices: ...
 
 
 class Decision(NamedTuple):
@@ -43,16 +50,62 @@ _KINDS = {
 }
 
 
-def decide(view: View, request: rpc.TxnRequest) -> Decision:
-    """Choose the branches of a txn and of the nested txns in them. No condition means success."""
-    succeeded = all(_holds(view, condition) for condition in request.compare)
+#: Conditions or operations of a txn up to which it is no long work, if each is of a single key.
+FEW = 256
+
+
+def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
+    """Choose the branch of a txn of single keys; None for any other, which may be long work. No
+    condition means success."""
+    if len(request.compare) > FEW:
+        return None
+    succeeded = True
+    for condition in request.compare:
+        if condition.range_end:
+            return None
+        if not _holds(view, condition):
+            succeeded = False
+            break
+    branch = request.success if succeeded else request.failure
+    if len(branch) > FEW:
+        return None
+    operations: list[tuple[int, Any]] = []
+    for operation in branch:
+        name = operation.WhichOneof("request")
+        if name is None:
+            continue
+        kind, body = _KINDS[name], getattr(operation, name)
+        if kind != PUT and (kind == TXN or body.range_end):
+            return None
+        operations.append((kind, body))
+    return Decision(succeeded, operations)
+
+
+def decide_slices(
+    view: View, request: rpc.TxnRequest, meter: Meter
+) -> Generator[None, None, Decision]:
+    """`decide` for any txn, and the nested txns in it, in slices."""
+    succeeded = True
+    for condition in request.compare:
+        if condition.range_end:
+            succeeded = yield from _all_hold(view, condition, meter)
+        else:
+            succeeded = _holds(view, condition)
+        if meter.passed():
+            yield
+        if not succeeded:
+            break
     operations: list[tuple[int, Any]] = []
     for operation in request.success if succeeded else request.failure:
         name = operation.WhichOneof("request")
         if name is None:
             continue
         kind, body = _KINDS[name], getattr(operation, name)
-        operations.append((kind, decide(view, body) if kind == TXN else body))
+        if kind == TXN:
+            body = yield from decide_slices(view, body, meter)
+        operations.append((kind, body))
+        if meter.passed():
+            yield
     return Decision(succeeded, operations)
 
 
@@ -74,32 +127,53 @@ _RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
 
 
 def _holds(view: View, condition: rpc.Compare) -> bool:
-    """True if every key of the interval satisfies the condition.
+    """Whether a single key satisfies the condition.
 
     A missing key has revision, version and lease 0, but no value at all: nothing can be said of
     that, so a condition on it fails whatever it says.
     """
-    target = condition.target
-    found: Sequence[Any]
-    if condition.range_end:
-        whole = rpc.RangeRequest(key=condition.key, range_end=condition.range_end)
-        found = [kv_pb2.KeyValue.FromString(encoded) for encoded in view.range(whole).kvs]
-    else:
-        live = view.get(condition.key)
-        if live is None:
-            found = ()
-        else:
-            found = (kv_pb2.KeyValue.FromString(live.kv) if target == _VALUE else live,)
-    if not found and target == _VALUE:
+    live = view.get(condition.key)
+    if live is None:
+        return _holds_for_none(condition)
+    of_value = condition.target == _VALUE
+    return _test(condition)(kv_pb2.KeyValue.FromString(live.kv) if of_value else live)
+
+
+def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[None, None, bool]:
+    """Whether every key of an interval satisfies the condition, in slices."""
+    rows = view.rows(*bounds(condition.key, condition.range_end))
+    holds = _test(condition)
+    part = rows.read(SLICE)
+    if not part:
+        return _holds_for_none(condition)
+    while part:
+        if not all(holds(kv_pb2.KeyValue.FromString(kv_of(row))) for row in part):
+            return False
+        if meter.passed(len(part)):
+            yield
+        part = rows.read(SLICE)
+    return True
+
+
+def _holds_for_none(condition: rpc.Compare) -> bool:
+    if condition.target == _VALUE:
         return False
     related = _RELATIONS.get(condition.result)
     if related is None:
         return True
-    name = _TARGETS.get(target)
+    name = _TARGETS.get(condition.target)
+    return bool(related(0, 0 if name is None else getattr(condition, name)))
+
+
+def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
+    """What the condition says of a version."""
+    related = _RELATIONS.get(condition.result)
+    if related is None:
+        return lambda version: True
+    name = _TARGETS.get(condition.target)
     if name is None:
-        return related(0, 0)
+        same = bool(related(0, 0))
+        return lambda version: same
     # A union member that is not the target's reads as its default, as if it had not been sent.
     wanted = getattr(condition, name)
-    if not found:
-        return related(0, wanted)
-    return all(related(getattr(one, name), wanted) for one in found)
+    return lambda version: bool(related(getattr(version, name), wanted))

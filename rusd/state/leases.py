@@ -18,6 +18,7 @@ MAX_TTL = 9_000_000_000
 _ID = struct.Struct(">Q")
 _RECORD = struct.Struct(">qq")
 _MASK64 = (1 << 64) - 1
+_LAST = _ID.pack(_MASK64)
 
 
 @dataclass(slots=True)
@@ -100,6 +101,29 @@ class Leases:
         if new:
             self._leases[new].keys.add(key)
             batch.put(Family.LEASE_KEY, _key(new) + key, b"")
+
+    # Many keys of one apply
+
+    def discard(self, lease_id: int, key: bytes) -> None:
+        """Forget a key of a lease here; one of `detach`, `detach_interval` writes it."""
+        if (lease := self._leases.get(lease_id)) is not None:
+            lease.keys.discard(key)
+
+    def detach(self, batch: Batch, lease_id: int, key: bytes) -> None:
+        batch.delete(Family.LEASE_KEY, _key(lease_id) + key)
+
+    def detach_interval(self, batch: Batch, lease_id: int, start: bytes, end: bytes) -> None:
+        """Every key in [start, end)."""
+        prefix = _key(lease_id)
+        batch.delete_interval(Family.LEASE_KEY, prefix + start, prefix + end)
+
+    def stored(self, engine: Engine, lease: Lease, count: int) -> Iterator[list[bytes]]:
+        """Keys of a lease as they are committed, in their order, `count` at a time."""
+        prefix = _key(lease.id)
+        end = None if prefix == _LAST else _ID.pack(_ID.unpack(prefix)[0] + 1)
+        rows = engine.cursor(Family.LEASE_KEY, prefix, end)
+        while found := rows.keys(count):
+            yield [key[8:] for key in found]
 
     def _store(self, batch: Batch, lease: Lease) -> None:
         batch.put(Family.LEASE, _key(lease.id), _RECORD.pack(lease.ttl, lease.remaining_ttl))

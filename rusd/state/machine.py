@@ -1,7 +1,13 @@
 """The replicated state machine: committed entries in, storage writes, answers and events out.
 
-All entries of one `apply` become one storage write, which also carries the log position they end
+All entries of one apply become one storage write, which also carries the log position they end
 at; after a crash the log is replayed from that position, so nothing is applied twice or skipped.
+
+Long work is done in slices: `begin` returns them instead of the results. Until the last but that of
+telling about it, the store reads as before, and a half apply is merely forgotten when the process
+ends or a snapshot replaces the state. (Leases, members and alarms in memory run ahead of the store
+meanwhile: by requests that are committed, but for which no answer was given yet.)
+
 Two members that applied the same entries hold the same bytes: nothing here looks at a clock, a
 random number, a flag or the member's own id, and whether a client waits changes only what is
 encoded for it.
@@ -11,18 +17,21 @@ and must end the process: the member would no longer know what it has applied.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
+from rusd import slices
 from rusd.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, UNDECODABLE, EtcdError
 from rusd.logs import get_logger
-from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.overlay import Events
 from rusd.mvcc.store import Store, Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.ports import Entry, Membership, Position
+from rusd.raft.ports import Entry, Membership, Position, Request, Slices, Unfinished
 from rusd.state import responses, txn
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Addition, Expiry, Kind
@@ -57,11 +66,23 @@ class _NoLeaseListener:
     def restored(self) -> None: ...
 
 
+Work = Generator[None, None, Applied]
+
+#: Writes in one apply above which no further entry is added to it, and within an entry those
+#: between two yields.
+LONG = 6000
+#: Keys freed in one slice.
+_FREED = 5000
+#: Revisions, and events, that are told of in one slice.
+TOLD = 500
+
+
 class _Command(NamedTuple):
     """How one kind is decoded and applied."""
 
     decode: Callable[[bytes], Any]
-    apply: Callable[[Writer, Any, bool], Applied]
+    #: Long work is a generator that yields between slices.
+    apply: Callable[[Writer, Any, bool], Applied | Work]
 
 
 class StateMachine:
@@ -85,7 +106,7 @@ class StateMachine:
         self.members = Members()
         self.alarms = Alarms()
         #: (revision, events) in order, once for every apply that changed keys.
-        self.on_events: Callable[[list[tuple[int, list[Event]]]], None] = lambda batches: None
+        self.on_events: Callable[[list[tuple[int, Events]]], None] = lambda batches: None
         #: Before `restore` closes the database: whoever works on it in slices must stop.
         self.on_restoring: Callable[[], None] = lambda: None
         #: After `restore`: revisions may have jumped.
@@ -99,6 +120,8 @@ class StateMachine:
         #: Term of the entry that is being applied.
         self._term = 0
         self._notices: list[Callable[[], None]] = []
+        #: An apply that was begun in slices.
+        self._unfinished: Slices | None = None
         self._commands = self._table()
         self._load()
 
@@ -142,36 +165,124 @@ class StateMachine:
         return self._applied, self._before
 
     def apply(self, entries: Sequence[Entry]) -> list[object]:
+        """Apply all of them at once."""
+        results: list[object] = []
+        while entries:
+            begun = self.begin(entries)
+            results += begun if isinstance(begun, list) else slices.finish(begun.slices)
+            reached = self._applied.index
+            entries = [entry for entry in entries if entry.position.index > reached]
+        return results
+
+    def begin(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
         writer = self.store.begin()
         results: list[object] = []
-        moved = False
+        before, applied = self._before, self._applied
+        writes = writer.batch.operations
         for position, requests in entries:
-            if position.index <= self._applied.index:
+            if position.index <= applied.index:
                 results.extend([None] * len(requests))
                 continue
-            if position.index != self._applied.index + 1 or position.term < self._applied.term:
-                raise RuntimeError(f"entry {position} does not follow {self._applied}")
+            if position.index != applied.index + 1 or position.term < applied.term:
+                raise RuntimeError(f"entry {position} does not follow {applied}")
             self._term = position.term
-            for payload, wanted in requests:
+            before, applied = applied, position
+            for count, (payload, wanted) in enumerate(requests, 1):
                 result = self._apply_request(writer, payload, wanted)
+                if type(result) is GeneratorType or len(writes) > LONG:
+                    left = islice(requests, count, None)
+                    self._unfinished = self._go_on(
+                        writer, results, result, wanted, left, (applied, before)
+                    )
+                    return Unfinished(self._unfinished, position.index)
                 results.append(result if wanted else None)
-            self._before, self._applied = self._applied, position
-            moved = True
-        if moved:
-            writer.batch.put(
-                Family.META, _POSITIONS_KEY, _POSITIONS.pack(*self._applied, *self._before)
-            )
-            writer.commit()
-            self._announce(writer)
+        if applied is not self._applied:
+            self._commit(writer, applied, before)
+            self._tell_notices()
+            if writer.events:
+                self.on_events(writer.events)
         return results
+
+    def _go_on(
+        self,
+        writer: Writer,
+        results: list[object],
+        begun: Applied | EtcdError | Work,
+        wanted: bool,
+        left: Iterator[Request],
+        positions: tuple[Position, Position],
+    ) -> Slices:
+        """What is left of an entry from the request on that was `begun`."""
+        try:
+            written = 0
+            while True:
+                if isinstance(begun, GeneratorType):
+                    begun = yield from _ended(begun)
+                results.append(begun if wanted else None)
+                if len(writer.batch) - written > LONG:
+                    writer.write_ahead()
+                    written = len(writer.batch)
+                    yield
+                request = next(left, None)
+                if request is None:
+                    break
+                wanted = request.wanted
+                begun = self._apply_request(writer, request.payload, wanted)
+            self._commit(writer, *positions)
+            yield
+            self._tell_notices()
+            yield from self._tell(writer.events)
+            self._unfinished = None
+            return results
+        finally:
+            writer.close()
+
+    def _commit(self, writer: Writer, applied: Position, before: Position) -> None:
+        writer.batch.put(Family.META, _POSITIONS_KEY, _POSITIONS.pack(*applied, *before))
+        writer.commit()
+        self._applied, self._before = applied, before
+
+    def _tell_notices(self) -> None:
+        notices, self._notices = self._notices, []
+        for notice in notices:
+            notice()
+
+    def _tell(self, batches: list[tuple[int, Events]]) -> Generator[None, None, None]:
+        """Tell of the events, some revisions at a time."""
+        told: list[tuple[int, Events]] = []
+        size = 0
+        for batch in batches:
+            told.append(batch)
+            size += len(batch[1])
+            if size >= TOLD:
+                self.on_events(told)
+                told, size = [], 0
+                yield
+        if told:
+            self.on_events(told)
+
+    def _forget(self) -> None:
+        """Give up an apply that is not finished: the state is replaced, or closed."""
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            unfinished.close()
+        self._notices = []
 
     def sync(self) -> None:
         self.engine.sync()
 
-    def checkpoint(self, directory: Path) -> None:
-        self.engine.checkpoint(directory)
+    def checkpoint(self, directory: Path) -> bool:
+        whole = self.store.whole
+        if not whole.acquire(blocking=False):
+            return False
+        try:
+            self.engine.checkpoint(directory)
+        finally:
+            whole.release()
+        return True
 
     def restore(self, directory: Path) -> None:
+        self._forget()
         self.on_restoring()
         self.engine = self._directory.replace(self.engine, directory)
         self.engine.on_damage = self._damaged
@@ -208,12 +319,16 @@ class StateMachine:
 
     def close(self) -> None:
         """Make everything durable and release the database."""
+        self._forget()
         self.engine.sync()
         self.engine.close()
 
     # One request
 
-    def _apply_request(self, writer: Writer, payload: bytes, wanted: bool) -> Applied | EtcdError:
+    def _apply_request(
+        self, writer: Writer, payload: bytes, wanted: bool
+    ) -> Applied | EtcdError | Work:
+        """Apply a request; a generator, which has done its first slice, if there is more."""
         command = self._commands.get(payload[0]) if payload else None
         if command is None:
             log.error("unknown kind of proposal ignored", extra={"fields": {"size": len(payload)}})
@@ -226,18 +341,17 @@ class StateMachine:
             log.error("broken proposal ignored", extra={"fields": {"kind": payload[0]}})
             return UNDECODABLE
         try:
-            return command.apply(writer, request, wanted)
+            result = command.apply(writer, request, wanted)
+            if isinstance(result, GeneratorType):
+                next(result)
+            return result
+        except StopIteration as end:
+            applied: Applied = end.value
+            return applied
         except EtcdError as refusal:
             # The error is shared by all who raise it: it would keep every traceback, and with
             # that every refused request, for good.
             return refusal.with_traceback(None)
-
-    def _announce(self, writer: Writer) -> None:
-        notices, self._notices = self._notices, []
-        for notice in notices:
-            notice()
-        if writer.events:
-            self.on_events(writer.events)
 
     def _refuse_if_corrupt(self) -> None:
         if self.alarms.corrupt:
@@ -272,12 +386,17 @@ class StateMachine:
 
     def _delete_range(
         self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
-    ) -> Applied:
+    ) -> Applied | Work:
         self._refuse_if_corrupt()
         if not request.range_end:
             return self._delete_one(writer, request, wanted)
+        return self._delete_interval(writer, request, wanted)
+
+    def _delete_interval(
+        self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
+    ) -> Work:
         operations = Operations(writer, self.leases, wanted)
-        body = operations.delete_range(request)
+        body = yield from operations.delete_range(request)
         return Applied(operations.end(), body)
 
     def _delete_one(self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool) -> Applied:
@@ -288,10 +407,11 @@ class StateMachine:
             self.leases.moved(writer.batch, request.key, before.lease, 0)
         body = b""
         if wanted:
-            body = responses.delete_response(1, (before.kv,) if request.prev_kv else ())
+            previous = responses.previous((before.kv,)) if request.prev_kv else b""
+            body = responses.delete_response(1, previous)
         return Applied(writer.revision, body)
 
-    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied:
+    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
         self._refuse_if_corrupt()
         if self.alarms.no_space and txn_cost(request) > 0:
             raise NO_SPACE
@@ -310,26 +430,27 @@ class StateMachine:
         self._notices.append(lambda: self.lease_listener.granted(lease.id, lease.ttl))
         return Applied(writer.revision, responses.lease_grant_response(lease.id, lease.ttl))
 
-    def _lease_revoke(
-        self, writer: Writer, request: rpc.LeaseRevokeRequest, wanted: bool
-    ) -> Applied:
+    def _lease_revoke(self, writer: Writer, request: rpc.LeaseRevokeRequest, wanted: bool) -> Work:
         return self._end_lease(writer, request.ID)
 
-    def _lease_expire(self, writer: Writer, request: Expiry, wanted: bool) -> Applied:
+    def _lease_expire(self, writer: Writer, request: Expiry, wanted: bool) -> Work:
         if request.term != self._term:
             raise LEADER_CHANGED
         return self._end_lease(writer, request.lease_id)
 
-    def _end_lease(self, writer: Writer, lease_id: int) -> Applied:
+    def _end_lease(self, writer: Writer, lease_id: int) -> Work:
         self._refuse_if_corrupt()
         lease = self.leases.require(lease_id)
         operations = Operations(writer, self.leases, wanted=False)
-        # Sorted, since the order becomes part of the stored revisions.
-        for key in sorted(lease.keys):
-            operations.delete(key)
+        yield from operations.end_lease(lease)
         revision = operations.end()
         self.leases.remove(writer.batch, lease)
-        self._notices.append(lambda: self.lease_listener.revoked(lease.id))
+        self._notices.append(lambda: self.lease_listener.revoked(lease_id))
+        # Freeing a million keys at once would take as long as a slice of work, and more.
+        while lease.keys:
+            for _ in range(min(_FREED, len(lease.keys))):
+                lease.keys.pop()
+            yield
         return Applied(revision, b"")
 
     def _lease_checkpoint(
@@ -387,3 +508,11 @@ class StateMachine:
     def _cluster_version(self, writer: Writer, request: str, wanted: bool) -> Applied:
         self.members.set_cluster_version(writer.batch, request)
         return Applied(writer.revision, b"")
+
+
+def _ended(work: Work) -> Generator[None, None, Applied | EtcdError]:
+    """The result of work, which may end with a refusal."""
+    try:
+        return (yield from work)
+    except EtcdError as refusal:
+        return refusal.with_traceback(None)

@@ -4,13 +4,21 @@
 (`check_put`, `check_range`), because what has been written to the batch cannot be taken back.
 """
 
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
+
 from rusd.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
-from rusd.mvcc.keyvalue import value_of
+from rusd.mvcc.burial import SLICE
+from rusd.mvcc.interval import bounds
+from rusd.mvcc.keyvalue import key_of, kv_of, parse, value_of
+from rusd.mvcc.query import Rows
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
+from rusd.slices import Meter
 from rusd.state import responses
 from rusd.state.compare import View
-from rusd.state.leases import Leases
+from rusd.state.detached import Detached
+from rusd.state.leases import Lease, Leases
 
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
@@ -101,13 +109,99 @@ class Operations:
             self._leases.moved(self._writer.batch, key, before.lease, 0)
         return before.kv
 
-    def delete_range(self, request: rpc.DeleteRangeRequest) -> bytes:
-        """Delete the live keys of an interval; DeleteRangeResponse without header."""
-        keys = self._writer.keys(request.key, request.range_end)
-        previous = [kv for key in keys if (kv := self.delete(key)) is not None]
+    def delete_one(self, request: rpc.DeleteRangeRequest) -> bytes:
+        """`delete_range` of a single key."""
+        kv = self.delete(request.key)
+        previous = [] if kv is None else [kv]
+        return self._deleted(request, len(previous), responses.previous(previous))
+
+    def delete_range(self, request: rpc.DeleteRangeRequest) -> Generator[None, None, bytes]:
+        """Delete the live keys of an interval, in slices; DeleteRangeResponse without header."""
+        if not request.range_end:
+            return self.delete_one(request)
+        rows = self._writer.rows(*bounds(request.key, request.range_end))
+        part = rows.read(SLICE)
+        following = rows.read(SLICE) if part else []
+        if following:
+            return (yield from self._delete_many(request, rows, part, following))
+        kvs = [kv_of(row) for row in part]
+        for kv in kvs:
+            live = parse(kv)
+            key = key_of(kv)
+            self._txn.delete_live(key, live)
+            if live.lease:
+                self._leases.moved(self._writer.batch, key, live.lease, 0)
+        return self._deleted(request, len(kvs), responses.previous(kvs))
+
+    def _deleted(self, request: rpc.DeleteRangeRequest, deleted: int, previous: bytes) -> bytes:
         if not self._wanted:
             return b""
-        return responses.delete_response(len(previous), previous if request.prev_kv else ())
+        return responses.delete_response(deleted, previous if request.prev_kv else b"")
+
+    def _delete_many(
+        self, request: rpc.DeleteRangeRequest, rows: Rows, part: list[bytes], following: list[bytes]
+    ) -> Generator[None, None, bytes]:
+        """All that is left of the interval: `part`, `following` and what `rows` holds."""
+        burial = self._txn.burial()
+        detached = Detached(self._leases)
+        deleted = 0
+        previous: list[bytes] = []
+        while part:
+            kvs = [kv_of(row) for row in part]
+            keys = [key_of(kv) for kv in kvs]
+            burial.add(keys, kvs, whole=True)
+            detached.add(keys, kvs)
+            deleted += len(keys)
+            if self._wanted and request.prev_kv:
+                previous.append(responses.previous(kvs))
+            self._writer.write_ahead()
+            yield
+            part, following = following, rows.read(SLICE) if following else []
+        yield from burial.end()
+        yield from detached.end(self._writer.batch)
+        return self._deleted(request, deleted, b"".join(previous))
+
+    def end_lease(self, lease: Lease) -> Generator[None, None, None]:
+        """Delete the keys of a lease, in slices."""
+        if len(lease.keys) <= SLICE:
+            # Sorted, since the order becomes part of the stored revisions.
+            for key in sorted(lease.keys):
+                self.delete(key)
+            return
+        burial = self._txn.burial()
+        last = b""
+        for attached in self._attached(lease):
+            kvs = self._writer.kvs(attached)
+            live = {key: kv for key, kv in zip(attached, kvs, strict=True) if kv is not None}
+            if live:
+                burial.add(list(live), list(live.values()))
+            last = attached[-1] if attached else last
+            self._writer.write_ahead()
+            yield
+        yield from burial.end()
+        self._leases.detach_interval(self._writer.batch, lease.id, b"", last + b"\0")
+
+    def _attached(self, lease: Lease) -> Iterator[list[bytes]]:
+        """The keys of a lease in their order, piece by piece (which may be empty)."""
+        versions = self._writer.overlay.versions
+        own = sorted(key for key, live in versions.items() if live and live.lease == lease.id)
+        at = 0
+        for stored in self._leases.stored(self._writer.engine, lease, SLICE):
+            keys = [key for key in stored if key in lease.keys]
+            until = bisect_right(own, stored[-1])
+            if until > at:
+                keys = sorted({*keys, *own[at:until]})
+                at = until
+            yield keys
+        for start in range(at, len(own), SLICE):
+            yield own[start : start + SLICE]
+
+    def range_slices(self, request: rpc.RangeRequest, meter: Meter) -> Generator[None, None, bytes]:
+        """Read, earlier changes of this revision included; RangeResponse without header."""
+        if not self._wanted:
+            return b""
+        result = yield from self._writer.range_slices(request)
+        return (yield from responses.range_slices(result, meter))
 
     def range(self, request: rpc.RangeRequest) -> bytes:
         """Read, earlier changes of this revision included; RangeResponse without header."""

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 
 from rusd.mvcc.keyvalue import varint
 from rusd.mvcc.query import RangeResult
+from rusd.slices import Meter
 
 #: Rows in a piece of a long answer.
 PART = 1000
@@ -61,14 +62,28 @@ def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
     return parts
 
 
+def range_slices(result: RangeResult, meter: Meter) -> Generator[None, None, bytes]:
+    """`range_response`, made in slices; takes the rows out of a long `result`."""
+    if meter.passed(1 + len(result.framed) + result.count // 8):
+        yield
+    if len(result.framed) <= PART:
+        return range_response(result)
+    return b"".join((yield from range_parts(result)))
+
+
 def put_response(previous: bytes | None) -> bytes:
     """PutResponse: prev_kv=2."""
     return b"" if previous is None else message_field(2, previous)
 
 
-def delete_response(deleted: int, previous: Sequence[bytes]) -> bytes:
-    """DeleteRangeResponse: deleted=2, prev_kvs=3."""
-    return int_field(2, deleted) + _repeated(3, previous)
+def previous(kvs: Sequence[bytes]) -> bytes:
+    """prev_kvs=3 of a DeleteRangeResponse."""
+    return _repeated(3, kvs)
+
+
+def delete_response(deleted: int, previous: bytes) -> bytes:
+    """DeleteRangeResponse: deleted=2, and `previous` as encoded."""
+    return int_field(2, deleted) + previous
 
 
 def txn_response(succeeded: bool, responses: Iterable[bytes]) -> bytes:

@@ -4,13 +4,15 @@ Nothing is written before every check has passed, so a refused txn leaves no tra
 only needs no log entry and runs by `read` on the committed store.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
+from rusd.mvcc.interval import bounds
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
+from rusd.slices import Meter
 from rusd.state import responses
-from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide
+from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide, decide_slices
 from rusd.state.leases import Leases
 from rusd.state.operations import Operations, check_put_in_txn, check_range
 from rusd.state.result import Applied
@@ -34,28 +36,93 @@ def is_serializable(request: rpc.TxnRequest) -> bool:
     )
 
 
-def write(writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool) -> Applied:
-    """Apply a txn; an EtcdError leaves the writer untouched."""
+def write(
+    writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool
+) -> Applied | Generator[None, None, Applied]:
+    """Apply a txn, in slices if it may be long work; an EtcdError leaves the writer untouched."""
     decision = decide(writer, request)
+    if decision is None:
+        return _write_slices(writer, leases, request, wanted)
     _check(writer, leases, decision)
     operations = Operations(writer, leases, wanted)
-    body = _execute(operations, decision, wanted)
+    answers = []
+    for kind, operation in decision.operations:
+        if kind == PUT:
+            body = operations.put(operation)
+        elif kind == RANGE:
+            body = operations.range(operation)
+        else:
+            body = operations.delete_one(operation)
+        if wanted:
+            answers.append(responses.response_op(kind, operations.revision, body))
+    body = responses.txn_response(decision.succeeded, answers) if wanted else b""
     return Applied(operations.end(), body)
 
 
-def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied:
-    """Answer a read-only txn from committed state."""
+def _write_slices(
+    writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool
+) -> Generator[None, None, Applied]:
+    meter = Meter()
+    decision = yield from decide_slices(writer, request, meter)
+    yield from _check_slices(writer, leases, decision, meter)
+    operations = Operations(writer, leases, wanted)
+    body = yield from _execute(writer, operations, decision, wanted, meter)
+    return Applied(operations.end(), body)
+
+
+def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
+    """Answer a read-only txn of single keys from committed state; None for any other."""
     decision = decide(view, request)
+    if decision is None:
+        return None
     _check(view, leases, decision)
-    revision = view.revision
     answers = [
-        responses.response_op(RANGE, revision, responses.range_response(view.range(operation)))
+        responses.response_op(RANGE, view.revision, responses.range_response(view.range(operation)))
         for _, operation in decision.operations
     ]
-    return Applied(revision, responses.txn_response(decision.succeeded, answers))
+    return Applied(view.revision, responses.txn_response(decision.succeeded, answers))
+
+
+def intervals(request: rpc.TxnRequest) -> set[tuple[bytes, bytes | None]]:
+    """[start, end) of all that a read-only txn may look at now."""
+    conditions = (bounds(one.key, one.range_end) for one in request.compare if one.range_end)
+    ranges = (
+        bounds(one.request_range.key, one.request_range.range_end)
+        for branch in (request.success, request.failure)
+        for one in branch
+        if one.request_range.revision <= 0
+    )
+    return {*conditions, *ranges}
+
+
+def read_slices(
+    view: View, leases: Leases, request: rpc.TxnRequest
+) -> Generator[None, None, Applied]:
+    """Answer a read-only txn in slices. The view must not move on meanwhile."""
+    meter = Meter()
+    decision = yield from decide_slices(view, request, meter)
+    yield from _check_slices(view, leases, decision, meter)
+    answers: list[bytes] = []
+    for _, operation in decision.operations:
+        result = yield from view.range_slices(operation)
+        body = yield from responses.range_slices(result, meter)
+        answers.append(responses.response_op(RANGE, view.revision, body))
+    return Applied(view.revision, responses.txn_response(decision.succeeded, answers))
 
 
 def _check(view: View, leases: Leases, decision: Decision) -> None:
+    """`_check_slices` of few operations, none of them a txn."""
+    for kind, operation in decision.operations:
+        if kind == PUT:
+            check_put_in_txn(view, leases, operation)
+    for kind, operation in decision.operations:
+        if kind == RANGE:
+            check_range(view, operation)
+
+
+def _check_slices(
+    view: View, leases: Leases, decision: Decision, meter: Meter
+) -> Generator[None, None, None]:
     """Raise what any operation of the branches taken would fail with. Where several would, etcd 3.5
     tells of puts before ranges (3.6 goes by position); the former is what tests compare with."""
     ranges = []
@@ -64,6 +131,8 @@ def _check(view: View, leases: Leases, decision: Decision) -> None:
             check_put_in_txn(view, leases, operation)
         elif kind == RANGE:
             ranges.append(operation)
+        if meter.passed():
+            yield
     for operation in ranges:
         check_range(view, operation)
 
@@ -77,21 +146,26 @@ def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
             yield kind, operation
 
 
-def _execute(operations: Operations, decision: Decision, wanted: bool) -> bytes:
+def _execute(
+    writer: Writer, operations: Operations, decision: Decision, wanted: bool, meter: Meter
+) -> Generator[None, None, bytes]:
     answers: list[bytes] = []
     for kind, operation in decision.operations:
         # A nested txn's header is empty.
         revision: int | None = None
         if kind == TXN:
-            body = _execute(operations, operation, wanted)
+            body = yield from _execute(writer, operations, operation, wanted, meter)
         else:
             if kind == PUT:
                 body = operations.put(operation)
             elif kind == RANGE:
-                body = operations.range(operation)
+                body = yield from operations.range_slices(operation, meter)
             else:
-                body = operations.delete_range(operation)
+                body = yield from operations.delete_range(operation)
             revision = operations.revision
         if wanted:
             answers.append(responses.response_op(kind, revision, body))
+        if meter.passed(4):
+            writer.write_ahead()
+            yield
     return responses.txn_response(decision.succeeded, answers) if wanted else b""

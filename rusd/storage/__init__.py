@@ -14,10 +14,19 @@ iterators, checkpoints. What it promises:
 It knows nothing of keys, revisions or etcd: bytes in, bytes out.
 """
 
-from rusd.storage.batch import Batch
+from rusd.storage.batch import Batch, Operation, Until
 from rusd.storage.cursor import Cursor
 from rusd.storage.engine import Engine
 from rusd.storage.errors import StorageError, StorageLocked
 from rusd.storage.family import Family
 
-__all__ = ["Batch", "Cursor", "Engine", "Family", "StorageError", "StorageLocked"]
+__all__ = [
+    "Batch",
+    "Cursor",
+    "Engine",
+    "Family",
+    "Operation",
+    "StorageError",
+    "StorageLocked",
+    "Until",
+]

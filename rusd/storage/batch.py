@@ -3,14 +3,25 @@
 from rusd.storage.family import Family
 
 
+class Until(bytes):
+    """In place of a value: everything from the key to here (not included) is deleted."""
+
+    __slots__ = ()
+
+
+#: (family, key, value); a value of None deletes, `Until` deletes an interval.
+Operation = tuple[Family, bytes, bytes | None]
+
+
 class Batch:
     """Writes collected in order; a later write of the same key wins."""
 
-    __slots__ = ("operations",)
+    __slots__ = ("intervals", "operations")
 
     def __init__(self) -> None:
-        #: (family, key, value); a value of None deletes.
-        self.operations: list[tuple[Family, bytes, bytes | None]] = []
+        self.operations: list[Operation] = []
+        #: Whether there is an `Until` among them: seldom, and looked for only then.
+        self.intervals = False
 
     def put(self, family: Family, key: bytes, value: bytes) -> None:
         self.operations.append((family, key, value))
@@ -18,8 +29,14 @@ class Batch:
     def delete(self, family: Family, key: bytes) -> None:
         self.operations.append((family, key, None))
 
+    def delete_interval(self, family: Family, start: bytes, end: bytes) -> None:
+        """Delete every key of [start, end); one write, however many there are."""
+        self.operations.append((family, start, Until(end)))
+        self.intervals = True
+
     def clear(self) -> None:
         self.operations.clear()
+        self.intervals = False
 
     def __len__(self) -> int:
         return len(self.operations)

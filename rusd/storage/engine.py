@@ -7,7 +7,7 @@ from typing import Any
 
 from rocksdict import Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
 
-from rusd.storage.batch import Batch
+from rusd.storage.batch import Batch, Until
 from rusd.storage.cursor import STEP, Cursor
 from rusd.storage.errors import StorageError, StorageLocked
 from rusd.storage.family import Family
@@ -59,10 +59,12 @@ class Engine:
         """Apply `batch` atomically. Not synced (see the package docstring)."""
         group = WriteBatch(raw_mode=True)
         handles = self._handles
-        put, delete = group.put, group.delete
+        put, delete, intervals = group.put, group.delete, batch.intervals
         for family, key, value in batch.operations:
             if value is None:
                 delete(key, handles[family])
+            elif intervals and type(value) is Until:
+                group.delete_range(key, bytes(value), handles[family])
             else:
                 put(key, value, handles[family])
         try:

@@ -7,28 +7,32 @@ revision as far as the limits of one window allow; and every laggard whose next 
 the window is served from that one reading. So hundreds of watches resumed at once cost about one
 reading, and a watcher far behind shares the time evenly with those that miss little.
 
-Nothing is kept between slices but each watcher's next revision: a laggard that turns out to be
+Nothing is kept between slices but each watcher's next revision, and the events of a very long
+revision while it is being told of, which takes many slices: a laggard that turns out to be
 stalled is parked with its next revision unchanged and reads again when its client has.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.past import LongRevision
 from rusd.watch.audience import Audience, Group
 from rusd.watch.encoding import compacted
 from rusd.watch.ports import HeaderField, History, Loop, Timer
 from rusd.watch.response import Encoder, Payload
 from rusd.watch.watcher import Lane, Phase, Watcher
 
-#: Work done before the loop gets a turn; one revision more than that is always finished.
+#: Work done before the loop gets a turn; a revision that is not very long is finished first.
 SLICE_SECONDS = 0.004
 #: Revisions in one response at most, as in etcd.
 WINDOW_REVISIONS = 1000
 #: A response ends with the revision that reaches this many bytes of events. Bounds what one
 #: catching-up stream holds in memory above its outlet's own limit.
 WINDOW_BYTES = 1 << 20
+#: Events encoded between two looks at the time.
+ENCODED = 500
 
 
 class _Window(NamedTuple):
@@ -64,6 +68,8 @@ class CatchUp:
         #: Watchers in phase QUEUED, the one served longest ago first.
         self._queue: dict[Watcher, None] = {}
         self._timer: Timer | None = None
+        #: A revision too long for one slice that is being told of.
+        self._long: Generator[None, None, None] | None = None
 
     def queue(self, watcher: Watcher, next_revision: int) -> None:
         """A live watcher has to read history from `next_revision` on."""
@@ -92,9 +98,14 @@ class CatchUp:
     def close(self) -> None:
         """Stop for good."""
         self._queue.clear()
+        self.restart()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def restart(self) -> None:
+        """The history is another one: what was being read of it is read anew."""
+        self._long = None
 
     def _fall_behind(self, watcher: Watcher, next_revision: int) -> None:
         assert watcher.phase is Phase.LIVE and next_revision <= self._published()
@@ -129,9 +140,14 @@ class CatchUp:
         began = self._loop.time()
         deadline = began + SLICE_SECONDS
         while self._queue:
-            self._serve(next(iter(self._queue)), deadline)
+            if self._long is None:
+                self._serve(next(iter(self._queue)), deadline)
+            elif next(self._long, True):
+                self._long = None
             if self._loop.time() >= deadline:
                 break
+        else:
+            self._long = None
         # Only now: whoever enqueues a watcher during the slice must not start a second timer.
         self._timer = None
         if self._queue:
@@ -158,6 +174,11 @@ class CatchUp:
         reading = self.history.history(first, limit_revisions=WINDOW_REVISIONS)
         for revisions, (revision, events) in enumerate(reading, start=1):
             if revision > published:
+                break
+            if isinstance(events, LongRevision):
+                if revisions == 1:
+                    self._long = self._tell_long(first, revision, events)
+                last = revision - 1
                 break
             for event in events:
                 groups = [group for group in self._audience.of(event.key) if group.behind]
@@ -198,12 +219,55 @@ class CatchUp:
                     payload = payloads[start] = Payload(header, fields, self._fragment_bytes)
                 payload.send(watcher)
         for watcher in [one for one in self._queue if first <= one.next <= last]:
-            if last >= published:
-                self._join_live(watcher)
-            else:
-                watcher.next = last + 1
-                del self._queue[watcher]
-                self._queue[watcher] = None
+            self._move_on(watcher, last, published)
+
+    def _tell_long(
+        self, first: int, revision: int, events: LongRevision
+    ) -> Generator[None, None, None]:
+        """Tell of one revision, in slices, the laggards whose next one lies in [first, revision].
+
+        Whoever falls behind meanwhile is not among them: of its group, the first events may have
+        been passed over.
+        """
+        watchers = [one for one in self._queue if first <= one.next <= revision]
+        groups = dict.fromkeys(one.group for one in watchers)
+        prev = any(group.interest.prev_kv for group in groups)
+        matches: dict[Group, list[Event]] = {group: [] for group in groups}
+        for part in events.parts(prev=prev):
+            for event in part:
+                for group in self._audience.of(event.key):
+                    if group in matches:
+                        matches[group].append(event)
+            yield
+        encoder = Encoder()
+        for group, matched in matches.items():
+            selected = group.select(matched)
+            fields: list[bytes] = []
+            for start in range(0, len(selected), ENCODED):
+                part = selected[start : start + ENCODED]
+                fields += encoder.fields(part, group.interest.prev_kv)
+                yield
+            published = self._published()
+            payload = Payload(self._header(published), fields, self._fragment_bytes)
+            for watcher in watchers:
+                if watcher.group is not group or watcher not in self._queue:
+                    continue
+                if not watcher.lane.outlet.ready():
+                    self._stall(watcher)
+                    continue
+                if fields:
+                    payload.send(watcher)
+                self._move_on(watcher, revision, published)
+            yield
+
+    def _move_on(self, watcher: Watcher, told: int, published: int) -> None:
+        """A laggard knows everything up to revision `told`."""
+        if told >= published:
+            self._join_live(watcher)
+        else:
+            watcher.next = told + 1
+            del self._queue[watcher]
+            self._queue[watcher] = None
 
 
 def _mod_revision(event: Event) -> int:

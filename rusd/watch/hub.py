@@ -1,8 +1,8 @@
 """The hub: every watcher of a member, and the revision up to which live watchers know everything.
 
-`revision` is the newest *published* revision. It moves only in `publish` and `restored`, which run
-in the same loop turn as the commit they tell of; so it equals the store's revision whenever
-anything else of this room runs.
+`revision` is the newest *published* revision. It moves only in `publish` and `restored`. It equals
+the store's revision, but for a long apply: that tells of its revisions in several turns, and what
+is not published yet counts for nothing in this room.
 """
 
 import random
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from rusd.api.seam import Outlet
 from rusd.errors import EtcdError
 from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.overlay import Bulk, Events
+from rusd.mvcc.past import MANY
 from rusd.watch.audience import Audience, Group, Interest
 from rusd.watch.catchup import CatchUp
 from rusd.watch.ports import HeaderField, History, Loop
@@ -68,15 +70,21 @@ class WatchHub:
         """How many watchers are behind."""
         return self._catchup.behind
 
-    def publish(self, batches: Sequence[tuple[int, list[Event]]]) -> None:
-        """Tell the live watchers of new revisions; called once per apply, right after its commit.
+    def publish(self, batches: Sequence[tuple[int, Events]]) -> None:
+        """Tell the live watchers of new revisions; called after the commit of an apply, once or (of
+        a long one) several times.
 
-        Revisions must follow on `revision` without a gap: a gap would be lost events.
+        Revisions must follow on `revision` without a gap: a gap would be lost events. A revision of
+        very many events is read from history by the watchers that are live now, in slices.
         """
         for revision, events in batches:
             assert revision == self.revision + 1, f"{revision} published after {self.revision}"
             self.revision = revision
-            if self.watchers:
+            if not self.watchers:
+                continue
+            if isinstance(events, Bulk) or len(events) > MANY:
+                self._read_later(revision)
+            else:
                 self._tell(revision, events)
 
     def restored(self, history: History | None = None) -> None:
@@ -87,8 +95,13 @@ class WatchHub:
         if history is not None:
             self._catchup.history = history
         first_missed = self.revision + 1
+        self._catchup.restart()
         self.revision = self._catchup.history.revision
         assert self.revision >= first_missed - 1, "a snapshot is never older than what is applied"
+        self._read_later(first_missed)
+
+    def _read_later(self, first_missed: int) -> None:
+        """Live watchers read history from `first_missed` on."""
         for stream in self._streams:
             for watcher in stream.lane.watchers.values():
                 next_revision = max(watcher.next, first_missed)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.past import LongRevision
 
 #: Revision -> the encoded header field (tag and length included) of a response at that revision.
 HeaderField = Callable[[int], bytes]
@@ -22,7 +23,7 @@ class History(Protocol):
 
     def history(
         self, start_revision: int, *, limit_revisions: int
-    ) -> Iterator[tuple[int, list[Event]]]:
+    ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
         """Whole revisions in order from `start_revision` (>= compact_revision) on."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sortedcontainers import SortedDict
 
-from rusd.storage import Batch, Family, StorageError
+from rusd.storage import Batch, Family, StorageError, Until
 
 _DATA, _ID = "data", "id"
 _ids = itertools.count(1)
@@ -82,6 +82,10 @@ class MemoryEngine:
         undo: Undo = []
         for family, key, value in batch.operations:
             rows = self.store.families[family]
+            if type(value) is Until:
+                for gone in list(rows.irange(key, bytes(value), (True, False))):
+                    undo.append((family, gone, rows.pop(gone)))
+                continue
             undo.append((family, key, rows.get(key)))
             if value is None:
                 rows.pop(key, None)

@@ -56,6 +56,8 @@ class SimNode(RaftNode):
             return
         host.world.running = host
         super()._turn()
+        if self._applier.busy:
+            host.sliced()
         host.world.step(host)
 
     def _on_timer(self) -> None:
@@ -93,6 +95,8 @@ class Host:
         self.disk_full = False
         #: Seconds a flush takes.
         self.flush_takes = 0.0
+        #: Seconds a slice of a long apply takes.
+        self.slice_takes = self.chance.choice((0.0005, 0.002, 0.008))
         #: While a flush on the loop takes: nothing else happens, nothing leaves.
         self.busy_until = 0.0
         self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -292,6 +296,10 @@ class Host:
         """The journal was flushed; on the loop, that held everything up."""
         if self.process is not None and self.node._flushing is None:
             self.busy_until = max(self.busy_until, self.world.loop.now) + self.flush_takes
+
+    def sliced(self) -> None:
+        """A slice of a long apply took its time; messages come meanwhile."""
+        self.busy_until = max(self.busy_until, self.world.loop.now) + self.slice_takes
 
     # --- the network's end ------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import pytest
 
+import rusd.mvcc.store
 import rusd.raft.asks
 import rusd.raft.campaign
 import rusd.raft.changes
@@ -95,6 +96,13 @@ def matching_entries_are_truncated() -> Iterator[None]:
 def messages_leave_before_the_flush() -> Iterator[None]:
     """Hazards 7-9: acknowledgements and votes assert what is not on the disk yet."""
     with patch.object(Outgoing, "later", Outgoing.send):
+        yield
+
+
+@mutant
+def an_apply_cut_short_is_not_forgotten() -> Iterator[None]:
+    """What it wrote ahead of its commit counts after a restart."""
+    with patch.object(rusd.mvcc.store.ahead, "forget", lambda engine: None):
         yield
 
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pysyncobj.syncobj
 
+import rusd.mvcc.writer
 import rusd.raft.campaign
 import rusd.raft.journal
 import rusd.raft.lives
@@ -18,6 +19,8 @@ import rusd.raft.segments
 import rusd.raft.snapshots
 import rusd.raft.turn
 import rusd.state.directory
+import rusd.state.machine
+import rusd.state.operations
 from tests.sim.disk import SimJournal
 from tests.sim.engine import MemoryEngine
 from tests.sim.network import SimPeers
@@ -49,5 +52,10 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(rusd.raft.turn, "TICK", 0.05),
         patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
         patch.object(rusd.state.directory, "Engine", MemoryEngine),
+        # What is long work elsewhere is some keys here.
+        patch.object(rusd.state.machine, "LONG", 12),
+        patch.object(rusd.state.operations, "SLICE", 2),
+        patch.object(rusd.mvcc.writer, "AHEAD", 4),
+        patch.object(rusd.mvcc.writer, "AHEAD_AGAIN", 1),
     ):
         yield

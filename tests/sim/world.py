@@ -274,7 +274,9 @@ class World:
                 if host.process is None:
                     break
                 kind = chance.random()
-                if kind < 0.65:
+                if kind < 0.07:
+                    self._sweep(host)
+                elif kind < 0.65:
                     self._put(host)
                 elif kind < 0.95:
                     self._read(host)
@@ -304,6 +306,17 @@ class World:
                 self._newest = max(self._newest, revision)
 
         answer.add_done_callback(done)
+
+    def _sweep(self, host: Host) -> None:
+        """Long work, as sizes go here: delete many keys, put others in their place."""
+        self._number += 1
+        gone = rpc.DeleteRangeRequest(key=b"s", range_end=b"t")
+        puts = [rpc.PutRequest(key=b"s%d-%d" % (self._number, n), value=b"v") for n in range(8)]
+        filled = rpc.TxnRequest(success=[rpc.RequestOp(request_put=put) for put in puts])
+        for kind, request in ((Kind.DELETE_RANGE, gone), (Kind.TXN, filled)):
+            call = self._call(host)
+            answer = host.node.propose(encode(kind, request.SerializeToString()))
+            answer.add_done_callback(lambda _, call=call: setattr(call, "done", True))
 
     def _read(self, host: Host) -> Call:
         call, newest = self._call(host), self._newest

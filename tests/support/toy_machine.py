@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rusd.raft.ports import Entry, Position
+from rusd.raft.ports import Entry, Position, Slices, Unfinished
 
 START = (Position(1, 0), Position(1, 0))
 
@@ -26,6 +26,8 @@ class ToyMachine:
         #: Numbers of requests in each `apply` call.
         self.groups: list[int] = []
         self.restored = 0
+        #: Slices before each apply.
+        self.slices = 0
         self._open()
 
     def _open(self) -> None:
@@ -61,13 +63,25 @@ class ToyMachine:
         self._file.write(line.encode() + b"\n")
         return results
 
+    def begin(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
+        if not self.slices:
+            return self.apply(entries)
+        return Unfinished(self._slices(entries), entries[0].position.index)
+
+    def _slices(self, entries: Sequence[Entry]) -> Slices:
+        """The first entry only, after some slices of nothing."""
+        for _ in range(self.slices):
+            yield
+        return self.apply(entries[:1])
+
     def sync(self) -> None:
         os.fsync(self._file.fileno())
 
-    def checkpoint(self, directory: Path) -> None:
+    def checkpoint(self, directory: Path) -> bool:
         directory.mkdir()
         line = json.dumps([self._last, self._before, self.payloads])
         (directory / "log").write_bytes(line.encode() + b"\n")
+        return True
 
     def restore(self, directory: Path) -> None:
         self._file.close()

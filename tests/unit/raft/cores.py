@@ -32,13 +32,17 @@ class Member:
             others,
             self.journal,
             applied,
-            self.applied.extend,
+            self._apply,
             heartbeat=0.001,
             quorum_timeout=1000.0,
         )
         self.filters = Filters(self.core)
         for peer in self.core.peers.values():
             self.core.link.connected(peer)
+
+    def _apply(self, entries: list[LogEntry]) -> int:
+        self.applied += entries
+        return len(entries)
 
     def receive(self, sender: int, message: Message) -> None:
         """One message off the wire, as the node handles it."""

@@ -5,6 +5,7 @@ The numbers are those of the hazards in the reference on PySyncObj.
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pysyncobj.syncobj
@@ -13,7 +14,7 @@ import pytest
 from rusd.raft import core as core_module
 from rusd.raft.core import RaftCore
 from rusd.raft.filters import Broken
-from rusd.raft.journal import JournalError
+from rusd.raft.journal import JournalError, LogEntry
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries, entry
 
@@ -221,19 +222,29 @@ def test_a_failing_apply_is_not_swallowed_nor_repeated(tmp_path: Path) -> None:
     assert follower.core.applied_index == 1
 
 
+def applies_into(groups: list[list[LogEntry]]) -> Callable[[list[LogEntry]], int]:
+    """Applies every group it is given as a whole."""
+
+    def apply(group: list[LogEntry]) -> int:
+        groups.append(group)
+        return len(group)
+
+    return apply
+
+
 def test_committed_entries_reach_the_state_as_one_group(tmp_path: Path) -> None:
-    groups = []
+    groups: list[list[LogEntry]] = []
     follower = Member(2, [1, 3], tmp_path)
-    follower.core._apply = groups.append
+    follower.core._apply = applies_into(groups)
     follower.append(1, 1, (1, 0), entries(2, 40, 1), commit=40)
     follower.core.tick()
     assert groups == [entries(2, 40, 1)]
 
 
 def test_a_long_backlog_is_applied_in_bounded_groups(tmp_path: Path) -> None:
-    groups = []
+    groups: list[list[LogEntry]] = []
     follower = Member(2, [1, 3], tmp_path)
-    follower.core._apply = groups.append
+    follower.core._apply = applies_into(groups)
     follower.append(1, 1, (1, 0), entries(2, 1001, 1), commit=1001)
     while follower.core.applied_index < 1001:
         follower.core.tick()

@@ -37,7 +37,10 @@ def test_put(previous: kv_pb2.KeyValue | None) -> None:
 def test_delete_range(deleted: int, previous: list[kv_pb2.KeyValue]) -> None:
     expected = rpc.DeleteRangeResponse(deleted=deleted, prev_kvs=previous)
     encoded = [kv.SerializeToString() for kv in previous]
-    assert responses.delete_response(deleted, encoded) == expected.SerializeToString()
+    assert (
+        responses.delete_response(deleted, responses.previous(encoded))
+        == expected.SerializeToString()
+    )
 
 
 @given(st.booleans(), int64, st.binary(max_size=300))

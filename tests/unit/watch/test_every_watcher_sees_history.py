@@ -13,13 +13,15 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.mvcc import past
 from rusd.mvcc.keyvalue import Event
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.watch import catchup
+from rusd.watch import catchup, hub
 from tests.unit.watch.scene import Client, Scene
 
 KEYS = [b"a", b"ab", b"b", b"c"]
@@ -208,9 +210,12 @@ class WatchRoom:
         return event.type, event.kv.SerializeToString()
 
 
-@given(seed=st.integers(0, 2**32))
-def test_every_watcher_sees_exactly_its_part_of_history(seed: int) -> None:
-    with tempfile.TemporaryDirectory() as directory:
+@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, past.MANY]))
+def test_every_watcher_sees_exactly_its_part_of_history(seed: int, long: int) -> None:
+    """`long`: events from which on a revision is told in slices."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(past, "MANY", long)
+        patch.setattr(hub, "MANY", long)
         room = WatchRoom(Path(directory) / "db", seed)
         room.run(steps=150)
         room.settle()

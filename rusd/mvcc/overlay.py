@@ -1,0 +1,88 @@
+"""What a writer has changed, laid over the committed store."""
+
+from collections.abc import Iterable
+
+from rusd.mvcc.keyvalue import PUT, Event, Live, parse
+
+#: [start, end) of user keys.
+Interval = tuple[bytes, bytes]
+
+
+class Overlay:
+    """User key -> its version now; intervals where nothing else lives."""
+
+    __slots__ = ("gone", "versions")
+
+    def __init__(self) -> None:
+        #: None where there is none: what was changed or looked at.
+        self.versions: dict[bytes, Live | None] = {}
+        #: Deleted as a whole; `versions` holds what was put there since.
+        self.gone: list[Interval] = []
+
+    def remove(self, start: bytes, end: bytes) -> None:
+        """Nothing lives in [start, end) any more."""
+        for key in self.within(start, end):
+            del self.versions[key]
+        self.gone.append((start, end))
+
+    def within(self, start: bytes, end: bytes | None) -> list[bytes]:
+        """Keys of `versions` in [start, end), in no order."""
+        return [key for key in self.versions if key >= start and (end is None or key < end)]
+
+    def buried(self, key: bytes) -> bytes | None:
+        """The end of a deleted interval in which `key` lies."""
+        for start, end in self.gone:
+            if start <= key < end:
+                return end
+        return None
+
+    def touches(self, start: bytes, end: bytes | None) -> bool:
+        """Whether anything in [start, end) may be another than it was."""
+        return any(key >= start and (end is None or key < end) for key in self.versions) or any(
+            start < until and (end is None or since < end) for since, until in self.gone
+        )
+
+
+class Bulk:
+    """The events of a revision that has too many to be kept: they are counted. Readers that need
+    them all find them in the store once they are committed."""
+
+    __slots__ = ("_count", "changes")
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        """Continues the `events` there are."""
+        #: Events, and keys and intervals deleted, in order.
+        self.changes: list[Event | bytes | Interval] = list(events)
+        self._count = len(self.changes)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, event: Event) -> None:
+        self.changes.append(event)
+        self._count += 1
+
+    def count(self, deleted: int) -> None:
+        """So many keys were deleted; `changes` will name them."""
+        self._count += deleted
+
+
+#: The events of one revision.
+Events = list[Event] | Bulk
+
+
+def replayed(revisions: Iterable[tuple[int, Events]], until: int) -> Overlay:
+    """The overlay as it was at the end of revision `until`."""
+    overlay = Overlay()
+    for main, events in revisions:
+        if main > until:
+            break
+        for change in events.changes if isinstance(events, Bulk) else events:
+            if isinstance(change, Event):
+                live = parse(change.kv) if change.type == PUT else None
+                overlay.versions[change.key] = live
+            elif isinstance(change, bytes):
+                overlay.versions[change] = None
+            else:
+                overlay.remove(*change)
+    return overlay

@@ -1,0 +1,126 @@
+"""Revisions with so many events that they are told in slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rusd.mvcc import past
+from rusd.watch import catchup, hub
+from tests.unit.watch.scene import Scene, seen
+
+KEYS = [b"k%03d" % number for number in range(100)]
+DELETED = [("delete", key, 3) for key in KEYS]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """100 keys at revision 2; a revision is long from 11 events on, and a slice is of four."""
+    made = Scene(tmp_path / "db")
+    made.put(*KEYS)
+    for where, name, value in (
+        (past, "MANY", 10), (hub, "MANY", 10), (past, "_ROWS", 4), (catchup, "ENCODED", 4),
+    ):  # fmt: skip
+        monkeypatch.setattr(where, name, value)
+    return made
+
+
+def slow(scene: Scene) -> None:
+    """Every look at the clock ends a slice."""
+    scene.loop.tick = catchup.SLICE_SECONDS
+
+
+def test_a_live_watcher_gets_a_long_revision_in_one_response(scene: Scene) -> None:
+    watching, with_prev, of_one = scene.client(), scene.client(), scene.client()
+    watching.create(b"k", b"l")
+    with_prev.create(b"k", b"l", prev_kv=True)
+    of_one.create(b"k050")
+    scene.delete(*KEYS)
+    scene.put(b"k999")
+    for client in (watching, with_prev, of_one):
+        received = [one for one in client.read() if one.events]
+        whole = [e for e in DELETED if client is not of_one or e[1] == b"k050"]
+        assert seen(received[:1]) == whole
+        assert seen(received[1:]) == ([] if client is of_one else [("put", b"k999", 4)])
+        if client is with_prev:
+            assert [e.prev_kv.value for e in received[0].events] == [b"v"] * 100
+        else:
+            assert not any(e.HasField("prev_kv") for e in received[0].events)
+
+
+def test_the_loop_gets_its_turns_within_a_long_revision(scene: Scene) -> None:
+    client = scene.client()
+    client.create(b"k", b"l")
+    client.take()
+    slow(scene)
+    scene.delete(*KEYS)
+    steps = 0
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+        steps += 1
+    assert steps > 100 / 4 + 100 / 4
+    assert seen(client.take()) == DELETED
+
+
+def test_who_comes_in_the_midst_of_a_long_revision_misses_nothing(scene: Scene) -> None:
+    early = scene.client()
+    early.create(b"k", b"l")
+    early.take()
+    slow(scene)
+    scene.delete(*KEYS)
+    for _ in range(15):
+        scene.loop.step()
+    assert scene.hub.slow_watchers
+    now, before, past_one = scene.client(), scene.client(), scene.client()
+    now.create(b"k", b"l")
+    before.create(b"k", b"l", start_revision=2)
+    past_one.create(b"k", b"l", start_revision=3)
+    scene.put(b"k999")
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+    later = [("put", b"k999", 4)]
+    assert seen(now.take()) == later
+    assert seen(before.take()) == [("put", key, 2) for key in KEYS] + DELETED + later
+    assert seen(past_one.take()) == DELETED + later
+    assert seen(early.take()) == DELETED + later
+
+
+def test_a_client_that_does_not_read_gets_a_long_revision_once_it_does(scene: Scene) -> None:
+    full = scene.client(room=2)
+    full.create(b"k", b"l")
+    full.create(b"k", b"l")
+    scene.delete(*KEYS)
+    scene.loop.advance()
+    scene.put(b"k999")
+    events = [e for one in full.read() if one.events for e in seen([one])]
+    assert sorted(events) == sorted(2 * [*DELETED, ("put", b"k999", 4)])
+
+
+def test_a_watch_that_is_canceled_in_a_long_revision_gets_nothing_of_it(scene: Scene) -> None:
+    client, other = scene.client(), scene.client()
+    client.create(b"k", b"l")
+    other.create(b"k", b"l")
+    slow(scene)
+    scene.delete(*KEYS)
+    for _ in range(15):
+        scene.loop.step()
+    client.stream.cancel(0)
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+    assert seen(client.take()) == []
+    assert seen(other.take()) == DELETED
+
+
+def test_a_snapshot_in_the_midst_of_a_long_revision_loses_nothing(scene: Scene) -> None:
+    client = scene.client()
+    client.create(b"k", b"l")
+    slow(scene)
+    scene.delete(*KEYS)
+    for _ in range(15):
+        scene.loop.step()
+    scene.change(puts=[(b"k999", b"v")], publish=False)
+    scene.hub.restored()
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+    assert seen(client.take()) == [*DELETED, ("put", b"k999", 4)]
