@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             if end is None:
                 break
             with memoryview(buffer) as view, view[start + 4 : end] as body:
-                frame = decode(body)
+                frame = decode(body, member=bool(self.member))
             if self.member:
                 frames.append(frame)
                 self._frames += 1
@@ -235,12 +235,12 @@ class Connection(asyncio.Protocol):
         length = int.from_bytes(buffer[start : start + 4], "big")
         if length > (MAX_FRAME if self.member else SMALL):
             raise Refused("a frame that is too long")
-        known = min(length, PREFIX)
-        if there < known:
-            return None
-        kind = buffer[start + 4 : start + 4 + known]
-        if length > limit(kind, member=bool(self.member)):
-            raise Refused("a frame that is too long for its kind")
+        if length > SMALL:  # which every kind may have
+            if there < PREFIX:
+                return None
+            kind = buffer[start + 4 : start + 4 + PREFIX]
+            if length > limit(kind, member=bool(self.member)):
+                raise Refused("a frame that is too long for its kind")
         return start + 4 + length if there >= length else None
 
     # The first frame

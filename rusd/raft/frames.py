@@ -9,6 +9,7 @@ the bounds on lists, at most `MAX_FRAME` and some 40 MiB. Fields that are not li
 release) are passed over without being built, so new fields must be optional.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, get_type_hints
 
 import msgspec
@@ -277,21 +278,58 @@ _LIMITS = {
     "answer": MAX_FRAME,
     "membership": QUESTION,
 }
-_DECODERS = {
-    _kind(frame).encode(): msgspec.msgpack.Decoder(frame) for frame in (*_OPENING, *_RAFT, *_OWN)
-}
-_BYTES = {kind: _LIMITS.get(kind.decode(), SMALL) for kind in _DECODERS}
-_OPENING_BYTES = {kind: size for kind, size in _BYTES.items() if kind.decode() in OPENING}
-#: (A member that dialled says behind its own hello that it refuses the other's.)
-_MEMBER_BYTES = {
-    kind: size for kind, size in _BYTES.items() if kind not in _OPENING_BYTES or kind == b"refused"
-}
 
-#: "type" as the first key of a map of at most 15 fields, then the length of a short text.
+#: What a frame's type is found by: the first key of its map, and the text behind it.
 _FIRST_KEY = b"\xa4type"
 _HEAD = 7
+
+
+def _key(kind: str) -> bytes:
+    return _FIRST_KEY + bytes([0xA0 | len(kind)]) + kind.encode()
+
+
+def _whole_append(frame: Frame) -> bool:
+    return ("prevLogIdx" in frame) == ("prevLogTerm" in frame) == ("entries" in frame)
+
+
+_SNAPSHOT_FIELDS = {
+    "begin": {"index", "files"},
+    "chunk": {"file", "offset", "data", "crc"},
+    "end": set[str](),
+}
+
+
+def _whole_snapshot(frame: Frame) -> bool:
+    return frame.keys() >= _SNAPSHOT_FIELDS[frame["op"]]
+
+
+#: Whether the fields are there that depend on others.
+_WHOLE: dict[str, Callable[[Frame], bool]] = {
+    "append_entries": _whole_append,
+    "snapshot": _whole_snapshot,
+}
+_KINDS = {_kind(frame): frame for frame in (*_OPENING, *_RAFT, *_OWN)}
+_Known = dict[bytes, tuple[int, Callable[[Any], Any], Callable[[Frame], bool] | None]]
+
+
+def _table(kinds: Iterable[str]) -> _Known:
+    """Key -> (most bytes, decoder, check of the whole)."""
+    return {
+        _key(kind): (
+            _LIMITS.get(kind, SMALL),
+            msgspec.msgpack.Decoder(_KINDS[kind]).decode,
+            _WHOLE.get(kind),
+        )
+        for kind in kinds
+    }
+
+
+_OF_STRANGERS = _table(OPENING)
+#: (A member that dialled says behind its own hello that it refuses the other's.)
+_OF_MEMBERS = _table((_KINDS.keys() - OPENING) | {"refused"})
+
 #: Bytes that tell a frame's type, and with it the limit of its length.
-PREFIX = _HEAD + max(map(len, _DECODERS))
+PREFIX = 1 + max(map(len, (*_OF_STRANGERS, *_OF_MEMBERS)))
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -305,47 +343,34 @@ def pack(frame: Frame) -> bytes:
 def limit(prefix: bytes | bytearray | memoryview, *, member: bool) -> int:
     """How many bytes a frame may have whose body begins with `prefix` (`PREFIX` bytes, or all of
     it). `member`: from a connection that is known to be a member's. Raises Refused."""
-    found = (_MEMBER_BYTES if member else _OPENING_BYTES).get(_type_of(prefix))
+    return _known(prefix, member)[0]
+
+
+def decode(body: bytes | bytearray | memoryview, *, member: bool) -> Frame:
+    """The frame, if it is of a kind that may come from a member, or else from anybody. Raises
+    Refused."""
+    _, decoder, whole = _known(body, member)
+    try:
+        frame: Frame = decoder(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("a message with fields that no member sends") from None
+    if whole is not None and not whole(frame):
+        raise Refused("a message that lacks a field")
+    return frame
+
+
+def _known(
+    body: bytes | bytearray | memoryview, member: bool
+) -> tuple[int, Callable[[Any], Any], Callable[[Frame], bool] | None]:
+    found = (_OF_MEMBERS if member else _OF_STRANGERS).get(_key_of(body))
     if found is None:
         raise Refused("not a message of this protocol")
     return found
 
 
-def decode(body: bytes | bytearray | memoryview) -> Frame:
-    """The frame. Raises Refused."""
-    decoder = _DECODERS.get(_type_of(body))
-    if decoder is None:
-        raise Refused("not a message of this protocol")
-    try:
-        frame: Frame = decoder.decode(body)  # type: ignore[assignment]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("a message with fields that no member sends") from None
-    if not _complete(frame):
-        raise Refused("a message that lacks a field")
-    return frame
-
-
-def _type_of(body: bytes | bytearray | memoryview) -> bytes:
-    head = bytes(body[:_HEAD])
-    if len(head) < _HEAD or head[0] & 0xF0 != 0x80 or head[1:6] != _FIRST_KEY:
+def _key_of(body: bytes | bytearray | memoryview) -> bytes:
+    """`_key` of the frame; any other bytes if it has none."""
+    head = bytes(body[:PREFIX])
+    if len(head) < _HEAD or head[0] & 0xF0 != 0x80:  # a map of at most 15 fields
         return b""
-    if head[6] & 0xE0 != 0xA0:
-        return b""
-    return bytes(body[_HEAD : _HEAD + (head[6] & 0x1F)])
-
-
-_SNAPSHOT_FIELDS = {
-    "begin": {"index", "files"},
-    "chunk": {"file", "offset", "data", "crc"},
-    "end": set[str](),
-}
-
-
-def _complete(frame: Frame) -> bool:
-    """Whether the fields are there that depend on others."""
-    kind = frame["type"]
-    if kind == "append_entries":
-        return ("prevLogIdx" in frame) == ("prevLogTerm" in frame) == ("entries" in frame)
-    if kind == "snapshot":
-        return frame.keys() >= _SNAPSHOT_FIELDS[frame["op"]]
-    return True
+    return head[1 : _HEAD + (head[6] & 0x1F)]

@@ -29,6 +29,6 @@ async def put(url: str, question: bytes, patience: float = TIMEOUT) -> Frame | N
                 body = prefix + await reader.readexactly(size - len(prefix))
             finally:
                 writer.close()
-        return decode(body)
+        return decode(body, member=False)
     except (*UNREACHABLE, TimeoutError, asyncio.IncompleteReadError, Refused):
         return None

@@ -238,7 +238,7 @@ def asked(url: str) -> dict[str, Any]:
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
-    return decode(answer[4:])
+    return decode(answer[4:], member=False)
 
 
 def test_thousands_of_connections_to_the_peer_port_cost_few_lines(cluster: LocalCluster) -> None:

@@ -262,6 +262,6 @@ def frames_of(data: bytes) -> list[Frame]:
     frames, at = [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        frames.append(decode(data[at + 4 : at + 4 + size]))
+        frames.append(decode(data[at + 4 : at + 4 + size], member=True))
         at += 4 + size
     return frames

@@ -492,6 +492,24 @@ def test_a_certificate_that_is_revoked_while_the_server_runs_is_refused_from_the
     run(main())
 
 
+def test_a_revoked_certificate_that_tries_again_and_again_costs_few_lines(
+    run: Run, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        port, alice = free_port(), authority.issue("alice")
+        echoes = Echoes()
+        tls = demanding(authority, crl_file=authority.revoke(alice))
+        await echoes.on(f"https://127.0.0.1:{port}", tls=tls)
+        context = trusting(authority, alice)
+        for _ in range(60):
+            assert not await admitted(port, context)
+        echoes.shut()
+
+    run(main())
+    # Three in ten seconds.
+    assert 0 < [record.message for record in caplog.records].count("rejected connection") <= 12
+
+
 def test_a_certificate_must_be_for_an_allowed_name(run: Run, authority: Authority) -> None:
     async def main() -> None:
         port = free_port()

@@ -52,7 +52,8 @@ class Rogue:
             self.answer = decode(
                 await self.reader.readexactly(
                     int.from_bytes(await self.reader.readexactly(4), "big")
-                )
+                ),
+                member=False,
             )
         return self
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.raft import frames
-from rusd.raft.frames import MAX_ENTRIES, MAX_TERM, Frame, Refused, decode, limit, pack
+from rusd.raft.frames import MAX_ENTRIES, MAX_TERM, OPENING, Frame, Refused, limit, pack
 
 encode = msgspec.msgpack.encode
 
@@ -54,6 +54,14 @@ VALID: list[Frame] = [
 ]
 
 
+def decode(body: bytes) -> Frame:
+    """From a member, or else from a stranger."""
+    try:
+        return frames.decode(body, member=True)
+    except Refused:
+        return frames.decode(body, member=False)
+
+
 def by_kind(frame: Frame) -> str:
     return str(frame)[:50]
 
@@ -69,13 +77,22 @@ def outcome(call: Callable[[], object]) -> object:
 @pytest.mark.parametrize("frame", VALID, ids=by_kind)
 def test_what_members_send_comes_out_as_it_went_in(frame: Frame) -> None:
     body = encode(frame)
-    member = frame["type"] not in frames.OPENING
+    member = frame["type"] not in OPENING
     assert decode(body) == frame
     assert len(body) <= limit(body, member=member)
 
 
+@pytest.mark.parametrize("frame", VALID, ids=by_kind)
+def test_before_a_connection_is_a_members_and_after_other_frames_come(frame: Frame) -> None:
+    if frame["type"] == "refused":
+        return  # may come at any time
+    member = frame["type"] in OPENING
+    assert outcome(lambda: frames.decode(encode(frame), member=member)) is Refused
+    assert outcome(lambda: limit(encode(frame), member=member)) is Refused
+
+
 def test_every_kind_is_shown() -> None:
-    assert {frame["type"].encode() for frame in VALID} == set(frames._DECODERS)
+    assert {frame["type"] for frame in VALID} == set(frames._KINDS)
 
 
 @pytest.mark.parametrize("frame", VALID, ids=by_kind)

@@ -47,7 +47,7 @@ def test_an_append_is_sent_in_frames_that_follow_each_other(
     for part in parts:
         assert (part["prevLogIdx"], part["prevLogTerm"]) == (index, term)
         assert len(pack(part)) <= MAX_FRAME
-        decode(pack(part)[4:])
+        decode(pack(part)[4:], member=True)
         if part["entries"]:
             _, index, term = part["entries"][-1]
 
@@ -65,8 +65,9 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it 64 times smaller, which is quicker."""
-    for kind in (b"append_entries", b"propose"):
-        monkeypatch.setitem(frames._MEMBER_BYTES, kind, MAX_FRAME // 64)
+    for kind in (frames._key("append_entries"), frames._key("propose")):
+        _, *rest = frames._OF_MEMBERS[kind]
+        monkeypatch.setitem(frames._OF_MEMBERS, kind, (MAX_FRAME // 64, *rest))
     monkeypatch.setattr(outgoing, "APPEND_BYTES", APPEND_BYTES // 64)
 
     async def scenario() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from rusd.raft import connection as connection_module
+from rusd.raft import frames, strangers
 from rusd.raft import peers as peers_module
-from rusd.raft import strangers
 from rusd.raft.connection import INBOX_FRAMES
-from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, decode, pack
+from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, RAFT, decode, pack
 from rusd.raft.handshake import Handshake
 from rusd.raft.lives import Lives, Mark
 from rusd.raft.peers import Peers
@@ -22,7 +22,7 @@ from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 async def refused(cluster: Cluster, data: bytes) -> None:
     """Say `data` to member 1's peer port, which ends the connection; it may say why."""
     answer = await said(cluster.ports[1], data)
-    assert not answer or decode(answer[4:])["type"] == "refused"
+    assert not answer or decode(answer[4:], member=False)["type"] == "refused"
 
 
 def unhandled() -> list[dict[str, Any]]:
@@ -168,6 +168,15 @@ def test_a_frame_no_member_sends_ends_its_connection_only(
     against_a_liar(tmp_path, attack)
 
 
+def test_every_frame_of_a_member_has_its_handler(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with Cluster(tmp_path, 1) as cluster:
+            handled = cluster.nodes[1]._handlers.keys() | RAFT
+            assert {frames._key(kind) for kind in handled} == frames._OF_MEMBERS.keys()
+
+    asyncio.run(body())
+
+
 def test_a_term_far_ahead_is_not_believed_and_one_that_can_be_is(tmp_path: Path) -> None:
     async def attack(cluster: Cluster, rogue: Rogue) -> None:
         node = cluster.nodes[1]
@@ -250,7 +259,7 @@ def test_a_member_of_an_older_release_is_dialled_since_it_cannot_be_asked(tmp_pa
 
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 size = int.from_bytes(await reader.readexactly(4), "big")
-                first = decode(await reader.readexactly(size))
+                first = decode(await reader.readexactly(size), member=False)
                 dialled.append(first["member"])
                 writer.write(hello(nonce=None))
                 await reader.read()
