@@ -41,7 +41,10 @@ from rusd.urls import RESOLVE_TIMEOUT, differing_in_thread
 
 log = get_logger(__name__)
 
-REMOVED = "the member has been permanently removed from the cluster"
+REMOVED = (
+    "the member has been permanently removed from the cluster: "
+    "data-dir used by this member must be removed"
+)
 
 
 class Identity(NamedTuple):

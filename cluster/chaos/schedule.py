@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "pause-one": (3, 0.3, 3.0),
     "stop-leader": (3, 0.1, 1.0),
     "rolling-restart": (1, 0.1, 0.5),
-    "wipe-member": (1, 0.1, 0.5),
+    "wipe-member": (2, 0.1, 0.5),
     "partition-leader": (4, 0.5, 3.0),
     "partition-one": (3, 0.5, 3.0),
     "partition-all": (1, 0.5, 2.0),

@@ -38,6 +38,14 @@ def test_all_verdicts_hold_while_members_links_and_disks_break(
     assert {path.suffix for path in tmp_path.iterdir()} >= {".html", ".json", ".jsonl"}
 
 
+@pytest.mark.parametrize("subject", ["rusd", "etcd"])
+def test_a_member_that_lost_its_disk_is_refused_and_replaced(tmp_path: Path, subject: str) -> None:
+    known = ["--no-progress-requests"] if subject == "etcd" else []
+    history = run(tmp_path, "--subject", subject, "--faults", "wipe-member", *known)
+    assert {fault.kind for fault in history.faults} == {"wipe-member"}
+    assert len(history.finals) == 3
+
+
 def test_a_schedule_of_another_run_is_carried_out_again(tmp_path: Path) -> None:
     steps = schedule.draw(3, 4.0, ["kill-one", "pause-one"])
     schedule.save(steps, tmp_path / "mine.json")

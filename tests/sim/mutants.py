@@ -2,7 +2,7 @@
 
     python -m tests.sim.mutants [--seeds 400] [name …]
 
-Two of them need messages in an order that TCP does not give, two show once in thousands of
+Two of them need messages in an order that TCP does not give, three show once in thousands of
 schedules; unit tests notice those.
 
 A mutant is a context manager that breaks one thing while schedules run. Each names the hazard of
@@ -425,6 +425,8 @@ BY_UNIT_TEST = {
     "copies_of_a_vote_count": _HAZARDS + "test_two_copies_of_a_vote_are_one_vote",
     "a_lone_member_commits_before_its_flush": _HAZARDS
     + "test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable",
+    "quarantine_ends_with_any_state": "tests/unit/raft/test_quarantine.py::"
+    + "test_a_leader_that_nobody_confirms_does_not_end_it",
     "strangers_are_never_met": "tests/unit/raft/test_reconfiguring.py",
 }
 
