@@ -67,7 +67,7 @@ class Channel(asyncio.Protocol):
             door.memory,
         )
         #: As a worker of the budget.
-        self.used = 0.0
+        self.used = door.budget.level
         self.waiting = False
         #: What is to be done for this connection besides acting on what it says.
         self._deeds: deque[Callable[[], object]] = deque()

@@ -138,10 +138,13 @@ def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
         while hostile.left == 2:
             await turn()
         assert loop.time() - start >= REST * 0.9
-        # Others do not rest.
+        # Others do not rest, nor if they came when the turn was over.
         light = Job(budget, clock, 1, QUANTUM / 10)
-        await turn()
-        budget.run(light)
-        assert light.left == 0
+        budget.put_off(light)
+        start = loop.time()
+        while light.left:
+            await turn()
+        assert loop.time() - start < REST / 2
+        assert hostile.left == 1
 
     on_a_loop(test)
