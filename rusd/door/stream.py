@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+#: Messages above this size count as memory from the moment they are sent, not only if they wait.
+LARGE_BYTES = 16 << 10
+
 _CUT_OFF = EtcdError(Code.INTERNAL, "unexpected EOF")
 
 
@@ -34,6 +37,7 @@ class StreamCall:
         "_begun",
         "_channel",
         "_code",
+        "_counted",
         "_deadline",
         "_ended",
         "_finished",
@@ -63,6 +67,8 @@ class StreamCall:
         #: Messages of this turn: they go out together, in one frame if they fit.
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        #: Bytes of them that the budget of memory knows of.
+        self._counted = 0
         #: The client has ended its side; the head of the answer is sent.
         self._ended = False
         self._begun = False
@@ -108,6 +114,10 @@ class StreamCall:
             self._channel.gather(self)
         self._gathered.append(framed(message))
         self._gathered_bytes += len(message)
+        if len(message) > LARGE_BYTES:
+            # One event may go to thousands of streams in this turn.
+            self._counted += len(message)
+            self._channel.door.memory.add(len(message))
 
     def flush(self) -> None:
         """Hand what was gathered to the connection."""
@@ -115,12 +125,19 @@ class StreamCall:
         if not gathered:
             return
         self._gathered, self._gathered_bytes = [], 0
+        self._uncount()
         if not self._begun:
             self._begun = True
             self._stream.head(status.HEAD)
         self._stream.send(b"".join(gathered))
         if size > HIGH_BYTES and not self._stream.full:
             self.drained()
+
+    def _uncount(self) -> None:
+        """What was gathered is counted elsewhere now, or gone."""
+        if self._counted:
+            self._channel.door.memory.add(-self._counted)
+            self._counted = 0
 
     def ready(self) -> bool:
         if self._stream.full or self._gathered_bytes > HIGH_BYTES:
@@ -163,6 +180,7 @@ class StreamCall:
 
     def aborted(self) -> None:
         self._gathered.clear()
+        self._uncount()
         if not self._finished:
             self._finished = True
             self._code = CANCELED.code

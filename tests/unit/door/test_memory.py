@@ -191,6 +191,36 @@ def test_a_client_that_reads_none_of_its_answers_is_cut_off_for_one_that_does(
     over_the_wire(test, BUDGET)
 
 
+def test_one_event_for_very_many_streams_stays_within_the_budget(quick: None) -> None:
+    """In one turn of the loop; the streams that were not ready are told when they are."""
+
+    async def test(one: Served) -> None:
+        streams = [one.talk() for _ in range(40)]
+        for stream in streams:
+            await stream.write(b"")
+        while len(one.toys.streams) < 40 or not all(each.told for each in one.toys.streams):
+            await asyncio.sleep(0.01)
+        sent = 0
+        for handler in one.toys.streams:
+            if handler.outlet.ready():
+                handler.outlet.send(bytes(1 << 20))
+                sent += 1
+        assert 8 <= sent <= 13
+        reading = [asyncio.ensure_future(stream.read()) for stream in streams]
+        while sum(each.done() for each in reading) < sent:
+            await asyncio.sleep(0.01)
+        while sum(handler.told.count("drained") for handler in one.toys.streams) < 40 - sent:
+            await asyncio.sleep(0.01)
+        for stream, each in zip(streams, reading, strict=True):
+            each.cancel()
+            stream.cancel()
+        for handler in one.toys.streams:
+            await handler.over.wait()
+        assert one.door.memory.held == 0
+
+    over_the_wire(test, BUDGET)
+
+
 def test_a_stream_that_had_to_wait_for_memory_goes_on_when_there_is_some(quick: None) -> None:
     async def test(one: Served) -> None:
         stream = one.talk()
