@@ -195,7 +195,8 @@ class Peers:
 
     async def _look_into(self, connection: Connection, frame: Frame) -> None:
         member, nonce = frame["member"], frame["nonce"]
-        if not await confirmed(self._urls[member], self._cluster, self._member, nonce):
+        urls = self._urls.get(member, ())
+        if not await confirmed(urls, self._cluster, self._member, nonce):
             connection.refuse("the member's peer URLs do not confirm its connection")
         elif member not in self._urls:
             connection.drop("removed meanwhile")
