@@ -3,9 +3,16 @@
 import asyncio
 import time
 from collections.abc import Generator
+from heapq import merge
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
+#: Anything that can be sorted.
+Ordered = TypeVar("Ordered", bytes, tuple[float, int])
+
+#: Items sorted, or merged, in one slice.
+SORTED = 1000
 
 #: Work of others that takes less than this part of a slice's time is not worth stepping aside for.
 _NOTICED = 1 / 8
@@ -39,6 +46,22 @@ def finish(slices: Generator[None, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def ordered(items: list[Ordered]) -> Generator[None, None, list[Ordered]]:
+    """`sorted(items)`, in slices."""
+    if len(items) <= SORTED:
+        return sorted(items)
+    runs = []
+    for start in range(0, len(items), SORTED):
+        runs.append(sorted(items[start : start + SORTED]))
+        yield
+    found: list[Ordered] = []
+    merged = merge(*runs)
+    while part := list(islice(merged, SORTED)):
+        found += part
+        yield
+    return found
 
 
 async def rest(worked: float) -> None:

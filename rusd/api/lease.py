@@ -3,8 +3,10 @@ leader's alone (`rusd/lease/keeper.py`), reached from every member.
 """
 
 import asyncio
+from collections.abc import Generator
 from typing import Any, Protocol
 
+from rusd import slices
 from rusd.api.pending import after
 from rusd.api.quota import Quota
 from rusd.api.require_leader import RequireLeader
@@ -109,12 +111,22 @@ class LeaseService:
         body = await self._keeper.time_to_live(request)
         return self._headers.field(self._machine.store.revision) + body
 
-    def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> Answer:
+    async def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> bytes:
         """The leases this member knows, without asking anyone."""
         self._require_leader.check(call)
-        statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in self._keeper.ids_by_expiry()]
-        body = rpc.LeaseLeasesResponse(leases=statuses).SerializeToString()
-        return self._headers.field(self._machine.store.revision) + body
+        header = self._headers.field(self._machine.store.revision)
+        return header + await slices.run(self._listed())
+
+    def _listed(self) -> Generator[None, None, bytes]:
+        ids = yield from self._keeper.ids_by_expiry()
+        parts = []
+        for start in range(0, len(ids), slices.SORTED):
+            part = ids[start : start + slices.SORTED]
+            statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in part]
+            parts.append(rpc.LeaseLeasesResponse(leases=statuses).SerializeToString())
+            if start + slices.SORTED < len(ids):
+                yield
+        return b"".join(parts)
 
     def _propose(self, kind: Kind, body: bytes) -> Answer:
         return after(self._node.propose(encode(kind, body)), self._answer)

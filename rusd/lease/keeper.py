@@ -7,9 +7,10 @@ becoming leader starts every lease anew, losing the lead forgets all deadlines.
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol
 
+from rusd import slices
 from rusd.errors import LEADER_CHANGED, LEASE_NOT_FOUND, NO_LEADER, TIMEOUT, EtcdError
 from rusd.lease.expiry import REVOKE_RATE, Lessor
 from rusd.logs import get_logger
@@ -122,13 +123,19 @@ class LeaseKeeper:
         """LeaseTimeToLiveResponse without header, as the leader sees it; errors as `renew`."""
         return await self._at_leader(_TIME_TO_LIVE, request.SerializeToString())
 
-    def ids_by_expiry(self) -> list[int]:
+    def ids_by_expiry(self) -> Generator[None, None, list[int]]:
         """All leases this member knows, the soonest to run out first (a follower knows no
-        deadlines, so there the order is by id)."""
+        deadlines, so there the order is by id); found in slices."""
         now = self._clock()
         remaining = self._lessor.remaining
         ids = [lease.id for lease in self._leases]
-        return sorted(ids, key=lambda lease_id: (remaining(lease_id, now), lease_id))
+        timed: list[tuple[float, int]] = []
+        for start in range(0, len(ids), slices.SORTED):
+            part = ids[start : start + slices.SORTED]
+            timed += [(remaining(lease_id, now), lease_id) for lease_id in part]
+            if start + slices.SORTED < len(ids):
+                yield
+        return [lease_id for _, lease_id in (yield from slices.ordered(timed))]
 
     # The state machine's and Raft's side
 
@@ -220,12 +227,14 @@ class LeaseKeeper:
         lease = self._leases.get(request.ID)
         if lease is None:
             return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1).SerializeToString()
-        return rpc.LeaseTimeToLiveResponse(
+        answer = rpc.LeaseTimeToLiveResponse(
             ID=lease.id,
             TTL=int(self._lessor.remaining(lease.id, self._clock())),
             grantedTTL=lease.ttl,
-            keys=sorted(lease.keys) if request.keys else (),
         ).SerializeToString()
+        if not request.keys:
+            return answer
+        return answer + await slices.run(_keys_field(list(lease.keys)))
 
     def _note_outcome(self, proposal: Pending[Any]) -> None:
         if proposal.cancelled():
@@ -240,3 +249,14 @@ class LeaseKeeper:
             log.warning("failed to revoke leases", extra={"fields": fields})
             self._failures = 0
             self._report_failures_at = self._clock() + REPORT_FAILURES
+
+
+def _keys_field(keys: list[bytes]) -> Generator[None, None, bytes]:
+    """The keys of a LeaseTimeToLiveResponse (field 5), sorted, in slices."""
+    keys = yield from slices.ordered(keys)
+    parts = []
+    for start in range(0, len(keys), slices.SORTED):
+        part = rpc.LeaseTimeToLiveResponse(keys=keys[start : start + slices.SORTED])
+        parts.append(part.SerializeToString())
+        yield
+    return b"".join(parts)

@@ -54,7 +54,9 @@ class Others:
                 try:
                     call(client, len(took))
                 except Refused as error:
-                    self.errors.append(error)
+                    # What waits behind long work may wait too long, as in etcd.
+                    if error.message != "etcdserver: request timed out":
+                        self.errors.append(error)
                 took.append(time.monotonic() - began)
 
     def wait_for(self, calls: int) -> None:

@@ -26,8 +26,8 @@ class ToyMachine:
         #: Numbers of requests in each `apply` call.
         self.groups: list[int] = []
         self.restored = 0
-        #: Slices before each apply.
-        self.slices = 0
+        #: While true, an apply goes on and on in slices.
+        self.held = False
         self._open()
 
     def _open(self) -> None:
@@ -64,13 +64,13 @@ class ToyMachine:
         return results
 
     def begin(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
-        if not self.slices:
+        if not self.held:
             return self.apply(entries)
         return Unfinished(self._slices(entries), entries[0].position.index)
 
     def _slices(self, entries: Sequence[Entry]) -> Slices:
-        """The first entry only, after some slices of nothing."""
-        for _ in range(self.slices):
+        """The first entry only, once it is let go."""
+        while self.held:
             yield
         return self.apply(entries[:1])
 

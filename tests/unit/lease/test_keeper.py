@@ -10,6 +10,7 @@ from rusd import errors
 from rusd.errors import EtcdError
 from rusd.lease.keeper import LeaseKeeper
 from rusd.proto import rpc_pb2 as rpc
+from rusd.slices import finish
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from tests.unit.support_node import InstantNode, Log
@@ -244,8 +245,8 @@ def test_leases_are_listed_soonest_first_where_that_is_known(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         for lease_id, ttl in ((1, 30), (2, 10), (3, 20)):
             await cluster.grant(lease_id, ttl)
-        assert cluster.keepers[1].ids_by_expiry() == [2, 3, 1]
-        assert cluster.keepers[2].ids_by_expiry() == [1, 2, 3]
+        assert finish(cluster.keepers[1].ids_by_expiry()) == [2, 3, 1]
+        assert finish(cluster.keepers[2].ids_by_expiry()) == [1, 2, 3]
 
     run(scenario)
 
