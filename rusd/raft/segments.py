@@ -100,9 +100,12 @@ class Segments:
         return zlib.crc32(salt)
 
     def _mark(self) -> int:
-        mark = os.pread(self._lock, _MARK.size, _MARK_AT)
-        if len(mark) < _MARK.size:
+        behind = os.pread(self._lock, _MARK_AT + _MARK.size - _SALT_BYTES, _SALT_BYTES)
+        if not behind:
             return 0
+        gap, mark = behind[: _MARK_AT - _SALT_BYTES], behind[_MARK_AT - _SALT_BYTES :]
+        if gap.strip(b"\0") or len(mark) < _MARK.size:
+            raise JournalCorrupt(f"{self._directory / 'LOCK'} is damaged behind the seed")
         number, checksum = _MARK.unpack(mark)
         return int(number) if checksum == self._checksum(number) else 0
 
