@@ -690,7 +690,7 @@ class World:
         await self._wait(2 * SLOW[1])
         followers = [host for host in self._voting() if host is not leader]
         calls = [self._read(host) for host in followers]
-        await self._wait(8 * SLOW[1])
+        await self._wait(16 * SLOW[1])  # a connection may break, once
         late = [call.host.member for call in calls if not call.done]
         self.network.latency = FAST
         if late and leader.node.is_leader and leader.node.term == term:
