@@ -1,6 +1,8 @@
 """What a writer has changed, laid over the committed store."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
+from itertools import islice
 
 from rusd.mvcc.keyvalue import PUT, Event, Live, parse
 
@@ -8,26 +10,56 @@ from rusd.mvcc.keyvalue import PUT, Event, Live, parse
 Interval = tuple[bytes, bytes]
 
 
+#: New keys that are put in their places one by one; with more, everything is sorted.
+_FEW = 16
+
+
 class Overlay:
     """User key -> its version now; intervals where nothing else lives."""
 
-    __slots__ = ("gone", "versions")
+    __slots__ = ("_order", "gone", "versions")
 
     def __init__(self) -> None:
-        #: None where there is none: what was changed or looked at.
+        #: None where there is none: what was changed or looked at. Only `remove` takes keys out.
         self.versions: dict[bytes, Live | None] = {}
         #: Deleted as a whole; `versions` holds what was put there since.
         self.gone: list[Interval] = []
+        #: The keys of `versions` in order, but for the last ones that came.
+        self._order: list[bytes] = []
+
+    def _ordered(self) -> list[bytes]:
+        order = self._order
+        new = islice(reversed(self.versions), len(self.versions) - len(order))
+        if len(self.versions) - len(order) > _FEW:
+            order += new
+            order.sort()
+        else:
+            for key in list(new):
+                insort(order, key)
+        return order
 
     def remove(self, start: bytes, end: bytes) -> None:
         """Nothing lives in [start, end) any more."""
-        for key in self.within(start, end):
+        order = self._ordered()
+        first, last = bisect_left(order, start), bisect_left(order, end)
+        for key in order[first:last]:
             del self.versions[key]
+        del order[first:last]
         self.gone.append((start, end))
 
     def within(self, start: bytes, end: bytes | None) -> list[bytes]:
-        """Keys of `versions` in [start, end), in no order."""
-        return [key for key in self.versions if key >= start and (end is None or key < end)]
+        """Keys of `versions` in [start, end), in their order."""
+        order = self._ordered()
+        last = len(order) if end is None else bisect_left(order, end)
+        return order[bisect_left(order, start) : last]
+
+    def touches(self, start: bytes, end: bytes | None) -> bool:
+        """Whether anything in [start, end) may be another than it was."""
+        order = self._ordered()
+        at = bisect_left(order, start)
+        if at < len(order) and (end is None or order[at] < end):
+            return True
+        return any(start < until and (end is None or since < end) for since, until in self.gone)
 
     def buried(self, key: bytes) -> bytes | None:
         """The end of a deleted interval in which `key` lies."""
@@ -35,12 +67,6 @@ class Overlay:
             if start <= key < end:
                 return end
         return None
-
-    def touches(self, start: bytes, end: bytes | None) -> bool:
-        """Whether anything in [start, end) may be another than it was."""
-        return any(key >= start and (end is None or key < end) for key in self.versions) or any(
-            start < until and (end is None or since < end) for since, until in self.gone
-        )
 
 
 class Bulk:

@@ -106,7 +106,7 @@ class OverlaidRows:
     ) -> None:
         """`base`: the rows of [start, end)."""
         self._base = base
-        self._changed = sorted(overlay.within(start, end))
+        self._changed = overlay.within(start, end)
         self._overlay = overlay
         self._merged = self._merge()
 
