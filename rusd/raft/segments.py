@@ -70,7 +70,8 @@ class Segments:
             self.seed = self._seed()
             #: The last segment that is known to hold records; 0: none is.
             self.marked = self._mark()
-            if self.marked and self.marked not in self.numbers:
+            # (One before the first was removed by an earlier release, which leaves the mark.)
+            if self.marked > (self.numbers[-1] if self.numbers else 0):
                 raise JournalCorrupt(f"segment {self.path(self.marked)} is missing")
         except BaseException:
             self.close()

@@ -331,6 +331,27 @@ def test_a_journal_without_a_mark_is_taken_as_it_is_and_gets_one(
         opened(tmp_path)
 
 
+def test_a_journal_that_an_earlier_release_wrote_on_in_between_is_whole(tmp_path: Path) -> None:
+    """It leaves the mark where it was, and removes the segment that the mark names."""
+    filled(tmp_path, 40).close()
+    lock = (tmp_path / "LOCK").read_bytes()
+    journal = opened(tmp_path)
+    marked = journal._segments.marked
+    for index in range(41, 200):
+        journal.add(*entry(index))
+        journal.flush()
+    journal.compact(198)
+    assert marked < journal._segments.numbers[0]
+    journal.close()
+    (tmp_path / "LOCK").write_bytes(lock)
+    again = opened(tmp_path)
+    assert again.last_index == 199
+    again.add(*entry(200))
+    again.flush()
+    assert again._segments.marked == again._segments.numbers[-1]
+    again.close()
+
+
 def test_a_kind_of_record_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     journal = filled(tmp_path, 3)
     journal.close()
