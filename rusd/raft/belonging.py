@@ -14,6 +14,7 @@ A hello without a nonce comes from a release before this one, which cannot be as
 is refused, and this member dials that one instead (`Peers`), as the older release accepts.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from rusd.raft.frames import PROTOCOL, pack
@@ -33,8 +34,14 @@ async def confirmed(urls: Sequence[str], cluster: int, member: int, nonce: bytes
             "nonce": nonce,
         }
     )
-    for url in urls:
-        answer = await put(url, question)
-        if answer is not None and answer["type"] == "confirmed":
-            return True
-    return False
+    # All at once: one that never answers must not take the time that the connection has.
+    asked = [asyncio.ensure_future(put(url, question)) for url in dict.fromkeys(urls)]
+    try:
+        for each in asyncio.as_completed(asked):
+            answer = await each
+            if answer is not None and answer["type"] == "confirmed":
+                return True
+        return False
+    finally:
+        for one in asked:
+            one.cancel()

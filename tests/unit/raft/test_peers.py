@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from rusd.raft import connection as connection_module
-from rusd.raft import frames, strangers
+from rusd.raft import frames, question, strangers
 from rusd.raft import peers as peers_module
+from rusd.raft.belonging import CONFIRMED, confirmed
 from rusd.raft.connection import INBOX_FRAMES
 from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, RAFT, decode, pack
 from rusd.raft.handshake import Handshake
@@ -96,6 +97,31 @@ def test_a_stranger_with_a_members_id_gets_nothing_done(tmp_path: Path, member: 
             assert await cluster.equal() == ["one"]
             assert (await cluster.leader(), leader.term, removed) == (leader, term, [])
             assert cluster.nodes[1].connected_since(member) == since
+
+    asyncio.run(body())
+
+
+def test_a_connection_is_confirmed_though_one_of_the_members_urls_never_answers() -> None:
+    """Asked one after the other, the first would take all the time that a connection has."""
+
+    async def body() -> None:
+        ports = free_ports(3)
+
+        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(CONFIRMED)
+            writer.close()
+
+        nothing, silent, right = (f"http://127.0.0.1:{port}" for port in ports)
+        async with (
+            await asyncio.start_server(mute, "127.0.0.1", ports[1]),
+            await asyncio.start_server(answers, "127.0.0.1", ports[2]),
+        ):
+            async with asyncio.timeout(question.TIMEOUT / 2):
+                assert await confirmed([nothing, silent, right], 77, 1, NONCE)
 
     asyncio.run(body())
 
