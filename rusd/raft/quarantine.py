@@ -30,7 +30,7 @@ class Quarantine:
     """Whether one member is in quarantine, and its way out."""
 
     def __init__(self, core: RaftCore, lives: Lives, reading: Reading, patience: float) -> None:
-        """`patience`: seconds for a read."""
+        """`patience`: seconds between two questions for the state."""
         self._core = core
         self._lives = lives
         self._reading = reading
@@ -60,21 +60,24 @@ class Quarantine:
         """Ask for the way out, if there is a leader."""
         if self.active and self._core.leader and not self._asking:
             self._asking = True
-            self._reading.add(Read(self._answer(self._number), now + self._patience))
+            # Without a deadline: the state may take longer to come than a call may wait, and the
+            # index of a later question would be ahead of it again while clients write.
+            self._reading.add(Read(self._answer(self._number), float("inf")))
 
     def _answer(self, number: int) -> Callable[[Exception | None], None]:
         def answered(error: Exception | None) -> None:
             if number == self._number:
                 self._asking = False
-                if error is None and self.active:
+                if error is None and self.active and self._core.leader:
                     self._end()
 
         return answered
 
     def _end(self) -> None:
-        # What it voted in this term is forgotten: it stays with the leader of the term.
-        if self._core.leader:
-            self._core.vote_for_leader()
+        # What it voted in this term is forgotten: it stays with the leader of the term. The journal
+        # first, or a crash in between would leave a member that may vote for somebody else.
+        self._core.vote_for_leader()
+        self._core.log.flush()
         self._lives.recovered()
         log.warning("this member has caught up and takes part again")
 
@@ -82,5 +85,5 @@ class Quarantine:
         """Whether to ask for the state (again)."""
         if not self.active or now < self._next_state:
             return False
-        self._next_state = now + self._patience / 5
+        self._next_state = now + self._patience
         return True

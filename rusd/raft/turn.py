@@ -128,7 +128,7 @@ class Turns:
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
         self._quarantine = Quarantine(
-            self._core, self._lives, self._reading, config.request_timeout
+            self._core, self._lives, self._reading, config.request_timeout / 5
         )
         self._installing = Installing(
             self._core,

@@ -12,7 +12,7 @@ import pytest
 from rusd.errors import TIMEOUT
 from rusd.raft.lives import Lives, begin_recovering
 from rusd.raft.quarantine import Quarantine
-from rusd.raft.reads import Read
+from rusd.raft.reads import Read, Reads
 from tests.unit.raft.cluster import Cluster, until
 
 
@@ -26,6 +26,10 @@ class Scene:
         self.core = SimpleNamespace(leader=0, is_leader=False)
         self.core.vote_for_leader = lambda: self.votes.append(self.core.leader)
         self.lives = Lives(directory)
+        #: Whether it was over when the vote was made durable.
+        self.over: list[bool] = []
+        flush = lambda: self.over.append(not Lives(directory).own.recovering)  # noqa: E731
+        self.core.log = SimpleNamespace(flush=flush)
         reading = SimpleNamespace(add=self.reads.append)
         self.quarantine = Quarantine(cast(Any, self.core), self.lives, cast(Any, reading), 5.0)
 
@@ -52,6 +56,42 @@ def test_a_read_that_is_answered_ends_it_for_good(scene: Scene, tmp_path: Path) 
     assert not scene.quarantine.active
     assert scene.votes == [1], "what it voted in this term is forgotten"
     assert not Lives(tmp_path).own.recovering
+
+
+def test_the_vote_for_the_leader_is_durable_before_it_ends(scene: Scene) -> None:
+    scene.core.leader = 1
+    scene.quarantine.step(0.0)
+    scene.reads.pop().done(None)
+    assert scene.over == [False]
+
+
+def test_it_does_not_end_while_there_is_no_leader_to_vote_for(scene: Scene) -> None:
+    scene.core.leader = 1
+    scene.quarantine.step(0.0)
+    scene.core.leader = 0
+    scene.reads.pop().done(None)
+    assert scene.quarantine.active
+    scene.core.leader = 2
+    scene.quarantine.step(1.0)
+    scene.reads.pop().done(None)
+    assert (scene.quarantine.active, scene.votes) == (False, [2])
+
+
+def test_a_state_that_takes_longer_than_a_call_ends_it_though_others_write_on(
+    scene: Scene,
+) -> None:
+    reads = Reads()
+    scene.core.leader = 1
+    scene.quarantine.step(0.0)
+    reads.add(scene.reads.pop())
+    (question,) = reads.ask(0.0)
+    reads.answered(question, 7)
+    for now in range(1, 1000):
+        reads.expire(float(now), TIMEOUT)
+        scene.quarantine.step(float(now))
+    assert not scene.reads, "the index of a new question would be ahead of the state again"
+    reads.applied(7)
+    assert not scene.quarantine.active
 
 
 def test_a_read_that_fails_is_asked_again(scene: Scene) -> None:
