@@ -36,6 +36,9 @@ class Mark(NamedTuple):
 
 #: No member is started as many times.
 MANY = 1 << 50
+#: How far others may take a member's number at once. They may lie, and it must not come to its end.
+#: Too few is no harm: in quarantine it is accepted with any, and then known by it.
+LEAP = 1 << 32
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ class Lives:
     def recover(self, after: int) -> None:
         """The disk holds less than this member has said, in lives up to number `after`: from now
         on it is another directory, which has to catch up."""
-        number = max(after, self.own.number)
+        number = max(min(after, self.own.number + LEAP), self.own.number)
         self.own = Life(_random(), number + 1, self.own.nonce, number, recovering=True)
         self._keep_own()
 
@@ -112,7 +115,8 @@ class Lives:
 
 def begin_recovering(directory: Path, after: int) -> None:
     """Make a directory whose member had another one before, in lives up to number `after`."""
-    life = Life(_random(), after, replaces=after, recovering=True)
+    number = min(after, LEAP)
+    life = Life(_random(), number, replaces=number, recovering=True)
     durable.write(directory / "life", msgspec.json.encode(life))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rusd.raft.frames import MAX_TERM, SMALL, Refused, decode, pack
+from rusd.raft.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
 from rusd.raft.handshake import BOOTSTRAPPED, OLDER, Handshake
 from rusd.raft.lives import MANY, Life, Lives, LivesDamaged, Mark, begin_recovering
 
@@ -196,3 +196,21 @@ def test_damaged_lives_are_refused(tmp_path: Path) -> None:
             with pytest.raises(LivesDamaged, match=name):
                 Lives(tmp_path)
             path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("said", [MANY - 1, (1 << 64) - 1])
+def test_a_number_that_others_make_up_does_not_end_a_members_lives(
+    c: Side, tmp_path: Path, said: int
+) -> None:
+    lost, copy = tmp_path / "lost", tmp_path / "copy"
+    lost.mkdir()
+    begin_recovering(lost, said)
+    own = Lives(copy)
+    own.recover(said)
+    for directory in (lost, copy):
+        for _ in range(3):
+            life = Lives(directory).own
+        hello = pack(
+            {"type": "hello", "protocol": PROTOCOL, "cluster": 7, "member": 3, "life": life}
+        )
+        assert decode(hello[4:], member=False)["life"].recovering
