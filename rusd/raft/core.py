@@ -26,6 +26,9 @@ Message = dict[str, Any]
 #: First byte of a command (PySyncObj's command types; others are never accepted).
 REGULAR = b"\x00"
 NO_OP = b"\x01"
+#: Stands in the log for an entry that only a snapshot holds. It has the index and term of that
+#: entry, so logs can be compared at it, and not its command: it must never be sent.
+STAND_IN = NO_OP + b"snapshot"
 
 #: Committed entries applied in one turn: more would hold up heartbeats. Half a MiB is some ten
 #: thousand of the smallest requests; a single entry may be larger.
@@ -393,6 +396,27 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             raise RuntimeError(f"committed entry {first} is not in the log")
         return entries
 
+    def _SyncObj__sendAppendEntries(self) -> None:
+        """Send appends; a member whose next entry this log only has a stand-in for gets a snapshot,
+        as one does whose next entry lies before the log."""
+        unknown = self._stand_in()
+        if unknown:
+            following = self._SyncObj__raftNextIndex
+            for peer in [peer for peer, index in following.items() if index == unknown]:
+                following[peer] = self.log.first_index
+        super()._SyncObj__sendAppendEntries()
+
+    def _stand_in(self) -> int:
+        """Index of the second entry of the log if it is a stand-in, else 0. (The first entry is
+        never sent. Earlier releases wrote two NO_OPs for stand-ins; at index 2 one is real.)"""
+        head = self.log.entries(0, self.log.first_index + 2)
+        if len(head) < 2:
+            return 0
+        (first, index, _), (second, following, _) = head
+        if second == STAND_IN or (first == second == NO_OP and index > 1):
+            return following
+        return 0
+
     def _SyncObj__tryLogCompaction(self) -> None:
         """Off: the node compacts the log itself, with a margin and a durable state."""
 
@@ -423,4 +447,4 @@ def seat(journal: Journal, last: Position, before: Position) -> None:
             f"the log in {journal.directory} begins at entry {journal.first_index}, the state ends "
             f"at {last.index}: applied state was lost"
         )
-    journal.seat((NO_OP, *before), (NO_OP, *last))
+    journal.seat((STAND_IN, *before), (STAND_IN, *last))

@@ -7,7 +7,7 @@ functions of the core's state, so each hazard has a test without a socket.
 
 from collections.abc import Callable
 
-from rusd.raft.core import NO_OP, REGULAR, Message, RaftCore
+from rusd.raft.core import NO_OP, REGULAR, STAND_IN, Message, RaftCore
 
 
 class Broken(Exception):
@@ -90,6 +90,8 @@ class Filters:
         for offset, entry in enumerate(entries, 1):
             if entry[1] != index + offset or entry[0][:1] not in (REGULAR, NO_OP):
                 raise Broken("entries that do not follow each other")
+            if entry[0] == STAND_IN:
+                raise Broken("a stand-in for an entry of a snapshot")
             if entry[2] > message["term"]:
                 raise Broken("an entry of a later term than its leader's")
         if index < log.first_index:

@@ -11,6 +11,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from rusd.raft.core import STAND_IN
 from rusd.raft.proposals import is_change
 from tests.sim.network import frames_of
 
@@ -69,12 +70,13 @@ class Invariants:
         self, host: "Host", index: int, term: int, command: bytes, before: int | None
     ) -> None:
         known = self._entries.get((index, term))
+        if command == STAND_IN:
+            return  # it stands where a log begins behind a snapshot
         if known is None:
             if before is not None:
                 self._entries[index, term] = (command, before)
             return
-        # (The two entries a log is seated at behind a snapshot carry no commands.)
-        if command[:1] != b"\x01" and known[0][:1] != b"\x01" and known[0] != command:
+        if known[0] != command:
             raise Violation(f"log matching: {host.member} has another entry {index} of term {term}")
         if before is not None and known[1] != before:
             raise Violation(
@@ -170,6 +172,8 @@ class Invariants:
             elif kind == "append_entries":
                 before = frame.get("prevLogTerm")
                 for command, index, term in frame.get("entries", ()):
+                    if command == STAND_IN:
+                        raise Violation(f"{host.member} sends a stand-in for entry {index}")
                     self._same(host, index, term, command, before)
                     before = term
             elif kind == "next_node_idx" and frame["success"]:
