@@ -14,7 +14,8 @@ is for what arrives in it.
 
 Fairness is by time used (start-time fair queueing): a worker that has used little comes before
 those that have used much, and what it did not use while it was silent counts as `CREDIT` at most.
-A new connection has none: many new ones do not come before one that is known to ask for little.
+New connections begin one behind the other, a `QUANTUM` apart: however many come, and go after one
+request each, those that are known get their turn after each of them.
 
 Measured with a clock, since no count of frames or bytes says what a call takes. One piece of work
 (a frame, a message to unpack, one page) is never cut: it bounds how far a turn runs over its time.
@@ -66,10 +67,18 @@ class Budget:
         self._until = float("inf")
         self._queue: list[tuple[float, int, Worker]] = []
         self._order = itertools.count()
-        #: What the worker that had its turn last had used: where a new one begins.
-        self.level = 0.0
+        #: What the worker that had its turn last had used.
+        self._level = 0.0
+        #: Where the last new connection began.
+        self._entered = 0.0
         self._scheduled = False
         self._resting = False
+
+    def enter(self) -> float:
+        """What a new connection that has something to do counts as having used: behind those that
+        are known, and behind the new ones before it."""
+        self._entered = max(self._entered, self._level) + QUANTUM
+        return self._entered
 
     def spent(self) -> bool:
         """Whether the worker that works now has to stop."""
@@ -79,7 +88,7 @@ class Budget:
         """There is something to do for `worker`: now, if this turn has time for it."""
         if worker.waiting:
             return
-        if self._used >= TURN or (self._queue and worker.used > self.level):
+        if self._used >= TURN or (self._queue and worker.used > self._level):
             self.put_off(worker)
         else:
             self._let_work(worker, TURN)
@@ -89,7 +98,7 @@ class Budget:
         if worker.waiting:
             return
         worker.waiting = True
-        worker.used = max(worker.used, self.level - CREDIT)
+        worker.used = max(worker.used, self._level - CREDIT)
         heapq.heappush(self._queue, (worker.used, next(self._order), worker))
         self._schedule()
 
@@ -102,10 +111,10 @@ class Budget:
             taken = self._clock() - start
             self._until = before
             self._used += taken
-            used = worker.used = max(worker.used, self.level - CREDIT) + taken
-            if used > self.level and not self._queue:
+            used = worker.used = max(worker.used, self._level - CREDIT) + taken
+            if used > self._level and not self._queue:
                 # Nobody waits: time that one worker uses is time that the others let pass.
-                self.level = used
+                self._level = used
         if more:
             self.put_off(worker)
         elif self._used > UNNOTICED:
@@ -137,11 +146,11 @@ class Budget:
     def _work_off(self) -> None:
         """Let those work that were put off; while they rest, only those that have used less than
         the last that worked: they are not why the others rest."""
-        queue, limit = self._queue, self.level if self._resting else float("inf")
+        queue, limit = self._queue, self._level if self._resting else float("inf")
         try:
             while queue and self._used < BACKLOG and queue[0][0] < limit:
                 used, _, worker = heapq.heappop(queue)
-                self.level = max(self.level, used)
+                self._level = max(self._level, used)
                 worker.waiting = False
                 self._let_work(worker, BACKLOG)
         finally:

@@ -50,7 +50,8 @@ log = get_logger(__name__)
 class Channel(asyncio.Protocol):
     """The protocol of one connection."""
 
-    def __init__(self, door: "GrpcDoor") -> None:
+    def __init__(self, door: "GrpcDoor", used: float = 0.0) -> None:
+        """`used`: what it begins with as a worker of the budget."""
         self.door = door
         self.peer = ""
         self._loop = asyncio.get_running_loop()
@@ -67,7 +68,7 @@ class Channel(asyncio.Protocol):
             door.memory,
         )
         #: As a worker of the budget.
-        self.used = door.budget.level
+        self.used = used
         self.waiting = False
         #: What is to be done for this connection besides acting on what it says.
         self._deeds: deque[Callable[[], object]] = deque()

@@ -8,6 +8,8 @@ Nothing here knows a socket or an HTTP library. Pages are read only: bodies of r
 business here.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,6 +23,9 @@ log = get_logger(__name__)
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAILED = Reply(500, "text/plain; charset=utf-8", "Internal Server Error\n")
+
+#: Requests that go on in one turn of the loop.
+AT_ONCE = 8
 
 Query = dict[str, list[str]]
 Probe = Callable[[str, list[str], bool], Awaitable[Reply]]
@@ -64,6 +69,28 @@ class Rendering:
         return False
 
 
+class Turns:
+    """Requests in their order, `AT_ONCE` in one turn of the loop: a client may ask for thousands of
+    pages at once, and those that wait for nothing would all be answered in one go."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Pending[None]] = deque()
+
+    def mine(self) -> Awaitable[None]:
+        """When it is the turn of one that asks now."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+        turn: Pending[None] = Pending()
+        self._waiting.append(turn)
+        return turn
+
+    def _next(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._waiting))):
+            self._waiting.popleft().set_result(None)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+
+
 class Pages:
     """All pages of one member."""
 
@@ -72,6 +99,7 @@ class Pages:
     ) -> None:
         """`metrics` renders the Prometheus text format, in the time of `budget`."""
         self._probes = probes
+        self._turns = Turns()
         self._metrics = Rendering(metrics, budget or Budget())
 
     async def serve(self, method: str, target: str) -> Page:
@@ -79,6 +107,7 @@ class Pages:
 
         Never raises: a page that fails is status 500, and an error in the log.
         """
+        await self._turns.mine()
         path, query = _parsed(target)
         try:
             return await self._serve(method, path, query)

@@ -1,4 +1,8 @@
-"""One port for two protocols: the first bytes say whether a client speaks HTTP/2 or HTTP/1.1."""
+"""One port for two protocols: the first bytes say whether a client speaks HTTP/2 or HTTP/1.1.
+
+What a connection needs is made in the time of the door's budget: thousands of new ones at once must
+not stop the loop.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -33,6 +37,9 @@ class Sniffer(asyncio.Protocol):
         self._seen = b""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: As a worker of the budget.
+        self.used = 0.0
+        self.waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -42,25 +49,40 @@ class Sniffer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
-        seen = self._seen = self._seen + data
-        if seen.startswith(PREFACE):
-            self._become(Channel(self._door))
-        elif PREFACE.startswith(seen):
-            return
-        elif self._http is not None and seen.startswith(_REQUESTS):
-            self._become(self._http())
-        elif self._http is None or not any(one.startswith(seen) for one in _REQUESTS):
-            self._transport.close()
+        if not self._seen:
+            self.used = self._door.budget.enter()
+        self._seen += data
+        self._door.budget.run(self)
+        if self.waiting:
+            self._transport.pause_reading()
 
-    def _become(self, protocol: asyncio.Protocol) -> None:
-        assert self._transport is not None
+    def work(self) -> bool:
+        """See `rusd/door/budget.py`."""
+        transport, seen = self._transport, self._seen
+        if transport is None or transport.is_closing():
+            return False
+        if seen.startswith(PREFACE):
+            self._become(transport, Channel(self._door, self.used))
+        elif PREFACE.startswith(seen):
+            transport.resume_reading()
+        elif self._http is not None and seen.startswith(_REQUESTS):
+            self._become(transport, self._http())
+        elif self._http is None or not any(one.startswith(seen) for one in _REQUESTS):
+            transport.close()
+        else:
+            transport.resume_reading()
+        return False
+
+    def _become(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         self._forget()
-        seen, self._seen = self._seen, b""
-        self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
+        seen, self._seen, self._transport = self._seen, b"", None
+        transport.resume_reading()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
         protocol.data_received(seen)
 
     def connection_lost(self, error: BaseException | None) -> None:
+        self._transport = None
         self._forget()
 
     def close(self) -> None:

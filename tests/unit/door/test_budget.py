@@ -148,3 +148,30 @@ def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
         assert hostile.left == 1
 
     on_a_loop(test)
+
+
+def test_new_connections_without_end_do_not_keep_a_known_one_waiting() -> None:
+    """Each comes, asks for as much as it gets in one go, and is gone: none of them ever has used
+    more than the known one."""
+
+    async def test(budget: Budget, clock: Clock) -> None:
+        known = Job(budget, clock, 1, QUANTUM / 10)
+        known.used = budget.enter()
+        budget.run(known)
+
+        def newcomers(number: int) -> None:
+            for _ in range(number):
+                new = Job(budget, clock, 1, QUANTUM / 2)
+                new.used = budget.enter()
+                budget.run(new)
+
+        newcomers(1000)
+        for _ in range(100):
+            newcomers(10)
+            known.left += 1
+            budget.run(known)
+            await turn()
+            await turn()
+            assert known.left == 0
+
+    on_a_loop(test)

@@ -10,7 +10,7 @@ import pytest
 
 from rusd.api.probes import Probes
 from rusd.door.budget import Budget
-from rusd.door.pages import Page, Pages, Rendering
+from rusd.door.pages import AT_ONCE, Page, Pages, Rendering
 from rusd.state.machine import StateMachine
 from tests.unit.support_node import InstantNode, Log
 
@@ -126,3 +126,27 @@ def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_ne
 
     asyncio.run(run())
     assert len(rendered) == 2
+
+
+def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn(tmp_path: Path) -> None:
+    """In the order in which they were asked for; one that nobody waits for any more holds up
+    none."""
+    answered: list[int] = []
+
+    async def ask(pages: Pages, number: int) -> None:
+        await pages.serve("GET", "/nowhere")
+        answered.append(number)
+
+    async def run(pages: Pages) -> None:
+        asking = [asyncio.create_task(ask(pages, number)) for number in range(1000)]
+        await asyncio.sleep(0)
+        asking[500].cancel()
+        while len(answered) < 999:
+            before = len(answered)
+            await asyncio.sleep(0)
+            assert len(answered) - before <= AT_ONCE
+
+    machine = StateMachine(tmp_path)
+    asyncio.run(run(Pages(Probes(InstantNode(Log(), 1, machine), machine), lambda: b"")))
+    machine.close()
+    assert answered == [number for number in range(1000) if number != 500]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 
@@ -88,6 +89,22 @@ def test_requests_of_one_read() -> None:
         writer.write(requests(MANY, head("Echo"), message(b"")))
         assert await most_in_a_turn(lambda: len(one.toys.calls), MANY) <= PIECES
         writer.close()
+
+    with_a_door(test)
+
+
+def test_new_connections() -> None:
+    """Which begin while the loop is busy elsewhere, and speak all at once then."""
+
+    async def test(one: Served) -> None:
+        sockets = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(MANY)]
+        while len(one.door.strangers) < MANY:
+            await asyncio.sleep(0)
+        for each in sockets:
+            each.sendall(PREFACE + wire.frame(wire.SETTINGS, 0, 0))
+        assert await most_in_a_turn(lambda: len(one.door.channels), MANY) <= PIECES
+        for each in sockets:
+            each.close()
 
     with_a_door(test)
 
