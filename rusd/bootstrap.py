@@ -33,6 +33,7 @@ from rusd.raft.joining import Cluster, ask_all
 from rusd.raft.journal import Journal
 from rusd.raft.lives import begin_recovering
 from rusd.raft.ports import Membership
+from rusd.raft.proposals import decode_entry
 from rusd.state.command import Kind, encode
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
@@ -203,8 +204,32 @@ def _joining(config: Config) -> Path:
     return config.member_path / "joining"
 
 
+def _refuse_foreign_log(config: Config, members: set[int]) -> None:
+    """A first start finds a log only if the data beside it was lost, or if it is another's: with
+    `--wal-dir` the two lie apart. The log of these very members goes on, as in etcd; any other
+    would be served as theirs, and members could disagree on what it says."""
+    if not any(config.wal_path.glob("*.wal")):
+        return
+    journal = Journal(config.wal_path)
+    try:
+        empty = not journal.last_index and not journal.getCurrentTerm()
+        entries = journal.entries(journal.first_index, journal.last_index + 1)
+        payloads = [payload for command, _, _ in entries for _, _, payload in decode_entry(command)]
+    finally:
+        journal.close()
+    published = {
+        Member.parse(payload[1:]).id for payload in payloads if payload[0] == Kind.MEMBER_ATTRIBUTES
+    }
+    if not empty and published != members:
+        raise ConfigError(
+            f"{config.wal_path} holds the log of another member or cluster, and "
+            f"--data-dir {config.data_path} is new: move the log away, or give its data directory"
+        )
+
+
 def _join(config: Config, existing: Cluster) -> None:
     """First start of a member that was added to a running cluster."""
+    _refuse_foreign_log(config, set())
     theirs = {tuple(sorted(urls)): member for member, urls in existing.membership.urls.items()}
     ours = config.initial_peers
     if len(theirs) != len(ours):
@@ -230,6 +255,7 @@ def _found(config: Config, machine: StateMachine) -> None:
         for urls in config.initial_peers.values()
     ]
     cluster = cluster_id(member.id for member in members)
+    _refuse_foreign_log(config, {member.id for member in members})
     machine.bootstrap(members, cluster)
     own = member_id(config.initial_peers[config.name], token)
     durable.write(_identity(config), f"{own:x} {cluster:x}\n".encode())

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command with `argv` (without the program's name) and return its exit code."""
     import os
 
-    from rusd import logs
+    from rusd import data_directory, logs
     from rusd.config import ConfigError, UsageError
     from rusd.config_check import check_bootstrap
     from rusd.config_help import help_text
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         loaded = load(arguments, os.environ)
         config = loaded.config
         logs.configure(config.log_level, config.log_format, config.log_outputs)
-        if not config.identity_path.exists():
+        if not data_directory.is_founded(config):
             check_bootstrap(config)
     except ConfigError as error:
         print(f"rusd: {error}", file=sys.stderr)

@@ -136,7 +136,7 @@ class Config:
         1000,
         values.signed,
         "Member",
-        "Revisions removed in one batch of a compaction.",
+        "Versions removed in one batch of a compaction; 0: 1000.",
         "experimental-compaction-batch-limit",
     )
     compaction_sleep_interval: float = _flag(
@@ -263,7 +263,7 @@ class Config:
     logger: str = _flag("zap", values.text, "Logging", "Only 'zap', the shape of etcd's log.")
     log_level: str = _flag(
         "info",
-        values.choice(*LEVELS),
+        values.folded(values.choice(*LEVELS)),
         "Logging",
         "Least level that is written: debug, info, warn, error, panic, fatal.",
     )
@@ -383,8 +383,8 @@ class Config:
 
         A bare number counts hours in periodic mode.
         """
-        text = self.auto_compaction_retention
-        if text.isascii() and text.isdigit():
+        text = self.auto_compaction_retention or "0"
+        if text.isascii() and text.removeprefix("+").isdigit() and int(text) < 2**63:
             return float(text) * (HOUR if self.auto_compaction_mode == "periodic" else 1)
         if self.auto_compaction_mode == "revision":
             raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")

@@ -34,8 +34,8 @@ def check(config: Config) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} must be >0")
     if config.compact_hash_check_time <= 0:
         raise ConfigError("--compact-hash-check-time must be >0")
-    if config.compaction_batch_limit <= 0:
-        raise ConfigError("--compaction-batch-limit must be >0")
+    if config.compaction_batch_limit < 0:
+        raise ConfigError("--compaction-batch-limit must not be negative")
 
 
 def _check_logging(config: Config) -> None:

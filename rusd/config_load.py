@@ -187,7 +187,7 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
         flag = KNOWN.get(key)
         if flag is None or flag.name == "config-file":
             notes.append(f"unrecognized key {key} in {path}")
-        elif value is not None:
+        elif value is not None and (value != "" or flag.parse is values.text):
             found[flag.name] = _yaml_value(flag, value, path)
     return found
 
@@ -196,11 +196,12 @@ def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     """The document with etcd's two TLS sections as flags; that of peers must ask for nothing."""
     plain: dict[str, Any] = {}
     sections: dict[str, Any] = {}
-    for key, value in document.items():
+    # Keys in any case, as etcd reads them.
+    for key, value in ((str(key).lower(), value) for key, value in document.items()):
         if key not in (_CLIENT_TLS, _PEER_TLS):
-            plain[str(key)] = value
+            plain[key] = value
         elif isinstance(value, dict):
-            for name, asked in value.items():
+            for name, asked in ((str(name).lower(), asked) for name, asked in value.items()):
                 flag = _CLIENT_KEYS.get(name) if key == _CLIENT_TLS else None
                 if flag is not None:
                     sections[flag] = asked

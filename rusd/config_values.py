@@ -153,5 +153,10 @@ def choice(*valid: str) -> Callable[[str], str]:
     return parse
 
 
+def folded(parse: "Parser") -> "Parser":
+    """The same in any case."""
+    return lambda value: parse(value.lower())
+
+
 #: From text to a typed value; ValueError says why not.
 Parser = Callable[[str], Any]

@@ -50,6 +50,7 @@ def prepare(config: Config) -> None:
     ConfigError if they hold data that is not a rusd member's. OSError if one cannot be made or
     read.
     """
+    _refuse_shared_journal(config)
     _refuse_foreign_data(config)
     for directory in (config.data_path, config.member_path, config.wal_path):
         _make_private(directory)
@@ -58,6 +59,25 @@ def prepare(config: Config) -> None:
             "found invalid file under data directory",
             extra={"fields": {"filename": name, "data-dir": str(directory)}},
         )
+
+
+def is_founded(config: Config) -> bool:
+    """Whether a member has begun here. ConfigError if that cannot be seen."""
+    try:
+        return config.identity_path.exists()
+    except OSError as error:
+        raise ConfigError(f"cannot access data directory: {error}") from None
+
+
+def _refuse_shared_journal(config: Config) -> None:
+    """A journal among the files of another room would be removed with them."""
+    # Links followed: another name of the same place is as bad.
+    wal, member = (Path(os.path.realpath(path)) for path in (config.wal_path, config.member_path))
+    for taken in (wal, *wal.parents):
+        if taken.parent == member and taken.name != "wal" and _MEMBER.fullmatch(taken.name):
+            raise ConfigError(f"--wal-dir must be a directory of its own, not in {taken}")
+    if wal in (member, member.parent):
+        raise ConfigError(f"--wal-dir must be a directory of its own, not {wal}")
 
 
 def _refuse_foreign_data(config: Config) -> None:

@@ -76,10 +76,11 @@ class Bound:
             file.remove()
 
     def _tcp(self, url: Url) -> None:
-        if _is_wildcard(url.host):
+        host, port = url.address
+        if _is_wildcard(host):
             self.sockets.append(_wildcard(url))
             return
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, address in dict.fromkeys((family, each) for family, _, _, _, each in found):
             try:
                 self.sockets.append(_listening(family, address))

@@ -132,11 +132,13 @@ def _host(host: str, text: str) -> tuple[str, str | None]:
 
 
 def _normal(host: str) -> str:
-    """An address in its shortest form, a name as it is."""
+    """An address in its shortest form, that of IPv4 for one that is mapped; a name as it is."""
     try:
-        return str(ip_address(host))
+        address = ip_address(host)
     except ValueError:
         return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 # -- comparing by address ------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def hash_kv(
     checksum = all_kept = extend(0, b"key")
     live = False
     # Made together, so both see one state, whatever is written or removed between slices.
-    rows = engine.cursor(Family.KEY, b"", revision_key(revision + 1))
+    rows = engine.cursor(Family.KEY, b"", revision_key(max(revision + 1, 0)))
     versions = engine.cursor(Family.INDEX, b"", None)
     while part := rows.pairs(SLICE):
         for key, kv in part:

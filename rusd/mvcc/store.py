@@ -114,7 +114,7 @@ class Store:
         """As `hash_kv`, always of what is readable now: also members of which some were restarted
         since the compaction can compare it."""
         self.check_readable(revision)
-        at = revision if revision > 0 else self.revision
+        at = revision or self.revision
         return (yield from digest.hash_kv(self.engine, at, self.compact_revision))
 
     def defragmented(self) -> None:

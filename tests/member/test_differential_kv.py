@@ -107,6 +107,12 @@ def test_hash_kv_equals_etcds_for_the_same_writes(pair: Pair) -> None:
         assert mine.header.revision == theirs.header.revision
 
 
+@pytest.mark.parametrize("revision", [-1, -(2**63)])
+def test_the_hash_of_a_negative_revision_is_that_of_nothing(pair: Pair, revision: int) -> None:
+    with pair.example() as example:
+        example.both("hash_kv", revision)
+
+
 hash_steps = st.lists(
     st.one_of(
         st.tuples(st.just("put"), puts()),

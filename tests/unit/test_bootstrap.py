@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,8 +25,10 @@ from rusd.config import Config, ConfigError
 from rusd.errors import Removed, SaidRemoved
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.joining import Cluster
+from rusd.raft.journal import Journal
 from rusd.raft.lives import Lives
 from rusd.raft.ports import Entry, Membership, Position, Request
+from rusd.raft.proposals import encode_entry
 from rusd.state.command import Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.machine import StateMachine
@@ -268,3 +271,48 @@ def test_a_first_start_under_an_id_that_was_removed_is_refused(
     told(monkeypatch, Cluster(77, Membership(frozenset({OTHER}), removed=frozenset({OWN}))))
     with pytest.raises(SaidRemoved):
         asyncio.run(inquire(replace(FLAGS, data_dir=str(tmp_path))))
+
+
+# -- a log without the data beside it ------------------------------------------------------------
+
+
+def log_of(directory: Path, *members: int, term: int = 2) -> None:
+    """A journal as the members `members` leave it."""
+    journal = Journal(directory)
+    journal.setCurrentTerm(term, None)
+    for index, member in enumerate(members, 2):
+        payload = encode(Kind.MEMBER_ATTRIBUTES, rpc.Member(ID=member).SerializeToString())
+        journal.add(encode_entry([(member, index, payload)]), index, term)
+    journal.flush()
+    journal.close()
+
+
+def both() -> list[int]:
+    return [member_id([f"http://10.0.0.{n}:2380"], "token") for n in (1, 2)]
+
+
+def test_a_first_start_beside_the_log_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    flags = replace(FLAGS, wal_dir=str(tmp_path / "wal"))
+    for other in ([1, 2], [], both()[:1], [*both(), 3]):
+        shutil.rmtree(tmp_path / "wal", ignore_errors=True)
+        log_of(tmp_path / "wal", *other)
+        with pytest.raises(ConfigError, match="holds the log of another member or cluster"):
+            started(tmp_path / "data", flags)
+        assert not (tmp_path / "data" / "member" / "identity").exists()
+
+
+def test_a_member_that_joins_takes_over_no_log(tmp_path: Path) -> None:
+    log_of(tmp_path / "wal", 1, 2)
+    with pytest.raises(ConfigError, match="holds the log of another member or cluster"):
+        joined(tmp_path / "data", replace(JOINING, wal_dir=str(tmp_path / "wal")))
+
+
+def test_a_member_whose_log_alone_was_left_goes_on_with_it(tmp_path: Path) -> None:
+    flags = replace(FLAGS, wal_dir=str(tmp_path / "wal"))
+    log_of(tmp_path / "wal", *both())
+    assert started(tmp_path / "data", flags).member_id == both()[1]
+
+
+def test_a_log_that_was_only_made_is_nobodys(tmp_path: Path) -> None:
+    Journal(tmp_path / "wal").close()
+    started(tmp_path / "data", replace(FLAGS, wal_dir=str(tmp_path / "wal")))

@@ -404,3 +404,10 @@ def test_a_member_serves_until_it_is_told_to_stop_and_no_other_may_use_its_data(
     [line] = errors(other.stderr)
     assert str(tmp_path) in str(line["error"])
     assert "stacktrace" not in line
+
+
+def test_a_data_directory_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    done = rusd(f"--data-dir={'x' * 300}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("rusd: cannot access data directory: ")
+    assert "log" not in done.stderr

@@ -318,6 +318,26 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     assert from_yaml(tmp_path, "").config == Config()
 
 
+def test_keys_of_the_file_may_be_in_any_case(tmp_path: Path) -> None:
+    text = "Data-Dir: d\nCLIENT-transport-security: {Auto-TLS: true}\n"
+    found = from_yaml(tmp_path, text)
+    assert found.config.data_dir == "d" and found.config.auto_tls
+    assert not any("unrecognized" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "key", ["listen-client-urls", "initial-cluster-state", "log-level", "auto-compaction-retention"]
+)
+def test_an_empty_text_in_the_file_leaves_the_default(tmp_path: Path, key: str) -> None:
+    found = from_yaml(tmp_path, f'{key}: ""').config
+    assert (found.listen_client_urls, found.initial_cluster_state, found.log_level) == (
+        Config().listen_client_urls,
+        "new",
+        "info",
+    )
+    assert found.retention == 0
+
+
 def test_unknown_keys_are_noted(tmp_path: Path) -> None:
     assert any("unrecognized key nope" in note for note in from_yaml(tmp_path, "nope: 1").notes)
 

@@ -49,7 +49,8 @@ def config(*argv: str) -> Config:
         (["--data-dir=d", "--wal-dir=d"], "--wal-dir must be a directory of its own"),
         (["--data-dir=d", "--wal-dir=d/member"], "--wal-dir must be a directory of its own"),
         (["--max-request-bytes=0"], "--max-request-bytes must be >0"),
-        (["--compaction-batch-limit=0"], "--compaction-batch-limit must be >0"),
+        (["--compaction-batch-limit=-1"], "--compaction-batch-limit must not be negative"),
+        (["--auto-compaction-retention=99999999999999999999"], "invalid duration"),
     ],
 )
 def test_a_contradiction_is_a_configuration_error(argv: list[str], message: str) -> None:
@@ -62,6 +63,13 @@ def test_a_contradiction_is_a_configuration_error(argv: list[str], message: str)
 def test_the_limits_themselves_are_allowed() -> None:
     assert config("--election-timeout=500").election_timeout == 500
     assert config("--election-timeout=50000").election_timeout == 50_000
+
+
+def test_values_that_mean_a_default_to_etcd_are_its_default() -> None:
+    assert config("--compaction-batch-limit=0").compaction_batch_limit == 0
+    assert config("--auto-compaction-retention=").retention == 0
+    assert config("--auto-compaction-retention=+2").retention == 2 * 3600
+    assert config("--log-level=WARN").log_level == "warn"
 
 
 def test_advertised_urls_may_be_names_and_listening_urls_any_ip() -> None:

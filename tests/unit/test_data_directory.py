@@ -227,3 +227,33 @@ def test_a_journal_elsewhere_may_lie_in_the_data_directory_and_leaves_no_other_b
     touch(own.member_path / "wal" / "0000000000000001.wal")
     prepare(own)
     assert [line["filename"] for line in warnings(caplog)] == ["0000000000000001.wal"]
+
+
+# -- the journal apart ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("data/member/state", "data/member/state/db-1", "data/member/snapshots"),
+        *("data/member/snapshots/deep/er", "data/member/lives", "link/snapshots", "link"),
+    ],
+)
+def test_a_journal_among_files_that_are_removed_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "member")
+    with pytest.raises(ConfigError, match="--wal-dir must be a directory of its own"):
+        prepare(config(tmp_path, wal_dir=str(tmp_path / place)))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("place", ["data/member/wal", "data/member/mine", "data/wal", "wal", "."])
+def test_a_journal_may_lie_anywhere_else(tmp_path: Path, place: str) -> None:
+    prepare(config(tmp_path, wal_dir=str(tmp_path / place)))
+    assert (tmp_path / place).is_dir()
+
+
+def test_a_journal_may_be_on_another_disk_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "data" / "member").mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data" / "member" / "wal").symlink_to(tmp_path / "disk")
+    prepare(config(tmp_path))

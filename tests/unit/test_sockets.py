@@ -24,6 +24,11 @@ def test_an_address_is_one_socket() -> None:
     assert names(f"http://127.0.0.1:{port}") == [("127.0.0.1", port)]
 
 
+def test_an_ipv4_address_in_its_ipv6_form_is_that_address() -> None:
+    port = free_port()
+    assert names(f"http://[::ffff:127.0.0.1]:{port}") == [("127.0.0.1", port)]
+
+
 def test_a_name_is_a_socket_at_every_address_it_stands_for() -> None:
     port = free_port()
     assert ("127.0.0.1", port) in names(f"http://localhost:{port}")

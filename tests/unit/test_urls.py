@@ -99,6 +99,7 @@ def test_http_and_https_have_one_address_and_a_socket_file_another() -> None:
     assert Url("http://[::1]:5").address == Url("https://[0:0::1]:5").address
     assert Url("unix:///a").address == Url("unixs:///a").address
     assert Url("http://a:5").address != Url("http://b:5").address
+    assert Url("http://[::ffff:10.0.0.1]:5").address == Url("http://10.0.0.1:5").address
 
 
 # -- comparing -----------------------------------------------------------------------------------
