@@ -571,13 +571,17 @@ class World:
         links = [(a, b) for o in others for a, b in ((o, leader.member), (leader.member, o))]
         self._cut(links, 0.8)
         for life in range(3):
-            self.loop.call_later(0.25 * life, follower.crash)
+            self.loop.call_later(0.25 * life, self._crash_there, follower)
             self.loop.call_later(0.25 * life + 0.02, self.restart, follower.member)
         for count in range(80):
             self.loop.call_later(0.01 * count, self._ask_there, follower)
             self.loop.call_later(0.01 * count, self._tell_there, leader)
             self.loop.call_later(0.01 * count, self._question_there, follower)
         self.loop.call_later(0.8, setattr, self.network, "latency", FAST)
+
+    def _crash_there(self, host: Host) -> None:
+        if not self._calm:
+            host.crash()
 
     def _tell_there(self, host: Host) -> None:
         if not (host.process is None or host.paused or host.node.is_learner or self._calm):
