@@ -21,8 +21,11 @@ it, is a new one to them.
 
 from collections.abc import Callable, Collection
 
+from rusd.logs import get_logger
 from rusd.raft.frames import PROTOCOL, Frame
 from rusd.raft.lives import Life, Lives, Mark
+
+log = get_logger(__name__)
 
 BOOTSTRAPPED, OLDER = "bootstrapped", "older"
 _REASONS = {
@@ -87,7 +90,11 @@ class Handshake:
         mark = Mark(frame.get("term", 0), frame.get("index", 0))
         why = self._judge(member, life, mark, frame.get("joining", False))
         if why is None:
-            self._lives.meet(member, life)
+            try:
+                self._lives.meet(member, life)
+            except OSError as error:
+                # (On a full disk: it may have room again when the other side dials again.)
+                return {"reason": f"a life of a member cannot be remembered: {error.strerror}"}
             return None
         known = self._lives.met.get(member)
         number = known.life.number if known is not None else 0
@@ -113,7 +120,11 @@ class Handshake:
 
     def lost(self, member: int) -> None:
         """A member's connection ended: what it acknowledged over it is known best now."""
-        self._lives.acknowledged(member, self.acknowledged(member))
+        try:
+            self._lives.acknowledged(member, self.acknowledged(member))
+        except OSError as error:
+            fields = {"peer": f"{member:x}", "error": str(error)}
+            log.warning("what a member acknowledged is not durable", extra={"fields": fields})
 
     # What others say to this one's
 

@@ -93,21 +93,27 @@ class Lives:
         self._keep_own()
 
     def meet(self, member: int, life: Life) -> None:
-        """Another member is in this life now."""
+        """Another member is in this life now. OSError: that is not remembered."""
         known = self.met.get(member)
         if known is None or known.life != life:
             same = known is not None and known.life.directory == life.directory
             self._keep(member, Met(life, known.acknowledged if known and same else Mark()))
 
     def acknowledged(self, member: int, mark: Mark) -> None:
-        """Another member holds this."""
+        """Another member holds this. OSError: that is remembered by this process only."""
         known = self.met.get(member)
         if known is not None and known.acknowledged < mark:
-            self._keep(member, Met(known.life, mark))
+            met = Met(known.life, mark)
+            try:
+                self._keep(member, met)
+            except OSError:
+                self.met = {**self.met, member: met}
+                raise
 
     def _keep(self, member: int, met: Met) -> None:
-        self.met = {**self.met, member: met}
-        durable.write(self._met_path, msgspec.json.encode(self.met))
+        all_met = {**self.met, member: met}
+        durable.write(self._met_path, msgspec.json.encode(all_met))
+        self.met = all_met
 
     def _keep_own(self) -> None:
         durable.write(self._own_path, msgspec.json.encode(self.own))

@@ -45,12 +45,13 @@ class Quarantine:
         return self._lives.own.recovering
 
     def begin(self, after: int) -> None:
-        """Others know of later lives of this member, up to number `after`. Durable."""
-        self._lives.recover(after)
+        """Others know of later lives of this member, up to number `after`. Durable; OSError:
+        the process must end."""
         self._number += 1
         self._asking = False
         if self._core.is_leader:
             self._core.stand_down()
+        self._lives.recover(after)
         log.error(
             "this data directory holds less than this member has acknowledged: it takes no part "
             "in elections and commits until it has caught up"

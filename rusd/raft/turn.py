@@ -516,8 +516,12 @@ class Turns:
 
     def _on_older(self, number: int) -> None:
         if not self._quarantine.active:
-            self._quarantine.begin(number)
-            self._wake()
+            try:
+                self._quarantine.begin(number)
+            except OSError as error:
+                self._die(error)
+            else:
+                self._wake()
 
     @property
     def on_bootstrapped(self) -> Callable[[], None]:

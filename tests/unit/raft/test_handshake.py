@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rusd.raft import lives as lives_module
 from rusd.raft.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
 from rusd.raft.handshake import BOOTSTRAPPED, OLDER, Handshake
 from rusd.raft.lives import MANY, Life, Lives, LivesDamaged, Mark, begin_recovering
@@ -214,3 +216,39 @@ def test_a_number_that_others_make_up_does_not_end_a_members_lives(
             {"type": "hello", "protocol": PROTOCOL, "cluster": 7, "member": 3, "life": life}
         )
         assert decode(hello[4:], member=False)["life"].recovering
+
+
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(lives_module.durable, "write", no_space)
+
+
+def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
+    c: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Side(B, tmp_path / "b")
+    with monkeypatch.context() as patch:
+        full(patch)
+        for _ in range(2):
+            refusal = c.shake.receive(b.shake.hello())
+            assert refusal is not None
+            frame = decode(pack({"type": "refused", **refusal})[4:], member=False)
+            assert "No space left" in frame["reason"]
+            b.shake.refused(frame)
+    assert b.told == []
+    assert c.meets(b) is None
+    assert Lives(tmp_path / "c").met[B].life == b.lives.own
+
+
+def test_what_a_member_acknowledged_is_known_though_the_disk_is_full(
+    c: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    with monkeypatch.context() as patch:
+        full(patch)
+        c.shake.lost(B)
+    c.shake.acknowledged = lambda member: Mark()
+    assert c.meets(Side(B, tmp_path / "b", term=3, index=7)) == OLDER
