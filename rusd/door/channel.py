@@ -78,7 +78,7 @@ class Channel(asyncio.Protocol):
         self._working = False
         self._paused = False
         self._held = False
-        #: Bytes that the socket does not take.
+        #: Bytes that the socket does not take, and those that are not acted on.
         self._stuck = 0
         #: For how many seconds it has moved little of much, and what it had moved by then.
         self._lazy = 0
@@ -315,6 +315,11 @@ class Channel(asyncio.Protocol):
         return connection.queued + self._stuck + connection.kept - connection.working
 
     @property
+    def carried(self) -> int:
+        """Bytes of its streams and headers, as far as they are counted."""
+        return self.connection.carried
+
+    @property
     def claim(self) -> int:
         """The same with what is reserved for it, without what it is told to wait with."""
         return self.offence + self.connection.expected - self.connection.delayed
@@ -354,6 +359,9 @@ class Channel(asyncio.Protocol):
         connection = self.connection
         if connection.closed:
             return
+        if self._transport is not None:
+            # (A transport does not say that it holds something below its mark.)
+            self._count_stuck(self._transport.get_write_buffer_size() + connection.unread)
         late = now - connection.began > PATIENCE and not connection.more
         narrowing = connection.narrowing
         if narrowing is not None and now - narrowing > PATIENCE:

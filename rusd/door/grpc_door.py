@@ -11,6 +11,7 @@ deadlines, and ends them in order when the member stops.
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 
 from rusd.api.seam import Methods
 from rusd.door.budget import Budget
@@ -119,14 +120,22 @@ class GrpcDoor:
 
     def _cut_off_worst(self) -> None:
         """Above the budget nothing but its size counts."""
-        while self.memory.held > self.memory.budget:
-            worst = max(self.channels, key=lambda channel: channel.offence, default=None)
-            if worst is None or not worst.offence:
-                return
-            self._cut_off(worst)
+        while self.memory.held > self.memory.budget and self._cut_off_first("offence"):
+            pass
+        while self.memory.carried > self.memory.half and self._cut_off_first("carried"):
+            pass
+
+    def _cut_off_first(self, what: str) -> bool:
+        """Cut off the connection with most of this; False if none has any."""
+        size = attrgetter(what)
+        worst = max(self.channels, key=size, default=None)
+        if worst is None or not size(worst):
+            return False
+        self._cut_off(worst)
+        return True
 
     def _cut_off(self, channel: Channel) -> None:
-        fields = {"remote-addr": channel.peer, "bytes": channel.offence}
+        fields = {"remote-addr": channel.peer, "bytes": channel.offence + channel.carried}
         channel.cut_off()
         if self._loop.time() - self._warned > QUIET_SECONDS:
             self._warned = self._loop.time()

@@ -15,6 +15,9 @@ One budget for all connections of a member:
     above the budget      the connection that holds most is cut off at once
 
 What is held back waits without holding anything, and goes on in its order when there is room.
+Of what is no request and no answer (streams that are many, their headers, blocks that do not end)
+clients may have half the budget besides; above that the connection that has most goes at once.
+
 Complete requests that are worked on count, but are no reason to cut a connection off. Freed memory
 is returned to the system when a good part of it is free.
 """
@@ -75,6 +78,8 @@ class Memory:
         self.budget = budget
         self.held = 0
         self.half = budget // 2
+        #: Bytes of streams and headers.
+        self.carried = 0
         self._quarter = budget // 4
         self._three_quarters = budget // 4 * 3
         #: Large requests that are let in, and bytes that they have yet to send.
@@ -101,6 +106,13 @@ class Memory:
                 self._schedule()
         elif self._asking or self._waiting:
             self._schedule()
+
+    def carry(self, size: int) -> None:
+        self.carried += size
+        if size > 0:
+            self._recent = max(self._recent, self.held + self.carried)
+            if self.carried > self.half:
+                self._schedule()
 
     def promise(self, count: int, size: int) -> None:
         self.promised += count
@@ -142,6 +154,11 @@ class Memory:
     # Making room
 
     @property
+    def exceeded(self) -> bool:
+        """Whether somebody has to go at once."""
+        return self.held > self.budget or self.carried > self.half
+
+    @property
     def scarce(self) -> bool:
         """Whether half is used."""
         return self.held > self.half
@@ -158,7 +175,7 @@ class Memory:
 
     def _look(self) -> None:
         self._scheduled = False
-        if self.held > self.budget:
+        if self.exceeded:
             self._exceeded()
         asking = self._go_on(self._asking, self._promises_more)
         waiting = self._go_on(self._waiting, lambda _: not self.scarce)
@@ -176,7 +193,7 @@ class Memory:
 
     def give_back(self) -> None:
         """Once a second: return freed memory to the system, if much is free and stays so."""
-        recent, self._recent = self._recent, self.held
+        recent, self._recent = self._recent, self.held + self.carried
         self._peak = max(self._peak, recent)
         if self._peak - recent >= WORTH_TRIMMING and recent <= self._peak // 2:
             self._peak = recent

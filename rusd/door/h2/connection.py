@@ -74,6 +74,10 @@ T = TypeVar("T", bound=Meaning)
 SETTINGS_BURST, SETTINGS_PER_SECOND = 100, 1
 #: A piece of a header block below this size brings the peer nothing either.
 SMALL_PIECE = 1 << 10
+#: Streams that are part of what a connection costs, with headers of so many bytes at most; bytes
+#: of memory of every other, beside its headers.
+FEW_STREAMS, FEW_BYTES = 16, 4 << 10
+STREAM_BYTES = 1 << 10
 
 
 class Connection(Inbound, Generic[T]):
@@ -110,6 +114,8 @@ class Connection(Inbound, Generic[T]):
         self._block_stream = 0
         self._block_flags = 0
         self._block = bytearray()
+        #: Bytes of headers that are remembered, as far as they are counted.
+        self._remembered = 0
         #: True while there is something to `act` on, because the owner's time was spent.
         self.more = False
         #: When the last frame outside a header block was complete.
@@ -185,6 +191,11 @@ class Connection(Inbound, Generic[T]):
                 self.began = self._now
 
     @property
+    def unread(self) -> int:
+        """Bytes that came in and are not acted on."""
+        return len(self._rest)
+
+    @property
     def block_under_way(self) -> bool:
         """Whether a frame or a header block has begun and not ended (or the preface has not)."""
         return bool(self._block_stream or self._rest) or not self._settled
@@ -236,6 +247,7 @@ class Connection(Inbound, Generic[T]):
         else:
             self._block_stream, self._block_flags = ident, flags
             self._block = bytearray(payload)
+            self.carry(len(payload))
 
     def _continuation(self, flags: int, ident: int, payload: bytes) -> None:
         if ident != self._block_stream or not ident:
@@ -243,11 +255,17 @@ class Connection(Inbound, Generic[T]):
         if len(payload) < SMALL_PIECE and not flags & END_HEADERS:
             self._idle_talk()
         self._block += payload
+        self.carry(len(payload))
         if len(self._block) > self._limits.header_list:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "header block too large")
         if flags & END_HEADERS:
-            encoded, self._block, self._block_stream = bytes(self._block), bytearray(), 0
+            encoded = self._end_block()
             self._header_block(self._block_flags, ident, encoded)
+
+    def _end_block(self) -> bytes:
+        encoded, self._block, self._block_stream = bytes(self._block), bytearray(), 0
+        self.carry(-len(encoded))
+        return encoded
 
     def _header_block(self, flags: int, ident: int, encoded: bytes) -> None:
         stream = self.streams.get(ident)
@@ -268,6 +286,12 @@ class Connection(Inbound, Generic[T]):
             raise StreamFault(ident, REFUSED_STREAM)
         stream = Stream(ident, self, self._initial_receive_window)
         self.streams[ident] = stream
+        weight = self._reader.weight
+        if weight > FEW_BYTES or len(self.streams) > FEW_STREAMS:
+            stream.weight = weight + STREAM_BYTES
+            self.carry(stream.weight)
+        if self._reader.remembered != self._remembered:
+            self._count_remembered(self._reader.remembered)
         ended = bool(flags & END_STREAM)
         length = meaning.content_length
         if length is not None:
@@ -279,6 +303,10 @@ class Connection(Inbound, Generic[T]):
         receiver = self._opened(stream, meaning, ended)
         if self.streams.get(ident) is stream:
             stream.receiver = receiver
+
+    def _count_remembered(self, size: int) -> None:
+        self.carry(size - self._remembered)
+        self._remembered = size
 
     def _trailers(self, stream: Stream, flags: int, encoded: bytes) -> None:
         malformed = False
@@ -503,7 +531,8 @@ class Connection(Inbound, Generic[T]):
         """The socket is gone: streams are aborted, as far as the owner's time allows (`more`)."""
         self.closed = True
         self._rest = b""
-        self._block = bytearray()
+        self._end_block()
+        self._count_remembered(0)
         self._wind_up()
 
     def _wind_up(self) -> None:

@@ -31,6 +31,8 @@ class Decoder:
         self._table = HeaderTable()
         #: Changes of the dynamic table so far: entries added, sizes set.
         self.changes = 0
+        #: Of the list decoded last, counted as `max_list_size` is.
+        self.list_size = 0
 
     def decode(self, encoded: bytes) -> list[Field]:
         """The fields of one block. Raises HPACKError; the table is then of no use any more."""
@@ -58,6 +60,7 @@ class Decoder:
             if room < 0:
                 raise OversizedHeaderListError("header list too large")
             fields.append((name, value))
+        self.list_size = self._max_list_size - room
         return fields
 
     def _sizes(self, encoded: bytes) -> int:

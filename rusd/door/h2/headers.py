@@ -26,6 +26,8 @@ T = TypeVar("T")
 #: Blocks remembered per connection, and the longest that is.
 REMEMBERED = 64
 REMEMBERED_BYTES = 512
+#: Bytes of memory that a field takes besides its name and value, decoded and interpreted.
+FIELD_MEMORY = 256
 
 _REQUIRED = frozenset((b":method", b":scheme", b":path"))
 _PSEUDO = _REQUIRED | {b":authority"}
@@ -69,19 +71,31 @@ class HeaderReader(Generic[T]):
         self._decoder = Decoder(max_list_size)
         self._interpret = interpret
         self._known: dict[bytes, T] = {}
+        #: Bytes of memory of the request read last, 0 if it was remembered; of all that are.
+        self.weight = 0
+        self.remembered = 0
 
     def request(self, encoded: bytes) -> T:
         """What a request's block means. Malformed, or ConnectionFault if it cannot be decoded."""
         known = self._known.get(encoded)
         if known is not None:
+            self.weight = 0
             return known
         before = self._decoder.changes
-        meaning = self._interpret(_request(self._decode(encoded)))
+        fields = self._decode(encoded)
+        self.weight = self._decoder.list_size + FIELD_MEMORY * len(fields)
+        meaning = self._interpret(_request(fields))
         if self._decoder.changes == before and len(encoded) <= REMEMBERED_BYTES:
             if len(self._known) >= REMEMBERED:
-                self._known.clear()
+                self._forget()
             self._known[encoded] = meaning
+            self.remembered += self.weight
+            self.weight = 0
         return meaning
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self.remembered = 0
 
     def trailers(self, encoded: bytes) -> None:
         """Read a block of trailers, for the table's sake. Malformed if they hold pseudo-headers."""
@@ -100,7 +114,7 @@ class HeaderReader(Generic[T]):
             raise ConnectionFault(COMPRESSION_ERROR, "header block cannot be decoded") from error
         finally:
             if self._decoder.changes != before:
-                self._known.clear()
+                self._forget()
 
 
 def _request(fields: list[Field]) -> Request:

@@ -58,6 +58,9 @@ class Ledger(Protocol):
     def add(self, size: int) -> None:
         """So many more, or fewer."""
 
+    def carry(self, size: int) -> None:
+        """So many more, or fewer, that are no part of bodies."""
+
     def promise(self, count: int, size: int) -> None:
         """So many more messages are promised, and bytes of theirs expected; or fewer."""
 
@@ -75,6 +78,9 @@ class Unlimited:
     tight = False
 
     def add(self, size: int) -> None:
+        """Not counted."""
+
+    def carry(self, size: int) -> None:
         """Not counted."""
 
     def promise(self, count: int, size: int) -> None:
@@ -102,6 +108,9 @@ class Inbound(Outbound):
         #: Bytes of bodies that receivers keep; in all, ever; of requests that are worked on.
         self.kept = 0
         self.collected = 0
+        #: Bytes of streams and their headers, where they are many or large, of header blocks that
+        #: are remembered, and of one that is under way.
+        self.carried = 0
         self.working = 0
         #: Bytes kept for streams without a promise; of messages that are promised.
         self._loose = 0
@@ -155,8 +164,15 @@ class Inbound(Outbound):
                 self.emit(frames.window_update(stream.id, owed))
         self._relax()
 
+    def carry(self, size: int) -> None:
+        self.carried += size
+        self.ledger.carry(size)
+
     def forget(self, stream: Stream) -> None:
         super().forget(stream)
+        if stream.weight:
+            self.carry(-stream.weight)
+            stream.weight = 0
         if stream.kept or stream.promised or stream.wanted:
             self._asking.pop(stream, None)
             self._let_go(stream, stream.kept)

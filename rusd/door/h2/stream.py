@@ -52,6 +52,7 @@ class Stream:
         "tail",
         "used",
         "wanted",
+        "weight",
         "working",
     )
 
@@ -63,6 +64,8 @@ class Stream:
         self.used = 0
         #: Bytes the client may still send.
         self.receive_window = receive_window
+        #: Bytes that the stream is counted with beside its body (see `Inbound.carried`).
+        self.weight = 0
         #: Bytes of the body that the receiver keeps, and those of a request that is worked on; that
         #: its message lacks; of the message whose end is promised (see `inbound.py`; 0: none), and
         #: what is yet to come of that.

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
 import pytest
+from hpack import Encoder
 
 from rusd.door import grpc_door, memory
-from rusd.door.channel import MUCH
+from rusd.door.channel import MUCH, WRITE_HIGH
 from rusd.door.grpc_door import OVERHEAD_BYTES
+from rusd.door.h2 import frames as wire
 from rusd.door.memory import LEAST, MOST, PROMISES, Memory
 from tests.unit.door.test_hostile_clients import Client
+from tests.unit.door.test_turns import connected, head, message, requests
 from tests.unit.door.toys import LIMIT, REQUEST, Served, served
 
 BUDGET = 16 << 20
 LARGEST = LIMIT + OVERHEAD_BYTES
 SECOND = 0.05
+FIELDS = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", "/toy.Toys/Echo"),
+    ("content-type", "application/grpc"),
+]
 
 
 def over_the_wire(test: Callable[[Served], Awaitable[None]], budget: int = 0) -> None:
@@ -350,6 +360,110 @@ def test_refused_calls_do_not_count(quick: None) -> None:
         for _ in range(20):
             with pytest.raises(grpc.aio.AioRpcError):
                 await one.call("toy.Toys/Echo", raw)
+        assert one.door.memory.held == 0
+
+    over_the_wire(test)
+
+
+def many_streams() -> bytes:
+    return requests(3000, head("Talk"), b"", ended=False)
+
+
+def large_headers() -> bytes:
+    return requests(60, head("Echo", token="t" * 16_000), b"", ended=False)
+
+
+def small_headers() -> bytes:
+    fields = {f"x{number}": "" for number in range(150)}
+    return requests(200, head("Echo", **fields), b"", ended=False)
+
+
+def endless_block() -> bytes:
+    piece = bytes(16_000)
+    return wire.frame(wire.HEADERS, 0, 1, piece) + wire.frame(wire.CONTINUATION, 0, 1, piece) * 3
+
+
+def remembered_headers() -> bytes:
+    """Blocks of a few bytes that stand for a hundred fields each."""
+    encoder = Encoder()
+    fields = [(f"x{number}", "") for number in range(100)]
+    first = encoder.encode(FIELDS + fields)
+    later = [encoder.encode(FIELDS + fields[number:]) for number in range(64)]
+    return b"".join(
+        wire.frame(wire.HEADERS, wire.END_HEADERS, 1 + 2 * number, block)
+        + wire.frame(wire.DATA, wire.END_STREAM, 1 + 2 * number, message(b""))
+        for number, block in enumerate([first, *later])
+    )
+
+
+@pytest.mark.parametrize(
+    "attack", [many_streams, large_headers, small_headers, endless_block, remembered_headers]
+)
+def test_streams_and_headers_of_all_clients_together_are_bounded(
+    attack: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that has most goes at once; those with little, and their calls, stay."""
+
+    async def test(one: Served) -> None:
+        talk = one.talk()
+        await talk.write(b"")
+        budget = one.door.memory
+        budget.half = 1 << 20
+        cut, cut_off = [], one.door._cut_off
+        monkeypatch.setattr(one.door, "_cut_off", lambda it: (cut.append(it), cut_off(it)))
+        attackers = []
+        while not cut:
+            _, writer = await connected(one)
+            writer.write(attack())
+            attackers.append(writer)
+            await asyncio.sleep(0)
+        while budget.carried > budget.half:
+            await asyncio.sleep(0)
+        assert (await one.call("toy.Toys/Echo", b"")) is not None
+        assert not talk.done()
+        for writer in attackers:
+            writer.close()
+        talk.cancel()
+
+    over_the_wire(test, BUDGET)
+
+
+def test_nothing_is_counted_for_streams_and_headers_that_are_gone() -> None:
+    async def test(one: Served) -> None:
+        for attack in (many_streams, large_headers, endless_block, remembered_headers):
+            _reader, writer = await connected(one)
+            writer.write(attack())
+            while not one.door.memory.carried:
+                await asyncio.sleep(0)
+            writer.close()
+            while one.door.memory.carried:
+                await asyncio.sleep(0)
+        assert not one.door.channels
+
+    over_the_wire(test)
+
+
+def test_what_a_transport_holds_below_its_mark_is_counted(quick: None) -> None:
+    async def test(one: Served) -> None:
+        writers = []
+        for _ in range(20):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            client.connect(("127.0.0.1", one.port))
+            _, writer = await connected(one, client)
+            writer.write(requests(1, head("Talk"), message(b""), ended=False))
+            writers.append(writer)
+        while len(one.toys.streams) < 20:
+            await asyncio.sleep(0.01)
+        for handler in one.toys.streams:
+            handler.outlet.send(bytes(WRITE_HIGH - 1000))
+        while one.door.memory.held < 20 * WRITE_HIGH // 4:
+            await asyncio.sleep(SECOND)
+        for writer in writers:
+            writer.close()
+        while one.door.channels:
+            await asyncio.sleep(0.01)
         assert one.door.memory.held == 0
 
     over_the_wire(test)

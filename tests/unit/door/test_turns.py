@@ -51,8 +51,11 @@ async def most_in_a_turn(count: Callable[[], int], total: int) -> int:
     return most
 
 
-async def connected(one: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+async def connected(
+    one: Served, raw: socket.socket | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    raw = raw or socket.create_connection(("127.0.0.1", one.port))
+    reader, writer = await asyncio.open_connection(sock=raw)
     settings = struct.pack(">HL", wire.INITIAL_WINDOW_SIZE, 1 << 20)
     writer.write(PREFACE + wire.frame(wire.SETTINGS, 0, 0, settings))
     writer.write(wire.window_update(0, 1 << 29))
