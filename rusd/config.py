@@ -384,8 +384,11 @@ class Config:
         A bare number counts hours in periodic mode.
         """
         text = self.auto_compaction_retention or "0"
-        if text.isascii() and text.removeprefix("+").isdigit() and int(text) < 2**63:
-            return float(text) * (HOUR if self.auto_compaction_mode == "periodic" else 1)
+        periodic = self.auto_compaction_mode == "periodic"
+        # (Longer than Go's longest duration: refused as one that is none.)
+        most = values.LONGEST // (3600 * 10**9) if periodic else values.LONGEST
+        if text.isascii() and text.removeprefix("+").isdigit() and int(text) <= most:
+            return float(text) * (HOUR if periodic else 1)
         if self.auto_compaction_mode == "revision":
             raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")
         try:

@@ -30,7 +30,7 @@ _UNITS = {
     "h": 3600 * 10**9,
 }
 #: What a signed 64-bit count of nanoseconds holds, about 292 years.
-_LONGEST = 2**63 - 1
+LONGEST = 2**63 - 1
 
 
 def boolean(text: str) -> bool:
@@ -72,7 +72,7 @@ def duration(text: str) -> float:
     if not _DURATION.fullmatch(text):
         raise ValueError("parse error")
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    if total > _LONGEST:
+    if total > LONGEST:
         raise ValueError("value out of range")
     return (-total if text.startswith("-") else total) / 10**9
 

@@ -8,6 +8,7 @@ Source: etcd's compactors of `--auto-compaction-mode` periodic and revision.
 """
 
 import asyncio
+import math
 from collections import deque
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ log = get_logger(__name__)
 
 HOUR = 3600.0
 REVISION_INTERVAL = 300.0
+#: Seconds between two looks, however little history is kept: they would take all of a processor.
+LEAST_INTERVAL = 0.1
 
 
 class Policy(Protocol):
@@ -45,8 +48,9 @@ class Periodic:
 
     def __init__(self, retention: float) -> None:
         self._every = min(retention, HOUR)
-        self.interval = self._every / 10
-        self._samples: deque[int] = deque(maxlen=int(retention / self.interval) + 1)
+        self.interval = max(self._every / 10, LEAST_INTERVAL)
+        steps = max(math.ceil(retention / self.interval - 1e-6), 1)
+        self._samples: deque[int] = deque(maxlen=steps + 1)
         self._last_revision = 0
         self._last_time: float | None = None
 

@@ -51,6 +51,7 @@ def config(*argv: str) -> Config:
         (["--max-request-bytes=0"], "--max-request-bytes must be >0"),
         (["--compaction-batch-limit=-1"], "--compaction-batch-limit must not be negative"),
         (["--auto-compaction-retention=99999999999999999999"], "invalid duration"),
+        (["--auto-compaction-retention=2562048"], "invalid duration"),
     ],
 )
 def test_a_contradiction_is_a_configuration_error(argv: list[str], message: str) -> None:
@@ -69,6 +70,7 @@ def test_values_that_mean_a_default_to_etcd_are_its_default() -> None:
     assert config("--compaction-batch-limit=0").compaction_batch_limit == 0
     assert config("--auto-compaction-retention=").retention == 0
     assert config("--auto-compaction-retention=+2").retention == 2 * 3600
+    assert config("--auto-compaction-retention=2562047").retention == 2562047 * 3600
     assert config("--log-level=WARN").log_level == "warn"
 
 

@@ -40,6 +40,16 @@ def test_periodic_below_an_hour_compacts_every_retention() -> None:
     assert [round(time) for time, _ in found] == [600, 1200, 1800, 2400, 3000]
 
 
+@pytest.mark.parametrize("retention", [1e-9, 1e-3, 0.05, 0.1, 0.25])
+def test_periodic_rests_however_little_is_kept(retention: float) -> None:
+    policy = Periodic(retention)
+    assert policy.interval >= 0.1
+    found = compactions(policy, hours=0.01, revisions_per_second=1000)
+    assert len(found) > 30 * min(1, 0.1 / retention)
+    kept = [1000 * time - target for time, target in found]
+    assert all(1000 * retention - 2 <= revisions <= 1000 * (retention + 0.2) for revisions in kept)
+
+
 def test_periodic_does_nothing_while_no_revision_is_made() -> None:
     assert len(compactions(Periodic(600), hours=2, revisions_per_second=0)) == 1
 
