@@ -20,7 +20,9 @@ _RESERVED = frozenset(
 #: A call whose client will not wait, or waits no more.
 EXPIRED = EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+_DIGITS = re.compile("[0-9]+")
+#: Characters of a grpc-timeout.
+_SHORTEST, _LONGEST = 2, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Openings:
                 refusal, status = EtcdError(Code.INTERNAL, f"malformed grpc-timeout: {error}"), 400
             else:
                 refusal = None if timeout else EXPIRED
-        encoding = headers.get("grpc-encoding", "identity")
+        encoding = headers.get("grpc-encoding") or "identity"
         method = self._methods.get(request.path)
         if method is None:
             refusal = refusal or self._unknown(request.path)
@@ -102,7 +104,7 @@ class Openings:
     def _unknown(self, path: str) -> EtcdError:
         """UNIMPLEMENTED in grpc-go's words."""
         service, slash, name = path.removeprefix("/").rpartition("/")
-        if not slash:
+        if not (slash and path.startswith("/")):
             text = f'malformed method name: "{path}"'
         elif service in self._services:
             text = f"unknown method {name} for service {service}"
@@ -112,16 +114,23 @@ class Openings:
 
 
 def seconds(timeout: str) -> float:
-    """A grpc-timeout such as "250m" in seconds. ValueError if it is none."""
-    found = _TIMEOUT.fullmatch(timeout)
-    if found is None:
-        raise ValueError(f"invalid timeout {_quoted(timeout)}")
-    return int(found[1]) * _UNITS[found[2]]
+    """A grpc-timeout such as "250m" in seconds. ValueError, in grpc-go's words, if it is none."""
+    shown = _quoted(timeout)
+    if len(timeout) < _SHORTEST:
+        raise ValueError(f"transport: timeout string is too short: {shown}")
+    if len(timeout) > _LONGEST:
+        raise ValueError(f"transport: timeout string is too long: {shown}")
+    number, unit = timeout[:-1], timeout[-1]
+    if unit not in _UNITS:
+        raise ValueError(f"transport: timeout unit is not recognized: {shown}")
+    if _DIGITS.fullmatch(number) is None:
+        raise ValueError(f"strconv.ParseUint: parsing {_quoted(number)}: invalid syntax")
+    return int(number) * _UNITS[unit]
 
 
 def _is_grpc(kind: str) -> bool:
     base = "application/grpc"
-    return kind.lower().startswith(base) and kind[len(base) : len(base) + 1] in ("", "+", ";")
+    return kind.startswith(base) and kind[len(base) : len(base) + 1] in ("", "+", ";")
 
 
 def _quoted(text: str) -> str:

@@ -45,7 +45,23 @@ def test_timeouts_have_units(text: str, value: float) -> None:
 @pytest.mark.parametrize("text", ["5", "S", "", "abc", "-1S", "123456789S", "1.5S", "1 S"])
 def test_a_timeout_of_another_form_is_malformed(text: str) -> None:
     one = opening(grpc_timeout=text)
-    assert refused(one) == (Code.INTERNAL, f'malformed grpc-timeout: invalid timeout "{text}"')
+    assert refused(one)[0] == Code.INTERNAL
+    assert refused(one)[1].startswith("malformed grpc-timeout: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", 'transport: timeout string is too short: ""'),
+        ("999999999S", 'transport: timeout string is too long: "999999999S"'),
+        ("1x", 'transport: timeout unit is not recognized: "1x"'),
+        ("-1S", 'strconv.ParseUint: parsing "-1": invalid syntax'),
+    ],
+)
+def test_a_malformed_timeout_is_refused_in_grpc_gos_words(text: str, why: str) -> None:
+    one = opening(grpc_timeout=text)
+    assert refused(one) == (Code.INTERNAL, f"malformed grpc-timeout: {why}")
+    assert one.status == 400
 
 
 def test_no_time_at_all_has_passed_already() -> None:
@@ -66,7 +82,9 @@ def test_content_types_of_grpc(kind: str) -> None:
     assert opening(content_type=kind).method is METHOD
 
 
-@pytest.mark.parametrize("kind", ["", "application/json", "application/grpc-web", "text/html"])
+@pytest.mark.parametrize(
+    "kind", ["", "application/json", "Application/gRPC", "application/grpc-web", "text/html"]
+)
 def test_anything_else_is_a_page_or_refused(kind: str) -> None:
     one = opening(content_type=kind)
     assert one.status == 415
@@ -83,6 +101,11 @@ def test_only_post_calls_a_method() -> None:
     assert refused(one)[0] == Code.INTERNAL
 
 
+def test_an_empty_compression_is_none() -> None:
+    one = opening(grpc_encoding="")
+    assert (one.method, one.refusal, one.encoding) == (METHOD, None, "identity")
+
+
 def test_an_unknown_compression_is_unimplemented() -> None:
     assert refused(opening(grpc_encoding="snappy")) == (
         Code.UNIMPLEMENTED,
@@ -96,6 +119,7 @@ def test_an_unknown_compression_is_unimplemented() -> None:
         ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
         ("/no.Such/Put", "unknown service no.Such"),
         ("/x", 'malformed method name: "/x"'),
+        (PATH[1:], f'malformed method name: "{PATH[1:]}"'),
     ],
 )
 def test_what_is_not_there_is_unimplemented(path: str, text: str) -> None:
