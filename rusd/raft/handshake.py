@@ -112,8 +112,7 @@ class Handshake:
             replaces = life.replaces >= known.life.number
             joins = joining and member not in self.started
             return None if replaces or joins else lost
-        restarted = life.number > known.life.number
-        if not restarted and (life.number, life.nonce) != (known.life.number, known.life.nonce):
+        if not life.follows(known.life):
             return OLDER
         acknowledged = max(known.acknowledged, self.acknowledged(member))
         return OLDER if mark < acknowledged else None

@@ -2,7 +2,10 @@
 
 Raft trusts that a member remembers its votes and acknowledgements. A removed data directory, an
 older copy of one, and a second process on a copy all break that, and nothing in the log shows it.
-So every directory gets a random id when it is made, and every start on it the next number:
+So every directory gets a random id when it is made, and every start on it the next number and a
+random one. A copy may be started more often than the original, so the numbers alone do not tell
+them apart: a life also names those before it on its directory, and one that was met must be among
+them.
 
     <member>/life      this member's own: directory, number, replaces, recovering
     <member>/lives     of each other member: the last life met, and what it had acknowledged
@@ -36,6 +39,9 @@ class Mark(NamedTuple):
 
 #: No member is started as many times.
 MANY = 1 << 50
+#: Bytes by which a life names one before it, and how many it names at most: a hello is 1 KiB at
+#: most. A member with more starts in a row that no peer saw has to catch up.
+PAST_BYTES, MOST_PAST = 4, 128
 #: How far others may take a member's number at once. They may lie, and it must not come to its end.
 #: Too few is no harm: in quarantine it is accepted with any, and then known by it.
 LEAP = 1 << 32
@@ -54,6 +60,21 @@ class Life(msgspec.Struct, frozen=True):
     replaces: int = 0
     #: The disk may hold less than the member has acknowledged (`quarantine.py`).
     recovering: bool = False
+    #: The lives before it on this directory, the newest first: the ends of their nonces.
+    past: Annotated[bytes, msgspec.Meta(max_length=PAST_BYTES * MOST_PAST)] = b""
+
+    def next(self) -> "Life":
+        """The life of the next start on this directory."""
+        past = (self._name() + self.past)[: PAST_BYTES * MOST_PAST]
+        return msgspec.structs.replace(self, number=self.number + 1, nonce=_random(), past=past)
+
+    def follows(self, other: "Life") -> bool:
+        """Whether `other` is this life, or one before it on this directory."""
+        names = (self.past[at : at + PAST_BYTES] for at in range(0, len(self.past), PAST_BYTES))
+        return self.nonce == other.nonce or other._name() in names
+
+    def _name(self) -> bytes:
+        return (self.nonce & 0xFFFFFFFF).to_bytes(PAST_BYTES, "big")
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -72,11 +93,7 @@ class Lives:
         directory.mkdir(parents=True, exist_ok=True)
         self._own_path, self._met_path = directory / "life", directory / "lives"
         found = _read(self._own_path, Life)
-        self.own = (
-            Life(_random(), 1, _random())
-            if found is None
-            else msgspec.structs.replace(found, number=found.number + 1, nonce=_random())
-        )
+        self.own = Life(_random(), 1, _random()) if found is None else found.next()
         self._keep_own()
         self.met: Mapping[int, Met] = _read(self._met_path, dict[int, Met]) or {}
 
@@ -95,6 +112,7 @@ class Lives:
     def meet(self, member: int, life: Life) -> None:
         """Another member is in this life now. OSError: that is not remembered."""
         known = self.met.get(member)
+        life = msgspec.structs.replace(life, past=b"")
         if known is None or known.life != life:
             same = known is not None and known.life.directory == life.directory
             self._keep(member, Met(life, known.acknowledged if known and same else Mark()))

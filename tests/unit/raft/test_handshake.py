@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ import pytest
 from rusd.raft import lives as lives_module
 from rusd.raft.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
 from rusd.raft.handshake import BOOTSTRAPPED, OLDER, Handshake
-from rusd.raft.lives import MANY, Life, Lives, LivesDamaged, Mark, begin_recovering
+from rusd.raft.lives import (
+    MANY,
+    MOST_PAST,
+    PAST_BYTES,
+    Life,
+    Lives,
+    LivesDamaged,
+    Mark,
+    begin_recovering,
+)
 
 B, C = 2, 3
 
@@ -83,6 +93,40 @@ def test_a_member_that_has_served_and_holds_nothing_was_bootstrapped_before(
     c.shake.started = {B}
     assert c.meets(Side(B, tmp_path / "b")) == BOOTSTRAPPED
     assert c.meets(Side(B, tmp_path / "b2", index=2)) is None
+
+
+def test_a_copy_is_noticed_however_often_it_was_started_meanwhile(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    shutil.copytree(tmp_path / "b", tmp_path / "copy")
+    connected_once(c, tmp_path / "b")
+    for _ in range(5):
+        copy = Side(B, tmp_path / "copy", index=9)
+    assert copy.lives.own.number > c.shake.lives()[B]
+    assert c.meets(copy) == OLDER
+
+
+def test_starts_that_no_peer_saw_are_no_copy(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    for _ in range(MOST_PAST - 1):
+        Side(B, tmp_path / "b")
+    connected_once(c, tmp_path / "b", index=9)
+
+
+def test_after_too_many_unseen_starts_a_member_must_catch_up(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b")
+    for _ in range(MOST_PAST):
+        Side(B, tmp_path / "b")
+    assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER
+
+
+def test_a_hello_with_all_the_lives_it_may_name_is_taken_by_the_landed_release(
+    tmp_path: Path,
+) -> None:
+    for _ in range(MOST_PAST + 2):
+        side = Side(B, tmp_path / "b", index=2**60, term=2**60)
+    hello = pack({**side.shake.hello(), "nonce": bytes(16), "member": 2**64 - 1})
+    assert len(side.lives.own.past) == PAST_BYTES * MOST_PAST
+    assert len(hello) <= SMALL
 
 
 def test_a_directory_that_is_replaced_later_than_it_was_met_must_catch_up(
