@@ -12,6 +12,7 @@ in seconds. URLs are sorted tuples.
     argv, environ ──► config_load.load() ──► Loaded(config, notes) ──► Member(config)
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -387,8 +388,9 @@ class Config:
         periodic = self.auto_compaction_mode == "periodic"
         # (Longer than Go's longest duration: refused as one that is none.)
         most = values.LONGEST // (3600 * 10**9) if periodic else values.LONGEST
-        if text.isascii() and text.removeprefix("+").isdigit() and int(text) <= most:
-            return float(text) * (HOUR if periodic else 1)
+        number = re.fullmatch(r"\+?0*([0-9]{1,19})", text)
+        if number and int(number[1]) <= most:
+            return float(number[1]) * (HOUR if periodic else 1)
         if self.auto_compaction_mode == "revision":
             raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")
         try:

@@ -24,7 +24,7 @@ class Foreign(NamedTuple):
     subject: str = ""
 
 
-_PEER_TLS = "TLS"
+_PEER_TLS = "TLS between members"
 _DISCOVERY = "discovery"
 
 

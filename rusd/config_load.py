@@ -175,7 +175,9 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid YAML: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, a date or number of none
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not valid YAML: {reason}") from None
     if document is None:
@@ -206,7 +208,7 @@ def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
                 if flag is not None:
                     sections[flag] = asked
                 elif asked:
-                    subject = "TLS" if key == _PEER_TLS else "this"
+                    subject = "TLS between members" if key == _PEER_TLS else "this"
                     raise ConfigError(
                         f"{key}: {name} in {path}: rusd does not support {subject} yet"
                     )

@@ -265,7 +265,7 @@ def test_unknown_variables_are_noted_and_etcds_own_are_not() -> None:
 
 
 def test_a_variable_can_ask_for_what_is_not_supported_no_more_than_a_flag() -> None:
-    with pytest.raises(ConfigError, match="does not support TLS yet"):
+    with pytest.raises(ConfigError, match="does not support TLS between members yet"):
         config(environ={"ETCD_PEER_CERT_FILE": "x.pem"})
 
 
@@ -347,6 +347,9 @@ def test_unknown_keys_are_noted(tmp_path: Path) -> None:
     [
         ("name: [a", "is not valid YAML"),
         ("- a", "must map flag names to values"),
+        ("x: " + "[" * 3000 + "]" * 3000, "is not valid YAML: it is nested too deeply"),
+        ("initial-cluster-token: 2026-02-30", "is not valid YAML"),
+        (f"snapshot-count: {'9' * 5000}", "is not valid YAML"),
         ("heartbeat-interval: x", "invalid value 'x' for heartbeat-interval"),
         ("heartbeat-interval: '100'", "wrong type"),
         ("heartbeat-interval: true", "wrong type"),
@@ -356,8 +359,8 @@ def test_unknown_keys_are_noted(tmp_path: Path) -> None:
         ("pre-vote: 'true'", "must be true or false"),
         ("listen-client-urls: ftp://a", "URL scheme must be http"),
         ("election-timeout: 3", "should be at least 5 times"),
-        ("peer-transport-security: {cert-file: a.pem}", "does not support TLS yet"),
-        ("peer-transport-security: {auto-tls: true}", "does not support TLS yet"),
+        ("peer-transport-security: {cert-file: a.pem}", "does not support TLS between members yet"),
+        ("peer-transport-security: {auto-tls: true}", "does not support TLS between members yet"),
         ("peer-transport-security: 5", "invalid peer-transport-security"),
     ],
 )

@@ -52,6 +52,9 @@ def config(*argv: str) -> Config:
         (["--compaction-batch-limit=-1"], "--compaction-batch-limit must not be negative"),
         (["--auto-compaction-retention=99999999999999999999"], "invalid duration"),
         (["--auto-compaction-retention=2562048"], "invalid duration"),
+        ([f"--auto-compaction-retention={'9' * 5000}"], "invalid duration"),
+        (["--auto-compaction-retention=+"], "invalid duration"),
+        (["--auto-compaction-retention=++1"], "invalid duration"),
     ],
 )
 def test_a_contradiction_is_a_configuration_error(argv: list[str], message: str) -> None:
