@@ -11,7 +11,8 @@ and what it supersedes, of which the writer knows the length. How much of that a
 follows from marks of the running total, so that nothing is read for it:
 
     META "size"             the totals, in every batch that changes them
-    META "size/<revision>"  what was superseded up to about every thousandth revision
+    META "size/<revision>"  what was superseded up to about every thousandth revision, and before
+                            and after a change that supersedes much at once
 
 Between two marks the total is interpolated; an error made so is gone after the next compaction,
 since the total itself is exact. In a data directory of an earlier version, or one that such a
@@ -37,8 +38,9 @@ EMPTY = 16_384
 SPARE = 4_096
 #: Rows between two yields.
 SLICE = 500
-#: Revisions between two marks.
+#: Revisions between two marks, and superseded bytes of one change that get marks of their own.
 MARK_EVERY = 1000
+MARK_LEAP = 1 << 20
 
 _PAGE = 4096
 #: How far etcd fills the pages of its bucket of keys.
@@ -170,9 +172,12 @@ class StoreSize:
         """`batch` brings the store to `revision`."""
         live, superseded, removed, peak, before, finished = self._totals
         live += growth.live
+        leap = growth.superseded > MARK_LEAP
+        if leap:
+            batch.put(Family.META, _MARKS + _NUMBER.pack(before), _NUMBER.pack(superseded))
         superseded += growth.superseded
         peak = max(peak, EMPTY + live + superseded - removed)
-        if revision // MARK_EVERY != before // MARK_EVERY:
+        if leap or revision // MARK_EVERY != before // MARK_EVERY:
             batch.put(Family.META, _MARKS + _NUMBER.pack(revision), _NUMBER.pack(superseded))
         self._write(batch, _Totals(live, superseded, removed, peak, revision, finished))
 

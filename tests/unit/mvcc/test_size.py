@@ -116,6 +116,28 @@ def test_between_two_marks_what_a_compaction_removes_is_estimated(engine: Engine
     assert store.size.in_use == rows(store), "no error is carried on"
 
 
+@pytest.mark.parametrize("behind", [-3, -1, 0, 1, 3])
+def test_a_change_that_supersedes_much_is_not_spread_over_its_neighbours(
+    engine: Engine, behind: int
+) -> None:
+    store = Store(engine)
+    for number in range(2000):
+        change(store, b"key/%d" % number, bytes(1000))
+    for _ in range(100):
+        change(store, b"a", b"small")
+    writer = store.begin()
+    txn = writer.txn()
+    for number in range(2000):
+        txn.delete(b"key/%d" % number)
+    txn.end()
+    writer.commit()
+    deleted = store.revision
+    for _ in range(100):
+        change(store, b"a", b"small")
+    compact(store, deleted + behind)
+    assert store.size.in_use == pytest.approx(rows(store), abs=100_000)
+
+
 def test_few_marks_are_kept(engine: Engine) -> None:
     store = Store(engine)
     for n in range(3000):
