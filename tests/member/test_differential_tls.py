@@ -33,7 +33,8 @@ def ended(name: str, directory: Path, flags: list[str]) -> tuple[int, str]:
         timeout=60,
     )
     lines = done.stderr.splitlines()
-    last = next(line for line in reversed(lines) if line.startswith(("{", "rusd: ")))
+    # (Other goroutines of etcd may write a line behind the fatal one.)
+    last = next(line for line in reversed(lines) if line.startswith(('{"level":"fatal', "rusd: ")))
     reason = last.removeprefix("rusd: ") if last[0] == "r" else json.loads(last)["error"]
     return done.returncode, reason.replace(str(client), "PORT")
 
