@@ -165,7 +165,7 @@ class Channel(asyncio.Protocol):
         finally:
             self._working = False
         self._flush()
-        if deeds or self._gathered or (connection.more and self._may_act):
+        if deeds or (self._gathered and not self._held) or (connection.more and self._may_act):
             return True
         if connection.in_turn and connection.sendable:
             return True
@@ -337,6 +337,8 @@ class Channel(asyncio.Protocol):
     def cut_off(self) -> None:
         """Free what the client makes the member hold, now."""
         self.connection.fail(ENHANCE_YOUR_CALM, "member out of memory for clients")
+        # (If it had failed before, some of its streams may wait for their turn to be ended.)
+        self.connection.lost()
         self._count_stuck(0)
         if self._transport is not None:
             self._transport.abort()

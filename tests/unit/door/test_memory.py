@@ -12,12 +12,12 @@ import pytest
 from hpack import Encoder
 
 from rusd.door import grpc_door, memory
-from rusd.door.channel import MUCH, WRITE_HIGH
+from rusd.door.channel import MUCH, WRITE_HIGH, Channel
 from rusd.door.grpc_door import OVERHEAD_BYTES
 from rusd.door.h2 import frames as wire
 from rusd.door.memory import LEAST, MOST, PROMISES, Memory
 from tests.unit.door.test_hostile_clients import Client
-from tests.unit.door.test_turns import connected, head, message, requests
+from tests.unit.door.test_turns import connected, head, message, requests, with_a_door
 from tests.unit.door.toys import LIMIT, REQUEST, Served, served
 
 BUDGET = 16 << 20
@@ -336,6 +336,38 @@ def test_above_the_budget_the_connection_that_holds_most_goes_at_once() -> None:
             client.writer.close()
 
     over_the_wire(test, BUDGET)
+
+
+def test_a_connection_that_fails_with_many_streams_can_be_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While its streams are ended turn by turn, what they hold is the most of all."""
+
+    async def test(one: Served) -> None:
+        _, writer = await connected(one)
+        writer.write(requests(300, head("Talk"), b"", ended=False))
+        while len(one.toys.streams) < 300:
+            await asyncio.sleep(0)
+        (failing,) = one.door.channels
+        writer.write(wire.frame(wire.PUSH_PROMISE, 0, 1))
+        while not failing.connection.closed:
+            await asyncio.sleep(0)
+        assert failing.connection.streams
+        cut, cut_off = [], one.door._cut_off
+
+        def counted(channel: Channel) -> None:
+            cut.append(channel)
+            assert len(cut) < 10
+            cut_off(channel)
+
+        monkeypatch.setattr(one.door, "_cut_off", counted)
+        one.door.memory.half = 0
+        one.door._cut_off_worst()
+        assert cut == [failing]
+        assert one.door.memory.carried == 0
+        writer.close()
+
+    with_a_door(test)
 
 
 def test_memory_is_given_back_once_much_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

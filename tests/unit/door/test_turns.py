@@ -236,3 +236,33 @@ def test_pages_wait_while_much_is_unread() -> None:
             writer.transport.abort()
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_nothing_is_done_for_messages_that_the_socket_does_not_take() -> None:
+    async def test(one: Served) -> None:
+        reader, writer = await connected(one)
+        writer.write(requests(1, head("Talk"), message(b""), ended=False))
+        await one.toys.opened.wait()
+        (handler,) = one.toys.streams
+        (client,) = one.door.channels
+        client.pause_writing()
+        handler.outlet.send(b"one")
+        works, work = 0, client.work
+
+        def counted() -> bool:
+            nonlocal works
+            works += 1
+            return work()
+
+        client.work = counted  # type: ignore[method-assign]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert works <= 2
+        assert one.door.budget.idle
+        client.resume_writing()
+        seen = b""
+        while message(b"one") not in seen:
+            seen += await reader.read(1000)
+        writer.close()
+
+    with_a_door(test)
