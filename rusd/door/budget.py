@@ -1,4 +1,4 @@
-"""The time the door may take of one turn of the loop, and who comes next when it is over.
+"""The time the door may take of one turn of the loop, and which connection comes next.
 
 Everything a connection causes (frames, header blocks, unpacking, pages, deadlines, cancellations,
 writing) runs as the `work` of one `Worker`, through `Budget.run`. A turn ends when its time is up,
@@ -63,7 +63,7 @@ class Budget:
         self._clock = clock
         #: Seconds used in this turn.
         self._used = 0.0
-        #: When whoever works now must stop.
+        #: When the worker at work must stop.
         self._until = float("inf")
         self._queue: list[tuple[float, int, Worker]] = []
         self._order = itertools.count()

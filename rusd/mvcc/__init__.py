@@ -20,7 +20,7 @@ and an overlay that later reads of the same writer see; `commit` writes the batc
 store's revision. `Store.range` and the other reads see committed state only.
 
 Deleting very many keys at one revision is a `Burial`: done piece by piece, with most rows written
-ahead of the commit (`ahead`), and its events only counted (`Bulk`): who needs them reads history.
+ahead of the commit (`ahead`), and its events only counted (`Bulk`): readers of them read history.
 
 This room knows nothing of Raft, sockets, leases' meaning or who asks. Long work (ranges, hashes,
 compaction) is offered as generators that yield after each slice.

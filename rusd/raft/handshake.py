@@ -12,7 +12,7 @@ one that is known of the member:
     bootstrapped   a member that is known, on a directory where nothing is: its disk was lost
     older          a directory that holds less than the member has said: a copy, or another one
 
-Whoever is refused as `bootstrapped` ends. As `older` it goes into quarantine: it takes no part in a
+A member refused as `bootstrapped` ends. As `older` it goes into quarantine: it takes no part in a
 quorum until it has caught up (`quarantine.py`), and says so in its next hello, which is accepted.
 
 What nobody remembers cannot be noticed. A member that lost its disk, among others that never met

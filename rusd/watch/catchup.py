@@ -226,8 +226,8 @@ class CatchUp:
     ) -> Generator[None, None, None]:
         """Tell of one revision, in slices, the laggards whose next one lies in [first, revision].
 
-        Whoever falls behind meanwhile is not among them: of its group, the first events may have
-        been passed over.
+        A watcher that falls behind meanwhile is not among them: of its group, the first events may
+        have been passed over.
         """
         watchers = [one for one in self._queue if first <= one.next <= revision]
         groups = dict.fromkeys(one.group for one in watchers)
