@@ -360,6 +360,8 @@ class Channel(asyncio.Protocol):
         """A second has passed: is the client still there, and does it get on?"""
         connection = self.connection
         if connection.closed:
+            if self._held and self._transport is not None:
+                self._transport.abort()  # why it ends cannot be written
             return
         if self._transport is not None:
             # (A transport does not say that it holds something below its mark.)

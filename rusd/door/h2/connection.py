@@ -118,7 +118,7 @@ class Connection(Inbound, Generic[T]):
         self._remembered = 0
         #: True while there is something to `act` on, because the owner's time was spent.
         self.more = False
-        #: When the last frame outside a header block was complete.
+        #: When the frame or header block that is under way, if any is, began to come.
         self.began = now
         self._draining = False
         self.pong: Callable[[bytes], None] = lambda data: None
@@ -144,7 +144,12 @@ class Connection(Inbound, Generic[T]):
         """Take what came in at `now`."""
         if not self.closed:
             self._now = now
-            self._rest = self._rest + data if self._rest else data
+            if self._rest:
+                self._rest += data
+            else:
+                self._rest = data
+                if not self._block_stream:
+                    self.began = now
             self.more = True
 
     def act(self) -> None:

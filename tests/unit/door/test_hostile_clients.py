@@ -86,6 +86,23 @@ def test_a_client_that_drips_is_closed() -> None:
     over_the_wire(test)
 
 
+def test_a_client_that_reads_nothing_and_never_ends_a_frame_is_closed() -> None:
+    """Also where the reason cannot be written."""
+
+    async def test(one: Served) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(PREFACE + SETTINGS + b"\x00\x40\x00\x00\x00\x00\x00\x00\x01")
+        while not (one.door.channels and next(iter(one.door.channels)).connection.unread):
+            await asyncio.sleep(0.01)
+        (client,) = one.door.channels
+        client.pause_writing()
+        while one.door.channels:
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    over_the_wire(test)
+
+
 @pytest.mark.parametrize("junk", [b"\x00" * 5000, b"\x16\x03\x01hello", b"SSH-2.0-x\r\n", b"PRI *"])
 def test_what_is_no_protocol_of_ours_is_closed(junk: bytes) -> None:
     async def test(one: Served) -> None:

@@ -220,3 +220,18 @@ def test_half_a_frame_is_all_that_is_kept() -> None:
     for _ in range(100):
         served.connection.receive(b"x", 1.0)
     assert served.connection.began == 0.0  # it began then, and drips since
+
+
+def test_half_a_frame_after_silence_has_its_time() -> None:
+    served = greeted()
+    served.connection.receive(wire.HEAD.pack(0x40, 0, wire.DATA, 0, 1), 100.0)
+    assert served.connection.block_under_way
+    assert served.connection.began == 100.0
+
+
+def test_a_header_block_has_no_more_time_for_each_piece() -> None:
+    served = greeted()
+    served.connection.receive(wire.frame(wire.HEADERS, 0, 1, b"x"), 100.0)
+    served.connection.receive(wire.frame(wire.CONTINUATION, 0, 1, b"x"), 101.0)
+    assert served.connection.block_under_way
+    assert served.connection.began == 100.0
