@@ -227,9 +227,12 @@ class LeaseKeeper:
         lease = self._leases.get(request.ID)
         if lease is None:
             return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1).SerializeToString()
+        remaining = self._lessor.remaining(lease.id, self._clock())
+        if remaining == float("inf"):
+            remaining = lease.ttl  # granted by a long apply, which has not told of it yet
         answer = rpc.LeaseTimeToLiveResponse(
             ID=lease.id,
-            TTL=int(self._lessor.remaining(lease.id, self._clock())),
+            TTL=int(remaining),
             grantedTTL=lease.ttl,
         ).SerializeToString()
         if not request.keys:

@@ -13,6 +13,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.slices import finish
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
+from rusd.storage import Batch
 from tests.unit.support_node import InstantNode, Log
 
 ELECTION = 1.0
@@ -237,6 +238,15 @@ def test_the_time_to_live_is_the_leaders_in_whole_seconds(run: Run, member: int)
         assert sorted(found.keys) == [b"a", b"b"]
         unknown = await remaining(cluster, member, 8)
         assert (unknown.ID, unknown.TTL, unknown.grantedTTL) == (8, -1, 0)
+
+    run(scenario)
+
+
+def test_a_lease_that_a_long_apply_has_not_told_of_yet_has_its_full_time_to_live(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        cluster.machines[1].leases.grant(Batch(), 7, 10)
+        found = await remaining(cluster, 1, 7)
+        assert (found.ID, found.TTL, found.grantedTTL) == (7, 10, 10)
 
     run(scenario)
 
