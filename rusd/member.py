@@ -333,6 +333,9 @@ class Member:
         wait = PUBLISH_AGAIN
         while True:
             try:
+                # Who is published holds something; else its disk was lost, to those that meet it
+                # for the first time (`raft/handshake.py`). A snapshot for it may be on its way.
+                await self._node.read_index()
                 await self._node.propose(payload)
                 break
             except EtcdError as error:
