@@ -62,13 +62,14 @@ class Handshake:
         self.on_older: Callable[[int], None] = lambda number: None
 
     def hello(self) -> Frame:
+        """OSError: this member's life is not durable, nothing may be said."""
         mark = self._mark()
         return {
             "type": "hello",
             "protocol": PROTOCOL,
             "cluster": self._cluster,
             "member": self._member,
-            "life": self._lives.own,
+            "life": self._lives.said(),
             "term": mark.term,
             "index": mark.index,
             "joining": self._joining(),

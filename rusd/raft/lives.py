@@ -2,10 +2,10 @@
 
 Raft trusts that a member remembers its votes and acknowledgements. A removed data directory, an
 older copy of one, and a second process on a copy all break that, and nothing in the log shows it.
-So every directory gets a random id when it is made, and every start on it the next number and a
-random one. A copy may be started more often than the original, so the numbers alone do not tell
-them apart: a life also names those before it on its directory, and one that was met must be among
-them.
+So every directory gets a random id when it is made, and every start on it that others hear of the
+next number and a random one. A copy may be started more often than the original, so the numbers
+alone do not tell them apart: a life also names those before it on its directory, and one that was
+met must be among them.
 
     <member>/life      this member's own: directory, number, replaces, recovering
     <member>/lives     of each other member: the last life met, and what it had acknowledged
@@ -52,7 +52,7 @@ class Life(msgspec.Struct, frozen=True):
 
     #: Random, of the data directory.
     directory: int
-    #: How many starts the directory has seen, and those it replaces.
+    #: How many starts of the directory others heard of, and those it replaces.
     number: Annotated[int, msgspec.Meta(ge=0, lt=MANY)]
     #: Random, of the process.
     nonce: int = 0
@@ -89,13 +89,21 @@ class Lives:
     """The two files of one member's directory."""
 
     def __init__(self, directory: Path) -> None:
-        """Begin the next life. LivesDamaged, OSError."""
+        """Begin the next life. It counts from `said` on: a start that ends before it meets anybody
+        leaves no trace, else a member that fails at start many times had to catch up for it.
+        LivesDamaged, OSError."""
         directory.mkdir(parents=True, exist_ok=True)
         self._own_path, self._met_path = directory / "life", directory / "lives"
         found = _read(self._own_path, Life)
         self.own = Life(_random(), 1, _random()) if found is None else found.next()
-        self._keep_own()
+        self._kept = False
         self.met: Mapping[int, Met] = _read(self._met_path, dict[int, Met]) or {}
+
+    def said(self) -> Life:
+        """This life, for others to hear: durable before. OSError."""
+        if not self._kept:
+            self._keep_own()
+        return self.own
 
     def recover(self, after: int) -> None:
         """The disk holds less than this member has said, in lives up to number `after`: from now
@@ -135,6 +143,7 @@ class Lives:
 
     def _keep_own(self) -> None:
         durable.write(self._own_path, msgspec.json.encode(self.own))
+        self._kept = True
 
 
 def begin_recovering(directory: Path, after: int) -> None:

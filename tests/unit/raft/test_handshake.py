@@ -67,9 +67,35 @@ def connected_once(c: Side, directory: Path, **place: int) -> None:
     c.shake.lost(B)
 
 
+def heard_elsewhere(directory: Path, starts: int) -> None:
+    """So many starts of member B, of which another member hears."""
+    for _ in range(starts):
+        Side(B, directory).shake.hello()
+
+
 def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None:
     for index in (0, 5, 9):
         connected_once(c, tmp_path / "b", index=index)
+
+
+def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b", index=5)
+    known = c.lives.met[B].life
+    for _ in range(3 * MOST_PAST):
+        Side(B, tmp_path / "b", index=5)
+    b = Side(B, tmp_path / "b", index=5)
+    assert c.meets(b) is None
+    assert c.lives.met[B].life.number == known.number + 1
+    assert Lives(tmp_path / "b").own.follows(b.lives.own), "what was said is durable"
+
+
+def test_nothing_is_said_in_a_life_that_is_not_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Side(B, tmp_path / "b")
+    full(monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        b.shake.hello()
 
 
 def test_another_directory_where_nothing_is_was_bootstrapped_before(
@@ -99,31 +125,29 @@ def test_a_copy_is_noticed_however_often_it_was_started_meanwhile(c: Side, tmp_p
     connected_once(c, tmp_path / "b")
     shutil.copytree(tmp_path / "b", tmp_path / "copy")
     connected_once(c, tmp_path / "b")
-    for _ in range(5):
-        copy = Side(B, tmp_path / "copy", index=9)
+    heard_elsewhere(tmp_path / "copy", 5)
+    copy = Side(B, tmp_path / "copy", index=9)
     assert copy.lives.own.number > c.shake.lives()[B]
     assert c.meets(copy) == OLDER
 
 
-def test_starts_that_no_peer_saw_are_no_copy(c: Side, tmp_path: Path) -> None:
+def test_starts_that_a_peer_did_not_see_are_no_copy(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    for _ in range(MOST_PAST - 1):
-        Side(B, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", MOST_PAST - 1)
     connected_once(c, tmp_path / "b", index=9)
 
 
 def test_after_too_many_unseen_starts_a_member_must_catch_up(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    for _ in range(MOST_PAST):
-        Side(B, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", MOST_PAST)
     assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER
 
 
 def test_a_hello_with_all_the_lives_it_may_name_is_taken_by_the_landed_release(
     tmp_path: Path,
 ) -> None:
-    for _ in range(MOST_PAST + 2):
-        side = Side(B, tmp_path / "b", index=2**60, term=2**60)
+    heard_elsewhere(tmp_path / "b", MOST_PAST + 2)
+    side = Side(B, tmp_path / "b", index=2**60, term=2**60)
     hello = pack({**side.shake.hello(), "nonce": bytes(16), "member": 2**64 - 1})
     assert len(side.lives.own.past) == PAST_BYTES * MOST_PAST
     assert len(hello) <= SMALL
@@ -234,7 +258,9 @@ def test_a_hello_is_small_enough(c: Side) -> None:
 def test_damaged_lives_are_refused(tmp_path: Path) -> None:
     damage: list[Callable[[bytes], bytes]] = [lambda _: b"", lambda old: old[:-1], lambda _: b"[]"]
     for each in damage:
-        Lives(tmp_path).meet(B, Life(1, 1))
+        lives = Lives(tmp_path)
+        lives.said()
+        lives.meet(B, Life(1, 1))
         for name in ("life", "lives"):
             path = tmp_path / name
             kept = path.read_bytes()
@@ -255,7 +281,7 @@ def test_a_number_that_others_make_up_does_not_end_a_members_lives(
     own.recover(said)
     for directory in (lost, copy):
         for _ in range(3):
-            life = Lives(directory).own
+            life = Lives(directory).said()
         hello = pack(
             {"type": "hello", "protocol": PROTOCOL, "cluster": 7, "member": 3, "life": life}
         )
@@ -273,10 +299,11 @@ def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
     c: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     b = Side(B, tmp_path / "b")
+    hello = b.shake.hello()
     with monkeypatch.context() as patch:
         full(patch)
         for _ in range(2):
-            refusal = c.shake.receive(b.shake.hello())
+            refusal = c.shake.receive(hello)
             assert refusal is not None
             frame = decode(pack({"type": "refused", **refusal})[4:], member=False)
             assert "No space left" in frame["reason"]
