@@ -18,6 +18,7 @@ from rusd.door.messages import Unframer, whole
 from rusd.door.opening import EXPIRED, Opening
 from rusd.errors import CANCELED, STOPPED, Code, EtcdError
 from rusd.logs import get_logger
+from rusd.pending import Pending
 
 if TYPE_CHECKING:
     from rusd.door.channel import Channel
@@ -47,7 +48,7 @@ class UnaryCall:
 
     __slots__ = (
         "_basket", "_channel", "_deadline", "_inbox", "_method", "_opening", "_over", "_pending",
-        "_raw", "_stream",
+        "_raw", "_room", "_stream",
     )  # fmt: skip
 
     def __init__(self, channel: "Channel", stream: Stream, opening: Opening, method: Unary) -> None:
@@ -58,6 +59,8 @@ class UnaryCall:
         self._inbox: Unframer | None = None
         self._raw: bytes | None = None
         self._pending: Any = None
+        #: What a long answer waits for before it is made.
+        self._room: Pending[None] | None = None
         self._over = False
         self._deadline: float | None = None
         self._basket = 0
@@ -116,7 +119,9 @@ class UnaryCall:
         method, channel = self._method, self._channel
         try:
             request = decode(method.request, raw, IN_CALL)
-            call = Call(self._opening.metadata, raw, self._deadline, channel.peer, channel.room)
+            call = Call(
+                self._opening.metadata, raw, self._deadline, channel.peer, self._wait_for_room
+            )
             answer = method.call(request, call)
         except EtcdError as error:
             self._refuse(error)
@@ -130,6 +135,10 @@ class UnaryCall:
                     answer = asyncio.ensure_future(answer)
                 self._pending = answer
                 answer.add_done_callback(self._done)
+
+    def _wait_for_room(self) -> Pending[None] | None:
+        self._room = self._channel.room()
+        return self._room
 
     def _done(self, pending: Any) -> None:
         if self._over:
@@ -200,6 +209,8 @@ class UnaryCall:
     def _let_go(self) -> None:
         if self._pending is not None:
             self._pending.cancel()
+        if self._room is not None:
+            self._room.cancel()
 
     def _finish(self, code: int) -> None:
         self._over = True

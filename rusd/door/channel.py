@@ -7,7 +7,7 @@ that reads no answers gets to ask nothing, and what it said already is not acted
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -86,8 +86,8 @@ class Channel(asyncio.Protocol):
         #: Streams whose messages of this turn are not framed yet.
         self._gathered: deque[StreamCall] = deque()
         self.pages = PageQueue(self.do)
-        #: Long answers that are not made yet.
-        self._crowd: list[Pending[None]] = []
+        #: Long answers that are not made yet, of calls that still want them.
+        self._crowd: OrderedDict[Pending[None], None] = OrderedDict()
         self._parting: asyncio.TimerHandle | None = None
         #: Where the output stood when it last moved, and when that was.
         self._sent = 0
@@ -275,15 +275,19 @@ class Channel(asyncio.Protocol):
 
     def room(self) -> Pending[None] | None:
         """None while what waits for this client is not too much; else a long answer is made only
-        when this resolves."""
+        when this resolves. To be cancelled if nobody wants it any more."""
         lacks = self.lacks_room()
         if self.connection.queued <= MUCH and not lacks:
             return None
         waiting: Pending[None] = Pending()
-        self._crowd.append(waiting)
+        self._crowd[waiting] = None
+        waiting.add_done_callback(self._leave)
         if lacks:
             self.door.memory.wait(self._let_in)
         return waiting
+
+    def _leave(self, waiting: Pending[None]) -> None:
+        self._crowd.pop(waiting, None)
 
     def _let_in(self) -> None:
         """Some of those who waited for room may look again: not all at once, for each makes its
@@ -291,9 +295,8 @@ class Channel(asyncio.Protocol):
         if self._crowd and self.lacks_room():
             self.door.memory.wait(self._let_in)
         elif self._crowd and self.connection.queued <= MUCH:
-            for waiting in self._crowd[:AT_ONCE]:
-                waiting.set_result(None)
-            del self._crowd[:AT_ONCE]
+            for _ in range(min(AT_ONCE, len(self._crowd))):
+                self._crowd.popitem(last=False)[0].set_result(None)
             # (Their calls may be over, and bring about no write after which to look again.)
             self._loop.call_later(LOOK_AGAIN, self._let_in)
 

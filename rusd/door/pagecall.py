@@ -5,13 +5,14 @@ few at a time for one connection, and none while much waits unread for its clien
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rusd.door.h2 import Stream, block
 from rusd.logs import get_logger
+from rusd.pending import Pending
 
 if TYPE_CHECKING:
     from rusd.door.channel import Channel
@@ -29,7 +30,7 @@ Serve = Callable[[str, str], Awaitable["Page"]]
 class PageCall:
     """One request; the receiver of its stream. Bodies are ignored: pages are only read."""
 
-    __slots__ = ("_channel", "_page", "_serve", "_stream", "_task", "over")
+    __slots__ = ("_channel", "_page", "_room", "_serve", "_stream", "_task")
 
     def __init__(
         self, channel: "Channel", stream: Stream, serve: Serve, page: tuple[str, str]
@@ -39,17 +40,17 @@ class PageCall:
         self._serve = serve
         self._page = page
         self._task: asyncio.Task[None] | None = None
-        #: Whether nobody waits for the page any more.
-        self.over = False
+        self._room: Pending[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
         """Make the page and send it."""
+        self._room = self._channel.room()
         self._task = asyncio.ensure_future(self._answer(*self._page))
         return self._task
 
     async def _answer(self, method: str, target: str) -> None:
-        if (room := self._channel.room()) is not None:
-            await room
+        if self._room is not None:
+            await self._room
         try:
             page = await self._serve(method, target)
         except Exception:
@@ -76,9 +77,11 @@ class PageCall:
             self._channel.pages.add(self)
 
     def aborted(self) -> None:
-        self.over = True
+        self._channel.pages.drop(self)
         if self._task is not None:
             self._task.cancel()
+        if self._room is not None:
+            self._room.cancel()
 
     def drained(self) -> None:
         """One body has no more to come."""
@@ -92,20 +95,23 @@ class PageQueue:
     def __init__(self, do: Callable[[Callable[[], object]], None]) -> None:
         """`do` does something in the connection's time."""
         self._do = do
-        self._waiting: deque[PageCall] = deque()
+        self._waiting: OrderedDict[PageCall, None] = OrderedDict()
         self._running = 0
 
     def add(self, call: PageCall) -> None:
         """Its request is complete."""
-        self._waiting.append(call)
+        self._waiting[call] = None
         self._next()
+
+    def drop(self, call: PageCall) -> None:
+        """Nobody waits for its page any more."""
+        self._waiting.pop(call, None)
 
     def _next(self) -> None:
         while self._waiting and self._running < AT_ONCE:
-            call = self._waiting.popleft()
-            if not call.over:
-                self._running += 1
-                call.start().add_done_callback(self._made)
+            call, _ = self._waiting.popitem(last=False)
+            self._running += 1
+            call.start().add_done_callback(self._made)
 
     def _made(self, task: asyncio.Task[Any]) -> None:
         self._running -= 1

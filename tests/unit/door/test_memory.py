@@ -14,6 +14,7 @@ from hpack import Encoder
 from rusd.door import grpc_door, memory
 from rusd.door.channel import MUCH, WRITE_HIGH, Channel
 from rusd.door.grpc_door import OVERHEAD_BYTES
+from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
 from rusd.door.memory import LEAST, MOST, PROMISES, Memory
 from tests.unit.door.test_hostile_clients import Client
@@ -368,6 +369,32 @@ def test_a_connection_that_fails_with_many_streams_can_be_cut_off(
         writer.close()
 
     with_a_door(test)
+
+
+def test_calls_that_end_while_they_wait_for_room_leave_nothing_behind() -> None:
+    """By their deadline, or by a reset in the same read."""
+
+    async def test(one: Served) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(PREFACE + wire.frame(wire.SETTINGS, 0, 0))
+        writer.write(requests(2 * MUCH >> 20, head("Large"), message(b"")))
+        while one.toys.made <= MUCH >> 20:
+            await asyncio.sleep(0.01)
+        (channel,) = one.door.channels
+        ended = len(one.finished)
+        for stream in range(1001, 1201, 2):
+            fields = {"grpc_timeout": "300m"} if stream % 4 == 1 else {}
+            block = head("Large", **fields)
+            writer.write(wire.frame(wire.HEADERS, wire.END_HEADERS, stream, block))
+            writer.write(wire.frame(wire.DATA, wire.END_STREAM, stream, message(b"")))
+            if not fields:
+                writer.write(wire.reset(stream, 8))
+        while len(one.finished) < ended + 100:
+            await asyncio.sleep(0.01)
+        assert len(channel._crowd) <= 2 * MUCH >> 20
+        writer.close()
+
+    over_the_wire(test)
 
 
 def test_memory_is_given_back_once_much_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,34 @@ def test_pages_wait_while_much_is_unread() -> None:
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_pages_that_are_given_up_do_not_wait() -> None:
+    made = asyncio.Event()
+
+    async def serve(method: str, target: str) -> Page:
+        await made.wait()
+        return Page(200, [], b"")
+
+    async def run() -> None:
+        async with served(pages=serve) as one:
+            reader, writer = await connected(one)
+            page = block([(":method", "GET"), (":scheme", "http"), (":path", "/health")])
+            flags = wire.END_HEADERS | wire.END_STREAM
+            for stream in range(1, 2 * 100, 2):
+                writer.write(wire.frame(wire.HEADERS, flags, stream, page))
+                writer.write(wire.reset(stream, 8) if stream > 2 * pagecall.AT_ONCE else b"")
+            writer.write(wire.frame(wire.PING, 0, 0, b"the last"))
+            seen = b""
+            while b"the last" not in seen:
+                seen += await reader.read(1000)
+            (client,) = one.door.channels
+            assert len(client.connection.streams) == pagecall.AT_ONCE
+            assert not client.pages._waiting
+            made.set()
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_nothing_is_done_for_messages_that_the_socket_does_not_take() -> None:
     async def test(one: Served) -> None:
         reader, writer = await connected(one)
