@@ -38,13 +38,14 @@ class HistoryRows:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Callable[[], Engine],
         start: bytes,
         end: bytes | None,
         revision: int,
         compacted: Callable[[], int],
     ) -> None:
-        """`compacted` tells the compact revision: once it lies above `revision`, what is being read
+        """`engine`: of the store; a snapshot may replace it meanwhile, with the same history.
+        `compacted` tells the compact revision: once it lies above `revision`, what is being read
         may be removed at any time, and further reading raises COMPACTED."""
         self._engine, self._start, self._end = engine, start, end
         self._revision = revision
@@ -53,9 +54,10 @@ class HistoryRows:
 
     def read(self, count: int) -> list[bytes]:
         versions = self._next(min(count, _FETCH))
-        kvs = self._engine.multi_get(Family.KEY, versions)
+        engine = self._engine()
+        kvs = engine.multi_get(Family.KEY, versions)
         if None in kvs:
-            raise StorageError(f"{self._engine.directory} has an index without its versions")
+            raise StorageError(f"{engine.directory} has an index without its versions")
         return [frame(kv) for kv in kvs if kv is not None]
 
     def skip(self, count: int) -> int:
@@ -69,7 +71,7 @@ class HistoryRows:
     def _versions(self) -> Iterator[bytes]:
         """Revision keys of the versions at the revision, in the order of user keys."""
         end = None if self._end is None else index_prefix(self._end)
-        versions = self._engine.cursor(Family.INDEX, index_prefix(self._start), end)
+        versions = self._engine().cursor(Family.INDEX, index_prefix(self._start), end)
         skipped = True
         while skipped:
             skipped = False

@@ -86,7 +86,8 @@ class Store:
         """
         self.check_readable(revision)
         if 0 < revision < self.revision:
-            return HistoryRows(self.engine, start, end, revision, lambda: self.compact_revision)
+            compacted = lambda: self.compact_revision  # noqa: E731
+            return HistoryRows(lambda: self.engine, start, end, revision, compacted)
         return CurrentRows(self.engine, start, end)
 
     def history(

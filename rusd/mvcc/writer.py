@@ -80,7 +80,8 @@ class Writer:
         store = self._store
         rows: Rows
         if 0 < revision < store.revision:
-            rows = HistoryRows(self.engine, start, end, revision, lambda: store.compact_revision)
+            compacted = lambda: store.compact_revision  # noqa: E731
+            rows = HistoryRows(lambda: store.engine, start, end, revision, compacted)
         elif revision > 0:
             # What was committed before this writer, and its own finished txns up to there.
             rows = overlaid(self.engine, replayed(self.events, revision), start, end)

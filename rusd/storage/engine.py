@@ -176,7 +176,9 @@ class Engine:
         return damage
 
     def close(self) -> None:
-        """Release the directory. Iterators must be gone by now."""
+        """Release the directory. Iterators must be gone by now; what others still meet in it is no
+        damage of a store that serves."""
+        self.on_damage = lambda error: None
         self._readers.clear()
         self._handles.clear()
         self._database.close()

@@ -8,9 +8,10 @@ from rusd.errors import UNDECODABLE
 from rusd.mvcc.size import EMPTY, row_size
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
+from rusd.slices import finish
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
-from rusd.storage import Family
+from rusd.storage import Family, StorageError
 from tests.unit.state.driver import Driver
 
 
@@ -220,4 +221,38 @@ def test_a_restored_member_goes_on_and_survives_a_restart(driver: Driver, tmp_pa
     driver.restart()
     assert set(driver.values()) == {b"a", b"b"}
     assert source.values() == {b"a": b""}
+    source.machine.close()
+
+
+@pytest.mark.parametrize("revision", [0, 1501])
+def test_a_long_read_under_way_goes_on_over_a_restore(
+    driver: Driver, tmp_path: Path, revision: int
+) -> None:
+    source = Driver(tmp_path / "source")
+    damage: list[StorageError] = []
+    driver.machine.on_damage = damage.append
+    for one in (driver, source):
+        one.apply_payloads([put(b"%04d" % number) for number in range(1500)])
+        one.put(b"later")
+    source.put(b"theirs")
+    request = rpc.RangeRequest(key=b"0", range_end=b"9", revision=revision)
+    reading = driver.machine.store.range_slices(request)
+    next(reading)
+    install(source, driver, tmp_path / "checkpoint")
+    assert finish(reading).count == 1500
+    assert damage == []
+    source.machine.close()
+
+
+def test_what_a_replaced_database_says_is_no_damage_of_the_state(
+    driver: Driver, tmp_path: Path
+) -> None:
+    source = Driver(tmp_path / "source")
+    damage: list[StorageError] = []
+    driver.machine.on_damage = damage.append
+    replaced = driver.machine.engine
+    install(source, driver, tmp_path / "checkpoint")
+    with pytest.raises(StorageError):
+        replaced.get(Family.META, b"name")
+    assert damage == []
     source.machine.close()
