@@ -408,12 +408,14 @@ class RaftCore(SyncObj):  # type: ignore[misc]
 
     def _stand_in(self) -> int:
         """Index of the second entry of the log if it is a stand-in, else 0. (The first entry is
-        never sent. Earlier releases wrote two NO_OPs for stand-ins; at index 2 one is real.)"""
+        never sent. Earlier releases wrote two NO_OPs for stand-ins, of entries that their state
+        held; at index 2 one is real.)"""
         head = self.log.entries(0, self.log.first_index + 2)
         if len(head) < 2:
             return 0
         (first, index, _), (second, following, _) = head
-        if second == STAND_IN or (first == second == NO_OP and index > 1):
+        held = index > 1 and following <= self.applied_index
+        if second == STAND_IN or (first == second == NO_OP and held):
             return following
         return 0
 

@@ -70,6 +70,15 @@ def test_the_first_leaders_no_op_is_no_stand_in(tmp_path: Path) -> None:
     assert leader.sent(to=2)[-1]["entries"] == [(NO_OP, 2, 1)]
 
 
+def test_a_no_op_that_no_state_holds_yet_is_no_stand_in(tmp_path: Path) -> None:
+    leader = Member(1, [2, 3], tmp_path)
+    leader.core.learn_term(2, 4)
+    leader.core.installed(Position(11, 4), Position(10, 4))
+    leader.lead(5, [3])
+    leader.journal.seat((NO_OP, 11, 4), *leader.journal.entries(12, 13))
+    assert answered(leader, 12)[-1]["entries"] == [(NO_OP, 12, 5)]
+
+
 def test_a_stand_in_that_is_received_is_refused(tmp_path: Path) -> None:
     follower = Member(2, [1, 3], tmp_path)
     with pytest.raises(Broken):
