@@ -36,6 +36,19 @@ def logs(cluster: LocalCluster, index: int) -> str:
     return cluster.members[index].log_of_this_run()
 
 
+def identity(cluster: LocalCluster, index: int) -> str:
+    """A member's id as its peers log it."""
+    with Client(cluster.endpoints[index]) as client:
+        return f"{client.status().header.member_id:x}"
+
+
+def meetings(cluster: LocalCluster, index: int, member: str) -> int:
+    """How many times a member has connected to another since its last start."""
+    return sum(
+        "peer connected" in line and member in line for line in logs(cluster, index).splitlines()
+    )
+
+
 def follower(cluster: LocalCluster) -> int:
     return (cluster.leader() + 1) % 3
 
@@ -124,10 +137,14 @@ def serializable(cluster: LocalCluster, index: int) -> bool:
 def test_an_older_copy_of_a_data_directory_does_not_vote(cluster: LocalCluster) -> None:
     c = follower(cluster)
     a, b = cluster.leader(), 3 - c - cluster.leader()
+    member = identity(cluster, b)
     cluster.stop(b)
     copy = cluster.members[b].data_dir.with_name("copy")
     shutil.copytree(cluster.members[b].data_dir, copy)
+    met = meetings(cluster, c, member)
     start(cluster, b)
+    # What c has not met it cannot remember.
+    wait_until(lambda: meetings(cluster, c, member) > met)
     cluster.wait_healthy()
     cluster.kill(c)
     written(cluster, cluster.leader())
