@@ -188,3 +188,6 @@ class RaftNode(Turns):
         finally:
             self._submission.paused = False
             self._wake()
+        if self.leader_id != target:
+            # Another member won the election. (etcd waits for the target until its timeout.)
+            raise TIMEOUT_LEADER_TRANSFER

@@ -349,6 +349,21 @@ def test_whoever_waits_when_the_node_stops_is_told(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_transfer_that_another_member_wins_has_failed(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        target, third = await cluster.followers()
+        cluster.isolate(target.member_id)
+        transfer = asyncio.ensure_future(leader.transfer_leadership(target.member_id))
+        leader._send(third.member_id, {"type": "timeout_now", "term": leader.term})
+        with pytest.raises(errors.EtcdError) as refused:
+            await transfer
+        assert refused.value is errors.TIMEOUT_LEADER_TRANSFER
+        assert third.is_leader
+
+    run(tmp_path, scenario)
+
+
 def test_listeners_learn_of_leader_and_term(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
