@@ -121,7 +121,6 @@ class Connection(Inbound, Generic[T]):
         #: When the frame or header block that is under way, if any is, began to come.
         self.began = now
         self._draining = False
-        self.pong: Callable[[bytes], None] = lambda data: None
         announced = {
             frames.INITIAL_WINDOW_SIZE: limits.stream_window,
             frames.MAX_HEADER_LIST_SIZE: limits.header_list,
@@ -468,11 +467,9 @@ class Connection(Inbound, Generic[T]):
             raise ConnectionFault(PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise ConnectionFault(FRAME_SIZE_ERROR, "PING of another size than 8")
-        if flags & ACK:
-            self._idle_talk()
-            self.pong(payload)
-            return
         self._idle_talk()
+        if flags & ACK:
+            return
         self.emit(frames.frame(frames.PING, ACK, 0, payload))
         if not self._pinged():
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too_many_pings")
@@ -511,7 +508,7 @@ class Connection(Inbound, Generic[T]):
     # Ends
 
     def ping(self, payload: bytes) -> None:
-        """Ask for a sign of life (eight bytes); `pong` is called with the answer."""
+        """Ask for a sign of life (eight bytes): whatever the peer sends then is one."""
         self.emit(frames.frame(frames.PING, 0, 0, payload))
 
     def warn(self) -> None:
