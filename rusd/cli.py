@@ -18,10 +18,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from rusd import signals
+from rusd.member import signals
 
 if TYPE_CHECKING:
-    from rusd.config_load import Loaded
+    from rusd.config.load import Loaded
 
 #: Seconds after the end of main() at which a thread that hangs is left behind.
 EXIT_TIMEOUT = 10.0
@@ -34,7 +34,7 @@ def console() -> NoReturn:
     import os
     import threading
 
-    from rusd import logs
+    from rusd.base import logs
 
     logs.flush()
     # A thread that hangs in a system call must not keep a member that has ended alive.
@@ -48,11 +48,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command with `argv` (without the program's name) and return its exit code."""
     import os
 
-    from rusd import data_directory, logs
-    from rusd.config import ConfigError, UsageError
-    from rusd.config_check import check_bootstrap
-    from rusd.config_help import help_text
-    from rusd.config_load import load, parse_arguments
+    from rusd.base import logs
+    from rusd.config.check import check_bootstrap
+    from rusd.config.config import ConfigError, UsageError
+    from rusd.config.help import help_text
+    from rusd.config.load import load, parse_arguments
+    from rusd.member import data_directory
 
     try:
         arguments = parse_arguments(argv)
@@ -74,9 +75,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"rusd: cannot write the log: {error}", file=sys.stderr)
         return 1
     _log_start(loaded)
-    from rusd import serving  # after the flags: bad ones need no event loop
+    from rusd.member import process
 
-    return serving.serve(config)
+    return process.serve(config)
 
 
 def version_text() -> str:
@@ -95,7 +96,8 @@ def version_text() -> str:
 
 
 def _log_start(loaded: Loaded) -> None:
-    from rusd import ETCD_VERSION, __version__, logs
+    from rusd import ETCD_VERSION, __version__
+    from rusd.base import logs
 
     log = logs.get_logger("rusd.cli")  # not "__main__", which `python -m rusd.cli` is
     config = loaded.config

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd.api.header import Headers
-from rusd.api.pending import after
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, Call, Methods, Unary
-from rusd.errors import (
+from rusd.base.pending import Pending
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.answers import after
+from rusd.rpc.errors import (
     AUTH_NOT_ENABLED,
     PERMISSION_NOT_GIVEN,
     ROLE_EMPTY,
@@ -26,9 +26,9 @@ from rusd.errors import (
     USERS_NOT_SUPPORTED,
     EtcdError,
 )
-from rusd.mvcc.store import Store
-from rusd.pending import Pending
-from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import Answer, Call, Methods, Unary
+from rusd.wire.header import Headers
 
 #: The revision of etcd's auth store before its first change.
 _FIRST_REVISION = 1

@@ -10,26 +10,26 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rusd.api.header import Headers
-from rusd.api.pending import after
-from rusd.api.reconfiguration import StrictCheck
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, Call, Methods, Unary
-from rusd.errors import (
+from rusd.api.strict_reconfig import StrictCheck
+from rusd.base.pending import Pending
+from rusd.base.urls import Url
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.transport.requests import Handler
+from rusd.rpc.answers import after
+from rusd.rpc.errors import (
     LEARNER_NOT_READY,
     MEMBER_BAD_URLS,
     MEMBER_NOT_FOUND,
     NO_LEADER,
     NOT_LEADER,
 )
-from rusd.pending import Pending
-from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.asks import Handler
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import Answer, Call, Methods, Unary
 from rusd.state.command import Addition, Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
 from rusd.state.result import Applied
-from rusd.urls import Url
+from rusd.wire.header import Headers
 
 #: How much of the leader's log a learner must hold to be promoted (etcd's readyPercentThreshold).
 READY = 0.9

@@ -1,8 +1,8 @@
 """grpc.health.v1.Health: only the server as a whole (the empty name) is known."""
 
-from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
-from rusd.errors import Code, EtcdError
 from rusd.proto import health_pb2 as health
+from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
 
 _UNKNOWN = EtcdError(Code.NOT_FOUND, "unknown service")
 _Response = health.HealthCheckResponse

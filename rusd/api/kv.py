@@ -11,14 +11,20 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd import slices
 from rusd.api import validate
-from rusd.api.few import Few
-from rusd.api.pending import after
-from rusd.api.quota import Quota
+from rusd.api.concurrency import Few
 from rusd.api.range_stream import RangeStream
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import (
+from rusd.base import sliced
+from rusd.base.pending import Pending
+from rusd.mvcc.range_query import RangeResult
+from rusd.mvcc.read_view import Frozen
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.answers import after
+from rusd.rpc.errors import REQUEST_TOO_LARGE
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.guards.quota import Quota
+from rusd.rpc.seam import (
     Answer,
     Call,
     Methods,
@@ -28,17 +34,12 @@ from rusd.api.seam import (
     StreamHandler,
     Unary,
 )
-from rusd.errors import REQUEST_TOO_LARGE
-from rusd.mvcc.frozen import Frozen
-from rusd.mvcc.query import RangeResult
-from rusd.mvcc.store import Store
-from rusd.pending import Pending
-from rusd.proto import rpc_pb2 as rpc
-from rusd.state import responses, txn
+from rusd.state import txn
 from rusd.state.command import Kind, encode
 from rusd.state.cost import put_cost, txn_cost
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
+from rusd.wire import kv_response
 
 #: A value above this size goes from the store to the socket without a copy in between.
 COPIED_BYTES = 64 << 10
@@ -68,7 +69,7 @@ class Machine(Protocol):
 
 
 class Headers(Protocol):
-    """Encoded response headers (rusd/api/header.py)."""
+    """Encoded response headers (rusd/wire/header.py)."""
 
     def field(self, revision: int) -> bytes: ...
 
@@ -209,7 +210,7 @@ class KV:
         )
 
     async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> bytes:
-        return self._answer(await slices.run(reading))
+        return self._answer(await sliced.run(reading))
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Answer:
         room = call.room()
@@ -240,12 +241,12 @@ class KV:
         self, revision: int, reading: Generator[None, None, RangeResult]
     ) -> bytes | Parts:
         """A range too long for one turn of the loop."""
-        result = await slices.run(reading)
+        result = await sliced.run(reading)
         parts = Parts([self._headers.field(revision)])
-        parts += await slices.run(responses.range_parts(result))
+        parts += await sliced.run(kv_response.range_parts(result))
         return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
 
     def _range_answer(self, revision: int, result: RangeResult) -> bytes | Parts:
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
-            return Parts((self._headers.field(revision), *responses.pieces(result)))
-        return self._headers.field(revision) + responses.range_response(result)
+            return Parts((self._headers.field(revision), *kv_response.pieces(result)))
+        return self._headers.field(revision) + kv_response.range_response(result)

@@ -1,23 +1,23 @@
 """The Lease service: grants and revocations are replicated; renewals and remaining times are the
-leader's alone (`rusd/lease/keeper.py`), reached from every member.
+leader's alone (`rusd/lease/lessor.py`), reached from every member.
 """
 
 import asyncio
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from rusd import slices
-from rusd.api.pending import after
-from rusd.api.quota import Quota
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, BidiStream, Call, Methods, Outlet, StreamHandler, Unary
-from rusd.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
+from rusd.base import sliced
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
 from rusd.lease.ids import LeaseIds
-from rusd.lease.keeper import LeaseKeeper
-from rusd.logs import get_logger
+from rusd.lease.lessor import LeaseKeeper
 from rusd.mvcc.store import Store
-from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.answers import after
+from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.guards.quota import Quota
+from rusd.rpc.seam import Answer, BidiStream, Call, Methods, Outlet, StreamHandler, Unary
 from rusd.state.command import Kind, encode
 from rusd.state.cost import LEASE_COST
 from rusd.state.result import Applied
@@ -42,7 +42,7 @@ class Machine(Protocol):
 
 
 class Headers(Protocol):
-    """Encoded response headers (rusd/api/header.py)."""
+    """Encoded response headers (rusd/wire/header.py)."""
 
     def field(self, revision: int) -> bytes: ...
 
@@ -115,16 +115,16 @@ class LeaseService:
         """The leases this member knows, without asking anyone."""
         self._require_leader.check(call)
         header = self._headers.field(self._machine.store.revision)
-        return header + await slices.run(self._listed())
+        return header + await sliced.run(self._listed())
 
     def _listed(self) -> Generator[None, None, bytes]:
         ids = yield from self._keeper.ids_by_expiry()
         parts = []
-        for start in range(0, len(ids), slices.SORTED):
-            part = ids[start : start + slices.SORTED]
+        for start in range(0, len(ids), sliced.SORTED):
+            part = ids[start : start + sliced.SORTED]
             statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in part]
             parts.append(rpc.LeaseLeasesResponse(leases=statuses).SerializeToString())
-            if start + slices.SORTED < len(ids):
+            if start + sliced.SORTED < len(ids):
                 yield
         return b"".join(parts)
 

@@ -3,26 +3,27 @@
 import asyncio
 from typing import Any, Protocol
 
-from rusd import ETCD_VERSION, slices
-from rusd.api.header import Headers
-from rusd.api.pending import after
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
-from rusd.errors import (
+from rusd import ETCD_VERSION
+from rusd.base import sliced
+from rusd.base.pending import Pending
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.answers import after
+from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     NO_LEADER,
     NOT_LEADER,
     Code,
     EtcdError,
 )
-from rusd.mvcc.store import Store
-from rusd.pending import Pending
-from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 from rusd.state.result import Applied
 from rusd.storage import Engine
+from rusd.wire.header import Headers
 
 #: The storage schema whose meaning the store follows.
 STORAGE_VERSION = "3.6.0"
@@ -141,14 +142,14 @@ class MaintenanceService:
         """A checksum over everything stored."""
         self._require_leader.check(call)
         revision = self._machine.store.revision
-        checksum = await slices.run(self._machine.store.hash_slices())
+        checksum = await sliced.run(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
         return response.SerializeToString()
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
         """A checksum of the keys at a revision, equal on all members that have applied it."""
         self._require_leader.check(call)
-        result = await slices.run(self._machine.store.hash_kv(request.revision))
+        result = await sliced.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
             hash=result.hash,

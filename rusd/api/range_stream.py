@@ -21,19 +21,19 @@ import time
 from itertools import accumulate
 from typing import Any, Protocol
 
-from rusd import slices
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Outlet
-from rusd.errors import COMPACTED, STOPPED, EtcdError
-from rusd.logs import get_logger
+from rusd.base import sliced
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
+from rusd.base.sliced import rest
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import key_of, kv_of
-from rusd.mvcc.query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
+from rusd.mvcc.range_query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
 from rusd.mvcc.store import Store
-from rusd.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import rest
-from rusd.state import responses
+from rusd.rpc.errors import COMPACTED, STOPPED, EtcdError
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import Outlet
+from rusd.wire import kv_response
+from rusd.wire.keyvalue import key_of, kv_of
 
 log = get_logger(__name__)
 
@@ -117,17 +117,17 @@ class RangeStream:
                 # As in a range, one key more than the limit is sorted.
                 extra = reading.ahead[:1] if len(chunk) == limit else []
                 steps = sort(chunk + extra, request.sort_target, request.keys_only)
-                chunk = (await slices.run(steps))[: len(chunk)]
+                chunk = (await sliced.run(steps))[: len(chunk)]
             if not more or sent == limit:
                 break
-            encoded = responses.range_response(RangeResult(framed=chunk))
-            self._outlet.send(responses.message_field(1, encoded))
+            encoded = kv_response.range_response(RangeResult(framed=chunk))
+            self._outlet.send(kv_response.message_field(1, encoded))
             keys = next_chunk_keys(keys, len(encoded), self._target)
             await self._ready(reading)
         count = sent + await reading.count()
         more = count > sent and not request.count_only
-        last = responses.range_response(RangeResult(framed=chunk, more=more, count=count))
-        self._outlet.send(responses.message_field(1, self._headers.field(revision) + last))
+        last = kv_response.range_response(RangeResult(framed=chunk, more=more, count=count))
+        self._outlet.send(kv_response.message_field(1, self._headers.field(revision) + last))
 
     async def _ready(self, reading: "_Reading") -> None:
         while not self._outlet.ready():

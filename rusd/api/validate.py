@@ -7,7 +7,8 @@ that a request which cannot succeed never becomes a log entry.
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from rusd.errors import (
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import (
     DUPLICATE_KEY,
     EMPTY_KEY,
     INVALID_SORT_OPTION,
@@ -18,7 +19,6 @@ from rusd.errors import (
     TOO_MANY_OPS,
     VALUE_PROVIDED,
 )
-from rusd.proto import rpc_pb2 as rpc
 
 _SORT_ORDERS = frozenset(rpc.RangeRequest.SortOrder.values())
 _SORT_TARGETS = frozenset(rpc.RangeRequest.SortTarget.values())

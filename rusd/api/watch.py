@@ -7,10 +7,10 @@ goes on receiving events, as from etcd (a watch through the JSON gateway depends
 
 from collections.abc import Callable
 
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import BidiStream, Call, Methods, Outlet
-from rusd.errors import EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import EtcdError
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import BidiStream, Call, Methods, Outlet
 from rusd.watch.hub import WatchHub
 
 #: Raises an EtcdError unless the caller may read the range: (call, key, range_end as requested).
@@ -38,7 +38,7 @@ class WatchService:
 
 
 class WatchHandler:
-    """One open stream (a `rusd.api.seam.StreamHandler`)."""
+    """One open stream (a `rusd.rpc.seam.StreamHandler`)."""
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from itertools import islice
 
-from rusd.mvcc.keyvalue import PUT, Event, Live, parse
+from rusd.wire.keyvalue import PUT, Event, Live, parse
 
 #: [start, end) of user keys.
 Interval = tuple[bytes, bytes]

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from rusd.errors import COMPACTED
-from rusd.mvcc.keyvalue import frame, key_of, kv_of
 from rusd.mvcc.overlay import Overlay
-from rusd.mvcc.query import Rows
+from rusd.mvcc.range_query import Rows
 from rusd.mvcc.revision import (
     LAST_SUB,
     TOMBSTONE,
@@ -15,7 +13,9 @@ from rusd.mvcc.revision import (
     parse_index_key,
     revision_key,
 )
+from rusd.rpc.errors import COMPACTED
 from rusd.storage import Engine, Family, StorageError
+from rusd.wire.keyvalue import frame, key_of, kv_of
 
 #: Revisions of one key read one by one before the rest is skipped by a seek.
 _PATIENCE = 16

@@ -26,10 +26,10 @@ import struct
 from collections.abc import Generator
 from typing import NamedTuple
 
-from rusd.logs import get_logger
-from rusd.mvcc.keyvalue import kv_of
+from rusd.base.logs import get_logger
 from rusd.mvcc.revision import REVISION_SIZE, revision_key
 from rusd.storage import Batch, Engine, Family
+from rusd.wire.keyvalue import kv_of
 
 log = get_logger(__name__)
 

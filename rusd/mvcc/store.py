@@ -3,20 +3,20 @@
 import threading
 from collections.abc import Generator, Iterator
 
-from rusd import slices
-from rusd.errors import COMPACTED, FUTURE_REVISION
-from rusd.mvcc import ahead, compaction, digest, past, query
-from rusd.mvcc.digest import CompactionHashes, HashResult
+from rusd.base import sliced
+from rusd.mvcc import compaction, hash, history, range_query, uncommitted
+from rusd.mvcc.hash import CompactionHashes, HashResult
+from rusd.mvcc.history import LongRevision
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import Event, Live, unpack
-from rusd.mvcc.past import LongRevision
-from rusd.mvcc.query import RangeResult, Rows
+from rusd.mvcc.range_query import RangeResult, Rows
 from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
 from rusd.mvcc.size import StoreSize, tombstones_at
 from rusd.mvcc.writer import Txn, Writer
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import COMPACTED, FUTURE_REVISION
 from rusd.storage import Batch, Engine, Family
+from rusd.wire.keyvalue import Event, Live, unpack
 
 __all__ = ["Event", "HashResult", "Live", "RangeResult", "Store", "Txn", "Writer"]
 
@@ -45,7 +45,7 @@ class Store:
     def reopen(self, engine: Engine) -> None:
         """Serve another engine from now on (after a snapshot was installed)."""
         self.engine = engine
-        ahead.forget(engine)
+        uncommitted.forget(engine)
         self.compact_revision, self.finished_compact_revision = compaction.marks(engine)
         self._finished_before = None
         newest = engine.last_before(Family.KEY, b"", None)
@@ -68,14 +68,14 @@ class Store:
     def range(self, request: rpc.RangeRequest) -> RangeResult:
         """Evaluate `request` at once. Raises FUTURE_REVISION or COMPACTED."""
         if not request.range_end and request.revision <= 0:
-            return query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
-        return slices.finish(self.range_slices(request))
+            return range_query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
+        return sliced.finish(self.range_slices(request))
 
     def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
         step, what `range` raises; and COMPACTED later if a compaction overtakes it."""
         start, end = bounds(request.key, request.range_end)
-        return (yield from query.run(request, self.rows(start, end, request.revision)))
+        return (yield from range_query.run(request, self.rows(start, end, request.revision)))
 
     def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
         """The live keys of [start, end) at `revision` (0 and below: now), to be read piece by
@@ -97,7 +97,7 @@ class Store:
         them. Raises COMPACTED if `start_revision` lies below the compact revision."""
         if start_revision < self.compact_revision:
             raise COMPACTED
-        return past.history(
+        return history.history(
             self.engine, start_revision, self.revision, self.compact_revision, limit_revisions
         )
 
@@ -116,7 +116,7 @@ class Store:
         since the compaction can compare it."""
         self.check_readable(revision)
         at = revision or self.revision
-        return (yield from digest.hash_kv(self.engine, at, self.compact_revision))
+        return (yield from hash.hash_kv(self.engine, at, self.compact_revision))
 
     def defragmented(self) -> None:
         """The engine was compacted: what is allocated is in use."""
@@ -126,7 +126,7 @@ class Store:
 
     def hash_slices(self) -> Generator[None, None, int]:
         """A checksum over everything stored, in slices (etcd's Hash)."""
-        return digest.hash_everything(self.engine)
+        return hash.hash_everything(self.engine)
 
     def compacted(self, revision: int) -> None:
         """A compaction to `revision` was written; what it supersedes is still there."""
@@ -145,7 +145,7 @@ class Store:
         target, previous, self._finished_before = self.compact_revision, self._finished_before, None
         taken = None
         if previous is not None:
-            hashing = digest.hash_of_compaction(self.engine, previous, target)
+            hashing = hash.hash_of_compaction(self.engine, previous, target)
             taken = yield from _counting_nothing(hashing)
         yield from compaction.remove(self.engine, self.finished_compact_revision, target, limit)
         kept = yield from tombstones_at(self.engine, target)

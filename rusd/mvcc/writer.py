@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rusd import slices
-from rusd.errors import COMPACTED, FUTURE_REVISION
-from rusd.mvcc import ahead, compaction, query
-from rusd.mvcc.burial import Burial
+from rusd.base import sliced
+from rusd.mvcc import compaction, range_query, uncommitted
+from rusd.mvcc.bulk_delete import Burial
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, kv_of
 from rusd.mvcc.overlay import Bulk, Events, Overlay, replayed
-from rusd.mvcc.query import RangeResult, Rows, Slices
+from rusd.mvcc.range_query import RangeResult, Rows, Slices
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.rows import HistoryRows, overlaid
 from rusd.mvcc.size import Growth
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import COMPACTED, FUTURE_REVISION
 from rusd.storage import Batch, Family, Operation
+from rusd.wire.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, kv_of
 
 if TYPE_CHECKING:
     from rusd.mvcc.store import Store
@@ -87,14 +87,14 @@ class Writer:
             rows = overlaid(self.engine, replayed(self.events, revision), start, end)
         else:
             rows = self.rows(start, end)
-        return (yield from query.run(request, rows))
+        return (yield from range_query.run(request, rows))
 
     def range(self, request: rpc.RangeRequest) -> RangeResult:
         """`range_slices` at once."""
         if not request.range_end and request.revision <= 0:
             live = self.get(request.key)
-            return query.of_one_key(request, None if live is None else frame(live.kv))
-        return slices.finish(self.range_slices(request))
+            return range_query.of_one_key(request, None if live is None else frame(live.kv))
+        return sliced.finish(self.range_slices(request))
 
     def txn(self) -> Txn:
         """Open the next revision. One at a time; close it with `Txn.end`."""
@@ -182,15 +182,15 @@ class Writer:
             if not self._store.whole.acquire(blocking=False):
                 return  # a copy is being made; perhaps next time
             self._kept = []
-        rows = ahead.split(self.batch, self._kept)
-        ahead.mark(rows, self._store.revision)
+        rows = uncommitted.split(self.batch, self._kept)
+        uncommitted.mark(rows, self._store.revision)
         self.engine.write(rows)
 
     def commit(self) -> None:
         """Write the batch and move the store."""
         if self._kept is not None:
             self.batch.operations[:0] = self._kept
-            ahead.unmark(self.batch)
+            uncommitted.unmark(self.batch)
         if self.revision != self._store.revision:
             self._store.size.grow(self.batch, self._growth, self.revision)
         self.engine.write(self.batch)

@@ -8,7 +8,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from rusd.errors import (
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
+from rusd.raft.ports import RoleListener
+from rusd.raft.read.waiting import Read
+from rusd.raft.transport.frames import MAX_CARRIED
+from rusd.raft.transport.requests import Handler
+from rusd.raft.turn import Turns
+from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     NOT_LEADER,
     REQUEST_TOO_LARGE,
@@ -16,13 +23,6 @@ from rusd.errors import (
     TIMEOUT_LEADER_TRANSFER,
     TOO_MANY_REQUESTS,
 )
-from rusd.logs import get_logger
-from rusd.pending import Pending
-from rusd.raft.asks import Handler
-from rusd.raft.frames import MAX_CARRIED
-from rusd.raft.ports import RoleListener
-from rusd.raft.reads import Read
-from rusd.raft.turn import Turns
 
 log = get_logger(__name__)
 

@@ -27,32 +27,32 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rusd.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
-from rusd.logs import Sparse, get_logger
-from rusd.raft.announcing import Announcing
-from rusd.raft.applying import Applier
-from rusd.raft.asks import Asks
-from rusd.raft.campaign import Campaign
-from rusd.raft.catchup import CatchUp
-from rusd.raft.clock import Clock
-from rusd.raft.compaction import Compaction
+from rusd.base.logs import Sparse, get_logger
 from rusd.raft.config import RaftConfig
-from rusd.raft.core import RaftCore
-from rusd.raft.filters import Broken, Filters
-from rusd.raft.frames import RAFT, Frame
-from rusd.raft.handshake import Handshake
-from rusd.raft.installing import Installing
-from rusd.raft.journal import Journal
-from rusd.raft.lives import Lives, Mark
-from rusd.raft.outgoing import Outgoing
-from rusd.raft.peers import Peers
+from rusd.raft.core.apply import Applier
+from rusd.raft.core.campaign import Campaign
+from rusd.raft.core.clock import Clock
+from rusd.raft.core.commit_notice import Announcing
+from rusd.raft.core.filters import Broken, Filters
+from rusd.raft.core.outbox import Outgoing
+from rusd.raft.core.proposals import Proposals
+from rusd.raft.core.quarantine import Quarantine
+from rusd.raft.core.reconfiguration import Reconfiguring, others
+from rusd.raft.core.submission import Submission
+from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.core.term_limit import Terms
+from rusd.raft.log.compaction import Compaction
+from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Machine, Membership, RoleListener
-from rusd.raft.proposals import Proposals
-from rusd.raft.quarantine import Quarantine
-from rusd.raft.reading import Reading
-from rusd.raft.reconfiguring import Reconfiguring, others
-from rusd.raft.submission import Submission
-from rusd.raft.terms import Terms
+from rusd.raft.read.messages import Reading
+from rusd.raft.snapshots.install import Installing
+from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.transport.frames import RAFT, Frame
+from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.incarnations import Lives, Mark
+from rusd.raft.transport.peers import Peers
+from rusd.raft.transport.requests import Asks
+from rusd.rpc.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 
 log = get_logger(__name__)
 suspicions = Sparse(log)

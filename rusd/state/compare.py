@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator
 from operator import eq, gt, lt, ne
 from typing import Any, NamedTuple, Protocol
 
+from rusd.base.sliced import Meter
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import Live, kv_of
-from rusd.mvcc.query import RangeResult, Rows, Slices
+from rusd.mvcc.range_query import RangeResult, Rows, Slices
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import Meter
+from rusd.wire.keyvalue import Live, kv_of
 
 #: Rows judged between two looks at the meter.
 SLICE = 250

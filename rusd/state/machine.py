@@ -25,23 +25,24 @@ from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
-from rusd import slices
-from rusd.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, UNDECODABLE, EtcdError
-from rusd.logs import get_logger
+from rusd.base import sliced
+from rusd.base.logs import get_logger
 from rusd.mvcc.overlay import Events
 from rusd.mvcc.store import Store, Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Membership, Position, Request, Slices, Unfinished
-from rusd.state import responses, txn
+from rusd.rpc.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, UNDECODABLE, EtcdError
+from rusd.state import txn
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Addition, Expiry, Kind
 from rusd.state.cost import txn_cost
-from rusd.state.directory import DatabaseDirectory
+from rusd.state.database_directory import DatabaseDirectory
 from rusd.state.leases import Leases
 from rusd.state.members import Member, Members
 from rusd.state.operations import Operations, check_key, check_put
 from rusd.state.result import Applied
 from rusd.storage import Batch, Engine, Family, StorageError
+from rusd.wire import kv_response
 
 log = get_logger(__name__)
 
@@ -169,7 +170,7 @@ class StateMachine:
         results: list[object] = []
         while entries:
             begun = self.begin(entries)
-            results += begun if isinstance(begun, list) else slices.finish(begun.slices)
+            results += begun if isinstance(begun, list) else sliced.finish(begun.slices)
             reached = self._applied.index
             entries = [entry for entry in entries if entry.position.index > reached]
         return results
@@ -381,7 +382,7 @@ class StateMachine:
             self.leases.moved(writer.batch, key, old_lease, lease)
         body = b""
         if wanted and request.prev_kv and before is not None:
-            body = responses.put_response(before.kv)
+            body = kv_response.put_response(before.kv)
         return Applied(writer.revision, body)
 
     def _delete_range(
@@ -407,8 +408,8 @@ class StateMachine:
             self.leases.moved(writer.batch, request.key, before.lease, 0)
         body = b""
         if wanted:
-            previous = responses.previous((before.kv,)) if request.prev_kv else b""
-            body = responses.delete_response(1, previous)
+            previous = kv_response.previous((before.kv,)) if request.prev_kv else b""
+            body = kv_response.delete_response(1, previous)
         return Applied(writer.revision, body)
 
     def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
@@ -428,7 +429,7 @@ class StateMachine:
         self._refuse_growth()
         lease = self.leases.grant(writer.batch, request.ID, request.TTL)
         self._notices.append(lambda: self.lease_listener.granted(lease.id, lease.ttl))
-        return Applied(writer.revision, responses.lease_grant_response(lease.id, lease.ttl))
+        return Applied(writer.revision, kv_response.lease_grant_response(lease.id, lease.ttl))
 
     def _lease_revoke(self, writer: Writer, request: rpc.LeaseRevokeRequest, wanted: bool) -> Work:
         return self._end_lease(writer, request.ID)
@@ -471,7 +472,7 @@ class StateMachine:
         else:
             listed = []
         encoded = [one.encode() for one in listed] if wanted else []
-        return Applied(writer.revision, responses.alarm_response(encoded))
+        return Applied(writer.revision, kv_response.alarm_response(encoded))
 
     def _member_attributes(self, writer: Writer, request: Member, wanted: bool) -> Applied:
         started = self.members.membership().started

@@ -11,7 +11,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rusd.errors import (
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.ports import Membership
+from rusd.rpc.errors import (
     MEMBER_EXISTS,
     MEMBER_NOT_ENOUGH_STARTED,
     MEMBER_NOT_FOUND,
@@ -19,8 +21,6 @@ from rusd.errors import (
     PEER_URL_EXISTS,
     TOO_MANY_LEARNERS,
 )
-from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.ports import Membership
 from rusd.storage import Batch, Engine, Family
 
 _ID = struct.Struct(">Q")

@@ -7,18 +7,18 @@
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 
-from rusd.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
-from rusd.mvcc.burial import SLICE
+from rusd.base.sliced import Meter
+from rusd.mvcc.bulk_delete import SLICE
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.keyvalue import key_of, kv_of, parse, value_of
-from rusd.mvcc.query import Rows
+from rusd.mvcc.range_query import Rows
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import Meter
-from rusd.state import responses
+from rusd.rpc.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
 from rusd.state.compare import View
-from rusd.state.detached import Detached
+from rusd.state.detached_leases import Detached
 from rusd.state.leases import Lease, Leases
+from rusd.wire import kv_response
+from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
 
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
@@ -98,7 +98,7 @@ class Operations:
             self._leases.moved(self._writer.batch, key, old_lease, lease)
         if not self._wanted or not request.prev_kv:
             return b""
-        return responses.put_response(None if before is None else before.kv)
+        return kv_response.put_response(None if before is None else before.kv)
 
     def delete(self, key: bytes) -> bytes | None:
         """Delete one key; its KeyValue before, None if it did not exist."""
@@ -113,7 +113,7 @@ class Operations:
         """`delete_range` of a single key."""
         kv = self.delete(request.key)
         previous = [] if kv is None else [kv]
-        return self._deleted(request, len(previous), responses.previous(previous))
+        return self._deleted(request, len(previous), kv_response.previous(previous))
 
     def delete_range(self, request: rpc.DeleteRangeRequest) -> Generator[None, None, bytes]:
         """Delete the live keys of an interval, in slices; DeleteRangeResponse without header."""
@@ -131,12 +131,12 @@ class Operations:
             self._txn.delete_live(key, live)
             if live.lease:
                 self._leases.moved(self._writer.batch, key, live.lease, 0)
-        return self._deleted(request, len(kvs), responses.previous(kvs))
+        return self._deleted(request, len(kvs), kv_response.previous(kvs))
 
     def _deleted(self, request: rpc.DeleteRangeRequest, deleted: int, previous: bytes) -> bytes:
         if not self._wanted:
             return b""
-        return responses.delete_response(deleted, previous if request.prev_kv else b"")
+        return kv_response.delete_response(deleted, previous if request.prev_kv else b"")
 
     def _delete_many(
         self, request: rpc.DeleteRangeRequest, rows: Rows, part: list[bytes], following: list[bytes]
@@ -153,7 +153,7 @@ class Operations:
             detached.add(keys, kvs)
             deleted += len(keys)
             if self._wanted and request.prev_kv:
-                previous.append(responses.previous(kvs))
+                previous.append(kv_response.previous(kvs))
             self._writer.write_ahead()
             yield
             part, following = following, rows.read(SLICE) if following else []
@@ -201,10 +201,10 @@ class Operations:
         if not self._wanted:
             return b""
         result = yield from self._writer.range_slices(request)
-        return (yield from responses.range_slices(result, meter))
+        return (yield from kv_response.range_slices(result, meter))
 
     def range(self, request: rpc.RangeRequest) -> bytes:
         """Read, earlier changes of this revision included; RangeResponse without header."""
         if not self._wanted:
             return b""
-        return responses.range_response(self._writer.range(request))
+        return kv_response.range_response(self._writer.range(request))

@@ -7,15 +7,15 @@ only needs no log entry and runs by `read` on the committed store.
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from rusd.base.sliced import Meter
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import Meter
-from rusd.state import responses
 from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide, decide_slices
 from rusd.state.leases import Leases
 from rusd.state.operations import Operations, check_put_in_txn, check_range
 from rusd.state.result import Applied
+from rusd.wire import kv_response
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
@@ -54,8 +54,8 @@ def write(
         else:
             body = operations.delete_one(operation)
         if wanted:
-            answers.append(responses.response_op(kind, operations.revision, body))
-    body = responses.txn_response(decision.succeeded, answers) if wanted else b""
+            answers.append(kv_response.response_op(kind, operations.revision, body))
+    body = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
     return Applied(operations.end(), body)
 
 
@@ -77,10 +77,12 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
         return None
     _check(view, leases, decision)
     answers = [
-        responses.response_op(RANGE, view.revision, responses.range_response(view.range(operation)))
+        kv_response.response_op(
+            RANGE, view.revision, kv_response.range_response(view.range(operation))
+        )
         for _, operation in decision.operations
     ]
-    return Applied(view.revision, responses.txn_response(decision.succeeded, answers))
+    return Applied(view.revision, kv_response.txn_response(decision.succeeded, answers))
 
 
 def intervals(request: rpc.TxnRequest) -> set[tuple[bytes, bytes | None]]:
@@ -105,9 +107,9 @@ def read_slices(
     answers: list[bytes] = []
     for _, operation in decision.operations:
         result = yield from view.range_slices(operation)
-        body = yield from responses.range_slices(result, meter)
-        answers.append(responses.response_op(RANGE, view.revision, body))
-    return Applied(view.revision, responses.txn_response(decision.succeeded, answers))
+        body = yield from kv_response.range_slices(result, meter)
+        answers.append(kv_response.response_op(RANGE, view.revision, body))
+    return Applied(view.revision, kv_response.txn_response(decision.succeeded, answers))
 
 
 def _check(view: View, leases: Leases, decision: Decision) -> None:
@@ -164,8 +166,8 @@ def _execute(
                 body = yield from operations.delete_range(operation)
             revision = operations.revision
         if wanted:
-            answers.append(responses.response_op(kind, revision, body))
+            answers.append(kv_response.response_op(kind, revision, body))
         if meter.passed(4):
             writer.write_ahead()
             yield
-    return responses.txn_response(decision.succeeded, answers) if wanted else b""
+    return kv_response.txn_response(decision.succeeded, answers) if wanted else b""

@@ -8,17 +8,17 @@ is not published yet counts for nothing in this room.
 import random
 from collections.abc import Sequence
 
-from rusd.api.seam import Outlet
-from rusd.errors import EtcdError
-from rusd.mvcc.keyvalue import Event
+from rusd.mvcc.history import MANY
 from rusd.mvcc.overlay import Bulk, Events
-from rusd.mvcc.past import MANY
-from rusd.watch.audience import Audience, Group, Interest
-from rusd.watch.catchup import CatchUp
+from rusd.rpc.errors import EtcdError
+from rusd.rpc.seam import Outlet
+from rusd.watch.encoder import Encoder, Payload
+from rusd.watch.groups import Audience, Group, Interest
 from rusd.watch.ports import HeaderField, History, Loop
-from rusd.watch.response import Encoder, Payload
 from rusd.watch.stream import WatchStream
+from rusd.watch.unsynced import CatchUp
 from rusd.watch.watcher import Lane, Phase, Watcher
+from rusd.wire.keyvalue import Event
 
 #: etcd's default of --watch-progress-notify-interval, and the least it takes (seconds).
 PROGRESS_INTERVAL = 600.0

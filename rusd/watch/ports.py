@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from rusd.mvcc.keyvalue import Event
-from rusd.mvcc.past import LongRevision
+from rusd.mvcc.history import LongRevision
+from rusd.wire.keyvalue import Event
 
 #: Revision -> the encoded header field (tag and length included) of a response at that revision.
 HeaderField = Callable[[int], bytes]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rusd import errors
 from rusd.proto import rpc_pb2 as rpc
-from rusd.watch import encoding
-from rusd.watch.audience import Interest
+from rusd.rpc import errors
+from rusd.watch.groups import Interest
 from rusd.watch.ports import Timer
 from rusd.watch.watcher import Lane, Phase, Watcher
+from rusd.wire import watch_response
 
 if TYPE_CHECKING:
     from rusd.watch.hub import WatchHub
@@ -52,7 +52,7 @@ class WatchStream:
             self.refuse(reason)
             return
         watch_id = self._pick_id() if request.watch_id == _AUTOMATIC else request.watch_id
-        self._answer(encoding.created(self._header(), watch_id))
+        self._answer(watch_response.created(self._header(), watch_id))
         self._hub.enrol(
             self.lane,
             watch_id,
@@ -66,14 +66,14 @@ class WatchStream:
 
     def refuse(self, reason: str) -> None:
         """Answer a create request with a watcher that is canceled from birth."""
-        self._answer(encoding.refused(self._header(), reason))
+        self._answer(watch_response.refused(self._header(), reason))
 
     def cancel(self, watch_id: int) -> None:
         """End one watcher; an unknown one is ignored, as etcd does."""
         watcher = self.lane.watchers.get(watch_id)
         if watcher is not None:
             self._hub.drop(watcher)
-            self._answer(encoding.canceled(self._header(), watch_id))
+            self._answer(watch_response.canceled(self._header(), watch_id))
 
     def progress(self) -> None:
         """Tell up to which revision every watcher of the stream knows everything.
@@ -84,7 +84,9 @@ class WatchStream:
         if not self.lane.watchers or not all(map(self._is_current, self.lane.watchers.values())):
             return
         if self.lane.outlet.ready():
-            self.lane.outlet.send(encoding.progress(self._header(), encoding.NO_WATCHER))
+            self.lane.outlet.send(
+                watch_response.progress(self._header(), watch_response.NO_WATCHER)
+            )
         else:
             # However often it asked: one answer waits for the outlet.
             self._progress_owed = True
@@ -145,7 +147,7 @@ class WatchStream:
         notified = [watcher for watcher in self.lane.watchers.values() if watcher.notify]
         for watcher in notified:
             if watcher.idle and self._is_current(watcher) and self.lane.outlet.ready():
-                self.lane.outlet.send(encoding.progress(self._header(), watcher.watch_id))
+                self.lane.outlet.send(watch_response.progress(self._header(), watcher.watch_id))
             watcher.idle = True
         if notified:
             self._start_timer()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from rusd.api.seam import Outlet
-from rusd.watch.audience import Group
-from rusd.watch.encoding import watch_id_field
+from rusd.rpc.seam import Outlet
+from rusd.watch.groups import Group
+from rusd.wire.watch_response import watch_id_field
 
 
 class Phase(IntEnum):

@@ -13,7 +13,7 @@ import pytest
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.frames import decode, pack
+from rusd.raft.transport.frames import decode, pack
 from tests.support.client import Client, Refused
 from tests.support.pair import SUBJECT, command, outcome
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import LocalCluster
-from rusd.upkeep.space import RESERVE
+from rusd.maintenance.disk_space import RESERVE
 from tests.cluster.test_membership import serves, wait_until
 from tests.support.client import Client, Refused
 from tests.support.disk import SmallDisk

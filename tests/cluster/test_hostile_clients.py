@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.local import LocalCluster
-from rusd.door import status
+from rusd.door.grpc import status
 from rusd.door.h2 import PREFACE, block
 from rusd.door.h2 import frames as wire
 from rusd.proto import rpc_pb2 as rpc

@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 import pytest
 
-from rusd.config_load import load, parse_arguments
-from rusd.door import messages
-from rusd.member import Member
+from rusd.config.load import load, parse_arguments
+from rusd.door.grpc import messages
+from rusd.member.member import Member
 from rusd.proto import rpc_pb2 as rpc
 
 BOUND = 10_000

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rusd.raft.journal import Journal
+from rusd.raft.log.journal import Journal
 
 if TYPE_CHECKING:
     from tests.sim.member import Host

@@ -11,8 +11,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rusd.raft.core import STAND_IN
-from rusd.raft.proposals import is_change
+from rusd.raft.core.proposals import is_change
+from rusd.raft.core.syncobj import STAND_IN
 from tests.sim.network import frames_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rusd.bootstrap import removals
+from rusd.member.bootstrap import removals
 from rusd.raft.config import RaftConfig
-from rusd.raft.forcing import force
-from rusd.raft.journal import Journal
+from rusd.raft.force_new_cluster import force
+from rusd.raft.log.journal import Journal
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
 from rusd.state.machine import StateMachine

@@ -21,27 +21,27 @@ from unittest.mock import patch
 import pytest
 
 import rusd.mvcc.store
-import rusd.raft.asks
-import rusd.raft.campaign
-import rusd.raft.changes
-import rusd.raft.core
-import rusd.raft.filters
-import rusd.raft.installing
-import rusd.raft.proposals
-import rusd.raft.reads
+import rusd.raft.core.campaign
+import rusd.raft.core.conf_change
+import rusd.raft.core.filters
+import rusd.raft.core.proposals
+import rusd.raft.core.syncobj
+import rusd.raft.read.waiting
+import rusd.raft.snapshots.install
+import rusd.raft.transport.requests
 import rusd.raft.turn
 import tests.sim.world
-from rusd.raft.campaign import Campaign
-from rusd.raft.changes import Changes
-from rusd.raft.clock import Clock
-from rusd.raft.core import RaftCore
-from rusd.raft.filters import Filters
-from rusd.raft.handshake import Handshake
-from rusd.raft.outgoing import Outgoing
-from rusd.raft.proposals import Inbox, Proposals
-from rusd.raft.quarantine import Quarantine
-from rusd.raft.read_index import ReadIndex
-from rusd.raft.reads import Reads
+from rusd.raft.core.campaign import Campaign
+from rusd.raft.core.clock import Clock
+from rusd.raft.core.conf_change import Changes
+from rusd.raft.core.filters import Filters
+from rusd.raft.core.outbox import Outgoing
+from rusd.raft.core.proposals import Inbox, Proposals
+from rusd.raft.core.quarantine import Quarantine
+from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.read.rounds import ReadIndex
+from rusd.raft.read.waiting import Reads
+from rusd.raft.transport.handshake import Handshake
 from tests.sim.__main__ import schedule
 from tests.sim.disk import SimJournal
 from tests.sim.engine import Store
@@ -201,7 +201,7 @@ def reads_ask_nobody() -> Iterator[None]:
 @mutant
 def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
     """A new leader does not know yet what earlier ones committed."""
-    from rusd.raft.reading import Reading
+    from rusd.raft.read.messages import Reading
 
     original = Reading.step
 
@@ -220,14 +220,14 @@ def questions_are_numbered_alike_in_each_life() -> Iterator[None]:
     member was hardly ever restarted twice while its clients read over slow links: the numbers of
     two lives have to meet within one round trip.
     """
-    with patch.object(rusd.raft.reads, "first_number", lambda: 0):
+    with patch.object(rusd.raft.read.waiting, "first_number", lambda: 0):
         yield
 
 
 @mutant
 def questions_to_members_are_numbered_alike_in_each_life() -> Iterator[None]:
     """The same of the small questions between members, which schedules did not ask."""
-    with patch.object(rusd.raft.asks, "first_number", lambda: 0):
+    with patch.object(rusd.raft.transport.requests, "first_number", lambda: 0):
         yield
 
 
@@ -240,7 +240,7 @@ def questions_are_replaced_when_they_are_repeated() -> Iterator[None]:
 
     def ask_again(self: Reads, now: float, *, everything: bool = False) -> None:
         for number, question in list(self._questions.items()):
-            if everything or now - question.asked_at > rusd.raft.reads.RETRY:
+            if everything or now - question.asked_at > rusd.raft.read.waiting.RETRY:
                 del self._questions[number]
                 self._new += question.reads
 
@@ -293,7 +293,7 @@ def changes_do_not_wait_for_each_other() -> Iterator[None]:
     def step(self: Changes, *, current: bool) -> bool:
         core = self._core
         while self._waiting and self._term == core.term:
-            command = rusd.raft.changes.encode_change(self._waiting.popleft())
+            command = rusd.raft.core.conf_change.encode_change(self._waiting.popleft())
             self._last_index = core.propose(command)
         return bool(self._last_index)
 
@@ -361,7 +361,7 @@ def the_state_is_torn_in_the_middle() -> Iterator[None]:
 @mutant
 def a_joining_member_takes_entries_before_its_state() -> Iterator[None]:
     """It would count as holding a log that nothing was applied below."""
-    from rusd.raft.installing import Installing
+    from rusd.raft.snapshots.install import Installing
 
     with patch.object(Installing, "withhold", lambda self, member, frame, now: frame):
         yield
@@ -373,7 +373,7 @@ def a_copy_is_told_by_its_number() -> Iterator[None]:
 
     One schedule in 3,000 shows it: the copy must be started twice before anybody meets it.
     """
-    from rusd.raft.lives import Life
+    from rusd.raft.transport.incarnations import Life
 
     with patch.object(Life, "follows", lambda self, other: self.number >= other.number):
         yield

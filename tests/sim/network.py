@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rusd.raft.frames import Frame, decode, pack
-from rusd.raft.handshake import Handshake
+from rusd.raft.transport.frames import Frame, decode, pack
+from rusd.raft.transport.handshake import Handshake
 
 if TYPE_CHECKING:
     from tests.sim.member import Host
@@ -27,7 +27,7 @@ SILENCE = 5.0
 APART = 1e-5
 FAST = (0.0002, 0.003)
 #: A question, the leader's round and the answer take four of these: longer than RETRY of
-#: `rusd/raft/reads.py`, and a leader is still heard within an election timeout.
+#: `rusd/raft/read/waiting.py`, and a leader is still heard within an election timeout.
 SLOW = (0.12, 0.125)
 
 
@@ -198,7 +198,7 @@ class Network:
 
 
 class SimPeers:
-    """`rusd.raft.peers.Peers` over the network of a world."""
+    """`rusd.raft.transport.peers.Peers` over the network of a world."""
 
     #: The host whose node is being made.
     host: "Host"

@@ -10,15 +10,15 @@ from unittest.mock import patch
 import pysyncobj.syncobj
 
 import rusd.mvcc.writer
-import rusd.raft.campaign
-import rusd.raft.journal
-import rusd.raft.lives
-import rusd.raft.numbers
-import rusd.raft.reads
-import rusd.raft.segments
-import rusd.raft.snapshots
+import rusd.raft.core.campaign
+import rusd.raft.ids
+import rusd.raft.log.journal
+import rusd.raft.log.segments
+import rusd.raft.read.waiting
+import rusd.raft.snapshots.transfer
+import rusd.raft.transport.incarnations
 import rusd.raft.turn
-import rusd.state.directory
+import rusd.state.database_directory
 import rusd.state.machine
 import rusd.state.operations
 from tests.sim.disk import SimJournal
@@ -38,20 +38,24 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
     nothing = SimpleNamespace(perf_counter=lambda: 0.0)
     with (
         patch.object(pysyncobj.syncobj, "monotonicTime", clock),
-        patch.object(rusd.raft.campaign, "random", source),
-        patch.object(rusd.raft.numbers, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
-        patch.object(rusd.raft.lives, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
-        patch.object(rusd.raft.journal, "time", nothing),
-        patch.object(rusd.raft.segments.os, "fsync", lambda file: None),
-        patch.object(rusd.raft.segments.os, "fdatasync", lambda file: None),
-        patch.object(rusd.raft.segments.os, "urandom", numbers),
+        patch.object(rusd.raft.core.campaign, "random", source),
+        patch.object(rusd.raft.ids, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
+        patch.object(
+            rusd.raft.transport.incarnations,
+            "secrets",
+            SimpleNamespace(randbits=chance.getrandbits),
+        ),
+        patch.object(rusd.raft.log.journal, "time", nothing),
+        patch.object(rusd.raft.log.segments.os, "fsync", lambda file: None),
+        patch.object(rusd.raft.log.segments.os, "fdatasync", lambda file: None),
+        patch.object(rusd.raft.log.segments.os, "urandom", numbers),
         patch.object(rusd.raft.turn, "Journal", SimJournal),
         patch.object(rusd.raft.turn, "Peers", SimPeers),
         patch.object(rusd.raft.turn, "ThreadPoolExecutor", lambda *_, **__: None),
-        patch.object(rusd.raft.reads, "RETRY", 0.15),
+        patch.object(rusd.raft.read.waiting, "RETRY", 0.15),
         patch.object(rusd.raft.turn, "TICK", 0.05),
         patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
-        patch.object(rusd.state.directory, "Engine", MemoryEngine),
+        patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
         # What is long work elsewhere is some keys here.
         patch.object(rusd.state.machine, "LONG", 12),
         patch.object(rusd.state.operations, "SLICE", 2),

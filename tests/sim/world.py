@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import rusd.bootstrap
-from rusd.bootstrap import Identity, heed_removal
-from rusd.errors import EtcdError, SaidRemoved
-from rusd.mvcc.digest import hash_kv
+import rusd.member.bootstrap
+from rusd.member.bootstrap import Identity, heed_removal
+from rusd.mvcc.hash import hash_kv
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto.kv_pb2 import KeyValue
-from rusd.raft.joining import Cluster
-from rusd.raft.lives import begin_recovering
+from rusd.raft.transport.incarnations import begin_recovering
+from rusd.raft.transport.member_query import Cluster
+from rusd.rpc.errors import EtcdError, SaidRemoved
 from rusd.state.command import Addition, Kind, encode
 from rusd.state.members import Member
 from tests.sim import engine
@@ -93,7 +93,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unhandled)
         engine.stores.clear()
-        asked = patch.object(rusd.bootstrap, "ask_all", self._ask_all)
+        asked = patch.object(rusd.member.bootstrap, "ask_all", self._ask_all)
         with patched(random.Random(self.seed + 1), self._clock), asked:
             try:
                 self.loop.run_until_complete(self._main())
@@ -133,7 +133,7 @@ class World:
             self.broken(error)
 
     def _ask_around(self) -> None:
-        """What a whole member does when it has no leader (`rusd/member.py`)."""
+        """What a whole member does when it has no leader (`rusd/member/member.py`)."""
         self.loop.call_later(0.6, self._ask_around)
         for host in self._alive():
             self.ask_around(host)
@@ -389,7 +389,7 @@ class World:
         self.trace(f"{member} starts")
 
     def _heeds(self, host: Host) -> bool:
-        """What a whole member does before it takes part (`rusd/bootstrap.py`)."""
+        """What a whole member does before it takes part (`rusd/member/bootstrap.py`)."""
         asking = heed_removal(Identity(host.member, CLUSTER), [])
         self._asking = host
         try:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import uvloop
 
-from rusd.errors import EtcdError
-from rusd.logs import configure
+from rusd.base.logs import configure
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
+from rusd.rpc.errors import EtcdError
 from tests.support.toy_machine import ToyMachine
 
 

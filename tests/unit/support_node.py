@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rusd.errors import EtcdError
 from rusd.raft.ports import Entry, Machine, Position, Request, RoleListener
+from rusd.rpc.errors import EtcdError
 
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rusd import ETCD_VERSION, __version__, cli, serving
+from rusd import ETCD_VERSION, __version__, cli
+from rusd.member import process
 
 ETCD = Path(sys.executable).parent / "etcd"
 
@@ -215,7 +216,7 @@ def test_an_initialised_member_ignores_its_initial_cluster(
         started.append(config)
         return 0
 
-    monkeypatch.setattr(serving, "serve", run)
+    monkeypatch.setattr(process, "serve", run)
     assert cli.main([*argv, "--log-outputs", "/dev/null"]) == 0
     assert len(started) == 1
 
@@ -234,8 +235,8 @@ def test_a_log_that_cannot_be_opened_is_one_line(
 #: A member that tells what is asked of it; `{start}`, `{wait}` and `{stop}` are filled in.
 SCRIPT = """
 import asyncio, sys
-from rusd import logs
-from rusd.serving import run
+from rusd.base import logs
+from rusd.member.process import run
 logs.configure("info", "json", ["default"])
 
 class Told:

@@ -1,11 +1,11 @@
 """HTTP/2 (RFC 9113), the server's side, without a socket: bytes in and out.
 
-    bytes ─▶ Connection.receive ─▶ opening, data, aborted ─▶ the gRPC layer (rusd/door/calls.py)
+    bytes ─▶ Connection.receive ─▶ opening, data, aborted ─▶ the gRPC layer (`door/grpc`)
     bytes ◀─ Connection.take ◀─ complete, head, send, end ◀─ Stream
 
 - `frames.py`      the wire's constants, and the frames this side sends
-- `faults.py`      error codes; what ends a connection and what ends one stream
-- `decoding.py`    HPACK: blocks in, fields out
+- `errors.py`      error codes; what ends a connection and what ends one stream
+- `hpack_decoder.py`   HPACK: blocks in, fields out
 - `headers.py`     what fields mean, with a memory for repeated blocks; the rules for requests
 - `allowance.py`   how much a peer may ask for that costs us and brings nobody anything
 - `stream.py`      one exchange: its windows, its queue

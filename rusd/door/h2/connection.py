@@ -35,8 +35,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from rusd.door.h2 import frames
-from rusd.door.h2.allowance import Allowance
-from rusd.door.h2.faults import (
+from rusd.door.h2.errors import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
@@ -58,6 +57,7 @@ from rusd.door.h2.frames import (
 )
 from rusd.door.h2.headers import HeaderReader, Malformed, Request
 from rusd.door.h2.inbound import Inbound, Ledger, Limits, Unlimited
+from rusd.door.h2.rate_limit import Allowance
 from rusd.door.h2.stream import Receiver, Stream
 
 

@@ -18,8 +18,8 @@ from typing import Generic, TypeVar
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from rusd.door.h2.decoding import Decoder, Field
-from rusd.door.h2.faults import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
+from rusd.door.h2.errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
+from rusd.door.h2.hpack_decoder import Decoder, Field
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rusd.door.h2 import frames
-from rusd.door.h2.allowance import Allowance
-from rusd.door.h2.faults import NO_ERROR
+from rusd.door.h2.errors import NO_ERROR
+from rusd.door.h2.rate_limit import Allowance
 from rusd.door.h2.stream import HIGH_BYTES, LOW_BYTES, NOTHING, Stream
 
 if TYPE_CHECKING:

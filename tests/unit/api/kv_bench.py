@@ -9,15 +9,15 @@ from google.protobuf.message import Message
 
 from rusd.api.kv import KV, Limits
 from rusd.api.lease import LeaseService
-from rusd.api.quota import Quota
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Answer, BidiStream, Call, Outlet, ServerStream, StreamHandler, Unary
-from rusd.errors import EtcdError
 from rusd.lease.ids import LeaseIds
-from rusd.lease.keeper import LeaseKeeper
+from rusd.lease.lessor import LeaseKeeper
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import EtcdError
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.guards.quota import Quota
+from rusd.rpc.seam import Answer, BidiStream, Call, Outlet, ServerStream, StreamHandler, Unary
 from rusd.state.machine import StateMachine
-from rusd.state.responses import message_field
+from rusd.wire.kv_response import message_field
 from tests.unit.support_node import InstantNode, Log
 
 M = TypeVar("M", bound=Message)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rusd import errors
 from rusd.api.kv import Limits
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc import errors
 from rusd.state.command import Kind, encode
 from tests.unit.api.kv_bench import Bench
 from tests.unit.state.driver import delete_op, put_op, range_op, txn_op, version_is

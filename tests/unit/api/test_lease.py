@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rusd import errors
 from rusd.api.lease import minimum_ttl
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc import errors
 from tests.unit.api.kv_bench import Bench
 
 Scenario = Callable[[Bench], Awaitable[None]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rusd import errors
 from rusd.api.kv import Limits
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc import errors
 from tests.unit.api.kv_bench import Bench, Stream
 from tests.unit.state.driver import put_op
 

@@ -11,12 +11,11 @@ import pytest
 
 from rusd import ETCD_VERSION
 from rusd.api.cluster import ClusterService
-from rusd.api.header import Headers
 from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import Call, ServerStream, Unary
-from rusd.errors import (
+from rusd.proto import health_pb2 as health
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     COMPACTED,
     FUTURE_REVISION,
@@ -31,11 +30,12 @@ from rusd.errors import (
     Code,
     EtcdError,
 )
-from rusd.proto import health_pb2 as health
-from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import Call, ServerStream, Unary
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
+from rusd.wire.header import Headers
 from tests.unit.support_node import InstantNode, Log
 
 CLUSTER, SELF, OTHER = 77, 11, 22

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rusd import errors
 from rusd.api import validate
-from rusd.errors import EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc import errors
+from rusd.rpc.errors import EtcdError
 from tests.unit.state.driver import delete_op, put_op, range_op, txn_op, version_is
 
 MAX_OPS = 128

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rusd import errors
-from rusd.api.require_leader import RequireLeader
-from rusd.api.seam import BidiStream, Call
 from rusd.api.watch import Permit, WatchHandler, WatchService
-from rusd.errors import EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc import errors
+from rusd.rpc.errors import EtcdError
+from rusd.rpc.guards.leader import RequireLeader
+from rusd.rpc.seam import BidiStream, Call
 from tests.unit.watch.scene import Client, Scene, plain, seen
 
 PATIENCE = 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from rusd.door.budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, Budget
+from rusd.door.time_budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, Budget
 
 
 class Clock:

@@ -19,10 +19,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded
 
-from rusd.api.probes import Probes
-from rusd.door.grpc_door import GrpcDoor
-from rusd.door.http_door import HttpDoor
-from rusd.errors import TIMEOUT
+from rusd.door.grpc.server import GrpcDoor
+from rusd.door.http.server import HttpDoor
+from rusd.observe.health import Probes
+from rusd.rpc.errors import TIMEOUT
 from rusd.state.machine import StateMachine
 from tests.unit.door.toys import LIMIT, REQUEST, Toys, free_port
 from tests.unit.support_node import InstantNode, Log

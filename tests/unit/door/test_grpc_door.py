@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from rusd.door import messages
-from rusd.door.grpc_door import OVERHEAD_BYTES, GrpcDoor
-from rusd.door.stream import HIGH_BYTES
-from rusd.errors import KEY_NOT_FOUND, Code
+from rusd.door.grpc import messages
+from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
+from rusd.door.grpc.streaming import HIGH_BYTES
+from rusd.rpc.errors import KEY_NOT_FOUND, Code
 from tests.unit.door.toys import LIMIT, REQUEST, Recorder, Served, Toys, served
 
 

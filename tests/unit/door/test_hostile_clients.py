@@ -11,8 +11,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 
-from rusd.door import channel, grpc_door, sniffer
+from rusd.door.grpc import connection, server
 from rusd.door.h2 import PREFACE
+from rusd.door.listen import sniffer
 from tests.unit.door.toys import REQUEST, Served, served
 
 SETTINGS = bytes(3) + b"\x04" + bytes(5)
@@ -22,9 +23,9 @@ SETTINGS = bytes(3) + b"\x04" + bytes(5)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Seconds become tenths of them."""
     monkeypatch.setattr(sniffer, "PATIENCE", 0.3)
-    monkeypatch.setattr(channel, "PATIENCE", 0.3)
-    monkeypatch.setattr(channel, "STALLED", 0.5)
-    monkeypatch.setattr(grpc_door, "SWEEP", 0.05)
+    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "STALLED", 0.5)
+    monkeypatch.setattr(server, "SWEEP", 0.05)
     yield
 
 
@@ -185,7 +186,7 @@ def test_a_client_that_takes_no_answers_has_few_made_for_it_and_is_closed() -> N
         for _ in range(90):
             client.call("Large", b"")
         client.writer.write(client.h2.data_to_send())
-        while one.toys.made < channel.MUCH >> 20:
+        while one.toys.made < connection.MUCH >> 20:
             await asyncio.sleep(0.01)
         assert await one.call("toy.Toys/Echo", b"") == REQUEST()
         # It reads on TCP, and gives no window: what it is sent at most is the window it began with.

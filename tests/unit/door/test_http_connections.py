@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from cluster.certificates import Authority
-from rusd.api.probes import Probes
-from rusd.door import http_connection, http_door
-from rusd.door.http_connection import PIPELINED_AT_MOST
-from rusd.door.http_door import HttpDoor
-from rusd.door.tls import ClientTls, TlsOptions
+from rusd.door.http import connection
+from rusd.door.http import server as http_server
+from rusd.door.http.connection import PIPELINED_AT_MOST
+from rusd.door.http.server import HttpDoor
+from rusd.door.tls.context import ClientTls, TlsOptions
+from rusd.observe.health import Probes
 from rusd.state.machine import StateMachine
 from tests.unit.door.toys import free_port
 from tests.unit.support_node import InstantNode, Log
@@ -160,7 +161,7 @@ def test_a_door_of_its_own_never_agrees_on_http_2(tmp_path: Path) -> None:
 def test_who_is_idle_or_never_ends_a_header_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    monkeypatch.setattr(http_door, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
@@ -173,7 +174,7 @@ def test_who_is_idle_or_never_ends_a_header_is_closed(
 def test_dripping_bytes_of_a_header_buys_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_door, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         reader, writer = await connect()
@@ -199,7 +200,7 @@ def test_a_header_without_bounds_is_refused(tmp_path: Path) -> None:
 def test_a_body_beyond_the_limit_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_door, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
@@ -211,7 +212,7 @@ def test_a_body_beyond_the_limit_is_refused_unread(
 
 
 def test_a_body_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_door, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
@@ -245,8 +246,8 @@ def test_garbage_is_answered_and_closed(tmp_path: Path) -> None:
 def test_a_client_that_asks_and_never_reads_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "STALLED", 0.2)
-    monkeypatch.setattr(http_door, "SWEEP", 0.02)
+    monkeypatch.setattr(connection, "STALLED", 0.2)
+    monkeypatch.setattr(http_server, "SWEEP", 0.02)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         reader, writer = await connect()

@@ -9,10 +9,10 @@ from pathlib import Path
 import aiohttp
 
 from rusd import ETCD_VERSION
-from rusd.api.probes import Probes
-from rusd.door.http_door import HttpDoor
-from rusd.errors import TIMEOUT
+from rusd.door.http.server import HttpDoor
+from rusd.observe.health import Probes
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import TIMEOUT
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from tests.unit.door.toys import free_port

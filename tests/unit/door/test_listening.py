@@ -18,9 +18,9 @@ import pytest
 import uvloop
 
 from cluster.certificates import DAY, Authority, Identity
-from rusd.door import admission, listening
-from rusd.door.listening import Listeners
-from rusd.door.tls import ClientTls, TlsOptions
+from rusd.door.listen import admission, listener
+from rusd.door.listen.listener import Listeners
+from rusd.door.tls.context import ClientTls, TlsOptions
 from tests.unit.door.toys import free_port, ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -161,7 +161,7 @@ def test_http_and_https_share_one_address(
 def test_on_a_shared_address_a_silent_or_broken_client_disturbs_nobody(
     run: Run, authority: Authority, tls: ClientTls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.2)
 
     async def main() -> None:
         failures: list[dict[str, Any]] = []

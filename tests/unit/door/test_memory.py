@@ -11,12 +11,13 @@ import grpc
 import pytest
 from hpack import Encoder
 
-from rusd.door import grpc_door, memory
-from rusd.door.channel import MUCH, WRITE_HIGH, Channel
-from rusd.door.grpc_door import OVERHEAD_BYTES
+from rusd.door import memory_budget
+from rusd.door.grpc import server
+from rusd.door.grpc.connection import MUCH, WRITE_HIGH, Channel
+from rusd.door.grpc.server import OVERHEAD_BYTES
 from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
-from rusd.door.memory import LEAST, MOST, PROMISES, Memory
+from rusd.door.memory_budget import LEAST, MOST, PROMISES, Memory
 from tests.unit.door.test_hostile_clients import Client
 from tests.unit.door.test_turns import connected, head, message, requests, with_a_door
 from tests.unit.door.toys import LIMIT, REQUEST, Served, served
@@ -42,7 +43,7 @@ def over_the_wire(test: Callable[[Served], Awaitable[None]], budget: int = 0) ->
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_door, "SWEEP", SECOND)
+    monkeypatch.setattr(server, "SWEEP", SECOND)
 
 
 @pytest.mark.parametrize(
@@ -52,18 +53,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_budget_follows_the_size_of_the_machine(
     machine: int, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "memory_of_machine", lambda: machine)
-    assert memory.default_budget(2 << 20) == budget
-    assert memory.default_budget(100 << 20) == 400 << 20
+    monkeypatch.setattr(memory_budget, "memory_of_machine", lambda: machine)
+    assert memory_budget.default_budget(2 << 20) == budget
+    assert memory_budget.default_budget(100 << 20) == 400 << 20
 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = [tmp_path / name for name in ("none", "max", "limit")]
     limits[1].write_text("max\n")
-    monkeypatch.setattr(memory, "_CGROUP_LIMITS", tuple(limits))
-    assert memory.memory_of_machine() > 1 << 20
+    monkeypatch.setattr(memory_budget, "_CGROUP_LIMITS", tuple(limits))
+    assert memory_budget.memory_of_machine() > 1 << 20
     limits[2].write_text("1048576\n")
-    assert memory.memory_of_machine() == 1 << 20
+    assert memory_budget.memory_of_machine() == 1 << 20
 
 
 def test_connections_that_hold_something_are_held_back_first() -> None:
@@ -143,8 +144,8 @@ def test_many_large_requests_at_once_on_one_connection_are_all_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Far more than may be kept: the client is held back, and nothing is refused."""
-    monkeypatch.setattr(grpc_door, "KEPT_LEAST", 0)
-    monkeypatch.setattr(grpc_door, "KEPT_REQUESTS", 2)
+    monkeypatch.setattr(server, "KEPT_LEAST", 0)
+    monkeypatch.setattr(server, "KEPT_REQUESTS", 2)
     most = 0
 
     async def test(one: Served) -> None:
@@ -399,12 +400,12 @@ def test_calls_that_end_while_they_wait_for_room_leave_nothing_behind() -> None:
 
 def test_memory_is_given_back_once_much_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[int] = []
-    monkeypatch.setattr(memory, "trim", lambda: trims.append(1))
+    monkeypatch.setattr(memory_budget, "trim", lambda: trims.append(1))
     budget = Memory(BUDGET * 4, lambda _: None, lambda: None)
-    budget.add(memory.WORTH_TRIMMING)
+    budget.add(memory_budget.WORTH_TRIMMING)
     budget.give_back()
     assert trims == []
-    budget.add(-memory.WORTH_TRIMMING)
+    budget.add(-memory_budget.WORTH_TRIMMING)
     budget.give_back()
     # Not between two requests: what is used again would only have to be fetched again.
     assert trims == []

@@ -6,9 +6,9 @@ import gzip
 
 import pytest
 
-from rusd.door.gzipped import MEMBERS_AT_MOST
-from rusd.door.messages import Unframer, framed, whole
-from rusd.errors import Code, EtcdError
+from rusd.door.grpc.compression import MEMBERS_AT_MOST
+from rusd.door.grpc.messages import Unframer, framed, whole
+from rusd.rpc.errors import Code, EtcdError
 
 LIMIT = 1000
 

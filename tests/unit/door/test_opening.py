@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hpack import Decoder
 
-from rusd.api.seam import Unary
-from rusd.door import status
+from rusd.door.grpc import status
+from rusd.door.grpc.request_headers import Opening, Openings, seconds
 from rusd.door.h2 import Request
-from rusd.door.opening import Opening, Openings, seconds
-from rusd.errors import Code, EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.seam import Unary
 
 METHOD = Unary(rpc.PutRequest, lambda request, call: b"")
 PATH = "/etcdserverpb.KV/Put"

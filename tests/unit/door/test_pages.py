@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rusd.api.probes import Probes
-from rusd.door.budget import Budget
-from rusd.door.pages import AT_ONCE, Page, Pages, Rendering
+from rusd.door.http.pages import AT_ONCE, Page, Pages, Rendering
+from rusd.door.time_budget import Budget
+from rusd.observe.health import Probes
 from rusd.state.machine import StateMachine
 from tests.unit.support_node import InstantNode, Log
 

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from rusd.door.grpc_door import GrpcDoor
-from rusd.errors import Code
+from rusd.door.grpc.server import GrpcDoor
+from rusd.rpc.errors import Code
 from tests.unit.door.toys import LIMIT, Served, Toys, free_port, served
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

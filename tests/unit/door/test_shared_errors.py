@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from rusd.door.stream import HIGH_BYTES
-from rusd.errors import KEY_NOT_FOUND
-from rusd.pending import Pending
+from rusd.base.pending import Pending
+from rusd.door.grpc.streaming import HIGH_BYTES
+from rusd.rpc.errors import KEY_NOT_FOUND
 from tests.unit.door.toys import REQUEST, served
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from rusd.door.deadlines import Deadlines, Timed
-from rusd.door.keepalive import Heartbeat, PingPolicy
+from rusd.door.grpc.deadlines import Deadlines, Timed
+from rusd.door.grpc.keepalive import Heartbeat, PingPolicy
 
 
 class Waiting:

@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 
 from cluster.certificates import Authority, Identity
-from rusd.config import Config
-from rusd.config_tls import SUITES
-from rusd.door.clientcert import matches
-from rusd.door.tls import ClientTls, TlsError, TlsOptions, client_tls
+from rusd.config.config import Config
+from rusd.config.tls import SUITES
+from rusd.door.tls.client_certificates import matches
+from rusd.door.tls.context import ClientTls, TlsError, TlsOptions, client_tls
 
 HTTPS = ("https://127.0.0.1:2379",)
 

@@ -11,11 +11,12 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 
-from rusd.door import channel, pagecall
-from rusd.door.budget import TURN, Budget
+from rusd.door.grpc import connection
 from rusd.door.h2 import PREFACE, block
 from rusd.door.h2 import frames as wire
-from rusd.door.pages import Page
+from rusd.door.http import over_h2
+from rusd.door.http.pages import Page
+from rusd.door.time_budget import TURN, Budget
 from tests.unit.door.toys import REQUEST, Served, served
 
 #: Seconds that pass with each look at the clock, and what a turn may hold then.
@@ -209,7 +210,7 @@ def test_pages_are_made_few_at_a_time_for_one_connection() -> None:
             writer.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
-    assert most <= pagecall.AT_ONCE
+    assert most <= over_h2.AT_ONCE
 
 
 def test_pages_wait_while_much_is_unread() -> None:
@@ -226,7 +227,7 @@ def test_pages_wait_while_much_is_unread() -> None:
             get = block([(":method", "GET"), (":scheme", "http"), (":path", "/metrics")])
             for stream in range(1, 200, 2):
                 writer.write(wire.frame(wire.HEADERS, 5, stream, get))
-            while made < channel.MUCH >> 20:
+            while made < connection.MUCH >> 20:
                 await asyncio.sleep(0)
             for _ in range(1000):
                 await asyncio.sleep(0)
@@ -252,13 +253,13 @@ def test_pages_that_are_given_up_do_not_wait() -> None:
             flags = wire.END_HEADERS | wire.END_STREAM
             for stream in range(1, 2 * 100, 2):
                 writer.write(wire.frame(wire.HEADERS, flags, stream, page))
-                writer.write(wire.reset(stream, 8) if stream > 2 * pagecall.AT_ONCE else b"")
+                writer.write(wire.reset(stream, 8) if stream > 2 * over_h2.AT_ONCE else b"")
             writer.write(wire.frame(wire.PING, 0, 0, b"the last"))
             seen = b""
             while b"the last" not in seen:
                 seen += await reader.read(1000)
             (client,) = one.door.channels
-            assert len(client.connection.streams) == pagecall.AT_ONCE
+            assert len(client.connection.streams) == over_h2.AT_ONCE
             assert not client.pages._waiting
             made.set()
             writer.close()

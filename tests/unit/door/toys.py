@@ -10,12 +10,12 @@ from typing import Any
 
 import grpc
 
-from rusd.api.seam import BidiStream, Call, Methods, Outlet, Parts, ServerStream, Unary
-from rusd.door.budget import Budget
-from rusd.door.grpc_door import GrpcDoor
-from rusd.door.pagecall import Serve
-from rusd.errors import KEY_NOT_FOUND
+from rusd.door.grpc.server import GrpcDoor
+from rusd.door.http.over_h2 import Serve
+from rusd.door.time_budget import Budget
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import KEY_NOT_FOUND
+from rusd.rpc.seam import BidiStream, Call, Methods, Outlet, Parts, ServerStream, Unary
 
 REQUEST = rpc.PutRequest
 LIMIT = 64 << 10

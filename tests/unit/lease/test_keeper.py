@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rusd import errors
-from rusd.errors import EtcdError
-from rusd.lease.keeper import LeaseKeeper
+from rusd.base.sliced import finish
+from rusd.lease.lessor import LeaseKeeper
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import finish
+from rusd.rpc import errors
+from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.storage import Batch

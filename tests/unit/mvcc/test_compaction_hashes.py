@@ -11,12 +11,12 @@ import google_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.errors import COMPACTED, EtcdError
-from rusd.mvcc.digest import KEPT
-from rusd.mvcc.keyvalue import key_of
+from rusd.mvcc.hash import KEPT
 from rusd.mvcc.revision import parse_revision_key, revision_key
 from rusd.mvcc.store import Store
+from rusd.rpc.errors import COMPACTED, EtcdError
 from rusd.storage import Engine, Family
+from rusd.wire.keyvalue import key_of
 
 T = TypeVar("T")
 

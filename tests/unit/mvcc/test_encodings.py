@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd.mvcc.interval import bounds, prefix_end
-from rusd.mvcc.keyvalue import Live, deletion, encode, key_of, pack, parse, unpack, value_of
 from rusd.mvcc.revision import (
     index_key,
     index_prefix,
@@ -16,6 +15,7 @@ from rusd.mvcc.revision import (
     user_key,
 )
 from rusd.proto import kv_pb2
+from rusd.wire.keyvalue import Live, deletion, encode, key_of, pack, parse, unpack, value_of
 
 numbers = st.integers(0, (1 << 63) - 1)
 # Few distinct bytes, so that keys are often prefixes of one another and full of zeros.

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.mvcc import size
-from rusd.mvcc.keyvalue import encode
 from rusd.mvcc.size import EMPTY, SPARE, row_size
 from rusd.mvcc.store import Store
 from rusd.storage import Batch, Engine, Family
+from rusd.wire.keyvalue import encode
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.errors import COMPACTED
-from rusd.mvcc import compaction, digest, query, rows
+from rusd.mvcc import compaction, hash, range_query, rows
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import COMPACTED
 from rusd.storage import Engine
 from tests.unit.mvcc.test_store_equals_model import Pair, step
 
@@ -37,8 +37,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (query, "SLICE"), (query, "DECODED_SLICE"), (query, "COUNT_SLICE"),
-        (rows, "_FETCH"), (rows, "_PATIENCE"), (compaction, "SLICE"), (digest, "SLICE"),
+        (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (range_query, "COUNT_SLICE"),
+        (rows, "_FETCH"), (rows, "_PATIENCE"), (compaction, "SLICE"), (hash, "SLICE"),
     ):  # fmt: skip
         patch.setattr(module, name, 2)
 

@@ -9,14 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.errors import COMPACTED, FUTURE_REVISION, EtcdError
-from rusd.mvcc import query
-from rusd.mvcc.keyvalue import DELETE, Event
+from rusd.base.sliced import finish
+from rusd.mvcc import range_query
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.slices import finish
+from rusd.rpc.errors import COMPACTED, FUTURE_REVISION, EtcdError
 from rusd.storage import Engine
+from rusd.wire.keyvalue import DELETE, Event
 from tests.unit.mvcc.model import Change, Model
 
 keys = st.sampled_from([b"a", b"a\0", b"aa", b"b", b"b\0\0", b"c", b"\xff", b"\xff\xff"])
@@ -182,12 +182,12 @@ def test_a_range_yields_between_slices_and_is_of_one_revision(tmp_path: Path) ->
     engine = Engine.open(tmp_path)
     store = Store(engine)
     writer = store.begin()
-    for n in range(3 * query.SLICE):
+    for n in range(3 * range_query.SLICE):
         one = writer.txn()
         one.put(b"k%06d" % n, b"", 0)
         one.end()
     writer.commit()
-    for limit in (0, 2 * query.SLICE):
+    for limit in (0, 2 * range_query.SLICE):
         asked = rpc.RangeRequest(key=b"k", range_end=b"l", limit=limit)
         slices = store.range_slices(asked)
         next(slices)

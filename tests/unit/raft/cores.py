@@ -6,9 +6,9 @@ Each core has its real journal and filters; nothing runs unless the test says so
 import copy
 from pathlib import Path
 
-from rusd.raft.core import Message, RaftCore
-from rusd.raft.filters import Filters
-from rusd.raft.journal import Journal, LogEntry
+from rusd.raft.core.filters import Filters
+from rusd.raft.core.syncobj import Message, RaftCore
+from rusd.raft.log.journal import Journal, LogEntry
 from rusd.raft.ports import Position
 
 EMPTY = (Position(1, 0), Position(1, 0))

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from rusd.logs import JsonFormatter
-from rusd.raft.belonging import CONFIRMED
-from rusd.raft.frames import PROTOCOL, decode, pack
+from rusd.base.logs import JsonFormatter
+from rusd.raft.transport.dial_back import CONFIRMED
+from rusd.raft.transport.frames import PROTOCOL, decode, pack
 
 NONCE = bytes(range(16))
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rusd.raft import catchup, snapshots
-from rusd.raft.catchup import CatchUp
 from rusd.raft.ports import Entry, Position, Request
-from rusd.raft.snapshots import Received
+from rusd.raft.snapshots import streams, transfer
+from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.snapshots.transfer import Received
 from tests.support.toy_machine import ToyMachine
 from tests.unit.raft.cluster import until
 
@@ -27,7 +27,7 @@ class Scene:
         self.wire: list[Frame] = []
         self.back: list[Frame] = []
         self.source = ToyMachine(directory / "leader" / "state")
-        text = b"x" * (9 * snapshots.CHUNK_BYTES // 2)
+        text = b"x" * (9 * transfer.CHUNK_BYTES // 2)
         self.source.apply([Entry(Position(2, 1), [Request(text, False)])])
         self.target = ToyMachine(directory / "follower" / "state")
         self.incoming = directory / "follower" / "snapshots"
@@ -75,7 +75,7 @@ def run(directory: Path, story: Callable[[Scene], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def a_small_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "WINDOW_BYTES", 2 * snapshots.CHUNK_BYTES)
+    monkeypatch.setattr(transfer, "WINDOW_BYTES", 2 * transfer.CHUNK_BYTES)
 
 
 def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_lost_chunk_ends_the_stream_and_another_one_succeeds_later(tmp_path: P
         assert not (scene.incoming / "incoming").exists()
         scene.leader.begin(FOLLOWER, 2, scene.now)
         assert not scene.leader.sending_to(FOLLOWER), "not at once: it may fail again"
-        scene.now += catchup.PAUSE
+        scene.now += streams.PAUSE
         await scene.begin()
         assert scene.deliver() is not None
 
@@ -146,7 +146,7 @@ def test_acknowledgements_out_of_order_or_of_another_stream_open_no_window(tmp_p
         scene.leader.reply(FOLLOWER, another, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         assert len(scene.wire) == sent
-        scene.leader.reply(FOLLOWER, {**reply, "received": snapshots.CHUNK_BYTES}, scene.now)
+        scene.leader.reply(FOLLOWER, {**reply, "received": transfer.CHUNK_BYTES}, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         assert len(scene.wire) == sent + 1
@@ -157,9 +157,9 @@ def test_acknowledgements_out_of_order_or_of_another_stream_open_no_window(tmp_p
 def test_a_stream_without_acknowledgements_is_given_up(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
-        scene.leader.expire(scene.now + catchup.STALLED)
+        scene.leader.expire(scene.now + streams.STALLED)
         assert scene.leader.sending_to(FOLLOWER)
-        scene.leader.expire(scene.now + catchup.STALLED + 1)
+        scene.leader.expire(scene.now + streams.STALLED + 1)
         assert not scene.leader.sending_to(FOLLOWER)
         assert list((tmp_path / "leader" / "snapshots").iterdir()) == []
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft import compaction
-from rusd.raft.catchup import CatchUp
-from rusd.raft.compaction import Compaction
 from rusd.raft.config import RaftConfig
-from rusd.raft.journal import Journal
+from rusd.raft.log import compaction
+from rusd.raft.log.compaction import Compaction
+from rusd.raft.log.journal import Journal
+from rusd.raft.snapshots.streams import CatchUp
 from tests.support.toy_machine import ToyMachine
 
 

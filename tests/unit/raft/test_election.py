@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rusd.raft.election import LOST_LATE, Election
+from rusd.raft.core.election import LOST_LATE, Election
 
 TIMEOUT = 1.0
 

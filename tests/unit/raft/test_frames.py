@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.raft import frames
-from rusd.raft.frames import MAX_ENTRIES, MAX_TERM, OPENING, Frame, Refused, limit, pack
+from rusd.raft.transport import frames
+from rusd.raft.transport.frames import MAX_ENTRIES, MAX_TERM, OPENING, Frame, Refused, limit, pack
 
 encode = msgspec.msgpack.encode
 

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from rusd.raft import lives as lives_module
-from rusd.raft.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
-from rusd.raft.handshake import BOOTSTRAPPED, OLDER, Handshake
-from rusd.raft.lives import (
+from rusd.raft.transport import incarnations as lives_module
+from rusd.raft.transport.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
+from rusd.raft.transport.handshake import BOOTSTRAPPED, OLDER, Handshake
+from rusd.raft.transport.incarnations import (
     MANY,
     MOST_PAST,
     PAST_BYTES,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pysyncobj.syncobj
 import pytest
 
-from rusd.raft import core as core_module
-from rusd.raft.core import RaftCore
-from rusd.raft.filters import Broken
-from rusd.raft.journal import JournalError, LogEntry
+from rusd.raft.core import syncobj as core_module
+from rusd.raft.core.filters import Broken
+from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.log.journal import JournalError, LogEntry
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries, entry
 
@@ -354,7 +354,7 @@ def test_a_leader_steps_down_without_answers_of_a_quorum(tmp_path: Path) -> None
 
 def test_importing_the_core_starts_no_thread() -> None:
     code = (
-        "import threading; from rusd.raft.core import RaftCore; "
+        "import threading; from rusd.raft.core.syncobj import RaftCore; "
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

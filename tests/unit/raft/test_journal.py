@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft import records
-from rusd.raft import segments as files
-from rusd.raft.journal import Journal, JournalCorrupt, JournalError, JournalLocked, LogEntry
+from rusd.raft.log import records
+from rusd.raft.log import segments as files
+from rusd.raft.log.journal import Journal, JournalCorrupt, JournalError, JournalLocked, LogEntry
 
 SEGMENT = 4096
 

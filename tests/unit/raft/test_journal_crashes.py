@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from rusd.raft import records
-from rusd.raft.journal import Journal, LogEntry
+from rusd.raft.log import records
+from rusd.raft.log.journal import Journal, LogEntry
 
 SEGMENT = 2048
 SECTOR = 128

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft.journal import Journal, JournalCorrupt
+from rusd.raft.log.journal import Journal, JournalCorrupt
 
 SEGMENT = 512
 

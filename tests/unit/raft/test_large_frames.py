@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from rusd.errors import REQUEST_TOO_LARGE, EtcdError
-from rusd.raft import frames, outgoing
-from rusd.raft.asks import MAX_BODY, Asks
-from rusd.raft.frames import MAX_CARRIED, MAX_FRAME, decode, pack
-from rusd.raft.outgoing import APPEND_BYTES, _receivable
-from rusd.raft.proposals import encode_entry
+from rusd.raft.core import outbox
+from rusd.raft.core.outbox import APPEND_BYTES, _receivable
+from rusd.raft.core.proposals import encode_entry
+from rusd.raft.transport import frames
+from rusd.raft.transport.frames import MAX_CARRIED, MAX_FRAME, decode, pack
+from rusd.raft.transport.requests import MAX_BODY, Asks
+from rusd.rpc.errors import REQUEST_TOO_LARGE, EtcdError
 from tests.unit.raft.cluster import Cluster
 
 LARGE = bytes(33 << 20)
@@ -68,7 +69,7 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
     for kind in (frames._key("append_entries"), frames._key("propose")):
         _, *rest = frames._OF_MEMBERS[kind]
         monkeypatch.setitem(frames._OF_MEMBERS, kind, (MAX_FRAME // 64, *rest))
-    monkeypatch.setattr(outgoing, "APPEND_BYTES", APPEND_BYTES // 64)
+    monkeypatch.setattr(outbox, "APPEND_BYTES", APPEND_BYTES // 64)
 
     async def scenario() -> None:
         async with Cluster(tmp_path, election_ms=2000, unsafe_no_fsync=True) as cluster:

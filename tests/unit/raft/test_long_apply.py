@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rusd import errors
-from rusd.raft.journal import LogEntry
+from rusd.raft.log.journal import LogEntry
 from rusd.raft.ports import Position
+from rusd.rpc import errors
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, until
 from tests.unit.raft.cores import Member, entries
 

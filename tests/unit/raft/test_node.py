@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rusd import errors
-from rusd.raft import proposals as proposals_module
+from rusd.raft.core import proposals as proposals_module
+from rusd.rpc import errors
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload, until
 
 Scenario = Callable[[Cluster], Awaitable[None]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd import errors
+from rusd.rpc import errors
 from tests.unit.raft.cluster import Cluster
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from rusd.raft import connection as connection_module
-from rusd.raft import frames, question, strangers
-from rusd.raft import peers as peers_module
-from rusd.raft.belonging import CONFIRMED, confirmed
-from rusd.raft.connection import INBOX_FRAMES
-from rusd.raft.frames import MAX_FRAME, MAX_TERM, PROTOCOL, RAFT, decode, pack
-from rusd.raft.handshake import Handshake
-from rusd.raft.lives import Lives, Mark
-from rusd.raft.peers import Peers
+from rusd.raft.transport import connection as connection_module
+from rusd.raft.transport import frames, query, unconfirmed
+from rusd.raft.transport import peers as peers_module
+from rusd.raft.transport.connection import INBOX_FRAMES
+from rusd.raft.transport.dial_back import CONFIRMED, confirmed
+from rusd.raft.transport.frames import MAX_FRAME, MAX_TERM, PROTOCOL, RAFT, decode, pack
+from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.incarnations import Lives, Mark
+from rusd.raft.transport.peers import Peers
 from tests.unit.raft.cluster import Cluster, free_ports, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
@@ -120,7 +120,7 @@ def test_a_connection_is_confirmed_though_one_of_the_members_urls_never_answers(
             await asyncio.start_server(mute, "127.0.0.1", ports[1]),
             await asyncio.start_server(answers, "127.0.0.1", ports[2]),
         ):
-            async with asyncio.timeout(question.TIMEOUT / 2):
+            async with asyncio.timeout(query.TIMEOUT / 2):
                 assert await confirmed([nothing, silent, right], 77, 1, NONCE)
 
     asyncio.run(body())
@@ -347,10 +347,10 @@ def test_silent_connections_are_few_and_do_not_keep_a_member_out(tmp_path: Path)
             with logged() as text:
                 silent = [
                     await asyncio.open_connection("127.0.0.1", cluster.ports[1])
-                    for _ in range(4 * strangers.MOST)
+                    for _ in range(4 * unconfirmed.MOST)
                 ]
-                await until(lambda: len(node._peers._all) - before <= strangers.MOST_OF_ADDRESS)
-                assert len(node._peers._strangers) <= strangers.MOST_OF_ADDRESS
+                await until(lambda: len(node._peers._all) - before <= unconfirmed.MOST_OF_ADDRESS)
+                assert len(node._peers._strangers) <= unconfirmed.MOST_OF_ADDRESS
                 await cluster.start(3)
                 await until(lambda: 3 in node._peers.connected(), timeout=4)
             assert len(text.getvalue()) < 8_000

@@ -1,9 +1,9 @@
 """Proposals on their way: numbers, batches, what is proven lost, what was taken before."""
 
-from rusd import errors
-from rusd.raft import proposals
-from rusd.raft.core import NO_OP
-from rusd.raft.proposals import Inbox, Proposals, decode_entry, encode_entry, entries_of
+from rusd.raft.core import proposals
+from rusd.raft.core.proposals import Inbox, Proposals, decode_entry, encode_entry, entries_of
+from rusd.raft.core.syncobj import NO_OP
+from rusd.rpc import errors
 
 
 def added(count: int) -> tuple[Proposals, list[object]]:

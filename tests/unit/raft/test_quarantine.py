@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from rusd.errors import TIMEOUT
-from rusd.raft.lives import Lives, begin_recovering
-from rusd.raft.quarantine import Quarantine
-from rusd.raft.reads import Read, Reads
+from rusd.raft.core.quarantine import Quarantine
+from rusd.raft.read.waiting import Read, Reads
+from rusd.raft.transport.incarnations import Lives, begin_recovering
+from rusd.rpc.errors import TIMEOUT
 from tests.unit.raft.cluster import Cluster, until
 
 

@@ -1,8 +1,8 @@
 """Linearizable reads: rounds on the leader, waiting on every member."""
 
-from rusd import errors
-from rusd.raft.read_index import ReadIndex
-from rusd.raft.reads import RETRY, Read, Reads
+from rusd.raft.read.rounds import ReadIndex
+from rusd.raft.read.waiting import RETRY, Read, Reads
+from rusd.rpc import errors
 
 
 def test_a_round_needs_a_quorum() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rusd.errors import TIMEOUT
-from rusd.raft.reads import PORTION, Read, Reads
+from rusd.raft.read.waiting import PORTION, Read, Reads
+from rusd.rpc.errors import TIMEOUT
 
 
 def waiting(reads: Reads, count: int, answers: list[object], deadline: float = 10) -> list[Read]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft.journal import Journal
+from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries
 

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from rusd.raft.asks import Asks
-from rusd.raft.reads import RETRY
+from rusd.raft.read.waiting import RETRY
+from rusd.raft.transport.requests import Asks
 from tests.unit.raft.cluster import Cluster, payload
 
 LEADER = 1

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from rusd.raft import snapshots
-from rusd.raft.snapshots import Received, SnapshotError, SnapshotReceiver, SnapshotSender
+from rusd.raft.snapshots import transfer
+from rusd.raft.snapshots.transfer import Received, SnapshotError, SnapshotReceiver, SnapshotSender
 
 Frame = dict[str, Any]
 FILES = {
     "CURRENT": b"MANIFEST-1\n",
     "empty": b"",
     "000001.sst": bytes(range(256)) * 8000,
-    "000002.sst": b"x" * snapshots.CHUNK_BYTES,
+    "000002.sst": b"x" * transfer.CHUNK_BYTES,
 }
 
 
@@ -49,9 +49,9 @@ def test_a_checkpoint_arrives_as_it_was(sender: SnapshotSender, receiver: Snapsh
 def test_no_more_than_a_window_is_under_way(
     sender: SnapshotSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "WINDOW_BYTES", snapshots.CHUNK_BYTES)
+    monkeypatch.setattr(transfer, "WINDOW_BYTES", transfer.CHUNK_BYTES)
     sent = sum(len(frame.get("data", b"")) for frame in sender.frames())
-    assert snapshots.CHUNK_BYTES <= sent <= 2 * snapshots.CHUNK_BYTES
+    assert transfer.CHUNK_BYTES <= sent <= 2 * transfer.CHUNK_BYTES
     assert list(sender.frames()) == []
     sender.acknowledge(sent)
     assert list(sender.frames())

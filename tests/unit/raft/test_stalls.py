@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from rusd.errors import TIMEOUT
-from rusd.raft.asks import Asks
-from rusd.raft.clock import Clock
+from rusd.raft.core.clock import Clock
+from rusd.raft.transport.requests import Asks
+from rusd.rpc.errors import TIMEOUT
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload
 
 STALLS = 4

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft.core import NO_OP, STAND_IN, Message, RaftCore
-from rusd.raft.filters import Broken
+from rusd.raft.core.filters import Broken
+from rusd.raft.core.syncobj import NO_OP, STAND_IN, Message, RaftCore
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entry
 

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from rusd.errors import EtcdError
-from rusd.mvcc.keyvalue import Event
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
+from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.result import Applied
+from rusd.wire.keyvalue import Event
 
 M = TypeVar("M", bound=Message)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rusd.errors import CORRUPT, NO_SPACE, EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import CORRUPT, NO_SPACE, EtcdError
 from rusd.state.command import Kind, encode
 from tests.unit.state.driver import Driver, delete_op, put_op, range_op, txn_op
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rusd.errors import EMPTY_KEY, EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import EMPTY_KEY, EtcdError
 from rusd.state.command import Addition, Expiry, Kind, encode
 from rusd.state.members import Member
 from rusd.state.result import Applied

@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.errors import LEASE_NOT_FOUND
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import LEASE_NOT_FOUND
 from rusd.state.command import Kind, encode
 from tests.unit.state.driver import Driver, delete_op, put_op
 

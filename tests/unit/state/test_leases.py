@@ -2,14 +2,14 @@
 
 import pytest
 
-from rusd.errors import (
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import (
     LEADER_CHANGED,
     LEASE_EXISTS,
     LEASE_NOT_FOUND,
     LEASE_TTL_TOO_LARGE,
     EtcdError,
 )
-from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Expiry, Kind
 from tests.unit.state.driver import Driver, delete_op, put_op
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from rusd.errors import UNDECODABLE
+from rusd.base.sliced import finish
 from rusd.mvcc.size import EMPTY, row_size
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
-from rusd.slices import finish
+from rusd.rpc.errors import UNDECODABLE
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.storage import Family, StorageError

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rusd.errors import (
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import (
     MEMBER_EXISTS,
     MEMBER_NOT_ENOUGH_STARTED,
     MEMBER_NOT_FOUND,
@@ -13,7 +14,6 @@ from rusd.errors import (
     TOO_MANY_LEARNERS,
     EtcdError,
 )
-from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Addition, Kind
 from rusd.state.members import Member
 from tests.unit.state.driver import Driver

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rusd.errors import KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.state.command import Kind, encode
 from tests.unit.state.driver import Driver
 

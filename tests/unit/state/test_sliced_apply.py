@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.mvcc import burial, query, rows, writer
+from rusd.base.sliced import Meter
+from rusd.mvcc import bulk_delete, range_query, rows, writer
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request, Unfinished
-from rusd.slices import Meter
-from rusd.state import compare, detached, machine, operations
-from rusd.state import directory as state_directory
+from rusd.state import compare, detached_leases, machine, operations
+from rusd.state import database_directory as state_directory
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.storage import Family
@@ -82,10 +82,11 @@ logs = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_size
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Everything above a key or two is long work."""
     for where, name, value in (
-        (burial, "SLICE", 1), (operations, "SLICE", 2), (writer, "AHEAD", 3),
+        (bulk_delete, "SLICE", 1), (operations, "SLICE", 2), (writer, "AHEAD", 3),
         (writer, "AHEAD_AGAIN", 1), (machine, "LONG", 4), (machine, "TOLD", 1),
-        (compare, "SLICE", 1), (compare, "FEW", 1), (Meter, "SLICE", 1), (detached, "_FEW", 1),
-        (detached, "_SLICE", 1), (query, "SLICE", 1), (query, "COUNT_SLICE", 1),
+        (compare, "SLICE", 1), (compare, "FEW", 1), (Meter, "SLICE", 1),
+        (detached_leases, "_FEW", 1), (detached_leases, "_SLICE", 1),
+        (range_query, "SLICE", 1), (range_query, "COUNT_SLICE", 1),
         (rows, "_FETCH", 2),
     ):  # fmt: skip
         patch.setattr(where, name, value)

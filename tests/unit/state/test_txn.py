@@ -2,8 +2,8 @@
 
 import pytest
 
-from rusd.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.state import txn
 from rusd.state.command import Kind, encode
 from tests.unit.state.driver import (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
-from rusd.errors import EtcdError
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import EtcdError
 from rusd.storage.engine import Engine
 from rusd.watch import WatchHub
 

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rusd.mvcc import past
-from rusd.mvcc.keyvalue import Event
+from rusd.mvcc import history
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.watch import catchup, hub
+from rusd.watch import hub, unsynced
+from rusd.wire.keyvalue import Event
 from tests.unit.watch.scene import Client, Scene
 
 KEYS = [b"a", b"ab", b"b", b"c"]
@@ -149,7 +149,7 @@ class WatchRoom:
 
     def work(self) -> None:
         """Run a few timers; a slice of catching up ends after so many looks at the clock."""
-        self.scene.loop.tick = catchup.SLICE_SECONDS / self.random.choice([1, 3, 1000])
+        self.scene.loop.tick = unsynced.SLICE_SECONDS / self.random.choice([1, 3, 1000])
         for _ in range(self.random.randint(1, 4)):
             self.scene.loop.step()
 
@@ -210,11 +210,11 @@ class WatchRoom:
         return event.type, event.kv.SerializeToString()
 
 
-@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, past.MANY]))
+@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, history.MANY]))
 def test_every_watcher_sees_exactly_its_part_of_history(seed: int, long: int) -> None:
     """`long`: events from which on a revision is told in slices."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(past, "MANY", long)
+        patch.setattr(history, "MANY", long)
         patch.setattr(hub, "MANY", long)
         room = WatchRoom(Path(directory) / "db", seed)
         room.run(steps=150)

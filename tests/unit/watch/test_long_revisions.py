@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rusd.mvcc import past
-from rusd.watch import catchup, hub
+from rusd.mvcc import history
+from rusd.watch import hub, unsynced
 from tests.unit.watch.scene import Scene, seen
 
 KEYS = [b"k%03d" % number for number in range(100)]
@@ -20,7 +20,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path / "db")
     made.put(*KEYS)
     for where, name, value in (
-        (past, "MANY", 10), (hub, "MANY", 10), (past, "_ROWS", 4), (catchup, "ENCODED", 4),
+        (history, "MANY", 10), (hub, "MANY", 10), (history, "_ROWS", 4), (unsynced, "ENCODED", 4),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, value)
     return made
@@ -28,7 +28,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 def slow(scene: Scene) -> None:
     """Every look at the clock ends a slice."""
-    scene.loop.tick = catchup.SLICE_SECONDS
+    scene.loop.tick = unsynced.SLICE_SECONDS
 
 
 def test_a_live_watcher_gets_a_long_revision_in_one_response(scene: Scene) -> None:

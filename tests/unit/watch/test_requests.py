@@ -2,7 +2,7 @@
 
 import pytest
 
-from rusd import errors
+from rusd.rpc import errors
 from rusd.watch import stream
 from tests.unit.watch.scene import Scene, plain, seen
 

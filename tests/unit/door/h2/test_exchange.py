@@ -16,7 +16,7 @@ from h2.events import (
 from h2.settings import SettingCodes
 
 from rusd.door.h2 import Limits
-from rusd.door.h2.faults import NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from rusd.door.h2.errors import NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 from rusd.door.h2.stream import HIGH_BYTES
 from tests.unit.door.h2.peer import HEAD, TAIL, Pair, named
 

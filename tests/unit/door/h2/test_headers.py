@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
-from rusd.door.h2.decoding import Decoder
+from rusd.door.h2.hpack_decoder import Decoder
 from tests.unit.door.h2.peer import Served
 from tests.unit.door.h2.work import lines_run
 

@@ -14,7 +14,7 @@ from hpack import Encoder
 
 from rusd.door.h2 import PREFACE, Limits
 from rusd.door.h2 import frames as wire
-from rusd.door.h2.faults import (
+from rusd.door.h2.errors import (
     COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,

@@ -11,10 +11,10 @@ from h2.events import StreamEnded, StreamReset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.door.grpc.messages import Unframer, framed
 from rusd.door.h2 import Limits, Request, Stream
 from rusd.door.h2.inbound import NARROW
-from rusd.door.memory import Memory
-from rusd.door.messages import Unframer, framed
+from rusd.door.memory_budget import Memory
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Pair, Receiver, Served, frames_of
 
 SETTINGS, WINDOW_UPDATE = 4, 8

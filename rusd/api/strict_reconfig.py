@@ -1,0 +1,82 @@
+"""Whether a change of the membership would leave a working cluster (`--strict-reconfig-check`).
+
+etcd refuses, before it proposes it, a change after which too few started members would be left for
+a quorum, and one after which the members that this one has been connected to for some time would
+not be a quorum. Both look at what this member sees; they are a protection against mistakes, not
+what keeps the log safe. Source: `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` of etcd's
+server, 3.6.14 and later.
+"""
+
+from collections.abc import Callable, Iterable
+
+from rusd.rpc.errors import MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY
+from rusd.state.members import Member, Members
+
+#: Seconds that a connection must have lasted to count (etcd's HealthInterval).
+HEALTHY_FOR = 5.0
+
+#: Member id -> when it was connected, seconds; None: it is not.
+ConnectedSince = Callable[[int], float | None]
+
+
+class StrictCheck:
+    """The checks of one member."""
+
+    def __init__(self, member_id: int, members: Members, connected_since: ConnectedSince) -> None:
+        self._member_id = member_id
+        self._members = members
+        self._connected_since = connected_since
+
+    def addition(self, learner: bool, now: float) -> None:
+        """MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY. `now` by the clock of `connected_since`.
+
+        The quorum is that of one member more, also for a learner, and the new one does not count
+        as connected. A single voter may always have another member added.
+        """
+        voters = self._voters()
+        started = _started(voters)
+        if not learner and not (started == len(voters) == 1):
+            _require_quorum(started, len(voters) + 1)
+        if len(voters) > 1 and self._active(voters, now) < _quorum(len(voters) + 1):
+            raise UNHEALTHY
+
+    def removal(self, member_id: int, now: float) -> None:
+        """As `addition`; a learner, or a member that is not there, may always go."""
+        member = self._members.get(member_id)
+        if member is not None and member.is_learner:
+            return
+        voters = self._voters()
+        left = [one for one in voters if one.id != member_id]
+        _require_quorum(_started(left), len(left))
+        if member_id != self._member_id and self._connected_since(member_id) is None:
+            return
+        if self._active(voters, now) - 1 < _quorum(len(voters) - 1):
+            raise UNHEALTHY
+
+    def promotion(self) -> None:
+        """MEMBER_NOT_ENOUGH_STARTED."""
+        voters = self._voters()
+        _require_quorum(_started(voters) + 1, len(voters) + 1)
+
+    def _voters(self) -> list[Member]:
+        return [member for member in self._members if not member.is_learner]
+
+    def _active(self, voters: Iterable[Member], now: float) -> int:
+        def active(member: Member) -> bool:
+            since = self._connected_since(member.id)
+            return member.id == self._member_id or (since is not None and now - since > HEALTHY_FOR)
+
+        return sum(map(active, voters))
+
+
+def _started(members: Iterable[Member]) -> int:
+    return sum(bool(member.name) for member in members)
+
+
+def _quorum(voters: int) -> int:
+    return voters // 2 + 1
+
+
+def _require_quorum(started: int, voters: int) -> None:
+    if started < _quorum(voters):
+        raise MEMBER_NOT_ENOUGH_STARTED

@@ -1,0 +1,1 @@
+"""What every room may use: logs, pending results, sliced work, URLs, sockets, durable files."""

@@ -1,0 +1,1 @@
+"""etcd's flags, ETCD_* variables and YAML file: parsed and checked once, frozen, typed."""

@@ -1,0 +1,415 @@
+"""What one member is told at start: etcd's flags as one frozen, typed `Config`.
+
+The dataclass below is the only table of the flags rusd serves: the field's name is the flag's name
+with `_` for `-`, its default is etcd's default, its metadata holds the parser, the help text and
+older spellings. Everything else is derived from it: `config_load` fills it from the command line,
+the environment or a YAML file, `config_check` refuses contradictions, `config_help` prints it.
+Flags of etcd that rusd does not serve are listed in `config_etcd`.
+
+Units: `heartbeat_interval` and `election_timeout` are milliseconds as in etcd; every other time is
+in seconds. URLs are sorted tuples.
+
+    argv, environ ──► config_load.load() ──► Loaded(config, notes) ──► Member(config)
+"""
+
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from rusd.base.logs import LEVELS
+from rusd.base.urls import Url
+from rusd.config import values as values
+
+T = TypeVar("T")
+
+DEFAULT_NAME = "default"
+DEFAULT_SNAPSHOT_COUNT = 10_000
+#: Milliseconds; a longer election timeout would leave a cluster without a leader for too long.
+MAX_ELECTION_TIMEOUT = 50_000
+HOUR = 3600.0
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; one line that says why. The process exits with 1."""
+
+
+class UsageError(ConfigError):
+    """The command line itself cannot be read. The process exits with 2."""
+
+
+class Flag(NamedTuple):
+    """How one flag is read and described."""
+
+    name: str
+    parse: values.Parser
+    default: Any
+    group: str
+    help: str
+    #: Older spellings that still work.
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_bool(self) -> bool:
+        """Bool flags may stand without a value."""
+        return self.parse is values.boolean
+
+
+def _flag(default: T, parse: values.Parser, group: str, help: str, *aliases: str) -> T:
+    metadata = {"parse": parse, "group": group, "help": help, "aliases": aliases}
+    made: T = field(default=default, metadata=metadata)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The configuration of one member, checked (see `config_check`)."""
+
+    name: str = _flag(DEFAULT_NAME, values.text, "Member", "Human-readable name of this member.")
+    data_dir: str = _flag("", values.text, "Member", "Data directory; empty: <name>.etcd.")
+    wal_dir: str = _flag(
+        "", values.text, "Member", "Directory of the Raft journal; empty: in the data directory."
+    )
+    snapshot_count: int = _flag(
+        DEFAULT_SNAPSHOT_COUNT,
+        values.unsigned,
+        "Member",
+        "Applied entries after which the Raft journal is shortened.",
+    )
+    snapshot_catchup_entries: int = _flag(
+        5000,
+        values.unsigned,
+        "Member",
+        "Entries kept in the journal for members that lag.",
+        "experimental-snapshot-catchup-entries",
+        "experimental-snapshot-catch-up-entries",
+    )
+    heartbeat_interval: int = _flag(
+        100, values.unsigned, "Member", "Milliseconds between two heartbeats of the leader."
+    )
+    election_timeout: int = _flag(
+        1000, values.unsigned, "Member", "Milliseconds without a leader before an election."
+    )
+    initial_election_tick_advance: bool = _flag(
+        True, values.boolean, "Member", "Shorten the first election timeout after a start."
+    )
+    listen_peer_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2380"),), values.urls, "Member", "URLs to accept other members on."
+    )
+    listen_client_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2379"),), values.urls, "Member", "URLs to accept clients on."
+    )
+    listen_client_http_urls: tuple[Url, ...] = _flag(
+        (),
+        values.urls,
+        "Member",
+        "URLs to accept HTTP/1.1 clients on; the client URLs then serve gRPC only.",
+    )
+    quota_backend_bytes: int = _flag(
+        0, values.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
+    )
+    max_txn_ops: int = _flag(
+        128, values.unsigned, "Member", "Operations allowed in one transaction."
+    )
+    max_request_bytes: int = _flag(
+        1_572_864, values.unsigned, "Member", "Largest client request in bytes."
+    )
+    max_concurrent_streams: int = _flag(
+        2**32 - 1, values.unsigned32, "Member", "Streams a client connection may have open."
+    )
+    client_memory_bytes: int = _flag(
+        0,
+        values.unsigned,
+        "Member",
+        "Memory for unfinished requests and unread answers of all clients;"
+        " 0: an eighth of the machine's or container's, 32 to 256 MiB.",
+    )
+    grpc_keepalive_min_time: float = _flag(
+        5.0, values.duration, "Member", "Shortest interval at which clients may ping."
+    )
+    grpc_keepalive_interval: float = _flag(
+        7200.0, values.duration, "Member", "Interval of pings to a silent client; 0: none."
+    )
+    grpc_keepalive_timeout: float = _flag(
+        20.0, values.duration, "Member", "Wait for the answer to such a ping."
+    )
+    compaction_batch_limit: int = _flag(
+        1000,
+        values.signed,
+        "Member",
+        "Versions removed in one batch of a compaction; 0: 1000.",
+        "experimental-compaction-batch-limit",
+    )
+    compaction_sleep_interval: float = _flag(
+        0.01,
+        values.duration,
+        "Member",
+        "Pause between two such batches.",
+        "experimental-compaction-sleep-interval",
+    )
+    watch_progress_notify_interval: float = _flag(
+        600.0,
+        values.duration,
+        "Member",
+        "Interval of progress notifications to idle watches.",
+        "experimental-watch-progress-notify-interval",
+    )
+    warning_apply_duration: float = _flag(
+        0.1,
+        values.duration,
+        "Member",
+        "An apply that takes longer is logged.",
+        "experimental-warning-apply-duration",
+    )
+    warning_unary_request_duration: float = _flag(
+        0.3,
+        values.duration,
+        "Member",
+        "A unary request that takes longer is logged.",
+        "experimental-warning-unary-request-duration",
+    )
+
+    initial_advertise_peer_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2380"),),
+        values.urls,
+        "Clustering",
+        "This member's peer URLs as the others reach them.",
+    )
+    advertise_client_urls: tuple[Url, ...] = _flag(
+        (Url("http://localhost:2379"),),
+        values.urls,
+        "Clustering",
+        "This member's client URLs as clients reach them.",
+    )
+    initial_cluster: str = _flag(
+        "",
+        values.text,
+        "Clustering",
+        "name=peer URL of every first member, comma-separated; empty: this member alone.",
+    )
+    initial_cluster_state: str = _flag(
+        "new",
+        values.choice("new", "existing"),
+        "Clustering",
+        "'new' to found a cluster, 'existing' to join one.",
+    )
+    initial_cluster_token: str = _flag(
+        "etcd-cluster", values.text, "Clustering", "Tells clusters with equal URLs apart."
+    )
+    strict_reconfig_check: bool = _flag(
+        True, values.boolean, "Clustering", "Refuse membership changes that would lose the quorum."
+    )
+    pre_vote: bool = _flag(
+        True, values.boolean, "Clustering", "Ask whether an election can be won before starting it."
+    )
+    max_learners: int = _flag(
+        1, values.signed, "Clustering", "Learners a cluster may have at a time."
+    )
+    auto_compaction_mode: str = _flag(
+        "periodic",
+        values.text,
+        "Clustering",
+        "'periodic' keeps a time of history, 'revision' a number of revisions.",
+    )
+    auto_compaction_retention: str = _flag(
+        "0",
+        values.text,
+        "Clustering",
+        "How much history to keep: 72h, 5m, a bare number of hours, or of revisions; 0: all.",
+    )
+
+    cert_file: str = _flag("", values.text, "Security", "Certificate of the client URLs (PEM).")
+    key_file: str = _flag("", values.text, "Security", "Its private key (PEM).")
+    client_cert_auth: bool = _flag(False, values.boolean, "Security", "Clients need a certificate.")
+    trusted_ca_file: str = _flag(
+        "",
+        values.text,
+        "Security",
+        "Authorities whose certificates clients may, and then must, come with (PEM).",
+    )
+    client_crl_file: str = _flag(
+        "", values.text, "Security", "Revocation list for certificates of clients."
+    )
+    client_cert_allowed_hostname: tuple[str, ...] = _flag(
+        (),
+        values.strings,
+        "Security",
+        "Names or addresses; a client's certificate must be for one of them.",
+    )
+    auto_tls: bool = _flag(
+        False,
+        values.boolean,
+        "Security",
+        "Make a certificate for the client URLs at a first start.",
+    )
+    self_signed_cert_validity: int = _flag(
+        1, values.unsigned, "Security", "Years such a certificate is good for."
+    )
+    cipher_suites: tuple[str, ...] = _flag(
+        (), values.strings, "Security", "Cipher suites of TLS 1.2, by their IANA names."
+    )
+    tls_min_version: str = _flag("TLS1.2", values.text, "Security", "TLS1.2 or TLS1.3.")
+    tls_max_version: str = _flag("", values.text, "Security", "The same; empty: the newest.")
+
+    listen_metrics_urls: tuple[Url, ...] = _flag(
+        (), values.urls, "Monitoring", "URLs that answer /metrics and /health only."
+    )
+    metrics: str = _flag(
+        "basic",
+        values.choice("basic", "extensive"),
+        "Monitoring",
+        "'extensive' adds histograms of gRPC calls.",
+    )
+
+    logger: str = _flag("zap", values.text, "Logging", "Only 'zap', the shape of etcd's log.")
+    log_level: str = _flag(
+        "info",
+        values.folded(values.choice(*LEVELS)),
+        "Logging",
+        "Least level that is written: debug, info, warn, error, panic, fatal.",
+    )
+    log_format: str = _flag("json", values.text, "Logging", "'json' or 'console'.")
+    log_outputs: tuple[str, ...] = _flag(
+        ("default",),
+        values.strings,
+        "Logging",
+        "'default' (stderr), 'stderr', 'stdout', 'systemd/journal', or files.",
+    )
+
+    corrupt_check_time: float = _flag(
+        0.0,
+        values.duration,
+        "Corruption",
+        "How often the leader compares its data with the others'; 0: never.",
+        "experimental-corrupt-check-time",
+    )
+    compact_hash_check_time: float = _flag(
+        60.0,
+        values.duration,
+        "Corruption",
+        "How often the leader looks for a compaction to compare after.",
+        "experimental-compact-hash-check-time",
+    )
+    experimental_initial_corrupt_check: bool = _flag(
+        False,
+        values.boolean,
+        "Corruption",
+        "Compare the data with the others' before serving anybody.",
+    )
+    experimental_compact_hash_check_enabled: bool = _flag(
+        False, values.boolean, "Corruption", "Compare the data with the others' after compactions."
+    )
+    feature_gates: tuple[str, ...] = _flag(
+        (),
+        values.feature_gates,
+        "Corruption",
+        "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above.",
+    )
+
+    force_new_cluster: bool = _flag(
+        False,
+        values.boolean,
+        "Unsafe",
+        "Go on as a cluster of one with this member's data, when the majority is lost for good.",
+    )
+    unsafe_no_fsync: bool = _flag(
+        False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
+    )
+
+    def __post_init__(self) -> None:
+        """URLs that were given as text are parsed; ValueError if one is none."""
+        for item in fields(self):
+            if item.metadata["parse"] is values.urls:
+                urls = tuple(map(Url, getattr(self, item.name)))
+                object.__setattr__(self, item.name, urls)
+
+    @property
+    def initial_corrupt_check(self) -> bool:
+        """By either spelling."""
+        return self.experimental_initial_corrupt_check or self._gate("InitialCorruptCheck")
+
+    @property
+    def compact_hash_check(self) -> bool:
+        """By either spelling."""
+        return self.experimental_compact_hash_check_enabled or self._gate("CompactHashCheck")
+
+    def _gate(self, name: str) -> bool:
+        return name in self.feature_gates or "AllAlpha" in self.feature_gates
+
+    @property
+    def client_urls(self) -> tuple[Url, ...]:
+        """Every URL clients are accepted on, whatever they speak."""
+        return (*self.listen_client_urls, *self.listen_client_http_urls)
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory, with etcd's default filled in."""
+        return Path(self.data_dir or f"{self.name}.etcd")
+
+    @property
+    def member_path(self) -> Path:
+        """Where this member keeps everything."""
+        return self.data_path / "member"
+
+    @property
+    def identity_path(self) -> Path:
+        """Who this member is: written last at a first start, so that it tells a later one."""
+        return self.member_path / "identity"
+
+    @property
+    def wal_path(self) -> Path:
+        """Where the Raft journal lies."""
+        return Path(self.wal_dir) if self.wal_dir else self.member_path / "wal"
+
+    @property
+    def initial_peers(self) -> dict[str, tuple[Url, ...]]:
+        """`initial_cluster` as name -> sorted peer URLs; ConfigError if it is malformed.
+
+        Unset, it is this member alone under its advertised peer URLs.
+        """
+        if not self.initial_cluster:
+            return {self.name: self.initial_advertise_peer_urls}
+        found: dict[str, list[Url]] = {}
+        for part in filter(None, self.initial_cluster.split(",")):
+            name, _, address = part.partition("=")
+            try:
+                found.setdefault(name, []).append(Url(address))
+            except ValueError as error:
+                raise ConfigError(f"error setting up initial cluster: {error}") from None
+        return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
+
+    @property
+    def retention(self) -> float:
+        """History to keep: seconds (periodic) or revisions (revision); 0: no auto-compaction.
+
+        A bare number counts hours in periodic mode.
+        """
+        text = self.auto_compaction_retention or "0"
+        periodic = self.auto_compaction_mode == "periodic"
+        # (Longer than Go's longest duration: refused as one that is none.)
+        most = values.LONGEST // (3600 * 10**9) if periodic else values.LONGEST
+        number = re.fullmatch(r"\+?0*([0-9]{1,19})", text)
+        if number and int(number[1]) <= most:
+            return float(number[1]) * (HOUR if periodic else 1)
+        if self.auto_compaction_mode == "revision":
+            raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")
+        try:
+            return values.duration(text)
+        except ValueError:
+            raise ConfigError(
+                f"error parsing --auto-compaction-retention: invalid duration {text!r}"
+            ) from None
+
+
+#: Every flag rusd serves, in the order of the help text.
+FLAGS: tuple[Flag, ...] = tuple(
+    Flag(
+        item.name.replace("_", "-"),
+        item.metadata["parse"],
+        item.default,
+        item.metadata["group"],
+        item.metadata["help"],
+        item.metadata["aliases"],
+    )
+    for item in fields(Config)
+)

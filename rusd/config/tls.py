@@ -1,0 +1,101 @@
+"""The TLS of the client port as etcd's flags describe it: names, rules, and what is only noted.
+
+Cipher suites are those Go knows, by their IANA names; `SUITES` has OpenSSL's names for them. Of TLS
+1.3 neither Go nor Python lets anybody choose: its three are names that may be given and change
+nothing. Files are looked at later, when the member starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rusd.config.config import Config
+
+#: In their order.
+VERSIONS = ("TLS1.2", "TLS1.3")
+
+TLS13_SUITES = frozenset(
+    ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+)
+
+_PLAIN = {
+    "RC4_128_SHA": "RC4-SHA",
+    "3DES_EDE_CBC_SHA": "DES-CBC3-SHA",
+    "AES_128_CBC_SHA": "AES128-SHA",
+    "AES_256_CBC_SHA": "AES256-SHA",
+    "AES_128_CBC_SHA256": "AES128-SHA256",
+    "AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+}
+_CHACHA = dict.fromkeys(("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305"), "CHACHA20-POLY1305")
+
+
+def _table() -> dict[str, str]:
+    found = {f"TLS_RSA_WITH_{name}": ours for name, ours in _PLAIN.items()}
+    for kind in ("RSA", "ECDSA"):
+        for name, ours in (_PLAIN | _CHACHA).items():
+            found[f"TLS_ECDHE_{kind}_WITH_{name}"] = f"ECDHE-{kind}-{ours}"
+    del found["TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA"]  # the one of the product Go does not have
+    return found
+
+
+#: Go's name -> OpenSSL's, of everything below TLS 1.3.
+SUITES: dict[str, str] = _table()
+
+
+def contradiction(config: Config) -> str | None:
+    """What of the flags cannot work, in etcd's words."""
+    low, high = config.tls_min_version, config.tls_max_version
+    for version in filter(None, (low, high)):
+        if version not in VERSIONS:
+            return f'unexpected TLS version "{version}" (must be one of: {", ".join(VERSIONS)})'
+    if low and high and VERSIONS.index(low) > VERSIONS.index(high):
+        return f"min version ({low}) is greater than max version ({high})"
+    for name in config.cipher_suites:
+        if name not in SUITES and name not in TLS13_SUITES:
+            return f'unexpected TLS cipher suite "{name}"'
+    if low == "TLS1.3" and config.cipher_suites:
+        return "cipher suites cannot be configured when only TLS1.3 is enabled"
+    return _without_certificate(config)
+
+
+def _without_certificate(config: Config) -> str | None:
+    """Why there is no certificate for a URL that needs one."""
+    cert, key = config.cert_file, config.key_file
+    for url in (*config.client_urls, *config.listen_metrics_urls):
+        if not url.is_secure:
+            continue
+        if bool(cert) != bool(key):
+            return f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
+        if cert:
+            continue
+        if not config.auto_tls:
+            return (
+                "TLS key/cert (--cert-file, --key-file) must be provided "
+                f"for client url {url} with HTTPS scheme"
+            )
+        if config.self_signed_cert_validity == 0:
+            return "--self-signed-cert-validity is invalid, it should be greater than 0"
+    return None
+
+
+def notes(config: Config) -> Iterator[str]:
+    """What a configuration asks for in vain; etcd warns about it too."""
+    given = bool(config.cert_file or config.key_file)
+    if config.auto_tls and given:
+        yield "ignoring client auto TLS since certs given"
+    for url in config.client_urls:
+        if url.is_secure:
+            continue
+        if given or config.auto_tls:
+            yield (
+                "scheme is http or unix while key and cert files are present; "
+                f"ignoring key and cert files for {url}"
+            )
+        if config.client_cert_auth:
+            yield (
+                "scheme is http or unix while --client-cert-auth is enabled; "
+                f"ignoring client cert auth for this URL: {url}"
+            )

@@ -1,0 +1,162 @@
+"""Go's notation of flag values: what etcd's command line, environment and YAML file are written in.
+
+Each parser takes the text of one value and returns it typed, or raises ValueError with the reason
+as a phrase ("parse error", "value out of range", …); the caller knows the flag's name and adds it.
+Sources: the Go documentation of `flag`, `strconv.ParseBool`, `strconv.ParseInt` (base 0) and
+`time.ParseDuration`.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from rusd.base.urls import Url
+
+_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+_OLD_OCTAL = re.compile(r"([+-]?)0([0-7]+)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(rf"[+-]?(?:{_PART.pattern})+")
+#: Nanoseconds in each unit; both code points of "micro" are in use.
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+#: What a signed 64-bit count of nanoseconds holds, about 292 years.
+LONGEST = 2**63 - 1
+
+
+def boolean(text: str) -> bool:
+    """Go's twelve spellings."""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError("parse error")
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Whole numbers of [low, high]; 0x, 0o, 0b, a leading 0 and underscores as in Go."""
+
+    def parse(text: str) -> int:
+        octal = _OLD_OCTAL.fullmatch(text)
+        if not text.isascii() or text != text.strip() or (low >= 0 and text[:1] in ("+", "-")):
+            raise ValueError("parse error")
+        try:
+            number = int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
+        except ValueError:
+            raise ValueError("parse error") from None
+        if not low <= number <= high:
+            raise ValueError("value out of range")
+        return number
+
+    return parse
+
+
+unsigned = integer(0, 2**64 - 1)
+unsigned32 = integer(0, 2**32 - 1)
+signed = integer(-(2**63), 2**63 - 1)
+
+
+def duration(text: str) -> float:
+    """Seconds of a Go duration such as `1h30m`, `250ms` or `0`."""
+    if text in ("0", "+0", "-0"):
+        return 0.0
+    if not _DURATION.fullmatch(text):
+        raise ValueError("parse error")
+    total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if total > LONGEST:
+        raise ValueError("value out of range")
+    return (-total if text.startswith("-") else total) / 10**9
+
+
+#: etcd 3.6's feature gates.
+GATES = frozenset(
+    (
+        "CompactHashCheck",
+        "InitialCorruptCheck",
+        "LeaseCheckpoint",
+        "LeaseCheckpointPersist",
+        "SetMemberLocalAddr",
+        "StopGRPCServiceOnDefrag",
+        "TxnModeWriteWithSharedBuffer",
+        "AllAlpha",
+        "AllBeta",
+    )
+)
+
+
+def feature_gates(text: str) -> tuple[str, ...]:
+    """Names of the gates that `Name=true,Other=false` turns on, sorted."""
+    given: dict[str, bool] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"missing bool value for {name}")
+        try:
+            given[name.strip()] = boolean(value.strip())
+        except ValueError:
+            raise ValueError(f"invalid value of {name}={value}") from None
+        if name.strip() not in GATES:
+            raise ValueError(f"unrecognized feature gate: {name.strip()}")
+    return tuple(sorted(name for name, on in given.items() if on))
+
+
+def show_duration(seconds: float) -> str:
+    """The shortest Go duration that says `seconds`."""
+    for unit in ("h", "m", "s", "ms", "us", "ns"):
+        count, rest = divmod(round(seconds * 10**9), _UNITS[unit])
+        if rest == 0 and count:
+            return f"{count}{unit}"
+    return "0s"
+
+
+def strings(text: str) -> tuple[str, ...]:
+    """Comma-separated, without repetitions, in the order given."""
+    return tuple(dict.fromkeys(text.split(","))) if text else ()
+
+
+def text(value: str) -> str:
+    """Any text, as it is."""
+    return value
+
+
+def urls(value: str) -> tuple[Url, ...]:
+    """Comma-separated URLs, sorted and without repetitions as etcd keeps them."""
+    return tuple(sorted(set(map(Url, value.split(","))))) if value else ()
+
+
+def is_ip(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address, without a zone, rather than a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
+
+
+def choice(*valid: str) -> Callable[[str], str]:
+    """One of `valid`."""
+
+    def parse(value: str) -> str:
+        if value not in valid:
+            raise ValueError(f"must be one of {', '.join(valid)}")
+        return value
+
+    return parse
+
+
+def folded(parse: "Parser") -> "Parser":
+    """The same in any case."""
+    return lambda value: parse(value.lower())
+
+
+#: From text to a typed value; ValueError says why not.
+Parser = Callable[[str], Any]

@@ -1,0 +1,1 @@
+"""Listening sockets, and which protocol a new connection speaks."""

@@ -1,0 +1,71 @@
+"""What one door listens on: sockets for URLs, with TLS where a URL asks for it.
+
+URL ── sockets.py ──┬── http, unix ─────────────────┬── admission.py ── a protocol
+                    ├── https, unixs ── TLS ────────┤
+                    └── both of one address: by the first byte (either.py)
+"""
+
+import errno
+import ssl
+from collections.abc import Sequence
+
+from rusd.base.sockets import Bound, Factory, Listener
+from rusd.base.urls import Url
+from rusd.door.listen.admission import Gate
+from rusd.door.listen.tls_or_plain import Either
+from rusd.door.tls.context import ClientTls
+
+#: Seconds for a TLS handshake, as in etcd.
+HANDSHAKE_SECONDS = 10.0
+
+#: What serves https and unixs; a bare context admits whom it verifies.
+Tls = ClientTls | ssl.SSLContext | None
+
+
+class Listeners:
+    """What one door listens on."""
+
+    def __init__(self) -> None:
+        self._listening: list[Listener | Either] = []
+
+    async def listen(self, urls: Sequence[str], factory: Factory, tls: Tls = None) -> None:
+        """Listen on every address of `urls`, with `tls` for https and unixs. An http and an https
+        URL of one address share it.
+
+        OSError, with the URL in its text, if one cannot be had; then on none of them.
+        """
+        new = Listeners()
+        schemes: dict[tuple[str, int], list[Url]] = {}
+        for url in map(Url, urls):
+            schemes.setdefault(url.address, []).append(url)
+        try:
+            for same in schemes.values():
+                await new._listen(same, factory, tls)
+        except BaseException:
+            new.close()
+            raise
+        self._listening += new._listening
+
+    def close(self) -> None:
+        """Accept nothing more; connections go on. Socket files are removed."""
+        for each in self._listening:
+            each.close()
+        self._listening = []
+
+    async def _listen(self, urls: list[Url], factory: Factory, tls: Tls) -> None:
+        """`urls` have one address."""
+        secure = [url for url in urls if url.is_secure]
+        if secure and tls is None:
+            raise OSError(errno.EINVAL, f"cannot listen on {secure[0]}: no certificate")
+        context = tls.context if isinstance(tls, ClientTls) else tls
+        plain_gate = Gate(factory, None)
+        tls_gate = Gate(factory, tls if isinstance(tls, ClientTls) else None)
+        bound = Bound(urls[0])
+        if secure and context is not None and len(secure) < len(urls):
+            either = Either(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
+            self._listening.append(either)
+            return
+        listener = Listener()
+        self._listening.append(listener)
+        gate = tls_gate if secure else plain_gate
+        await listener.serve(bound, gate, context if secure else None, HANDSHAKE_SECONDS)

@@ -1,0 +1,1 @@
+"""TLS contexts from etcd's flags, and which client certificates are admitted."""

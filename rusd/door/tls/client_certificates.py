@@ -1,0 +1,80 @@
+"""Who among clients with a good certificate is let in: nobody revoked, and only allowed names.
+
+TLS itself has checked the signatures, the dates and the purpose by then. What is read here was
+written by clients: anything that cannot be read is a reason to refuse.
+"""
+
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from rusd.door.tls.revocation import Revoked
+
+
+class Denied(Exception):
+    """A client whose certificate is good and that is not welcome all the same; why."""
+
+
+class ClientRules:
+    """What the flags ask of a client's certificate beyond a trusted signature."""
+
+    def __init__(self, crl_file: Path | None, allowed_hostnames: Sequence[str]) -> None:
+        """OSError or ValueError if there is a revocation list that cannot be read."""
+        self._revoked = Revoked(crl_file) if crl_file is not None else None
+        self._names = tuple(allowed_hostnames)
+
+    def check(self, connection: ssl.SSLObject) -> None:
+        """After a handshake; Denied if the client must go. Without a certificate it may stay."""
+        if self._revoked is None and not self._names:
+            return
+        leaf = connection.getpeercert(binary_form=True)
+        if leaf is None:
+            return
+        if self._revoked is not None:
+            self._check_revoked(self._revoked, {leaf, *_sent(connection)})
+        certificate = x509.load_der_x509_certificate(leaf)
+        if self._names and not any(matches(certificate, name) for name in self._names):
+            raise Denied("client certificate authentication failed")
+
+    def _check_revoked(self, revoked: Revoked, chain: set[bytes]) -> None:
+        try:
+            revoked.refresh()
+        except (OSError, ValueError) as error:
+            raise Denied(f"cannot read the revocation list: {error}") from error
+        for encoded in chain:
+            serial = x509.load_der_x509_certificate(encoded).serial_number
+            if serial in revoked:
+                raise Denied(f"certificate serial {serial:x} revoked")
+
+
+def matches(certificate: x509.Certificate, name: str) -> bool:
+    """Whether a certificate is for `name`: an IP address or a host name among its SANs.
+
+    A star stands for one whole label, the first. Common names do not count.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        wanted = name.lower().removesuffix(".")
+        wild = "*." + wanted.partition(".")[2]
+        found = {each.lower().removesuffix(".") for each in names.get_values_for_type(x509.DNSName)}
+        return wanted in found or wild in found
+    return address in names.get_values_for_type(x509.IPAddress)
+
+
+def _sent(connection: ssl.SSLObject) -> list[bytes]:
+    """The certificates a client has sent, in DER; from Python 3.13 on there is a public way."""
+    inner: Any = connection
+    if hasattr(inner, "get_unverified_chain"):
+        return list(inner.get_unverified_chain())
+    chain = inner._sslobj.get_unverified_chain() or ()
+    der = 2  # ENCODING_DER of the module behind `ssl`
+    return [each.public_bytes(der) for each in chain]

@@ -1,0 +1,145 @@
+"""Physical compaction: superseded revisions leave the disk in slices, between other work.
+
+A compaction is *applied* at once (older revisions become unreadable); the disk space is freed by a
+background task. It removes `--compaction-batch-limit` versions, rests for
+`--compaction-sleep-interval`, and goes on; within a batch it works for a few milliseconds at a time
+and then lets others work for as long, if there are any. It resumes by itself after a restart. etcd
+does the same in its `scheduleCompaction`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from rusd.base.logs import get_logger
+from rusd.base.sliced import rest
+
+log = get_logger(__name__)
+
+#: Seconds of work between two rests within a batch.
+STRETCH = 0.001
+#: Work that takes so many times its time of the processor shares it with other processes (perhaps
+#: other members): it makes room for them as well.
+SHARED = 1.25
+#: Seconds between two batches that a flag of 0 stands for.
+DEFAULT_SLEEP = 0.01
+
+
+class CompactedStore(Protocol):
+    """The part of the MVCC store that removal works on."""
+
+    @property
+    def compact_revision(self) -> int:
+        """Revision up to which history is unreadable; -1 before the first compaction."""
+
+    @property
+    def finished_compact_revision(self) -> int:
+        """Revision up to which history has left the disk."""
+
+    def compact_slices(self, limit: int) -> Generator[int, None, None]:
+        """Remove one slice per step, up to `compact_revision`; yields the number of versions it
+        had, `limit` at most."""
+
+
+class Compactor:
+    """Runs one physical compaction at a time and tells who waits for its end."""
+
+    def __init__(
+        self,
+        store: CompactedStore,
+        batch_limit: int,
+        sleep_interval: float,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """`batch_limit`: versions removed between two rests of `sleep_interval` seconds (0: etcd's
+        default).
+        `on_failure` hears of a store that cannot be written: such a member must end."""
+        self._store = store
+        self._limit = batch_limit
+        self._sleep = sleep_interval or DEFAULT_SLEEP
+        self._on_failure = on_failure
+        self._task: asyncio.Task[None] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def schedule(self, revision: int) -> None:
+        """A compaction to `revision` was applied (or found unfinished at start)."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._ended)
+
+    def finished(self, revision: int) -> asyncio.Future[None]:
+        """Resolves once nothing at or below `revision` waits for removal any more."""
+        future = asyncio.get_running_loop().create_future()
+        if self._store.finished_compact_revision >= revision:
+            future.set_result(None)
+        else:
+            self._waiters.append((revision, future))
+            self.schedule(revision)
+        return future
+
+    def pause(self) -> None:
+        """Let go of the store: it is about to be replaced. `resume` goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def resume(self) -> None:
+        """The store was replaced; it may hold a compaction that is not finished."""
+        self._wake()
+        if self._store.finished_compact_revision < self._store.compact_revision:
+            self.schedule(self._store.compact_revision)
+
+    async def stop(self) -> None:
+        """End between two slices; a restart resumes where this stopped."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, future in self._waiters:
+            future.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._on_failure(failure)
+
+    async def _run(self) -> None:
+        while self._store.finished_compact_revision < self._store.compact_revision:
+            target = self._store.compact_revision
+            started = asyncio.get_running_loop().time()
+            count = await self._remove()
+            took = asyncio.get_running_loop().time() - started
+            fields = {
+                "compact-revision": target,
+                "took": f"{took:.3f}s",
+                "number-of-keys-compacted": count,
+            }
+            log.info("finished scheduled compaction", extra={"fields": fields})
+            self._wake()
+
+    async def _remove(self) -> int:
+        """Remove what is due now; returns the number of versions."""
+        count = in_batch = 0
+        began, used = time.perf_counter(), time.thread_time()
+        for removed in self._store.compact_slices(self._limit):
+            count += removed
+            in_batch += removed
+            worked = time.perf_counter() - began
+            if in_batch >= self._limit:
+                in_batch = 0
+                await asyncio.sleep(self._sleep)
+            elif worked < STRETCH:
+                continue
+            elif worked > SHARED * (time.thread_time() - used):
+                await asyncio.sleep(worked)
+            else:
+                await rest(worked)
+            began, used = time.perf_counter(), time.thread_time()
+        return count
+
+    def _wake(self) -> None:
+        done = self._store.finished_compact_revision
+        waiting = self._waiters
+        self._waiters = [(revision, future) for revision, future in waiting if revision > done]
+        for revision, future in waiting:
+            if revision <= done and not future.done():
+                future.set_result(None)

@@ -1,0 +1,182 @@
+"""Comparing this member's keys with the others', and raising the alarm CORRUPT.
+
+    hashkv {revision} -> {hash, revision, compact_revision, current_revision}    between members
+
+- Before serving (`--experimental-initial-corrupt-check`): a member whose keys differ from
+  another's does not start.
+- On the leader, every `--corrupt-check-time`: whose keys differ is named in an alarm, after which
+  no member takes writes until somebody has repaired it and disarms.
+- On the leader, after compactions (`--experimental-compact-hash-check-enabled`): the same, at a
+  revision that does not move any more.
+
+As in etcd's corruption checker, but that every hash is taken anew: etcd compares those that the
+compactions left in memory, and none of a member that was restarted since. `hashes.py` decides.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from rusd.base import sliced
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
+from rusd.maintenance import hash_comparison
+from rusd.maintenance.hash_comparison import KeysHash
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.transport.requests import Handler
+from rusd.rpc.errors import EtcdError
+from rusd.state.command import Kind, encode
+from rusd.state.members import Members
+
+log = get_logger(__name__)
+
+#: Seconds a member has to hash its keys (etcd's request timeout at default flags).
+TIMEOUT = 7.0
+#: Seconds between two looks whether the others are there.
+POLL = 0.02
+
+_REVISION = struct.Struct(">q")
+_ANSWER = struct.Struct(">Iqqq")
+
+
+class CorruptError(Exception):
+    """This member's keys differ from another's."""
+
+
+class Node(Protocol):
+    """What the checks need of Raft."""
+
+    @property
+    def member_id(self) -> int: ...
+    @property
+    def is_leader(self) -> bool: ...
+    def connected_since(self, member: int) -> float | None: ...
+    def read_index(self) -> Pending[None]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+    def serve(self, kind: str, handler: Handler) -> None: ...
+    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
+
+
+class Corruption:
+    """One member's checks; it answers the others' from the moment it is made."""
+
+    def __init__(self, node: Node, store: Store, members: Members) -> None:
+        self._node = node
+        self._store = store
+        self._members = members
+        #: Compacted revision that everybody was last compared at.
+        self._compared = -1
+        node.serve("hashkv", self._answer)
+
+    async def check_before_serving(self, patience: float) -> None:
+        """Compare with whoever connects within `patience` seconds. CorruptError."""
+        own = await self._hash(0)
+        await self._connected(patience)
+        others = await self._ask_others(own.revision)
+        differing = hash_comparison.differing(own, _answered(others))
+        if differing:
+            log.error("found different hash values from remote peers", extra=_fields(differing))
+            raise CorruptError(f"{self._node.member_id:x} found data inconsistency with peers")
+        log.info(
+            "initial corruption checking passed; no corruption",
+            extra={"fields": {"peers": len(_answered(others)), "revision": own.revision}},
+        )
+
+    async def check_every(self, interval: float) -> None:
+        """Compare as long as this member leads; ends only by being cancelled."""
+        while True:
+            await asyncio.sleep(interval)
+            if self._node.is_leader:
+                try:
+                    await self._check()
+                except EtcdError as error:
+                    log.warning("corruption check failed", extra={"fields": {"error": str(error)}})
+
+    async def check_compactions_every(self, interval: float) -> None:
+        """Compare at the newest compacted revision, once for each; as `check_every`."""
+        while True:
+            await asyncio.sleep(interval)
+            revision = self._store.compact_revision
+            if self._node.is_leader and revision > self._compared:
+                try:
+                    await self._check_compacted(revision)
+                except EtcdError as error:
+                    log.warning(
+                        "compact hash check failed", extra={"fields": {"error": str(error)}}
+                    )
+
+    async def _check(self) -> None:
+        before = await self._hash(0)
+        others = await self._ask_others(before.revision)
+        await self._node.read_index()
+        after = await self._hash(0)
+        found = hash_comparison.corrupt(self._node.member_id, before, after, _answered(others))
+        if found is not None:
+            await self._accuse(found)
+
+    async def _check_compacted(self, revision: int) -> None:
+        own = await self._hash(revision)
+        verdict = hash_comparison.compacted(
+            self._node.member_id, own, await self._ask_others(revision)
+        )
+        for member in verdict.corrupt:
+            await self._accuse(member)
+        if verdict.complete:
+            self._compared = revision
+
+    async def _accuse(self, member: int) -> None:
+        log.error("found corrupt data", extra=_fields([member]))
+        request = rpc.AlarmRequest(
+            action=rpc.AlarmRequest.ACTIVATE, memberID=member, alarm=rpc.CORRUPT
+        )
+        await self._node.propose(encode(Kind.ALARM, request.SerializeToString()))
+
+    async def _hash(self, revision: int) -> KeysHash:
+        result = await sliced.run(self._store.hash_readable(revision))
+        return KeysHash(
+            result.hash, result.hash_revision, result.compact_revision, self._store.revision
+        )
+
+    async def _answer(self, asking: int, body: bytes) -> bytes:
+        return _ANSWER.pack(*await self._hash(_REVISION.unpack(body)[0]))
+
+    def _others(self) -> list[int]:
+        return [member.id for member in self._members if member.id != self._node.member_id]
+
+    async def _connected(self, patience: float) -> None:
+        """Until everybody is connected, or patience ends."""
+        try:
+            async with asyncio.timeout(patience):
+                while not all(self._node.connected_since(member) for member in self._others()):
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            log.warning("some members cannot be compared with: they are not connected")
+
+    async def _ask_others(self, revision: int) -> dict[int, KeysHash | None]:
+        others = self._others()
+        answers = await asyncio.gather(*(self._ask(member, revision) for member in others))
+        return dict(zip(others, answers, strict=True))
+
+    async def _ask(self, member: int, revision: int) -> KeysHash | None:
+        if self._node.connected_since(member) is None:
+            return None
+        try:
+            body = await self._node.ask(member, "hashkv", _REVISION.pack(revision), TIMEOUT)
+            return KeysHash(*_ANSWER.unpack(body))
+        except EtcdError as error:
+            # It may be behind, have compacted further, or be gone: nothing can be said of it.
+            log.warning(
+                "cannot fetch hash from a member",
+                extra={"fields": {"member": f"{member:x}", "error": str(error)}},
+            )
+            return None
+
+
+def _answered(answers: dict[int, KeysHash | None]) -> dict[int, KeysHash]:
+    return {member: one for member, one in answers.items() if one is not None}
+
+
+def _fields(members: Iterable[int]) -> dict[str, Any]:
+    return {"fields": {"members": [f"{member:x}" for member in members]}}

@@ -1,0 +1,163 @@
+"""The directories of one member: made private, and searched for files that are not rusd's.
+
+    <data-dir>/            member/ and, with --auto-tls, fixtures/
+    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/ and, without
+                           --wal-dir, wal/
+    <wal-dir>/             LOCK, <16 hex digits>.wal
+
+`prepare` runs before anything is opened. It refuses a directory that holds the data of etcd or of
+another kind: a new, empty store beside it would be served as if the old keys had never been. Any
+other unknown name is logged, as etcd does for its data directory.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from rusd.base.logs import get_logger
+from rusd.config.config import Config, ConfigError
+
+log = get_logger(__name__)
+
+PRIVATE = 0o700
+
+_DATA = re.compile(r"member|fixtures")
+_MEMBER = re.compile(r"(?:identity|joining|life|lives)(?:\.new)?|wal|state|snapshots")
+_WAL = re.compile(r"LOCK|[0-9a-f]{16}\.wal")
+_STATE = re.compile(r"CURRENT(?:\.new)?|db-\d+")
+#: RocksDB's own files, and the one rocksdict puts beside them.
+_DATABASE = re.compile(
+    r"CURRENT|IDENTITY|LOCK|LOG(?:\.old\.\d+)?|MANIFEST-\d+|OPTIONS-\d+"
+    r"|\d+\.(?:sst|log|blob|dbtmp)|OPTIONS-\d+\.dbtmp|rocksdict-config\.json"
+)
+_SNAPSHOTS = re.compile(r"incoming|outgoing-\d+")
+
+#: A segment of etcd's WAL.
+_ETCD_WAL = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.wal")
+
+MIGRATE = (
+    "rusd cannot read it. To migrate, start rusd with a new, empty --data-dir and copy the keys "
+    "from the running etcd, for example with 'etcdctl make-mirror'; revisions and leases are not "
+    "carried over"
+)
+
+
+def prepare(config: Config) -> None:
+    """Make the directories, 0700 where they are new, and look at what is in them.
+
+    ConfigError if they hold data that is not a rusd member's. OSError if one cannot be made or
+    read.
+    """
+    _refuse_shared_journal(config)
+    _refuse_foreign_data(config)
+    for directory in (config.data_path, config.member_path, config.wal_path):
+        _make_private(directory)
+    for directory, name in _unknown(config):
+        log.warning(
+            "found invalid file under data directory",
+            extra={"fields": {"filename": name, "data-dir": str(directory)}},
+        )
+
+
+def is_founded(config: Config) -> bool:
+    """Whether a member has begun here. ConfigError if that cannot be seen."""
+    try:
+        return config.identity_path.exists()
+    except OSError as error:
+        raise ConfigError(f"cannot access data directory: {error}") from None
+
+
+def _refuse_shared_journal(config: Config) -> None:
+    """A journal among the files of another room would be removed with them."""
+    # Links followed: another name of the same place is as bad.
+    wal, member = (Path(os.path.realpath(path)) for path in (config.wal_path, config.member_path))
+    for taken in (wal, *wal.parents):
+        if taken.parent == member and taken.name != "wal" and _MEMBER.fullmatch(taken.name):
+            raise ConfigError(f"--wal-dir must be a directory of its own, not in {taken}")
+    if wal in (member, member.parent):
+        raise ConfigError(f"--wal-dir must be a directory of its own, not {wal}")
+
+
+def _refuse_foreign_data(config: Config) -> None:
+    found = _etcd_data(config)
+    if found is not None:
+        if config.identity_path.exists():
+            raise ConfigError(
+                f"{config.data_path} holds the data of a rusd member and of etcd ({found}): move "
+                "etcd's files away if rusd's are to be served, or use another --data-dir"
+            )
+        raise ConfigError(f"{found} is etcd's data: {MIGRATE}")
+    data = set(_names(config.data_path))
+    if "proxy" in data:
+        raise ConfigError(f"{config.data_path / 'proxy'} is the data of etcd's v2 proxy")
+    if "member" not in data and ({"identity", "state"} <= data or {"snap", "wal"} <= data):
+        raise ConfigError(
+            f"--data-dir {config.data_path} is the 'member' directory of a member: give the "
+            "directory that holds it"
+        )
+
+
+def _etcd_data(config: Config) -> Path | None:
+    """A file or directory that only etcd makes."""
+    snap = config.member_path / "snap"
+    if snap.exists():
+        return snap
+    for wal in dict.fromkeys((config.member_path / "wal", config.wal_path)):
+        for name in _names(wal):
+            if _ETCD_WAL.fullmatch(name):
+                return wal / name
+    return None
+
+
+def _unknown(config: Config) -> Iterator[tuple[Path, str]]:
+    """Names that neither rusd nor its libraries make, and the directories they are in."""
+    member = config.member_path
+    places = [
+        (config.data_path, _DATA),
+        (member, _MEMBER),
+        (config.wal_path, _WAL),
+        (member / "snapshots", _SNAPSHOTS),
+        (member / "state", _STATE),
+    ]
+    # A journal or a member that was moved with --wal-dir leaves an old directory behind.
+    if config.wal_path != member / "wal":
+        places.append((member / "wal", re.compile("(?!)")))
+    places += [
+        (member / "state" / name, _DATABASE)
+        for name in _names(member / "state")
+        if name.startswith("db-")
+    ]
+    own = {config.wal_path.absolute()}
+    for directory, ours in places:
+        for name in _names(directory):
+            if not ours.fullmatch(name) and (directory / name).absolute() not in own:
+                yield directory, name
+
+
+def _names(directory: Path) -> list[str]:
+    """What is in a directory, sorted; nothing if there is none."""
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory and its missing parents as etcd does; warn if others may read it."""
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=PRIVATE, exist_ok=True)
+    mode = directory.stat().st_mode
+    if stat.S_IMODE(mode) != PRIVATE:
+        log.warning(
+            "check file permission",
+            extra={
+                "fields": {
+                    "error": f'directory "{directory}" exist, but the permission is '
+                    f'"{stat.filemode(mode)}". The recommended permission is "-rwx------" to '
+                    "prevent possible unprivileged access to the data"
+                }
+            },
+        )

@@ -1,0 +1,190 @@
+"""One member in one process: started, kept until a signal or a failure, stopped in order.
+
+serve(config) ── run(make) ── uvloop ── Runnable.start, wait_failed, stop
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, Protocol
+
+from rusd.base import logs, systemd
+from rusd.config.config import Config
+from rusd.maintenance.disk_space import Space, full_disk
+from rusd.member import signals
+from rusd.rpc.errors import Removed
+
+log = logs.get_logger(__name__)
+
+#: Seconds a member that failed may take to let go of what it holds.
+ABORT_TIMEOUT = 5.0
+#: Seconds between two looks at a full disk.
+SPACE_POLL = 2.0
+
+
+class Runnable(Protocol):
+    """What the command needs of a member."""
+
+    async def start(self) -> None:
+        """Returns once the member serves; raises if it cannot."""
+
+    async def stop(self) -> None:
+        """Ends the member in order; also after a start that failed or was cancelled."""
+
+    async def wait_failed(self) -> None:
+        """Raises when the member must end; never returns."""
+
+
+def serve(config: Config) -> int:
+    """Run the member that `config` describes: the exit code."""
+    space = Space((config.member_path, config.wal_path))
+    code = run(lambda: _member(config), space)
+    if code is None:
+        _begin_anew()
+    return code
+
+
+def run(make: Callable[[], Runnable], space: Space | None = None) -> int | None:
+    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code. None
+    if it failed for want of `space`, of which there is enough now: it shall begin anew."""
+    _open_many_files()
+    import uvloop  # here, so that --help and --version do not wait for it
+
+    asked = asyncio.Event()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        stop_signals = signals.StopSignals(
+            runner.get_loop(), lambda number: _on_signal(asked, number)
+        )
+        try:
+            code = runner.run(_serve(make, space, asked))
+        finally:
+            stop_signals.end()
+    if code is None:
+        signals.end_at_once()
+        if stop_signals.received:
+            return 0
+    return code
+
+
+def _on_signal(asked: asyncio.Event, number: signal.Signals) -> None:
+    fields = {"fields": {"signal": number.name}}
+    if asked.is_set():
+        log.info("received another signal; already shutting down", extra=fields)
+        return
+    log.info("received signal; shutting down", extra=fields)
+    asked.set()
+
+
+def _open_many_files() -> None:
+    """As many as the system allows at all, as Go's runtime does for etcd."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _member(config: Config) -> Runnable:
+    # grpc's own lines on standard error are no JSON; what it reports is raised as well.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from rusd.member.member import Member  # here, so that --help and bad flags need no store
+
+    member: Runnable = Member(config, on_ready=_notify_systemd)
+    return member
+
+
+def _notify_systemd() -> None:
+    """READY=1 for a unit of Type=notify; a member that cannot say so serves all the same."""
+    try:
+        if systemd.notify("READY=1"):
+            log.info("successfully notified init daemon")
+    except OSError as error:
+        log.error("failed to notify systemd for readiness", extra={"fields": {"error": str(error)}})
+
+
+async def _serve(
+    make: Callable[[], Runnable], space: Space | None, stopping: asyncio.Event
+) -> int | None:
+    asked = asyncio.create_task(stopping.wait())
+    member: Runnable | None = None
+    doing = "start"
+    try:
+        member = make()
+        await asyncio.sleep(0)  # a signal that came meanwhile
+        if not stopping.is_set() and await _first_of(member.start(), asked):
+            # What exists now lives as long as the member: no collection need look at it again.
+            gc.collect()
+            gc.freeze()
+            doing = "go on"
+            await _first_of(member.wait_failed(), asked)
+    except Removed as removed:
+        # No failure, and a supervisor should not try again: etcd ends with 0 as well.
+        log.warning(str(removed))
+    except Exception as error:
+        _log_fatal(f"cannot {doing}", error)
+        if member is not None:
+            await _abort(member)
+        if space is None or not full_disk(error):
+            return 1
+        log.error("waiting until there is space on the disk")
+        return None if await _first_of(_room(space), asked) else 0
+    finally:
+        asked.cancel()
+    if member is None:
+        return 0
+    try:
+        await member.stop()
+    except Exception as error:
+        _log_fatal("cannot stop in order", error)
+        return 1
+    return 0
+
+
+async def _first_of(work: Coroutine[Any, Any, None], asked: asyncio.Task[bool]) -> bool:
+    """Run `work` to its end (True), or until the member is `asked` to stop (False).
+
+    What a cancelled `work` ends with is no failure of the member: it is only logged.
+    """
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("interrupted by a signal", extra={"fields": {"error": str(error)}})
+    return False
+
+
+async def _room(space: Space) -> None:
+    """Until there is enough; a while at least, for what is short may be something else."""
+    await asyncio.sleep(SPACE_POLL)
+    while not space.enough():
+        await asyncio.sleep(SPACE_POLL)
+
+
+async def _abort(member: Runnable) -> None:
+    """Let go of sockets and locks as far as that works; the failure is already logged."""
+    try:
+        await asyncio.wait_for(member.stop(), ABORT_TIMEOUT)
+    except Exception as error:
+        log.debug("stop after failure", extra={"fields": {"error": repr(error)}})
+
+
+def _begin_anew() -> NoReturn:
+    """The same command as a new process image: same process id, no trace of the failed member."""
+    log.warning("there is space on the disk again: starting anew")
+    logs.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _log_fatal(message: str, error: Exception) -> None:
+    """One line. What rusd or the system refuses explains itself; anything else needs its trace."""
+    explained = isinstance(error, OSError) or type(error).__module__.startswith("rusd.")
+    log.critical(
+        message, extra={"fields": {"error": str(error)}}, exc_info=None if explained else error
+    )

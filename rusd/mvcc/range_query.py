@@ -1,0 +1,278 @@
+"""Range: which rows, in which order, how many; etcd's rules over any source of rows.
+
+`Rows` are the live keys of an interval at one revision, in key order; where they come from
+(CURRENT, history, a writer's overlay) does not matter here. A row is a framed KeyValue (see
+`keyvalue`), which is decoded only where a filter, a sort or `keys_only` needs it.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Protocol
+
+from rusd.proto import kv_pb2
+from rusd.proto import rpc_pb2 as rpc
+from rusd.wire.keyvalue import frame, kv_of
+
+#: Rows handled between two yields of a sliced range.
+SLICE = 1000
+#: The same where every row is decoded, and where rows are only counted.
+DECODED_SLICE = 500
+COUNT_SLICE = 2000
+
+_KEY = rpc.RangeRequest.KEY
+_UNORDERED = rpc.RangeRequest.NONE
+_DESCEND = rpc.RangeRequest.DESCEND
+#: Sort targets, as a KeyValue names them.
+_TARGETS: dict[int, str] = {
+    rpc.RangeRequest.KEY: "key",
+    rpc.RangeRequest.VERSION: "version",
+    rpc.RangeRequest.CREATE: "create_revision",
+    rpc.RangeRequest.MOD: "mod_revision",
+    rpc.RangeRequest.VALUE: "value",
+}
+_parse = kv_pb2.KeyValue.FromString
+
+
+class RangeResult:
+    """What a range found."""
+
+    __slots__ = ("count", "framed", "more")
+
+    def __init__(
+        self,
+        kvs: Sequence[bytes] = (),
+        more: bool = False,
+        count: int = 0,
+        *,
+        framed: list[bytes] | None = None,
+    ) -> None:
+        """`kvs`: encoded KeyValues; or, instead, `framed`."""
+        #: Each KeyValue as field 2 of a message, in the order asked for.
+        self.framed = [frame(kv) for kv in kvs] if framed is None else framed
+        #: True when `limit` cut it.
+        self.more = more
+        #: Keys in the interval before filters and limit.
+        self.count = count
+
+    @property
+    def kvs(self) -> list[bytes]:
+        """Encoded KeyValues, in the order asked for."""
+        return [kv_of(one) for one in self.framed]
+
+
+NOTHING = RangeResult()
+
+
+def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
+    """Evaluate a request for a single key, of which `framed` is the version."""
+    if framed is None:
+        return NOTHING
+    if request.count_only:
+        return RangeResult(count=1)
+    if _filtered(request) and not _acceptance(request)(_parse(kv_of(framed))):
+        return RangeResult(count=1)
+    return RangeResult(framed=[without_value(framed) if request.keys_only else framed], count=1)
+
+
+class Rows(Protocol):
+    """The live keys of one interval at one revision that were not read yet."""
+
+    def read(self, count: int) -> list[bytes]:
+        """Some of the next rows, framed KeyValues, `count` at most; none at the end."""
+
+    def skip(self, count: int) -> int:
+        """Pass over some rows, `count` at most; returns over how many, 0 at the end."""
+
+
+class _FirstRows:
+    """The first `count` of some rows."""
+
+    def __init__(self, rows: Rows, count: int) -> None:
+        self._rows = rows
+        self._left = count
+
+    def read(self, count: int) -> list[bytes]:
+        part = self._rows.read(min(count, self._left)) if self._left else []
+        self._left -= len(part)
+        return part
+
+    def skip(self, count: int) -> int:
+        return len(self.read(count))
+
+
+class _Listed:
+    """Rows that were read before."""
+
+    def __init__(self, rows: list[bytes]) -> None:
+        self._rows = rows
+        self._at = 0
+
+    def read(self, count: int) -> list[bytes]:
+        part = self._rows[self._at : self._at + count]
+        self._at += len(part)
+        return part
+
+    def skip(self, count: int) -> int:
+        return len(self.read(count))
+
+
+Slices = Generator[None, None, RangeResult]
+
+
+def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
+    """Evaluate `request` (its interval and revision are in `rows` already), in slices.
+
+    Source: etcd's range: filters drop keys before the limit but not from `count`; `more` says that
+    the limit cut the result; ties in a sort keep key order. Without a sort order and filters the
+    limit applies in key order: another sort target then sorts `limit` + 1 keys, not all.
+    """
+    if request.count_only:
+        return RangeResult(count=(yield from _count(rows, 0)))
+    target, descend = request.sort_target, request.sort_order == _DESCEND
+    limit, keys_only = request.limit, request.keys_only
+    if target == _KEY and not _filtered(request):
+        if not descend:
+            return (yield from _in_key_order(rows, limit, keys_only))
+        found = yield from _all(rows)
+        count = len(found)
+        found.reverse()
+        more = 0 < limit < count
+        if more:
+            del found[limit:]
+    else:
+        accepts = _acceptance(request)
+        in_key_order = request.sort_order == _UNORDERED and not _filtered(request)
+        first = _FirstRows(rows, limit + 1) if in_key_order and limit > 0 else rows
+        found, more, count = yield from _selected(first, accepts, target, descend, limit)
+        if first is not rows:
+            count = yield from _count(rows, count)
+    if keys_only:
+        yield from _strip(found)
+    return RangeResult(framed=found, more=more, count=count)
+
+
+def without_value(framed: bytes) -> bytes:
+    """A row as `keys_only` shows it."""
+    kv = _parse(kv_of(framed))
+    kv.value = b""
+    return frame(kv.SerializeToString())
+
+
+def sort(rows: list[bytes], target: int, keys_only: bool) -> Generator[None, None, list[bytes]]:
+    """Rows in ascending order of a sort target, in slices; ties keep their order."""
+    found, _, _ = yield from _selected(_Listed(rows), lambda kv: True, target, False, 0)
+    if keys_only:
+        yield from _strip(found)
+    return found
+
+
+# Each of these yields only when it knows that there is more, so that what fits into one slice never
+# costs a turn of the loop.
+
+
+def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
+    size = DECODED_SLICE if keys_only else SLICE
+    found: list[bytes] = []
+    part = rows.read(min(size, limit) if limit > 0 else size)
+    while part:
+        found += [without_value(one) for one in part] if keys_only else part
+        if len(found) == limit:
+            count = yield from _count(rows, limit)
+            return RangeResult(framed=found, more=count > limit, count=count)
+        part = rows.read(min(size, limit - len(found)) if limit > 0 else size)
+        if part:
+            yield
+    return RangeResult(framed=found, count=len(found))
+
+
+def _count(rows: Rows, count: int) -> Generator[None, None, int]:
+    """`count` and the rows that are left."""
+    passed = rows.skip(COUNT_SLICE)
+    while passed:
+        count += passed
+        passed = rows.skip(COUNT_SLICE)
+        if passed:
+            yield
+    return count
+
+
+def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
+    found: list[bytes] = []
+    part = rows.read(SLICE)
+    while part:
+        found += part
+        part = rows.read(SLICE)
+        if part:
+            yield
+    return found
+
+
+def _selected(
+    rows: Rows, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
+) -> Generator[None, None, tuple[list[bytes], bool, int]]:
+    """Rows that pass the filters, sorted and cut; whether they were cut; the number of all rows."""
+    of = attrgetter(_TARGETS[target])
+    #: Each sorted in itself: (what is sorted by, row).
+    runs: list[list[tuple[Any, bytes]]] = []
+    count = passed = 0
+    part = rows.read(DECODED_SLICE)
+    while part:
+        count += len(part)
+        run = []
+        for row in part:
+            kv = _parse(kv_of(row))
+            if accepts(kv):
+                run.append((of(kv), row))
+        passed += len(run)
+        # Rows come in key order, and sorting keeps the order of ties, also in reverse.
+        run.sort(key=_first, reverse=descend)
+        runs.append(run if limit <= 0 else run[:limit])
+        part = rows.read(DECODED_SLICE)
+        if part:
+            yield
+    merged = runs[0] if len(runs) == 1 else merge(*runs, key=_first, reverse=descend)
+    wanted = iter(merged) if limit <= 0 else islice(merged, limit)
+    found = [row for _, row in islice(wanted, DECODED_SLICE)]
+    while len(found) < passed and (further := [row for _, row in islice(wanted, DECODED_SLICE)]):
+        found += further
+        yield
+    return found, len(found) < passed, count
+
+
+def _strip(rows: list[bytes]) -> Generator[None, None, None]:
+    """Take the values out of `rows`."""
+    for start in range(0, len(rows), DECODED_SLICE):
+        stop = start + DECODED_SLICE
+        rows[start:stop] = map(without_value, rows[start:stop])
+        if stop < len(rows):
+            yield
+
+
+def _first(item: tuple[Any, bytes]) -> Any:
+    return item[0]
+
+
+def _filtered(request: rpc.RangeRequest) -> bool:
+    return bool(
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
+
+
+def _acceptance(request: rpc.RangeRequest) -> Callable[[Any], bool]:
+    min_mod, max_mod = request.min_mod_revision, request.max_mod_revision
+    min_create, max_create = request.min_create_revision, request.max_create_revision
+
+    def accepts(kv: Any) -> bool:
+        return not (
+            (max_mod and kv.mod_revision > max_mod)
+            or (min_mod and kv.mod_revision < min_mod)
+            or (max_create and kv.create_revision > max_create)
+            or (min_create and kv.create_revision < min_create)
+        )
+
+    return accepts

@@ -1,0 +1,54 @@
+"""The committed state of one moment, for reads of several intervals that take many slices."""
+
+from collections.abc import Iterable
+
+from rusd.base import sliced
+from rusd.mvcc import range_query
+from rusd.mvcc.interval import bounds
+from rusd.mvcc.range_query import RangeResult, Rows, Slices
+from rusd.mvcc.rows import CurrentRows
+from rusd.mvcc.store import Store
+from rusd.proto import rpc_pb2 as rpc
+from rusd.storage import Family
+from rusd.wire.keyvalue import Live, unpack
+
+#: [start, end) of user keys.
+Bounds = tuple[bytes, bytes | None]
+
+
+class Frozen:
+    """A store that does not move on, for the intervals that are named at the beginning.
+
+    A cursor sees what there was when it was made; so all are made at once. One reading at a time;
+    and like any rows, do not keep it for long.
+    """
+
+    def __init__(self, store: Store, intervals: Iterable[Bounds]) -> None:
+        self._store = store
+        self.revision = store.revision
+        self.compact_revision = store.compact_revision
+        self._rows = {one: CurrentRows(store.engine, *one) for one in intervals}
+        self._any = store.engine.cursor(Family.CURRENT, b"", None)
+
+    def get(self, key: bytes) -> Live | None:
+        """The live version of `key`, None if there is none."""
+        self._any.seek(key)
+        found = self._any.pairs(1)
+        return unpack(found[0][1]) if found and found[0][0] == key else None
+
+    def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
+        """As `Store.rows`; of the present, only for an interval that was named."""
+        if revision > 0:
+            return self._store.rows(start, end, revision)
+        rows = self._rows[start, end]
+        rows.seek(start)
+        return rows
+
+    def range_slices(self, request: rpc.RangeRequest) -> Slices:
+        """As `Store.range_slices`."""
+        start, end = bounds(request.key, request.range_end)
+        return range_query.run(request, self.rows(start, end, request.revision))
+
+    def range(self, request: rpc.RangeRequest) -> RangeResult:
+        """`range_slices` at once."""
+        return sliced.finish(self.range_slices(request))

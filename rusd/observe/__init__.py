@@ -1,0 +1,1 @@
+"""Metrics, the readings behind them, and health checks as data."""

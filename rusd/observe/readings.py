@@ -1,0 +1,178 @@
+"""What a scrape of /metrics reads, and where: etcd's names over the numbers of the rooms.
+
+Only what a number honestly means here has etcd's name; what rusd does not measure is left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rusd import ETCD_VERSION
+from rusd.observe.health import Probes
+from rusd.observe.metrics import Reading
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.machine import StateMachine
+
+_ALARMS: dict[int, str] = {number: name for name, number in rpc.AlarmType.items()}
+
+
+class Peer(Protocol):
+    """Another member as Raft sees it."""
+
+    @property
+    def connected(self) -> bool: ...
+
+
+class Node(Protocol):
+    """What is read of Raft."""
+
+    @property
+    def member_id(self) -> int: ...
+    @property
+    def leader_id(self) -> int: ...
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def commit_index(self) -> int: ...
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def pending_proposals(self) -> int: ...
+    def peer_status(self) -> Mapping[int, Peer]: ...
+
+
+class Hub(Protocol):
+    """What is read of the watches."""
+
+    @property
+    def watchers(self) -> int: ...
+    @property
+    def slow_watchers(self) -> int: ...
+    @property
+    def streams(self) -> int: ...
+
+
+@dataclass
+class Readings:
+    """The numbers of one member; `on_role` is to be told of every change of leader."""
+
+    node: Node
+    machine: StateMachine
+    hub: Hub
+    probes: Probes
+    #: Bytes in force.
+    quota: int
+
+    def __post_init__(self) -> None:
+        self._leader = 0
+        self._leader_changes = 0
+
+    def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
+        """A `rusd.raft.ports.RoleListener`: counts each new leader, not the time without one."""
+        if leader_id and leader_id != self._leader:
+            self._leader_changes += 1
+        self._leader = leader_id
+
+    def read(self) -> list[Reading]:
+        """Everything, now."""
+        return [*self._server(), *self._store(), *self._watches(), *self._peers(), *self._health()]
+
+    def _server(self) -> list[Reading]:
+        node = self.node
+        name = f"{node.member_id:x}"
+        about = {"server_version": ETCD_VERSION}
+        readings = [
+            Reading("etcd_server_has_leader", "Whether a leader is known.", node.leader_id != 0),
+            Reading("etcd_server_is_leader", "Whether this member leads.", node.is_leader),
+            Reading("etcd_server_is_learner", "Whether this member is a learner.", self._learner()),
+            Reading(
+                "etcd_server_leader_changes_seen_total",
+                "Leaders seen.",
+                self._leader_changes,
+                counter=True,
+            ),
+            Reading("etcd_server_proposals_committed_total", "Committed index.", node.commit_index),
+            Reading("etcd_server_proposals_applied_total", "Applied index.", node.applied_index),
+            Reading("etcd_server_proposals_pending", "Waiting proposals.", node.pending_proposals),
+            Reading("etcd_server_quota_backend_bytes", "Quota in force.", self.quota),
+            Reading("etcd_server_version", "The etcd release served, as a label.", 1, about),
+            Reading("etcd_server_id", "This member's id, as a label.", 1, {"server_id": name}),
+        ]
+        cluster_version = self.machine.members.cluster_version
+        if cluster_version:
+            # Major and minor only, as in etcd.
+            label = {"cluster_version": cluster_version.rpartition(".")[0]}
+            readings.append(
+                Reading("etcd_cluster_version", "The version agreed on, as a label.", 1, label)
+            )
+        return readings
+
+    def _learner(self) -> bool:
+        member = self.machine.members.get(self.node.member_id)
+        return member is not None and member.is_learner
+
+    def _store(self) -> list[Reading]:
+        store, machine = self.machine.store, self.machine
+        readings = [
+            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", machine.size),
+            Reading(
+                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", machine.size_in_use
+            ),
+            Reading("rusd_storage_size_in_bytes", "Files and memtables.", machine.engine.size()),
+            Reading("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
+            Reading("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
+        ]
+        for alarm in self.machine.alarms:
+            labels = {
+                "server_id": f"{alarm.member_id:x}",
+                "alarm_type": _ALARMS.get(alarm.kind, str(alarm.kind)),
+            }
+            readings.append(Reading("etcd_debugging_server_alarms", "Active alarms.", 1, labels))
+        return readings
+
+    def _watches(self) -> list[Reading]:
+        hub = self.hub
+        return [
+            Reading("etcd_debugging_mvcc_watcher_total", "Watchers.", hub.watchers),
+            Reading("etcd_debugging_mvcc_slow_watcher_total", "Lagging.", hub.slow_watchers),
+            Reading("etcd_debugging_mvcc_watch_stream_total", "Streams.", hub.streams),
+        ]
+
+    def _peers(self) -> list[Reading]:
+        local = f"{self.node.member_id:x}"
+        peers = {
+            member: ({"Local": local, "Remote": f"{member:x}"}, peer.connected)
+            for member, peer in self.node.peer_status().items()
+        }
+        known = [
+            Reading("etcd_network_known_peers", "The other members.", 1, labels)
+            for labels, _ in peers.values()
+        ]
+        return known + [
+            Reading("etcd_network_active_peers", "Whether a member is connected.", up, labels)
+            for labels, up in peers.values()
+        ]
+
+    def _health(self) -> list[Reading]:
+        probes = self.probes
+        readings = [
+            Reading(
+                "etcd_server_health_success",
+                "Good /health answers.",
+                probes.successes,
+                counter=True,
+            ),
+            Reading(
+                "etcd_server_health_failures", "Bad /health answers.", probes.failures, counter=True
+            ),
+        ]
+        return readings + [
+            Reading(
+                "etcd_server_healthchecks_total",
+                "Runs of a check.",
+                count,
+                {"type": probe, "name": check, "status": "success" if passed else "error"},
+                counter=True,
+            )
+            for (probe, check, passed), count in probes.checked.items()
+        ]

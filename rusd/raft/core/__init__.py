@@ -1,0 +1,1 @@
+"""The Raft algorithm: PySyncObj, and the rules around it that make it safe."""

@@ -1,0 +1,41 @@
+"""How far a message may take this member's term.
+
+Terms only rise, and are kept: one message with the largest number there is would leave no term for
+the next election, for good. A member that was away may be many elections behind, so any number that
+a cluster can have reached must be let in at once:
+
+- No message is believed that is more than `LEAP` ahead: 136 years of an election every second.
+- More than `STRIDE` ahead is believed once in `PAUSE` seconds. A refused message is as one that was
+  lost: the leader's next one, a heartbeat later, tells the same.
+
+So the bound of all terms (`frames.MAX_TERM`) is 34 years of leaps away, and no honest cluster
+waits.
+"""
+
+from rusd.raft.transport.frames import Frame
+
+LEAP = 1 << 32
+STRIDE = 1000
+PAUSE = 1.0
+
+#: Frames whose term the receiver may take over.
+_RAISING = frozenset(("append_entries", "request_vote", "prevote_reply", "term"))
+
+
+class Terms:
+    """One member's guard of its term."""
+
+    def __init__(self) -> None:
+        self._next_leap = float("-inf")
+
+    def believes(self, frame: Frame, own: int, now: float) -> bool:
+        """Whether a frame may be handled by a member whose term is `own`."""
+        if frame["type"] not in _RAISING:
+            return True
+        ahead: int = frame["term"] - own
+        return ahead <= STRIDE or (ahead <= LEAP and now >= self._next_leap)
+
+    def moved(self, before: int, after: int, now: float) -> None:
+        """A frame took the term from `before` to `after`."""
+        if after - before > STRIDE:
+            self._next_leap = now + PAUSE

@@ -1,0 +1,1 @@
+"""The durable log: journal, segments, records, recovery, compaction."""

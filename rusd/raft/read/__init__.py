@@ -1,0 +1,1 @@
+"""Linearizable reads without writing to the log (read index)."""

@@ -1,0 +1,313 @@
+"""One connection between members: bytes become frames, and its first frame says whose it is.
+
+    dialled   hello out ─▶ hello in ─▶ frames both ways
+    accepted  hello in ─▶ the claim is confirmed (`belonging.py`) ─▶ hello out ─▶ frames both ways
+              or a question (`question.py`) ─▶ its answer ─▶ the end
+
+Whatever else comes ends the connection, with a line in the log unless there were many of its kind.
+Nothing is read while this member has not handled what was read before: the sender waits.
+"""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from rusd.base.logs import Sparse
+from rusd.raft.transport.dial_back import CONFIRMED
+from rusd.raft.transport.frames import (
+    MAX_FRAME,
+    PREFIX,
+    PROTOCOL,
+    SMALL,
+    Frame,
+    Refused,
+    decode,
+    limit,
+    pack,
+)
+from rusd.raft.transport.handshake import Handshake
+
+HELLO_TIMEOUT = 5.0
+#: Bytes waiting to be written to a slow peer above which appends are dropped (Raft sends them
+#: again).
+SLOW_PEER_BYTES = 32 << 20
+#: Frames and bytes of one member that wait for the next turn; above, nothing more is read.
+INBOX_FRAMES = 2048
+INBOX_BYTES = 16 << 20
+#: Milliseconds that sent bytes may stay unacknowledged by the other host's kernel.
+SILENCE_MS = 5000
+
+
+class Owner(Protocol):
+    """What a connection needs of `Peers`."""
+
+    handshake: Handshake
+    #: Gives the answer to who the members are, packed.
+    membership: Callable[[], bytes]
+    #: Lines about connections that were ended.
+    refusals: Sparse
+
+    def hello(self, nonce: bytes = b"") -> bytes:
+        """This member's hello, packed."""
+
+    def opened(self, connection: "Connection") -> bool:
+        """A connection is there; False if there is no room for it."""
+
+    def check_hello(self, frame: Frame, expected: int | None) -> str | None:
+        """Why a hello is refused, None if it is fine."""
+
+    def claimed(self, connection: "Connection", frame: Frame) -> None:
+        """An accepted connection says that it is a member's: `accept` or `refuse` it."""
+
+    def dialled(self, question: Frame) -> bool:
+        """Whether this member opened the connection it is asked about."""
+
+    def greeted(self, connection: "Connection") -> None:
+        """A connection is known to be a member's."""
+
+    def received(self, connection: "Connection", frames: list[Frame]) -> None:
+        """Frames of a member."""
+
+    def closed(self, connection: "Connection") -> None:
+        """A connection is gone."""
+
+
+def _watch_for_silence(sock: socket.socket) -> None:
+    """Let the kernel end a connection whose other host fell silent. Else a partition that heals
+    would leave it waiting for a retransmission that comes minutes later."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 2),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", SILENCE_MS),
+    ):
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection to another member, or to a stranger."""
+
+    def __init__(self, peers: Owner, expected: int | None) -> None:
+        """`expected`: the member that was dialled; None for an accepted connection."""
+        self._peers = peers
+        self.expected = expected
+        #: By which the member that is dialled can ask whether this one did it.
+        self.nonce = secrets.token_bytes(16) if expected is not None else b""
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._claimed = False
+        self._frames = self._bytes = 0
+        self._paused = False
+        #: Member id once the hello was seen, and confirmed if it was accepted.
+        self.member = 0
+
+    # Life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        if not self._peers.opened(self):
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=SLOW_PEER_BYTES)
+        _watch_for_silence(transport.get_extra_info("socket"))
+        self._limit_time()
+        if self.expected is not None:
+            self.write(self._peers.hello(self.nonce))
+
+    def _limit_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(HELLO_TIMEOUT, self.drop, "no hello in time")
+
+    @property
+    def remote(self) -> str:
+        """Address of the other side."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return str(name[0]) if isinstance(name, tuple) else str(name)
+
+    @property
+    def descriptor(self) -> int:
+        """Number of its file descriptor."""
+        assert self._transport is not None
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
+
+    @property
+    def ended(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def close(self, last: bytes) -> None:
+        """End the connection once `last` is written, soon at any rate."""
+        if self.ended or self._transport is None:
+            return
+        self._transport.write(last)
+        self._transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._limit_time()
+
+    def drop(self, why: str, message: str = "dropped a peer connection") -> None:
+        """End the connection at once, and say why."""
+        if self._transport is None:
+            return
+        if not self._transport.is_closing():
+            self._say(message, why)
+        self._transport.abort()
+
+    def refuse(self, reason: str, **more: object) -> None:
+        """End a connection whose other side can be told why."""
+        if not self.ended:
+            self._say("refused a peer", reason)
+            self.close(pack({"type": "refused", "reason": reason, **more}))
+
+    def refused(self, frame: Frame) -> None:
+        """The other side said so."""
+        self.drop(f"it says: {frame['reason']}", "a peer refuses this member")
+
+    def _say(self, message: str, why: str) -> None:
+        fields: dict[str, object] = {"remote": self.remote, "reason": why}
+        member = self.member or self.expected
+        if member:
+            fields["peer"] = f"{member:x}"
+        # What is behind a colon in a reason may be a stranger's.
+        self._peers.refusals.warning(message, fields, f"{member} {why.partition(':')[0]}")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        self._peers.closed(self)
+
+    # In
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            self._read()
+        except Refused as refused:
+            self.drop(str(refused))
+
+    def _read(self) -> None:
+        """Take whole frames off the buffer, as many as may be handled now."""
+        buffer, start = self._buffer, 0
+        frames: list[Frame] = []
+        while self._may_read():
+            end = self._end_of_frame(start)
+            if end is None:
+                break
+            with memoryview(buffer) as view, view[start + 4 : end] as body:
+                frame = decode(body, member=bool(self.member))
+            if self.member:
+                frames.append(frame)
+                self._frames += 1
+                self._bytes += end - start
+            else:
+                self._opening(frame)
+            start = end
+        del buffer[:start]
+        if self._claimed and len(buffer) > SMALL:
+            raise Refused("messages before a hello was answered")
+        if frames:
+            self._peers.received(self, frames)
+
+    def _may_read(self) -> bool:
+        if self._claimed or self._transport is None or self._transport.is_closing():
+            return False
+        if self._frames < INBOX_FRAMES and self._bytes < INBOX_BYTES:
+            return True
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        return False
+
+    def handled(self) -> None:
+        """Everything received was handled."""
+        self._frames = self._bytes = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+                asyncio.get_running_loop().call_soon(self.data_received, b"")
+
+    def _end_of_frame(self, start: int) -> int | None:
+        """Where the frame at `start` ends; None if it is not all there."""
+        buffer = self._buffer
+        there = len(buffer) - start - 4
+        if there < 0:
+            return None
+        length = int.from_bytes(buffer[start : start + 4], "big")
+        if length > (MAX_FRAME if self.member else SMALL):
+            raise Refused("a frame that is too long")
+        if length > SMALL:  # which every kind may have
+            if there < PREFIX:
+                return None
+            kind = buffer[start + 4 : start + 4 + PREFIX]
+            if length > limit(kind, member=bool(self.member)):
+                raise Refused("a frame that is too long for its kind")
+        return start + 4 + length if there >= length else None
+
+    # The first frame
+
+    def _opening(self, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "hello":
+            self._hello(frame)
+        elif self.expected is not None:
+            if kind != "refused":
+                raise Refused("no hello")
+            self.refused(frame)
+            self._peers.handshake.refused(frame)
+        elif kind == "members" and frame["protocol"] == PROTOCOL:
+            self.close(self._peers.membership())
+        elif kind == "confirm" and self._peers.dialled(frame):
+            self.close(CONFIRMED)
+        else:
+            raise Refused("not a member's first message")
+
+    def _hello(self, frame: Frame) -> None:
+        problem = self._peers.check_hello(frame, self.expected)
+        if problem is None and self.expected is not None:
+            refusal = self._peers.handshake.receive(frame)
+            if refusal is not None:
+                self.refuse(**refusal)
+            else:
+                self._accept(frame["member"])
+        elif problem is None:
+            self._claimed = True
+            self._peers.claimed(self, frame)
+        elif self.expected is None and "nonce" in frame:
+            self.refuse(problem)
+        else:
+            self.drop(problem)
+
+    def accept(self, member: int) -> None:
+        """What was claimed is true."""
+        if self.ended:
+            return
+        self._claimed = False
+        self.write(self._peers.hello())
+        self._accept(member)
+        self.data_received(b"")
+
+    def _accept(self, member: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.member = member
+        self._peers.greeted(self)
+
+    # Out
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def backlog(self) -> int:
+        """Bytes not yet taken by the operating system."""
+        return self._transport.get_write_buffer_size() if self._transport else 0

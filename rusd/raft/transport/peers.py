@@ -1,0 +1,270 @@
+"""Connections to the other members: frames over TCP, nothing of Raft's meaning.
+
+One connection for each pair of members carries both directions; the member with the higher id
+dials. Its first frame is a hello (`handshake.py`). The member that dialled knows
+the other by its address, the one that was dialled asks back there (`belonging.py`). A new
+connection of a member replaces its old one, whose late frames are dropped. Instead of a hello
+anybody may ask who the members are (`joining.py`).
+
+A member of a release before the nonce cannot be asked back; it is dialled whatever its id.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from rusd.base.logs import Sparse, get_logger
+from rusd.base.sockets import UNREACHABLE, Bound, Listener, connect
+from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
+from rusd.raft.transport.dial_back import confirmed
+from rusd.raft.transport.frames import PROTOCOL, Frame, pack
+from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.unconfirmed import Strangers
+
+log = get_logger(__name__)
+
+#: Bytes waiting to be written to a slow peer above which its connection is ended.
+DEAD_PEER_BYTES = 256 << 20
+REDIAL = 0.1
+REDIAL_MAX = 1.0
+#: Claims of one member that are looked into at once.
+MOST_CLAIMS = 8
+
+
+class Peers:
+    """All connections of this member."""
+
+    def __init__(
+        self,
+        member: int,
+        cluster: int,
+        urls: Mapping[int, Sequence[str]],
+        *,
+        handshake: Handshake,
+        on_frames: Callable[[int, list[Frame]], None],
+        on_connected: Callable[[int], None],
+        on_lost: Callable[[int], None],
+    ) -> None:
+        """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids."""
+        self._member = member
+        self._cluster = cluster
+        self.handshake = handshake
+        self._urls = dict(urls)
+        self._on_frames = on_frames
+        self._on_connected = on_connected
+        self._on_lost = on_lost
+        self._live: dict[int, Connection] = {}
+        self._all: set[Connection] = set()
+        self._strangers: Strangers[Connection] = Strangers()
+        #: Member -> tasks that ask whether a connection is its.
+        self._claims: dict[int, set[asyncio.Task[None]]] = {}
+        self._listener = Listener()
+        #: Members with lower ids are dialled, and those of an older release.
+        self._dialers: dict[int, asyncio.Task[None]] = {}
+        self._lost: dict[int, asyncio.Event] = {}
+        #: Member -> when its connection was made, by the loop's clock.
+        self._since: dict[int, float] = {}
+        self._started = False
+        #: Gives the answer to `joining.MEMBERS_QUESTION`, packed.
+        self.membership: Callable[[], bytes] = bytes
+        self.refusals = Sparse(log)
+
+    def hello(self, nonce: bytes = b"") -> bytes:
+        """This member's first frame, packed. `nonce`: of a connection it dialled."""
+        return pack(self.handshake.hello() | ({"nonce": nonce} if nonce else {}))
+
+    async def start(self, listen: Sequence[str]) -> None:
+        """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
+        taken."""
+        try:
+            for url in listen:
+                await self._listener.serve(Bound(url), lambda: Connection(self, None))
+        except BaseException:
+            self._listener.close()
+            raise
+        self._started = True
+        self._dial(self._urls)
+
+    def _dial(self, members: Iterable[int]) -> None:
+        for member in members:
+            if member < self._member:
+                self._begin_to_dial(member)
+
+    def _begin_to_dial(self, member: int) -> None:
+        if self._started and member not in self._dialers:
+            self._lost[member] = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            self._dialers[member] = loop.create_task(self._keep_dialling(member))
+
+    def _end_dialling(self, member: int) -> None:
+        dialer = self._dialers.pop(member, None)
+        if dialer is not None:
+            dialer.cancel()
+
+    def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
+        """Other members, or other URLs of the same. Who is gone is cut off, and told so if it is
+        among the `removed`."""
+        gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
+        self._urls = dict(urls)
+        for member in gone:
+            self._end_dialling(member)
+            connection = self._live.pop(member, None)
+            if connection is not None:
+                connection.close(pack({"type": "removed"}) if member in removed else b"")
+        self._dial(new)
+
+    async def stop(self) -> None:
+        self._started = False
+        tasks = [*self._dialers.values(), *(t for each in self._claims.values() for t in each)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
+        for connection in list(self._all):
+            connection.close(b"")
+
+    def connected(self) -> set[int]:
+        return set(self._live)
+
+    def connected_since(self, member: int) -> float | None:
+        """When the connection to a member was made, by the loop's clock; None: there is none."""
+        return self._since.get(member) if member in self._live else None
+
+    def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
+        """Write a packed frame, if the member is connected and not hopelessly behind."""
+        connection = self._live.get(member)
+        if connection is None:
+            return
+        backlog = connection.backlog()
+        if backlog > DEAD_PEER_BYTES:
+            connection.drop("it does not read")
+        elif not (droppable and backlog > SLOW_PEER_BYTES):
+            connection.write(data)
+
+    def break_off(self, member: int, why: str) -> None:
+        """End a member's connection (it sent what no member sends)."""
+        connection = self._live.get(member)
+        if connection is not None:
+            connection.drop(why)
+
+    def refused(self, member: int, frame: Frame) -> None:
+        """A member that was dialled by the other side is refused by it."""
+        connection = self._live.get(member)
+        if connection is not None:
+            connection.refused(frame)
+
+    # What connections report
+
+    def opened(self, connection: Connection) -> bool:
+        """False if there is no room for an accepted connection."""
+        if connection.expected is None:
+            if self._strangers.too_many_files(connection.descriptor):
+                self.refusals.warning("too many open files: peer connections refused", {})
+                return False
+            oldest = self._strangers.add(connection, connection.remote)
+            if oldest is not None:
+                oldest.drop("too many connections without a hello")
+        self._all.add(connection)
+        return True
+
+    def check_hello(self, frame: Frame, expected: int | None) -> str | None:
+        """Why this hello is refused, None if it is fine."""
+        if frame["protocol"] != PROTOCOL:
+            return "another protocol than " + PROTOCOL
+        if frame["cluster"] != self._cluster:
+            return f"cluster ID mismatch: {frame['cluster']:x} is not {self._cluster:x}"
+        member = frame["member"]
+        if member not in self._urls or (expected is not None and member != expected):
+            return f"not the id of a peer: {member:x}"
+        return None
+
+    def claimed(self, connection: Connection, frame: Frame) -> None:
+        """An accepted connection says whose it is: ask there."""
+        member, nonce = frame["member"], frame.get("nonce")
+        self._strangers.remove(connection)
+        if nonce is None:
+            connection.drop("a hello without a nonce, of an older release: dialled instead")
+            self._begin_to_dial(member)
+            return
+        claims = self._claims.setdefault(member, set())
+        if len(claims) >= MOST_CLAIMS:
+            connection.refuse("too many connections claim to be of this member")
+            return
+        task = asyncio.get_running_loop().create_task(self._look_into(connection, frame))
+        claims.add(task)
+        task.add_done_callback(claims.discard)
+
+    async def _look_into(self, connection: Connection, frame: Frame) -> None:
+        member, nonce = frame["member"], frame["nonce"]
+        urls = self._urls.get(member, ())
+        if not await confirmed(urls, self._cluster, self._member, nonce):
+            connection.refuse("the member's peer URLs do not confirm its connection")
+        elif member not in self._urls:
+            connection.drop("removed meanwhile")
+        elif (refusal := self.handshake.receive(frame)) is not None:
+            connection.refuse(**refusal)
+        else:
+            if member > self._member:
+                self._end_dialling(member)  # it is of an older release no more
+            connection.accept(member)
+
+    def dialled(self, question: Frame) -> bool:
+        """Whether this member opened the connection it is asked about."""
+        return question["cluster"] == self._cluster and any(
+            connection.expected == question["member"] and connection.nonce == question["nonce"]
+            for connection in self._all
+        )
+
+    def greeted(self, connection: Connection) -> None:
+        member = connection.member
+        old = self._live.pop(member, None)
+        if old is not None:
+            old.drop("replaced by a newer connection")
+            self._on_lost(member)
+        self._live[member] = connection
+        if old is None:
+            self._since[member] = asyncio.get_running_loop().time()
+        self._on_connected(member)
+
+    def handled(self) -> None:
+        """Everything received so far was handled: more may be read."""
+        for connection in self._live.values():
+            connection.handled()
+
+    def received(self, connection: Connection, frames: list[Frame]) -> None:
+        if self._live.get(connection.member) is connection:
+            self._on_frames(connection.member, frames)
+
+    def closed(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._strangers.remove(connection)
+        if self._live.get(connection.member) is connection:
+            del self._live[connection.member]
+            self._on_lost(connection.member)
+        for member in {connection.member, connection.expected or 0} & self._lost.keys():
+            self._lost[member].set()
+
+    async def _keep_dialling(self, member: int) -> None:
+        wait = REDIAL
+        while True:
+            for url in self._urls[member]:
+                if await self._dial_once(member, url):
+                    wait = REDIAL
+            await asyncio.sleep(wait)
+            wait = min(REDIAL_MAX, wait * 1.5)
+
+    async def _dial_once(self, member: int, url: str) -> bool:
+        """Connect, unless the member is connected; returns after the connection's end whether it
+        was the member's."""
+        lost = self._lost[member]
+        lost.clear()
+        if member in self._live:
+            await lost.wait()
+            return True
+        try:
+            # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                connection = await connect(lambda: Connection(self, member), url)
+        except UNREACHABLE:
+            return False
+        await lost.wait()
+        return connection.member == member

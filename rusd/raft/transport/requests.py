@@ -1,0 +1,123 @@
+"""Small questions between members (lease renewals and the like), with an answer each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from rusd.base.logs import get_logger
+from rusd.raft.ids import first_number
+from rusd.raft.transport.frames import MAX_CARRIED, QUESTION, SMALL
+from rusd.rpc.errors import (
+    REQUEST_TOO_LARGE,
+    TIMEOUT,
+    TIMEOUT_CONNECTION_LOST,
+    TOO_MANY_REQUESTS,
+    Code,
+    EtcdError,
+)
+
+log = get_logger(__name__)
+
+#: Questions of others that are worked on at once; further ones are refused. Each is a task.
+MOST_ANSWERS = 4096
+
+#: Bytes of a question's body that fit into its frame.
+MAX_BODY = QUESTION - SMALL
+#: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
+Handler = Callable[[int, bytes], Awaitable[bytes]]
+Send = Callable[[int, dict[str, Any]], None]
+
+
+class _Question(NamedTuple):
+    """A question that this member waits to be answered."""
+
+    member: int
+    deadline: float
+    answer: asyncio.Future[bytes]
+
+
+class Asks:
+    """Both sides of asking."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._number = first_number()
+        self._open: dict[int, _Question] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, kind: str, handler: Handler) -> None:
+        self._handlers[kind] = handler
+
+    async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
+        """Raises the answering member's EtcdError, REQUEST_TOO_LARGE, TIMEOUT,
+        TIMEOUT_CONNECTION_LOST or STOPPED."""
+        if len(body) > MAX_BODY:
+            raise REQUEST_TOO_LARGE
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._open[number] = _Question(member, deadline, future)
+        self._send(member, {"type": "ask", "id": number, "kind": kind, "body": body})
+        try:
+            return await future
+        finally:
+            del self._open[number]
+
+    def asked(self, member: int, frame: dict[str, Any]) -> None:
+        """A member asks this one."""
+        if len(self._tasks) >= MOST_ANSWERS:
+            refusal = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
+            answer = {"type": "answer", "id": frame["id"], "body": b"", "error": refusal}
+            self._send(member, answer)
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(member, frame))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, member: int, frame: dict[str, Any]) -> None:
+        body, error = b"", []
+        handler = self._handlers.get(frame["kind"])
+        try:
+            if handler is None:
+                raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {frame['kind']}")
+            body = await handler(member, frame["body"])
+            if len(body) > MAX_CARRIED:
+                body = b""
+                raise EtcdError(Code.RESOURCE_EXHAUSTED, "the answer is too large")
+        except EtcdError as refusal:
+            error = [int(refusal.answered().code), refusal.message]
+        except Exception as failure:
+            log.exception("a member's question failed")
+            error = [int(Code.INTERNAL), repr(failure)]
+        self._send(member, {"type": "answer", "id": frame["id"], "body": body, "error": error})
+
+    def answered(self, member: int, frame: dict[str, Any]) -> None:
+        question = self._open.get(frame["id"])
+        if question is None or question.member != member or question.answer.done():
+            return
+        future = question.answer
+        error = frame["error"]
+        if len(error) == 2 and error[0] in Code.__members__.values():
+            future.set_exception(EtcdError(Code(error[0]), str(error[1])))
+        else:
+            future.set_result(frame["body"])
+
+    def lost(self, member: int) -> None:
+        """A member's connection broke: its answers will not come."""
+        self._fail(TIMEOUT_CONNECTION_LOST, lambda question: question.member == member)
+
+    def expire(self, now: float) -> None:
+        """Gives up questions whose deadline has passed."""
+        self._fail(TIMEOUT, lambda question: question.deadline <= now)
+
+    def stop(self, error: Exception) -> None:
+        """Gives up all questions, and those of others."""
+        self._fail(error, lambda question: True)
+        for task in self._tasks:
+            task.cancel()
+
+    def _fail(self, error: Exception, which: Callable[[_Question], bool]) -> None:
+        for question in self._open.values():
+            if which(question) and not question.answer.done():
+                question.answer.set_exception(error)

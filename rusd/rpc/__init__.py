@@ -1,0 +1,1 @@
+"""The seam between door and services: methods, calls, etcd's errors, guards."""

@@ -1,0 +1,1 @@
+"""Checks wrapped round the table of methods."""

@@ -1,0 +1,1 @@
+"""Protobuf messages written by hand where speed needs it."""

@@ -1,0 +1,41 @@
+"""Response headers: who answers, at which revision, in which term."""
+
+from collections.abc import Callable
+
+from rusd.proto import rpc_pb2 as rpc
+from rusd.wire.keyvalue import varint
+
+
+class Headers:
+    """Makes the headers of one member, encoded or as messages."""
+
+    def __init__(self, cluster_id: int, member_id: int, term: Callable[[], int]) -> None:
+        """`term` gives the member's current Raft term."""
+        self._cluster_id = cluster_id
+        self._member_id = member_id
+        self._term = term
+        self._ids = b"\x08" + varint(cluster_id) + b"\x10" + varint(member_id)
+        self._cached = (-1, -1)
+        self._field = b""
+
+    def field(self, revision: int) -> bytes:
+        """Field 1 of any response (tag and length included), encoded."""
+        wanted = (revision, self._term())
+        if wanted != self._cached:
+            header = self._ids
+            if revision:
+                header += b"\x18" + varint(revision)
+            if wanted[1]:
+                header += b"\x20" + varint(wanted[1])
+            self._field = b"\x0a" + varint(len(header)) + header
+            self._cached = wanted
+        return self._field
+
+    def message(self, revision: int) -> rpc.ResponseHeader:
+        """The header as a message; cluster services leave the revision 0, as etcd does."""
+        return rpc.ResponseHeader(
+            cluster_id=self._cluster_id,
+            member_id=self._member_id,
+            revision=revision,
+            raft_term=self._term(),
+        )

@@ -1,0 +1,73 @@
+"""A member whose start is cancelled, at whatever step, stops in order and can start again."""
+
+import asyncio
+import socket
+from collections.abc import Coroutine, Generator
+from pathlib import Path
+from typing import Any
+
+from rusd.config.config import Config
+from rusd.member.member import Member
+
+
+class Interrupted:
+    """Awaits `work`, but cancels it at its suspension number `at` (from 0)."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], at: int) -> None:
+        self._work = work
+        self._at = at
+        self.suspensions = 0
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            waited = self._work.send(None)
+            while True:
+                self.suspensions += 1
+                if self.suspensions > self._at:
+                    yield waited
+                    waited = self._work.throw(asyncio.CancelledError())
+                else:
+                    yield waited
+                    waited = self._work.send(None)
+        except StopIteration:
+            return
+
+
+def config(root: Path) -> Config:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        peer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return Config(
+        data_dir=str(root),
+        initial_cluster=f"default={peer}",
+        initial_advertise_peer_urls=(peer,),
+        listen_peer_urls=(peer,),
+        listen_client_urls=("http://127.0.0.1:0",),
+        listen_metrics_urls=("http://127.0.0.1:0",),
+        experimental_initial_corrupt_check=True,
+        corrupt_check_time=60.0,
+    )
+
+
+async def interrupt(at: int, root: Path) -> bool:
+    """Start a member and cancel that at one suspension; whether the start had so many."""
+    member = Member(config(root))
+    started = Interrupted(member.start(), at)
+    cancelled = False
+    try:
+        await started
+    except asyncio.CancelledError:
+        cancelled = True
+    await member.stop()
+    return cancelled or started.suspensions > at
+
+
+def test_a_start_cancelled_at_any_step_is_stopped_in_order(tmp_path: Path) -> None:
+    steps = 0
+    while asyncio.run(interrupt(steps, tmp_path / "data")):
+        steps += 1
+    assert steps >= 3
+
+
+def test_a_member_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
+    asyncio.run(Member(config(tmp_path)).stop())
