@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.answers import after
+from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     AUTH_NOT_ENABLED,
     PERMISSION_NOT_GIVEN,
@@ -27,7 +27,8 @@ from rusd.rpc.errors import (
     EtcdError,
 )
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import Answer, Call, Methods, Unary
+from rusd.rpc.methods import Methods, Unary
+from rusd.rpc.responses import Response, after
 from rusd.wire.header import Headers
 
 #: The revision of etcd's auth store before its first change.
@@ -87,7 +88,7 @@ class AuthService:
 
     def _role_grant_permission(
         self, request: rpc.AuthRoleGrantPermissionRequest, call: Call
-    ) -> Answer:
+    ) -> Response:
         given = request.HasField("perm")
         return self._refused(call, ROLE_NOT_FOUND if given else PERMISSION_NOT_GIVEN)
 
@@ -95,7 +96,7 @@ class AuthService:
         return Unary(request, lambda request, call: self._refused(call, error))
 
     def _refuse_unnamed(self, request: type[Message], unnamed: EtcdError) -> Unary:
-        def add(request: Any, call: Call) -> Answer:
+        def add(request: Any, call: Call) -> Response:
             return self._refused(call, USERS_NOT_SUPPORTED if request.name else unnamed)
 
         return Unary(request, add)
@@ -108,12 +109,12 @@ class AuthService:
 
         return Unary(request, lambda request, call: self._confirmed(call, answered))
 
-    def _refused(self, call: Call, error: EtcdError) -> Answer:
+    def _refused(self, call: Call, error: EtcdError) -> Response:
         def refuse() -> bytes:
             raise error
 
         return self._confirmed(call, refuse)
 
-    def _confirmed(self, call: Call, finish: Callable[[], bytes]) -> Answer:
+    def _confirmed(self, call: Call, finish: Callable[[], bytes]) -> Response:
         self._require_leader.check(call)
         return after(self._node.read_index(), lambda _: finish())

@@ -15,7 +15,7 @@ from rusd.base.pending import Pending
 from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.transport.requests import Handler
-from rusd.rpc.answers import after
+from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     LEARNER_NOT_READY,
     MEMBER_BAD_URLS,
@@ -24,7 +24,8 @@ from rusd.rpc.errors import (
     NOT_LEADER,
 )
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import Answer, Call, Methods, Unary
+from rusd.rpc.methods import Methods, Unary
+from rusd.rpc.responses import Response, after
 from rusd.state.command import Addition, Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
@@ -95,7 +96,7 @@ class ClusterService:
             service + "MemberPromote": Unary(rpc.MemberPromoteRequest, self.member_promote),
         }
 
-    def member_list(self, request: rpc.MemberListRequest, call: Call) -> Answer:
+    def member_list(self, request: rpc.MemberListRequest, call: Call) -> Response:
         """All members by id; linearizable if asked."""
         self._require_leader.check(call)
         if request.linearizable:
@@ -107,7 +108,7 @@ class ClusterService:
         response = rpc.MemberListResponse(header=self._headers.message(0), members=members)
         return response.SerializeToString()
 
-    def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Answer:
+    def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Response:
         """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly:
         MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         self._require_leader.check(call)
@@ -124,14 +125,14 @@ class ClusterService:
         )
         return self._change(Kind.MEMBER_ADD, Addition(self._max_learners, member).encode())
 
-    def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Answer:
+    def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Response:
         """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         self._require_leader.check(call)
         if self._strict is not None:
             self._strict.removal(request.ID, self._clock())
         return self._change(Kind.MEMBER_REMOVE, rpc.Member(ID=request.ID).SerializeToString())
 
-    def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Answer:
+    def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Response:
         """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL. etcd takes any
         text for a URL here; what is none would only leave the member unreachable."""
         self._require_leader.check(call)
@@ -169,7 +170,7 @@ class ClusterService:
         body: bytes = applied.body
         return body
 
-    def _change(self, kind: Kind, body: bytes) -> Answer:
+    def _change(self, kind: Kind, body: bytes) -> Response:
         return after(self._node.propose(encode(kind, body)), self._applied)
 
     def _applied(self, applied: Applied) -> bytes:

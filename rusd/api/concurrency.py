@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rusd.base.pending import Pending
-from rusd.rpc.seam import Answer, Parts
+from rusd.rpc.responses import Chunks, Response
 
 
 class Few:
@@ -19,9 +19,9 @@ class Few:
 
     def start(
         self,
-        work: Callable[[], Coroutine[Any, Any, bytes | Parts]],
-        again: Callable[[], Answer],
-    ) -> Answer:
+        work: Callable[[], Coroutine[Any, Any, bytes | Chunks]],
+        again: Callable[[], Response],
+    ) -> Response:
         """The answer of `work` if it may begin now; else that of `again`, called in its turn (it
         may come back here)."""
         if self._running >= self._most:
@@ -31,7 +31,7 @@ class Few:
         task.add_done_callback(self._ended)
         return task
 
-    async def _wait(self, again: Callable[[], Answer]) -> bytes | Parts:
+    async def _wait(self, again: Callable[[], Response]) -> bytes | Chunks:
         turn: Pending[None] = Pending()
         self._queue.append(turn)
         try:
@@ -41,9 +41,9 @@ class Few:
             # Whatever became of this one, its turn is used or goes to the next.
             turn.cancel()
             self._next()
-        return answer if isinstance(answer, bytes | Parts) else await answer
+        return answer if isinstance(answer, bytes | Chunks) else await answer
 
-    def _ended(self, task: asyncio.Task[bytes | Parts]) -> None:
+    def _ended(self, task: asyncio.Task[bytes | Chunks]) -> None:
         self._running -= 1
         self._next()
 

@@ -1,8 +1,11 @@
 """grpc.health.v1.Health: only the server as a whole (the empty name) is known."""
 
 from rusd.proto import health_pb2 as health
+from rusd.rpc.call import Call
 from rusd.rpc.errors import Code, EtcdError
-from rusd.rpc.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.rpc.methods import Methods, ServerStream, Unary
+from rusd.rpc.responses import Response
+from rusd.rpc.streams import ResponseStream, StreamHandler
 
 _UNKNOWN = EtcdError(Code.NOT_FOUND, "unknown service")
 _Response = health.HealthCheckResponse
@@ -27,37 +30,37 @@ class HealthService:
         """The member is about to stop."""
         self._serving = False
         for watcher in self._watchers:
-            watcher.outlet.send(self._status())
+            watcher.responses.send(self._status())
 
     def _status(self) -> bytes:
         status = _Response.SERVING if self._serving else _Response.NOT_SERVING
         return _Response(status=status).SerializeToString()
 
-    def check(self, request: health.HealthCheckRequest, call: Call) -> Answer:
+    def check(self, request: health.HealthCheckRequest, call: Call) -> Response:
         """NOT_FOUND for any name but the empty one."""
         if request.service:
             raise _UNKNOWN
         return self._status()
 
     def watch(
-        self, request: health.HealthCheckRequest, call: Call, outlet: Outlet
+        self, request: health.HealthCheckRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
         """The status now and whenever it changes."""
-        watcher = _Watcher(self._watchers, outlet)
+        watcher = _Watcher(self._watchers, responses)
         if request.service:
-            outlet.send(_Response(status=_Response.SERVICE_UNKNOWN).SerializeToString())
+            responses.send(_Response(status=_Response.SERVICE_UNKNOWN).SerializeToString())
         else:
             self._watchers.add(watcher)
-            outlet.send(self._status())
+            responses.send(self._status())
         return watcher
 
 
 class _Watcher:
     """A stream that has nothing to say by itself."""
 
-    def __init__(self, watchers: "set[_Watcher]", outlet: Outlet) -> None:
+    def __init__(self, watchers: "set[_Watcher]", responses: ResponseStream) -> None:
         self._watchers = watchers
-        self.outlet = outlet
+        self.responses = responses
 
     def received(self, request: object) -> None:
         """Server streams receive nothing."""

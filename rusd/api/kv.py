@@ -20,20 +20,13 @@ from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import Frozen
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.answers import after
+from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
-from rusd.rpc.seam import (
-    Answer,
-    Call,
-    Methods,
-    Outlet,
-    Parts,
-    ServerStream,
-    StreamHandler,
-    Unary,
-)
+from rusd.rpc.methods import Methods, ServerStream, Unary
+from rusd.rpc.responses import Chunks, Response, after
+from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
 from rusd.state.command import Kind, encode
 from rusd.state.cost import put_cost, txn_cost
@@ -122,7 +115,7 @@ class KV:
             "/etcdserverpb.KV/Compact": Unary(rpc.CompactionRequest, self.compact),
         }
 
-    def range(self, request: rpc.RangeRequest, call: Call) -> Answer:
+    def range(self, request: rpc.RangeRequest, call: Call) -> Response:
         """Linearizable unless the request is serializable."""
         self._require_leader.check(call)
         validate.check_range(request)
@@ -130,17 +123,19 @@ class KV:
             return self._read_range(request, call)
         return after(self._node.read_index(), lambda _: self._read_range(request, call))
 
-    def range_stream(self, request: rpc.RangeRequest, call: Call, outlet: Outlet) -> StreamHandler:
+    def range_stream(
+        self, request: rpc.RangeRequest, call: Call, responses: ResponseStream
+    ) -> StreamHandler:
         """A range in chunks; consistent at the revision it started with."""
         self._require_leader.check(call)
         validate.check_range_stream(request)
-        self._require_leader.enter(call, outlet)
+        self._require_leader.enter(call, responses)
         return RangeStream(
             request, self._node, self._machine.store, self._headers,
-            outlet, self._require_leader, self._limits.max_request_bytes,
+            responses, self._require_leader, self._limits.max_request_bytes,
         )  # fmt: skip
 
-    def put(self, request: rpc.PutRequest, call: Call) -> Answer:
+    def put(self, request: rpc.PutRequest, call: Call) -> Response:
         """Replicated."""
         self._require_leader.check(call)
         if (refusal := self._quota.refuse(put_cost(request))) is not None:
@@ -148,13 +143,13 @@ class KV:
         validate.check_put(request)
         return self._propose(Kind.PUT, request, call)
 
-    def delete_range(self, request: rpc.DeleteRangeRequest, call: Call) -> Answer:
+    def delete_range(self, request: rpc.DeleteRangeRequest, call: Call) -> Response:
         """Replicated."""
         self._require_leader.check(call)
         validate.check_delete_range(request)
         return self._propose(Kind.DELETE_RANGE, request, call)
 
-    def txn(self, request: rpc.TxnRequest, call: Call) -> Answer:
+    def txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         """Replicated, unless it only reads; then like a range."""
         self._require_leader.check(call)
         if (refusal := self._quota.refuse(txn_cost(request))) is not None:
@@ -166,7 +161,7 @@ class KV:
             return self._read_txn(request, call)
         return after(self._node.read_index(), lambda _: self._read_txn(request, call))
 
-    def compact(self, request: rpc.CompactionRequest, call: Call) -> Answer:
+    def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
         """Replicated; with `physical` answered only when this member has freed the space."""
         self._require_leader.check(call)
         if not request.physical:
@@ -174,7 +169,7 @@ class KV:
         proposal = self._submit(Kind.COMPACT, request, call)
         return after(proposal, lambda _: self._physically_compacted(request.revision))
 
-    def _propose(self, kind: Kind, request: Message, call: Call) -> Answer:
+    def _propose(self, kind: Kind, request: Message, call: Call) -> Response:
         return after(self._submit(kind, request, call), self._answer)
 
     def _submit(self, kind: Kind, request: Message, call: Call) -> Pending[Any]:
@@ -190,12 +185,12 @@ class KV:
         await self._compactions.finished(revision)
         return self._headers.field(self._machine.store.revision)
 
-    def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Answer:
+    def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         store, leases = self._machine.store, self._machine.leases
         applied = txn.read(store, leases, request)
         if applied is not None:
             return self._answer(applied)
-        room = call.room()
+        room = call.wait_writable()
         if room is not None:
             return self._when(room, lambda: self._read_txn(request, call))
         reading = txn.read_slices(Frozen(store, txn.intervals(request)), leases, request)
@@ -212,8 +207,8 @@ class KV:
     async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> bytes:
         return self._answer(await sliced.run(reading))
 
-    def _read_range(self, request: rpc.RangeRequest, call: Call) -> Answer:
-        room = call.room()
+    def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
+        room = call.wait_writable()
         if room is not None:
             return self._when(room, lambda: self._read_range(request, call))
         store = self._machine.store
@@ -231,22 +226,22 @@ class KV:
             lambda: self._read_range(request, call),
         )
 
-    async def _when(self, room: Awaitable[None], read: Callable[[], Answer]) -> bytes | Parts:
+    async def _when(self, room: Awaitable[None], read: Callable[[], Response]) -> bytes | Chunks:
         """The client has not taken what it was answered before."""
         await room
         answer = read()
-        return answer if isinstance(answer, bytes | Parts) else await answer
+        return answer if isinstance(answer, bytes | Chunks) else await answer
 
     async def _read_on(
         self, revision: int, reading: Generator[None, None, RangeResult]
-    ) -> bytes | Parts:
+    ) -> bytes | Chunks:
         """A range too long for one turn of the loop."""
         result = await sliced.run(reading)
-        parts = Parts([self._headers.field(revision)])
+        parts = Chunks([self._headers.field(revision)])
         parts += await sliced.run(kv_response.range_parts(result))
         return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
 
-    def _range_answer(self, revision: int, result: RangeResult) -> bytes | Parts:
+    def _range_answer(self, revision: int, result: RangeResult) -> bytes | Chunks:
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
-            return Parts((self._headers.field(revision), *kv_response.pieces(result)))
+            return Chunks((self._headers.field(revision), *kv_response.pieces(result)))
         return self._headers.field(revision) + kv_response.range_response(result)

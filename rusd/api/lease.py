@@ -13,11 +13,13 @@ from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import LeaseKeeper
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.answers import after
+from rusd.rpc.call import Call
 from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
-from rusd.rpc.seam import Answer, BidiStream, Call, Methods, Outlet, StreamHandler, Unary
+from rusd.rpc.methods import BidiStream, Methods, Unary
+from rusd.rpc.responses import Response, after
+from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
 from rusd.state.cost import LEASE_COST
 from rusd.state.result import Applied
@@ -85,7 +87,7 @@ class LeaseService:
             "/etcdserverpb.Lease/LeaseLeases": Unary(rpc.LeaseLeasesRequest, self.leases),
         }
 
-    def grant(self, request: rpc.LeaseGrantRequest, call: Call) -> Answer:
+    def grant(self, request: rpc.LeaseGrantRequest, call: Call) -> Response:
         """Replicated with the id chosen and the TTL raised here, so that members agree."""
         self._require_leader.check(call)
         if (refusal := self._quota.refuse(LEASE_COST)) is not None:
@@ -95,15 +97,17 @@ class LeaseService:
         )
         return self._propose(Kind.LEASE_GRANT, complete.SerializeToString())
 
-    def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Answer:
+    def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Response:
         """Replicated; deletes the attached keys at one revision."""
         self._require_leader.check(call)
         return self._propose(Kind.LEASE_REVOKE, request.SerializeToString())
 
-    def keep_alive(self, call: Call, outlet: Outlet) -> StreamHandler:
+    def keep_alive(self, call: Call, responses: ResponseStream) -> StreamHandler:
         """Renewals, answered in order."""
-        self._require_leader.enter(call, outlet)
-        return KeepAlive(self._machine, self._headers, self._require_leader, self._keeper, outlet)
+        self._require_leader.enter(call, responses)
+        return KeepAlive(
+            self._machine, self._headers, self._require_leader, self._keeper, responses
+        )
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
         """What the leader knows of a lease; an unknown one has TTL -1."""
@@ -128,7 +132,7 @@ class LeaseService:
                 yield
         return b"".join(parts)
 
-    def _propose(self, kind: Kind, body: bytes) -> Answer:
+    def _propose(self, kind: Kind, body: bytes) -> Response:
         return after(self._node.propose(encode(kind, body)), self._answer)
 
     def _answer(self, applied: Applied) -> bytes:
@@ -136,7 +140,7 @@ class LeaseService:
 
 
 class KeepAlive:
-    """One open stream of renewals (a StreamHandler of the seam).
+    """One open stream of renewals (a `StreamHandler`).
 
     A task runs only while there is something to renew: most streams are silent most of the time.
     Renewals that came while others were under way are the next batch: one question for all.
@@ -148,13 +152,13 @@ class KeepAlive:
         headers: Headers,
         require_leader: RequireLeader,
         keeper: LeaseKeeper,
-        outlet: Outlet,
+        responses: ResponseStream,
     ) -> None:
         self._machine = machine
         self._headers = headers
         self._require_leader = require_leader
         self._keeper = keeper
-        self._outlet = outlet
+        self._responses = responses
         self._waiting: list[int] = []
         self._room = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
@@ -162,7 +166,7 @@ class KeepAlive:
 
     def received(self, request: rpc.LeaseKeepAliveRequest) -> None:
         if len(self._waiting) >= MAX_WAITING_RENEWALS:
-            self._outlet.finish(TOO_MANY_REQUESTS)
+            self._responses.finish(TOO_MANY_REQUESTS)
             return
         self._waiting.append(request.ID)
         if self._work is None:
@@ -171,13 +175,13 @@ class KeepAlive:
     def half_closed(self) -> None:
         self._half_closed = True
         if self._work is None:
-            self._outlet.finish()
+            self._responses.finish()
 
     def drained(self) -> None:
         self._room.set()
 
     def closed(self) -> None:
-        self._require_leader.leave(self._outlet)
+        self._require_leader.leave(self._responses)
         self._waiting.clear()
         if self._work is not None:
             self._work.cancel()
@@ -188,15 +192,15 @@ class KeepAlive:
                 batch, self._waiting = self._waiting, []
                 await self._renew(batch)
         except EtcdError as error:
-            self._outlet.finish(error)
+            self._responses.finish(error)
             return
         except Exception:
             log.exception("keep-alive stream failed")
-            self._outlet.finish(STOPPED)
+            self._responses.finish(STOPPED)
             return
         self._work = None
         if self._half_closed:
-            self._outlet.finish()
+            self._responses.finish()
 
     async def _renew(self, batch: list[int]) -> None:
         # The header is made first: its revision must not be newer than the renewal, or a client
@@ -205,10 +209,10 @@ class KeepAlive:
         ttls = await self._keeper.renew_all(batch)
         for lease_id, ttl in zip(batch, ttls, strict=True):
             body = rpc.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()
-            while not self._outlet.ready():
+            while not self._responses.ready():
                 self._room.clear()
                 await self._room.wait()
-            self._outlet.send(header + body)
+            self._responses.send(header + body)
 
 
 def minimum_ttl(election_timeout: float) -> int:

@@ -8,7 +8,7 @@ from rusd.base import sliced
 from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.answers import after
+from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     NO_LEADER,
@@ -17,7 +17,9 @@ from rusd.rpc.errors import (
     EtcdError,
 )
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import Answer, Call, Methods, Outlet, ServerStream, StreamHandler, Unary
+from rusd.rpc.methods import Methods, ServerStream, Unary
+from rusd.rpc.responses import Response, after
+from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
@@ -99,7 +101,7 @@ class MaintenanceService:
             service + "Downgrade": Unary(rpc.DowngradeRequest, self.downgrade),
         }
 
-    def status(self, request: rpc.StatusRequest, call: Call) -> Answer:
+    def status(self, request: rpc.StatusRequest, call: Call) -> Response:
         """What this member knows of itself and its leader; never waits for anyone."""
         self._require_leader.check(call)
         node, machine = self._node, self._machine
@@ -121,7 +123,7 @@ class MaintenanceService:
             downgradeInfo=rpc.DowngradeInfo(),
         ).SerializeToString()
 
-    def alarm(self, request: rpc.AlarmRequest, call: Call) -> Answer:
+    def alarm(self, request: rpc.AlarmRequest, call: Call) -> Response:
         """Through Raft, also to look: the answer is as new as the log."""
         self._require_leader.check(call)
         payload = encode(Kind.ALARM, request.SerializeToString())
@@ -157,7 +159,9 @@ class MaintenanceService:
             hash_revision=result.hash_revision,
         ).SerializeToString()
 
-    def snapshot(self, request: rpc.SnapshotRequest, call: Call, outlet: Outlet) -> StreamHandler:
+    def snapshot(
+        self, request: rpc.SnapshotRequest, call: Call, responses: ResponseStream
+    ) -> StreamHandler:
         """Refused: etcdutl expects a bbolt file, which is not written yet."""
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: snapshot save is not supported yet")
 
@@ -172,7 +176,7 @@ class MaintenanceService:
         await self._node.transfer_leadership(target.id)
         return rpc.MoveLeaderResponse().SerializeToString()
 
-    def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Answer:
+    def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Response:
         """Refused: there is no older storage format to go back to."""
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
 

@@ -31,7 +31,7 @@ from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import COMPACTED, STOPPED, EtcdError
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import Outlet
+from rusd.rpc.streams import ResponseStream
 from rusd.wire import kv_response
 from rusd.wire.keyvalue import key_of, kv_of
 
@@ -53,7 +53,7 @@ class Headers(Protocol):
 
 
 class RangeStream:
-    """One open stream (a StreamHandler of the seam)."""
+    """One open stream (a `StreamHandler`)."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class RangeStream:
         node: Reads,
         store: Store,
         headers: Headers,
-        outlet: Outlet,
+        responses: ResponseStream,
         require_leader: RequireLeader,
         target_bytes: int,
     ) -> None:
@@ -70,7 +70,7 @@ class RangeStream:
         self._node = node
         self._store = store
         self._headers = headers
-        self._outlet = outlet
+        self._responses = responses
         self._require_leader = require_leader
         self._target = target_bytes
         self._room = asyncio.Event()
@@ -86,7 +86,7 @@ class RangeStream:
         self._room.set()
 
     def closed(self) -> None:
-        self._require_leader.leave(self._outlet)
+        self._require_leader.leave(self._responses)
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -95,13 +95,13 @@ class RangeStream:
                 await self._node.read_index()
             await self._send()
         except EtcdError as error:
-            self._outlet.finish(error)
+            self._responses.finish(error)
         except Exception:
             # Such as a snapshot that replaced the database meanwhile: the client may try again.
             log.exception("range stream failed")
-            self._outlet.finish(STOPPED)
+            self._responses.finish(STOPPED)
         else:
-            self._outlet.finish()
+            self._responses.finish()
 
     async def _send(self) -> None:
         request, store = self._request, self._store
@@ -121,16 +121,16 @@ class RangeStream:
             if not more or sent == limit:
                 break
             encoded = kv_response.range_response(RangeResult(framed=chunk))
-            self._outlet.send(kv_response.message_field(1, encoded))
+            self._responses.send(kv_response.message_field(1, encoded))
             keys = next_chunk_keys(keys, len(encoded), self._target)
             await self._ready(reading)
         count = sent + await reading.count()
         more = count > sent and not request.count_only
         last = kv_response.range_response(RangeResult(framed=chunk, more=more, count=count))
-        self._outlet.send(kv_response.message_field(1, self._headers.field(revision) + last))
+        self._responses.send(kv_response.message_field(1, self._headers.field(revision) + last))
 
     async def _ready(self, reading: "_Reading") -> None:
-        while not self._outlet.ready():
+        while not self._responses.ready():
             reading.pause()
             self._room.clear()
             await self._room.wait()

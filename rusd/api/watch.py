@@ -8,9 +8,11 @@ goes on receiving events, as from etcd (a watch through the JSON gateway depends
 from collections.abc import Callable
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import BidiStream, Call, Methods, Outlet
+from rusd.rpc.methods import BidiStream, Methods
+from rusd.rpc.streams import ResponseStream
 from rusd.watch.hub import WatchHub
 
 #: Raises an EtcdError unless the caller may read the range: (call, key, range_end as requested).
@@ -31,14 +33,14 @@ class WatchService:
         """The service as the door sees it."""
         return {"/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self.open)}
 
-    def open(self, call: Call, outlet: Outlet) -> "WatchHandler":
+    def open(self, call: Call, responses: ResponseStream) -> "WatchHandler":
         """A new stream; raises `errors.NO_LEADER` if it wants a leader and there is none."""
-        self._require_leader.enter(call, outlet)
-        return WatchHandler(self._hub, self._require_leader, self._permit, call, outlet)
+        self._require_leader.enter(call, responses)
+        return WatchHandler(self._hub, self._require_leader, self._permit, call, responses)
 
 
 class WatchHandler:
-    """One open stream (a `rusd.rpc.seam.StreamHandler`)."""
+    """One open stream (a `StreamHandler`)."""
 
     def __init__(
         self,
@@ -46,13 +48,13 @@ class WatchHandler:
         require_leader: RequireLeader,
         permit: Permit | None,
         call: Call,
-        outlet: Outlet,
+        responses: ResponseStream,
     ) -> None:
-        self._stream = hub.stream(outlet)
+        self._stream = hub.stream(responses)
         self._require_leader = require_leader
         self._permit = permit
         self._call = call
-        self._outlet = outlet
+        self._responses = responses
 
     def received(self, request: rpc.WatchRequest) -> None:
         """One request of the client; one that asks for nothing is ignored, as in etcd."""
@@ -68,13 +70,13 @@ class WatchHandler:
         """The client asks for nothing more; what it asked for goes on."""
 
     def drained(self) -> None:
-        """The outlet takes messages again."""
+        """The responses takes messages again."""
         self._stream.drained()
 
     def closed(self) -> None:
         """The stream is over."""
         self._stream.close()
-        self._require_leader.leave(self._outlet)
+        self._require_leader.leave(self._responses)
 
     def _create(self, request: rpc.WatchCreateRequest) -> None:
         # A negative start is refused before anybody is asked for permission.

@@ -1,6 +1,6 @@
 """The door: bytes on sockets become service calls, answers become bytes.
 
-What a call means is decided behind `rusd/rpc/seam.py`; the door knows deadlines, message limits,
+What a call means is decided behind `rusd/rpc`; the door knows deadlines, message limits,
 statuses and back-pressure, and nothing of etcd. No type of HTTP/2 or aiohttp leaves this room.
 
     socket ─ sniffer.py ─┬─ HTTP/2 ── channel.py ── h2/ ─┬─ calls.py     one message, one answer

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from rusd.rpc.errors import Code
-from rusd.rpc.seam import BidiStream, Method, Unary
+from rusd.rpc.methods import BidiStream, Method, Unary
 
 _UNKNOWN = "unknown"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})

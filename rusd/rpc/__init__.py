@@ -1,1 +1,14 @@
-"""The seam between door and services: methods, calls, etcd's errors, guards."""
+"""Between the door (gRPC and HTTP on sockets) and the services (etcd's meaning).
+
+The door decodes a request, calls the method of its path, and writes the encoded response. Services
+see no type of a gRPC library; the door sees no etcd semantics; either can be exchanged.
+
+- `call.py` what a method knows of its call besides the request;
+- `methods.py` the table of methods: path -> unary, server-streaming or bidirectional method;
+- `responses.py` encoded responses, and responses of proposals and reads to come;
+- `streams.py` the two ends of a streaming call;
+- `errors.py` etcd's errors: gRPC status code and text of each;
+- `guards/` checks wrapped round the table of methods.
+
+A refusal is an `EtcdError`, raised or awaited. This package does no I/O and decodes no requests.
+"""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rusd.mvcc.history import MANY
 from rusd.mvcc.overlay import Bulk, Events
 from rusd.rpc.errors import EtcdError
-from rusd.rpc.seam import Outlet
+from rusd.rpc.streams import ResponseStream
 from rusd.watch.encoder import Encoder, Payload
 from rusd.watch.groups import Audience, Group, Interest
 from rusd.watch.ports import HeaderField, History, Loop
@@ -108,7 +108,7 @@ class WatchHub:
                 if watcher.phase is Phase.LIVE and next_revision <= self.revision:
                     self._catchup.queue(watcher, next_revision)
 
-    def stream(self, outlet: Outlet) -> WatchStream:
+    def stream(self, outlet: ResponseStream) -> WatchStream:
         """Open a stream that answers through `outlet`."""
         stream = WatchStream(self, Lane(outlet))
         self._streams[stream] = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from rusd.rpc.seam import Outlet
+from rusd.rpc.streams import ResponseStream
 from rusd.watch.groups import Group
 from rusd.wire.watch_response import watch_id_field
 
@@ -34,7 +34,7 @@ class Lane:
 
     __slots__ = ("behind", "outlet", "parked", "watchers")
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: ResponseStream) -> None:
         self.outlet = outlet
         self.watchers: dict[int, Watcher] = {}
         #: Watchers in phase PARKED, in the order they came.

@@ -27,7 +27,7 @@ from rusd.door.h2 import Connection, Receiver, Stream
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
 from rusd.door.http.over_h2 import PageCall, PageQueue
 from rusd.rpc.errors import EtcdError
-from rusd.rpc.seam import Unary
+from rusd.rpc.methods import Unary
 
 if TYPE_CHECKING:
     from rusd.door.grpc.server import GrpcDoor

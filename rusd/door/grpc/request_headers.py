@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rusd.door.grpc.messages import ENCODINGS
 from rusd.door.h2 import Request
 from rusd.rpc.errors import Code, EtcdError
-from rusd.rpc.seam import Method, Methods
+from rusd.rpc.methods import Method, Methods
 
 #: The transport's own headers, which services do not see.
 _RESERVED = frozenset(

@@ -26,7 +26,7 @@ from rusd.door.listen.sniffer import Http, Sniffer
 from rusd.door.memory_budget import Memory, default_budget
 from rusd.door.time_budget import Budget
 from rusd.rpc.errors import STOPPED
-from rusd.rpc.seam import Methods
+from rusd.rpc.methods import Methods
 
 log = get_logger(__name__)
 

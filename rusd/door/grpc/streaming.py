@@ -1,7 +1,7 @@
 """A streaming call: messages in while the service has room for them, messages out in order.
 
-One object stands between a service's callbacks (`rusd/rpc/seam.py`) and the HTTP/2 stream: it is
-the Outlet the service writes to and the receiver of what the client sends. A client that does not
+One object stands between a service's callbacks (`rusd/rpc/streams.py`) and the HTTP/2 stream: it is
+the service's `ResponseStream` and the `Receiver` of the client's messages. A client that does not
 read is not read from: what it sends stays in its window.
 """
 
@@ -14,8 +14,10 @@ from rusd.door.grpc.request_headers import EXPIRED, Opening
 from rusd.door.grpc.unary import BUG, IN_STREAM, decode
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
+from rusd.rpc.call import Call
 from rusd.rpc.errors import CANCELED, Code, EtcdError
-from rusd.rpc.seam import BidiStream, Call, ServerStream, StreamHandler
+from rusd.rpc.methods import BidiStream, ServerStream
+from rusd.rpc.streams import StreamHandler
 
 if TYPE_CHECKING:
     from rusd.door.grpc.connection import Channel
@@ -29,7 +31,7 @@ _CUT_OFF = EtcdError(Code.INTERNAL, "unexpected EOF")
 
 
 class StreamCall:
-    """One open stream: Outlet of the service, Receiver of the connection."""
+    """One open stream: ResponseStream of the service, Receiver of the connection."""
 
     __slots__ = (
         "__weakref__",
@@ -102,7 +104,7 @@ class StreamCall:
         log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
         self.finish(BUG)
 
-    # Outlet
+    # ResponseStream
 
     def send(self, message: bytes) -> None:
         if self._finished:

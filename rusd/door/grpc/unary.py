@@ -17,8 +17,10 @@ from rusd.door.grpc import messages, status
 from rusd.door.grpc.messages import Unframer, whole
 from rusd.door.grpc.request_headers import EXPIRED, Opening
 from rusd.door.h2 import Stream
+from rusd.rpc.call import Call
 from rusd.rpc.errors import CANCELED, STOPPED, Code, EtcdError
-from rusd.rpc.seam import Call, Parts, Unary
+from rusd.rpc.methods import Unary
+from rusd.rpc.responses import Chunks
 
 if TYPE_CHECKING:
     from rusd.door.grpc.connection import Channel
@@ -128,7 +130,7 @@ class UnaryCall:
         except Exception:
             self._failed()
         else:
-            if isinstance(answer, bytes | Parts):
+            if isinstance(answer, bytes | Chunks):
                 self._answer(answer)
             else:
                 if not hasattr(answer, "add_done_callback"):
@@ -158,19 +160,19 @@ class UnaryCall:
             log.error("a call failed", exc_info=error, extra=self._named())
             self._refuse(BUG)
 
-    def _answer(self, message: bytes | Parts) -> None:
-        size = sum(map(len, message)) if isinstance(message, Parts) else len(message)
+    def _answer(self, message: bytes | Chunks) -> None:
+        size = sum(map(len, message)) if isinstance(message, Chunks) else len(message)
         if size > messages.SEND_AT_MOST:
             self._refuse(messages.too_long(size, unary=True))
             return
         self._finish(Code.OK)
         prefix = size.to_bytes(messages.PREFIX_BYTES, "big")
-        if isinstance(message, Parts):
+        if isinstance(message, Chunks):
             self._answer_in_parts(prefix, message)
         else:
             self._stream.complete(status.HEAD, prefix + message, status.OK)
 
-    def _answer_in_parts(self, prefix: bytes, parts: Parts) -> None:
+    def _answer_in_parts(self, prefix: bytes, parts: Chunks) -> None:
         stream = self._stream
         stream.head(status.HEAD)
         stream.send(prefix + b"".join(parts[:1]))

@@ -8,7 +8,8 @@ election timeouts, since setting up many streams again costs more than a short e
 from collections.abc import Callable
 
 from rusd.rpc import errors
-from rusd.rpc.seam import Call, Outlet
+from rusd.rpc.call import Call
+from rusd.rpc.streams import ResponseStream
 from rusd.watch.ports import Loop, Timer
 
 #: How many election timeouts a stream outlives the leader.
@@ -23,7 +24,7 @@ class RequireLeader:
         self._loop = loop
         self._leader = leader
         self._patience = patience
-        self._streams: dict[Outlet, None] = {}
+        self._streams: dict[ResponseStream, None] = {}
         self._timer: Timer | None = None
 
     def check(self, call: Call) -> None:
@@ -31,15 +32,15 @@ class RequireLeader:
         if _asked(call) and not self._leader():
             raise errors.NO_LEADER
 
-    def enter(self, call: Call, outlet: Outlet) -> None:
+    def enter(self, call: Call, responses: ResponseStream) -> None:
         """A stream opens: `check` it, and end it later if the leader is lost for long."""
         self.check(call)
         if _asked(call):
-            self._streams[outlet] = None
+            self._streams[responses] = None
 
-    def leave(self, outlet: Outlet) -> None:
+    def leave(self, responses: ResponseStream) -> None:
         """The stream is over."""
-        self._streams.pop(outlet, None)
+        self._streams.pop(responses, None)
 
     def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
         """A `rusd.raft.ports.RoleListener`."""
@@ -52,8 +53,8 @@ class RequireLeader:
     def _give_up(self) -> None:
         self._timer = None
         streams, self._streams = self._streams, {}
-        for outlet in streams:
-            outlet.finish(errors.NO_LEADER)
+        for responses in streams:
+            responses.finish(errors.NO_LEADER)
 
 
 def _asked(call: Call) -> bool:

@@ -7,8 +7,10 @@ calls of a voter cost nothing more.
 
 from typing import Any, NoReturn
 
+from rusd.rpc.call import Call
 from rusd.rpc.errors import NOT_SUPPORTED_FOR_LEARNER
-from rusd.rpc.seam import Answer, BidiStream, Call, Method, Methods, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, Method, Methods, ServerStream, Unary
+from rusd.rpc.responses import Response
 
 _STATUS = "/etcdserverpb.Maintenance/Status"
 _RANGE = "/etcdserverpb.KV/Range"
@@ -51,7 +53,7 @@ class _Serializable:
     def __init__(self, method: Unary) -> None:
         self._call = method.call
 
-    def __call__(self, request: Any, call: Call) -> Answer:
+    def __call__(self, request: Any, call: Call) -> Response:
         return self._call(request, call) if request.serializable else _refuse()
 
 

@@ -12,10 +12,13 @@ from rusd.api.lease import LeaseService
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import LeaseKeeper
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
-from rusd.rpc.seam import Answer, BidiStream, Call, Outlet, ServerStream, StreamHandler, Unary
+from rusd.rpc.methods import BidiStream, ServerStream, Unary
+from rusd.rpc.responses import Response
+from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.machine import StateMachine
 from rusd.wire.kv_response import message_field
 from tests.unit.support_node import InstantNode, Log
@@ -55,8 +58,8 @@ class Compactions:
         return future
 
 
-class Sink(Outlet):
-    """An outlet that keeps what it is given; full while `full`."""
+class Sink(ResponseStream):
+    """An responses that keeps what it is given; full while `full`."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -129,7 +132,7 @@ class Bench:
         }
         self.log.elect(1)
 
-    def start(self, name: str, request: Message, **metadata: str) -> Answer:
+    def start(self, name: str, request: Message, **metadata: str) -> Response:
         """Call a method; its answer, perhaps still to come."""
         method = self.methods[name]
         assert isinstance(method, Unary)
@@ -152,18 +155,18 @@ class Bench:
 
     def open(self, name: str, request: Message | None = None, **metadata: str) -> "Stream":
         """Open a stream."""
-        outlet = Sink()
+        responses = Sink()
         call = Call(metadata, b"", None, "test")
         method = self.methods[name]
         if isinstance(method, ServerStream):
-            return Stream(method.open(request, call, outlet), outlet)
+            return Stream(method.open(request, call, responses), responses)
         assert isinstance(method, BidiStream)
-        return Stream(method.open(call, outlet), outlet)
+        return Stream(method.open(call, responses), responses)
 
 
 class Stream:
     """An open stream and what came out of it."""
 
-    def __init__(self, handler: StreamHandler, outlet: Sink) -> None:
+    def __init__(self, handler: StreamHandler, responses: Sink) -> None:
         self.handler = handler
-        self.outlet = outlet
+        self.responses = responses

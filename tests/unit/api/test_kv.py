@@ -315,10 +315,10 @@ class TestRangeStream:
             puts = [put_op(b"%03d" % one, b"v") for one in range(100)]
             await bench.call("Txn", rpc.TxnRequest(success=puts))
             stream = bench.open("RangeStream", whole(limit=95))
-            await stream.outlet.until_end()
-            assert stream.outlet.error is None
+            await stream.responses.until_end()
+            assert stream.responses.error is None
             parts = [
-                rpc.RangeResponse.FromString(_unwrapped(one)) for one in stream.outlet.messages
+                rpc.RangeResponse.FromString(_unwrapped(one)) for one in stream.responses.messages
             ]
             assert [len(part.kvs) for part in parts] == [10, 20, 40, 25]
             assert [kv.key for part in parts for kv in part.kvs] == [
@@ -335,8 +335,8 @@ class TestRangeStream:
         async def scenario(bench: Bench) -> None:
             await bench.call("Put", rpc.PutRequest(key=b"k"))
             stream = bench.open("RangeStream", whole(count_only=True))
-            await stream.outlet.until_end()
-            (message,) = stream.outlet.messages
+            await stream.responses.until_end()
+            (message,) = stream.responses.messages
             response = rpc.RangeResponse.FromString(_unwrapped(message))
             assert (response.count, len(response.kvs), response.header.revision) == (1, 0, 2)
 
@@ -347,15 +347,15 @@ class TestRangeStream:
             puts = [put_op(b"%03d" % one) for one in range(100)]
             await bench.call("Txn", rpc.TxnRequest(success=puts))
             stream = bench.open("RangeStream", whole())
-            stream.outlet.full = True
-            await stream.outlet.until(1)
+            stream.responses.full = True
+            await stream.responses.until(1)
             for _ in range(20):
                 await asyncio.sleep(0)
-            assert len(stream.outlet.messages) == 1
-            stream.outlet.full = False
+            assert len(stream.responses.messages) == 1
+            stream.responses.full = False
             stream.handler.drained()
-            await stream.outlet.until_end()
-            assert len(stream.outlet.messages) == 4
+            await stream.responses.until_end()
+            assert len(stream.responses.messages) == 4
 
         run(scenario)
 
@@ -365,8 +365,8 @@ class TestRangeStream:
                 bench.open("RangeStream", rpc.RangeRequest(key=b"k", max_mod_revision=3))
             assert refused.value is errors.RANGE_STREAM_FILTER
             stream = bench.open("RangeStream", whole(revision=99))
-            await stream.outlet.until_end()
-            assert stream.outlet.error is errors.FUTURE_REVISION
+            await stream.responses.until_end()
+            assert stream.responses.error is errors.FUTURE_REVISION
 
         run(scenario)
 

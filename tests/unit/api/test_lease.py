@@ -137,14 +137,14 @@ def test_renewals_are_answered_in_order_and_unknown_leases_with_zero(run: Run) -
         stream = bench.open("LeaseKeepAlive")
         for lease_id in (2, 9, 1):
             stream.handler.received(rpc.LeaseKeepAliveRequest(ID=lease_id))
-        await stream.outlet.until(3)
-        assert answers(stream.outlet.messages) == [(2, 20), (9, 0), (1, 10)]
+        await stream.responses.until(3)
+        assert answers(stream.responses.messages) == [(2, 20), (9, 0), (1, 10)]
         stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
-        await stream.outlet.until(4)
-        header = rpc.LeaseKeepAliveResponse.FromString(stream.outlet.messages[3]).header
+        await stream.responses.until(4)
+        header = rpc.LeaseKeepAliveResponse.FromString(stream.responses.messages[3]).header
         assert (header.cluster_id, header.revision) == (9, 1)
         stream.handler.half_closed()
-        assert (stream.outlet.ended, stream.outlet.error) == (True, None)
+        assert (stream.responses.ended, stream.responses.error) == (True, None)
 
     run(scenario)
 
@@ -155,9 +155,9 @@ def test_a_half_closed_stream_still_answers_what_it_was_asked(run: Run) -> None:
         stream = bench.open("LeaseKeepAlive")
         stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
         stream.handler.half_closed()
-        assert not stream.outlet.ended
-        await stream.outlet.until_end()
-        assert answers(stream.outlet.messages) == [(1, 10)]
+        assert not stream.responses.ended
+        await stream.responses.until_end()
+        assert answers(stream.responses.messages) == [(1, 10)]
 
     run(scenario)
 
@@ -172,8 +172,8 @@ def test_the_header_of_a_renewal_is_not_newer_than_the_renewal(run: Run) -> None
             await asyncio.sleep(0)
         await bench.call("Put", rpc.PutRequest(key=b"k"))
         bench.log.barrier.set_result(None)
-        await stream.outlet.until(1)
-        header = rpc.LeaseKeepAliveResponse.FromString(stream.outlet.messages[0]).header
+        await stream.responses.until(1)
+        header = rpc.LeaseKeepAliveResponse.FromString(stream.responses.messages[0]).header
         assert header.revision == 1
 
     run(scenario)
@@ -186,8 +186,8 @@ def test_an_error_ends_the_stream_of_renewals(run: Run) -> None:
         stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
         await asyncio.sleep(0)
         bench.clock.now += 2.0
-        await stream.outlet.until_end()
-        assert stream.outlet.error is errors.NO_LEADER
+        await stream.responses.until_end()
+        assert stream.responses.error is errors.NO_LEADER
 
     run(scenario)
 
@@ -196,15 +196,15 @@ def test_a_full_outlet_holds_renewals_back(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=1, TTL=10))
         stream = bench.open("LeaseKeepAlive")
-        stream.outlet.full = True
+        stream.responses.full = True
         stream.handler.received(rpc.LeaseKeepAliveRequest(ID=1))
         for _ in range(20):
             await asyncio.sleep(0)
-        assert stream.outlet.messages == []
-        stream.outlet.full = False
+        assert stream.responses.messages == []
+        stream.responses.full = False
         stream.handler.drained()
-        await stream.outlet.until(1)
-        assert answers(stream.outlet.messages) == [(1, 10)]
+        await stream.responses.until(1)
+        assert answers(stream.responses.messages) == [(1, 10)]
 
     run(scenario)
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.seam import Parts
+from rusd.rpc.responses import Chunks
 from tests.unit.api.kv_bench import Bench
 from tests.unit.api.test_kv import whole
 from tests.unit.state.driver import put_op
@@ -20,7 +20,7 @@ def test_a_very_long_answer_stays_in_pieces(tmp_path: Path) -> None:
                 puts = [put_op(b"%05d" % one, b"v" * 1000) for one in range(start, start + 100)]
                 await bench.call("Txn", rpc.TxnRequest(success=puts))
             parts = await bench.start("Range", whole(serializable=True))  # type: ignore[misc]
-            assert isinstance(parts, Parts)
+            assert isinstance(parts, Chunks)
             response = rpc.RangeResponse.FromString(b"".join(parts))
             assert (response.count, len(response.kvs), response.more) == (6_000, 6_000, False)
             assert [one.key for one in response.kvs] == [b"%05d" % one for one in range(6_000)]

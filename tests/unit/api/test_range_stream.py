@@ -64,21 +64,21 @@ def names(count: int) -> list[bytes]:
 async def stalled(bench: Bench, **options: int | bool) -> Stream:
     """A stream whose client took one chunk and nothing since."""
     stream = bench.open("RangeStream", whole(**options))
-    stream.outlet.full = True
-    await stream.outlet.until(1)
+    stream.responses.full = True
+    await stream.responses.until(1)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(stream.outlet.messages) == 1
+    assert len(stream.responses.messages) == 1
     return stream
 
 
 async def rest(stream: Stream) -> list[rpc.RangeResponse]:
     """All chunks, once the client takes them."""
-    stream.outlet.full = False
+    stream.responses.full = False
     stream.handler.drained()
-    await stream.outlet.until_end()
+    await stream.responses.until_end()
     return [
-        rpc.RangeStreamResponse.FromString(one).range_response for one in stream.outlet.messages
+        rpc.RangeStreamResponse.FromString(one).range_response for one in stream.responses.messages
     ]
 
 
@@ -97,7 +97,7 @@ def test_writes_during_the_stream_are_not_in_it(run: Run) -> None:
         put(bench, *names(400)[::3], b"00000x", b"zzz")
         await bench.call("DeleteRange", rpc.DeleteRangeRequest(key=b"00200", range_end=b"\0"))
         assert joined(await rest(stream)) == expected
-        assert stream.outlet.error is None
+        assert stream.responses.error is None
 
     run(scenario)
 
@@ -162,7 +162,7 @@ def test_a_compaction_that_passes_the_revision_ends_the_stream(run: Run) -> None
         put(bench, *names(300))
         compact(bench, bench.machine.store.revision)
         await rest(stream)
-        assert stream.outlet.error is errors.COMPACTED
+        assert stream.responses.error is errors.COMPACTED
 
     run(scenario)
 
@@ -185,10 +185,10 @@ def test_large_values_behind_small_ones_do_not_make_a_huge_chunk(run: Run) -> No
         await bench.call("Txn", rpc.TxnRequest(success=[put_op(key) for key in names(100)]))
         put(bench, *(b"large %d" % n for n in range(100)), size=TARGET)
         stream = bench.open("RangeStream", whole())
-        await stream.outlet.until_end()
+        await stream.responses.until_end()
         chunks = await rest(stream)
         assert joined(chunks).count == len(joined(chunks).kvs) == 200
-        assert max(map(len, stream.outlet.messages)) < 4 * TARGET
+        assert max(map(len, stream.responses.messages)) < 4 * TARGET
 
     run(scenario)
 
@@ -201,7 +201,7 @@ def test_one_large_value_anywhere_loses_nothing(run: Run, large: int, limit: int
             put(bench, key, size=10 * TARGET if n == large else 1)
         expected = await bench.call("Range", whole(limit=limit))
         stream = bench.open("RangeStream", whole(limit=limit))
-        await stream.outlet.until_end()
+        await stream.responses.until_end()
         assert joined(await rest(stream)) == expected
 
     run(scenario)

@@ -15,6 +15,7 @@ from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     COMPACTED,
@@ -31,7 +32,7 @@ from rusd.rpc.errors import (
     EtcdError,
 )
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import Call, ServerStream, Unary
+from rusd.rpc.methods import ServerStream, Unary
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
@@ -353,7 +354,7 @@ def test_only_the_leader_moves_leadership_and_only_to_members(tmp_path: Path) ->
     with_member(tmp_path, test)
 
 
-class Outlet:
+class ResponseStream:
     """Keeps what a stream sends."""
 
     def __init__(self) -> None:
@@ -380,10 +381,10 @@ def test_health_is_serving_until_the_member_drains(tmp_path: Path) -> None:
         assert (error.value.code, error.value.message) == (Code.NOT_FOUND, "unknown service")
         watch = member.methods["/grpc.health.v1.Health/Watch"]
         assert isinstance(watch, ServerStream)
-        outlet = Outlet()
-        watch.open(request, Call({}, b"", None, "test"), outlet)
+        responses = ResponseStream()
+        watch.open(request, Call({}, b"", None, "test"), responses)
         member.health.drain()
-        assert outlet.statuses == [status.SERVING, status.NOT_SERVING]
+        assert responses.statuses == [status.SERVING, status.NOT_SERVING]
         assert (await member.call(check, request, status)).status == status.NOT_SERVING
 
     with_member(tmp_path, test)

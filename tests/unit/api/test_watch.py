@@ -9,9 +9,10 @@ import pytest
 from rusd.api.watch import Permit, WatchHandler, WatchService
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
+from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.seam import BidiStream, Call
+from rusd.rpc.methods import BidiStream
 from tests.unit.watch.scene import Client, Scene, plain, seen
 
 PATIENCE = 3.0
@@ -31,9 +32,9 @@ class Member:
         self.require_leader.on_role(leader, 5, False)
 
     def connect(self, **metadata: str) -> tuple[WatchHandler, Client]:
-        outlet = self.scene.client()
+        responses = self.scene.client()
         call = Call(metadata=metadata, raw=b"", deadline=None, peer="test")
-        return self.service.open(call, outlet), outlet
+        return self.service.open(call, responses), responses
 
 
 def create(key: bytes, **fields: object) -> rpc.WatchRequest:
@@ -49,11 +50,11 @@ def test_the_service_is_one_bidirectional_stream(tmp_path: Path) -> None:
 
 def test_create_cancel_and_progress_requests_are_told_apart(tmp_path: Path) -> None:
     member = Member(tmp_path)
-    handler, outlet = member.connect()
+    handler, responses = member.connect()
     handler.received(create(b"a"))
     handler.received(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
     handler.received(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=0)))
-    assert [plain(r) for r in outlet.read()] == [
+    assert [plain(r) for r in responses.read()] == [
         {"created": True},
         {"watch_id": -1},
         {"canceled": True},
@@ -61,19 +62,19 @@ def test_create_cancel_and_progress_requests_are_told_apart(tmp_path: Path) -> N
 
 
 def test_a_request_for_nothing_is_ignored(tmp_path: Path) -> None:
-    handler, outlet = Member(tmp_path).connect()
+    handler, responses = Member(tmp_path).connect()
     handler.received(rpc.WatchRequest())
-    assert outlet.read() == [] and not outlet.finished
+    assert responses.read() == [] and not responses.finished
 
 
 def test_a_client_that_closes_its_side_goes_on_receiving(tmp_path: Path) -> None:
     member = Member(tmp_path)
-    handler, outlet = member.connect()
+    handler, responses = member.connect()
     handler.received(create(b"a"))
     handler.half_closed()
     member.scene.put(b"a")
-    assert seen(outlet.read()) == [("put", b"a", 2)]
-    assert not outlet.finished
+    assert seen(responses.read()) == [("put", b"a", 2)]
+    assert not responses.finished
 
 
 def test_a_stream_that_is_over_has_no_watchers(tmp_path: Path) -> None:
@@ -107,10 +108,10 @@ def test_without_permission_the_watcher_is_refused_and_the_stream_stays(
         if key == b"secret":
             raise error
 
-    handler, outlet = Member(tmp_path, permit).connect(token="me")
+    handler, responses = Member(tmp_path, permit).connect(token="me")
     handler.received(create(b"secret"))
     handler.received(create(b"", range_end=b"\0"))
-    refused, created = outlet.read()
+    refused, created = responses.read()
     assert plain(refused) == {
         "watch_id": -1,
         "created": True,
@@ -156,8 +157,8 @@ def test_a_short_election_ends_no_stream(tmp_path: Path) -> None:
 
 def test_a_stream_that_is_over_is_not_ended_again(tmp_path: Path) -> None:
     member = Member(tmp_path)
-    handler, outlet = member.connect(hasleader="true")
+    handler, responses = member.connect(hasleader="true")
     handler.closed()
     member.lead(0)
     member.scene.loop.advance(PATIENCE * 2)
-    assert not outlet.finished
+    assert not responses.finished

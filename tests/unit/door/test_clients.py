@@ -125,12 +125,12 @@ def test_grpclib_talks_both_ways(tmp_path: Path) -> None:
             await stream.send_message(REQUEST(key=b"first"))
             await one.toys.opened.wait()
             (handler,) = one.toys.streams
-            handler.outlet.send(REQUEST(key=b"answer").SerializeToString())
+            handler.responses.send(REQUEST(key=b"answer").SerializeToString())
             answer = await stream.recv_message()
             assert answer is not None
             assert answer.key == b"answer"
             await stream.end()
-            handler.outlet.finish()
+            handler.responses.finish()
             assert await stream.recv_message() is None
         assert handler.told[0] == b"first"
 

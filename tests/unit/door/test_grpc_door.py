@@ -174,10 +174,10 @@ def test_a_bidirectional_stream_carries_both_ways_and_ends_when_finished() -> No
         await stream.write(REQUEST(key=b"one").SerializeToString())
         await one.toys.opened.wait()
         handler = one.toys.streams[0]
-        handler.outlet.send(b"answer")
+        handler.responses.send(b"answer")
         assert await stream.read() == b"answer"
         await stream.done_writing()
-        handler.outlet.finish()
+        handler.responses.finish()
         assert await stream.read() is grpc.aio.EOF
         await handler.over.wait()
         assert handler.told[0] == b"one"
@@ -196,7 +196,7 @@ def test_a_client_that_half_closes_is_still_answered() -> None:
         handler = one.toys.streams[0]
         while "half closed" not in handler.told:
             await asyncio.sleep(0.01)
-        handler.outlet.send(b"late")
+        handler.responses.send(b"late")
         assert await stream.read() == b"late"
         assert not handler.over.is_set()
         stream.cancel()
@@ -239,8 +239,8 @@ def test_a_reader_that_stalls_turns_the_outlet_unready_until_it_reads_again() ->
         await one.toys.opened.wait()
         handler = one.toys.streams[0]
         sent = 0
-        while handler.outlet.ready():
-            handler.outlet.send(b"x" * 65536)
+        while handler.responses.ready():
+            handler.responses.send(b"x" * 65536)
             sent += 1
             await asyncio.sleep(0)
         assert "drained" not in handler.told
@@ -248,7 +248,7 @@ def test_a_reader_that_stalls_turns_the_outlet_unready_until_it_reads_again() ->
             assert await stream.read() == b"x" * 65536
         while "drained" not in handler.told:
             await asyncio.sleep(0.01)
-        assert handler.outlet.ready()
+        assert handler.responses.ready()
 
     over_the_wire(test)
 
@@ -256,7 +256,7 @@ def test_a_reader_that_stalls_turns_the_outlet_unready_until_it_reads_again() ->
 def test_a_client_that_does_not_read_is_not_listened_to() -> None:
     async def test(one: Served) -> None:
         def answer(handler: Recorder) -> Callable[[object], None]:
-            return lambda request: handler.outlet.send(b"x" * (HIGH_BYTES // 4))
+            return lambda request: handler.responses.send(b"x" * (HIGH_BYTES // 4))
 
         stream = one.talk()
         await stream.write(REQUEST(key=b"first").SerializeToString())
@@ -266,7 +266,7 @@ def test_a_client_that_does_not_read_is_not_listened_to() -> None:
         writing = asyncio.ensure_future(_write_forever(stream))
         heard = -1
         # (What a turn has gathered and not yet written makes it unready for a moment as well.)
-        while handler.outlet.ready() or handler.told.count(b"more") != heard:
+        while handler.responses.ready() or handler.told.count(b"more") != heard:
             heard = handler.told.count(b"more")
             await one.call("toy.Toys/Echo", b"")
         await one.call("toy.Toys/Echo", b"")
@@ -337,8 +337,8 @@ def test_a_stalled_stream_holds_up_the_stop_for_the_grace_at_most() -> None:
         await stream.write(REQUEST(key=b"one").SerializeToString())
         await one.toys.opened.wait()
         handler = one.toys.streams[0]
-        while handler.outlet.ready():
-            handler.outlet.send(b"x" * 65536)
+        while handler.responses.ready():
+            handler.responses.send(b"x" * 65536)
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
             await one.door.stop(0.2)

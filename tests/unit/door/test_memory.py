@@ -187,8 +187,8 @@ def test_a_client_that_reads_none_of_its_answers_is_cut_off_for_one_that_does(
         most = 0
         while not one.door.memory.scarce:
             for handler in one.toys.streams:
-                if handler.outlet.ready():
-                    handler.outlet.send(bytes(300 << 10))
+                if handler.responses.ready():
+                    handler.responses.send(bytes(300 << 10))
             await asyncio.sleep(0)
             most = max(most, one.door.memory.held)
         assert most <= BUDGET
@@ -214,8 +214,8 @@ def test_one_event_for_very_many_streams_stays_within_the_budget(quick: None) ->
             await asyncio.sleep(0.01)
         sent = 0
         for handler in one.toys.streams:
-            if handler.outlet.ready():
-                handler.outlet.send(bytes(1 << 20))
+            if handler.responses.ready():
+                handler.responses.send(bytes(1 << 20))
                 sent += 1
         assert 8 <= sent <= 13
         reading = [asyncio.ensure_future(stream.read()) for stream in streams]
@@ -241,7 +241,7 @@ def test_a_stream_that_had_to_wait_for_memory_goes_on_when_there_is_some(quick: 
             await asyncio.sleep(0.01)
         (handler,) = one.toys.streams
         one.door.memory.add(BUDGET * 4 // 5)
-        assert not handler.outlet.ready()
+        assert not handler.responses.ready()
         await stream.write(REQUEST(key=b"two").SerializeToString())
         assert (await one.call("toy.Toys/Echo", b"")) == REQUEST()
         assert handler.told == [b"one"]
@@ -517,7 +517,7 @@ def test_what_a_transport_holds_below_its_mark_is_counted(quick: None) -> None:
         while len(one.toys.streams) < 20:
             await asyncio.sleep(0.01)
         for handler in one.toys.streams:
-            handler.outlet.send(bytes(WRITE_HIGH - 1000))
+            handler.responses.send(bytes(WRITE_HIGH - 1000))
         while one.door.memory.held < 20 * WRITE_HIGH // 4:
             await asyncio.sleep(SECOND)
         for writer in writers:

@@ -10,7 +10,7 @@ from rusd.door.grpc.request_headers import Opening, Openings, seconds
 from rusd.door.h2 import Request
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code, EtcdError
-from rusd.rpc.seam import Unary
+from rusd.rpc.methods import Unary
 
 METHOD = Unary(rpc.PutRequest, lambda request, call: b"")
 PATH = "/etcdserverpb.KV/Put"

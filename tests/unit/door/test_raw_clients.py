@@ -93,8 +93,8 @@ def test_a_client_killed_while_it_is_written_to_is_forgotten(
         try:
             await one.toys.opened.wait()
             handler = one.toys.streams[0]
-            while handler.outlet.ready():
-                handler.outlet.send(b"x" * 65536)
+            while handler.responses.ready():
+                handler.responses.send(b"x" * 65536)
                 await asyncio.sleep(0)
         finally:
             client.kill()

@@ -171,7 +171,7 @@ def test_messages_for_many_streams() -> None:
         connection = next(iter(one.door.channels)).connection
         before = connection.sent
         for stream in one.toys.streams:
-            stream.outlet.send(b"x")
+            stream.responses.send(b"x")
         per_message = len(message(b"x"))
         sent = lambda: (connection.sent - before) // per_message  # noqa: E731
         assert await most_in_a_turn(sent, MANY) <= PIECES
@@ -275,7 +275,7 @@ def test_nothing_is_done_for_messages_that_the_socket_does_not_take() -> None:
         (handler,) = one.toys.streams
         (client,) = one.door.channels
         client.pause_writing()
-        handler.outlet.send(b"one")
+        handler.responses.send(b"one")
         works, work = 0, client.work
 
         def counted() -> bool:

@@ -1,4 +1,4 @@
-"""A toy service behind the seam, and a door that serves it on a loopback port."""
+"""Toy methods, and a door that serves it on a loopback port."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.over_h2 import Serve
 from rusd.door.time_budget import Budget
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
-from rusd.rpc.seam import BidiStream, Call, Methods, Outlet, Parts, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, Methods, ServerStream, Unary
+from rusd.rpc.responses import Chunks
+from rusd.rpc.streams import ResponseStream
 
 REQUEST = rpc.PutRequest
 LIMIT = 64 << 10
@@ -24,9 +27,9 @@ LIMIT = 64 << 10
 class Recorder:
     """A stream handler that writes down what it was told."""
 
-    def __init__(self, call: Call, outlet: Outlet) -> None:
+    def __init__(self, call: Call, responses: ResponseStream) -> None:
         self.call = call
-        self.outlet = outlet
+        self.responses = responses
         self.told: list[Any] = []
         self.over = asyncio.Event()
         self.on_received: Callable[[Any], None] = lambda request: None
@@ -85,14 +88,14 @@ class Toys:
         self.waiting = asyncio.get_running_loop().create_future()
         return self.waiting
 
-    def pieces(self, request: rpc.PutRequest, call: Call) -> Parts:
+    def pieces(self, request: rpc.PutRequest, call: Call) -> Chunks:
         """The echo, a thousand bytes at a time."""
         encoded = request.SerializeToString()
-        return Parts(encoded[at : at + 1000] for at in range(0, len(encoded), 1000))
+        return Chunks(encoded[at : at + 1000] for at in range(0, len(encoded), 1000))
 
     def large(self, request: rpc.PutRequest, call: Call) -> bytes | Awaitable[bytes]:
         """A MiB, once there is room for it."""
-        if (room := call.room()) is not None:
+        if (room := call.wait_writable()) is not None:
             return self.large_later(request, call, room)
         self.made += 1
         return REQUEST(value=bytes(1 << 20)).SerializeToString()
@@ -104,17 +107,17 @@ class Toys:
         answer = self.large(request, call)
         return answer if isinstance(answer, bytes) else await answer
 
-    def count(self, request: rpc.PutRequest, call: Call, outlet: Outlet) -> Recorder:
-        handler = Recorder(call, outlet)
+    def count(self, request: rpc.PutRequest, call: Call, responses: ResponseStream) -> Recorder:
+        handler = Recorder(call, responses)
         for number in range(request.lease):
-            outlet.send(REQUEST(lease=number).SerializeToString())
-        outlet.finish(KEY_NOT_FOUND if request.value else None)
+            responses.send(REQUEST(lease=number).SerializeToString())
+        responses.finish(KEY_NOT_FOUND if request.value else None)
         return handler
 
-    def talk(self, call: Call, outlet: Outlet) -> Recorder:
+    def talk(self, call: Call, responses: ResponseStream) -> Recorder:
         if self.refusal is not None:
             raise self.refusal
-        handler = Recorder(call, outlet)
+        handler = Recorder(call, responses)
         self.streams.append(handler)
         self.opened.set()
         return handler

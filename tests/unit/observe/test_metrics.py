@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rusd.observe.metrics import CallCounts, Metrics, Reading
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code
-from rusd.rpc.seam import BidiStream, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, ServerStream, Unary
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

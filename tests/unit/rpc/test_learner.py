@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call
 from rusd.rpc.errors import NOT_SUPPORTED_FOR_LEARNER, EtcdError
 from rusd.rpc.guards.learner import RoleMethods
-from rusd.rpc.seam import BidiStream, Call, Methods, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, Methods, ServerStream, Unary
 
 CALL = Call({}, b"", None, "test")
 UNARY = [

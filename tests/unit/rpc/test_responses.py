@@ -1,12 +1,12 @@
-"""Answers made of futures."""
+"""Responses made of futures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from rusd.rpc.answers import after
 from rusd.rpc.errors import COMPACTED, TIMEOUT, EtcdError
+from rusd.rpc.responses import after
 
 
 def run(scenario: Callable[[asyncio.Future[int]], Awaitable[None]]) -> None:

@@ -1,0 +1,37 @@
+"""The two ends of a streaming call, driven by plain callbacks on the event loop.
+
+The door implements `ResponseStream` with a bounded buffer; a service implements `StreamHandler`.
+"""
+
+from typing import Any, Protocol
+
+from rusd.rpc.errors import EtcdError
+
+
+class ResponseStream(Protocol):
+    """Messages from the service to the client."""
+
+    def send(self, message: bytes) -> None:
+        """Queue one encoded message. Never blocks; check `ready` first to keep memory bounded."""
+
+    def ready(self) -> bool:
+        """False while the buffer is above its high-water mark, until `StreamHandler.drained`."""
+
+    def finish(self, error: EtcdError | None = None) -> None:
+        """End the stream after the queued messages with OK or `error`. Idempotent."""
+
+
+class StreamHandler(Protocol):
+    """Events of one open stream, for the service."""
+
+    def received(self, request: Any) -> None:
+        """One decoded message from the client (bidirectional streams only)."""
+
+    def half_closed(self) -> None:
+        """The client will send no more messages."""
+
+    def drained(self) -> None:
+        """The response stream's buffer fell below its low-water mark."""
+
+    def closed(self) -> None:
+        """The stream is over: finished, cancelled or disconnected. Exactly once, and last."""
