@@ -1,66 +1,52 @@
-"""Who this member is: derived from the flags at its first start, read back at every later one.
+"""The first start of a member: which ids it has, and of which members its cluster consists.
 
-    <data-dir>/member/identity    "<member id> <cluster id>", hex; written once, durable
-    <data-dir>/member/joining     the members a joining member was told of, until its state came
+New cluster (`--initial-cluster-state=new`): the ids follow from `--initial-cluster` and its token,
+derived as etcd derives them, so every member computes the same membership without communication.
+Before that the peers that run already are queried: if one of them knows this member, the member
+was bootstrapped before and has lost its disk, with everything it acknowledged; the start is
+refused. Unreachable peers are not waited for: they refuse a replaced data directory at the
+handshake (`raft/transport/handshake.py`).
 
-At the first start of a new cluster the ids follow from `--initial-cluster` and its token exactly as
-etcd derives them, so all members come to the same membership without talking. Before, the member
-asks those that are there already: if one of them knows it, it began here before and lost its disk,
-and with it what it has acknowledged. Nobody need be there: whom it could not ask knows its data
-directory by the handshake (`raft/handshake.py`), and refuses it then. A member that joins
-(`--initial-cluster-state=existing`) asks those that are there, and finds itself by its peer URLs;
-if it was a member before, it counts for nothing until it has caught up (`raft/quarantine.py`).
-Later the flags of bootstrap are ignored, as in etcd: the data directory says who the member is.
+Joining (`existing`): the peers are queried for the member list, and the member finds its id there
+by its peer URLs. If that id was in use before, the member counts for no quorum until it has caught
+up (`raft/core/quarantine.py`).
+
+At every later start the bootstrap flags are ignored, as in etcd: the data directory decides
+(`identity.py`).
 """
 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-
-from rusd.base import durable
-from rusd.base.logs import get_logger
 from rusd.base.urls import RESOLVE_TIMEOUT, differing_in_thread
 from rusd.config.config import Config, ConfigError
-from rusd.proto import rpc_pb2 as rpc
+from rusd.member.identity import (
+    REMOVED,
+    Identity,
+    identity_path,
+    known_membership,
+    read_identity,
+    write_identity,
+    write_joining,
+)
 from rusd.raft.core.proposals import decode_entry
-from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
-from rusd.raft.ports import Membership
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster, ask_all
 from rusd.rpc.errors import Removed, SaidRemoved
-from rusd.state.command import Kind, encode
+from rusd.state.command import Kind
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
-from rusd.state.members import Member, Members
+from rusd.state.members import Member
 
-log = get_logger(__name__)
-
-REMOVED = (
-    "the member has been permanently removed from the cluster: "
-    "data-dir used by this member must be removed"
-)
-
-
-class Identity(NamedTuple):
-    """This member among the members."""
-
-    member_id: int
-    cluster_id: int
-
-
-#: Seconds that others have to answer a member that starts (etcd: the same for a first start).
-PATIENCE = 1.0
+#: Seconds that peers have to answer a starting member (etcd: the same at a first start).
+QUERY_TIMEOUT = 1.0
 
 
 class Bootstrapped(ConfigError):
-    """A first start of a member that others know: its disk was lost."""
+    """A first start under an id that peers know: the member has lost its disk."""
 
     def __init__(self, member: int) -> None:
         super().__init__(
@@ -70,49 +56,53 @@ class Bootstrapped(ConfigError):
         )
 
 
-async def inquire(config: Config) -> Cluster | None:
-    """Ask the others at a first start. What the running cluster says of itself, if the member joins
-    it; ConfigError if nobody answers. Bootstrapped or SaidRemoved if it begins a cluster it was in
-    before."""
-    if _identity(config).exists():
+async def query_existing_cluster(config: Config) -> Cluster | None:
+    """Query the peers at a first start. Returns the cluster to join; None at a later start, and at
+    the first start of a new cluster.
+
+    Raises ConfigError if no peer answers a joining member; Bootstrapped or SaidRemoved if a peer
+    already knows a member that is to begin a new cluster.
+    """
+    if identity_path(config).exists():
         return None
     own = config.initial_peers[config.name]
-    others = [urls for urls in config.initial_peers.values() if urls != own]
+    peers = [urls for urls in config.initial_peers.values() if urls != own]
     if config.initial_cluster_state != "existing":
         member = member_id(own, config.initial_cluster_token)
-        for found in await ask_all(others, PATIENCE):
+        for found in await ask_all(peers, QUERY_TIMEOUT):
             if member in found.membership.removed:
                 raise SaidRemoved(REMOVED)
             if member in found.membership.started or member in found.lives:
                 raise Bootstrapped(member)
         return None
-    answers = await ask_all(others)
+    answers = await ask_all(peers)
     if not answers:
         raise ConfigError(
             "cannot fetch cluster info from peer urls: could not retrieve cluster information "
             "from the given URLs"
         )
+    return await _with_configured_urls(_merged(answers), config)
+
+
+def _merged(answers: list[Cluster]) -> Cluster:
+    """The cluster by the first answer, with what any member of it says about started members.
+
+    A peer that fell behind may not know that a member has served.
+    """
     first, same = answers[0], [each for each in answers if each.id == answers[0].id]
-    # (One that fell behind may not know that a member has served.)
     started = frozenset[int]().union(*(each.membership.started for each in same))
     lives: dict[int, int] = {}
     for each in same:
         lives |= {m: max(number, lives.get(m, 0)) for m, number in each.lives.items()}
-    found = Cluster(first.id, replace(first.membership, started=started), lives, first.index)
-    return await _as_configured(found, config)
+    return Cluster(first.id, replace(first.membership, started=started), lives, first.index)
 
 
-async def heed_removal(own: Identity, others: Iterable[Sequence[str]]) -> None:
-    """Ask the others whether this member still is one, before it takes part. They may have gone on
-    without it (`--force-new-cluster`), and those it would find first may not know. SaidRemoved."""
-    for found in await ask_all(others, PATIENCE):
-        if found.id == own.cluster_id and own.member_id in found.membership.removed:
-            raise SaidRemoved(REMOVED)
+async def _with_configured_urls(existing: Cluster, config: Config) -> Cluster:
+    """The cluster with the URLs that this member's flags give its members.
 
-
-async def _as_configured(existing: Cluster, config: Config) -> Cluster:
-    """The cluster with the URLs that this member's flags have for its members: names that resolve
-    to the same addresses are the same. Members without a match keep the URLs they have."""
+    URLs that differ but resolve to the same addresses are the same. A member without a match keeps
+    the URLs it has.
+    """
     urls = dict(existing.membership.urls)
     ours = [*config.initial_peers.values()]
     unmatched = [member for member, theirs in urls.items() if tuple(sorted(theirs)) not in ours]
@@ -125,89 +115,71 @@ async def _as_configured(existing: Cluster, config: Config) -> Cluster:
 
 
 def establish(config: Config, machine: StateMachine, existing: Cluster | None = None) -> Identity:
-    """This member's identity; the first membership is written to a fresh `machine`, unless the
-    member joins the `existing` cluster, whose state will come with its membership.
+    """Return this member's identity; at a first start, create it.
 
-    Raises ConfigError if the data directory contradicts itself or the flags cannot found a member,
-    Removed if it is no member any more.
+    A new cluster's membership is written to the fresh `machine`. A member that joins the `existing`
+    cluster receives the membership with the state.
+    Raises ConfigError if the data directory contradicts itself or the flags do not describe this
+    member, Removed if the member was removed.
     """
-    path = _identity(config)
+    path = identity_path(config)
     if not path.exists():
         if machine.members.cluster_id and machine.positions()[0].index > 1:
             raise ConfigError(f"{path} is missing, but the data directory is not new")
         if existing is None:
-            _found(config, machine)
+            _begin_cluster(config, machine)
         else:
-            _join(config, existing)
-    try:
-        member, cluster = (int(part, 16) for part in path.read_text().split())
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged") from error
-    if member in machine.members.removed:
+            _join_cluster(config, existing)
+    own = read_identity(config)
+    if own.member_id in machine.members.removed:
         raise Removed(REMOVED)
-    known = membership(config, machine)
-    if machine.members.cluster_id not in (0, cluster) or member not in known.urls:
+    known = known_membership(config, machine)
+    if machine.members.cluster_id not in (0, own.cluster_id) or own.member_id not in known.urls:
         raise ConfigError(f"{path} does not fit the data beside it")
-    return Identity(member, cluster)
+    return own
 
 
-def stand_alone(config: Config, machine: StateMachine) -> None:
-    """`--force-new-cluster`: make this member the only one; nothing to do at a first start.
-
-    Raises ConfigError if the data directory is not a member's, JournalError.
-    """
-    if not _identity(config).exists():
-        return
-    own = establish(config, machine).member_id
-    journal = Journal(config.wal_path)
-    try:
-        force(journal, machine, lambda: removals(machine.members, own))
-    finally:
-        journal.close()
-    log.warning(
-        "forced a new cluster of this member alone",
-        extra={"fields": {"local-member-id": f"{own:x}"}},
-    )
+def _begin_cluster(config: Config, machine: StateMachine) -> None:
+    """First start of a member of a new cluster: the membership follows from the flags."""
+    token = config.initial_cluster_token
+    members = [
+        Member(id=member_id(urls, token), peer_urls=tuple(map(str, urls)))
+        for urls in config.initial_peers.values()
+    ]
+    cluster = cluster_id(member.id for member in members)
+    _refuse_foreign_log(config, {member.id for member in members})
+    machine.bootstrap(members, cluster)
+    own = member_id(config.initial_peers[config.name], token)
+    write_identity(config, Identity(own, cluster))
 
 
-def removals(members: Members, own: int) -> Iterator[bytes]:
-    """Commands that leave `own` as the only member."""
-    member = members.get(own)
-    if member is None:
-        raise ConfigError("--force-new-cluster: the log says that this member was removed")
-    if member.is_learner:
-        yield encode(Kind.MEMBER_PROMOTE, rpc.Member(ID=own).SerializeToString())
-    for other in members:
-        if other.id != own:
-            yield encode(Kind.MEMBER_REMOVE, rpc.Member(ID=other.id).SerializeToString())
-
-
-def membership(config: Config, machine: StateMachine) -> Membership:
-    """The members by the state, or, while that is still to come, as the others told."""
-    if machine.members.cluster_id:
-        return machine.members.membership()
-    path = _joining(config)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Membership)
-    except (FileNotFoundError, msgspec.DecodeError) as error:
-        raise ConfigError(
-            f"{config.member_path / 'state'} holds nothing, but this member is not new: its data "
-            f"was lost or damaged (or it was joining, and {path} is)"
-        ) from error
-
-
-def _identity(config: Config) -> Path:
-    return config.member_path / "identity"
-
-
-def _joining(config: Config) -> Path:
-    return config.member_path / "joining"
+def _join_cluster(config: Config, existing: Cluster) -> None:
+    """First start of a member that was added to a running cluster."""
+    _refuse_foreign_log(config, set())
+    theirs = {tuple(sorted(urls)): member for member, urls in existing.membership.urls.items()}
+    ours = config.initial_peers
+    if len(theirs) != len(ours):
+        raise ConfigError("error validating peerURLs: member count is unequal")
+    for urls, member in theirs.items():
+        if urls not in ours.values():
+            raise ConfigError(
+                f"error validating peerURLs: no match found for existing member ({member:x}, "
+                f"{list(urls)})"
+            )
+    own = theirs[ours[config.name]]
+    if own in existing.membership.started:
+        begin_recovering(config.member_path, existing.lives.get(own, 0))
+    write_joining(config, existing.membership)
+    write_identity(config, Identity(own, existing.id))
 
 
 def _refuse_foreign_log(config: Config, members: set[int]) -> None:
-    """A first start finds a log only if the data beside it was lost, or if it is another's: with
-    `--wal-dir` the two lie apart. The log of these very members goes on, as in etcd; any other
-    would be served as theirs, and members could disagree on what it says."""
+    """Raise ConfigError if a first start finds the log of another member or cluster.
+
+    With `--wal-dir` the log lies apart from the data, so it may be left from lost data, or belong
+    to another member. A log of exactly these `members` is continued, as in etcd; any other would be
+    served as theirs, and members could disagree on its content.
+    """
     if not any(config.wal_path.glob("*.wal")):
         return
     journal = Journal(config.wal_path)
@@ -225,37 +197,3 @@ def _refuse_foreign_log(config: Config, members: set[int]) -> None:
             f"{config.wal_path} holds the log of another member or cluster, and "
             f"--data-dir {config.data_path} is new: move the log away, or give its data directory"
         )
-
-
-def _join(config: Config, existing: Cluster) -> None:
-    """First start of a member that was added to a running cluster."""
-    _refuse_foreign_log(config, set())
-    theirs = {tuple(sorted(urls)): member for member, urls in existing.membership.urls.items()}
-    ours = config.initial_peers
-    if len(theirs) != len(ours):
-        raise ConfigError("error validating peerURLs: member count is unequal")
-    for urls, member in theirs.items():
-        if urls not in ours.values():
-            raise ConfigError(
-                f"error validating peerURLs: no match found for existing member ({member:x}, "
-                f"{list(urls)})"
-            )
-    own = theirs[ours[config.name]]
-    if own in existing.membership.started:
-        begin_recovering(config.member_path, existing.lives.get(own, 0))
-    durable.write(_joining(config), msgspec.json.encode(existing.membership))
-    durable.write(_identity(config), f"{own:x} {existing.id:x}\n".encode())
-
-
-def _found(config: Config, machine: StateMachine) -> None:
-    """First start of a member of a new cluster: membership from the flags."""
-    token = config.initial_cluster_token
-    members = [
-        Member(id=member_id(urls, token), peer_urls=tuple(map(str, urls)))
-        for urls in config.initial_peers.values()
-    ]
-    cluster = cluster_id(member.id for member in members)
-    _refuse_foreign_log(config, {member.id for member in members})
-    machine.bootstrap(members, cluster)
-    own = member_id(config.initial_peers[config.name], token)
-    durable.write(_identity(config), f"{own:x} {cluster:x}\n".encode())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rusd.member.bootstrap import removals
+from rusd.member.force_new_cluster import removals
 from rusd.raft.config import RaftConfig
 from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal

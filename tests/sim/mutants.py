@@ -437,7 +437,7 @@ def those_left_behind_are_not_told() -> Iterator[None]:
     async def heed(own: Any, others: Any) -> None:
         """Nothing."""
 
-    with patch.object(tests.sim.world, "heed_removal", heed):
+    with patch.object(tests.sim.world, "check_not_removed", heed):
         yield
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import rusd.member.bootstrap
-from rusd.member.bootstrap import Identity, heed_removal
+import rusd.member.member_list
+from rusd.member.identity import Identity
+from rusd.member.member_list import check_not_removed
 from rusd.mvcc.hash import hash_kv
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto.kv_pb2 import KeyValue
@@ -93,7 +94,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unhandled)
         engine.stores.clear()
-        asked = patch.object(rusd.member.bootstrap, "ask_all", self._ask_all)
+        asked = patch.object(rusd.member.member_list, "ask_all", self._ask_all)
         with patched(random.Random(self.seed + 1), self._clock), asked:
             try:
                 self.loop.run_until_complete(self._main())
@@ -133,7 +134,7 @@ class World:
             self.broken(error)
 
     def _ask_around(self) -> None:
-        """What a whole member does when it has no leader (`rusd/member/member.py`)."""
+        """What a whole member does when it has no leader (`rusd/member/member_list.py`)."""
         self.loop.call_later(0.6, self._ask_around)
         for host in self._alive():
             self.ask_around(host)
@@ -389,8 +390,8 @@ class World:
         self.trace(f"{member} starts")
 
     def _heeds(self, host: Host) -> bool:
-        """What a whole member does before it takes part (`rusd/member/bootstrap.py`)."""
-        asking = heed_removal(Identity(host.member, CLUSTER), [])
+        """What a whole member does before it takes part (`rusd/member/member_list.py`)."""
+        asking = check_not_removed(Identity(host.member, CLUSTER), [])
         self._asking = host
         try:
             asking.send(None)

@@ -13,15 +13,10 @@ from types import MappingProxyType
 import pytest
 
 from rusd.config.config import Config, ConfigError
-from rusd.member import bootstrap
-from rusd.member.bootstrap import (
-    Bootstrapped,
-    Identity,
-    establish,
-    heed_removal,
-    inquire,
-    membership,
-)
+from rusd.member import bootstrap, member_list
+from rusd.member.bootstrap import Bootstrapped, establish, query_existing_cluster
+from rusd.member.identity import Identity, known_membership
+from rusd.member.member_list import check_not_removed
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.core.proposals import encode_entry
 from rusd.raft.log.journal import Journal
@@ -114,7 +109,7 @@ def joined(directory: Path, flags: Config = JOINING, there: Cluster | None = THE
     machine = StateMachine(config.member_path / "state")
     try:
         identity = establish(config, machine, there)
-        assert membership(config, machine).learners == {3}
+        assert known_membership(config, machine).learners == {3}
         return identity
     finally:
         machine.close()
@@ -166,7 +161,7 @@ def test_a_member_that_joins_may_name_its_peers_by_other_names_of_their_addresse
         data_dir=str(tmp_path),
         initial_cluster="a=HTTP://a.test:2380,b=http://10.0.0.2:2380,c=http://c.test:2380",
     )
-    there = asyncio.run(inquire(flags))
+    there = asyncio.run(query_existing_cluster(flags))
     assert there is not None
     assert dict(there.membership.urls) == {
         1: ["http://a.test:2380"],
@@ -182,7 +177,7 @@ def test_a_member_that_joins_and_finds_nobody_says_so(tmp_path: Path) -> None:
         JOINING, initial_cluster=f"a={nobody},c=http://10.0.0.3:2380", data_dir=str(tmp_path)
     )
     with pytest.raises(ConfigError, match="cannot fetch cluster info from peer urls"):
-        asyncio.run(inquire(flags))
+        asyncio.run(query_existing_cluster(flags))
 
 
 def test_a_member_that_was_removed_does_not_start_again(tmp_path: Path) -> None:
@@ -214,6 +209,7 @@ def told(monkeypatch: pytest.MonkeyPatch, *answers: Cluster) -> None:
         return list(answers)
 
     monkeypatch.setattr(bootstrap, "ask_all", ask_all)
+    monkeypatch.setattr(member_list, "ask_all", ask_all)
 
 
 def cluster(
@@ -228,9 +224,9 @@ def test_a_first_start_goes_on_when_nobody_knows_the_member(
 ) -> None:
     flags = replace(FLAGS, data_dir=str(tmp_path))
     told(monkeypatch)
-    assert asyncio.run(inquire(flags)) is None
+    assert asyncio.run(query_existing_cluster(flags)) is None
     told(monkeypatch, cluster(started={OTHER}, lives={OTHER: 3}))
-    assert asyncio.run(inquire(flags)) is None
+    assert asyncio.run(query_existing_cluster(flags)) is None
 
 
 @pytest.mark.parametrize("known", [cluster(started={OWN}), cluster(lives={OWN: 1})])
@@ -239,7 +235,7 @@ def test_a_first_start_is_refused_when_one_knows_the_member(
 ) -> None:
     told(monkeypatch, cluster(), known)
     with pytest.raises(Bootstrapped, match=f"member {OWN:x} has already been bootstrapped"):
-        asyncio.run(inquire(replace(FLAGS, data_dir=str(tmp_path))))
+        asyncio.run(query_existing_cluster(replace(FLAGS, data_dir=str(tmp_path))))
 
 
 def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
@@ -247,7 +243,7 @@ def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
 ) -> None:
     flags = replace(FLAGS, initial_cluster_state="existing", data_dir=str(tmp_path))
     told(monkeypatch, cluster(lives={OWN: 4}), cluster(started={OWN}, lives={OWN: 2}))
-    found = asyncio.run(inquire(flags))
+    found = asyncio.run(query_existing_cluster(flags))
     machine = StateMachine(flags.member_path / "state")
     establish(flags, machine, found)
     machine.close()
@@ -259,10 +255,10 @@ def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
 def test_a_member_heeds_whoever_says_that_it_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     removed = Membership(frozenset({OTHER}), removed=frozenset({OWN}))
     told(monkeypatch, cluster(), Cluster(78, removed))
-    asyncio.run(heed_removal(Identity(OWN, 77), []))
+    asyncio.run(check_not_removed(Identity(OWN, 77), []))
     told(monkeypatch, cluster(), Cluster(77, removed))
     with pytest.raises(SaidRemoved):
-        asyncio.run(heed_removal(Identity(OWN, 77), []))
+        asyncio.run(check_not_removed(Identity(OWN, 77), []))
 
 
 def test_a_first_start_under_an_id_that_was_removed_is_refused(
@@ -270,7 +266,7 @@ def test_a_first_start_under_an_id_that_was_removed_is_refused(
 ) -> None:
     told(monkeypatch, Cluster(77, Membership(frozenset({OTHER}), removed=frozenset({OWN}))))
     with pytest.raises(SaidRemoved):
-        asyncio.run(inquire(replace(FLAGS, data_dir=str(tmp_path))))
+        asyncio.run(query_existing_cluster(replace(FLAGS, data_dir=str(tmp_path))))
 
 
 # -- a log without the data beside it ------------------------------------------------------------

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from rusd.config.config import Config
-from rusd.member.member import Member
+from rusd.member.publication import publish
 from rusd.rpc.errors import TIMEOUT
+from rusd.state.members import Member
 
 
 class Node:
     """The Raft node of a member that has not caught up yet."""
-
-    member_id = 7
 
     def __init__(self) -> None:
         self.reads: list[asyncio.Future[None]] = []
@@ -29,10 +27,8 @@ class Node:
 
 def test_a_member_is_published_when_it_has_caught_up_and_not_before() -> None:
     async def body() -> None:
-        node, ready = Node(), asyncio.Event()
-        member = Member(Config(name="a"), ready.set)
-        cast(Any, member)._node = node
-        publishing = asyncio.create_task(member._publish())
+        node = Node()
+        publishing = asyncio.create_task(publish(cast(Any, node), Member(id=7, name="a")))
         for answer in (TIMEOUT, None):
             while not node.reads:
                 await asyncio.sleep(0)
@@ -42,8 +38,7 @@ def test_a_member_is_published_when_it_has_caught_up_and_not_before() -> None:
                 read.set_result(None)
             else:
                 read.set_exception(answer)
-        await publishing
+        assert await publishing
         assert len(node.proposed) == 1
-        assert ready.is_set()
 
     asyncio.run(asyncio.wait_for(body(), 20))

@@ -1,0 +1,236 @@
+"""Builds every component of one member, and connects them.
+
+Each component is built once, from the configuration and from the components below it. `_connect`
+lists every hook between two of them. Nothing is started here: `member.py` does that.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rusd.api.auth import AuthService
+from rusd.api.cluster import ClusterService
+from rusd.api.health import HealthService
+from rusd.api.kv import KV, Limits
+from rusd.api.lease import LeaseService, minimum_ttl
+from rusd.api.maintenance import MaintenanceService
+from rusd.api.strict_reconfig import StrictCheck
+from rusd.api.watch import WatchService
+from rusd.config.config import Config
+from rusd.door.grpc.server import GrpcDoor
+from rusd.door.http.server import HttpDoor
+from rusd.door.time_budget import Budget
+from rusd.door.tls.context import ClientTls, client_tls
+from rusd.lease.ids import LeaseIds
+from rusd.lease.lessor import LeaseKeeper
+from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic
+from rusd.maintenance.compactor import Compactor
+from rusd.maintenance.corruption_check import Corruption
+from rusd.maintenance.disk_space import Space
+from rusd.maintenance.leadership_transfer import Handover
+from rusd.member.bootstrap import Bootstrapped
+from rusd.member.identity import REMOVED, Identity, known_membership
+from rusd.member.member_list import MemberList
+from rusd.observe.health import Probes
+from rusd.observe.metrics import CallCounts, Metrics
+from rusd.observe.readings import Readings
+from rusd.raft.config import RaftConfig
+from rusd.raft.node import RaftNode
+from rusd.raft.ports import Membership
+from rusd.rpc.errors import Removed
+from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, RequireLeader
+from rusd.rpc.guards.learner import RoleMethods
+from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
+from rusd.rpc.methods import Methods
+from rusd.state.machine import StateMachine
+from rusd.watch.hub import WatchHub
+from rusd.wire.header import Headers
+
+#: Ends the member with an error.
+Fail = Callable[[BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What one member consists of: the parts that are started, stopped or run."""
+
+    machine: StateMachine
+    node: RaftNode
+    hub: WatchHub
+    lessor: LeaseKeeper
+    compactor: Compactor
+    auto_compaction: AutoCompaction | None
+    corruption: Corruption
+    handover: Handover
+    member_list: MemberList
+    health: HealthService
+    door: GrpcDoor
+    http: HttpDoor
+    tls: ClientTls | None
+
+
+def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fail) -> Components:
+    """Build the components above `machine`. Opens Raft's journal; starts nothing.
+
+    `fail` is called with an error after which the member must end. Raises ConfigError (TLS files
+    that cannot be used), JournalError.
+    """
+    loop = asyncio.get_running_loop()
+    member_id, cluster_id = identity
+    election = config.election_timeout / 1000
+    members = known_membership(config, machine)
+    tls = client_tls(config)
+
+    node = RaftNode(_raft_config(config, machine, identity, members), machine)
+    headers = Headers(cluster_id, member_id, lambda: node.term)
+    require_leader = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
+
+    hub = WatchHub(
+        machine.store,
+        loop,
+        headers.field,
+        progress_interval=config.watch_progress_notify_interval,
+        max_request_bytes=config.max_request_bytes,
+    )
+    lessor = LeaseKeeper(node, machine, election, node.clock.now)
+
+    space = Space((config.member_path, config.wal_path))
+    compactor = Compactor(
+        machine.store, config.compaction_batch_limit, config.compaction_sleep_interval, fail
+    )
+    auto_compaction = _auto_compaction(config, node, machine)
+    corruption = Corruption(node, machine.store, machine.members)
+    handover = Handover(node, space, lambda: machine.members.membership().voters)
+    member_list = MemberList(node, identity, lambda: known_membership(config, machine).urls)
+
+    max_size = config.quota_backend_bytes or DEFAULT_QUOTA
+    quota = Quota(config.quota_backend_bytes, lambda: machine.size, node, scarce=space.scarce)
+    strict = StrictCheck(member_id, machine.members, node.connected_since)
+    limits = Limits(config.max_txn_ops, config.max_request_bytes)
+    lease_ids = LeaseIds(member_id, int(time.time() * 1000))
+    health = HealthService()
+    shared = (node, machine, headers, require_leader)
+    methods = _table(
+        (
+            KV(*shared, quota, compactor, limits),
+            LeaseService(*shared, quota, lessor, lease_ids, minimum_ttl(election)),
+            WatchService(hub, require_leader),
+            ClusterService(
+                *shared,
+                strict if config.strict_reconfig_check else None,
+                max_learners=config.max_learners,
+                clock=loop.time,
+            ),
+            MaintenanceService(*shared, max_size),
+            AuthService(*shared),
+            health,
+        )
+    )
+    by_role = RoleMethods(methods)
+
+    probes = Probes(node, machine)
+    readings = Readings(node, machine, hub, probes, quota=max_size)
+    calls = CallCounts()
+    calls.expect(methods)
+
+    budget = Budget()
+    http = HttpDoor(probes, Metrics(readings.read, calls).render, budget=budget)
+    # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
+    shares = not config.listen_client_http_urls
+    door = GrpcDoor(
+        by_role.served,
+        max_request_bytes=config.max_request_bytes,
+        max_concurrent_streams=config.max_concurrent_streams,
+        memory_budget=config.client_memory_bytes,
+        keepalive_min_time=config.grpc_keepalive_min_time,
+        keepalive_interval=config.grpc_keepalive_interval,
+        keepalive_timeout=config.grpc_keepalive_timeout,
+        started=calls.start,
+        finished=calls.count,
+        pages=http.pages.serve if shares else None,
+        http=http.protocol if shares else None,
+        budget=budget,
+    )
+
+    # Every hook between two components: what happens there, and what is called then.
+
+    def membership_changed(changed: Membership) -> None:
+        node.reconfigure(changed)
+        by_role.learner(member_id in changed.learners)
+
+    def restored() -> None:
+        hub.restored()
+        compactor.resume()
+
+    machine.on_events = hub.publish
+    machine.on_compacted = compactor.schedule
+    machine.on_restoring = compactor.pause
+    machine.on_restored = restored
+    machine.on_membership = membership_changed
+    machine.on_damage = fail
+    node.on_role(require_leader.on_role)
+    node.on_role(readings.on_role)
+    node.on_removed = lambda: fail(Removed(REMOVED))
+    node.on_said_removed = member_list.removal_reported
+    node.on_bootstrapped = lambda: fail(Bootstrapped(member_id))
+    by_role.learner(member_id in members.learners)
+
+    return Components(
+        machine=machine,
+        node=node,
+        hub=hub,
+        lessor=lessor,
+        compactor=compactor,
+        auto_compaction=auto_compaction,
+        corruption=corruption,
+        handover=handover,
+        member_list=member_list,
+        health=health,
+        door=door,
+        http=http,
+        tls=tls,
+    )
+
+
+def _raft_config(
+    config: Config, machine: StateMachine, identity: Identity, members: Membership
+) -> RaftConfig:
+    return RaftConfig(
+        member_id=identity.member_id,
+        cluster_id=identity.cluster_id,
+        peers=members.urls,
+        learners=members.learners,
+        removed=members.removed,
+        started=members.started,
+        joining=not machine.members.cluster_id,
+        directory=config.member_path,
+        wal_directory=config.wal_path,
+        listen_peer_urls=config.listen_peer_urls,
+        heartbeat_ms=config.heartbeat_interval,
+        election_ms=config.election_timeout,
+        snapshot_count=config.snapshot_count,
+        catchup_entries=config.snapshot_catchup_entries,
+        unsafe_no_fsync=config.unsafe_no_fsync,
+    )
+
+
+def _auto_compaction(
+    config: Config, node: RaftNode, machine: StateMachine
+) -> AutoCompaction | None:
+    """The automatic compaction that the flags ask for."""
+    if not config.retention:
+        return None
+    if config.auto_compaction_mode == "revision":
+        return AutoCompaction(ByRevision(int(config.retention)), node, machine.store)
+    return AutoCompaction(Periodic(config.retention), node, machine.store)
+
+
+class _Service(Protocol):
+    def methods(self) -> Methods: ...
+
+
+def _table(services: Iterable[_Service]) -> Methods:
+    """The methods of all services by gRPC path."""
+    return {path: method for service in services for path, method in service.methods().items()}

@@ -1,0 +1,42 @@
+"""Sets the cluster version: the leader proposes it once, when it differs from its own.
+
+etcd keeps the lowest version of all members there. Members of rusd all serve the same release of
+etcd's API, so the leader's own is proposed.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from rusd import ETCD_VERSION
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
+from rusd.rpc.errors import EtcdError
+from rusd.state.command import Kind, encode
+from rusd.state.members import Members
+
+log = get_logger(__name__)
+
+#: Major and minor of the etcd release that is served.
+CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
+#: Seconds between two checks.
+INTERVAL = 1.0
+
+
+class Node(Protocol):
+    """What is used of the Raft node."""
+
+    @property
+    def is_leader(self) -> bool: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+
+
+async def keep_cluster_version(node: Node, members: Members) -> None:
+    """Propose the version while this member leads and another one is set; until cancelled."""
+    payload = encode(Kind.CLUSTER_VERSION, CLUSTER_VERSION.encode())
+    while True:
+        await asyncio.sleep(INTERVAL)
+        if node.is_leader and members.cluster_version != CLUSTER_VERSION:
+            try:
+                await node.propose(payload)
+            except EtcdError as error:
+                log.warning("cluster version not set", extra={"fields": {"error": str(error)}})

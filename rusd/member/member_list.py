@@ -1,0 +1,89 @@
+"""Asks peers for the member list: whether this member was removed, and which members there are.
+
+A member learns of its removal and of new members through the log. It cannot while it has no leader,
+and never once the others stopped talking to it. Then it asks its peers, at their own addresses, as
+a member that joins does (`raft/transport/member_query.py`).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from rusd.member.bootstrap import QUERY_TIMEOUT
+from rusd.member.identity import REMOVED, Identity
+from rusd.raft.node import PeerStatus
+from rusd.raft.ports import Membership
+from rusd.raft.transport.member_query import ask_all
+from rusd.rpc.errors import SaidRemoved
+
+#: Seconds between two queries of a member without a leader.
+INTERVAL = 2.0
+#: Least seconds between two, however often peers report that this member was removed.
+MIN_INTERVAL = 0.5
+
+
+class Node(Protocol):
+    """What is used of the Raft node."""
+
+    @property
+    def leader_id(self) -> int: ...
+    def peer_status(self) -> Mapping[int, PeerStatus]: ...
+    def meet(self, membership: Membership, index: int) -> None: ...
+
+
+async def check_not_removed(own: Identity, peers: Iterable[Sequence[str]]) -> None:
+    """Ask the peers at start, before this member takes part, whether it is still a member.
+
+    They may have gone on without it (`--force-new-cluster`), and the first peer that connects may
+    not know. Raises SaidRemoved if one says that it was removed.
+    """
+    for found in await ask_all(peers, QUERY_TIMEOUT):
+        if found.id == own.cluster_id and own.member_id in found.membership.removed:
+            raise SaidRemoved(REMOVED)
+
+
+class MemberList:
+    """Queries the peers that this member hears nothing from, and all of them without a leader."""
+
+    def __init__(
+        self, node: Node, own: Identity, urls: Callable[[], Mapping[int, Sequence[str]]]
+    ) -> None:
+        """`urls`: the peer URLs of every member, as far as this one knows."""
+        self._node = node
+        self._own = own
+        self._urls = urls
+        self._reported = asyncio.Event()
+
+    def removal_reported(self) -> None:
+        """A peer sent `removed`. A frame proves nothing: the answer at its own address does."""
+        self._reported.set()
+
+    async def run(self) -> None:
+        """Query until cancelled. Raises SaidRemoved once a peer says that this member was removed.
+
+        Without a leader every peer is asked: the leader may have joined meanwhile, or moved to
+        other URLs. With one, only the peers without a connection are. One answer is enough, as for
+        etcd: a removal is final, and a cluster that was forced to begin anew has one member.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._reported.wait()
+            peers = self._peers_to_ask()
+            self._reported.clear()
+            for found in await ask_all(peers):
+                if found.id != self._own.cluster_id:
+                    continue
+                if self._own.member_id in found.membership.removed:
+                    raise SaidRemoved(REMOVED)
+                if not self._node.leader_id:
+                    self._node.meet(found.membership, found.index)
+            await asyncio.sleep(MIN_INTERVAL)
+
+    def _peers_to_ask(self) -> list[Sequence[str]]:
+        skipped = {self._own.member_id}
+        if self._node.leader_id and not self._reported.is_set():
+            status = self._node.peer_status()
+            skipped |= {member for member, peer in status.items() if peer.connected}
+        return [urls for member, urls in self._urls().items() if member not in skipped]

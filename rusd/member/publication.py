@@ -1,0 +1,50 @@
+"""Publishes this member's name and client URLs to the cluster, through Raft.
+
+Publication also marks the member as started: from then on the others know that its disk holds
+acknowledged writes, and refuse an empty data directory under its id
+(`raft/transport/handshake.py`). So a member publishes only after a read index, which proves that
+it has caught up: before that a snapshot may still be on its way.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from rusd.base.logs import get_logger
+from rusd.base.pending import Pending
+from rusd.rpc.errors import STOPPED, EtcdError
+from rusd.state.command import Kind, encode
+from rusd.state.members import Member
+
+log = get_logger(__name__)
+
+#: Seconds between two attempts: at first, doubled each time, and at most.
+RETRY, RETRY_MAX = 0.1, 5.0
+
+
+class Node(Protocol):
+    """What is used of the Raft node."""
+
+    def read_index(self) -> Pending[None]: ...
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+
+
+async def publish(node: Node, member: Member) -> bool:
+    """Propose `member`'s attributes until they are applied. False if the node stopped before."""
+    payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
+    pause = RETRY
+    while True:
+        try:
+            await node.read_index()
+            await node.propose(payload)
+            break
+        except EtcdError as error:
+            if error is STOPPED:
+                return False
+            log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RETRY_MAX)
+    log.info(
+        "published local member to cluster through raft",
+        extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},
+    )
+    return True
