@@ -26,7 +26,7 @@ from rusd.rpc.errors import (
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response, after
-from rusd.state.command import Addition, Kind, encode
+from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
 from rusd.state.result import Applied
@@ -123,7 +123,7 @@ class ClusterService:
         member = Member(
             id=member_id(urls, "", int(time.time())), peer_urls=urls, is_learner=request.isLearner
         )
-        return self._change(Kind.MEMBER_ADD, Addition(self._max_learners, member).encode())
+        return self._change(Kind.MEMBER_ADD, MemberAddition(self._max_learners, member).encode())
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Response:
         """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""

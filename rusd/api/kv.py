@@ -17,7 +17,7 @@ from rusd.api.range_stream import RangeStream
 from rusd.base import sliced
 from rusd.base.pending import Pending
 from rusd.mvcc.range_query import RangeResult
-from rusd.mvcc.read_view import Frozen
+from rusd.mvcc.read_view import ReadView
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
@@ -193,7 +193,7 @@ class KV:
         room = call.wait_writable()
         if room is not None:
             return self._when(room, lambda: self._read_txn(request, call))
-        reading = txn.read_slices(Frozen(store, txn.intervals(request)), leases, request)
+        reading = txn.read_slices(ReadView(store, txn.intervals(request)), leases, request)
         try:
             next(reading)
         except StopIteration as end:

@@ -10,7 +10,7 @@ from rusd.base import sliced
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.lease.ids import LeaseIds
-from rusd.lease.lessor import LeaseKeeper
+from rusd.lease.lessor import Lessor
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
@@ -59,7 +59,7 @@ class LeaseService:
         headers: Headers,
         require_leader: RequireLeader,
         quota: Quota,
-        keeper: LeaseKeeper,
+        lessor: Lessor,
         ids: LeaseIds,
         min_ttl: int,
     ) -> None:
@@ -69,7 +69,7 @@ class LeaseService:
         self._headers = headers
         self._require_leader = require_leader
         self._quota = quota
-        self._keeper = keeper
+        self._lessor = lessor
         self._ids = ids
         self._min_ttl = min_ttl
 
@@ -106,13 +106,13 @@ class LeaseService:
         """Renewals, answered in order."""
         self._require_leader.enter(call, responses)
         return KeepAlive(
-            self._machine, self._headers, self._require_leader, self._keeper, responses
+            self._machine, self._headers, self._require_leader, self._lessor, responses
         )
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
         """What the leader knows of a lease; an unknown one has TTL -1."""
         self._require_leader.check(call)
-        body = await self._keeper.time_to_live(request)
+        body = await self._lessor.time_to_live(request)
         return self._headers.field(self._machine.store.revision) + body
 
     async def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> bytes:
@@ -122,7 +122,7 @@ class LeaseService:
         return header + await sliced.run(self._listed())
 
     def _listed(self) -> Generator[None, None, bytes]:
-        ids = yield from self._keeper.ids_by_expiry()
+        ids = yield from self._lessor.ids_by_expiry()
         parts = []
         for start in range(0, len(ids), sliced.SORTED):
             part = ids[start : start + sliced.SORTED]
@@ -151,13 +151,13 @@ class KeepAlive:
         machine: Machine,
         headers: Headers,
         require_leader: RequireLeader,
-        keeper: LeaseKeeper,
+        lessor: Lessor,
         responses: ResponseStream,
     ) -> None:
         self._machine = machine
         self._headers = headers
         self._require_leader = require_leader
-        self._keeper = keeper
+        self._lessor = lessor
         self._responses = responses
         self._waiting: list[int] = []
         self._room = asyncio.Event()
@@ -206,7 +206,7 @@ class KeepAlive:
         # The header is made first: its revision must not be newer than the renewal, or a client
         # could see a lease renewed at a revision at which it was already revoked.
         header = self._headers.field(self._machine.store.revision)
-        ttls = await self._keeper.renew_all(batch)
+        ttls = await self._lessor.renew_all(batch)
         for lease_id, ttl in zip(batch, ttls, strict=True):
             body = rpc.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()
             while not self._responses.ready():

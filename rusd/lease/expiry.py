@@ -32,13 +32,13 @@ class LeaseBook(Protocol):
     def __iter__(self) -> Iterator[LeaseRecord]: ...
 
 
-class Lessor:
+class LeaseDeadlines:
     """The deadlines of all leases while this member leads; knows none while it follows."""
 
     def __init__(self, leases: LeaseBook) -> None:
         self._leases = leases
         self._primary = False
-        self._deadlines: dict[int, float] = {}
+        self._by_lease: dict[int, float] = {}
         #: The time of a lease's one valid heap entry: its deadline, or its next retry.
         self._turn: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
@@ -54,18 +54,18 @@ class Lessor:
         `extend`: seconds on top, for the time in which nobody could renew.
         """
         self._primary = True
-        self._deadlines = {
+        self._by_lease = {
             lease.id: now + extend + (lease.remaining_ttl or lease.ttl) for lease in self._leases
         }
-        if len(self._deadlines) >= REVOKE_RATE:
+        if len(self._by_lease) >= REVOKE_RATE:
             self._spread()
-        self._turn = dict(self._deadlines)
+        self._turn = dict(self._by_lease)
         self._rebuild_heap()
 
     def demote(self) -> None:
         """Stop leading: deadlines are another member's business."""
         self._primary = False
-        self._deadlines = {}
+        self._by_lease = {}
         self._turn = {}
         self._heap = []
 
@@ -76,7 +76,7 @@ class Lessor:
 
     def revoked(self, lease_id: int) -> None:
         """A lease is gone."""
-        self._deadlines.pop(lease_id, None)
+        self._by_lease.pop(lease_id, None)
         self._turn.pop(lease_id, None)
 
     def renew(self, lease_id: int, now: float) -> int:
@@ -92,12 +92,12 @@ class Lessor:
 
     def expired(self, lease_id: int, now: float) -> bool:
         """True for a lease that ran out and is not revoked yet."""
-        deadline = self._deadlines.get(lease_id)
+        deadline = self._by_lease.get(lease_id)
         return deadline is not None and deadline <= now
 
     def remaining(self, lease_id: int, now: float) -> float:
         """Seconds left, negative if it ran out, infinite where no deadline is known."""
-        return self._deadlines.get(lease_id, float("inf")) - now
+        return self._by_lease.get(lease_id, float("inf")) - now
 
     def due(self, now: float, limit: int) -> list[int]:
         """At most `limit` leases that ran out. Each is named again after RETRY_INTERVAL, until
@@ -111,10 +111,10 @@ class Lessor:
         return found
 
     def _set(self, lease_id: int, deadline: float) -> None:
-        self._deadlines[lease_id] = deadline
+        self._by_lease[lease_id] = deadline
         self._push(deadline, lease_id)
         # Renewals leave an entry each; without this a long-lived lease would grow the heap.
-        if len(self._heap) > 4 * len(self._deadlines) + 64:
+        if len(self._heap) > 4 * len(self._by_lease) + 64:
             self._rebuild_heap()
 
     def _push(self, turn: float, lease_id: int) -> None:
@@ -131,6 +131,6 @@ class Lessor:
         per_second = 3 * REVOKE_RATE // 4
         spacing = 1.0 / per_second
         earliest = float("-inf")
-        for lease_id, deadline in sorted(self._deadlines.items(), key=lambda item: item[1]):
+        for lease_id, deadline in sorted(self._by_lease.items(), key=lambda item: item[1]):
             earliest = max(deadline, earliest + spacing)
-            self._deadlines[lease_id] = earliest
+            self._by_lease[lease_id] = earliest

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from rusd.base import sliced
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.lease.expiry import REVOKE_RATE, Lessor
+from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import RoleListener
 from rusd.rpc.errors import LEADER_CHANGED, LEASE_NOT_FOUND, NO_LEADER, TIMEOUT, EtcdError
-from rusd.state.command import Expiry, Kind, encode
+from rusd.state.command import Kind, LeaseExpiry, encode
 from rusd.state.leases import Leases
 from rusd.state.machine import LeaseListener
 
@@ -60,7 +60,7 @@ class Machine(Protocol):
     lease_listener: LeaseListener
 
 
-class LeaseKeeper:
+class Lessor:
     """Expires leases while this member leads; renews them wherever it is asked."""
 
     def __init__(
@@ -73,7 +73,7 @@ class LeaseKeeper:
         """`election_timeout` in seconds; `clock` must be monotonic."""
         self._node = node
         self._leases = machine.leases
-        self._lessor = Lessor(machine.leases)
+        self._deadlines = LeaseDeadlines(machine.leases)
         self._election_timeout = election_timeout
         self._clock = clock
         #: The term this member leads in.
@@ -99,8 +99,8 @@ class LeaseKeeper:
 
     def tick(self) -> None:
         """Propose the end of what ran out, at most half a second's worth."""
-        for lease_id in self._lessor.due(self._clock(), int(REVOKE_RATE * TICK)):
-            payload = encode(Kind.LEASE_EXPIRE, Expiry(self._term, lease_id).encode())
+        for lease_id in self._deadlines.due(self._clock(), int(REVOKE_RATE * TICK)):
+            payload = encode(Kind.LEASE_EXPIRE, LeaseExpiry(self._term, lease_id).encode())
             self._node.propose(payload).add_done_callback(self._note_outcome)
 
     # Questions of the API, on any member
@@ -127,7 +127,7 @@ class LeaseKeeper:
         """All leases this member knows, the soonest to run out first (a follower knows no
         deadlines, so there the order is by id); found in slices."""
         now = self._clock()
-        remaining = self._lessor.remaining
+        remaining = self._deadlines.remaining
         ids = [lease.id for lease in self._leases]
         timed: list[tuple[float, int]] = []
         for start in range(0, len(ids), sliced.SORTED):
@@ -140,26 +140,26 @@ class LeaseKeeper:
     # The state machine's and Raft's side
 
     def granted(self, lease_id: int, ttl: int) -> None:
-        self._lessor.granted(lease_id, ttl, self._clock())
+        self._deadlines.granted(lease_id, ttl, self._clock())
 
     def revoked(self, lease_id: int) -> None:
-        self._lessor.revoked(lease_id)
+        self._deadlines.revoked(lease_id)
         for future in self._waiting.pop(lease_id, ()):
             if not future.done():
                 future.set_result(None)
 
     def restored(self) -> None:
-        if self._lessor.primary:
-            self._lessor.promote(self._clock(), self._election_timeout)
+        if self._deadlines.primary:
+            self._deadlines.promote(self._clock(), self._election_timeout)
         self._wake_all()
 
     def _role_changed(self, leader_id: int, term: int, is_leader: bool) -> None:
         if is_leader:
-            if not self._lessor.primary or term != self._term:
+            if not self._deadlines.primary or term != self._term:
                 self._term = term
-                self._lessor.promote(self._clock(), self._election_timeout)
-        elif self._lessor.primary:
-            self._lessor.demote()
+                self._deadlines.promote(self._clock(), self._election_timeout)
+        elif self._deadlines.primary:
+            self._deadlines.demote()
             self._wake_all()
 
     def _wake_all(self) -> None:
@@ -197,27 +197,27 @@ class LeaseKeeper:
 
     async def _confirm_lead(self) -> bool:
         """True if a quorum agrees that this member leads, with all that was committed applied."""
-        if not self._lessor.primary:
+        if not self._deadlines.primary:
             return False
         try:
             await self._node.read_index()
         except EtcdError:
             return False
-        return self._lessor.primary
+        return self._deadlines.primary
 
     async def _serve_renew(self, sender: int, body: bytes) -> bytes:
         if not await self._confirm_lead():
             return _NOT_PRIMARY
         renewed = []
         for (lease_id,) in _INT64.iter_unpack(body):
-            if self._lessor.expired(lease_id, self._clock()):
+            if self._deadlines.expired(lease_id, self._clock()):
                 # Its end may be in the log already, so a renewal now could be a broken promise.
                 ended = asyncio.get_running_loop().create_future()
                 self._waiting.setdefault(lease_id, []).append(ended)
                 await ended
                 if not await self._confirm_lead():
                     return _NOT_PRIMARY
-            renewed.append(_INT64.pack(self._lessor.renew(lease_id, self._clock())))
+            renewed.append(_INT64.pack(self._deadlines.renew(lease_id, self._clock())))
         return b"".join(renewed)
 
     async def _serve_time_to_live(self, sender: int, body: bytes) -> bytes:
@@ -227,7 +227,7 @@ class LeaseKeeper:
         lease = self._leases.get(request.ID)
         if lease is None:
             return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1).SerializeToString()
-        remaining = self._lessor.remaining(lease.id, self._clock())
+        remaining = self._deadlines.remaining(lease.id, self._clock())
         if remaining == float("inf"):
             remaining = lease.ttl  # granted by a long apply, which has not told of it yet
         answer = rpc.LeaseTimeToLiveResponse(

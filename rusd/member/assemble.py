@@ -24,7 +24,7 @@ from rusd.door.http.server import HttpDoor
 from rusd.door.time_budget import Budget
 from rusd.door.tls.context import ClientTls, client_tls
 from rusd.lease.ids import LeaseIds
-from rusd.lease.lessor import LeaseKeeper
+from rusd.lease.lessor import Lessor
 from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic
 from rusd.maintenance.compactor import Compactor
 from rusd.maintenance.corruption_check import Corruption
@@ -59,7 +59,7 @@ class Components:
     machine: StateMachine
     node: RaftNode
     hub: WatchHub
-    lessor: LeaseKeeper
+    lessor: Lessor
     compactor: Compactor
     auto_compaction: AutoCompaction | None
     corruption: Corruption
@@ -94,7 +94,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         progress_interval=config.watch_progress_notify_interval,
         max_request_bytes=config.max_request_bytes,
     )
-    lessor = LeaseKeeper(node, machine, election, node.clock.now)
+    lessor = Lessor(node, machine, election, node.clock.now)
 
     space = Space((config.member_path, config.wal_path))
     compactor = Compactor(

@@ -19,8 +19,8 @@ Data passes: `Store.begin` gives a `Writer` for one apply; its `Txn`s collect ch
 and an overlay that later reads of the same writer see; `commit` writes the batch and moves the
 store's revision. `Store.range` and the other reads see committed state only.
 
-Deleting very many keys at one revision is a `Burial`: done piece by piece, with most rows written
-ahead of the commit (`ahead`), and its events only counted (`Bulk`): readers of them read history.
+A `BulkDelete` deletes very many keys at one revision in slices: most rows are written before the
+commit (`uncommitted`), and events are only counted (`BulkEvents`); watchers read them from history.
 
 This room knows nothing of Raft, sockets, leases' meaning or who asks. Long work (ranges, hashes,
 compaction) is offered as generators that yield after each slice.

@@ -7,7 +7,7 @@ only with the commit; there, keys between which nothing else lives are deleted a
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
 
-from rusd.mvcc.overlay import Bulk, Interval, Overlay
+from rusd.mvcc.overlay import BulkEvents, Interval, Overlay
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.size import Growth
 from rusd.storage import Batch, Cursor, Engine, Family
@@ -17,7 +17,7 @@ from rusd.wire.keyvalue import deletion
 SLICE = 500
 
 
-class Burial:
+class BulkDelete:
     """Many deletions in one revision. Keys are handed in piece by piece in their order, and live on
     for the writer until `end`."""
 
@@ -28,7 +28,7 @@ class Burial:
         growth: Growth,
         overlay: Overlay,
         main: int,
-        events: Bulk,
+        events: BulkEvents,
     ) -> None:
         """`batch`, `growth`, `overlay`: the writer's; `main`: the revision, `events` its events so
         far."""

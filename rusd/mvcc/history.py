@@ -15,13 +15,13 @@ from rusd.storage import Cursor, Engine, Family
 from rusd.wire.keyvalue import DELETE, PUT, Event, deletion, key_of
 
 #: Changes of one revision that are read at once.
-MANY = 2000
+LONG_REVISION_EVENTS = 2000
 #: Rows read at a time, at most.
 _ROWS = 256
 
 
 class LongRevision:
-    """A revision of more than `MANY` changes: its events are to be read piece by piece."""
+    """A revision of more than LONG_REVISION_EVENTS changes, whose events are read in parts."""
 
     def __init__(self, engine: Engine, revision: int, compact_revision: int) -> None:
         self._engine = engine
@@ -63,7 +63,7 @@ def history(
                         return
                 revision, changes = main, []
             changes.append((key, kv))
-            if len(changes) > MANY:
+            if len(changes) > LONG_REVISION_EVENTS:
                 yield revision, LongRevision(engine, revision, compact_revision)
                 count += 1
                 if count == limit:

@@ -17,13 +17,13 @@ _FEW = 16
 class Overlay:
     """User key -> its version now; intervals where nothing else lives."""
 
-    __slots__ = ("_order", "gone", "versions")
+    __slots__ = ("_order", "deleted_intervals", "versions")
 
     def __init__(self) -> None:
         #: None where there is none: what was changed or looked at. Only `remove` takes keys out.
         self.versions: dict[bytes, Live | None] = {}
         #: Deleted as a whole; `versions` holds what was put there since.
-        self.gone: list[Interval] = []
+        self.deleted_intervals: list[Interval] = []
         #: The keys of `versions` in order, but for the last ones that came.
         self._order: list[bytes] = []
 
@@ -45,7 +45,7 @@ class Overlay:
         for key in order[first:last]:
             del self.versions[key]
         del order[first:last]
-        self.gone.append((start, end))
+        self.deleted_intervals.append((start, end))
 
     def within(self, start: bytes, end: bytes | None) -> list[bytes]:
         """Keys of `versions` in [start, end), in their order."""
@@ -59,17 +59,20 @@ class Overlay:
         at = bisect_left(order, start)
         if at < len(order) and (end is None or order[at] < end):
             return True
-        return any(start < until and (end is None or since < end) for since, until in self.gone)
+        return any(
+            start < until and (end is None or since < end)
+            for since, until in self.deleted_intervals
+        )
 
-    def buried(self, key: bytes) -> bytes | None:
+    def deleted_until(self, key: bytes) -> bytes | None:
         """The end of a deleted interval in which `key` lies."""
-        for start, end in self.gone:
+        for start, end in self.deleted_intervals:
             if start <= key < end:
                 return end
         return None
 
 
-class Bulk:
+class BulkEvents:
     """The events of a revision that has too many to be kept: they are counted. Readers that need
     them all find them in the store once they are committed."""
 
@@ -94,7 +97,7 @@ class Bulk:
 
 
 #: The events of one revision.
-Events = list[Event] | Bulk
+Events = list[Event] | BulkEvents
 
 
 def replayed(revisions: Iterable[tuple[int, Events]], until: int) -> Overlay:
@@ -103,7 +106,7 @@ def replayed(revisions: Iterable[tuple[int, Events]], until: int) -> Overlay:
     for main, events in revisions:
         if main > until:
             break
-        for change in events.changes if isinstance(events, Bulk) else events:
+        for change in events.changes if isinstance(events, BulkEvents) else events:
             if isinstance(change, Event):
                 live = parse(change.kv) if change.type == PUT else None
                 overlay.versions[change.key] = live

@@ -16,7 +16,7 @@ from rusd.wire.keyvalue import Live, unpack
 Bounds = tuple[bytes, bytes | None]
 
 
-class Frozen:
+class ReadView:
     """A store that does not move on, for the intervals that are named at the beginning.
 
     A cursor sees what there was when it was made; so all are made at once. One reading at a time;

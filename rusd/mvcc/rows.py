@@ -121,7 +121,7 @@ class OverlaidRows:
     def _merge(self) -> Iterator[bytes]:
         changed = iter(self._changed)
         mine = next(changed, None)
-        gone = bool(self._overlay.gone)
+        gone = bool(self._overlay.deleted_intervals)
         while part := self._base.read(_FETCH):
             for framed in part:
                 key = key_of(kv_of(framed))
@@ -131,7 +131,7 @@ class OverlaidRows:
                 if mine == key:
                     yield from self._own(key)
                     mine = next(changed, None)
-                elif gone and (until := self._overlay.buried(key)) is not None:
+                elif gone and (until := self._overlay.deleted_until(key)) is not None:
                     self._base.seek(until)
                     break
                 else:

@@ -39,7 +39,7 @@ class Store:
         self.size = StoreSize()
         #: Held while rows of an uncommitted revision are in the engine (`ahead`), or a copy is made
         #: of it, which must hold none.
-        self.whole = threading.Lock()
+        self.checkpoint_lock = threading.Lock()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:

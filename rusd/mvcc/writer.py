@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rusd.base import sliced
 from rusd.mvcc import compaction, range_query, uncommitted
-from rusd.mvcc.bulk_delete import Burial
+from rusd.mvcc.bulk_delete import BulkDelete
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.overlay import Bulk, Events, Overlay, replayed
+from rusd.mvcc.overlay import BulkEvents, Events, Overlay, replayed
 from rusd.mvcc.range_query import RangeResult, Rows, Slices
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.rows import HistoryRows, overlaid
@@ -28,8 +28,8 @@ _tuple = tuple.__new__
 _UNKNOWN = object()
 #: Writes of a long apply that are kept for its commit; with more, rows are written ahead, and
 #: again whenever there are so many.
-AHEAD = 20_000
-AHEAD_AGAIN = 500
+SPILL_WRITES = 20_000
+SPILL_AGAIN_WRITES = 500
 
 
 class Writer:
@@ -59,7 +59,7 @@ class Writer:
         live = self._versions.get(key, _UNKNOWN)
         if live is _UNKNOWN:
             # Kept, since a condition is often followed by a put of the same key.
-            gone = self.overlay.gone and self.overlay.buried(key) is not None
+            gone = self.overlay.deleted_intervals and self.overlay.deleted_until(key) is not None
             live = self._versions[key] = None if gone else self._store.get(key)
         return live  # type: ignore[return-value]
 
@@ -161,25 +161,26 @@ class Writer:
 
     def kvs(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The encoded KeyValues of `keys` now, in their order; None where there is none."""
-        versions = self.overlay.versions
+        overlay = self.overlay
+        versions, deleted = overlay.versions, overlay.deleted_intervals
         found = self.engine.multi_get(_CURRENT, keys)
         result: list[bytes | None] = []
         for key, framed in zip(keys, found, strict=True):
             if key in versions:
                 live = versions[key]
                 result.append(None if live is None else live.kv)
-            elif framed is None or (self.overlay.gone and self.overlay.buried(key) is not None):
+            elif framed is None or (deleted and overlay.deleted_until(key) is not None):
                 result.append(None)
             else:
                 result.append(kv_of(framed))
         return result
 
-    def write_ahead(self) -> None:
+    def spill(self) -> None:
         """Between two slices: write what nobody sees before the commit, if it is much."""
-        if len(self.batch) < (AHEAD if self._kept is None else AHEAD_AGAIN):
+        if len(self.batch) < (SPILL_WRITES if self._kept is None else SPILL_AGAIN_WRITES):
             return
         if self._kept is None:
-            if not self._store.whole.acquire(blocking=False):
+            if not self._store.checkpoint_lock.acquire(blocking=False):
                 return  # a copy is being made; perhaps next time
             self._kept = []
         rows = uncommitted.split(self.batch, self._kept)
@@ -205,7 +206,7 @@ class Writer:
         or closed; what was written ahead is removed when it is opened again)."""
         if self._kept is not None:
             self._kept = None
-            self._store.whole.release()
+            self._store.checkpoint_lock.release()
 
 
 class Txn:
@@ -238,12 +239,12 @@ class Txn:
         """Remove `key`, which is known to live so."""
         self._writer._delete(self._main, self._events, key, live)
 
-    def burial(self) -> Burial:
+    def bulk_delete(self) -> BulkDelete:
         """For deletions that are too many to be made at once."""
-        if not isinstance(self._events, Bulk):
-            self._events = Bulk(self._events)
+        if not isinstance(self._events, BulkEvents):
+            self._events = BulkEvents(self._events)
         writer = self._writer
-        return Burial(
+        return BulkDelete(
             writer.engine, writer.batch, writer._growth, writer.overlay, self._main, self._events
         )
 

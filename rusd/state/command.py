@@ -4,7 +4,8 @@ The body is the etcd request message as the client encoded it, so a proposal cos
 exceptions are LEASE_GRANT, a completed copy (id chosen, TTL raised to the minimum by the
 member that proposes, so that all members store the same whatever their flags), and those that no
 client sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
-LEASE_EXPIRE: see `Expiry`; those of the membership: `Addition`, and an `etcdserverpb.Member`).
+LEASE_EXPIRE: see `LeaseExpiry`; MEMBER_ADD: see `MemberAddition`; the other membership changes: an
+`etcdserverpb.Member`).
 """
 
 import struct
@@ -45,7 +46,7 @@ def encode(kind: Kind, body: bytes) -> bytes:
     return _PREFIX[kind] + body
 
 
-class Addition(NamedTuple):
+class MemberAddition(NamedTuple):
     """A member to be added, and how many learners the proposing member's flags allow: a limit that
     differed between members would let their states differ."""
 
@@ -57,14 +58,14 @@ class Addition(NamedTuple):
         return _LIMIT.pack(self.max_learners) + self.member.message().SerializeToString()
 
     @classmethod
-    def decode(cls, body: bytes) -> "Addition":
+    def decode(cls, body: bytes) -> "MemberAddition":
         """ValueError or protobuf's DecodeError if it is not one."""
         if len(body) < _LIMIT.size:
             raise ValueError(f"addition of {len(body)} bytes")
         return cls(_LIMIT.unpack_from(body)[0], Member.parse(body[_LIMIT.size :]))
 
 
-class Expiry(NamedTuple):
+class LeaseExpiry(NamedTuple):
     """The leader of `term` found that a lease ran out.
 
     Only valid in an entry of that very term: a proposal that outlives its leader is proposed again
@@ -78,7 +79,7 @@ class Expiry(NamedTuple):
         return _EXPIRY.pack(*self)
 
     @classmethod
-    def decode(cls, body: bytes) -> "Expiry":
+    def decode(cls, body: bytes) -> "LeaseExpiry":
         """ValueError if it is not one."""
         if len(body) != _EXPIRY.size:
             raise ValueError(f"expiry of {len(body)} bytes")

@@ -51,13 +51,13 @@ _KINDS = {
 
 
 #: Conditions or operations of a txn up to which it is no long work, if each is of a single key.
-FEW = 256
+MAX_IMMEDIATE_OPERATIONS = 256
 
 
 def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
     """Choose the branch of a txn of single keys; None for any other, which may be long work. No
     condition means success."""
-    if len(request.compare) > FEW:
+    if len(request.compare) > MAX_IMMEDIATE_OPERATIONS:
         return None
     succeeded = True
     for condition in request.compare:
@@ -67,7 +67,7 @@ def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
             succeeded = False
             break
     branch = request.success if succeeded else request.failure
-    if len(branch) > FEW:
+    if len(branch) > MAX_IMMEDIATE_OPERATIONS:
         return None
     operations: list[tuple[int, Any]] = []
     for operation in branch:

@@ -91,7 +91,7 @@ class Leases:
             lease.remaining_ttl = remaining_ttl
             self._store(batch, lease)
 
-    def moved(self, batch: Batch, key: bytes, old: int, new: int) -> None:
+    def reattach(self, batch: Batch, key: bytes, old: int, new: int) -> None:
         """A key changed from lease `old` to lease `new` (0 = none) by a put or delete."""
         if old == new:
             return

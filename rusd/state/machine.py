@@ -3,10 +3,9 @@
 All entries of one apply become one storage write, which also carries the log position they end
 at; after a crash the log is replayed from that position, so nothing is applied twice or skipped.
 
-Long work is done in slices: `begin` returns them instead of the results. Until the last but that of
-telling about it, the store reads as before, and a half apply is merely forgotten when the process
-ends or a snapshot replaces the state. (Leases, members and alarms in memory run ahead of the store
-meanwhile: by requests that are committed, but for which no answer was given yet.)
+Long work is done in slices: `begin` returns a generator in place of the results. Until the commit,
+the store reads as before, and a restart or a snapshot drops an unfinished apply. (Leases, members
+and alarms in memory run ahead of the store meanwhile, by committed requests not answered yet.)
 
 Two members that applied the same entries hold the same bytes: nothing here looks at a clock, a
 random number, a flag or the member's own id, and whether a client waits changes only what is
@@ -34,13 +33,13 @@ from rusd.raft.ports import Entry, Membership, Position, Request, Slices, Unfini
 from rusd.rpc.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, UNDECODABLE, EtcdError
 from rusd.state import txn
 from rusd.state.alarms import Alarm, Alarms
-from rusd.state.command import Addition, Expiry, Kind
+from rusd.state.command import Kind, LeaseExpiry, MemberAddition
 from rusd.state.cost import txn_cost
 from rusd.state.database_directory import DatabaseDirectory
 from rusd.state.leases import Leases
 from rusd.state.members import Member, Members
-from rusd.state.operations import Operations, check_key, check_put
 from rusd.state.result import Applied
+from rusd.state.write_txn import WriteTxn, check_key, check_put
 from rusd.storage import Batch, Engine, Family, StorageError
 from rusd.wire import kv_response
 
@@ -71,11 +70,11 @@ Work = Generator[None, None, Applied]
 
 #: Writes in one apply above which no further entry is added to it, and within an entry those
 #: between two yields.
-LONG = 6000
+MAX_APPLY_WRITES = 6000
 #: Keys freed in one slice.
-_FREED = 5000
+_KEYS_FREED_PER_SLICE = 5000
 #: Revisions, and events, that are told of in one slice.
-TOLD = 500
+EVENTS_PER_SLICE = 500
 
 
 class _Command(NamedTuple):
@@ -137,14 +136,14 @@ class StateMachine:
             Kind.COMPACT: _Command(message(rpc.CompactionRequest), self._compact),
             Kind.LEASE_GRANT: _Command(message(rpc.LeaseGrantRequest), self._lease_grant),
             Kind.LEASE_REVOKE: _Command(message(rpc.LeaseRevokeRequest), self._lease_revoke),
-            Kind.LEASE_EXPIRE: _Command(Expiry.decode, self._lease_expire),
+            Kind.LEASE_EXPIRE: _Command(LeaseExpiry.decode, self._lease_expire),
             Kind.LEASE_CHECKPOINT: _Command(
                 message(rpc.LeaseCheckpointRequest), self._lease_checkpoint
             ),
             Kind.ALARM: _Command(message(rpc.AlarmRequest), self._alarm),
             Kind.MEMBER_ATTRIBUTES: _Command(Member.parse, self._member_attributes),
             Kind.CLUSTER_VERSION: _Command(bytes.decode, self._cluster_version),
-            Kind.MEMBER_ADD: _Command(Addition.decode, self._member_add),
+            Kind.MEMBER_ADD: _Command(MemberAddition.decode, self._member_add),
             Kind.MEMBER_REMOVE: _Command(Member.parse, self._member_remove),
             Kind.MEMBER_UPDATE: _Command(Member.parse, self._member_update),
             Kind.MEMBER_PROMOTE: _Command(Member.parse, self._member_promote),
@@ -190,7 +189,7 @@ class StateMachine:
             before, applied = applied, position
             for count, (payload, wanted) in enumerate(requests, 1):
                 result = self._apply_request(writer, payload, wanted)
-                if type(result) is GeneratorType or len(writes) > LONG:
+                if type(result) is GeneratorType or len(writes) > MAX_APPLY_WRITES:
                     left = islice(requests, count, None)
                     self._unfinished = self._go_on(
                         writer, results, result, wanted, left, (applied, before)
@@ -220,8 +219,8 @@ class StateMachine:
                 if isinstance(begun, GeneratorType):
                     begun = yield from _ended(begun)
                 results.append(begun if wanted else None)
-                if len(writer.batch) - written > LONG:
-                    writer.write_ahead()
+                if len(writer.batch) - written > MAX_APPLY_WRITES:
+                    writer.spill()
                     written = len(writer.batch)
                     yield
                 request = next(left, None)
@@ -255,7 +254,7 @@ class StateMachine:
         for batch in batches:
             told.append(batch)
             size += len(batch[1])
-            if size >= TOLD:
+            if size >= EVENTS_PER_SLICE:
                 self.on_events(told)
                 told, size = [], 0
                 yield
@@ -273,7 +272,7 @@ class StateMachine:
         self.engine.sync()
 
     def checkpoint(self, directory: Path) -> bool:
-        whole = self.store.whole
+        whole = self.store.checkpoint_lock
         if not whole.acquire(blocking=False):
             return False
         try:
@@ -370,16 +369,16 @@ class StateMachine:
             self.leases.require(lease)
         if request.ignore_value or request.ignore_lease:
             check_put(writer, self.leases, request)
-            operations = Operations(writer, self.leases, wanted)
-            body = operations.put(request)
-            return Applied(operations.end(), body)
-        # As `Operations.put` does it, without what only a txn needs.
+            write_txn = WriteTxn(writer, self.leases, wanted)
+            body = write_txn.put(request)
+            return Applied(write_txn.end(), body)
+        # As `WriteTxn.put` does it, without what only a txn needs.
         check_key(request)
         key = request.key
         before = writer.put(key, request.value, lease)
         old_lease = 0 if before is None else before.lease
         if old_lease != lease:
-            self.leases.moved(writer.batch, key, old_lease, lease)
+            self.leases.reattach(writer.batch, key, old_lease, lease)
         body = b""
         if wanted and request.prev_kv and before is not None:
             body = kv_response.put_response(before.kv)
@@ -396,16 +395,16 @@ class StateMachine:
     def _delete_interval(
         self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
     ) -> Work:
-        operations = Operations(writer, self.leases, wanted)
-        body = yield from operations.delete_range(request)
-        return Applied(operations.end(), body)
+        write_txn = WriteTxn(writer, self.leases, wanted)
+        body = yield from write_txn.delete_range(request)
+        return Applied(write_txn.end(), body)
 
     def _delete_one(self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool) -> Applied:
         before = writer.delete(request.key)
         if before is None:
             return Applied(writer.revision, b"")
         if before.lease:
-            self.leases.moved(writer.batch, request.key, before.lease, 0)
+            self.leases.reattach(writer.batch, request.key, before.lease, 0)
         body = b""
         if wanted:
             previous = kv_response.previous((before.kv,)) if request.prev_kv else b""
@@ -434,7 +433,7 @@ class StateMachine:
     def _lease_revoke(self, writer: Writer, request: rpc.LeaseRevokeRequest, wanted: bool) -> Work:
         return self._end_lease(writer, request.ID)
 
-    def _lease_expire(self, writer: Writer, request: Expiry, wanted: bool) -> Work:
+    def _lease_expire(self, writer: Writer, request: LeaseExpiry, wanted: bool) -> Work:
         if request.term != self._term:
             raise LEADER_CHANGED
         return self._end_lease(writer, request.lease_id)
@@ -442,14 +441,14 @@ class StateMachine:
     def _end_lease(self, writer: Writer, lease_id: int) -> Work:
         self._refuse_if_corrupt()
         lease = self.leases.require(lease_id)
-        operations = Operations(writer, self.leases, wanted=False)
-        yield from operations.end_lease(lease)
-        revision = operations.end()
+        write_txn = WriteTxn(writer, self.leases, wanted=False)
+        yield from write_txn.end_lease(lease)
+        revision = write_txn.end()
         self.leases.remove(writer.batch, lease)
         self._notices.append(lambda: self.lease_listener.revoked(lease_id))
         # Freeing a million keys at once would take as long as a slice of work, and more.
         while lease.keys:
-            for _ in range(min(_FREED, len(lease.keys))):
+            for _ in range(min(_KEYS_FREED_PER_SLICE, len(lease.keys))):
                 lease.keys.pop()
             yield
         return Applied(revision, b"")
@@ -481,7 +480,7 @@ class StateMachine:
             self._notices.append(lambda: self.on_membership(self.members.membership()))
         return Applied(writer.revision, b"")
 
-    def _member_add(self, writer: Writer, request: Addition, wanted: bool) -> Applied:
+    def _member_add(self, writer: Writer, request: MemberAddition, wanted: bool) -> Applied:
         self.members.add(writer.batch, request.member, request.max_learners)
         return self._membership_changed(request.member)
 

@@ -13,8 +13,8 @@ from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide, decide_slices
 from rusd.state.leases import Leases
-from rusd.state.operations import Operations, check_put_in_txn, check_range
 from rusd.state.result import Applied
+from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range
 from rusd.wire import kv_response
 
 
@@ -44,19 +44,19 @@ def write(
     if decision is None:
         return _write_slices(writer, leases, request, wanted)
     _check(writer, leases, decision)
-    operations = Operations(writer, leases, wanted)
+    write_txn = WriteTxn(writer, leases, wanted)
     answers = []
     for kind, operation in decision.operations:
         if kind == PUT:
-            body = operations.put(operation)
+            body = write_txn.put(operation)
         elif kind == RANGE:
-            body = operations.range(operation)
+            body = write_txn.range(operation)
         else:
-            body = operations.delete_one(operation)
+            body = write_txn.delete_one(operation)
         if wanted:
-            answers.append(kv_response.response_op(kind, operations.revision, body))
+            answers.append(kv_response.response_op(kind, write_txn.revision, body))
     body = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
-    return Applied(operations.end(), body)
+    return Applied(write_txn.end(), body)
 
 
 def _write_slices(
@@ -65,9 +65,9 @@ def _write_slices(
     meter = Meter()
     decision = yield from decide_slices(writer, request, meter)
     yield from _check_slices(writer, leases, decision, meter)
-    operations = Operations(writer, leases, wanted)
-    body = yield from _execute(writer, operations, decision, wanted, meter)
-    return Applied(operations.end(), body)
+    write_txn = WriteTxn(writer, leases, wanted)
+    body = yield from _execute(writer, write_txn, decision, wanted, meter)
+    return Applied(write_txn.end(), body)
 
 
 def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
@@ -149,25 +149,25 @@ def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
 
 
 def _execute(
-    writer: Writer, operations: Operations, decision: Decision, wanted: bool, meter: Meter
+    writer: Writer, write_txn: WriteTxn, decision: Decision, wanted: bool, meter: Meter
 ) -> Generator[None, None, bytes]:
     answers: list[bytes] = []
     for kind, operation in decision.operations:
         # A nested txn's header is empty.
         revision: int | None = None
         if kind == TXN:
-            body = yield from _execute(writer, operations, operation, wanted, meter)
+            body = yield from _execute(writer, write_txn, operation, wanted, meter)
         else:
             if kind == PUT:
-                body = operations.put(operation)
+                body = write_txn.put(operation)
             elif kind == RANGE:
-                body = yield from operations.range_slices(operation, meter)
+                body = yield from write_txn.range_slices(operation, meter)
             else:
-                body = yield from operations.delete_range(operation)
-            revision = operations.revision
+                body = yield from write_txn.delete_range(operation)
+            revision = write_txn.revision
         if wanted:
             answers.append(kv_response.response_op(kind, revision, body))
         if meter.passed(4):
-            writer.write_ahead()
+            writer.spill()
             yield
     return kv_response.txn_response(decision.succeeded, answers) if wanted else b""

@@ -14,7 +14,7 @@ iterators, checkpoints. What it promises:
 It knows nothing of keys, revisions or etcd: bytes in, bytes out.
 """
 
-from rusd.storage.batch import Batch, Operation, Until
+from rusd.storage.batch import Batch, Operation, RangeEnd
 from rusd.storage.cursor import Cursor
 from rusd.storage.engine import Engine
 from rusd.storage.errors import StorageError, StorageLocked
@@ -26,7 +26,7 @@ __all__ = [
     "Engine",
     "Family",
     "Operation",
+    "RangeEnd",
     "StorageError",
     "StorageLocked",
-    "Until",
 ]

@@ -3,13 +3,13 @@
 from rusd.storage.family import Family
 
 
-class Until(bytes):
+class RangeEnd(bytes):
     """In place of a value: everything from the key to here (not included) is deleted."""
 
     __slots__ = ()
 
 
-#: (family, key, value); a value of None deletes, `Until` deletes an interval.
+#: (family, key, value); a value of None deletes, `RangeEnd` deletes an interval.
 Operation = tuple[Family, bytes, bytes | None]
 
 
@@ -20,7 +20,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        #: Whether there is an `Until` among them: seldom, and looked for only then.
+        #: Whether there is an `RangeEnd` among them: seldom, and looked for only then.
         self.intervals = False
 
     def put(self, family: Family, key: bytes, value: bytes) -> None:
@@ -31,7 +31,7 @@ class Batch:
 
     def delete_interval(self, family: Family, start: bytes, end: bytes) -> None:
         """Delete every key of [start, end); one write, however many there are."""
-        self.operations.append((family, start, Until(end)))
+        self.operations.append((family, start, RangeEnd(end)))
         self.intervals = True
 
     def clear(self) -> None:

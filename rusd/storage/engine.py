@@ -7,7 +7,7 @@ from typing import Any
 
 from rocksdict import Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
 
-from rusd.storage.batch import Batch, Until
+from rusd.storage.batch import Batch, RangeEnd
 from rusd.storage.cursor import STEP, Cursor
 from rusd.storage.errors import StorageError, StorageLocked
 from rusd.storage.family import Family
@@ -63,7 +63,7 @@ class Engine:
         for family, key, value in batch.operations:
             if value is None:
                 delete(key, handles[family])
-            elif intervals and type(value) is Until:
+            elif intervals and type(value) is RangeEnd:
                 group.delete_range(key, bytes(value), handles[family])
             else:
                 put(key, value, handles[family])

@@ -3,12 +3,13 @@
 A client opens a stream and creates watchers on it; a watcher follows a key or a range of keys from
 some revision on, without end. The room has two halves that meet at one number, the hub's revision:
 
-* *Live.* After each apply the state machine hands over the new revisions (`WatchHub.publish`). The
-  `Audience` finds the watchers of each key in O(log n + matches), an event is encoded once for all
-  of them, and every watcher gets one response per revision.
+* *Live.* After each apply the state machine hands over the new revisions (`WatchHub.publish`).
+  `WatcherGroups` finds the watchers of each key in O(log n + matches), an event is encoded once for
+  all of them, and every watcher gets one response per revision.
 * *Catching up.* A watcher that starts in the past, or whose client does not read fast enough, is a
-  laggard: it remembers the next revision it must see and nothing else. `CatchUp` reads the store's
-  history in slices of a few milliseconds, shares each reading among all laggards it concerns, and
+  laggard: it remembers the next revision it must see and nothing else. `UnsyncedWatchers`
+  reads the store's history in slices of a few milliseconds, shares each reading among all laggards
+  it concerns, and
   lets a watcher join the live half when its next revision lies above the hub's revision. Both
   halves run on the event loop's one thread, so between that comparison and the joining no revision
   can slip through: no gap, no duplicate, no event out of order.

@@ -54,7 +54,7 @@ class Payload:
         if message is None:
             message = self._header + watcher.tag + self._events
             self._messages[watcher.watch_id] = message
-        outlet = watcher.lane.outlet
+        outlet = watcher.stream.outlet
         if watcher.fragment and len(message) >= self._fragment_bytes and len(self._fields) > 1:
             for part in fragments(self._header, watcher.tag, self._fields, self._fragment_bytes):
                 outlet.send(part)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rusd.watch.watcher import Watcher
 
 
-class Interest(NamedTuple):
+class Subscription(NamedTuple):
     """What a watcher looks at."""
 
     key: bytes
@@ -32,13 +32,13 @@ class Interest(NamedTuple):
 
 
 class Group:
-    """All watchers with one interest, whichever stream they are on."""
+    """All watchers with one subscription, whichever stream they are on."""
 
-    __slots__ = ("behind", "filtered", "interest", "watchers")
+    __slots__ = ("behind", "filtered", "subscription", "watchers")
 
-    def __init__(self, interest: Interest) -> None:
-        self.interest = interest
-        self.filtered = interest.no_put or interest.no_delete
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.filtered = subscription.no_put or subscription.no_delete
         #: In order of creation.
         self.watchers: dict[Watcher, None] = {}
         #: How many of them are behind: history needs to be matched only where there are some.
@@ -48,45 +48,45 @@ class Group:
         """The events that its filters let pass."""
         if not self.filtered:
             return events
-        return [event for event in events if self.interest.wants(event)]
+        return [event for event in events if self.subscription.wants(event)]
 
 
-class Audience:
+class WatcherGroups:
     """Every group of a hub."""
 
     def __init__(self) -> None:
         self._keys: dict[bytes, list[Group]] = {}
         self._ranges: IntervalMap[list[Group]] = IntervalMap()
 
-    def join(self, interest: Interest) -> Group:
-        """The group of this interest; the caller puts a watcher into it."""
-        groups = self._find(interest)
+    def join(self, subscription: Subscription) -> Group:
+        """The group of this subscription; the caller puts a watcher into it."""
+        groups = self._find(subscription)
         if groups is None:
             groups = []
-            if interest.end == b"":
-                self._keys[interest.key] = groups
+            if subscription.end == b"":
+                self._keys[subscription.key] = groups
             else:
-                self._ranges.add(interest.key, interest.end, groups)
+                self._ranges.add(subscription.key, subscription.end, groups)
         for group in groups:
-            if group.interest == interest:
+            if group.subscription == subscription:
                 return group
-        group = Group(interest)
+        group = Group(subscription)
         groups.append(group)
         return group
 
     def leave(self, group: Group) -> None:
         """Forget a group that has lost its last watcher."""
         assert not group.watchers
-        interest = group.interest
-        groups = self._find(interest)
+        subscription = group.subscription
+        groups = self._find(subscription)
         assert groups is not None
         groups.remove(group)
         if groups:
             return
-        if interest.end == b"":
-            del self._keys[interest.key]
+        if subscription.end == b"":
+            del self._keys[subscription.key]
         else:
-            self._ranges.remove(interest.key, interest.end)
+            self._ranges.remove(subscription.key, subscription.end)
 
     def of(self, key: bytes) -> list[Group]:
         """The groups that look at `key`."""
@@ -96,7 +96,7 @@ class Audience:
                 found += groups
         return found
 
-    def _find(self, interest: Interest) -> list[Group] | None:
-        if interest.end == b"":
-            return self._keys.get(interest.key)
-        return self._ranges.get(interest.key, interest.end)
+    def _find(self, subscription: Subscription) -> list[Group] | None:
+        if subscription.end == b"":
+            return self._keys.get(subscription.key)
+        return self._ranges.get(subscription.key, subscription.end)

@@ -8,16 +8,16 @@ is not published yet counts for nothing in this room.
 import random
 from collections.abc import Sequence
 
-from rusd.mvcc.history import MANY
-from rusd.mvcc.overlay import Bulk, Events
+from rusd.mvcc.history import LONG_REVISION_EVENTS
+from rusd.mvcc.overlay import BulkEvents, Events
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.streams import ResponseStream
 from rusd.watch.encoder import Encoder, Payload
-from rusd.watch.groups import Audience, Group, Interest
+from rusd.watch.groups import Group, Subscription, WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop
 from rusd.watch.stream import WatchStream
-from rusd.watch.unsynced import CatchUp
-from rusd.watch.watcher import Lane, Phase, Watcher
+from rusd.watch.unsynced import UnsyncedWatchers
+from rusd.watch.watcher import StreamState, Watcher, WatcherState
 from rusd.wire.keyvalue import Event
 
 #: etcd's default of --watch-progress-notify-interval, and the least it takes (seconds).
@@ -44,16 +44,16 @@ class WatchHub:
         self.revision = history.revision
         self.loop = loop
         self.header = header
-        #: How many watchers there are; `catchup.behind` of them are slow.
+        #: How many watchers there are; `unsynced.behind` of them are slow.
         self.watchers = 0
         self._progress_interval = max(progress_interval, MIN_PROGRESS_INTERVAL)
         self._fragment_bytes = max_request_bytes + FRAGMENT_OVERHEAD
-        self._audience = Audience()
+        self._groups = WatcherGroups()
         self._streams: dict[WatchStream, None] = {}
-        self._catchup = CatchUp(
+        self._unsynced = UnsyncedWatchers(
             history,
             loop,
-            self._audience,
+            self._groups,
             header,
             lambda: self.revision,
             self.drop,
@@ -68,7 +68,7 @@ class WatchHub:
     @property
     def slow_watchers(self) -> int:
         """How many watchers are behind."""
-        return self._catchup.behind
+        return self._unsynced.behind
 
     def publish(self, batches: Sequence[tuple[int, Events]]) -> None:
         """Tell the live watchers of new revisions; called after the commit of an apply, once or (of
@@ -82,7 +82,7 @@ class WatchHub:
             self.revision = revision
             if not self.watchers:
                 continue
-            if isinstance(events, Bulk) or len(events) > MANY:
+            if isinstance(events, BulkEvents) or len(events) > LONG_REVISION_EVENTS:
                 self._read_later(revision)
             else:
                 self._tell(revision, events)
@@ -93,33 +93,33 @@ class WatchHub:
         Every live watcher reads what it missed; a watcher overtaken by compaction ends there.
         """
         if history is not None:
-            self._catchup.history = history
+            self._unsynced.history = history
         first_missed = self.revision + 1
-        self._catchup.restart()
-        self.revision = self._catchup.history.revision
+        self._unsynced.restart()
+        self.revision = self._unsynced.history.revision
         assert self.revision >= first_missed - 1, "a snapshot is never older than what is applied"
         self._read_later(first_missed)
 
     def _read_later(self, first_missed: int) -> None:
         """Live watchers read history from `first_missed` on."""
         for stream in self._streams:
-            for watcher in stream.lane.watchers.values():
+            for watcher in stream.state.watchers.values():
                 next_revision = max(watcher.next, first_missed)
-                if watcher.phase is Phase.LIVE and next_revision <= self.revision:
-                    self._catchup.queue(watcher, next_revision)
+                if watcher.state is WatcherState.SYNCED and next_revision <= self.revision:
+                    self._unsynced.queue(watcher, next_revision)
 
     def stream(self, outlet: ResponseStream) -> WatchStream:
         """Open a stream that answers through `outlet`."""
-        stream = WatchStream(self, Lane(outlet))
+        stream = WatchStream(self, StreamState(outlet))
         self._streams[stream] = None
         return stream
 
     def close(self, error: EtcdError | None = None) -> None:
         """The member stops: end every stream, with `error` if given."""
         for stream in list(self._streams):
-            stream.lane.outlet.finish(error)
+            stream.state.outlet.finish(error)
             stream.close()
-        self._catchup.close()
+        self._unsynced.close()
 
     # For WatchStream
 
@@ -128,40 +128,40 @@ class WatchHub:
         watchers created together should not all report together."""
         return self._progress_interval * (1 + random.random() / 10)
 
-    def enrol(
+    def add_watcher(
         self,
-        lane: Lane,
+        stream: StreamState,
         watch_id: int,
-        interest: Interest,
+        subscription: Subscription,
         start_revision: int,
         *,
         fragment: bool,
         notify: bool,
     ) -> None:
         """Add a watcher that wants everything from `start_revision` on; 0 = from now on."""
-        group = self._audience.join(interest)
-        watcher = Watcher(lane, watch_id, group, fragment=fragment, notify=notify)
+        group = self._groups.join(subscription)
+        watcher = Watcher(stream, watch_id, group, fragment=fragment, notify=notify)
         group.watchers[watcher] = None
-        lane.watchers[watch_id] = watcher
+        stream.watchers[watch_id] = watcher
         self.watchers += 1
         if 0 < start_revision <= self.revision:
-            self._catchup.queue(watcher, start_revision)
+            self._unsynced.queue(watcher, start_revision)
         else:
             watcher.next = start_revision
 
     def drop(self, watcher: Watcher) -> None:
         """Remove a watcher; nothing is sent to it any more."""
-        self._catchup.forget(watcher)
-        del watcher.lane.watchers[watcher.watch_id]
+        self._unsynced.forget(watcher)
+        del watcher.stream.watchers[watcher.watch_id]
         group = watcher.group
         del group.watchers[watcher]
         if not group.watchers:
-            self._audience.leave(group)
+            self._groups.leave(group)
         self.watchers -= 1
 
-    def drained(self, lane: Lane) -> None:
-        """The lane's outlet takes messages again."""
-        self._catchup.drained(lane)
+    def drained(self, stream: StreamState) -> None:
+        """The stream's outlet takes messages again."""
+        self._unsynced.drained(stream)
 
     def forget(self, stream: WatchStream) -> None:
         """The stream is over."""
@@ -170,23 +170,23 @@ class WatchHub:
     def _tell(self, revision: int, events: list[Event]) -> None:
         matches: dict[Group, list[Event]] = {}
         for event in events:
-            for group in self._audience.of(event.key):
+            for group in self._groups.of(event.key):
                 matches.setdefault(group, []).append(event)
         if not matches:
             return
         header = self.header(revision)
         encoder = Encoder()
-        live = Phase.LIVE
+        live = WatcherState.SYNCED
         for group, matched in matches.items():
             selected = group.select(matched)
             if not selected or group.behind == len(group.watchers):
                 continue
-            fields = encoder.fields(selected, group.interest.prev_kv)
+            fields = encoder.fields(selected, group.subscription.prev_kv)
             payload = Payload(header, fields, self._fragment_bytes)
             for watcher in list(group.watchers):
-                if watcher.phase is not live or revision < watcher.next:
+                if watcher.state is not live or revision < watcher.next:
                     continue
-                if watcher.lane.outlet.ready():
+                if watcher.stream.outlet.ready():
                     payload.send(watcher)
                 else:
-                    self._catchup.park(watcher, revision)
+                    self._unsynced.park(watcher, revision)

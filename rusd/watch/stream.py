@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
-from rusd.watch.groups import Interest
+from rusd.watch.groups import Subscription
 from rusd.watch.ports import Timer
-from rusd.watch.watcher import Lane, Phase, Watcher
+from rusd.watch.watcher import StreamState, Watcher, WatcherState
 from rusd.wire import watch_response
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ _AUTOMATIC = 0
 
 
 class WatchStream:
-    """The watchers of one stream. Answers and events go to the lane's outlet, in order."""
+    """The watchers of one stream. Answers and events go to the stream's outlet, in order."""
 
-    __slots__ = ("__weakref__", "_hub", "_next_id", "_progress_owed", "_timer", "_unread", "lane")
+    __slots__ = ("__weakref__", "_hub", "_next_id", "_progress_owed", "_timer", "_unread", "state")
 
-    def __init__(self, hub: WatchHub, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, hub: WatchHub, state: StreamState) -> None:
+        self.state = state
         self._hub = hub
         self._next_id = 0
         self._timer: Timer | None = None
@@ -40,23 +40,23 @@ class WatchStream:
 
     def create(self, request: rpc.WatchCreateRequest) -> None:
         """Add a watcher and say so; or say why not, and the stream goes on."""
-        interest = Interest(
+        subscription = Subscription(
             request.key or b"\0",
             None if request.range_end == b"\0" else request.range_end,
             prev_kv=request.prev_kv,
             no_put=rpc.WatchCreateRequest.NOPUT in request.filters,
             no_delete=rpc.WatchCreateRequest.NODELETE in request.filters,
         )
-        reason = self._refusal(request, interest)
+        reason = self._refusal(request, subscription)
         if reason is not None:
             self.refuse(reason)
             return
         watch_id = self._pick_id() if request.watch_id == _AUTOMATIC else request.watch_id
         self._answer(watch_response.created(self._header(), watch_id))
-        self._hub.enrol(
-            self.lane,
+        self._hub.add_watcher(
+            self.state,
             watch_id,
-            interest,
+            subscription,
             request.start_revision,
             fragment=request.fragment,
             notify=request.progress_notify,
@@ -70,7 +70,7 @@ class WatchStream:
 
     def cancel(self, watch_id: int) -> None:
         """End one watcher; an unknown one is ignored, as etcd does."""
-        watcher = self.lane.watchers.get(watch_id)
+        watcher = self.state.watchers.get(watch_id)
         if watcher is not None:
             self._hub.drop(watcher)
             self._answer(watch_response.canceled(self._header(), watch_id))
@@ -81,10 +81,10 @@ class WatchStream:
         Nothing is said while one of them is behind or starts in the future, or there is none: the
         client asks again.
         """
-        if not self.lane.watchers or not all(map(self._is_current, self.lane.watchers.values())):
+        if not self.state.watchers or not all(map(self._is_current, self.state.watchers.values())):
             return
-        if self.lane.outlet.ready():
-            self.lane.outlet.send(
+        if self.state.outlet.ready():
+            self.state.outlet.send(
                 watch_response.progress(self._header(), watch_response.NO_WATCHER)
             )
         else:
@@ -94,14 +94,14 @@ class WatchStream:
     def drained(self) -> None:
         """The outlet takes messages again."""
         self._unread = 0
-        self._hub.drained(self.lane)
+        self._hub.drained(self.state)
         if self._progress_owed:
             self._progress_owed = False
             self.progress()
 
     def close(self) -> None:
         """The stream is over: its watchers end without a word. Idempotent."""
-        for watcher in list(self.lane.watchers.values()):
+        for watcher in list(self.state.watchers.values()):
             self._hub.drop(watcher)
         if self._timer is not None:
             self._timer.cancel()
@@ -111,23 +111,23 @@ class WatchStream:
     def _header(self) -> bytes:
         return self._hub.header(self._hub.revision)
 
-    def _refusal(self, request: rpc.WatchCreateRequest, interest: Interest) -> str | None:
+    def _refusal(self, request: rpc.WatchCreateRequest, subscription: Subscription) -> str | None:
         if request.start_revision < 0:
             return errors.COMPACTED.message
-        if interest.end and interest.end <= interest.key:
+        if subscription.end and subscription.end <= subscription.key:
             return EMPTY_RANGE
-        if request.watch_id != _AUTOMATIC and request.watch_id in self.lane.watchers:
+        if request.watch_id != _AUTOMATIC and request.watch_id in self.state.watchers:
             return DUPLICATE_ID
         return None
 
     def _pick_id(self) -> int:
-        while self._next_id in self.lane.watchers:
+        while self._next_id in self.state.watchers:
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
 
     def _answer(self, message: bytes) -> None:
-        outlet = self.lane.outlet
+        outlet = self.state.outlet
         if not outlet.ready():
             self._unread += 1
             if self._unread > MAX_UNREAD_ANSWERS:
@@ -136,7 +136,7 @@ class WatchStream:
         outlet.send(message)
 
     def _is_current(self, watcher: Watcher) -> bool:
-        return watcher.phase is Phase.LIVE and watcher.next <= self._hub.revision
+        return watcher.state is WatcherState.SYNCED and watcher.next <= self._hub.revision
 
     def _start_timer(self) -> None:
         self._timer = self._hub.loop.call_later(self._hub.progress_interval(), self._tick)
@@ -144,10 +144,10 @@ class WatchStream:
     def _tick(self) -> None:
         """Progress for every watcher that wants it and was sent nothing since the last tick."""
         self._timer = None
-        notified = [watcher for watcher in self.lane.watchers.values() if watcher.notify]
+        notified = [watcher for watcher in self.state.watchers.values() if watcher.notify]
         for watcher in notified:
-            if watcher.idle and self._is_current(watcher) and self.lane.outlet.ready():
-                self.lane.outlet.send(watch_response.progress(self._header(), watcher.watch_id))
+            if watcher.idle and self._is_current(watcher) and self.state.outlet.ready():
+                self.state.outlet.send(watch_response.progress(self._header(), watcher.watch_id))
             watcher.idle = True
         if notified:
             self._start_timer()

@@ -9,7 +9,7 @@ reading, and a watcher far behind shares the time evenly with those that miss li
 
 Nothing is kept between slices but each watcher's next revision, and the events of a very long
 revision while it is being told of, which takes many slices: a laggard that turns out to be
-stalled is parked with its next revision unchanged and reads again when its client has.
+stalled is blocked with its next revision unchanged and reads again when its client has.
 """
 
 from bisect import bisect_left
@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from rusd.mvcc.history import LongRevision
 from rusd.watch.encoder import Encoder, Payload
-from rusd.watch.groups import Audience, Group
+from rusd.watch.groups import Group, WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop, Timer
-from rusd.watch.watcher import Lane, Phase, Watcher
+from rusd.watch.watcher import StreamState, Watcher, WatcherState
 from rusd.wire.keyvalue import Event
 from rusd.wire.watch_response import compacted
 
@@ -43,14 +43,14 @@ class _Window(NamedTuple):
     matches: dict[Group, list[Event]]
 
 
-class CatchUp:
+class UnsyncedWatchers:
     """All laggards of a hub."""
 
     def __init__(
         self,
         history: History,
         loop: Loop,
-        audience: Audience,
+        groups: WatcherGroups,
         header: HeaderField,
         published: Callable[[], int],
         drop: Callable[[Watcher], None],
@@ -60,12 +60,12 @@ class CatchUp:
         #: How many watchers are behind.
         self.behind = 0
         self._loop = loop
-        self._audience = audience
+        self._groups = groups
         self._header = header
         self._published = published
         self._drop = drop
         self._fragment_bytes = fragment_bytes
-        #: Watchers in phase QUEUED, the one served longest ago first.
+        #: Watchers in state UNSYNCED, the one served longest ago first.
         self._queue: dict[Watcher, None] = {}
         self._timer: Timer | None = None
         #: A revision too long for one slice that is being told of.
@@ -81,19 +81,19 @@ class CatchUp:
         self._fall_behind(watcher, next_revision)
         self._stall(watcher)
 
-    def drained(self, lane: Lane) -> None:
-        """The outlet of this lane takes messages again."""
-        for watcher in lane.parked:
+    def drained(self, stream: StreamState) -> None:
+        """The outlet of this stream takes messages again."""
+        for watcher in stream.blocked:
             self._enqueue(watcher)
-        lane.parked.clear()
+        stream.blocked.clear()
 
     def forget(self, watcher: Watcher) -> None:
         """The watcher ends, wherever it stands."""
-        if watcher.phase in (Phase.QUEUED, Phase.PARKED):
+        if watcher.state in (WatcherState.UNSYNCED, WatcherState.BLOCKED):
             self._queue.pop(watcher, None)
-            watcher.lane.parked.pop(watcher, None)
+            watcher.stream.blocked.pop(watcher, None)
             self._settle(watcher)
-        watcher.phase = Phase.GONE
+        watcher.state = WatcherState.CLOSED
 
     def close(self) -> None:
         """Stop for good."""
@@ -108,31 +108,31 @@ class CatchUp:
         self._long = None
 
     def _fall_behind(self, watcher: Watcher, next_revision: int) -> None:
-        assert watcher.phase is Phase.LIVE and next_revision <= self._published()
+        assert watcher.state is WatcherState.SYNCED and next_revision <= self._published()
         watcher.next = next_revision
         watcher.group.behind += 1
-        watcher.lane.behind += 1
+        watcher.stream.behind += 1
         self.behind += 1
 
     def _settle(self, watcher: Watcher) -> None:
         watcher.group.behind -= 1
-        watcher.lane.behind -= 1
+        watcher.stream.behind -= 1
         self.behind -= 1
 
     def _enqueue(self, watcher: Watcher) -> None:
-        watcher.phase = Phase.QUEUED
+        watcher.state = WatcherState.UNSYNCED
         self._queue[watcher] = None
         if self._timer is None:
             self._timer = self._loop.call_later(0, self._slice)
 
     def _stall(self, watcher: Watcher) -> None:
         self._queue.pop(watcher, None)
-        watcher.phase = Phase.PARKED
-        watcher.lane.parked[watcher] = None
+        watcher.state = WatcherState.BLOCKED
+        watcher.stream.blocked[watcher] = None
 
     def _join_live(self, watcher: Watcher) -> None:
         del self._queue[watcher]
-        watcher.phase = Phase.LIVE
+        watcher.state = WatcherState.SYNCED
         watcher.next = 0
         self._settle(watcher)
 
@@ -154,7 +154,7 @@ class CatchUp:
             self._timer = self._loop.call_later(self._loop.time() - began, self._slice)
 
     def _serve(self, watcher: Watcher, deadline: float) -> None:
-        outlet = watcher.lane.outlet
+        outlet = watcher.stream.outlet
         compact_revision = self.history.compact_revision
         if not outlet.ready():
             self._stall(watcher)
@@ -181,7 +181,7 @@ class CatchUp:
                 last = revision - 1
                 break
             for event in events:
-                groups = [group for group in self._audience.of(event.key) if group.behind]
+                groups = [group for group in self._groups.of(event.key) if group.behind]
                 for group in groups:
                     matches.setdefault(group, []).append(event)
                 if groups:
@@ -205,17 +205,17 @@ class CatchUp:
             events = group.select(matched)
             payloads: dict[int, Payload] = {}
             for watcher in list(group.watchers):
-                if watcher.phase is not Phase.QUEUED or not first <= watcher.next <= last:
+                if watcher.state is not WatcherState.UNSYNCED or not first <= watcher.next <= last:
                     continue
                 start = bisect_left(events, watcher.next, key=_mod_revision)
                 if start == len(events):
                     continue
-                if not watcher.lane.outlet.ready():
+                if not watcher.stream.outlet.ready():
                     self._stall(watcher)
                     continue
                 payload = payloads.get(start)
                 if payload is None:
-                    fields = encoder.fields(events[start:], group.interest.prev_kv)
+                    fields = encoder.fields(events[start:], group.subscription.prev_kv)
                     payload = payloads[start] = Payload(header, fields, self._fragment_bytes)
                 payload.send(watcher)
         for watcher in [one for one in self._queue if first <= one.next <= last]:
@@ -231,11 +231,11 @@ class CatchUp:
         """
         watchers = [one for one in self._queue if first <= one.next <= revision]
         groups = dict.fromkeys(one.group for one in watchers)
-        prev = any(group.interest.prev_kv for group in groups)
+        prev = any(group.subscription.prev_kv for group in groups)
         matches: dict[Group, list[Event]] = {group: [] for group in groups}
         for part in events.parts(prev=prev):
             for event in part:
-                for group in self._audience.of(event.key):
+                for group in self._groups.of(event.key):
                     if group in matches:
                         matches[group].append(event)
             yield
@@ -245,14 +245,14 @@ class CatchUp:
             fields: list[bytes] = []
             for start in range(0, len(selected), ENCODED):
                 part = selected[start : start + ENCODED]
-                fields += encoder.fields(part, group.interest.prev_kv)
+                fields += encoder.fields(part, group.subscription.prev_kv)
                 yield
             published = self._published()
             payload = Payload(self._header(published), fields, self._fragment_bytes)
             for watcher in watchers:
                 if watcher.group is not group or watcher not in self._queue:
                     continue
-                if not watcher.lane.outlet.ready():
+                if not watcher.stream.outlet.ready():
                     self._stall(watcher)
                     continue
                 if fields:

@@ -1,4 +1,4 @@
-"""One watcher, and the lane that it shares with the other watchers of its stream.
+"""One watcher, and the stream that it shares with the other watchers of its stream.
 
 Ten thousand idle watchers are normal, so both are small and hold no task, timer or buffer.
 """
@@ -12,51 +12,62 @@ from rusd.watch.groups import Group
 from rusd.wire.watch_response import watch_id_field
 
 
-class Phase(IntEnum):
+class WatcherState(IntEnum):
     """Where a watcher stands.
 
-    LIVE -> PARKED: an event came and the outlet was full. PARKED -> QUEUED: the outlet drained.
-    QUEUED -> PARKED: the outlet filled again. QUEUED -> LIVE: nothing is left to read.
-    LIVE -> QUEUED: a snapshot replaced the store. Any -> GONE: canceled, compacted, closed.
+    SYNCED -> BLOCKED: an event came and the outlet was full.
+    BLOCKED -> UNSYNCED: the outlet drained.
+    UNSYNCED -> BLOCKED: the outlet filled again. UNSYNCED -> SYNCED: nothing is left to read.
+    SYNCED -> UNSYNCED: a snapshot replaced the store. Any -> CLOSED: canceled, compacted, closed.
     """
 
     #: Gets every event as it is published.
-    LIVE = 0
+    SYNCED = 0
     #: Behind; waits for its turn to read history.
-    QUEUED = 1
+    UNSYNCED = 1
     #: Behind; waits for its client to read what was sent.
-    PARKED = 2
-    GONE = 3
+    BLOCKED = 2
+    CLOSED = 3
 
 
-class Lane:
+class StreamState:
     """One stream's way out: its outlet, its watchers, and those among them that wait for it."""
 
-    __slots__ = ("behind", "outlet", "parked", "watchers")
+    __slots__ = ("behind", "blocked", "outlet", "watchers")
 
     def __init__(self, outlet: ResponseStream) -> None:
         self.outlet = outlet
         self.watchers: dict[int, Watcher] = {}
-        #: Watchers in phase PARKED, in the order they came.
-        self.parked: dict[Watcher, None] = {}
-        #: Watchers in phase QUEUED or PARKED.
+        #: Watchers in state BLOCKED, in the order they came.
+        self.blocked: dict[Watcher, None] = {}
+        #: Watchers in state UNSYNCED or BLOCKED.
         self.behind = 0
 
 
 class Watcher:
     """A watcher's identity and position; what it looks at is its `Group`."""
 
-    __slots__ = ("fragment", "group", "idle", "lane", "next", "notify", "phase", "tag", "watch_id")
+    __slots__ = (
+        "fragment",
+        "group",
+        "idle",
+        "next",
+        "notify",
+        "state",
+        "stream",
+        "tag",
+        "watch_id",
+    )
 
     def __init__(
-        self, lane: Lane, watch_id: int, group: Group, *, fragment: bool, notify: bool
+        self, stream: StreamState, watch_id: int, group: Group, *, fragment: bool, notify: bool
     ) -> None:
-        self.lane = lane
+        self.stream = stream
         self.watch_id = watch_id
         #: The encoded watch_id field of its responses.
         self.tag = watch_id_field(watch_id)
         self.group = group
-        self.phase = Phase.LIVE
+        self.state = WatcherState.SYNCED
         #: Behind: the first revision it has not seen. Live: no event below it is wanted, which
         #: matters only while the start revision lies in the future.
         self.next = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sortedcontainers import SortedDict
 
-from rusd.storage import Batch, Family, StorageError, Until
+from rusd.storage import Batch, Family, RangeEnd, StorageError
 
 _DATA, _ID = "data", "id"
 _ids = itertools.count(1)
@@ -82,7 +82,7 @@ class MemoryEngine:
         undo: Undo = []
         for family, key, value in batch.operations:
             rows = self.store.families[family]
-            if type(value) is Until:
+            if type(value) is RangeEnd:
                 for gone in list(rows.irange(key, bytes(value), (True, False))):
                     undo.append((family, gone, rows.pop(gone)))
                 continue

@@ -20,7 +20,7 @@ import rusd.raft.transport.incarnations
 import rusd.raft.turn
 import rusd.state.database_directory
 import rusd.state.machine
-import rusd.state.operations
+import rusd.state.write_txn
 from tests.sim.disk import SimJournal
 from tests.sim.engine import MemoryEngine
 from tests.sim.network import SimPeers
@@ -58,8 +58,8 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
         # What is long work elsewhere is some keys here.
         patch.object(rusd.state.machine, "LONG", 12),
-        patch.object(rusd.state.operations, "SLICE", 2),
-        patch.object(rusd.mvcc.writer, "AHEAD", 4),
-        patch.object(rusd.mvcc.writer, "AHEAD_AGAIN", 1),
+        patch.object(rusd.state.write_txn, "SLICE", 2),
+        patch.object(rusd.mvcc.writer, "SPILL_WRITES", 4),
+        patch.object(rusd.mvcc.writer, "SPILL_AGAIN_WRITES", 1),
     ):
         yield

@@ -20,7 +20,7 @@ from rusd.proto.kv_pb2 import KeyValue
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster
 from rusd.rpc.errors import EtcdError, SaidRemoved
-from rusd.state.command import Addition, Kind, encode
+from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.members import Member
 from tests.sim import engine
 from tests.sim.clock import SimLoop
@@ -726,7 +726,7 @@ class World:
         new = max(self.hosts) + 1
         url = f"http://m{new}:1"
         learner = self.chance.random() < 0.5
-        addition = Addition(1, Member(new, "", (url,), (), learner))
+        addition = MemberAddition(1, Member(new, "", (url,), (), learner))
         if not await self._changed(Kind.MEMBER_ADD, addition.encode()):
             return
         self.trace(f"{new} joins")
@@ -753,7 +753,7 @@ class World:
             if host.node.is_learner:
                 continue
             new = max(self.hosts) + 1 + host.member
-            addition = Addition(9, Member(new, "", (f"http://m{new}:1",), (), True))
+            addition = MemberAddition(9, Member(new, "", (f"http://m{new}:1",), (), True))
             host.node.propose(encode(Kind.MEMBER_ADD, addition.encode()))
 
     async def _changed(self, kind: Kind, body: bytes) -> bool:

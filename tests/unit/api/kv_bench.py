@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from rusd.api.kv import KV, Limits
 from rusd.api.lease import LeaseService
 from rusd.lease.ids import LeaseIds
-from rusd.lease.lessor import LeaseKeeper
+from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
@@ -117,14 +117,14 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.require_leader = RequireLeader(loop, lambda: self.log.leader_id, 3.0)
         self.quota = Quota(quota, lambda: self.size, self.node, self.clock)
-        self.keeper = LeaseKeeper(self.node, self.machine, 1.0, self.clock)
+        self.lessor = Lessor(self.node, self.machine, 1.0, self.clock)
         self.kv = KV(
             self.node, self.machine, Headers(), self.require_leader,
             self.quota, self.compactions, limits or Limits(),
         )  # fmt: skip
         self.lease = LeaseService(
             self.node, self.machine, Headers(), self.require_leader,
-            self.quota, self.keeper, LeaseIds(1, 5), 2,
+            self.quota, self.lessor, LeaseIds(1, 5), 2,
         )  # fmt: skip
         self.methods = {
             path.rsplit("/", 1)[1]: method

@@ -219,7 +219,7 @@ def test_a_closed_stream_renews_nothing_more(run: Run) -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         bench.clock.now += 5
-        bench.keeper.tick()
+        bench.lessor.tick()
         assert bench.machine.leases.get(1) is None
 
     run(scenario)

@@ -30,7 +30,7 @@ def test_keys_of_an_interval_are_those_a_search_of_all_would_find(steps: list[ob
         inside = sorted(key for key in known if key >= start and (end is None or key < end))
         if kind == "within":
             assert overlay.within(start, end) == inside
-            gone = any(start < u and (end is None or s < end) for s, u in overlay.gone)
+            gone = any(start < u and (end is None or s < end) for s, u in overlay.deleted_intervals)
             assert overlay.touches(start, end) == (bool(inside) or gone)
         else:
             overlay.remove(start, end)

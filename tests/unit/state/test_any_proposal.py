@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import EMPTY_KEY, EtcdError
-from rusd.state.command import Addition, Expiry, Kind, encode
+from rusd.state.command import Kind, LeaseExpiry, MemberAddition, encode
 from rusd.state.members import Member
 from rusd.state.result import Applied
 from tests.unit.state.driver import Driver
@@ -78,8 +78,14 @@ def messages() -> Iterator[tuple[Kind, st.SearchStrategy[bytes]]]:
         Kind.MEMBER_PROMOTE,
     ):
         yield kind, members
-    yield Kind.MEMBER_ADD, st.builds(Addition, st.integers(0, 9), MEMBER).map(Addition.encode)
-    yield Kind.LEASE_EXPIRE, st.builds(Expiry, st.integers(0, 3), NUMBER).map(Expiry.encode)
+    yield (
+        Kind.MEMBER_ADD,
+        st.builds(MemberAddition, st.integers(0, 9), MEMBER).map(MemberAddition.encode),
+    )
+    yield (
+        Kind.LEASE_EXPIRE,
+        st.builds(LeaseExpiry, st.integers(0, 3), NUMBER).map(LeaseExpiry.encode),
+    )
     yield Kind.CLUSTER_VERSION, st.sampled_from([b"", b"3.6.0", b"x.y", "\u20ac".encode()])
 
 

@@ -10,7 +10,7 @@ from rusd.rpc.errors import (
     LEASE_TTL_TOO_LARGE,
     EtcdError,
 )
-from rusd.state.command import Expiry, Kind
+from rusd.state.command import Kind, LeaseExpiry
 from tests.unit.state.driver import Driver, delete_op, put_op
 
 
@@ -108,13 +108,13 @@ def test_a_key_that_moved_away_survives_the_revoke(driver: Driver) -> None:
 def test_the_leader_of_the_same_term_may_expire_a_lease(driver: Driver) -> None:
     driver.grant(7)
     driver.put(b"k", lease=7)
-    driver.apply(Kind.LEASE_EXPIRE, Expiry(driver.term, 7).encode())
+    driver.apply(Kind.LEASE_EXPIRE, LeaseExpiry(driver.term, 7).encode())
     assert driver.values() == {}
 
 
 def test_an_expiry_found_by_an_earlier_leader_is_void(driver: Driver) -> None:
     driver.grant(7)
-    found = Expiry(driver.term, 7)
+    found = LeaseExpiry(driver.term, 7)
     driver.term += 1
     with pytest.raises(EtcdError) as refused:
         driver.apply(Kind.LEASE_EXPIRE, found.encode())
@@ -129,7 +129,7 @@ def test_leases_and_their_keys_survive_a_restart(driver: Driver) -> None:
     driver.put(b"a", lease=7)
     driver.put(b"b", lease=7)
     driver.put(b"b")
-    driver.put(b"gone", lease=9)
+    driver.put(b"deleted_intervals", lease=9)
     driver.revoke(9)
     driver.restart()
     found = {one.id: (one.ttl, one.keys) for one in driver.machine.leases}

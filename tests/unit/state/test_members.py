@@ -14,7 +14,7 @@ from rusd.rpc.errors import (
     TOO_MANY_LEARNERS,
     EtcdError,
 )
-from rusd.state.command import Addition, Kind
+from rusd.state.command import Kind, MemberAddition
 from rusd.state.members import Member
 from tests.unit.state.driver import Driver
 
@@ -74,7 +74,7 @@ NEW = Member(7, "", ("http://c:2380",))
 
 
 def add(driver: Driver, member: Member, max_learners: int = 1) -> None:
-    driver.apply(Kind.MEMBER_ADD, Addition(max_learners, member).encode())
+    driver.apply(Kind.MEMBER_ADD, MemberAddition(max_learners, member).encode())
 
 
 def change(driver: Driver, kind: Kind, member_id: int, *urls: str) -> None:

@@ -17,7 +17,7 @@ from rusd.mvcc import bulk_delete, range_query, rows, writer
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request, Unfinished
-from rusd.state import compare, detached_leases, machine, operations
+from rusd.state import compare, lease_detachments, machine, write_txn
 from rusd.state import database_directory as state_directory
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
@@ -82,10 +82,11 @@ logs = st.lists(st.lists(requests, min_size=1, max_size=6), min_size=1, max_size
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """Everything above a key or two is long work."""
     for where, name, value in (
-        (bulk_delete, "SLICE", 1), (operations, "SLICE", 2), (writer, "AHEAD", 3),
-        (writer, "AHEAD_AGAIN", 1), (machine, "LONG", 4), (machine, "TOLD", 1),
-        (compare, "SLICE", 1), (compare, "FEW", 1), (Meter, "SLICE", 1),
-        (detached_leases, "_FEW", 1), (detached_leases, "_SLICE", 1),
+        (bulk_delete, "SLICE", 1), (write_txn, "SLICE", 2), (writer, "SPILL_WRITES", 3),
+        (writer, "SPILL_AGAIN_WRITES", 1), (machine, "MAX_APPLY_WRITES", 4),
+        (machine, "EVENTS_PER_SLICE", 1),
+        (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
+        (lease_detachments, "_FEW", 1), (lease_detachments, "_SLICE", 1),
         (range_query, "SLICE", 1), (range_query, "COUNT_SLICE", 1),
         (rows, "_FETCH", 2),
     ):  # fmt: skip
@@ -299,7 +300,7 @@ def test_no_slice_of_a_range_deletion_handles_more_than_its_share(
     most = read[0]
     for _ in slices:
         most, read[0] = max(most, read[0]), 0
-    assert 0 < most <= 3 * operations.SLICE
+    assert 0 < most <= 3 * write_txn.SLICE
 
 
 def test_the_end_of_a_lease_deletes_what_lies_between_others(long: Driver) -> None:

@@ -210,12 +210,12 @@ class WatchRoom:
         return event.type, event.kv.SerializeToString()
 
 
-@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, history.MANY]))
+@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, history.LONG_REVISION_EVENTS]))
 def test_every_watcher_sees_exactly_its_part_of_history(seed: int, long: int) -> None:
     """`long`: events from which on a revision is told in slices."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history, "MANY", long)
-        patch.setattr(hub, "MANY", long)
+        patch.setattr(history, "LONG_REVISION_EVENTS", long)
+        patch.setattr(hub, "LONG_REVISION_EVENTS", long)
         room = WatchRoom(Path(directory) / "db", seed)
         room.run(steps=150)
         room.settle()

@@ -20,7 +20,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path / "db")
     made.put(*KEYS)
     for where, name, value in (
-        (history, "MANY", 10), (hub, "MANY", 10), (history, "_ROWS", 4), (unsynced, "ENCODED", 4),
+        (history, "LONG_REVISION_EVENTS", 10), (hub, "LONG_REVISION_EVENTS", 10),
+        (history, "_ROWS", 4), (unsynced, "ENCODED", 4),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, value)
     return made

@@ -13,7 +13,7 @@ _SLICE = 250
 _parse = kv_pb2.KeyValue.FromString
 
 
-class Detached:
+class LeaseDetachments:
     """Collects them; every key between the first and the last handed in is deleted."""
 
     def __init__(self, leases: Leases) -> None:

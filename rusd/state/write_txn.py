@@ -1,6 +1,6 @@
 """Put, DeleteRange and Range as they act on the store at one revision, with their lease effects.
 
-`Operations` is one revision in the making: a single request or a whole txn. Checks come before it
+`WriteTxn` is one revision in the making: a single request or a whole txn. Checks come before it
 (`check_put`, `check_range`), because what has been written to the batch cannot be taken back.
 """
 
@@ -15,7 +15,7 @@ from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
 from rusd.state.compare import View
-from rusd.state.detached_leases import Detached
+from rusd.state.lease_detachments import LeaseDetachments
 from rusd.state.leases import Lease, Leases
 from rusd.wire import kv_response
 from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
@@ -64,7 +64,7 @@ def check_range(view: View, request: rpc.RangeRequest) -> None:
         raise COMPACTED
 
 
-class Operations:
+class WriteTxn:
     """The changes of one revision. Answers are encoded only if `wanted`; else they are empty."""
 
     def __init__(self, writer: Writer, leases: Leases, wanted: bool) -> None:
@@ -95,7 +95,7 @@ class Operations:
         before = self._txn.put(key, value, lease)
         old_lease = 0 if before is None else before.lease
         if old_lease != lease:
-            self._leases.moved(self._writer.batch, key, old_lease, lease)
+            self._leases.reattach(self._writer.batch, key, old_lease, lease)
         if not self._wanted or not request.prev_kv:
             return b""
         return kv_response.put_response(None if before is None else before.kv)
@@ -106,7 +106,7 @@ class Operations:
         if before is None:
             return None
         if before.lease:
-            self._leases.moved(self._writer.batch, key, before.lease, 0)
+            self._leases.reattach(self._writer.batch, key, before.lease, 0)
         return before.kv
 
     def delete_one(self, request: rpc.DeleteRangeRequest) -> bytes:
@@ -130,7 +130,7 @@ class Operations:
             key = key_of(kv)
             self._txn.delete_live(key, live)
             if live.lease:
-                self._leases.moved(self._writer.batch, key, live.lease, 0)
+                self._leases.reattach(self._writer.batch, key, live.lease, 0)
         return self._deleted(request, len(kvs), kv_response.previous(kvs))
 
     def _deleted(self, request: rpc.DeleteRangeRequest, deleted: int, previous: bytes) -> bytes:
@@ -142,22 +142,22 @@ class Operations:
         self, request: rpc.DeleteRangeRequest, rows: Rows, part: list[bytes], following: list[bytes]
     ) -> Generator[None, None, bytes]:
         """All that is left of the interval: `part`, `following` and what `rows` holds."""
-        burial = self._txn.burial()
-        detached = Detached(self._leases)
+        bulk_delete = self._txn.bulk_delete()
+        detached = LeaseDetachments(self._leases)
         deleted = 0
         previous: list[bytes] = []
         while part:
             kvs = [kv_of(row) for row in part]
             keys = [key_of(kv) for kv in kvs]
-            burial.add(keys, kvs, whole=True)
+            bulk_delete.add(keys, kvs, whole=True)
             detached.add(keys, kvs)
             deleted += len(keys)
             if self._wanted and request.prev_kv:
                 previous.append(kv_response.previous(kvs))
-            self._writer.write_ahead()
+            self._writer.spill()
             yield
             part, following = following, rows.read(SLICE) if following else []
-        yield from burial.end()
+        yield from bulk_delete.end()
         yield from detached.end(self._writer.batch)
         return self._deleted(request, deleted, b"".join(previous))
 
@@ -168,17 +168,17 @@ class Operations:
             for key in sorted(lease.keys):
                 self.delete(key)
             return
-        burial = self._txn.burial()
+        bulk_delete = self._txn.bulk_delete()
         last = b""
         for attached in self._attached(lease):
             kvs = self._writer.kvs(attached)
             live = {key: kv for key, kv in zip(attached, kvs, strict=True) if kv is not None}
             if live:
-                burial.add(list(live), list(live.values()))
+                bulk_delete.add(list(live), list(live.values()))
             last = attached[-1] if attached else last
-            self._writer.write_ahead()
+            self._writer.spill()
             yield
-        yield from burial.end()
+        yield from bulk_delete.end()
         self._leases.detach_interval(self._writer.batch, lease.id, b"", last + b"\0")
 
     def _attached(self, lease: Lease) -> Iterator[list[bytes]]:

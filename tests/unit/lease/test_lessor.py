@@ -1,4 +1,4 @@
-"""Expiry and renewal over real state machines, with one member's clock in the test's hand."""
+"""LeaseExpiry and renewal over real state machines, with one member's clock in the test's hand."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rusd.base.sliced import finish
-from rusd.lease.lessor import LeaseKeeper
+from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
 from rusd.rpc.errors import EtcdError
@@ -35,9 +35,8 @@ class Cluster:
         self.clock = Clock()
         self.machines = {one: StateMachine(directory / str(one)) for one in (1, 2)}
         self.nodes = {one: InstantNode(self.log, one, self.machines[one]) for one in (1, 2)}
-        self.keepers = {
-            one: LeaseKeeper(self.nodes[one], self.machines[one], ELECTION, self.clock)
-            for one in (1, 2)
+        self.lessors = {
+            one: Lessor(self.nodes[one], self.machines[one], ELECTION, self.clock) for one in (1, 2)
         }
         self.log.elect(1)
 
@@ -55,8 +54,8 @@ class Cluster:
     def advance(self, seconds: float) -> None:
         """Let time pass and give every member's loop a turn."""
         self.clock.now += seconds
-        for keeper in self.keepers.values():
-            keeper.tick()
+        for lessor in self.lessors.values():
+            lessor.tick()
 
     def leases(self, member: int = 1) -> set[int]:
         return {lease.id for lease in self.machines[member].leases}
@@ -88,7 +87,7 @@ Run = Callable[[Scenario], None]
 async def remaining(cluster: Cluster, member: int, lease_id: int) -> rpc.LeaseTimeToLiveResponse:
     request = rpc.LeaseTimeToLiveRequest(ID=lease_id, keys=True)
     return rpc.LeaseTimeToLiveResponse.FromString(
-        await cluster.keepers[member].time_to_live(request)
+        await cluster.lessors[member].time_to_live(request)
     )
 
 
@@ -111,7 +110,7 @@ def test_only_the_leader_looks_at_the_clock(run: Run) -> None:
         await cluster.grant(7, 10)
         cluster.log.payloads.clear()
         cluster.clock.now += 100
-        cluster.keepers[2].tick()
+        cluster.lessors[2].tick()
         assert cluster.log.payloads == []
 
     run(scenario)
@@ -122,7 +121,7 @@ def test_a_renewal_at_any_member_prolongs_the_lease(run: Run, member: int) -> No
     async def scenario(cluster: Cluster) -> None:
         await cluster.grant(7, 10)
         cluster.advance(9)
-        assert await cluster.keepers[member].renew(7) == 10
+        assert await cluster.lessors[member].renew(7) == 10
         cluster.advance(9)
         assert cluster.leases() == {7}
         cluster.advance(1)
@@ -134,7 +133,7 @@ def test_a_renewal_at_any_member_prolongs_the_lease(run: Run, member: int) -> No
 @pytest.mark.parametrize("member", [1, 2])
 def test_an_unknown_lease_renews_to_zero(run: Run, member: int) -> None:
     async def scenario(cluster: Cluster) -> None:
-        assert await cluster.keepers[member].renew(7) == 0
+        assert await cluster.lessors[member].renew(7) == 0
 
     run(scenario)
 
@@ -143,7 +142,7 @@ def test_renewing_an_expired_lease_waits_for_its_end(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         await cluster.grant(7, 10)
         cluster.clock.now += 11
-        renewal = asyncio.ensure_future(cluster.keepers[2].renew(7))
+        renewal = asyncio.ensure_future(cluster.lessors[2].renew(7))
         for _ in range(20):
             await asyncio.sleep(0)
         assert not renewal.done()
@@ -170,7 +169,7 @@ def test_an_expired_lease_whose_leader_fell_is_renewed_by_the_next(run: Run) -> 
     async def scenario(cluster: Cluster) -> None:
         await cluster.grant(7, 10)
         cluster.clock.now += 11
-        renewal = asyncio.ensure_future(cluster.keepers[1].renew(7))
+        renewal = asyncio.ensure_future(cluster.lessors[1].renew(7))
         for _ in range(20):
             await asyncio.sleep(0)
         cluster.log.elect(2)
@@ -198,7 +197,7 @@ def test_what_an_earlier_leader_found_expired_is_not_revoked_later(run: Run) -> 
 def test_no_leader_for_an_election_timeout_is_an_error(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         cluster.log.elect(0)
-        renewal = asyncio.ensure_future(cluster.keepers[2].renew(7))
+        renewal = asyncio.ensure_future(cluster.lessors[2].renew(7))
         await asyncio.sleep(0)
         cluster.clock.now += ELECTION + 0.1
         with pytest.raises(EtcdError) as refused:
@@ -212,7 +211,7 @@ def test_a_leader_that_cannot_confirm_its_lead_renews_nothing(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         await cluster.grant(7, 10)
         cluster.log.failure = errors.TIMEOUT
-        renewal = asyncio.ensure_future(cluster.keepers[1].renew(7))
+        renewal = asyncio.ensure_future(cluster.lessors[1].renew(7))
         for _ in range(20):
             await asyncio.sleep(0)
         cluster.clock.now += 8
@@ -255,8 +254,8 @@ def test_leases_are_listed_soonest_first_where_that_is_known(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         for lease_id, ttl in ((1, 30), (2, 10), (3, 20)):
             await cluster.grant(lease_id, ttl)
-        assert finish(cluster.keepers[1].ids_by_expiry()) == [2, 3, 1]
-        assert finish(cluster.keepers[2].ids_by_expiry()) == [1, 2, 3]
+        assert finish(cluster.lessors[1].ids_by_expiry()) == [2, 3, 1]
+        assert finish(cluster.lessors[2].ids_by_expiry()) == [1, 2, 3]
 
     run(scenario)
 
