@@ -34,6 +34,7 @@ from rusd.member.bootstrap import Bootstrapped
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.member_list import MemberList
 from rusd.observe.health import Probes
+from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.metrics import CallCounts, Metrics
 from rusd.observe.readings import Readings
 from rusd.raft.config import RaftConfig
@@ -65,6 +66,7 @@ class Components:
     corruption: Corruption
     handover: Handover
     member_list: MemberList
+    watchdog: LoopWatchdog
     health: HealthService
     door: GrpcDoor
     http: HttpDoor
@@ -135,8 +137,11 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     calls = CallCounts()
     calls.expect(methods)
 
+    watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
+
     budget = Budget()
-    http = HttpDoor(probes, Metrics(readings.read, calls).render, budget=budget)
+    metrics = Metrics(readings.read, calls, watchdog.histograms)
+    http = HttpDoor(probes, metrics.render, budget=budget)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(
@@ -187,6 +192,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         corruption=corruption,
         handover=handover,
         member_list=member_list,
+        watchdog=watchdog,
         health=health,
         door=door,
         http=http,

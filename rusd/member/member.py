@@ -57,6 +57,7 @@ class Member:
         machine, node = components.machine, components.node
         known = known_membership(config, machine).urls
         others = [urls for member, urls in known.items() if member != identity.member_id]
+        components.watchdog.start()
         await check_not_removed(identity, others)
         await node.start()
         if config.initial_corrupt_check:
@@ -86,6 +87,7 @@ class Member:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await components.compactor.stop()
+        components.watchdog.stop()
         components.machine.close()
 
     async def wait_failed(self) -> None:

@@ -7,8 +7,9 @@ numbers without a fraction as integers.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.utils import floatToGoString
@@ -31,6 +32,29 @@ class Reading:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: True for what only ever grows.
     counter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A distribution at the moment of a scrape."""
+
+    name: str
+    help: str
+    #: Upper bounds of the buckets, ascending.
+    bounds: Sequence[float]
+    #: Observations in each bucket; the last are those above every bound.
+    counts: Sequence[int]
+    sum: float
+
+    def family(self) -> "_Family":
+        family = _Family(self.name, self.help, "histogram")
+        names = [*map(_number, self.bounds), "+Inf"]
+        below = list(accumulate(self.counts))
+        family.samples = [
+            (f'_bucket{{le="{name}"}}', count) for name, count in zip(names, below, strict=True)
+        ]
+        family.samples += [("_sum", self.sum), ("_count", below[-1])]
+        return family
 
 
 class CallCounts:
@@ -87,15 +111,22 @@ class CallCounts:
 class Metrics:
     """The metrics of one member."""
 
-    def __init__(self, readings: Callable[[], list[Reading]], calls: CallCounts) -> None:
-        """`readings` is asked at every scrape."""
+    def __init__(
+        self,
+        readings: Callable[[], list[Reading]],
+        calls: CallCounts,
+        histograms: Callable[[], list[Histogram]] = list,
+    ) -> None:
+        """`readings` and `histograms` are called at every scrape."""
         self._readings = readings
+        self._histograms = histograms
         self._calls = calls
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     def render(self) -> bytes:
         """The page of /metrics."""
         families = [*_grouped(self._readings()), *self._calls.families(), *self._of_process()]
+        families += [histogram.family() for histogram in self._histograms()]
         families.sort(key=lambda family: family.name)
         return "".join(map(_Family.text, families)).encode()
 
@@ -114,7 +145,7 @@ class _Family:
     name: str
     help: str
     kind: str
-    #: Rendered labels, and the value.
+    #: What follows the name (a suffix, rendered labels), and the value.
     samples: list[tuple[str, float]] = field(default_factory=list)
 
     def text(self) -> str:

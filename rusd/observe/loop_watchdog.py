@@ -1,0 +1,251 @@
+"""Measures how long work holds the event loop, and names what held it beyond the budget.
+
+    loop thread    a timer due every RESOLUTION seconds; the delay at which it runs is observed
+    watchdog       sleeps until a timer is overdue, then reads the stack of the loop thread
+
+Guarantees: a piece of work that holds the loop for longer than the budget plus RESOLUTION is
+counted and, at a bounded rate, logged with its duration, its time of the processor and the function
+that the loop called. No callback is wrapped: the cost is that of the timer and of the thread's
+wake-ups, whatever the load.
+
+The delay of a timer also grows when the thread waits for a processor or when the process is
+suspended. The kernel counts both (`/proc/<pid>/task/<tid>/schedstat`): the wait for a processor is
+subtracted, and a suspended process is reported as such and not observed. A call into C that keeps
+the interpreter's lock delays the watchdog as well; the lock is handed over when the call returns,
+within the same callback, so that the callback is still named.
+
+Does not measure single callbacks: many short callbacks in one turn of the loop count together, as
+they do for a heartbeat that is due.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+
+from rusd.base.logs import Sparse, get_logger
+from rusd.observe.metrics import Histogram
+
+log = get_logger(__name__)
+
+#: Seconds between two timers: the precision of a measured delay.
+RESOLUTION = 0.01
+#: Seconds below which a hold cannot be told from the precision.
+LEAST_BUDGET = 2 * RESOLUTION
+#: Upper bounds of the histogram's buckets, seconds.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: Shown where no sample of the stack was taken in time.
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One delay beyond the budget."""
+
+    #: Function that the loop called, with file and line; the deepest call seen below it.
+    callback: str
+    at: str
+    #: Seconds that the loop was held, and seconds of the processor used meanwhile.
+    seconds: float
+    cpu: float
+
+
+@dataclass(slots=True)
+class Delays:
+    """All delays, in seconds."""
+
+    #: One for each of BUCKETS, and one above.
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    sum: float = 0.0
+    #: Delays beyond the budget.
+    holds: int = 0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+
+class LoopWatchdog:
+    """Watches the running loop between `start` and `stop`, both called on its thread."""
+
+    def __init__(self, budget: float, on_hold: Callable[[Hold], None] | None = None) -> None:
+        """`budget` in seconds, LEAST_BUDGET at least; `on_hold` is called on the loop's thread
+        after each hold beyond it (by default: a warning in the log)."""
+        self.budget = max(budget, LEAST_BUDGET)
+        self.delays = Delays()
+        self._on_hold = on_hold or self._warn
+        self._warnings = Sparse(log)
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        #: Code that calls callbacks: the frames above its frame are the callback's.
+        self._caller: CodeType | None = None
+        #: When the timer is due; when the thread read the stack meanwhile, and what it saw.
+        self._due = 0.0
+        self._seen: list[tuple[float, tuple[str, str]]] = []
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ident = threading.get_ident()
+        self._own = _Scheduling(threading.get_native_id())
+        self._used = time.thread_time()
+        self._schedule()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+        # Known once the thread runs, which `Thread.start` waits for.
+        self._watching = _Scheduling(self._thread.native_id or 0)
+
+    def stop(self) -> None:
+        """Ends the thread; without effect if it was not started."""
+        if self._thread is None or self._timer is None:
+            return
+        self._timer.cancel()
+        self._stopped.set()
+        self._thread.join()
+        self._own.close()
+        self._watching.close()
+        self._thread = None
+
+    def histograms(self) -> list[Histogram]:
+        return [
+            Histogram(
+                "rusd_event_loop_delay_seconds",
+                "How long due timers of the event loop waited for other work.",
+                BUCKETS,
+                self.delays.counts,
+                self.delays.sum,
+            )
+        ]
+
+    # On the loop
+
+    def _schedule(self) -> None:
+        self._due = time.monotonic() + RESOLUTION
+        self._timer = self._loop.call_later(RESOLUTION, self._on_timer)
+
+    def _on_timer(self) -> None:
+        late = time.monotonic() - self._due
+        used = time.thread_time()
+        cpu, self._used = used - self._used, used
+        late = max(0.0, late - self._own.waited())
+        if self._caller is None:
+            self._caller = _caller(sys._getframe())
+        if late > self.budget:
+            self._held(late, min(cpu, late))
+        else:
+            self.delays.observe(late)
+        if self._seen:
+            self._seen = []
+        self._watching.runs()
+        self._schedule()
+
+    def _held(self, late: float, cpu: float) -> None:
+        due = self._due
+        seen = Counter(what for when, what in self._seen if when == due)
+        if cpu < late / 2 and self._watching.runs() * self.budget < late / 2:
+            # Neither thread ran: there is nothing to blame.
+            log.warning("the process did not run", extra={"fields": {"for": _shown(late)}})
+            return
+        self.delays.observe(late)
+        self.delays.holds += 1
+        callback, at = seen.most_common(1)[0][0] if seen else (UNKNOWN, UNKNOWN)
+        self._on_hold(Hold(callback, at, late, cpu))
+
+    def _warn(self, hold: Hold) -> None:
+        fields = {
+            "callback": hold.callback,
+            "at": hold.at,
+            "took": _shown(hold.seconds),
+            "cpu": _shown(hold.cpu),
+            "expected-duration": _shown(self.budget),
+        }
+        self._warnings.warning("the event loop was held for too long", fields, hold.callback)
+
+    # In the thread
+
+    def _watch(self) -> None:
+        pause = self.budget / 2
+        while not self._stopped.wait(pause):
+            due = self._due
+            overdue = time.monotonic() - due
+            if overdue < self.budget / 2:
+                # A timer that runs in time moves `due` on meanwhile.
+                pause = self.budget / 2 - overdue
+                continue
+            pause = self.budget / 2
+            frame = sys._current_frames().get(self._ident)
+            what = _described(frame, self._caller)
+            if what is not None:
+                self._seen.append((due, what))
+            del frame
+
+
+class _Scheduling:
+    """What the kernel counts of one thread; zeros where it does not."""
+
+    def __init__(self, native_id: int) -> None:
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self._file = os.open(f"/proc/self/task/{native_id}/schedstat", os.O_RDONLY)
+        self._waited = self._runs = 0
+        self._read()
+
+    def _read(self) -> tuple[int, int]:
+        try:
+            _, waited, runs = map(int, os.pread(self._file, 128, 0).split())
+        except (OSError, ValueError):
+            return self._waited, self._runs
+        return waited, runs
+
+    def waited(self) -> float:
+        """Seconds for which the thread could run and got no processor, since the last call."""
+        waited = self._read()[0]
+        since, self._waited = waited - self._waited, waited
+        return since / 1e9
+
+    def runs(self) -> int:
+        """How often the thread was given a processor since the last call."""
+        runs = self._read()[1]
+        since, self._runs = runs - self._runs, runs
+        return since
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _caller(frame: FrameType) -> CodeType | None:
+    """Code of the frame that called a callback's."""
+    below = frame.f_back
+    return None if below is None else below.f_code
+
+
+def _described(frame: FrameType | None, caller: CodeType | None) -> tuple[str, str] | None:
+    """(the callback that runs, the deepest call in it); None if the loop runs none."""
+    deepest = frame
+    while frame is not None and frame.f_code is not caller:
+        below = frame.f_back
+        if below is not None and below.f_code is caller:
+            assert deepest is not None
+            return _place(frame), _place(deepest)
+        frame = below
+    return None
+
+
+def _place(frame: FrameType) -> str:
+    """`package/file.py:line (function)`."""
+    directory, name = os.path.split(frame.f_code.co_filename)
+    function = frame.f_code.co_qualname
+    return f"{os.path.basename(directory)}/{name}:{frame.f_lineno} ({function})"
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}ms"
