@@ -8,11 +8,11 @@ replaces CURRENT by rename. A crash before that rename leaves the old state, aft
 whatever CURRENT does not name is a leftover and is removed at the next start.
 """
 
-import os
 import re
 import shutil
 from pathlib import Path
 
+from rusd.base import durable
 from rusd.storage import Engine, StorageError
 
 _NAME = re.compile(r"db-(\d+)")
@@ -48,8 +48,8 @@ class DatabaseDirectory:
         shutil.rmtree(path, ignore_errors=True)
         # Also across file systems, where it is a copy; the pointer decides what counts.
         shutil.move(checkpoint, path)
-        _sync_tree(path)
-        _sync_directory(self._root)
+        durable.sync_tree(path)
+        durable.sync(self._root)
         try:
             engine = Engine.open(path)
         except StorageError:
@@ -84,26 +84,4 @@ class DatabaseDirectory:
         return databases[0][0] if databases else 1
 
     def _point_at(self, number: int) -> None:
-        new = self._pointer.with_suffix(".new")
-        with new.open("w") as file:
-            file.write(f"db-{number}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._pointer)
-        _sync_directory(self._root)
-
-
-def _sync_tree(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    _sync_directory(directory)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        durable.write(self._pointer, f"db-{number}\n".encode())

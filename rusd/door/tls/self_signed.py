@@ -4,7 +4,6 @@ It encrypts and proves nothing: a client that trusts it has to be told so.
 """
 
 import ipaddress
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from rusd.base import durable
 from rusd.base.logs import get_logger
 
 log = get_logger(__name__)
@@ -33,8 +33,8 @@ def self_signed(directory: Path, hosts: Iterable[str], years: int) -> tuple[Path
     made = _certificate(secret, list(dict.fromkeys(hosts)), ends)
     plain = serialization.NoEncryption()
     pem, classic = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
-    _write(key, secret.private_bytes(pem, classic, plain), 0o600)
-    _write(cert, made.public_bytes(pem), 0o644)
+    durable.write(key, secret.private_bytes(pem, classic, plain), 0o600)
+    durable.write(cert, made.public_bytes(pem), 0o644)
     log.warning(
         "automatically generate certificates",
         extra={"fields": {"certificate-validity-bound-not-after": ends.isoformat()}},
@@ -82,13 +82,3 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """The whole file or none: a member that dies here makes it anew at its next start."""
-    new = path.with_suffix(".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -12,13 +12,14 @@ although the mark names it was lost; one beyond the mark was only just begun. Ea
 neither write nor read the mark: a journal of theirs has none, and gets one with its next flush.
 """
 
-import errno
 import fcntl
 import os
 import re
 import struct
 import zlib
 from pathlib import Path
+
+from rusd.base import durable
 
 #: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
 _RANDOM_BYTES = 12
@@ -148,7 +149,7 @@ class Segments:
         """Begin a new segment."""
         number = self.numbers[-1] + 1 if self.numbers else 1
         if not self.numbers and self._fsync:
-            _sync_names_above(self._directory)
+            durable.sync_parents(self._directory)
         self._close_file()
         self._file = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._offset = 0
@@ -207,23 +208,3 @@ class Segments:
 
 def _checked(random: bytes) -> bytes:
     return random + zlib.crc32(random).to_bytes(4, "big")
-
-
-def _sync_names_above(directory: Path) -> None:
-    """Make the names that lead to `directory` durable: what is in it cannot be more so. Whoever
-    made them (the state beside the journal, an operator) may not have."""
-    for one in directory.parents:
-        try:
-            _sync_directory(one)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS):
-                raise
-            return  # nothing above a directory that is not ours was made by us
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rusd.base import durable
+
 CHUNK_BYTES = 512 << 10
 WINDOW_BYTES = 8 << 20
 
@@ -160,9 +162,9 @@ class SnapshotReceiver:
             self.reset()
             raise SnapshotError("the stream ended early")
         for name in self._files:
-            _sync(self._directory / name)
-        _sync(self._directory)
-        _sync(self._directory.parent)
+            durable.sync(self._directory / name)
+        durable.sync(self._directory)
+        durable.sync(self._directory.parent)
         self._stream = None
         return Received(self._directory, self._index)
 
@@ -171,11 +173,3 @@ class SnapshotReceiver:
         self._stream = None
         self._written = {}
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rusd.base import durable
 from rusd.raft.log import records
-from rusd.raft.log import segments as files
 from rusd.raft.log.journal import Journal, JournalCorrupt, JournalError, JournalLocked, LogEntry
 
 SEGMENT = 4096
@@ -575,13 +575,13 @@ def test_a_new_journal_makes_the_names_above_it_durable_whoever_made_them(
     synced: list[tuple[Path, int]] = []
     directory = tmp_path / "data" / "member" / "wal"
     directory.mkdir(parents=True)
-    sync = files._sync_directory
+    sync = durable.sync
 
     def note(one: Path) -> None:
         sync(one)
         synced.append((one, len(segments(directory))))
 
-    monkeypatch.setattr(files, "_sync_directory", note)
+    monkeypatch.setattr(durable, "sync", note)
     opened(directory).close()
     before_the_first_segment = [one for one, count in synced if count == 0]
     assert {directory.parent, directory.parent.parent, tmp_path} <= set(before_the_first_segment)
@@ -590,14 +590,14 @@ def test_a_new_journal_makes_the_names_above_it_durable_whoever_made_them(
 def test_a_directory_above_that_may_not_be_read_does_not_keep_a_journal_from_being_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = files._sync_directory
+    sync = durable.sync
 
     def refuse(one: Path) -> None:
         if one == tmp_path:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(one))
         sync(one)
 
-    monkeypatch.setattr(files, "_sync_directory", refuse)
+    monkeypatch.setattr(durable, "sync", refuse)
     journal = filled(tmp_path / "member" / "wal", 2)
     assert journal.durable_index == 2
 

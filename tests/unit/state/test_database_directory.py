@@ -121,7 +121,7 @@ def test_several_databases_without_a_pointer_are_not_guessed_between(
     ("step", "survivor"),
     [
         ("rusd.state.database_directory.shutil.move", b"old"),
-        ("rusd.state.database_directory._sync_tree", b"old"),
+        ("rusd.base.durable.sync_tree", b"old"),
         ("rusd.state.database_directory.DatabaseDirectory._point_at", b"old"),
         ("rusd.state.database_directory.Path.replace", b"old"),
         ("rusd.storage.Engine.close", b"new"),
