@@ -1,0 +1,50 @@
+"""bcrypt hashes of passwords.
+
+Both functions take some 50 ms of CPU at the default cost, so callers run them in a thread (bcrypt
+releases the interpreter's lock) and before a proposal: apply only stores the hash, and nothing
+replicated ever holds a password.
+
+bcrypt reads at most 72 bytes. Go's bcrypt, and with it etcd, refuses to hash a longer password and
+compares only the first 72 bytes of one that is given at login; the same holds here.
+"""
+
+import bcrypt
+
+#: Costs that bcrypt knows; etcd takes `DEFAULT_COST` for any other.
+MIN_COST, DEFAULT_COST, MAX_COST = 4, 10, 31
+#: Bytes of a password that count.
+MAX_LENGTH = 72
+
+
+class PasswordTooLong(Exception):
+    """The password has more than 72 bytes. The message is that of Go's bcrypt, as etcd sends it."""
+
+    def __init__(self) -> None:
+        super().__init__("bcrypt: password length exceeds 72 bytes")
+
+
+def hash_password(password: str, cost: int) -> bytes:
+    """Raises PasswordTooLong. A cost out of range is replaced by the default, as in etcd."""
+    raw = password.encode()
+    if len(raw) > MAX_LENGTH:
+        raise PasswordTooLong
+    # Go writes the version 2a; so every etcd can compare what is written here.
+    return bcrypt.hashpw(raw, bcrypt.gensalt(effective_cost(cost), prefix=b"2a"))
+
+
+def check_password(password: str, hashed: bytes) -> bool:
+    """Whether `hashed` was made from this password; False for what is no bcrypt hash."""
+    try:
+        return bcrypt.checkpw(password.encode()[:MAX_LENGTH], hashed)
+    except ValueError:
+        return False
+
+
+def effective_cost(cost: int) -> int:
+    """The cost that is used for a given `--bcrypt-cost`."""
+    return cost if MIN_COST <= cost <= MAX_COST else DEFAULT_COST
+
+
+def decoy(cost: int) -> bytes:
+    """A hash to compare with when a user does not exist, so that the answer takes the same time."""
+    return hash_password("", cost)

@@ -1,0 +1,80 @@
+"""Users, roles and permissions as values.
+
+The names and limits are etcd's (`authpb.User`, `authpb.Role`, `authpb.Permission`): role names of a
+user are sorted, permissions of a role are sorted by key, and `root` is special as user and as role.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+#: Name of the user that always may do everything, and of the role that gives this.
+ROOT = "root"
+
+
+class Access(IntEnum):
+    """What a permission allows; the numbers are those of `authpb.Permission.Type`."""
+
+    READ = 0
+    WRITE = 1
+    READWRITE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Access to one key (`range_end` empty), to [key, range_end), or from `key` on (`\\0`).
+
+    A number that is no `Access` is kept, as in etcd, and allows nothing.
+    """
+
+    access: int
+    key: bytes
+    range_end: bytes = b""
+
+    @property
+    def reads(self) -> bool:
+        return self.access in (Access.READ, Access.READWRITE)
+
+    @property
+    def writes(self) -> bool:
+        return self.access in (Access.WRITE, Access.READWRITE)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A named set of permissions, sorted by key."""
+
+    name: str
+    permissions: tuple[Permission, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user. `password` is a bcrypt hash, empty for a user that may not log in by password."""
+
+    name: str
+    password: bytes = field(default=b"", repr=False)
+    roles: tuple[str, ...] = ()
+    no_password: bool = False
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the user has the role `root`."""
+        return ROOT in self.roles
+
+    def with_roles(self, roles: tuple[str, ...]) -> "User":
+        return replace(self, roles=tuple(sorted(roles)))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls, and the auth revision at which that was established.
+
+    `revision` 0 stands for a call without token or certificate, as in etcd's request headers.
+    """
+
+    user: str = ""
+    revision: int = 0
+
+
+#: A call without token or certificate.
+ANONYMOUS = Identity()
