@@ -15,11 +15,9 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.ports import RoleListener
 from rusd.rpc.errors import LEADER_CHANGED, LEASE_NOT_FOUND, NO_LEADER, TIMEOUT, EtcdError
 from rusd.state.command import Kind, LeaseExpiry, encode
 from rusd.state.leases import Leases
-from rusd.state.machine import LeaseListener
 
 log = get_logger(__name__)
 
@@ -50,14 +48,6 @@ class Node(Protocol):
     def read_index(self) -> Pending[None]: ...
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
     def serve(self, kind: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None: ...
-    def on_role(self, listener: RoleListener) -> None: ...
-
-
-class Machine(Protocol):
-    """What the keeper needs of the state machine."""
-
-    leases: Leases
-    lease_listener: LeaseListener
 
 
 class Lessor:
@@ -66,14 +56,14 @@ class Lessor:
     def __init__(
         self,
         node: Node,
-        machine: Machine,
+        leases: Leases,
         election_timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`election_timeout` in seconds; `clock` must be monotonic."""
         self._node = node
-        self._leases = machine.leases
-        self._deadlines = LeaseDeadlines(machine.leases)
+        self._leases = leases
+        self._deadlines = LeaseDeadlines(leases)
         self._election_timeout = election_timeout
         self._clock = clock
         #: The term this member leads in.
@@ -86,8 +76,6 @@ class Lessor:
             _RENEW: self._serve_renew,
             _TIME_TO_LIVE: self._serve_time_to_live,
         }
-        machine.lease_listener = self
-        node.on_role(self._role_changed)
         for kind, handler in self._handlers.items():
             node.serve(kind, handler)
 
@@ -153,7 +141,7 @@ class Lessor:
             self._deadlines.promote(self._clock(), self._election_timeout)
         self._wake_all()
 
-    def _role_changed(self, leader_id: int, term: int, is_leader: bool) -> None:
+    def role_changed(self, leader_id: int, term: int, is_leader: bool) -> None:
         if is_leader:
             if not self._deadlines.primary or term != self._term:
                 self._term = term

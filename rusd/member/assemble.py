@@ -45,6 +45,7 @@ from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, RequireLeader
 from rusd.rpc.guards.learner import RoleMethods
 from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
 from rusd.rpc.methods import Methods
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.watch.hub import WatchHub
 from rusd.wire.header import Headers
@@ -96,7 +97,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         progress_interval=config.watch_progress_notify_interval,
         max_request_bytes=config.max_request_bytes,
     )
-    lessor = Lessor(node, machine, election, node.clock.now)
+    lessor = Lessor(node, machine.leases, election, node.clock.now)
 
     space = Space((config.member_path, config.wal_path))
     compactor = Compactor(
@@ -169,12 +170,18 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         hub.restored()
         compactor.resume()
 
-    machine.on_events = hub.publish
-    machine.on_compacted = compactor.schedule
-    machine.on_restoring = compactor.pause
-    machine.on_restored = restored
-    machine.on_membership = membership_changed
-    machine.on_damage = fail
+    machine.listen(
+        Listeners(
+            events=hub.publish,
+            compacted=compactor.schedule,
+            membership=membership_changed,
+            leases=lessor,
+            before_restore=compactor.pause,
+            restored=restored,
+            damage=fail,
+        )
+    )
+    node.on_role(lessor.role_changed)
     node.on_role(require_leader.on_role)
     node.on_role(readings.on_role)
     node.on_removed = lambda: fail(Removed(REMOVED))

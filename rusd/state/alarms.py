@@ -1,6 +1,7 @@
 """Raised alarms: (member id, kind). They survive restarts and change what may be applied.
 
-NOSPACE forbids whatever grows the store, CORRUPT nearly everything; see `rusd/state/machine.py`.
+NOSPACE refuses requests that grow the store, CORRUPT every write but lease checkpoints, alarms and
+changes of the membership.
 """
 
 import struct
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import CORRUPT, NO_SPACE
 from rusd.storage import Batch, Engine, Family
 
 _RECORD = struct.Struct(">Qi")
@@ -35,7 +37,7 @@ class Alarms:
         self.corrupt = False
 
     def load(self, engine: Engine) -> None:
-        """Forget everything and read the stored alarms."""
+        """Read the stored alarms, in place of those in memory."""
         keys = engine.scan_keys(Family.ALARM, b"", None)
         self._active = {Alarm(*_RECORD.unpack(key)) for key in keys}
         self._summarise()
@@ -66,8 +68,20 @@ class Alarms:
         self._summarise()
         return [alarm]
 
+    def refuse_if_corrupt(self) -> None:
+        """Raises CORRUPT while a CORRUPT alarm is active."""
+        if self.corrupt:
+            raise CORRUPT
+
+    def refuse_growth(self) -> None:
+        """Raises CORRUPT or NO_SPACE while such an alarm is active."""
+        if self.corrupt:
+            raise CORRUPT
+        if self.no_space:
+            raise NO_SPACE
+
     def _summarise(self) -> None:
-        # Looked at for every request, so not searched for every request.
+        # Every request reads these flags.
         kinds = {alarm.kind for alarm in self._active}
         self.no_space = rpc.NOSPACE in kinds
         self.corrupt = rpc.CORRUPT in kinds

@@ -14,6 +14,7 @@ from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
 from tests.sim.clock import MemberClock, SimExecutor
@@ -163,7 +164,7 @@ class Host:
             node._flusher = SimExecutor(  # type: ignore[assignment]
                 lambda: self.process is process, lambda: self.flush_takes
             )
-            self.machine.on_membership = node.reconfigure
+            self.machine.listen(Listeners(membership=node.reconfigure))
             node.on_removed = self.told_removed
             node.on_bootstrapped = self.told_bootstrapped
             node.serve("echo", world.echo)

@@ -19,7 +19,7 @@ import rusd.raft.snapshots.transfer
 import rusd.raft.transport.incarnations
 import rusd.raft.turn
 import rusd.state.database_directory
-import rusd.state.machine
+import rusd.state.entry_apply
 import rusd.state.write_txn
 from tests.sim.disk import SimJournal
 from tests.sim.engine import MemoryEngine
@@ -57,7 +57,7 @@ def patched(chance: random.Random, clock: Any) -> Iterator[None]:
         patch.object(rusd.raft.turn, "FLUSH_INLINE", 0),
         patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
         # What is long work elsewhere is some keys here.
-        patch.object(rusd.state.machine, "LONG", 12),
+        patch.object(rusd.state.entry_apply, "MAX_APPLY_WRITES", 12),
         patch.object(rusd.state.write_txn, "SLICE", 2),
         patch.object(rusd.mvcc.writer, "SPILL_WRITES", 4),
         patch.object(rusd.mvcc.writer, "SPILL_AGAIN_WRITES", 1),

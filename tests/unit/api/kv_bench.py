@@ -19,6 +19,7 @@ from rusd.rpc.guards.quota import Quota
 from rusd.rpc.methods import BidiStream, ServerStream, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.wire.kv_response import message_field
 from tests.unit.support_node import InstantNode, Log
@@ -117,7 +118,9 @@ class Bench:
         loop = asyncio.get_running_loop()
         self.require_leader = RequireLeader(loop, lambda: self.log.leader_id, 3.0)
         self.quota = Quota(quota, lambda: self.size, self.node, self.clock)
-        self.lessor = Lessor(self.node, self.machine, 1.0, self.clock)
+        self.lessor = Lessor(self.node, self.machine.leases, 1.0, self.clock)
+        self.machine.listen(Listeners(leases=self.lessor))
+        self.node.on_role(self.lessor.role_changed)
         self.kv = KV(
             self.node, self.machine, Headers(), self.require_leader,
             self.quota, self.compactions, limits or Limits(),

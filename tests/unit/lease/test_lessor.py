@@ -12,6 +12,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
 from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.storage import Batch
 from tests.unit.support_node import InstantNode, Log
@@ -36,8 +37,12 @@ class Cluster:
         self.machines = {one: StateMachine(directory / str(one)) for one in (1, 2)}
         self.nodes = {one: InstantNode(self.log, one, self.machines[one]) for one in (1, 2)}
         self.lessors = {
-            one: Lessor(self.nodes[one], self.machines[one], ELECTION, self.clock) for one in (1, 2)
+            one: Lessor(self.nodes[one], self.machines[one].leases, ELECTION, self.clock)
+            for one in (1, 2)
         }
+        for one, lessor in self.lessors.items():
+            self.machines[one].listen(Listeners(leases=lessor))
+            self.nodes[one].on_role(lessor.role_changed)
         self.log.elect(1)
 
     async def propose(self, kind: Kind, body: bytes) -> None:

@@ -10,6 +10,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
 from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.state.result import Applied
 from rusd.wire.keyvalue import Event
@@ -25,13 +26,17 @@ class Driver:
         self.term = 1
         self.events: list[tuple[int, list[Event]]] = []
         self.machine = StateMachine(directory)
-        self.machine.on_events = self.events.extend
+        self.listen()
 
     def restart(self) -> None:
         """Close the database and open it again."""
         self.machine.close()
         self.machine = StateMachine(self.directory)
-        self.machine.on_events = self.events.extend
+        self.listen()
+
+    def listen(self, **listeners: Any) -> None:
+        """Bind listeners, and the driver's own to the events unless others are given."""
+        self.machine.listen(Listeners(**{"events": self.events.extend, **listeners}))
 
     def entry(self, payloads: Iterable[bytes], wanted: bool = True) -> Entry:
         """The next entry of the log, in the current term."""

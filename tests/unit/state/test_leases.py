@@ -163,7 +163,7 @@ def test_the_listener_hears_of_leases_after_they_are_applied(driver: Driver) -> 
         def restored(self) -> None:
             heard.append(("restored", 0, 0))
 
-    driver.machine.lease_listener = Listener()
+    driver.listen(leases=Listener())
     driver.grant(7)
     driver.revoke(7)
     assert heard == [("granted", 7, 2), ("revoked", 7, 3)]

@@ -79,7 +79,7 @@ def test_events_are_told_once_an_apply_after_the_write(driver: Driver) -> None:
         told.append([revision for revision, _ in batches])
         stored.append(driver.machine.store.revision)
 
-    driver.machine.on_events = hear  # type: ignore[assignment]
+    driver.listen(events=hear)
     driver.machine.apply([entry(2, 1, b"a"), entry(3, 1, b"b", b"c")])
     driver.machine.apply([entry(4, 1)])
     assert told == [[2, 3, 4]]
@@ -100,7 +100,7 @@ def test_a_proposal_that_makes_no_sense_is_skipped_by_all(driver: Driver, payloa
 
 def test_a_compaction_is_told_with_its_revision(driver: Driver) -> None:
     told: list[int] = []
-    driver.machine.on_compacted = told.append
+    driver.listen(compacted=told.append)
     driver.put(b"k")
     driver.put(b"k")
     assert driver.compact(2) == 3
@@ -197,8 +197,9 @@ def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_p
     driver.grant(8)
     store, leases = driver.machine.store, driver.machine.leases
     told: list[str] = []
-    driver.machine.on_restoring = lambda: told.append("restoring")
-    driver.machine.on_restored = lambda: told.append("restored")
+    driver.listen(
+        before_restore=lambda: told.append("restoring"), restored=lambda: told.append("restored")
+    )
     install(source, driver, tmp_path / "checkpoint")
     assert told == ["restoring", "restored"]
     assert driver.machine.store is store
@@ -230,7 +231,7 @@ def test_a_long_read_under_way_goes_on_over_a_restore(
 ) -> None:
     source = Driver(tmp_path / "source")
     damage: list[StorageError] = []
-    driver.machine.on_damage = damage.append
+    driver.listen(damage=damage.append)
     for one in (driver, source):
         one.apply_payloads([put(b"%04d" % number) for number in range(1500)])
         one.put(b"later")
@@ -249,7 +250,7 @@ def test_what_a_replaced_database_says_is_no_damage_of_the_state(
 ) -> None:
     source = Driver(tmp_path / "source")
     damage: list[StorageError] = []
-    driver.machine.on_damage = damage.append
+    driver.listen(damage=damage.append)
     replaced = driver.machine.engine
     install(source, driver, tmp_path / "checkpoint")
     with pytest.raises(StorageError):

@@ -154,7 +154,7 @@ def test_only_a_learner_is_promoted(driver: Driver) -> None:
 def test_a_change_is_told_when_it_is_applied_and_a_refused_one_is_not(driver: Driver) -> None:
     founded(driver)
     told: list[frozenset[int]] = []
-    driver.machine.on_membership = lambda membership: told.append(membership.voters)
+    driver.listen(membership=lambda membership: told.append(membership.voters))
     add(driver, NEW)
     with pytest.raises(EtcdError):
         add(driver, NEW)

@@ -17,9 +17,10 @@ from rusd.mvcc import bulk_delete, range_query, rows, writer
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request, Unfinished
-from rusd.state import compare, lease_detachments, machine, write_txn
+from rusd.state import compare, entry_apply, lease_detachments, write_txn
 from rusd.state import database_directory as state_directory
 from rusd.state.command import Kind, encode
+from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.storage import Family
 from tests.sim.engine import MemoryEngine
@@ -83,8 +84,8 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     """Everything above a key or two is long work."""
     for where, name, value in (
         (bulk_delete, "SLICE", 1), (write_txn, "SLICE", 2), (writer, "SPILL_WRITES", 3),
-        (writer, "SPILL_AGAIN_WRITES", 1), (machine, "MAX_APPLY_WRITES", 4),
-        (machine, "EVENTS_PER_SLICE", 1),
+        (writer, "SPILL_AGAIN_WRITES", 1), (entry_apply, "MAX_APPLY_WRITES", 4),
+        (entry_apply, "EVENTS_PER_SLICE", 1),
         (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
         (lease_detachments, "_FEW", 1), (lease_detachments, "_SLICE", 1),
         (range_query, "SLICE", 1), (range_query, "COUNT_SLICE", 1),
@@ -178,7 +179,9 @@ def check_equal(log: list[list[bytes]]) -> None:
         told: list[int] = []
         shrink(patch)
         sliced = StateMachine(Path(directory) / "sliced")
-        sliced.on_events = lambda batches: told.extend(revision for revision, _ in batches)
+        sliced.listen(
+            Listeners(events=lambda batches: told.extend(revision for revision, _ in batches))
+        )
         results: list[object] = []
         before = visible(sliced)
         for step in steps(sliced, entries_of(log)):
@@ -273,6 +276,46 @@ def test_a_state_that_is_replaced_forgets_its_half_apply(long: Driver, tmp_path:
     assert visible(long.machine) == before
     assert attached(long.machine)[7] == {b"k%03d" % number for number in range(1, 300, 2)}
     assert long.delete(b"k", b"l").deleted == 300
+
+
+def test_a_sliced_apply_that_never_started_releases_the_store(long: Driver, tmp_path: Path) -> None:
+    """`begin` runs the first slice, which may spill rows, before it returns the generator."""
+    assert long.machine.checkpoint(tmp_path / "copy")
+    begin(long, Kind.DELETE_RANGE, delete_all())
+    assert not long.machine.checkpoint(tmp_path / "refused")
+    long.machine.restore(tmp_path / "copy")
+    assert long.machine.checkpoint(tmp_path / "again")
+    assert long.delete(b"k", b"l").deleted == 300
+
+
+def test_a_spill_inside_a_request_does_not_delay_the_next_yield(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of one entry: some puts, a txn that spills the batch, more puts."""
+    for where, name, value in (
+        (writer, "SPILL_WRITES", 300), (entry_apply, "MAX_APPLY_WRITES", 30),
+        (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 8),
+    ):  # fmt: skip
+        monkeypatch.setattr(where, name, value)
+    puts = [_payload(Kind.PUT, rpc.PutRequest(key=b"p%03d" % one)) for one in range(96)]
+    txn = rpc.TxnRequest(success=[put_op(b"t%03d" % one) for one in range(20)])
+    entry = driver.entry([*puts, _payload(Kind.TXN, txn), *puts, *puts])
+    made = [0]
+    put = writer.Writer.put
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        made[0] += 1
+        return put(self, *arguments)
+
+    monkeypatch.setattr(writer.Writer, "put", counted)
+    begun = driver.machine.begin([entry])
+    assert isinstance(begun, Unfinished)
+    most = made[0]
+    made[0] = 0
+    for _ in begun.slices:
+        most, made[0] = max(most, made[0]), 0
+    # (A put makes three writes.)
+    assert 0 < most <= 30 // 3 + 2
 
 
 def test_no_slice_of_a_range_deletion_handles_more_than_its_share(

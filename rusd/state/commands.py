@@ -1,0 +1,58 @@
+"""Dispatch of a proposal to its handler, by its first byte."""
+
+from collections.abc import Generator, Mapping
+from types import GeneratorType
+
+from google.protobuf.message import DecodeError
+
+from rusd.base.logs import get_logger
+from rusd.mvcc.store import Writer
+from rusd.rpc.errors import UNDECODABLE, EtcdError
+from rusd.state.context import Handler, Work
+from rusd.state.result import Applied
+
+log = get_logger(__name__)
+
+
+class Commands:
+    """Applies proposals of every kind."""
+
+    def __init__(self, handlers: Mapping[int, Handler]) -> None:
+        self._handlers = handlers
+
+    def apply(self, writer: Writer, payload: bytes, wanted: bool) -> Applied | EtcdError | Work:
+        """Apply one proposal.
+
+        Returns its result; the error if it is refused, which writes nothing; or a generator that
+        has done the first of several slices.
+        """
+        handler = self._handlers.get(payload[0]) if payload else None
+        if handler is None:
+            log.error("unknown kind of proposal ignored", extra={"fields": {"size": len(payload)}})
+            return UNDECODABLE
+        try:
+            request = handler.decode(payload[1:])
+        except (DecodeError, ValueError):
+            # The proposing member validates requests, so this is a bug. All members skip the
+            # proposal alike; an exception would end every member of the cluster.
+            log.error("broken proposal ignored", extra={"fields": {"kind": payload[0]}})
+            return UNDECODABLE
+        try:
+            result = handler.apply(writer, request, wanted)
+            if isinstance(result, GeneratorType):
+                next(result)
+            return result
+        except StopIteration as end:
+            applied: Applied = end.value
+            return applied
+        except EtcdError as refusal:
+            # Without the traceback, which refers to the frames and so to the request.
+            return refusal.with_traceback(None)
+
+
+def finished(work: Work) -> Generator[None, None, Applied | EtcdError]:
+    """Run `work` to its end; returns its result or the error it is refused with."""
+    try:
+        return (yield from work)
+    except EtcdError as refusal:
+        return refusal.with_traceback(None)

@@ -1,0 +1,48 @@
+"""What the handlers of all commands share during an apply."""
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+from rusd.mvcc.store import Writer
+from rusd.state.listeners import Listeners
+from rusd.state.result import Applied
+
+#: A command that takes several slices; yields between them.
+Work = Generator[None, None, Applied]
+
+
+class Handler(NamedTuple):
+    """How one kind of command is decoded and applied."""
+
+    #: Body to request; raises ValueError or protobuf's DecodeError.
+    decode: Callable[[bytes], Any]
+    #: (writer, request, wanted) to result; `wanted`: a client of this member waits for the answer.
+    #: Raises EtcdError if the command is refused; then nothing was written.
+    apply: Callable[[Writer, Any, bool], Applied | Work]
+
+
+class ApplyContext:
+    """State of the apply in progress."""
+
+    __slots__ = ("_notifications", "term")
+
+    def __init__(self) -> None:
+        #: Term of the entry that is being applied.
+        self.term = 0
+        self._notifications: list[Callable[[Listeners], None]] = []
+
+    def after_commit(self, notification: Callable[[Listeners], None]) -> None:
+        """Call `notification` once the storage write is done."""
+        self._notifications.append(notification)
+
+    def notify(self, listeners: Listeners) -> None:
+        """Call the collected notifications in order."""
+        if not self._notifications:
+            return
+        notifications, self._notifications = self._notifications, []
+        for notification in notifications:
+            notification(listeners)
+
+    def discard(self) -> None:
+        """Drop the notifications of an apply that was given up."""
+        self._notifications.clear()

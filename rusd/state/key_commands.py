@@ -1,0 +1,93 @@
+"""Commands on keys: put, range deletion, txn, compaction."""
+
+from rusd.mvcc.store import Writer
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import NO_SPACE
+from rusd.state import txn
+from rusd.state.alarms import Alarms
+from rusd.state.command import Kind
+from rusd.state.context import ApplyContext, Handler, Work
+from rusd.state.cost import txn_cost
+from rusd.state.leases import Leases
+from rusd.state.result import Applied
+from rusd.state.write_txn import WriteTxn, check_key, check_put
+from rusd.wire import kv_response
+
+
+class KeyCommands:
+    """Handlers of the commands that change or compact keys."""
+
+    def __init__(self, leases: Leases, alarms: Alarms, context: ApplyContext) -> None:
+        self._leases = leases
+        self._alarms = alarms
+        self._context = context
+
+    def handlers(self) -> dict[int, Handler]:
+        return {
+            Kind.PUT: Handler(rpc.PutRequest.FromString, self._put),
+            Kind.DELETE_RANGE: Handler(rpc.DeleteRangeRequest.FromString, self._delete_range),
+            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn),
+            Kind.COMPACT: Handler(rpc.CompactionRequest.FromString, self._compact),
+        }
+
+    def _put(self, writer: Writer, request: rpc.PutRequest, wanted: bool) -> Applied:
+        self._alarms.refuse_growth()
+        lease = request.lease
+        if lease:
+            self._leases.require(lease)
+        if request.ignore_value or request.ignore_lease:
+            check_put(writer, self._leases, request)
+            write_txn = WriteTxn(writer, self._leases, wanted)
+            body = write_txn.put(request)
+            return Applied(write_txn.end(), body)
+        # As `WriteTxn.put`, without the work that only a txn needs.
+        check_key(request)
+        key = request.key
+        before = writer.put(key, request.value, lease)
+        old_lease = 0 if before is None else before.lease
+        if old_lease != lease:
+            self._leases.reattach(writer.batch, key, old_lease, lease)
+        body = b""
+        if wanted and request.prev_kv and before is not None:
+            body = kv_response.put_response(before.kv)
+        return Applied(writer.revision, body)
+
+    def _delete_range(
+        self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
+    ) -> Applied | Work:
+        self._alarms.refuse_if_corrupt()
+        if not request.range_end:
+            return self._delete_one(writer, request, wanted)
+        return self._delete_interval(writer, request, wanted)
+
+    def _delete_interval(
+        self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
+    ) -> Work:
+        write_txn = WriteTxn(writer, self._leases, wanted)
+        body = yield from write_txn.delete_range(request)
+        return Applied(write_txn.end(), body)
+
+    def _delete_one(self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool) -> Applied:
+        before = writer.delete(request.key)
+        if before is None:
+            return Applied(writer.revision, b"")
+        if before.lease:
+            self._leases.reattach(writer.batch, request.key, before.lease, 0)
+        body = b""
+        if wanted:
+            previous = kv_response.previous((before.kv,)) if request.prev_kv else b""
+            body = kv_response.delete_response(1, previous)
+        return Applied(writer.revision, body)
+
+    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
+        self._alarms.refuse_if_corrupt()
+        if self._alarms.no_space and txn_cost(request) > 0:
+            raise NO_SPACE
+        return txn.write(writer, self._leases, request, wanted)
+
+    def _compact(self, writer: Writer, request: rpc.CompactionRequest, wanted: bool) -> Applied:
+        self._alarms.refuse_if_corrupt()
+        revision = request.revision
+        writer.compact(revision)
+        self._context.after_commit(lambda listeners: listeners.compacted(revision))
+        return Applied(writer.revision, b"")
