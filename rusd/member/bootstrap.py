@@ -72,7 +72,7 @@ async def query_existing_cluster(config: Config) -> Cluster | None:
         for found in await ask_all(peers, QUERY_TIMEOUT):
             if member in found.membership.removed:
                 raise SaidRemoved(REMOVED)
-            if member in found.membership.started or member in found.lives:
+            if member in found.membership.started or member in found.incarnations:
                 raise Bootstrapped(member)
         return None
     answers = await ask_all(peers)
@@ -93,7 +93,7 @@ def _merged(answers: list[Cluster]) -> Cluster:
     started = frozenset[int]().union(*(each.membership.started for each in same))
     lives: dict[int, int] = {}
     for each in same:
-        lives |= {m: max(number, lives.get(m, 0)) for m, number in each.lives.items()}
+        lives |= {m: max(number, lives.get(m, 0)) for m, number in each.incarnations.items()}
     return Cluster(first.id, replace(first.membership, started=started), lives, first.index)
 
 
@@ -168,7 +168,7 @@ def _join_cluster(config: Config, existing: Cluster) -> None:
             )
     own = theirs[ours[config.name]]
     if own in existing.membership.started:
-        begin_recovering(config.member_path, existing.lives.get(own, 0))
+        begin_recovering(config.member_path, existing.incarnations.get(own, 0))
     write_joining(config, existing.membership)
     write_identity(config, Identity(own, existing.id))
 

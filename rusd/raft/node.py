@@ -12,7 +12,7 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.raft.ports import RoleListener
 from rusd.raft.read.waiting import Read
-from rusd.raft.transport.frames import MAX_CARRIED
+from rusd.raft.transport.frames import MAX_CARRIED, TimeoutNow
 from rusd.raft.transport.requests import Handler
 from rusd.raft.turn import Turns
 from rusd.rpc.errors import (
@@ -182,7 +182,7 @@ class RaftNode(Turns):
                 ready = self._core.match_index(target) == self._journal.last_index
                 if self.is_leader and ready and now - asked > self.config.election:
                     asked = now
-                    self._send(target, {"type": "timeout_now", "term": term})
+                    self._send(target, TimeoutNow(term))
                 self._wake()
                 await asyncio.sleep(0.005)
         finally:

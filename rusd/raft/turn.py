@@ -26,6 +26,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rusd.base.logs import Sparse, get_logger
 from rusd.raft.config import RaftConfig
@@ -34,6 +35,7 @@ from rusd.raft.core.campaign import Campaign
 from rusd.raft.core.clock import Clock
 from rusd.raft.core.commit_notice import Announcing
 from rusd.raft.core.filters import Broken, Filters
+from rusd.raft.core.messages import message_of
 from rusd.raft.core.outbox import Outgoing
 from rusd.raft.core.proposals import Proposals
 from rusd.raft.core.quarantine import Quarantine
@@ -47,9 +49,34 @@ from rusd.raft.ports import Machine, Membership, RoleListener
 from rusd.raft.read.messages import Reading
 from rusd.raft.snapshots.install import Installing
 from rusd.raft.snapshots.streams import CatchUp
-from rusd.raft.transport.frames import RAFT, Frame
+from rusd.raft.transport.frames import (
+    AppendEntries,
+    AppendReply,
+    Frame,
+    HelloRefused,
+    HigherTerm,
+    PeerRequest,
+    PeerResponse,
+    PreVote,
+    PreVoteReply,
+    Propose,
+    RaftFrame,
+    ReadIndexReply,
+    ReadIndexRequest,
+    ReadRound,
+    ReadRoundReply,
+    Removed,
+    RequestVote,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
+    SnapshotReply,
+    SnapshotRequest,
+    TimeoutNow,
+    VoteGranted,
+)
 from rusd.raft.transport.handshake import Handshake
-from rusd.raft.transport.incarnations import Lives, Mark
+from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
 from rusd.raft.transport.requests import Asks
 from rusd.rpc.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
@@ -101,11 +128,11 @@ class Turns:
             self._monotonic, max(config.election / 4, 2 * TICK), self._core.count_no_silence
         )
         self._filters = Filters(self._core)
-        self._lives = Lives(config.directory)
+        self._incarnations = Incarnations(config.directory)
         self._handshake = Handshake(
             config.member_id,
             config.cluster_id,
-            self._lives,
+            self._incarnations,
             mark=lambda: Mark(self._core.term, self._journal.last_index),
             joining=lambda: self._installing.joining,
         )
@@ -128,7 +155,7 @@ class Turns:
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
         self._quarantine = Quarantine(
-            self._core, self._lives, self._reading, config.request_timeout / 5
+            self._core, self._incarnations, self._reading, config.request_timeout / 5
         )
         self._installing = Installing(
             self._core,
@@ -327,85 +354,88 @@ class Turns:
         before = core.term
         if not self._terms.believes(frame, before, now):
             suspicions.warning("ignored a term far ahead", {"peer": f"{member:x}"})
-        elif frame["type"] in RAFT:
+        elif isinstance(frame, RaftFrame):
             try:
                 self._handle_raft(member, frame, now)
             except Broken as broken:
                 self._peers.break_off(member, str(broken))
         else:
-            self._handlers[frame["type"]](member, frame, now)
+            self._handlers[type(frame)](member, frame, now)
         self._terms.moved(before, core.term, now)
 
-    def _handle_raft(self, member: int, frame: Frame, now: float) -> None:
-        core, kind, term = self._core, frame["type"], frame["term"]
-        if kind == "request_vote" and self._quarantine.active:
-            return
-        if kind == "append_entries" and term < core.term:
-            self._outgoing.later(member, {"type": "term", "term": core.term})
-        elif kind == "request_vote" and term > core.term and not frame.get("transfer"):
-            if self._campaign.sticks_to_leader(now):
-                return  # a healthy leader is not deposed
-        elif kind == "request_vote" and self._filters.repeats_vote(member, frame):
-            self._outgoing.later(member, {"type": "response_vote", "term": term})
-        elif kind == "append_entries":
-            frame = self._installing.withhold(member, frame, now)
-        message = self._filters.incoming(member, frame)
+    def _handle_raft(self, member: int, frame: RaftFrame, now: float) -> None:
+        core, term = self._core, frame.term
+        match frame:
+            case RequestVote() if self._quarantine.active:
+                return
+            case AppendEntries() if term < core.term:
+                self._outgoing.later(member, HigherTerm(core.term))
+            case AppendEntries():
+                frame = self._installing.withhold(member, frame, now)
+            case RequestVote() if term > core.term and not frame.transfer:
+                if self._campaign.sticks_to_leader(now):
+                    return  # a healthy leader is not deposed
+            case RequestVote() if self._filters.repeats_vote(member, term):
+                self._outgoing.later(member, VoteGranted(term))
+        message = self._filters.incoming(member, message_of(frame))
         if message is None:
             return
         before = core.term
         core.link.deliver(core.peers[member], message)
         self._filters.delivered()
-        if kind == "append_entries" and core.leader == member:
+        if isinstance(frame, AppendEntries) and core.leader == member:
             self._campaign.timer.heard(now)
-            if "prevLogIdx" not in frame:
+            if frame.is_heartbeat:
                 # PySyncObj says nothing to this; the leader counts who is there (CheckQuorum).
-                alive = {"type": "next_node_idx", "reset": False, "success": False}
-                self._outgoing.later(member, {**alive, "term": core.term, "next_node_idx": 1})
-        elif kind == "timeout_now":
+                alive = AppendReply(core.term, 1, reset=False, success=False)
+                self._outgoing.later(member, alive)
+        elif isinstance(frame, TimeoutNow):
             self._filters.transferring = True
-        elif kind == "request_vote" and (
+        elif isinstance(frame, RequestVote) and (
             core.term > before or self._journal.getVotedForNodeId() == core.peers[member].id
         ):
             self._campaign.timer.postpone(now)
 
     # Frames of our own
 
-    def _on_read(self, member: int, frame: Frame, now: float) -> None:
+    def _on_read(self, member: int, frame: ReadRound, now: float) -> None:
         if not self._quarantine.active:
             self._reading.asked_by_leader(member, frame, now)
 
-    def _on_refused(self, member: int, frame: Frame, now: float) -> None:
+    def _on_refused(self, member: int, frame: HelloRefused, now: float) -> None:
         self._peers.refused(member, frame)
         self._handshake.refused(frame)
 
-    def _on_snapshot_reply(self, member: int, frame: Frame, now: float) -> None:
+    def _on_snapshot_reply(self, member: int, frame: SnapshotReply, now: float) -> None:
         self._core.heard_from(member)
         self._catchup.reply(member, frame, now)
 
-    def _on_ask(self, member: int, frame: Frame, now: float) -> None:
+    def _on_ask(self, member: int, frame: PeerRequest, now: float) -> None:
         self._asks.asked(member, frame)
 
-    def _on_answer(self, member: int, frame: Frame, now: float) -> None:
+    def _on_answer(self, member: int, frame: PeerResponse, now: float) -> None:
         self._asks.answered(member, frame)
 
-    def _all_handlers(self) -> dict[str, Callable[[int, Frame, float], None]]:
+    def _all_handlers(self) -> dict[type[Frame], Callable[[int, Any, float], None]]:
         """Frame type -> who takes it: (member, frame, now)."""
         return {
-            "prevote": self._campaign.asked,
-            "prevote_reply": self._campaign.answered,
-            "term": self._campaign.told_term,
-            "propose": self._submission.received,
-            "read": self._on_read,
-            "read_reply": self._reading.confirmed,
-            "read_index": self._reading.asked_by_follower,
-            "read_index_reply": self._reading.answered,
-            "ask": self._on_ask,
-            "answer": self._on_answer,
-            "snapshot": self._installing.snapshot,
-            "want_snapshot": self._installing.wanted,
-            "removed": self._on_removed,
-            "refused": self._on_refused,
-            "snapshot_reply": self._on_snapshot_reply,
+            PreVote: self._campaign.asked,
+            PreVoteReply: self._campaign.answered,
+            HigherTerm: self._campaign.told_term,
+            Propose: self._submission.received,
+            ReadRound: self._on_read,
+            ReadRoundReply: self._reading.confirmed,
+            ReadIndexRequest: self._reading.asked_by_follower,
+            ReadIndexReply: self._reading.answered,
+            PeerRequest: self._on_ask,
+            PeerResponse: self._on_answer,
+            SnapshotBegin: self._installing.snapshot,
+            SnapshotChunk: self._installing.snapshot,
+            SnapshotEnd: self._installing.snapshot,
+            SnapshotRequest: self._installing.wanted,
+            Removed: self._on_removed,
+            HelloRefused: self._on_refused,
+            SnapshotReply: self._on_snapshot_reply,
         }
 
     # Steps

@@ -6,15 +6,15 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.transport.frames import decode, pack
+from rusd.raft.transport.frames import MembersResponse, decode
 from tests.support.client import Client, Refused
+from tests.support.frames import raw
 from tests.support.pair import SUBJECT, command, outcome
 
 KV = "/etcdserverpb.KV/"
@@ -216,12 +216,12 @@ FORGED: dict[str, dict[str, object]] = {
 def test_a_stranger_with_a_members_id_gets_nothing_done(cluster: LocalCluster, what: str) -> None:
     leader, term = cluster.leader(), raft_term(cluster)
     members = asked(cluster.members[0].peer_url)
-    hello = {"type": "hello", "protocol": "rusd-peer/1", "cluster": members["cluster"]}
+    hello = {"type": "hello", "protocol": "rusd-peer/1", "cluster": members.cluster}
     for target in cluster.members:
-        for member in members["members"]:
+        for member in members.members:
             for nonce in ({}, {"nonce": bytes(16)}):
-                claim = pack({**hello, "member": member, **nonce})
-                assert dropped(target.peer_url, claim + pack(FORGED[what]) * 3)
+                claim = raw({**hello, "member": member, **nonce})
+                assert dropped(target.peer_url, claim + raw(FORGED[what]) * 3)
     assert (cluster.leader(), raft_term(cluster)) == (leader, term)
 
 
@@ -230,15 +230,17 @@ def raft_term(cluster: LocalCluster) -> int:
         return int(client.status().raftTerm)
 
 
-def asked(url: str) -> dict[str, Any]:
+def asked(url: str) -> MembersResponse:
     """Who the members are, which anybody may ask a peer port."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
-        connection.sendall(pack({"type": "members", "protocol": "rusd-peer/1"}))
+        connection.sendall(raw({"type": "members", "protocol": "rusd-peer/1"}))
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
-    return decode(answer[4:], member=False)
+    members = decode(answer[4:], member=False)
+    assert isinstance(members, MembersResponse)
+    return members
 
 
 def test_thousands_of_connections_to_the_peer_port_cost_few_lines(cluster: LocalCluster) -> None:

@@ -9,10 +9,11 @@
 - Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rusd.raft.core.proposals import is_change
 from rusd.raft.core.syncobj import STAND_IN
+from rusd.raft.transport.frames import AppendEntries, AppendReply, RequestVote, VoteGranted
 from tests.sim.network import frames_of
 
 if TYPE_CHECKING:
@@ -164,19 +165,18 @@ class Invariants:
 
     def sent(self, host: "Host", receiver: int, data: bytes) -> None:
         for frame in frames_of(data):
-            kind = frame["type"]
-            if kind == "response_vote":
-                self._vote(host, frame["term"], f"{receiver:x}")
-            elif kind == "request_vote":
-                self._vote(host, frame["term"], f"{host.member:x}")
-            elif kind == "append_entries":
-                before = frame.get("prevLogTerm")
-                for command, index, term in frame.get("entries", ()):
+            if isinstance(frame, VoteGranted):
+                self._vote(host, frame.term, f"{receiver:x}")
+            elif isinstance(frame, RequestVote):
+                self._vote(host, frame.term, f"{host.member:x}")
+            elif isinstance(frame, AppendEntries):
+                before = None if frame.is_heartbeat else frame.prev_term
+                for command, index, term in frame.entries or ():
                     if command == STAND_IN:
                         raise Violation(f"{host.member} sends a stand-in for entry {index}")
                     self._same(host, index, term, command, before)
                     before = term
-            elif kind == "next_node_idx" and frame["success"]:
+            elif isinstance(frame, AppendReply) and frame.success:
                 self._acknowledged(host, frame)
 
     def _vote(self, host: "Host", term: int, candidate: str) -> None:
@@ -187,11 +187,11 @@ class Invariants:
         if known != candidate:
             raise Violation(f"{host.member} votes twice in term {term}")
 
-    def _acknowledged(self, host: "Host", frame: dict[str, Any]) -> None:
-        upto = frame["next_node_idx"] - 1
+    def _acknowledged(self, host: "Host", frame: AppendReply) -> None:
+        upto = frame.next_index - 1
         if upto > host.journal.durable_index:
             raise Violation(
                 f"{host.member} acknowledges entry {upto}; {host.journal.durable_index} is durable"
             )
-        if host.journal.durable[0] < frame["term"]:
+        if host.journal.durable[0] < frame.term:
             raise Violation(f"{host.member} acknowledges in a term that is not durable")

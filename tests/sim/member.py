@@ -237,7 +237,7 @@ class Host:
         """Keep a copy of what the disk holds now, when no process runs."""
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(self.directory, directory)
-        self.copy = Copy(directory, copies_of(directory), self.node._lives.own.number)
+        self.copy = Copy(directory, copies_of(directory), self.node._incarnations.own.number)
 
     def put_copy_back(self) -> None:
         """The disk holds what it held when it was copied."""

@@ -373,9 +373,9 @@ def a_copy_is_told_by_its_number() -> Iterator[None]:
 
     One schedule in 3,000 shows it: the copy must be started twice before anybody meets it.
     """
-    from rusd.raft.transport.incarnations import Life
+    from rusd.raft.transport.incarnations import Incarnation
 
-    with patch.object(Life, "follows", lambda self, other: self.number >= other.number):
+    with patch.object(Incarnation, "follows", lambda self, other: self.number >= other.number):
         yield
 
 

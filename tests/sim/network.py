@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rusd.raft.transport.frames import Frame, decode, pack
+from rusd.raft.transport.frames import Frame, Removed, decode, pack
 from rusd.raft.transport.handshake import Handshake
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class SimPeers:
         for member in sorted(gone):
             if self.live.pop(member, None) is not None:
                 if member in removed:
-                    self._host.send(member, pack({"type": "removed"}))
+                    self._host.send(member, pack(Removed()))
                 pair = frozenset((self._host.member, member))
                 self._host.world.loop.call_later(0.01, network.break_off, pair)
 

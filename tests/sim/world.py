@@ -427,7 +427,7 @@ class World:
             return False
         host.lose_disk()
         told = max(others, key=lambda one: one.node.applied_index).machine.members
-        lives = [one.node._handshake.lives().get(host.member, 0) for one in others]
+        lives = [one.node._handshake.incarnations().get(host.member, 0) for one in others]
         begin_recovering(host.directory, max(lives))
         host._told = {one.id: one.peer_urls[0] for one in told}
         return True
@@ -598,8 +598,8 @@ class World:
         others = [other for other in self.hosts.values() if other is not host]
         return all(
             hasattr(other, "node")
-            and host.member in other.node._lives.met
-            and other.node._lives.met[host.member].life.number > after
+            and host.member in other.node._incarnations.met
+            and other.node._incarnations.met[host.member].life.number > after
             for other in others
             if not other.removed
         )

@@ -11,14 +11,12 @@ None of them changes a term or a vote by itself, so none has to wait for the jou
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 from rusd.raft.core.conf_change import committed_by_changes
 from rusd.raft.core.election import Election
 from rusd.raft.core.proposals import is_change
 from rusd.raft.core.syncobj import RaftCore
-
-Frame = dict[str, Any]
+from rusd.raft.transport.frames import Frame, HigherTerm, PreVote, PreVoteReply
 
 
 class Campaign:
@@ -74,9 +72,9 @@ class Campaign:
             core.campaign()
             return
         last_term, last_index = self._last()
-        question = {"type": "prevote", "term": self._asked_term}
+        request = PreVote(self._asked_term, last_index, last_term)
         for member in core.membership.voters - {self._member}:
-            self._send(member, {**question, "last_index": last_index, "last_term": last_term})
+            self._send(member, request)
 
     def _last(self) -> tuple[int, int]:
         log = self._core.log
@@ -86,28 +84,27 @@ class Campaign:
         """True while a healthy leader, perhaps this member, must not be deposed."""
         return self._core.is_leader or self.timer.hears_leader(now)
 
-    def asked(self, member: int, frame: Frame, now: float) -> None:
+    def asked(self, member: int, frame: PreVote, now: float) -> None:
         """`prevote`."""
         granted = (
-            frame["term"] > self._core.term
+            frame.term > self._core.term
             and self.counts()
             and not self.sticks_to_leader(now)
-            and (frame["last_term"], frame["last_index"]) >= self._last()
+            and (frame.last_term, frame.last_index) >= self._last()
         )
         if granted:
             # Of two that ask each other at once, one must give up, or both elections may fail.
             self.timer.yield_to(now, give_up=member > self._member)
-        reply = {"type": "prevote_reply", "asked": frame["term"], "term": self._core.term}
-        self._send(member, {**reply, "granted": granted})
+        self._send(member, PreVoteReply(self._core.term, frame.term, granted))
 
-    def answered(self, member: int, frame: Frame, now: float) -> None:
+    def answered(self, member: int, frame: PreVoteReply, now: float) -> None:
         """`prevote_reply`."""
         core = self._core
-        if frame["term"] > core.term:
-            core.learn_term(member, frame["term"])
+        if frame.term > core.term:
+            core.learn_term(member, frame.term)
         elif (
-            frame["granted"]
-            and frame["asked"] == core.term + 1 == self._asked_term
+            frame.granted
+            and frame.asked == core.term + 1 == self._asked_term
             and not self.sticks_to_leader(now)
             and member in core.membership.voters
             and self.timer.granted(member)
@@ -115,8 +112,8 @@ class Campaign:
         ):
             core.campaign()
 
-    def told_term(self, member: int, frame: Frame, now: float) -> None:
+    def told_term(self, member: int, frame: HigherTerm, now: float) -> None:
         """`term`."""
-        if frame["term"] > self._core.term:
-            self._core.learn_term(member, frame["term"])
+        if frame.term > self._core.term:
+            self._core.learn_term(member, frame.term)
             self.timer.postpone(now)

@@ -7,7 +7,8 @@ functions of the core's state, so each hazard has a test without a socket.
 
 from collections.abc import Callable
 
-from rusd.raft.core.syncobj import NO_OP, REGULAR, STAND_IN, Message, RaftCore
+from rusd.raft.core.messages import Message
+from rusd.raft.core.syncobj import NO_OP, REGULAR, STAND_IN, RaftCore
 
 
 class Broken(Exception):
@@ -126,11 +127,11 @@ class Filters:
             return None
         return message
 
-    def repeats_vote(self, member: int, message: Message) -> bool:
-        """True if this member voted for that candidate already and its grant may be lost."""
+    def repeats_vote(self, member: int, term: int) -> bool:
+        """True if this member voted for that candidate in `term`: its grant may be lost."""
         core = self._core
         return (
-            message["term"] == core.term
+            term == core.term
             and core.log.getVotedForNodeId() == core.peers[member].id
             and not core.is_leader
         )

@@ -7,10 +7,11 @@ they assert is durable.
 
 from collections.abc import Callable, Iterator, Sequence
 
+from rusd.raft.core.messages import frame_of
 from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.log.journal import LogEntry
 from rusd.raft.snapshots.streams import CatchUp
-from rusd.raft.transport.frames import MAX_FRAME, Frame, pack
+from rusd.raft.transport.frames import MAX_FRAME, AppendEntries, Frame, pack
 from rusd.raft.transport.peers import Peers
 
 #: Bytes of entries above which an append is sent as several frames. The rest of a frame is for what
@@ -48,12 +49,11 @@ class Outgoing:
         packed: dict[tuple[int, int, int, int], bytes] = {}
         for member, message in outbox:
             if message["type"] != "append_entries":
-                self.later(member, message)
+                self.later(member, frame_of(message))
                 continue
             if "serialized" in message or catchup.sending_to(member):
                 # It needs a snapshot; this keeps its timer still.
-                alive = {"type": "append_entries", "term": message["term"], "commit_index": 0}
-                self.send(member, alive)
+                self.send(member, AppendEntries(message["term"], 0))
                 continue
             key = (
                 message["term"],
@@ -63,7 +63,11 @@ class Outgoing:
             )
             data = packed.get(key)
             if data is None:
-                data = packed[key] = b"".join(map(pack, _receivable(message)))
+                before = message["prevLogIdx"], message["prevLogTerm"]
+                parts = _receivable(
+                    message["term"], message["commit_index"], before, message["entries"]
+                )
+                data = packed[key] = b"".join(map(pack, parts))
             self._peers.send(member, data, droppable=True)
         for member in self._core.wants_snapshot():
             catchup.begin(member, self._applied(), now)
@@ -75,19 +79,16 @@ class Outgoing:
             self.send(member, frame)
 
 
-def _receivable(append: Frame) -> Iterator[Frame]:
-    """An append as one frame, or as several that follow each other if it would be too large."""
-    entries, size, first = append["entries"], 0, 0
-    before: Sequence[int] = append["prevLogIdx"], append["prevLogTerm"]
+def _receivable(
+    term: int, commit: int, before: tuple[int, int], entries: Sequence[LogEntry]
+) -> Iterator[AppendEntries]:
+    """An append as one frame, or as several that follow each other if it would be too large.
+    `before`: index and term of the entry before the first."""
+    size = first = 0
     for at, (command, _, _) in enumerate(entries):
         size += len(command)
         if size > APPEND_BYTES and at > first:
-            yield _part(append, before, entries[first:at])
-            _, *before = entries[at - 1]
+            yield AppendEntries(term, commit, *before, entries[first:at])
+            before = entries[at - 1][1:]
             first, size = at, len(command)
-    yield _part(append, before, entries[first:]) if first else append
-
-
-def _part(append: Frame, before: Sequence[int], entries: Sequence[LogEntry]) -> Frame:
-    index, term = before
-    return {**append, "entries": entries, "prevLogIdx": index, "prevLogTerm": term}
+    yield AppendEntries(term, commit, *before, entries[first:])

@@ -21,7 +21,7 @@ from rusd.base.logs import get_logger
 from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.read.messages import Reading
 from rusd.raft.read.waiting import Read
-from rusd.raft.transport.incarnations import Lives
+from rusd.raft.transport.incarnations import Incarnations
 
 log = get_logger(__name__)
 
@@ -29,10 +29,12 @@ log = get_logger(__name__)
 class Quarantine:
     """Whether one member is in quarantine, and its way out."""
 
-    def __init__(self, core: RaftCore, lives: Lives, reading: Reading, patience: float) -> None:
+    def __init__(
+        self, core: RaftCore, incarnations: Incarnations, reading: Reading, patience: float
+    ) -> None:
         """`patience`: seconds between two questions for the state."""
         self._core = core
-        self._lives = lives
+        self._incarnations = incarnations
         self._reading = reading
         self._patience = patience
         self._number = 0
@@ -42,7 +44,7 @@ class Quarantine:
 
     @property
     def active(self) -> bool:
-        return self._lives.own.recovering
+        return self._incarnations.own.recovering
 
     def begin(self, after: int) -> None:
         """Others know of later lives of this member, up to number `after`. Durable; OSError:
@@ -51,7 +53,7 @@ class Quarantine:
         self._asking = False
         if self._core.is_leader:
             self._core.stand_down()
-        self._lives.recover(after)
+        self._incarnations.recover(after)
         log.error(
             "this data directory holds less than this member has acknowledged: it takes no part "
             "in elections and commits until it has caught up"
@@ -79,7 +81,7 @@ class Quarantine:
         # first, or a crash in between would leave a member that may vote for somebody else.
         self._core.vote_for_leader()
         self._core.log.flush()
-        self._lives.recovered()
+        self._incarnations.recovered()
         log.warning("this member has caught up and takes part again")
 
     def wants_state(self, now: float) -> bool:

@@ -19,6 +19,7 @@ from rusd.raft.ports import Membership
 from rusd.raft.read.messages import Reading
 from rusd.raft.snapshots.streams import CatchUp
 from rusd.raft.transport import member_query
+from rusd.raft.transport.frames import TimeoutNow
 from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.peers import Peers
 from rusd.raft.transport.requests import Asks
@@ -101,9 +102,9 @@ class Reconfiguring:
         self._peers.membership = self._answer
 
     def _answer(self) -> bytes:
-        lives, index = self._handshake.lives(), self._core.applied_index
+        incarnations, index = self._handshake.incarnations(), self._core.applied_index
         return member_query.answer(
-            member_query.Cluster(self._cluster, self._membership, lives, index)
+            member_query.Cluster(self._cluster, self._membership, incarnations, index)
         )
 
     def removed(self) -> None:
@@ -139,7 +140,7 @@ class Reconfiguring:
         candidates = sorted(self._membership.voters & self._peers.connected())
         if candidates:
             best = max(candidates, key=core.match_index)
-            self._outgoing.later(best, {"type": "timeout_now", "term": core.term})
+            self._outgoing.later(best, TimeoutNow(core.term))
 
 
 def others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:

@@ -9,7 +9,6 @@ come before, and been taken.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from rusd.raft.core.conf_change import Changes
 from rusd.raft.core.proposals import (
@@ -21,8 +20,7 @@ from rusd.raft.core.proposals import (
     split_changes,
 )
 from rusd.raft.core.syncobj import RaftCore
-
-Frame = dict[str, Any]
+from rusd.raft.transport.frames import Frame, Propose
 
 
 class Submission:
@@ -80,14 +78,14 @@ class Submission:
 
     def _forward(self, leader: int, batch: list[Proposed]) -> None:
         for group in entries_of(batch):
-            self._send(leader, {"type": "propose", "term": self._core.term, "batch": group})
+            self._send(leader, Propose(self._core.term, group))
 
-    def received(self, member: int, frame: Frame, now: float) -> None:
+    def received(self, member: int, frame: Propose, now: float) -> None:
         """`propose`."""
         term = self._core.term
-        if not self._core.is_leader or frame["term"] != term:
+        if not self._core.is_leader or frame.term != term:
             return
-        batch = [(member, sequence, payload) for _, sequence, payload in frame["batch"]]
+        batch = [(member, sequence, payload) for _, sequence, payload in frame.batch]
         if self._forwarded_term != term:
             self._forwarded, self._forwarded_term = [], term
         self._forwarded += self._taken.accept(term, batch)

@@ -11,17 +11,15 @@ writes) would be back.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pysyncobj.syncobj
 from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+from rusd.raft.core.messages import Message
 from rusd.raft.log.journal import Journal, JournalError, LogEntry
 from rusd.raft.ports import Membership, Position
-
-Message = dict[str, Any]
 
 #: First byte of a command (PySyncObj's command types; others are never accepted).
 REGULAR = b"\x00"

@@ -12,14 +12,20 @@ So the bound of all terms (`frames.MAX_TERM`) is 34 years of leaps away, and no 
 waits.
 """
 
-from rusd.raft.transport.frames import Frame
+from rusd.raft.transport.frames import (
+    AppendEntries,
+    Frame,
+    HigherTerm,
+    PreVoteReply,
+    RequestVote,
+)
 
 LEAP = 1 << 32
 STRIDE = 1000
 PAUSE = 1.0
 
 #: Frames whose term the receiver may take over.
-_RAISING = frozenset(("append_entries", "request_vote", "prevote_reply", "term"))
+_RAISING = (AppendEntries, RequestVote, PreVoteReply, HigherTerm)
 
 
 class Terms:
@@ -30,9 +36,9 @@ class Terms:
 
     def believes(self, frame: Frame, own: int, now: float) -> bool:
         """Whether a frame may be handled by a member whose term is `own`."""
-        if frame["type"] not in _RAISING:
+        if not isinstance(frame, _RAISING):
             return True
-        ahead: int = frame["term"] - own
+        ahead = frame.term - own
         return ahead <= STRIDE or (ahead <= LEAP and now >= self._next_leap)
 
     def moved(self, before: int, after: int, now: float) -> None:

@@ -10,13 +10,17 @@ reach a quorum) stays unanswered; the asking side asks again.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.read.rounds import ReadIndex
 from rusd.raft.read.waiting import Read, Reads
-
-Frame = dict[str, Any]
+from rusd.raft.transport.frames import (
+    Frame,
+    ReadIndexReply,
+    ReadIndexRequest,
+    ReadRound,
+    ReadRoundReply,
+)
 
 
 class Reading:
@@ -62,43 +66,43 @@ class Reading:
             reads.applied(core.applied_index)
         elif leader_connected and reads.pending():
             for question in reads.ask(now):
-                self._send(core.leader, {"type": "read_index", "id": question})
+                self._send(core.leader, ReadIndexRequest(question))
 
     def _ask_everybody(self, number: int) -> None:
-        self._broadcast({"type": "read", "term": self._core.term, "number": number})
+        self._broadcast(ReadRound(self._core.term, number))
 
     def _replier(self, member: int, question: int) -> Callable[[int | None], None]:
         def reply(index: int | None) -> None:
             self._unanswered.discard((member, question))
             if index is not None:
                 self.awaited_index = max(self.awaited_index, index)
-                self._send(member, {"type": "read_index_reply", "id": question, "index": index})
+                self._send(member, ReadIndexReply(question, index))
 
         return reply
 
     # Frames
 
-    def asked_by_follower(self, member: int, frame: Frame, now: float) -> None:
+    def asked_by_follower(self, member: int, frame: ReadIndexRequest, now: float) -> None:
         """`read_index`."""
-        question = member, frame["id"]
+        question = member, frame.id
         if self._core.is_leader and question not in self._unanswered:
             self._unanswered.add(question)
             self._asked.append(question)
 
-    def asked_by_leader(self, member: int, frame: Frame, now: float) -> None:
+    def asked_by_leader(self, member: int, frame: ReadRound, now: float) -> None:
         """`read`."""
-        if frame["term"] == self._core.term and self._core.leader == member:
-            self._send(member, {**frame, "type": "read_reply"})
+        if frame.term == self._core.term and self._core.leader == member:
+            self._send(member, ReadRoundReply(frame.term, frame.number))
 
-    def confirmed(self, member: int, frame: Frame, now: float) -> None:
+    def confirmed(self, member: int, frame: ReadRoundReply, now: float) -> None:
         """`read_reply`."""
         core = self._core
-        if core.is_leader and frame["term"] == core.term and member in core.membership.voters:
-            self._rounds.confirm(member, frame["number"])
+        if core.is_leader and frame.term == core.term and member in core.membership.voters:
+            self._rounds.confirm(member, frame.number)
 
-    def answered(self, member: int, frame: Frame, now: float) -> None:
+    def answered(self, member: int, frame: ReadIndexReply, now: float) -> None:
         """`read_index_reply`."""
-        self._reads.answered(frame["id"], frame["index"])
+        self._reads.answered(frame.id, frame.index)
 
     # What happens around
 

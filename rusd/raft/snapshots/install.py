@@ -9,8 +9,6 @@ snapshot came:
 A member in quarantine (`quarantine.py`) does the same, and acknowledges not even the snapshot.
 """
 
-from typing import Any
-
 from rusd.raft.core.apply import Applier
 from rusd.raft.core.outbox import Outgoing
 from rusd.raft.core.proposals import Proposals
@@ -19,9 +17,8 @@ from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.transport.frames import AppendEntries, AppendReply, Snapshot, SnapshotRequest
 from rusd.rpc.errors import TIMEOUT_LEADER_FAIL
-
-Frame = dict[str, Any]
 
 
 class Installing:
@@ -51,23 +48,23 @@ class Installing:
         self._quarantine = quarantine
         self.joining = joining
 
-    def withhold(self, member: int, frame: Frame, now: float) -> Frame:
+    def withhold(self, member: int, frame: AppendEntries, now: float) -> AppendEntries:
         """An append as a member that joins, or is in quarantine, may see it: without the
         entries."""
         needs = self.joining or self._quarantine.active
-        if not needs or "prevLogIdx" not in frame or frame["term"] < self._core.term:
+        if not needs or frame.is_heartbeat or frame.term < self._core.term:
             return frame
         if self.joining or self._quarantine.wants_state(now):
-            self._outgoing.later(member, {"type": "want_snapshot", "term": frame["term"]})
-        return {"type": "append_entries", "term": frame["term"], "commit_index": 0}
+            self._outgoing.later(member, SnapshotRequest(frame.term))
+        return AppendEntries(frame.term, 0)
 
-    def wanted(self, member: int, frame: Frame, now: float) -> None:
+    def wanted(self, member: int, frame: SnapshotRequest, now: float) -> None:
         """`want_snapshot`."""
-        if self._core.is_leader and frame["term"] == self._core.term:
+        if self._core.is_leader and frame.term == self._core.term:
             self._core.heard_from(member)
             self._catchup.begin(member, self._core.applied_index, now)
 
-    def snapshot(self, member: int, frame: Frame, now: float) -> None:
+    def snapshot(self, member: int, frame: Snapshot, now: float) -> None:
         """`snapshot`: a part of the stream, or its end."""
         core = self._core
         if core.leader != member:
@@ -91,7 +88,6 @@ class Installing:
             self._compaction.at = last.index
             # Which of the waiting proposals the snapshot holds cannot be known.
             self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
-        self._catchup.finished(member, frame["stream"], installed=installed)
+        self._catchup.finished(member, frame.stream, installed=installed)
         holds = installed and not self._quarantine.active
-        ack = {"type": "next_node_idx", "reset": True, "success": holds, "term": core.term}
-        self._outgoing.later(member, {**ack, "next_node_idx": proven + 1})
+        self._outgoing.later(member, AppendReply(core.term, proven + 1, reset=True, success=holds))

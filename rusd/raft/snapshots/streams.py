@@ -4,12 +4,12 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.raft.ids import first_number
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots.transfer import Received, SnapshotError, SnapshotReceiver, SnapshotSender
+from rusd.raft.transport.frames import Frame, Snapshot, SnapshotReply
 
 log = get_logger(__name__)
 
@@ -21,7 +21,7 @@ AGAIN = 0.05
 #: disk) would break the next, and each costs a checkpoint.
 PAUSE = 1.0
 
-Send = Callable[[int, dict[str, Any]], None]
+Send = Callable[[int, Frame], None]
 
 
 class _Stream:
@@ -95,17 +95,17 @@ class CatchUp:
             log.exception("cannot read the checkpoint for a member that lags")
             self._drop(member)
 
-    def reply(self, member: int, frame: dict[str, Any], now: float) -> None:
+    def reply(self, member: int, frame: SnapshotReply, now: float) -> None:
         """The member's acknowledgement; a negative one ends the stream."""
         stream = self._streams.get(member)
-        if stream is None or stream.sender is None or stream.sender.stream != frame["stream"]:
+        if stream is None or stream.sender is None or stream.sender.stream != frame.stream:
             return
         stream.heard = now
-        if frame["received"] < 0:
+        if frame.received < 0:
             self._ended[member] = now
             self._drop(member)
             return
-        stream.sender.acknowledge(frame["received"])
+        stream.sender.acknowledge(frame.received)
         self._push(member, stream)
 
     def expire(self, now: float) -> None:
@@ -127,25 +127,24 @@ class CatchUp:
         if stream.sender is not None:
             stream.sender.close()
 
-    def receive(self, member: int, frame: dict[str, Any]) -> Received | None:
+    def receive(self, member: int, frame: Snapshot) -> Received | None:
         """A frame of the incoming stream; the checkpoint once it is whole and durable."""
         try:
             complete = self._receiver.frame(member, frame)
         except (SnapshotError, OSError) as error:
             log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
-            self.finished(member, frame["stream"], installed=False)
+            self.finished(member, frame.stream, installed=False)
             return None
         if complete is None and self._receiver.takes(member, frame):
             received = self._receiver.received
-            reply = {"type": "snapshot_reply", "stream": frame["stream"], "received": received}
-            self._send(member, reply)
+            self._send(member, SnapshotReply(frame.stream, received))
         return complete
 
     def finished(self, member: int, stream: int, *, installed: bool) -> None:
         """Tell the leader that this stream is over."""
         self._receiver.reset()
         # A negative count ends the stream; installed or not, the leader goes on by our next ack.
-        self._send(member, {"type": "snapshot_reply", "stream": stream, "received": -1})
+        self._send(member, SnapshotReply(stream, -1))
         if installed:
             log.info("installed a snapshot", extra={"fields": {"from": f"{member:x}"}})
 

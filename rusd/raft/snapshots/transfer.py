@@ -5,7 +5,7 @@ of unacknowledged bytes; the follower's receiver writes them beside its state, c
 and the whole, makes it durable and only then gives it out for installation. A stream that breaks
 leaves nothing behind but files that the next start or stream removes.
 
-Frames are plain dicts; no socket and no clock here, but files.
+No socket and no clock here, but files.
 """
 
 import os
@@ -13,14 +13,13 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rusd.base import durable
+from rusd.raft.transport.frames import Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
 CHUNK_BYTES = 512 << 10
 WINDOW_BYTES = 8 << 20
-
-Frame = dict[str, Any]
 
 
 class Received(NamedTuple):
@@ -49,13 +48,13 @@ class SnapshotSender:
         self._acknowledged = 0
         self._ended = False
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Iterator[Snapshot]:
         files = sorted(self._directory.iterdir())
         for path in files:
             if not path.is_file():
                 raise SnapshotError(f"{path} is not a file; it would be missing on the other side")
         sizes = {path.name: path.stat().st_size for path in files}
-        yield {"op": "begin", "index": self.index, "files": sizes}
+        yield SnapshotBegin(self.stream, self.index, sizes)
         for path in files:
             left = sizes[path.name]
             offset = 0
@@ -64,24 +63,19 @@ class SnapshotSender:
                     data = file.read(min(CHUNK_BYTES, left))
                     if not data:
                         raise SnapshotError(f"{path} became shorter")
-                    yield {
-                        "op": "chunk",
-                        "file": path.name,
-                        "offset": offset,
-                        "data": data,
-                        "crc": zlib.crc32(data),
-                    }
+                    yield SnapshotChunk(self.stream, path.name, offset, data, zlib.crc32(data))
                     offset += len(data)
                     left -= len(data)
-        yield {"op": "end"}
+        yield SnapshotEnd(self.stream)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Snapshot]:
         """What may be sent now without leaving the window."""
         while not self._ended and self._sent - self._acknowledged < WINDOW_BYTES:
-            chunk = next(self._chunks)
-            self._sent += len(chunk.get("data", b""))
-            self._ended = chunk["op"] == "end"
-            yield {"type": "snapshot", "stream": self.stream, **chunk}
+            frame = next(self._chunks)
+            if isinstance(frame, SnapshotChunk):
+                self._sent += len(frame.data)
+            self._ended = isinstance(frame, SnapshotEnd)
+            yield frame
 
     def acknowledge(self, received: int) -> None:
         """The member holds so many bytes."""
@@ -109,48 +103,48 @@ class SnapshotReceiver:
         """Bytes written of the running stream."""
         return sum(self._written.values())
 
-    def takes(self, member: int, frame: Frame) -> bool:
+    def takes(self, member: int, frame: Snapshot) -> bool:
         """True if the frame is of the running stream, not of one that was given up."""
-        return self._stream == (member, frame["stream"])
+        return self._stream == (member, frame.stream)
 
-    def frame(self, member: int, frame: Frame) -> Received | None:
+    def frame(self, member: int, frame: Snapshot) -> Received | None:
         """Take one frame; the checkpoint once it is complete. Raises SnapshotError."""
-        if frame["op"] == "begin":
-            self._begin((member, frame["stream"]), frame)
+        if isinstance(frame, SnapshotBegin):
+            self._begin((member, frame.stream), frame)
             return None
         if not self.takes(member, frame):
             return None
-        if frame["op"] == "chunk":
+        if isinstance(frame, SnapshotChunk):
             self._chunk(frame)
             return None
         return self._end()
 
-    def _begin(self, stream: tuple[int, int], frame: Frame) -> None:
+    def _begin(self, stream: tuple[int, int], frame: SnapshotBegin) -> None:
         self.reset()
-        for name in frame["files"]:
+        for name in frame.files:
             if not name or name in (".", "..") or "/" in name or "\0" in name:
                 self.reset()
                 raise SnapshotError(f"bad file name {name!r}")
         self._directory.mkdir(parents=True)
-        self._stream, self._index = stream, frame["index"]
-        self._files = dict(frame["files"])
+        self._stream, self._index = stream, frame.index
+        self._files = dict(frame.files)
         self._written = dict.fromkeys(self._files, 0)
         for name in self._files:
             (self._directory / name).touch()
 
-    def _chunk(self, frame: Frame) -> None:
-        name, data = frame["file"], frame["data"]
+    def _chunk(self, frame: SnapshotChunk) -> None:
+        name, data = frame.file, frame.data
         good = (
             name in self._files
-            and frame["offset"] == self._written[name]
-            and frame["offset"] + len(data) <= self._files[name]
-            and frame["crc"] == zlib.crc32(data)
+            and frame.offset == self._written[name]
+            and frame.offset + len(data) <= self._files[name]
+            and frame.crc == zlib.crc32(data)
         )
         if not good:
             self.reset()
             raise SnapshotError(f"bad chunk of {name!r}")
         with (self._directory / name).open("r+b") as file:
-            file.seek(frame["offset"])
+            file.seek(frame.offset)
             file.write(data)
             # Bit by bit: one fsync of everything at the end would hold up the loop.
             file.flush()

@@ -21,7 +21,11 @@ from rusd.raft.transport.frames import (
     PREFIX,
     PROTOCOL,
     SMALL,
+    DialBack,
     Frame,
+    Hello,
+    HelloRefused,
+    MembersRequest,
     Refused,
     decode,
     limit,
@@ -55,13 +59,13 @@ class Owner(Protocol):
     def opened(self, connection: "Connection") -> bool:
         """A connection is there; False if there is no room for it."""
 
-    def check_hello(self, frame: Frame, expected: int | None) -> str | None:
+    def check_hello(self, hello: Hello, expected: int | None) -> str | None:
         """Why a hello is refused, None if it is fine."""
 
-    def claimed(self, connection: "Connection", frame: Frame) -> None:
+    def claimed(self, connection: "Connection", hello: Hello) -> None:
         """An accepted connection says that it is a member's: `accept` or `refuse` it."""
 
-    def dialled(self, question: Frame) -> bool:
+    def dialled(self, request: DialBack) -> bool:
         """Whether this member opened the connection it is asked about."""
 
     def greeted(self, connection: "Connection") -> None:
@@ -161,15 +165,15 @@ class Connection(asyncio.Protocol):
             self._say(message, why)
         self._transport.abort()
 
-    def refuse(self, reason: str, **more: object) -> None:
+    def refuse(self, refusal: HelloRefused) -> None:
         """End a connection whose other side can be told why."""
         if not self.ended:
-            self._say("refused a peer", reason)
-            self.close(pack({"type": "refused", "reason": reason, **more}))
+            self._say("refused a peer", refusal.reason)
+            self.close(pack(refusal))
 
-    def refused(self, frame: Frame) -> None:
-        """The other side said so."""
-        self.drop(f"it says: {frame['reason']}", "a peer refuses this member")
+    def refused(self, refusal: HelloRefused) -> None:
+        """The other side refused this member's hello."""
+        self.drop(f"it says: {refusal.reason}", "a peer refuses this member")
 
     def _say(self, message: str, why: str) -> None:
         fields: dict[str, object] = {"remote": self.remote, "reason": why}
@@ -256,34 +260,33 @@ class Connection(asyncio.Protocol):
     # The first frame
 
     def _opening(self, frame: Frame) -> None:
-        kind = frame["type"]
-        if kind == "hello":
+        if isinstance(frame, Hello):
             self._hello(frame)
         elif self.expected is not None:
-            if kind != "refused":
+            if not isinstance(frame, HelloRefused):
                 raise Refused("no hello")
             self.refused(frame)
             self._peers.handshake.refused(frame)
-        elif kind == "members" and frame["protocol"] == PROTOCOL:
+        elif isinstance(frame, MembersRequest) and frame.protocol == PROTOCOL:
             self.close(self._peers.membership())
-        elif kind == "confirm" and self._peers.dialled(frame):
+        elif isinstance(frame, DialBack) and self._peers.dialled(frame):
             self.close(CONFIRMED)
         else:
             raise Refused("not a member's first message")
 
-    def _hello(self, frame: Frame) -> None:
-        problem = self._peers.check_hello(frame, self.expected)
+    def _hello(self, hello: Hello) -> None:
+        problem = self._peers.check_hello(hello, self.expected)
         if problem is None and self.expected is not None:
-            refusal = self._peers.handshake.receive(frame)
+            refusal = self._peers.handshake.receive(hello)
             if refusal is not None:
-                self.refuse(**refusal)
+                self.refuse(refusal)
             else:
-                self._accept(frame["member"])
+                self._accept(hello.member)
         elif problem is None:
             self._claimed = True
-            self._peers.claimed(self, frame)
-        elif self.expected is None and "nonce" in frame:
-            self.refuse(problem)
+            self._peers.claimed(self, hello)
+        elif self.expected is None and hello.nonce:
+            self.refuse(HelloRefused(problem))
         else:
             self.drop(problem)
 

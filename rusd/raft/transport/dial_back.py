@@ -17,29 +17,21 @@ is refused, and this member dials that one instead (`Peers`), as the older relea
 import asyncio
 from collections.abc import Sequence
 
-from rusd.raft.transport.frames import PROTOCOL, pack
+from rusd.raft.transport.frames import PROTOCOL, DialBack, DialBackConfirmed, pack
 from rusd.raft.transport.query import put
 
-CONFIRMED = pack({"type": "confirmed"})
+CONFIRMED = pack(DialBackConfirmed())
 
 
 async def confirmed(urls: Sequence[str], cluster: int, member: int, nonce: bytes) -> bool:
     """Whether the owner of `urls` says that it dialled `member` (this one) with that nonce."""
-    question = pack(
-        {
-            "type": "confirm",
-            "protocol": PROTOCOL,
-            "cluster": cluster,
-            "member": member,
-            "nonce": nonce,
-        }
-    )
+    question = pack(DialBack(PROTOCOL, cluster, member, nonce))
     # All at once: one that never answers must not take the time that the connection has.
     asked = [asyncio.ensure_future(put(url, question)) for url in dict.fromkeys(urls)]
     try:
         for each in asyncio.as_completed(asked):
             answer = await each
-            if answer is not None and answer["type"] == "confirmed":
+            if isinstance(answer, DialBackConfirmed):
                 return True
         return False
     finally:

@@ -2,32 +2,35 @@
 
     frame = length u32 big-endian | msgpack map, whose first key is "type"
 
-`limit` tells from the first bytes of a frame how long it may be, `decode` gives a dict with the
-fields listed here, each of its type and within its bounds. Anything else raises `Refused`, and
-nothing else is ever raised. Values are built only while they fit: n bytes cost O(n) time and, with
-the bounds on lists, at most `MAX_FRAME` and some 40 MiB. Fields that are not listed (of another
-release) are passed over without being built, so new fields must be optional.
+Each kind of frame is a class here: a tagged msgspec Struct whose fields carry their types and
+bounds. `limit` returns the size limit of a frame from its first bytes. `decode` returns the frame.
+Both raise `Refused` for anything else, and nothing else. Values are built only while they fit: n
+bytes cost O(n) time and, with the bounds on lists, at most `MAX_FRAME` and some 40 MiB.
+
+Compatibility: the names on the wire (tags and `name=`) are those of the first release. Unknown
+fields are skipped without being built, so a release may add fields; each must have a default, which
+is not sent and stands for the field in frames of earlier releases.
+
+This module does not know what a frame means, and holds no state.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType, field
 
-from rusd.raft.transport.incarnations import MANY, Life
-
-Frame = dict[str, Any]
+from rusd.raft.transport.incarnations import MAX_NUMBER, Incarnation
 
 PROTOCOL = "rusd-peer/1"
 #: The largest frame accepted.
 MAX_FRAME = 64 << 20
-#: Bytes of one payload or answer that fit into every frame that carries it.
+#: Bytes of one payload or response that fit into every frame that carries it.
 MAX_CARRIED = MAX_FRAME - (64 << 10)
-#: Limits of the frames that carry neither entries nor proposals nor answers: numbers, questions
-#: between members, and a chunk (512 KiB) or the list of files of a snapshot.
+#: Size limits of the frames that carry neither entries nor proposals nor responses: numbers,
+#: requests between members, and a chunk (512 KiB) or the list of files of a snapshot.
 SMALL = 1 << 10
-QUESTION = 1 << 20
+REQUEST = 1 << 20
 SNAPSHOT = 8 << 20
 
 #: No cluster gets there: at a thousand elections a second it takes 146 million years. What is added
@@ -36,13 +39,13 @@ MAX_TERM = 1 << 62
 #: Entries of one append. A slice of 4 MiB holds fewer: an entry with a request has 20 bytes at
 #: least, and one without is written once in a term.
 MAX_ENTRIES = 1 << 18
-#: Requests of one forwarded batch; senders stop at 1,000.
+#: Proposals of one forwarded batch; senders stop at 1,000.
 MAX_BATCH = 1 << 12
 MAX_FILES = 1 << 17
 
 
 class Refused(Exception):
-    """Bytes that no member sends. The text is one of a few; what was sent is not in it."""
+    """Bytes that no member sends. The text is one of a few constants: it never quotes the bytes."""
 
 
 Term = Annotated[int, Meta(ge=0, le=MAX_TERM)]
@@ -50,286 +53,345 @@ Index = Annotated[int, Meta(ge=0, le=MAX_TERM)]
 #: 64 bits, as msgpack has them.
 Number = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(max_length=255)]
-Urls = Annotated[list[str], Meta(max_length=256)]
-Members = Annotated[list[Number], Meta(max_length=1 << 17)]
+Urls = Annotated[Sequence[str], Meta(max_length=256)]
+Members = Annotated[Sequence[Number], Meta(max_length=1 << 17)]
+#: Names a connection, chosen by the member that dialled it.
+Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
+#: Command, index, term.
+LogEntries = Annotated[Sequence[tuple[bytes, Index, Term]], Meta(max_length=MAX_ENTRIES)]
 
 
-# Before a connection is a member's
+class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    """Base of all frames."""
 
 
-class Hello(TypedDict):
-    type: Literal["hello"]
+# Before a connection is known to be a member's
+
+
+class Hello(Frame, frozen=True, tag="hello"):
+    """First frame of each side. Its meaning: `handshake.py`."""
+
     protocol: Name
     cluster: Number
     member: Number
-    #: Of the connection, by the member that dialled; releases before it do not send one.
-    nonce: NotRequired[Annotated[bytes, Meta(min_length=16, max_length=16)]]
-    #: Which life of the member it is, and how far its journal (`handshake.py`); not of releases
-    #: before these.
-    life: NotRequired[Life]
-    term: NotRequired[Term]
-    index: NotRequired[Index]
-    joining: NotRequired[bool]
+    #: Sent by the member that dialled; absent in releases before it.
+    nonce: Nonce | UnsetType = UNSET
+    #: The sender's data directory and start; absent in releases before them.
+    incarnation: Incarnation | UnsetType = field(default=UNSET, name="life")
+    #: How far the sender's journal is.
+    term: Term = 0
+    index: Index = 0
+    #: The sender has no state yet: it joins the cluster.
+    joining: bool = False
 
 
-class MembersQuestion(TypedDict):
-    type: Literal["members"]
+class MembersRequest(Frame, frozen=True, tag="members"):
+    """Asks for the member list (`member_query.py`)."""
+
     protocol: Name
 
 
-class Membership(TypedDict):
-    type: Literal["membership"]
+class MembersResponse(Frame, frozen=True, tag="membership"):
+    """The member list, and what the responder knows of each member."""
+
     cluster: Number
+    #: Member id -> its peer URLs.
     members: Annotated[dict[Number, Urls], Meta(max_length=1 << 10)]
     learners: Members
     removed: Members
-    started: NotRequired[Members]
-    lives: NotRequired[Annotated[dict[Number, Number], Meta(max_length=1 << 10)]]
-    index: NotRequired[Index]
+    #: Members that have served; absent in earlier releases, as are the fields below.
+    started: Members = ()
+    #: Member id -> number of its last known incarnation.
+    incarnations: Annotated[dict[Number, Number], Meta(max_length=1 << 10)] = field(
+        default_factory=dict, name="lives"
+    )
+    #: Index of the log that the list is not older than.
+    index: Index = 0
 
 
-class Confirm(TypedDict):
-    type: Literal["confirm"]
+class DialBack(Frame, frozen=True, tag="confirm"):
+    """Asks the owner of an address whether it dialled this connection (`dial_back.py`)."""
+
     protocol: Name
     cluster: Number
     #: The member that asks.
     member: Number
-    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    nonce: Nonce
 
 
-class Confirmed(TypedDict):
-    type: Literal["confirmed"]
+class DialBackConfirmed(Frame, frozen=True, tag="confirmed"):
+    """It did."""
 
 
-class Turned(TypedDict):
-    type: Literal["refused"]
+class HelloRefused(Frame, frozen=True, tag="refused"):
+    """Ends a connection, in place of a hello or behind the sender's own."""
+
     reason: Name
-    #: What the life in a hello was refused for, and the last one known.
-    why: NotRequired[Literal["bootstrapped", "older"]]
-    number: NotRequired[Annotated[int, Meta(ge=0, lt=MANY)]]
+    #: Why the incarnation in the hello was refused, and the last known one's number.
+    why: Literal["bootstrapped", "older"] | UnsetType = UNSET
+    number: Annotated[int, Meta(ge=0, lt=MAX_NUMBER)] = 0
 
 
-# Of PySyncObj
+# Raft, as PySyncObj speaks it (`core/messages.py`)
 
 
-class AppendEntries(TypedDict):
-    type: Literal["append_entries"]
+class RaftFrame(Frame, frozen=True):
+    """Base of these."""
+
     term: Term
+
+
+class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
+    """Entries behind (`prev_index`, `prev_term`), or a heartbeat: the last three fields are set
+    together or not at all."""
+
     commit_index: Index
-    prevLogIdx: NotRequired[Index]
-    prevLogTerm: NotRequired[Term]
-    entries: NotRequired[Annotated[list[tuple[bytes, Index, Term]], Meta(max_length=MAX_ENTRIES)]]
+    prev_index: Index | UnsetType = field(default=UNSET, name="prevLogIdx")
+    prev_term: Term | UnsetType = field(default=UNSET, name="prevLogTerm")
+    entries: LogEntries | UnsetType = UNSET
+
+    @property
+    def is_heartbeat(self) -> bool:
+        """Whether it says nothing of the log."""
+        return self.prev_index is UNSET
 
 
-class NextNodeIdx(TypedDict):
-    type: Literal["next_node_idx"]
-    term: Term
-    next_node_idx: Index
+class AppendReply(RaftFrame, frozen=True, tag="next_node_idx"):
+    """Answer to `AppendEntries`: the next index the follower expects."""
+
+    next_index: Index = field(name="next_node_idx")
+    #: The leader must continue at `next_index`.
     reset: bool
+    #: Everything before `next_index` is durable on the follower.
     success: bool
 
 
-class RequestVote(TypedDict):
-    type: Literal["request_vote"]
-    term: Term
+class RequestVote(RaftFrame, frozen=True, tag="request_vote"):
     last_log_index: Index
     last_log_term: Term
-    transfer: NotRequired[bool]
+    #: The leader asked for this election (`TimeoutNow`).
+    transfer: bool = False
 
 
-class ResponseVote(TypedDict):
-    type: Literal["response_vote"]
-    term: Term
+class VoteGranted(RaftFrame, frozen=True, tag="response_vote"):
+    """The sender votes for the receiver in `term`."""
 
 
-class TimeoutNow(TypedDict):
-    type: Literal["timeout_now"]
-    term: Term
+class TimeoutNow(RaftFrame, frozen=True, tag="timeout_now"):
+    """The leader of `term` hands leadership to the receiver (Raft thesis, section 3.10)."""
 
 
-# Our own
+# rusd's own
 
 
-class Prevote(TypedDict):
-    type: Literal["prevote"]
+class PreVote(Frame, frozen=True, tag="prevote"):
+    """Asks for a vote in `term` without raising the term (Raft thesis, section 9.6)."""
+
     term: Term
     last_index: Index
     last_term: Term
 
 
-class PrevoteReply(TypedDict):
-    type: Literal["prevote_reply"]
+class PreVoteReply(Frame, frozen=True, tag="prevote_reply"):
+    #: The voter's own term.
     term: Term
+    #: The term that was asked about.
     asked: Term
     granted: bool
 
 
-class HigherTerm(TypedDict):
-    type: Literal["term"]
+class HigherTerm(Frame, frozen=True, tag="term"):
+    """Answer to an append of an earlier term."""
+
     term: Term
 
 
-class Propose(TypedDict):
-    type: Literal["propose"]
+class Propose(Frame, frozen=True, tag="propose"):
+    """Proposals of a follower: (origin, sequence, payload) each."""
+
     term: Term
-    batch: Annotated[list[tuple[Number, Number, bytes]], Meta(max_length=MAX_BATCH)]
+    batch: Annotated[Sequence[tuple[Number, Number, bytes]], Meta(max_length=MAX_BATCH)]
 
 
-class Read(TypedDict):
-    type: Literal["read"]
-    term: Term
-    number: Number
+class ReadRound(Frame, frozen=True, tag="read"):
+    """The leader of `term` asks its followers to confirm it, for reads (Raft thesis, 6.4)."""
 
-
-class ReadReply(TypedDict):
-    type: Literal["read_reply"]
     term: Term
     number: Number
 
 
-class ReadIndex(TypedDict):
-    type: Literal["read_index"]
+class ReadRoundReply(Frame, frozen=True, tag="read_reply"):
+    term: Term
+    number: Number
+
+
+class ReadIndexRequest(Frame, frozen=True, tag="read_index"):
+    """A follower asks the leader for a read index."""
+
     id: Number
 
 
-class ReadIndexReply(TypedDict):
-    type: Literal["read_index_reply"]
+class ReadIndexReply(Frame, frozen=True, tag="read_index_reply"):
     id: Number
     index: Index
 
 
-class Ask(TypedDict):
-    type: Literal["ask"]
+class PeerRequest(Frame, frozen=True, tag="ask"):
+    """A request of the rooms above (`requests.py`)."""
+
     id: Number
     kind: Name
     body: bytes
 
 
-class Answer(TypedDict):
-    type: Literal["answer"]
+class PeerResponse(Frame, frozen=True, tag="answer"):
     id: Number
     body: bytes
-    #: None, or code and text.
-    error: Annotated[list[int | str], Meta(max_length=2)]
+    #: Empty, or code and text.
+    error: Annotated[Sequence[int | str], Meta(max_length=2)]
 
 
-class WantSnapshot(TypedDict):
-    type: Literal["want_snapshot"]
+class SnapshotRequest(Frame, frozen=True, tag="want_snapshot"):
+    """A follower takes no entries of `term` until it was sent a snapshot."""
+
     term: Term
 
 
-class Removed(TypedDict):
-    type: Literal["removed"]
+class Removed(Frame, frozen=True, tag="removed"):
+    """The receiver was removed from the cluster."""
 
 
-class Snapshot(TypedDict):
-    type: Literal["snapshot"]
+class Snapshot(Frame, frozen=True, tag="snapshot", omit_defaults=False):
+    """Base of the frames of one stream; `op` tells them apart."""
+
     stream: Number
-    op: Literal["begin", "chunk", "end"]
-    index: NotRequired[Index]
-    files: NotRequired[Annotated[dict[Name, Number], Meta(max_length=MAX_FILES)]]
-    file: NotRequired[Name]
-    offset: NotRequired[Number]
-    data: NotRequired[bytes]
-    crc: NotRequired[Number]
 
 
-class SnapshotReply(TypedDict):
-    type: Literal["snapshot_reply"]
+class SnapshotBegin(Snapshot, frozen=True, tag="snapshot"):
+    index: Index
+    #: File name -> size in bytes.
+    files: Annotated[dict[Name, Number], Meta(max_length=MAX_FILES)]
+    op: Literal["begin"] = "begin"
+
+
+class SnapshotChunk(Snapshot, frozen=True, tag="snapshot"):
+    file: Name
+    offset: Number
+    data: bytes
+    #: CRC-32 of `data`.
+    crc: Number
+    op: Literal["chunk"] = "chunk"
+
+
+class SnapshotEnd(Snapshot, frozen=True, tag="snapshot"):
+    op: Literal["end"] = "end"
+
+
+class SnapshotReply(Frame, frozen=True, tag="snapshot_reply"):
     stream: Number
-    #: Negative at the end of the stream.
+    #: Bytes written; negative at the end of the stream.
     received: int
 
 
-#: Frames of PySyncObj.
-_RAFT = (AppendEntries, NextNodeIdx, RequestVote, ResponseVote, TimeoutNow)
-_OPENING = (Hello, MembersQuestion, Membership, Confirm, Confirmed, Turned)
-_OWN = (
-    Prevote,
-    PrevoteReply,
+OPENING = (Hello, MembersRequest, MembersResponse, DialBack, DialBackConfirmed, HelloRefused)
+RAFT = (AppendEntries, AppendReply, RequestVote, VoteGranted, TimeoutNow)
+OWN = (
+    PreVote,
+    PreVoteReply,
     HigherTerm,
     Propose,
-    Read,
-    ReadReply,
-    ReadIndex,
+    ReadRound,
+    ReadRoundReply,
+    ReadIndexRequest,
     ReadIndexReply,
-    Ask,
-    Answer,
-    WantSnapshot,
+    PeerRequest,
+    PeerResponse,
+    SnapshotRequest,
     Removed,
-    Snapshot,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
     SnapshotReply,
 )
-
-
-def _kind(frame: type) -> str:
-    kind: str = get_args(get_type_hints(frame)["type"])[0]
-    return kind
-
-
-RAFT = frozenset(map(_kind, _RAFT))
-#: Frames of a connection before it is known to be a member's.
-OPENING = frozenset(map(_kind, _OPENING))
-_LIMITS = {
-    "append_entries": MAX_FRAME,
-    "propose": MAX_FRAME,
-    "snapshot": SNAPSHOT,
-    "ask": QUESTION,
-    "answer": MAX_FRAME,
-    "membership": QUESTION,
+_LIMITS: dict[type[Frame], int] = {
+    AppendEntries: MAX_FRAME,
+    Propose: MAX_FRAME,
+    PeerRequest: REQUEST,
+    PeerResponse: MAX_FRAME,
+    SnapshotBegin: SNAPSHOT,
+    SnapshotChunk: SNAPSHOT,
+    SnapshotEnd: SNAPSHOT,
+    MembersResponse: REQUEST,
 }
 
-#: What a frame's type is found by: the first key of its map, and the text behind it.
+Body = bytes | bytearray | memoryview
+_Decode = Callable[[Body], Any]
+#: Key of a kind (see `_key`) -> its size limit and decoder.
+_Kinds = dict[bytes, tuple[int, _Decode]]
+
+#: A frame's type is the first key of its map, and the text behind it.
 _FIRST_KEY = b"\xa4type"
 _HEAD = 7
 
 
-def _key(kind: str) -> bytes:
-    return _FIRST_KEY + bytes([0xA0 | len(kind)]) + kind.encode()
+def _key(kind: type[Frame]) -> bytes:
+    """The bytes behind the first byte of every frame of this kind."""
+    tag = kind.__struct_config__.tag
+    assert isinstance(tag, str)
+    return _FIRST_KEY + bytes([0xA0 | len(tag)]) + tag.encode()
 
 
-def _whole_append(frame: Frame) -> bool:
-    return ("prevLogIdx" in frame) == ("prevLogTerm" in frame) == ("entries" in frame)
+_decode_append = msgspec.msgpack.Decoder(AppendEntries).decode
 
 
-_SNAPSHOT_FIELDS = {
-    "begin": {"index", "files"},
-    "chunk": {"file", "offset", "data", "crc"},
-    "end": set[str](),
+def _append(body: Body) -> AppendEntries:
+    frame = _decode_append(body)
+    if not (frame.prev_index is UNSET) == (frame.prev_term is UNSET) == (frame.entries is UNSET):
+        raise Refused("a message that lacks a field")
+    return frame
+
+
+class _SnapshotOp(Snapshot, frozen=True, tag="snapshot"):
+    op: Literal["begin", "chunk", "end"]
+
+
+_decode_op = msgspec.msgpack.Decoder(_SnapshotOp).decode
+_SNAPSHOTS: dict[str, _Decode] = {
+    "begin": msgspec.msgpack.Decoder(SnapshotBegin).decode,
+    "chunk": msgspec.msgpack.Decoder(SnapshotChunk).decode,
+    "end": msgspec.msgpack.Decoder(SnapshotEnd).decode,
 }
 
 
-def _whole_snapshot(frame: Frame) -> bool:
-    return frame.keys() >= _SNAPSHOT_FIELDS[frame["op"]]
+def _snapshot(body: Body) -> Snapshot:
+    frame: Snapshot = _SNAPSHOTS[_decode_op(body).op](body)
+    return frame
 
 
-#: Whether the fields are there that depend on others.
-_WHOLE: dict[str, Callable[[Frame], bool]] = {
-    "append_entries": _whole_append,
-    "snapshot": _whole_snapshot,
+_DECODERS: dict[type[Frame], _Decode] = {
+    AppendEntries: _append,
+    SnapshotBegin: _snapshot,
+    SnapshotChunk: _snapshot,
+    SnapshotEnd: _snapshot,
 }
-_KINDS = {_kind(frame): frame for frame in (*_OPENING, *_RAFT, *_OWN)}
-_Known = dict[bytes, tuple[int, Callable[[Any], Any], Callable[[Frame], bool] | None]]
 
 
-def _table(kinds: Iterable[str]) -> _Known:
-    """Key -> (most bytes, decoder, check of the whole)."""
+def _table(kinds: Iterable[type[Frame]]) -> _Kinds:
     return {
         _key(kind): (
             _LIMITS.get(kind, SMALL),
-            msgspec.msgpack.Decoder(_KINDS[kind]).decode,
-            _WHOLE.get(kind),
+            _DECODERS.get(kind) or msgspec.msgpack.Decoder(kind).decode,
         )
         for kind in kinds
     }
 
 
-_OF_STRANGERS = _table(OPENING)
-#: (A member that dialled says behind its own hello that it refuses the other's.)
-_OF_MEMBERS = _table((_KINDS.keys() - OPENING) | {"refused"})
+_OF_ANYONE = _table(OPENING)
+#: (A member that dialled sends `HelloRefused` behind its own hello.)
+_OF_MEMBERS = _table((*RAFT, *OWN, HelloRefused))
 
 #: Bytes that tell a frame's type, and with it the limit of its length.
-PREFIX = 1 + max(map(len, (*_OF_STRANGERS, *_OF_MEMBERS)))
+PREFIX = 1 + max(map(len, (*_OF_ANYONE, *_OF_MEMBERS)))
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -340,35 +402,31 @@ def pack(frame: Frame) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def limit(prefix: bytes | bytearray | memoryview, *, member: bool) -> int:
-    """How many bytes a frame may have whose body begins with `prefix` (`PREFIX` bytes, or all of
-    it). `member`: from a connection that is known to be a member's. Raises Refused."""
+def limit(prefix: Body, *, member: bool) -> int:
+    """Size limit of a frame whose body begins with `prefix` (`PREFIX` bytes, or all of it).
+    `member`: the connection is known to be a member's. Raises Refused."""
     return _known(prefix, member)[0]
 
 
-def decode(body: bytes | bytearray | memoryview, *, member: bool) -> Frame:
-    """The frame, if it is of a kind that may come from a member, or else from anybody. Raises
-    Refused."""
-    _, decoder, whole = _known(body, member)
+def decode(body: Body, *, member: bool) -> Frame:
+    """The frame, if its kind may come over such a connection (`member`: known to be a member's).
+    Raises Refused."""
+    decoder = _known(body, member)[1]
     try:
         frame: Frame = decoder(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("a message with fields that no member sends") from None
-    if whole is not None and not whole(frame):
-        raise Refused("a message that lacks a field")
     return frame
 
 
-def _known(
-    body: bytes | bytearray | memoryview, member: bool
-) -> tuple[int, Callable[[Any], Any], Callable[[Frame], bool] | None]:
-    found = (_OF_MEMBERS if member else _OF_STRANGERS).get(_key_of(body))
+def _known(body: Body, member: bool) -> tuple[int, _Decode]:
+    found = (_OF_MEMBERS if member else _OF_ANYONE).get(_key_of(body))
     if found is None:
         raise Refused("not a message of this protocol")
     return found
 
 
-def _key_of(body: bytes | bytearray | memoryview) -> bytes:
+def _key_of(body: Body) -> bytes:
     """`_key` of the frame; any other bytes if it has none."""
     head = bytes(body[:PREFIX])
     if len(head) < _HEAD or head[0] & 0xF0 != 0x80:  # a map of at most 15 fields

@@ -20,14 +20,19 @@ it, is a new one to them.
 """
 
 from collections.abc import Callable, Collection
+from typing import Literal
+
+from msgspec import UNSET
 
 from rusd.base.logs import get_logger
-from rusd.raft.transport.frames import PROTOCOL, Frame
-from rusd.raft.transport.incarnations import Life, Lives, Mark
+from rusd.raft.transport.frames import PROTOCOL, Hello, HelloRefused
+from rusd.raft.transport.incarnations import Incarnation, Incarnations, Mark
 
 log = get_logger(__name__)
 
-BOOTSTRAPPED, OLDER = "bootstrapped", "older"
+Reason = Literal["bootstrapped", "older"]
+BOOTSTRAPPED: Literal["bootstrapped"] = "bootstrapped"
+OLDER: Literal["older"] = "older"
 _REASONS = {
     BOOTSTRAPPED: "this member has already been bootstrapped, on another data directory",
     OLDER: "this data directory holds less than its member has acknowledged",
@@ -41,7 +46,7 @@ class Handshake:
         self,
         member: int,
         cluster: int,
-        lives: Lives,
+        incarnations: Incarnations,
         *,
         mark: Callable[[], Mark],
         joining: Callable[[], bool],
@@ -49,7 +54,7 @@ class Handshake:
         """`mark`: how far this member's journal is. `joining`: its state is still to come."""
         self._member = member
         self._cluster = cluster
-        self._lives = lives
+        self._incarnations = incarnations
         self._mark = mark
         self._joining = joining
         #: Members that were published: they hold something.
@@ -61,50 +66,48 @@ class Handshake:
         #: This member must catch up, behind lives up to this number.
         self.on_older: Callable[[int], None] = lambda number: None
 
-    def hello(self) -> Frame:
+    def hello(self) -> Hello:
         """OSError: this member's life is not durable, nothing may be said."""
         mark = self._mark()
-        return {
-            "type": "hello",
-            "protocol": PROTOCOL,
-            "cluster": self._cluster,
-            "member": self._member,
-            "life": self._lives.said(),
-            "term": mark.term,
-            "index": mark.index,
-            "joining": self._joining(),
-        }
+        return Hello(
+            protocol=PROTOCOL,
+            cluster=self._cluster,
+            member=self._member,
+            incarnation=self._incarnations.said(),
+            term=mark.term,
+            index=mark.index,
+            joining=self._joining(),
+        )
 
-    def lives(self) -> dict[int, int]:
-        """Members that were met -> number of their last life."""
-        return {member: met.life.number for member, met in self._lives.met.items()}
+    def incarnations(self) -> dict[int, int]:
+        """Member id -> number of its last known incarnation."""
+        return {member: met.life.number for member, met in self._incarnations.met.items()}
 
     # Hellos of others
 
-    def receive(self, frame: Frame) -> Frame | None:
-        """Judge a hello whose member and cluster are right. None: it may stand for the member,
-        which is remembered. Else the fields of the frame that refuses it."""
-        life: Life | None = frame.get("life")
-        if life is None:
+    def receive(self, hello: Hello) -> HelloRefused | None:
+        """Check a hello whose member and cluster are right. Returns None if it may stand for the
+        member, which is recorded; else the frame that refuses it."""
+        life = hello.incarnation
+        if life is UNSET:
             return None
-        member = frame["member"]
-        mark = Mark(frame.get("term", 0), frame.get("index", 0))
-        why = self._judge(member, life, mark, frame.get("joining", False))
+        member = hello.member
+        why = self._judge(member, life, Mark(hello.term, hello.index), hello.joining)
         if why is None:
             try:
-                self._lives.meet(member, life)
+                self._incarnations.meet(member, life)
             except OSError as error:
                 # (On a full disk: it may have room again when the other side dials again.)
-                return {"reason": f"a life of a member cannot be remembered: {error.strerror}"}
+                return HelloRefused(f"cannot record the member's incarnation: {error.strerror}")
             return None
-        known = self._lives.met.get(member)
+        known = self._incarnations.met.get(member)
         number = known.life.number if known is not None else 0
-        return {"reason": _REASONS[why], "why": why, "number": number}
+        return HelloRefused(_REASONS[why], why, number)
 
-    def _judge(self, member: int, life: Life, mark: Mark, joining: bool) -> str | None:
-        known = self._lives.met.get(member)
+    def _judge(self, member: int, life: Incarnation, mark: Mark, joining: bool) -> Reason | None:
+        known = self._incarnations.met.get(member)
         empty = mark.index <= 1
-        lost = BOOTSTRAPPED if empty and not joining else OLDER
+        lost: Reason = BOOTSTRAPPED if empty and not joining else OLDER
         if life.recovering:
             return None
         if known is None:
@@ -121,17 +124,17 @@ class Handshake:
     def lost(self, member: int) -> None:
         """A member's connection ended: what it acknowledged over it is known best now."""
         try:
-            self._lives.acknowledged(member, self.acknowledged(member))
+            self._incarnations.acknowledged(member, self.acknowledged(member))
         except OSError as error:
             fields = {"peer": f"{member:x}", "error": str(error)}
             log.warning("what a member acknowledged is not durable", extra={"fields": fields})
 
     # What others say to this one's
 
-    def refused(self, frame: Frame) -> None:
-        """`refused`, by another member."""
-        why = frame.get("why")
+    def refused(self, refusal: HelloRefused) -> None:
+        """Another member refused this one's hello."""
+        why = refusal.why
         if why == BOOTSTRAPPED and self._mark().index <= 1 and not self._joining():
             self.on_bootstrapped()
-        elif why == OLDER and not self._lives.own.recovering:
-            self.on_older(frame.get("number", 0))
+        elif why == OLDER and not self._incarnations.own.recovering:
+            self.on_older(refusal.number)

@@ -1,4 +1,4 @@
-"""Lives of members: which data directory a member runs on, and how many times it was started.
+"""Incarnations of members: the data directory a member runs on, and the count of its starts.
 
 Raft trusts that a member remembers its votes and acknowledgements. A removed data directory, an
 older copy of one, and a second process on a copy all break that, and nothing in the log shows it.
@@ -26,7 +26,7 @@ from rusd.base import durable
 T = TypeVar("T")
 
 
-class LivesDamaged(Exception):
+class IncarnationsDamaged(Exception):
     """A file of lives cannot be read."""
 
 
@@ -38,7 +38,7 @@ class Mark(NamedTuple):
 
 
 #: No member is started as many times.
-MANY = 1 << 50
+MAX_NUMBER = 1 << 50
 #: Bytes by which a life names one before it, and how many it names at most: a hello is 1 KiB at
 #: most. A member with more starts in a row that no peer saw has to catch up.
 PAST_BYTES, MOST_PAST = 4, 128
@@ -47,13 +47,13 @@ PAST_BYTES, MOST_PAST = 4, 128
 LEAP = 1 << 32
 
 
-class Life(msgspec.Struct, frozen=True):
+class Incarnation(msgspec.Struct, frozen=True):
     """One start of a member."""
 
     #: Random, of the data directory.
     directory: int
     #: How many starts of the directory others heard of, and those it replaces.
-    number: Annotated[int, msgspec.Meta(ge=0, lt=MANY)]
+    number: Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
     #: Random, of the process.
     nonce: int = 0
     #: Number of the last life of the directory that this one took the place of; 0: none.
@@ -63,12 +63,12 @@ class Life(msgspec.Struct, frozen=True):
     #: The lives before it on this directory, the newest first: the ends of their nonces.
     past: Annotated[bytes, msgspec.Meta(max_length=PAST_BYTES * MOST_PAST)] = b""
 
-    def next(self) -> "Life":
+    def next(self) -> "Incarnation":
         """The life of the next start on this directory."""
         past = (self._name() + self.past)[: PAST_BYTES * MOST_PAST]
         return msgspec.structs.replace(self, number=self.number + 1, nonce=_random(), past=past)
 
-    def follows(self, other: "Life") -> bool:
+    def follows(self, other: "Incarnation") -> bool:
         """Whether `other` is this life, or one before it on this directory."""
         names = (self.past[at : at + PAST_BYTES] for at in range(0, len(self.past), PAST_BYTES))
         return self.nonce == other.nonce or other._name() in names
@@ -80,26 +80,26 @@ class Life(msgspec.Struct, frozen=True):
 class Met(msgspec.Struct, frozen=True):
     """What is remembered of another member."""
 
-    life: Life
+    life: Incarnation
     #: It acknowledged to hold this, when this member led.
     acknowledged: Mark = Mark()
 
 
-class Lives:
+class Incarnations:
     """The two files of one member's directory."""
 
     def __init__(self, directory: Path) -> None:
         """Begin the next life. It counts from `said` on: a start that ends before it meets anybody
         leaves no trace, else a member that fails at start many times had to catch up for it.
-        LivesDamaged, OSError."""
+        IncarnationsDamaged, OSError."""
         directory.mkdir(parents=True, exist_ok=True)
         self._own_path, self._met_path = directory / "life", directory / "lives"
-        found = _read(self._own_path, Life)
-        self.own = Life(_random(), 1, _random()) if found is None else found.next()
+        found = _read(self._own_path, Incarnation)
+        self.own = Incarnation(_random(), 1, _random()) if found is None else found.next()
         self._kept = False
         self.met: Mapping[int, Met] = _read(self._met_path, dict[int, Met]) or {}
 
-    def said(self) -> Life:
+    def said(self) -> Incarnation:
         """This life, for others to hear: durable before. OSError."""
         if not self._kept:
             self._keep_own()
@@ -109,7 +109,7 @@ class Lives:
         """The disk holds less than this member has said, in lives up to number `after`: from now
         on it is another directory, which has to catch up."""
         number = max(min(after, self.own.number + LEAP), self.own.number)
-        self.own = Life(_random(), number + 1, self.own.nonce, number, recovering=True)
+        self.own = Incarnation(_random(), number + 1, self.own.nonce, number, recovering=True)
         self._keep_own()
 
     def recovered(self) -> None:
@@ -117,7 +117,7 @@ class Lives:
         self.own = msgspec.structs.replace(self.own, recovering=False)
         self._keep_own()
 
-    def meet(self, member: int, life: Life) -> None:
+    def meet(self, member: int, life: Incarnation) -> None:
         """Another member is in this life now. OSError: that is not remembered."""
         known = self.met.get(member)
         life = msgspec.structs.replace(life, past=b"")
@@ -149,7 +149,7 @@ class Lives:
 def begin_recovering(directory: Path, after: int) -> None:
     """Make a directory whose member had another one before, in lives up to number `after`."""
     number = min(after, LEAP)
-    life = Life(_random(), number, replaces=number, recovering=True)
+    life = Incarnation(_random(), number, replaces=number, recovering=True)
     durable.write(directory / "life", msgspec.json.encode(life))
 
 
@@ -163,4 +163,4 @@ def _read(path: Path, kind: type[T]) -> T | None:
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        raise LivesDamaged(f"{path} is damaged: {error}") from error
+        raise IncarnationsDamaged(f"{path} is damaged: {error}") from error

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rusd.raft.ports import Membership
-from rusd.raft.transport.frames import PROTOCOL, pack
+from rusd.raft.transport.frames import PROTOCOL, MembersRequest, MembersResponse, pack
 from rusd.raft.transport.query import TIMEOUT, put
 
-MEMBERS_QUESTION = pack({"type": "members", "protocol": PROTOCOL})
+MEMBERS_REQUEST = pack(MembersRequest(PROTOCOL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Cluster:
 
     id: int
     membership: Membership
-    #: Members that were met -> number of their last life.
-    lives: Mapping[int, int] = field(default_factory=dict)
+    #: Member id -> number of its last known incarnation.
+    incarnations: Mapping[int, int] = field(default_factory=dict)
     #: The membership is not older than this entry of the log.
     index: int = 0
 
@@ -37,30 +37,28 @@ def answer(cluster: Cluster) -> bytes:
     """The `membership` frame, packed."""
     membership = cluster.membership
     return pack(
-        {
-            "type": "membership",
-            "cluster": cluster.id,
-            "members": {member: list(urls) for member, urls in membership.urls.items()},
-            "learners": sorted(membership.learners),
-            "removed": sorted(membership.removed),
-            "started": sorted(membership.started),
-            "lives": cluster.lives,
-            "index": cluster.index,
-        }
+        MembersResponse(
+            cluster=cluster.id,
+            members=dict(membership.urls),
+            learners=sorted(membership.learners),
+            removed=sorted(membership.removed),
+            started=sorted(membership.started),
+            incarnations=dict(cluster.incarnations),
+            index=cluster.index,
+        )
     )
 
 
 async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
     """Ask the member at a peer URL; None if nobody there gives a proper answer in time."""
-    found = await put(url, MEMBERS_QUESTION, patience)
-    if found is None or found["type"] != "membership":
+    found = await put(url, MEMBERS_REQUEST, patience)
+    if not isinstance(found, MembersResponse):
         return None
-    learners = frozenset(found["learners"])
-    voters = frozenset(found["members"]) - learners
-    # (Earlier releases do not say who has served, nor what is behind.)
-    removed, started = frozenset(found["removed"]), frozenset(found.get("started", ()))
-    membership = Membership(voters, learners, found["members"], removed, started)
-    return Cluster(found["cluster"], membership, found.get("lives", {}), found.get("index", 0))
+    learners = frozenset(found.learners)
+    voters = frozenset(found.members) - learners
+    removed, started = frozenset(found.removed), frozenset(found.started)
+    membership = Membership(voters, learners, found.members, removed, started)
+    return Cluster(found.cluster, membership, found.incarnations, found.index)
 
 
 async def ask_all(urls: Iterable[Sequence[str]], patience: float = TIMEOUT) -> list[Cluster]:

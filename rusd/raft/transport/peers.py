@@ -12,11 +12,21 @@ A member of a release before the nonce cannot be asked back; it is dialled whate
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from msgspec import UNSET, structs
+
 from rusd.base.logs import Sparse, get_logger
 from rusd.base.sockets import UNREACHABLE, Bound, Listener, connect
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.transport.dial_back import confirmed
-from rusd.raft.transport.frames import PROTOCOL, Frame, pack
+from rusd.raft.transport.frames import (
+    PROTOCOL,
+    DialBack,
+    Frame,
+    Hello,
+    HelloRefused,
+    Removed,
+    pack,
+)
 from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.unconfirmed import Strangers
 
@@ -64,13 +74,14 @@ class Peers:
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
         self._started = False
-        #: Gives the answer to `joining.MEMBERS_QUESTION`, packed.
+        #: Gives the answer to `member_query.MEMBERS_REQUEST`, packed.
         self.membership: Callable[[], bytes] = bytes
         self.refusals = Sparse(log)
 
     def hello(self, nonce: bytes = b"") -> bytes:
         """This member's first frame, packed. `nonce`: of a connection it dialled."""
-        return pack(self.handshake.hello() | ({"nonce": nonce} if nonce else {}))
+        hello = self.handshake.hello()
+        return pack(structs.replace(hello, nonce=nonce) if nonce else hello)
 
     async def start(self, listen: Sequence[str]) -> None:
         """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
@@ -109,7 +120,7 @@ class Peers:
             self._end_dialling(member)
             connection = self._live.pop(member, None)
             if connection is not None:
-                connection.close(pack({"type": "removed"}) if member in removed else b"")
+                connection.close(pack(Removed()) if member in removed else b"")
         self._dial(new)
 
     async def stop(self) -> None:
@@ -146,11 +157,11 @@ class Peers:
         if connection is not None:
             connection.drop(why)
 
-    def refused(self, member: int, frame: Frame) -> None:
-        """A member that was dialled by the other side is refused by it."""
+    def refused(self, member: int, refusal: HelloRefused) -> None:
+        """A member that dialled this one refuses its hello."""
         connection = self._live.get(member)
         if connection is not None:
-            connection.refused(frame)
+            connection.refused(refusal)
 
     # What connections report
 
@@ -166,51 +177,51 @@ class Peers:
         self._all.add(connection)
         return True
 
-    def check_hello(self, frame: Frame, expected: int | None) -> str | None:
+    def check_hello(self, hello: Hello, expected: int | None) -> str | None:
         """Why this hello is refused, None if it is fine."""
-        if frame["protocol"] != PROTOCOL:
+        if hello.protocol != PROTOCOL:
             return "another protocol than " + PROTOCOL
-        if frame["cluster"] != self._cluster:
-            return f"cluster ID mismatch: {frame['cluster']:x} is not {self._cluster:x}"
-        member = frame["member"]
+        if hello.cluster != self._cluster:
+            return f"cluster ID mismatch: {hello.cluster:x} is not {self._cluster:x}"
+        member = hello.member
         if member not in self._urls or (expected is not None and member != expected):
             return f"not the id of a peer: {member:x}"
         return None
 
-    def claimed(self, connection: Connection, frame: Frame) -> None:
+    def claimed(self, connection: Connection, hello: Hello) -> None:
         """An accepted connection says whose it is: ask there."""
-        member, nonce = frame["member"], frame.get("nonce")
+        member, nonce = hello.member, hello.nonce
         self._strangers.remove(connection)
-        if nonce is None:
+        if nonce is UNSET:
             connection.drop("a hello without a nonce, of an older release: dialled instead")
             self._begin_to_dial(member)
             return
         claims = self._claims.setdefault(member, set())
         if len(claims) >= MOST_CLAIMS:
-            connection.refuse("too many connections claim to be of this member")
+            connection.refuse(HelloRefused("too many connections claim to be of this member"))
             return
-        task = asyncio.get_running_loop().create_task(self._look_into(connection, frame))
+        task = asyncio.get_running_loop().create_task(self._look_into(connection, hello, nonce))
         claims.add(task)
         task.add_done_callback(claims.discard)
 
-    async def _look_into(self, connection: Connection, frame: Frame) -> None:
-        member, nonce = frame["member"], frame["nonce"]
+    async def _look_into(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
+        member = hello.member
         urls = self._urls.get(member, ())
         if not await confirmed(urls, self._cluster, self._member, nonce):
-            connection.refuse("the member's peer URLs do not confirm its connection")
+            connection.refuse(HelloRefused("the member's peer URLs do not confirm its connection"))
         elif member not in self._urls:
             connection.drop("removed meanwhile")
-        elif (refusal := self.handshake.receive(frame)) is not None:
-            connection.refuse(**refusal)
+        elif (refusal := self.handshake.receive(hello)) is not None:
+            connection.refuse(refusal)
         else:
             if member > self._member:
                 self._end_dialling(member)  # it is of an older release no more
             connection.accept(member)
 
-    def dialled(self, question: Frame) -> bool:
+    def dialled(self, request: DialBack) -> bool:
         """Whether this member opened the connection it is asked about."""
-        return question["cluster"] == self._cluster and any(
-            connection.expected == question["member"] and connection.nonce == question["nonce"]
+        return request.cluster == self._cluster and any(
+            connection.expected == request.member and connection.nonce == request.nonce
             for connection in self._all
         )
 

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rusd.base.logs import get_logger
 from rusd.raft.ids import first_number
-from rusd.raft.transport.frames import MAX_CARRIED, QUESTION, SMALL
+from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerRequest, PeerResponse
 from rusd.rpc.errors import (
     REQUEST_TOO_LARGE,
     TIMEOUT,
@@ -22,10 +22,10 @@ log = get_logger(__name__)
 MOST_ANSWERS = 4096
 
 #: Bytes of a question's body that fit into its frame.
-MAX_BODY = QUESTION - SMALL
+MAX_BODY = REQUEST - SMALL
 #: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
-Send = Callable[[int, dict[str, Any]], None]
+Send = Callable[[int, Frame], None]
 
 
 class _Question(NamedTuple):
@@ -58,30 +58,30 @@ class Asks:
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open[number] = _Question(member, deadline, future)
-        self._send(member, {"type": "ask", "id": number, "kind": kind, "body": body})
+        self._send(member, PeerRequest(number, kind, body))
         try:
             return await future
         finally:
             del self._open[number]
 
-    def asked(self, member: int, frame: dict[str, Any]) -> None:
+    def asked(self, member: int, request: PeerRequest) -> None:
         """A member asks this one."""
         if len(self._tasks) >= MOST_ANSWERS:
-            refusal = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
-            answer = {"type": "answer", "id": frame["id"], "body": b"", "error": refusal}
-            self._send(member, answer)
+            refusal: list[int | str] = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
+            self._send(member, PeerResponse(request.id, b"", refusal))
             return
-        task = asyncio.get_running_loop().create_task(self._answer(member, frame))
+        task = asyncio.get_running_loop().create_task(self._answer(member, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, member: int, frame: dict[str, Any]) -> None:
-        body, error = b"", []
-        handler = self._handlers.get(frame["kind"])
+    async def _answer(self, member: int, request: PeerRequest) -> None:
+        body = b""
+        error: list[int | str] = []
+        handler = self._handlers.get(request.kind)
         try:
             if handler is None:
-                raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {frame['kind']}")
-            body = await handler(member, frame["body"])
+                raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {request.kind}")
+            body = await handler(member, request.body)
             if len(body) > MAX_CARRIED:
                 body = b""
                 raise EtcdError(Code.RESOURCE_EXHAUSTED, "the answer is too large")
@@ -90,18 +90,18 @@ class Asks:
         except Exception as failure:
             log.exception("a member's question failed")
             error = [int(Code.INTERNAL), repr(failure)]
-        self._send(member, {"type": "answer", "id": frame["id"], "body": body, "error": error})
+        self._send(member, PeerResponse(request.id, body, error))
 
-    def answered(self, member: int, frame: dict[str, Any]) -> None:
-        question = self._open.get(frame["id"])
+    def answered(self, member: int, response: PeerResponse) -> None:
+        question = self._open.get(response.id)
         if question is None or question.member != member or question.answer.done():
             return
         future = question.answer
-        error = frame["error"]
-        if len(error) == 2 and error[0] in Code.__members__.values():
+        error = response.error
+        if len(error) == 2 and isinstance(error[0], int) and error[0] in Code.__members__.values():
             future.set_exception(EtcdError(Code(error[0]), str(error[1])))
         else:
-            future.set_result(frame["body"])
+            future.set_result(response.body)
 
     def lost(self, member: int) -> None:
         """A member's connection broke: its answers will not come."""

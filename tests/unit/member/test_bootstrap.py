@@ -21,7 +21,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.core.proposals import encode_entry
 from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Entry, Membership, Position, Request
-from rusd.raft.transport.incarnations import Lives
+from rusd.raft.transport.incarnations import Incarnations
 from rusd.raft.transport.member_query import Cluster
 from rusd.rpc.errors import Removed, SaidRemoved
 from rusd.state.command import Kind, encode
@@ -213,10 +213,12 @@ def told(monkeypatch: pytest.MonkeyPatch, *answers: Cluster) -> None:
 
 
 def cluster(
-    *, started: Collection[int] = (), lives: Mapping[int, int] = MappingProxyType({})
+    *, started: Collection[int] = (), incarnations: Mapping[int, int] = MappingProxyType({})
 ) -> Cluster:
     urls = {OWN: ("http://10.0.0.2:2380",), OTHER: ("http://10.0.0.1:2380",)}
-    return Cluster(77, Membership(frozenset(urls), urls=urls, started=frozenset(started)), lives)
+    return Cluster(
+        77, Membership(frozenset(urls), urls=urls, started=frozenset(started)), incarnations
+    )
 
 
 def test_a_first_start_goes_on_when_nobody_knows_the_member(
@@ -225,11 +227,11 @@ def test_a_first_start_goes_on_when_nobody_knows_the_member(
     flags = replace(FLAGS, data_dir=str(tmp_path))
     told(monkeypatch)
     assert asyncio.run(query_existing_cluster(flags)) is None
-    told(monkeypatch, cluster(started={OTHER}, lives={OTHER: 3}))
+    told(monkeypatch, cluster(started={OTHER}, incarnations={OTHER: 3}))
     assert asyncio.run(query_existing_cluster(flags)) is None
 
 
-@pytest.mark.parametrize("known", [cluster(started={OWN}), cluster(lives={OWN: 1})])
+@pytest.mark.parametrize("known", [cluster(started={OWN}), cluster(incarnations={OWN: 1})])
 def test_a_first_start_is_refused_when_one_knows_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: Cluster
 ) -> None:
@@ -242,12 +244,12 @@ def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = replace(FLAGS, initial_cluster_state="existing", data_dir=str(tmp_path))
-    told(monkeypatch, cluster(lives={OWN: 4}), cluster(started={OWN}, lives={OWN: 2}))
+    told(monkeypatch, cluster(incarnations={OWN: 4}), cluster(started={OWN}, incarnations={OWN: 2}))
     found = asyncio.run(query_existing_cluster(flags))
     machine = StateMachine(flags.member_path / "state")
     establish(flags, machine, found)
     machine.close()
-    own = Lives(flags.member_path).own
+    own = Incarnations(flags.member_path).own
     assert own.recovering
     assert (own.replaces, own.number) == (4, 5)
 

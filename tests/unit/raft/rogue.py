@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from rusd.base.logs import JsonFormatter
 from rusd.raft.transport.dial_back import CONFIRMED
-from rusd.raft.transport.frames import PROTOCOL, decode, pack
+from rusd.raft.transport.frames import PROTOCOL, decode
+from tests.support.frames import raw
 
 NONCE = bytes(range(16))
 
@@ -18,7 +19,7 @@ NONCE = bytes(range(16))
 def hello(**changes: Any) -> bytes:
     """Member 2's first frame to another."""
     fields = {"type": "hello", "protocol": PROTOCOL, "cluster": 77, "member": 2, "nonce": NONCE}
-    return pack({name: value for name, value in (fields | changes).items() if value is not None})
+    return raw({name: value for name, value in (fields | changes).items() if value is not None})
 
 
 async def said(port: int, data: bytes, within: float = 10.0) -> bytes:
@@ -69,7 +70,7 @@ class Rogue:
 
     def send(self, *frames: dict[str, Any]) -> None:
         for frame in frames:
-            self.writer.write(pack(frame))
+            self.writer.write(raw(frame))
 
     async def until_ended(self) -> None:
         """Read until the member ends the connection."""

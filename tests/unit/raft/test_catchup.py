@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from rusd.raft.ports import Entry, Position, Request
 from rusd.raft.snapshots import streams, transfer
 from rusd.raft.snapshots.streams import CatchUp
 from rusd.raft.snapshots.transfer import Received
+from rusd.raft.transport.frames import SnapshotReply
 from tests.support.toy_machine import ToyMachine
 from tests.unit.raft.cluster import until
 
 LEADER, FOLLOWER = 1, 2
-Frame = dict[str, Any]
 
 
 class Scene:
@@ -24,8 +25,8 @@ class Scene:
 
     def __init__(self, directory: Path) -> None:
         self.now = 100.0
-        self.wire: list[Frame] = []
-        self.back: list[Frame] = []
+        self.wire: list[Any] = []
+        self.back: list[Any] = []
         self.source = ToyMachine(directory / "leader" / "state")
         text = b"x" * (9 * transfer.CHUNK_BYTES // 2)
         self.source.apply([Entry(Position(2, 1), [Request(text, False)])])
@@ -82,7 +83,7 @@ def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
         assert scene.leader.sending_to(FOLLOWER)
-        stream = scene.wire[0]["stream"]
+        stream = scene.wire[0].stream
         complete = scene.deliver()
         assert complete is not None and complete.index == 2
         scene.target.restore(complete.directory)
@@ -127,8 +128,8 @@ def test_chunks_of_a_stream_that_broke_are_not_acknowledged(tmp_path: Path) -> N
         await scene.begin()
         begin, chunk, *_ = scene.wire
         scene.follower.receive(LEADER, begin)
-        scene.follower.receive(LEADER, {**chunk, "crc": 0})
-        assert scene.back[-1]["received"] == -1
+        scene.follower.receive(LEADER, structs.replace(chunk, crc=0))
+        assert scene.back[-1].received == -1
         answers = len(scene.back)
         scene.follower.receive(LEADER, chunk)
         assert len(scene.back) == answers
@@ -140,13 +141,13 @@ def test_acknowledgements_out_of_order_or_of_another_stream_open_no_window(tmp_p
     async def story(scene: Scene) -> None:
         await scene.begin()
         sent = len(scene.wire)
-        stream = scene.wire[0]["stream"]
-        reply = {"type": "snapshot_reply", "stream": stream, "received": 0}
-        another = {**reply, "stream": stream + 7, "received": 1 << 30}
+        stream = scene.wire[0].stream
+        reply = SnapshotReply(stream, 0)
+        another = SnapshotReply(stream + 7, 1 << 30)
         scene.leader.reply(FOLLOWER, another, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         assert len(scene.wire) == sent
-        scene.leader.reply(FOLLOWER, {**reply, "received": transfer.CHUNK_BYTES}, scene.now)
+        scene.leader.reply(FOLLOWER, SnapshotReply(stream, transfer.CHUNK_BYTES), scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         assert len(scene.wire) == sent + 1

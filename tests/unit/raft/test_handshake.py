@@ -10,20 +10,31 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from rusd.raft.transport import incarnations as lives_module
-from rusd.raft.transport.frames import MAX_TERM, PROTOCOL, SMALL, Refused, decode, pack
+from rusd.raft.transport import incarnations as incarnations_module
+from rusd.raft.transport.frames import (
+    MAX_TERM,
+    PROTOCOL,
+    SMALL,
+    Hello,
+    HelloRefused,
+    Refused,
+    decode,
+    pack,
+)
 from rusd.raft.transport.handshake import BOOTSTRAPPED, OLDER, Handshake
 from rusd.raft.transport.incarnations import (
-    MANY,
+    MAX_NUMBER,
     MOST_PAST,
     PAST_BYTES,
-    Life,
-    Lives,
-    LivesDamaged,
+    Incarnation,
+    Incarnations,
+    IncarnationsDamaged,
     Mark,
     begin_recovering,
 )
+from tests.support.frames import fields_of, raw
 
 B, C = 2, 3
 
@@ -32,11 +43,11 @@ class Side:
     """One process of a member on its directory."""
 
     def __init__(self, member: int, directory: Path, index: int = 0, term: int = 0) -> None:
-        self.lives = Lives(directory)
+        self.incarnations = Incarnations(directory)
         self.mark = Mark(term, index)
         self.joining = False
         self.shake = Handshake(
-            member, 77, self.lives, mark=lambda: self.mark, joining=lambda: self.joining
+            member, 77, self.incarnations, mark=lambda: self.mark, joining=lambda: self.joining
         )
         self.told: list[str] = []
         self.shake.on_bootstrapped = lambda: self.told.append(BOOTSTRAPPED)
@@ -45,7 +56,7 @@ class Side:
 
     def older(self, number: int) -> None:
         self.told.append(OLDER)
-        self.lives.recover(number)
+        self.incarnations.recover(number)
 
     def meets(self, other: Side) -> str | None:
         """Why the hello of another is refused, who hears of it; None: it is connected."""
@@ -54,7 +65,7 @@ class Side:
         if refusal is None:
             return None
         other.shake.refused(refusal)
-        return str(refusal["why"])
+        return str(refusal.why)
 
 
 @pytest.fixture
@@ -80,13 +91,13 @@ def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None
 
 def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b", index=5)
-    known = c.lives.met[B].life
+    known = c.incarnations.met[B].life
     for _ in range(3 * MOST_PAST):
         Side(B, tmp_path / "b", index=5)
     b = Side(B, tmp_path / "b", index=5)
     assert c.meets(b) is None
-    assert c.lives.met[B].life.number == known.number + 1
-    assert Lives(tmp_path / "b").own.follows(b.lives.own), "what was said is durable"
+    assert c.incarnations.met[B].life.number == known.number + 1
+    assert Incarnations(tmp_path / "b").own.follows(b.incarnations.own), "what was said is durable"
 
 
 def test_nothing_is_said_in_a_life_that_is_not_durable(
@@ -127,7 +138,7 @@ def test_a_copy_is_noticed_however_often_it_was_started_meanwhile(c: Side, tmp_p
     connected_once(c, tmp_path / "b")
     heard_elsewhere(tmp_path / "copy", 5)
     copy = Side(B, tmp_path / "copy", index=9)
-    assert copy.lives.own.number > c.shake.lives()[B]
+    assert copy.incarnations.own.number > c.shake.incarnations()[B]
     assert c.meets(copy) == OLDER
 
 
@@ -148,8 +159,8 @@ def test_a_hello_with_all_the_lives_it_may_name_is_taken_by_the_landed_release(
 ) -> None:
     heard_elsewhere(tmp_path / "b", MOST_PAST + 2)
     side = Side(B, tmp_path / "b", index=2**60, term=2**60)
-    hello = pack({**side.shake.hello(), "nonce": bytes(16), "member": 2**64 - 1})
-    assert len(side.lives.own.past) == PAST_BYTES * MOST_PAST
+    hello = pack(structs.replace(side.shake.hello(), nonce=bytes(16), member=2**64 - 1))
+    assert len(side.incarnations.own.past) == PAST_BYTES * MOST_PAST
     assert len(hello) <= SMALL
 
 
@@ -159,9 +170,9 @@ def test_a_directory_that_is_replaced_later_than_it_was_met_must_catch_up(
     connected_once(c, tmp_path / "b")
     other = Side(B, tmp_path / "b2", index=9)
     assert c.meets(other) == OLDER
-    assert other.lives.own.recovering
+    assert other.incarnations.own.recovering
     assert c.meets(other) is None, "in quarantine"
-    other.lives.recovered()
+    other.incarnations.recovered()
     c.shake.lost(B)
     assert c.meets(other) is None
 
@@ -171,9 +182,9 @@ def test_what_replaced_a_directory_is_accepted_by_those_that_did_not_hear_of_it(
 ) -> None:
     connected_once(c, tmp_path / "b")
     (tmp_path / "b2").mkdir()
-    begin_recovering(tmp_path / "b2", c.shake.lives()[B])
+    begin_recovering(tmp_path / "b2", c.shake.incarnations()[B])
     other = Side(B, tmp_path / "b2", index=9)
-    other.lives.recovered()
+    other.incarnations.recovered()
     assert c.meets(other) is None
     c.shake.lost(B)
     assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER, "the directory that was replaced"
@@ -210,7 +221,7 @@ def test_a_member_that_joins_may_begin_again_until_it_has_served(c: Side, tmp_pa
 
 def test_a_hello_of_an_earlier_release_is_accepted(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    assert c.shake.receive({"type": "hello", "member": B, "cluster": 77}) is None
+    assert c.shake.receive(Hello(PROTOCOL, cluster=77, member=B)) is None
 
 
 @pytest.mark.parametrize(
@@ -218,7 +229,7 @@ def test_a_hello_of_an_earlier_release_is_accepted(c: Side, tmp_path: Path) -> N
     [
         {"life": None},
         {"life": {}},
-        {"life": {"directory": 1, "number": MANY}},
+        {"life": {"directory": 1, "number": MAX_NUMBER}},
         {"life": {"directory": 1, "number": -1}},
         {"term": "x"},
         {"index": None},
@@ -226,73 +237,75 @@ def test_a_hello_of_an_earlier_release_is_accepted(c: Side, tmp_path: Path) -> N
 )
 def test_a_hello_that_is_none_is_refused(c: Side, change: dict[str, Any]) -> None:
     hello = c.shake.hello()
-    assert decode(pack(hello)[4:], member=False)["life"] == c.lives.own
+    assert decode(pack(hello)[4:], member=False) == hello
     with pytest.raises(Refused):
-        decode(pack({**hello, **change})[4:], member=False)
+        decode(raw({**fields_of(hello), **change})[4:], member=False)
 
 
 def test_a_refusal_arrives_as_it_was_sent(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
     refusal = c.shake.receive(Side(B, tmp_path / "b2").shake.hello())
     assert refusal is not None
-    frame = {"type": "refused", **refusal}
-    assert decode(pack(frame)[4:], member=False) == frame
+    assert decode(pack(refusal)[4:], member=False) == refusal
 
 
 def test_a_member_that_holds_something_does_not_end_because_another_says_it_is_new(
     c: Side,
 ) -> None:
-    c.shake.refused({"type": "refused", "why": BOOTSTRAPPED, "number": 1})
+    c.shake.refused(HelloRefused("", BOOTSTRAPPED, 1))
     assert c.told == []
 
 
 def test_a_hello_is_small_enough(c: Side) -> None:
-    c.lives.own = msgspec.structs.replace(
-        c.lives.own, number=MANY, directory=2**63 - 1, nonce=2**63 - 1, replaces=MANY
+    c.incarnations.own = msgspec.structs.replace(
+        c.incarnations.own,
+        number=MAX_NUMBER,
+        directory=2**63 - 1,
+        nonce=2**63 - 1,
+        replaces=MAX_NUMBER,
     )
     c.mark = Mark(MAX_TERM, MAX_TERM)
-    hello = {**c.shake.hello(), "cluster": 2**64 - 1, "member": 2**64 - 1, "nonce": bytes(16)}
+    hello = structs.replace(c.shake.hello(), cluster=2**64 - 1, member=2**64 - 1, nonce=bytes(16))
     assert len(pack(hello)) < SMALL
 
 
 def test_damaged_lives_are_refused(tmp_path: Path) -> None:
     damage: list[Callable[[bytes], bytes]] = [lambda _: b"", lambda old: old[:-1], lambda _: b"[]"]
     for each in damage:
-        lives = Lives(tmp_path)
+        lives = Incarnations(tmp_path)
         lives.said()
-        lives.meet(B, Life(1, 1))
+        lives.meet(B, Incarnation(1, 1))
         for name in ("life", "lives"):
             path = tmp_path / name
             kept = path.read_bytes()
             path.write_bytes(each(kept))
-            with pytest.raises(LivesDamaged, match=name):
-                Lives(tmp_path)
+            with pytest.raises(IncarnationsDamaged, match=name):
+                Incarnations(tmp_path)
             path.write_bytes(kept)
 
 
-@pytest.mark.parametrize("said", [MANY - 1, (1 << 64) - 1])
+@pytest.mark.parametrize("said", [MAX_NUMBER - 1, (1 << 64) - 1])
 def test_a_number_that_others_make_up_does_not_end_a_members_lives(
     c: Side, tmp_path: Path, said: int
 ) -> None:
     lost, copy = tmp_path / "lost", tmp_path / "copy"
     lost.mkdir()
     begin_recovering(lost, said)
-    own = Lives(copy)
+    own = Incarnations(copy)
     own.recover(said)
     for directory in (lost, copy):
         for _ in range(3):
-            life = Lives(directory).said()
-        hello = pack(
-            {"type": "hello", "protocol": PROTOCOL, "cluster": 7, "member": 3, "life": life}
-        )
-        assert decode(hello[4:], member=False)["life"].recovering
+            life = Incarnations(directory).said()
+        hello = decode(pack(Hello(PROTOCOL, 7, 3, incarnation=life))[4:], member=False)
+        assert isinstance(hello, Hello) and hello.incarnation
+        assert hello.incarnation.recovering
 
 
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(lives_module.durable, "write", no_space)
+    monkeypatch.setattr(incarnations_module.durable, "write", no_space)
 
 
 def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
@@ -305,12 +318,13 @@ def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
         for _ in range(2):
             refusal = c.shake.receive(hello)
             assert refusal is not None
-            frame = decode(pack({"type": "refused", **refusal})[4:], member=False)
-            assert "No space left" in frame["reason"]
+            frame = decode(pack(refusal)[4:], member=False)
+            assert isinstance(frame, HelloRefused)
+            assert "No space left" in frame.reason
             b.shake.refused(frame)
     assert b.told == []
     assert c.meets(b) is None
-    assert Lives(tmp_path / "c").met[B].life == b.lives.own
+    assert Incarnations(tmp_path / "c").met[B].life == b.incarnations.own
 
 
 def test_what_a_member_acknowledged_is_known_though_the_disk_is_full(

@@ -10,20 +10,20 @@ from rusd.raft.core import outbox
 from rusd.raft.core.outbox import APPEND_BYTES, _receivable
 from rusd.raft.core.proposals import encode_entry
 from rusd.raft.transport import frames
-from rusd.raft.transport.frames import MAX_CARRIED, MAX_FRAME, decode, pack
+from rusd.raft.transport.frames import (
+    MAX_CARRIED,
+    MAX_FRAME,
+    AppendEntries,
+    PeerRequest,
+    Propose,
+    decode,
+    pack,
+)
 from rusd.raft.transport.requests import MAX_BODY, Asks
 from rusd.rpc.errors import REQUEST_TOO_LARGE, EtcdError
 from tests.unit.raft.cluster import Cluster
 
 LARGE = bytes(33 << 20)
-
-
-def append(*sizes: int) -> dict[str, Any]:
-    entries = [(bytes(size), 8 + at, 3) for at, size in enumerate(sizes)]
-    return {
-        **{"type": "append_entries", "term": 3, "commit_index": 6},
-        **{"prevLogIdx": 7, "prevLogTerm": 2, "entries": entries},
-    }
 
 
 @pytest.mark.parametrize(
@@ -40,33 +40,33 @@ def append(*sizes: int) -> dict[str, Any]:
 def test_an_append_is_sent_in_frames_that_follow_each_other(
     sizes: tuple[int, ...], counts: list[int]
 ) -> None:
-    message = append(*sizes)
-    parts = list(_receivable(message))
-    assert [len(part["entries"]) for part in parts] == counts
-    assert [entry for part in parts for entry in part["entries"]] == message["entries"]
+    entries = [(bytes(size), 8 + at, 3) for at, size in enumerate(sizes)]
+    parts = list(_receivable(3, 6, (7, 2), entries))
+    assert [len(part.entries) for part in parts] == counts
+    assert [entry for part in parts for entry in part.entries] == entries
     index, term = 7, 2
     for part in parts:
-        assert (part["prevLogIdx"], part["prevLogTerm"]) == (index, term)
+        assert (part.prev_index, part.prev_term) == (index, term)
         assert len(pack(part)) <= MAX_FRAME
         decode(pack(part)[4:], member=True)
-        if part["entries"]:
-            _, index, term = part["entries"][-1]
+        if part.entries:
+            _, index, term = part.entries[-1]
 
 
 def test_the_largest_payload_fits_into_both_frames_that_carry_it() -> None:
     highest = (1 << 64) - 1
     request = (highest, highest, bytes(MAX_CARRIED))
-    proposal = {"type": "propose", "term": 1 << 62, "batch": [request]}
+    proposal = Propose(1 << 62, [request])
     assert len(pack(proposal)) <= MAX_FRAME
     entry = (encode_entry([request]), 1 << 62, 1 << 62)
-    assert len(pack({**append(), "entries": [entry]})) <= MAX_FRAME
+    assert len(pack(AppendEntries(3, 6, 7, 2, [entry]))) <= MAX_FRAME
 
 
 def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it 64 times smaller, which is quicker."""
-    for kind in (frames._key("append_entries"), frames._key("propose")):
+    for kind in (frames._key(AppendEntries), frames._key(Propose)):
         _, *rest = frames._OF_MEMBERS[kind]
         monkeypatch.setitem(frames._OF_MEMBERS, kind, (MAX_FRAME // 64, *rest))
     monkeypatch.setattr(outbox, "APPEND_BYTES", APPEND_BYTES // 64)
@@ -92,7 +92,7 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
 
 def test_an_answer_that_no_member_would_take_is_an_error() -> None:
     async def scenario() -> None:
-        sent: list[dict[str, Any]] = []
+        sent: list[Any] = []
         asks = Asks(lambda member, frame: sent.append(frame))
 
         async def too_much(member: int, body: bytes) -> bytes:
@@ -100,12 +100,12 @@ def test_an_answer_that_no_member_would_take_is_an_error() -> None:
 
         asks.serve("ttl", too_much)
         for body in (b"", b"1"):
-            asks.asked(2, {"type": "ask", "id": 1, "kind": "ttl", "body": body})
+            asks.asked(2, PeerRequest(1, "ttl", body))
         await asyncio.gather(*asks._tasks)
         fits, refused = sent
-        assert fits["error"] == []
+        assert fits.error == []
         assert len(pack(fits)) <= MAX_FRAME
-        assert refused["error"][1] == "the answer is too large"
+        assert refused.error[1] == "the answer is too large"
         assert len(pack(refused)) < 1000
         with pytest.raises(EtcdError) as raised:
             await asks.ask(2, "ttl", bytes(MAX_BODY + 1), 5.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rusd.raft.core import proposals as proposals_module
+from rusd.raft.transport.frames import TimeoutNow
 from rusd.rpc import errors
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload, until
 
@@ -355,7 +356,7 @@ def test_a_transfer_that_another_member_wins_has_failed(tmp_path: Path) -> None:
         target, third = await cluster.followers()
         cluster.isolate(target.member_id)
         transfer = asyncio.ensure_future(leader.transfer_leadership(target.member_id))
-        leader._send(third.member_id, {"type": "timeout_now", "term": leader.term})
+        leader._send(third.member_id, TimeoutNow(leader.term))
         with pytest.raises(errors.EtcdError) as refused:
             await transfer
         assert refused.value is errors.TIMEOUT_LEADER_TRANSFER

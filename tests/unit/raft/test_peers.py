@@ -12,10 +12,19 @@ from rusd.raft.transport import frames, query, unconfirmed
 from rusd.raft.transport import peers as peers_module
 from rusd.raft.transport.connection import INBOX_FRAMES
 from rusd.raft.transport.dial_back import CONFIRMED, confirmed
-from rusd.raft.transport.frames import MAX_FRAME, MAX_TERM, PROTOCOL, RAFT, decode, pack
+from rusd.raft.transport.frames import (
+    MAX_FRAME,
+    MAX_TERM,
+    PROTOCOL,
+    RAFT,
+    Hello,
+    HelloRefused,
+    decode,
+)
 from rusd.raft.transport.handshake import Handshake
-from rusd.raft.transport.incarnations import Lives, Mark
+from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
+from tests.support.frames import raw
 from tests.unit.raft.cluster import Cluster, free_ports, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
@@ -23,7 +32,7 @@ from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 async def refused(cluster: Cluster, data: bytes) -> None:
     """Say `data` to member 1's peer port, which ends the connection; it may say why."""
     answer = await said(cluster.ports[1], data)
-    assert not answer or decode(answer[4:], member=False)["type"] == "refused"
+    assert not answer or isinstance(decode(answer[4:], member=False), HelloRefused)
 
 
 def unhandled() -> list[dict[str, Any]]:
@@ -41,8 +50,8 @@ def unhandled() -> list[dict[str, Any]]:
         b"\x00\x00\x00\x04\xc1\xc1\xc1\xc1",
         b"\x00\x00\x00\x01\x93",
         b"\xff" * 100_000,
-        pack({"type": "append_entries", "term": 99, "commit_index": 0}),
-        pack({"type": 5}),
+        raw({"type": "append_entries", "term": 99, "commit_index": 0}),
+        raw({"type": 5}),
         hello(cluster=78),
         hello(member=9),
         hello(member=1),
@@ -92,7 +101,7 @@ def test_a_stranger_with_a_members_id_gets_nothing_done(tmp_path: Path, member: 
             since = cluster.nodes[1].connected_since(member)
             for frame in FORGED.values():
                 for nonce in (NONCE, None):
-                    await refused(cluster, hello(member=member, nonce=nonce) + pack(frame))
+                    await refused(cluster, hello(member=member, nonce=nonce) + raw(frame))
             assert await leader.propose(b"one") == 1
             assert await cluster.equal() == ["one"]
             assert (await cluster.leader(), leader.term, removed) == (leader, term, [])
@@ -137,7 +146,7 @@ def against_a_liar(tmp_path: Path, attack: "Any") -> None:
             await cluster.leader()
             failures = unhandled()
             async with Rogue(cluster.ports[2], cluster.ports[1]) as rogue:
-                assert rogue.answer["type"] == "hello"
+                assert isinstance(rogue.answer, Hello)
                 await until(lambda: 2 in cluster.nodes[1]._peers.connected())
                 await attack(cluster, rogue)
             async with asyncio.timeout(20):
@@ -197,7 +206,7 @@ def test_a_frame_no_member_sends_ends_its_connection_only(
 def test_every_frame_of_a_member_has_its_handler(tmp_path: Path) -> None:
     async def body() -> None:
         async with Cluster(tmp_path, 1) as cluster:
-            handled = cluster.nodes[1]._handlers.keys() | RAFT
+            handled = {*cluster.nodes[1]._handlers, *RAFT}
             assert {frames._key(kind) for kind in handled} == frames._OF_MEMBERS.keys()
 
     asyncio.run(body())
@@ -265,7 +274,7 @@ def test_what_waits_for_the_next_turn_is_bounded_and_nothing_of_it_is_lost(tmp_p
         node._flushing = None
         flushing.cancel()
         node._wake()
-        last = pack({"type": "answer", "id": count, "body": b"", "error": []})[4:].split(b"body")[0]
+        last = raw({"type": "answer", "id": count, "body": b"", "error": []})[4:].split(b"body")[0]
         got = b""
         async with asyncio.timeout(20):
             while last not in got:
@@ -286,7 +295,7 @@ def test_a_member_of_an_older_release_is_dialled_since_it_cannot_be_asked(tmp_pa
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 size = int.from_bytes(await reader.readexactly(4), "big")
                 first = decode(await reader.readexactly(size), member=False)
-                dialled.append(first["member"])
+                dialled.append(first.member)
                 writer.write(hello(nonce=None))
                 await reader.read()
                 writer.close()
@@ -318,8 +327,8 @@ def test_many_malformed_hellos_cost_few_lines_and_no_trace(tmp_path: Path) -> No
         b"GET /health HTTP/1.1\r\n\r\n",
         b"\x00\x00\x00\x00",
         b"\x00\x00\x00\x02\x91\x91",
-        pack({"type": "x" * 900}),
-        pack({"type": "confirm", "protocol": PROTOCOL, "cluster": 77, "member": 3, "nonce": NONCE}),
+        raw({"type": "x" * 900}),
+        raw({"type": "confirm", "protocol": PROTOCOL, "cluster": 77, "member": 3, "nonce": NONCE}),
     ]
 
     async def body() -> None:
@@ -383,7 +392,7 @@ def test_a_frame_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path) -
 
 def test_a_vote_as_long_as_an_append_is_refused_before_it_is_read(tmp_path: Path) -> None:
     async def attack(cluster: Cluster, rogue: Rogue) -> None:
-        frame = pack({"type": "request_vote", "term": 1})
+        frame = raw({"type": "request_vote", "term": 1})
         rogue.writer.write(MAX_FRAME.to_bytes(4, "big") + frame[4:] + bytes(100))
         await rogue.until_ended()
 
@@ -432,7 +441,7 @@ def test_members_of_another_cluster_never_meet_and_both_say_why(
 
 
 def test_dialling_can_be_stopped_at_any_moment(tmp_path: Path) -> None:
-    lives = Lives(tmp_path)
+    lives = Incarnations(tmp_path)
 
     async def body() -> None:
         port = free_ports(1)[0]

@@ -11,7 +11,7 @@ import pytest
 
 from rusd.raft.core.quarantine import Quarantine
 from rusd.raft.read.waiting import Read, Reads
-from rusd.raft.transport.incarnations import Lives, begin_recovering
+from rusd.raft.transport.incarnations import Incarnations, begin_recovering
 from rusd.rpc.errors import TIMEOUT
 from tests.unit.raft.cluster import Cluster, until
 
@@ -25,10 +25,10 @@ class Scene:
         self.votes: list[int] = []
         self.core = SimpleNamespace(leader=0, is_leader=False)
         self.core.vote_for_leader = lambda: self.votes.append(self.core.leader)
-        self.lives = Lives(directory)
+        self.lives = Incarnations(directory)
         #: Whether it was over when the vote was made durable.
         self.over: list[bool] = []
-        flush = lambda: self.over.append(not Lives(directory).own.recovering)  # noqa: E731
+        flush = lambda: self.over.append(not Incarnations(directory).own.recovering)  # noqa: E731
         self.core.log = SimpleNamespace(flush=flush)
         reading = SimpleNamespace(add=self.reads.append)
         self.quarantine = Quarantine(cast(Any, self.core), self.lives, cast(Any, reading), 5.0)
@@ -55,7 +55,7 @@ def test_a_read_that_is_answered_ends_it_for_good(scene: Scene, tmp_path: Path) 
     scene.reads.pop().done(None)
     assert not scene.quarantine.active
     assert scene.votes == [1], "what it voted in this term is forgotten"
-    assert not Lives(tmp_path).own.recovering
+    assert not Incarnations(tmp_path).own.recovering
 
 
 def test_the_vote_for_the_leader_is_durable_before_it_ends(scene: Scene) -> None:
@@ -114,7 +114,7 @@ def test_an_answer_from_before_does_not_end_it(scene: Scene) -> None:
 
 
 def test_it_outlives_a_restart(scene: Scene, tmp_path: Path) -> None:
-    assert Lives(tmp_path).own.recovering
+    assert Incarnations(tmp_path).own.recovering
 
 
 def test_without_a_quorum_of_others_nothing_is_elected_and_with_one_it_ends(

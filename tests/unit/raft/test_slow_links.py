@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rusd.raft.read.waiting import RETRY
+from rusd.raft.transport.frames import PeerResponse
 from rusd.raft.transport.requests import Asks
 from tests.unit.raft.cluster import Cluster, payload
 
@@ -31,15 +32,15 @@ def test_a_follower_reads_although_answers_take_longer_than_its_patience(tmp_pat
 
 def test_an_answer_to_a_question_of_an_earlier_life_answers_nothing() -> None:
     async def scenario() -> None:
-        sent: list[dict[str, Any]] = []
+        sent: list[Any] = []
         asking = []
         for _life in range(2):
             asks = Asks(lambda member, frame: sent.append(frame))
             asking.append(asyncio.create_task(asks.ask(LEADER, "ttl", b"", 60.0)))
             await asyncio.sleep(0)
-        earlier, now = (frame["id"] for frame in sent)
-        asks.answered(LEADER, {"id": earlier, "body": b"late", "error": []})
-        asks.answered(LEADER, {"id": now, "body": b"true", "error": []})
+        earlier, now = (frame.id for frame in sent)
+        asks.answered(LEADER, PeerResponse(earlier, b"late", []))
+        asks.answered(LEADER, PeerResponse(now, b"true", []))
         assert await asking[1] == b"true"
         asking[0].cancel()
 

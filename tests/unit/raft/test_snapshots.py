@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from rusd.raft.snapshots import transfer
 from rusd.raft.snapshots.transfer import Received, SnapshotError, SnapshotReceiver, SnapshotSender
+from rusd.raft.transport.frames import SnapshotBegin
 
-Frame = dict[str, Any]
 FILES = {
     "CURRENT": b"MANIFEST-1\n",
     "empty": b"",
@@ -50,7 +51,7 @@ def test_no_more_than_a_window_is_under_way(
     sender: SnapshotSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "WINDOW_BYTES", transfer.CHUNK_BYTES)
-    sent = sum(len(frame.get("data", b"")) for frame in sender.frames())
+    sent = sum(len(getattr(frame, "data", b"")) for frame in sender.frames())
     assert transfer.CHUNK_BYTES <= sent <= 2 * transfer.CHUNK_BYTES
     assert list(sender.frames()) == []
     sender.acknowledge(sent)
@@ -68,12 +69,12 @@ def test_no_more_than_a_window_is_under_way(
     ids=str,
 )
 def test_a_wrong_chunk_ends_the_stream_and_leaves_nothing(
-    sender: SnapshotSender, receiver: SnapshotReceiver, tmp_path: Path, change: Frame
+    sender: SnapshotSender, receiver: SnapshotReceiver, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     begin, chunk, *_ = sender.frames()
     receiver.frame(9, begin)
     with pytest.raises(SnapshotError):
-        receiver.frame(9, {**chunk, **change})
+        receiver.frame(9, structs.replace(chunk, **change))
     assert not (tmp_path / "incoming").exists()
 
 
@@ -98,7 +99,7 @@ def test_a_stream_that_ends_early_gives_no_checkpoint(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/x", "a/b", "a\0"])
 def test_file_names_stay_inside_the_directory(receiver: SnapshotReceiver, name: str) -> None:
-    frame = {"stream": 1, "op": "begin", "index": 4, "files": {name: 1}}
+    frame = SnapshotBegin(1, 4, {name: 1})
     with pytest.raises(SnapshotError):
         receiver.frame(9, frame)
 
@@ -109,7 +110,7 @@ def test_a_newer_stream_replaces_the_running_one(
     begin, chunk, *_ = sender.frames()
     receiver.frame(9, begin)
     receiver.frame(9, chunk)
-    receiver.frame(8, {**begin, "stream": 3})
+    receiver.frame(8, structs.replace(begin, stream=3))
     assert receiver.received == 0
     assert receiver.frame(9, chunk) is None
     assert receiver.received == 0, "frames of the old one are ignored"
