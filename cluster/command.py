@@ -10,8 +10,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.local import ClusterError, LocalCluster
-from cluster.ports import PortTaken
+from .local import ClusterError, LocalCluster
+from .ports import PortTaken
 
 #: Client port of the first member: etcd's.
 BASE_PORT = 2379
@@ -41,7 +41,7 @@ def etcdctl() -> str:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m cluster.local",
+        prog=f"python -m {__package__}.local",
         description="Start a cluster on loopback ports and keep it until Ctrl-C.",
     )
     parser.add_argument("--members", type=int, default=3, help="how many (default: 3)")

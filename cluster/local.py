@@ -23,9 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from cluster import ports, wire
-from cluster.process import STOP_TIMEOUT, Guard, Member
-from cluster.tls import Tls
+from . import ports, wire
+from .process import STOP_TIMEOUT, Guard, Member
+from .tls import Tls
 
 T = TypeVar("T")
 
@@ -372,6 +372,6 @@ class LocalCluster:
 
 
 if __name__ == "__main__":
-    from cluster.command import main
+    from .command import main
 
     sys.exit(main())

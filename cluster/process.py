@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cluster import guard
+from . import guard
 
 #: Seconds a member may take to end after SIGTERM before it is killed.
 STOP_TIMEOUT = 15.0
@@ -20,7 +20,7 @@ TAIL_LINES = 30
 
 
 class Guard:
-    """The launcher's end of `cluster.guard`: members in `group` die with this process."""
+    """The launcher's end of `guard`: members in `group` die with this process."""
 
     def __init__(self, temporary: Path | None) -> None:
         """`temporary` is removed when the guard is closed or the launcher dies."""

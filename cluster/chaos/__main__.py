@@ -1,3 +1,3 @@
-from cluster.chaos.command import console
+from .command import console
 
 console()

@@ -112,7 +112,7 @@ def table(results: Mapping[tuple[str, str], Sequence[Gap]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
-    made = argparse.ArgumentParser(prog="python -m cluster.chaos.failover", description=__doc__)
+    made = argparse.ArgumentParser(prog=f"python -m {__package__}.failover", description=__doc__)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument("--rounds", type=int, default=30, help="of each subject and kind (30)")
     made.add_argument("--subjects", default="rusd,etcd", help="comma-separated (rusd,etcd)")

@@ -42,7 +42,7 @@ def show(verdicts: Iterable[Verdict], console: Console) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m cluster.chaos.judge", description="Judge a kept chaos history again."
+        prog=f"python -m {__package__}.judge", description="Judge a kept chaos history again."
     )
     parser.add_argument("history", type=Path, help="history.jsonl of a run")
     parser.add_argument("--report", type=Path, help="write report.html and report.json there")

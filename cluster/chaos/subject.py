@@ -14,10 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import ports
-from cluster.local import ClusterError, LocalCluster, rusd_command
-from cluster.process import Member
-
+from .. import ports
+from ..local import ClusterError, LocalCluster, rusd_command
+from ..process import Member
 from . import disks, namespaces
 from .disks import Disk
 from .namespaces import NamespaceNetwork

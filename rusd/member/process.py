@@ -88,8 +88,6 @@ def _open_many_files() -> None:
 
 
 def _member(config: Config) -> Runnable:
-    # grpc's own lines on standard error are no JSON; what it reports is raised as well.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rusd.member.member import Member  # here, so that --help and bad flags need no store
 
     member: Runnable = Member(config, on_ready=_notify_systemd)
