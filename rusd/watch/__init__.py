@@ -1,31 +1,42 @@
-"""Watch: who watches what, and how every event reaches each of them exactly once, in order.
+"""Watch: delivers every event to every matching watcher exactly once and in order.
 
-A client opens a stream and creates watchers on it; a watcher follows a key or a range of keys from
-some revision on, without end. The room has two halves that meet at one number, the hub's revision:
+A client opens a stream and creates watchers on it. A watcher follows a key or a range of keys from
+a start revision on, without end. Each watcher is in one of the states of `states`; the two that
+receive events meet at one number, the published revision of the hub:
 
-* *Live.* After each apply the state machine hands over the new revisions (`WatchHub.publish`).
+* *Synced.* After each apply the state machine hands over the new revisions (`WatchHub.publish`).
   `WatcherGroups` finds the watchers of each key in O(log n + matches), an event is encoded once for
-  all of them, and every watcher gets one response per revision.
-* *Catching up.* A watcher that starts in the past, or whose client does not read fast enough, is a
-  laggard: it remembers the next revision it must see and nothing else. `UnsyncedWatchers`
-  reads the store's history in slices of a few milliseconds, shares each reading among all laggards
-  it concerns, and
-  lets a watcher join the live half when its next revision lies above the hub's revision. Both
-  halves run on the event loop's one thread, so between that comparison and the joining no revision
-  can slip through: no gap, no duplicate, no event out of order.
+  all of them, and each watcher receives one response for each revision.
+* *Unsynced.* A watcher that starts in the past, or whose client reads too slowly, stores the next
+  revision it has to receive and no events. `UnsyncedWatchers` reads history in slices of a few
+  milliseconds, shares each reading among all unsynced watchers it concerns, and makes a watcher
+  synced when its next revision is above the published one. Both run on the event loop's thread, so
+  no revision can be published between that comparison and the change of state.
 
-Promises. The events of a revision are never spread over two responses, unless the watcher asked for
-fragments. Created precedes every event of a watcher. A progress response with revision R follows
-every event up to R. A slow client costs the bytes its outlet holds and one response more, never a
-backlog; it delays nobody else. A watcher overtaken by compaction is told so and ends.
+Files:
+    hub            all watchers and streams of a member; delivery of published revisions
+    stream         requests of one client stream, progress responses
+    states         states and events of a watcher: the transition table
+    unsynced       changes of state, and history for watchers that are behind
+    watcher        watcher, group, subscription, stream state
+    groups         the groups that match a key
+    interval_map   intervals that contain a key
+    encoder        events encoded once for many watchers
+    ports          history, clock, headers; the hub as a stream uses it
 
-The room does no I/O and starts no task or thread. It reads a `History` (the store), writes encoded
-messages to an `Outlet` (the door), and takes time and timers from a `Loop`; all three are ports, so
-everything here can be tested with the clock in the test's hand. It refuses to know sockets, gRPC,
-Raft, leadership (`rusd/api/watch.py` ends streams of a leaderless member) and permissions.
+Data passes: api/watch -> stream -> hub; state -> hub (`publish`, `restored`); mvcc history ->
+unsynced; hub and unsynced -> encoder -> the response stream (`rusd.rpc.streams`).
 
-Source of the behaviour: etcd's watch API (https://etcd.io/docs/v3.6/learning/api/#watch-api) and
-its guarantees (https://etcd.io/docs/v3.6/learning/api_guarantees/#watch-apis).
+Guarantees. The events of a revision are in one response, unless the watcher asked for fragments.
+`created` precedes every event of a watcher. A progress response with revision R follows every event
+up to R. A slow client costs the bytes of its response stream and one response more, and delays no
+other client. A watcher whose next revision was compacted receives the compact revision and ends.
+
+The room does no I/O and starts no task or thread. It knows no sockets, gRPC, Raft, leadership
+(`rusd/api/watch.py` ends streams of a member without a leader) or permissions.
+
+Source: etcd's watch API (https://etcd.io/docs/v3.6/learning/api/#watch-api) and its guarantees
+(https://etcd.io/docs/v3.6/learning/api_guarantees/#watch-apis).
 """
 
 from rusd.watch.hub import WatchHub

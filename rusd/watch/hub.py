@@ -1,8 +1,7 @@
-"""The hub: every watcher of a member, and the revision up to which live watchers know everything.
+"""The hub: every watcher of a member, and the newest published revision.
 
-`revision` is the newest *published* revision. It moves only in `publish` and `restored`. It equals
-the store's revision, but for a long apply: that tells of its revisions in several turns, and what
-is not published yet counts for nothing in this room.
+`revision` moves only in `publish` and `restored`. It equals the store's revision except during a
+long apply, which publishes its revisions in several slices after the commit.
 """
 
 import random
@@ -13,22 +12,23 @@ from rusd.mvcc.overlay import BulkEvents, Events
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.streams import ResponseStream
 from rusd.watch.encoder import Encoder, Payload
-from rusd.watch.groups import Group, Subscription, WatcherGroups
+from rusd.watch.groups import WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop
+from rusd.watch.states import WatcherEvent, WatcherState
 from rusd.watch.stream import WatchStream
 from rusd.watch.unsynced import UnsyncedWatchers
-from rusd.watch.watcher import StreamState, Watcher, WatcherState
+from rusd.watch.watcher import Group, StreamState, Subscription, Watcher
 from rusd.wire.keyvalue import Event
 
-#: etcd's default of --watch-progress-notify-interval, and the least it takes (seconds).
+#: etcd's default of --watch-progress-notify-interval, and its minimum (seconds).
 PROGRESS_INTERVAL = 600.0
 MIN_PROGRESS_INTERVAL = 0.1
-#: A response with fragments allowed is split at --max-request-bytes plus gRPC's overhead.
+#: Bytes above --max-request-bytes (etcd's gRPC overhead) at which a response is split.
 FRAGMENT_OVERHEAD = 512 * 1024
 
 
 class WatchHub:
-    """Tells watchers what happened. One for each member; see the package's page of prose."""
+    """Delivers published revisions to watchers. One for each member."""
 
     def __init__(
         self,
@@ -39,43 +39,43 @@ class WatchHub:
         progress_interval: float = PROGRESS_INTERVAL,
         max_request_bytes: int = 1536 * 1024,
     ) -> None:
-        """`header` gives the encoded header field for a revision; `progress_interval` is in
+        """`header` returns the encoded header field for a revision; `progress_interval` is in
         seconds."""
         self.revision = history.revision
         self.loop = loop
         self.header = header
-        #: How many watchers there are; `unsynced.behind` of them are slow.
+        #: Number of watchers.
         self.watchers = 0
         self._progress_interval = max(progress_interval, MIN_PROGRESS_INTERVAL)
         self._fragment_bytes = max_request_bytes + FRAGMENT_OVERHEAD
         self._groups = WatcherGroups()
-        self._streams: dict[WatchStream, None] = {}
+        self._streams: dict[StreamState, WatchStream] = {}
         self._unsynced = UnsyncedWatchers(
             history,
             loop,
             self._groups,
             header,
             lambda: self.revision,
-            self.drop,
+            self.remove_watcher,
             self._fragment_bytes,
         )
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """Number of open streams."""
         return len(self._streams)
 
     @property
     def slow_watchers(self) -> int:
-        """How many watchers are behind."""
+        """Number of watchers that are behind (etcd_debugging_mvcc_slow_watcher_total)."""
         return self._unsynced.behind
 
     def publish(self, batches: Sequence[tuple[int, Events]]) -> None:
-        """Tell the live watchers of new revisions; called after the commit of an apply, once or (of
-        a long one) several times.
+        """Deliver the events of new revisions to synced watchers.
 
-        Revisions must follow on `revision` without a gap: a gap would be lost events. A revision of
-        very many events is read from history by the watchers that are live now, in slices.
+        Called after the commit of an apply, several times for a long one. Revisions follow on
+        `revision` without a gap. A revision of more than LONG_REVISION_EVENTS events is read from
+        history in slices.
         """
         for revision, events in batches:
             assert revision == self.revision + 1, f"{revision} published after {self.revision}"
@@ -83,14 +83,15 @@ class WatchHub:
             if not self.watchers:
                 continue
             if isinstance(events, BulkEvents) or len(events) > LONG_REVISION_EVENTS:
-                self._read_later(revision)
+                self._read_history(revision)
             else:
-                self._tell(revision, events)
+                self._notify(revision, events)
 
     def restored(self, history: History | None = None) -> None:
-        """A snapshot replaced the store (by `history`, if that is another object now).
+        """Continue after a snapshot replaced the store (by `history`, if it is another object).
 
-        Every live watcher reads what it missed; a watcher overtaken by compaction ends there.
+        Synced watchers read the revisions they missed. A watcher whose next revision is compacted
+        ends.
         """
         if history is not None:
             self._unsynced.history = history
@@ -98,34 +99,34 @@ class WatchHub:
         self._unsynced.restart()
         self.revision = self._unsynced.history.revision
         assert self.revision >= first_missed - 1, "a snapshot is never older than what is applied"
-        self._read_later(first_missed)
+        self._read_history(first_missed)
 
-    def _read_later(self, first_missed: int) -> None:
-        """Live watchers read history from `first_missed` on."""
+    def _read_history(self, first_missed: int) -> None:
+        """Make synced watchers read history from revision `first_missed` on."""
         for stream in self._streams:
-            for watcher in stream.state.watchers.values():
+            for watcher in stream.watchers.values():
                 next_revision = max(watcher.next, first_missed)
                 if watcher.state is WatcherState.SYNCED and next_revision <= self.revision:
-                    self._unsynced.queue(watcher, next_revision)
+                    self._unsynced.move(watcher, WatcherEvent.READ_HISTORY, next_revision)
 
-    def stream(self, outlet: ResponseStream) -> WatchStream:
-        """Open a stream that answers through `outlet`."""
-        stream = WatchStream(self, StreamState(outlet))
-        self._streams[stream] = None
+    def stream(self, responses: ResponseStream) -> WatchStream:
+        """Open a stream that answers through `responses`."""
+        state = StreamState(responses)
+        stream = self._streams[state] = WatchStream(self, state)
         return stream
 
     def close(self, error: EtcdError | None = None) -> None:
-        """The member stops: end every stream, with `error` if given."""
-        for stream in list(self._streams):
-            stream.state.outlet.finish(error)
+        """End every stream, with `error` if given; the member stops."""
+        for state, stream in list(self._streams.items()):
+            state.responses.finish(error)
             stream.close()
         self._unsynced.close()
 
-    # For WatchStream
+    # For WatchStream (ports.Hub)
 
     def progress_interval(self) -> float:
-        """Seconds between a stream's progress responses, up to a tenth longer than configured:
-        watchers created together should not all report together."""
+        """Seconds between progress responses of a stream: the configured interval and up to a
+        tenth more, so that streams opened together do not report together."""
         return self._progress_interval * (1 + random.random() / 10)
 
     def add_watcher(
@@ -138,20 +139,19 @@ class WatchHub:
         fragment: bool,
         notify: bool,
     ) -> None:
-        """Add a watcher that wants everything from `start_revision` on; 0 = from now on."""
+        """Add a watcher for events from `start_revision` on; 0 = from the next revision on."""
         group = self._groups.join(subscription)
         watcher = Watcher(stream, watch_id, group, fragment=fragment, notify=notify)
         group.watchers[watcher] = None
         stream.watchers[watch_id] = watcher
         self.watchers += 1
-        if 0 < start_revision <= self.revision:
-            self._unsynced.queue(watcher, start_revision)
-        else:
-            watcher.next = start_revision
+        past = 0 < start_revision <= self.revision
+        event = WatcherEvent.START_PAST if past else WatcherEvent.START_LIVE
+        self._unsynced.move(watcher, event, start_revision)
 
-    def drop(self, watcher: Watcher) -> None:
-        """Remove a watcher; nothing is sent to it any more."""
-        self._unsynced.forget(watcher)
+    def remove_watcher(self, watcher: Watcher, event: WatcherEvent) -> None:
+        """Remove a watcher, which receives no further event; `event` is the cause."""
+        self._unsynced.move(watcher, event)
         del watcher.stream.watchers[watcher.watch_id]
         group = watcher.group
         del group.watchers[watcher]
@@ -160,14 +160,14 @@ class WatchHub:
         self.watchers -= 1
 
     def drained(self, stream: StreamState) -> None:
-        """The stream's outlet takes messages again."""
+        """The response stream of `stream` is ready again."""
         self._unsynced.drained(stream)
 
-    def forget(self, stream: WatchStream) -> None:
-        """The stream is over."""
+    def stream_closed(self, stream: StreamState) -> None:
+        """The stream ended and has no watchers any more."""
         self._streams.pop(stream, None)
 
-    def _tell(self, revision: int, events: list[Event]) -> None:
+    def _notify(self, revision: int, events: list[Event]) -> None:
         matches: dict[Group, list[Event]] = {}
         for event in events:
             for group in self._groups.of(event.key):
@@ -176,7 +176,7 @@ class WatchHub:
             return
         header = self.header(revision)
         encoder = Encoder()
-        live = WatcherState.SYNCED
+        synced = WatcherState.SYNCED
         for group, matched in matches.items():
             selected = group.select(matched)
             if not selected or group.behind == len(group.watchers):
@@ -184,9 +184,9 @@ class WatchHub:
             fields = encoder.fields(selected, group.subscription.prev_kv)
             payload = Payload(header, fields, self._fragment_bytes)
             for watcher in list(group.watchers):
-                if watcher.state is not live or revision < watcher.next:
+                if watcher.state is not synced or revision < watcher.next:
                     continue
-                if watcher.stream.outlet.ready():
+                if watcher.stream.responses.ready():
                     payload.send(watcher)
                 else:
-                    self._unsynced.park(watcher, revision)
+                    self._unsynced.move(watcher, WatcherEvent.BUFFER_FULL, revision)

@@ -1,9 +1,11 @@
-"""What the watch room needs from its neighbours: a history, a clock with timers, headers."""
+"""Ports of the watch room: history, clock with timers, headers; the hub as a stream uses it."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from rusd.mvcc.history import LongRevision
+from rusd.watch.states import WatcherEvent
+from rusd.watch.watcher import StreamState, Subscription, Watcher
 from rusd.wire.keyvalue import Event
 
 #: Revision -> the encoded header field (tag and length included) of a response at that revision.
@@ -41,3 +43,39 @@ class Loop(Protocol):
 
     def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
         """Call `callback` once after `delay` seconds."""
+
+
+class Hub(Protocol):
+    """The part of `WatchHub` that a stream uses."""
+
+    loop: Loop
+    #: The encoded header field for a revision.
+    header: HeaderField
+
+    @property
+    def revision(self) -> int:
+        """The newest published revision."""
+
+    def progress_interval(self) -> float:
+        """Seconds until the next progress responses of a stream."""
+
+    def add_watcher(
+        self,
+        stream: StreamState,
+        watch_id: int,
+        subscription: Subscription,
+        start_revision: int,
+        *,
+        fragment: bool,
+        notify: bool,
+    ) -> None:
+        """Add a watcher of a stream."""
+
+    def remove_watcher(self, watcher: Watcher, event: WatcherEvent) -> None:
+        """Remove a watcher; `event` is the cause."""
+
+    def drained(self, stream: StreamState) -> None:
+        """The response stream of `stream` is ready again."""
+
+    def stream_closed(self, stream: StreamState) -> None:
+        """The stream ended and has no watchers any more."""

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
-from rusd.watch.groups import Subscription
-from rusd.watch.ports import Timer
-from rusd.watch.watcher import StreamState, Watcher, WatcherState
+from rusd.watch.ports import Hub, Timer
+from rusd.watch.states import WatcherEvent, WatcherState
+from rusd.watch.watcher import StreamState, Subscription, Watcher
 from rusd.wire import watch_response
 
-if TYPE_CHECKING:
-    from rusd.watch.hub import WatchHub
-
-#: etcd's cancel_reason texts of refused watchers (reasons inside a response, not gRPC statuses).
+#: etcd's cancel_reason texts for refused watchers (in a response, not a gRPC status).
 EMPTY_RANGE = "mvcc: watcher range is empty"
 DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 
-#: Answers to a client's requests that may wait in a full outlet. A client that goes on asking
-#: without reading what it is told is cut off with "too many requests".
-MAX_UNREAD_ANSWERS = 16_384
+#: Responses to requests that may wait while the response stream is not ready. One more ends the
+#: stream with "too many requests": the client sends requests and does not read.
+MAX_UNREAD_RESPONSES = 16_384
 
+#: WatchCreateRequest.watch_id of a client that leaves the choice to the server.
 _AUTOMATIC = 0
 
 
 class WatchStream:
-    """The watchers of one stream. Answers and events go to the stream's outlet, in order."""
+    """The watchers of one stream. Responses and events keep their order."""
 
-    __slots__ = ("__weakref__", "_hub", "_next_id", "_progress_owed", "_timer", "_unread", "state")
+    __slots__ = (
+        "__weakref__",
+        "_hub",
+        "_next_id",
+        "_progress_pending",
+        "_timer",
+        "_unread",
+        "state",
+    )
 
-    def __init__(self, hub: WatchHub, state: StreamState) -> None:
+    def __init__(self, hub: Hub, state: StreamState) -> None:
         self.state = state
         self._hub = hub
         self._next_id = 0
         self._timer: Timer | None = None
+        #: Responses sent since the response stream was ready last.
         self._unread = 0
-        self._progress_owed = False
+        #: A progress response waits until the response stream is ready.
+        self._progress_pending = False
 
     def create(self, request: rpc.WatchCreateRequest) -> None:
-        """Add a watcher and say so; or say why not, and the stream goes on."""
+        """Add a watcher and answer `created`, or `canceled` with the reason of a refusal."""
         subscription = Subscription(
             request.key or b"\0",
             None if request.range_end == b"\0" else request.range_end,
@@ -52,7 +58,7 @@ class WatchStream:
             self.refuse(reason)
             return
         watch_id = self._pick_id() if request.watch_id == _AUTOMATIC else request.watch_id
-        self._answer(watch_response.created(self._header(), watch_id))
+        self._respond(watch_response.created(self._header(), watch_id))
         self._hub.add_watcher(
             self.state,
             watch_id,
@@ -65,48 +71,48 @@ class WatchStream:
             self._start_timer()
 
     def refuse(self, reason: str) -> None:
-        """Answer a create request with a watcher that is canceled from birth."""
-        self._answer(watch_response.refused(self._header(), reason))
+        """Answer a create request with `created` and `canceled` in one response, as etcd does."""
+        self._respond(watch_response.refused(self._header(), reason))
 
     def cancel(self, watch_id: int) -> None:
-        """End one watcher; an unknown one is ignored, as etcd does."""
+        """Remove one watcher and answer `canceled`; an unknown id is ignored, as in etcd."""
         watcher = self.state.watchers.get(watch_id)
         if watcher is not None:
-            self._hub.drop(watcher)
-            self._answer(watch_response.canceled(self._header(), watch_id))
+            self._hub.remove_watcher(watcher, WatcherEvent.CANCELED)
+            self._respond(watch_response.canceled(self._header(), watch_id))
 
     def progress(self) -> None:
-        """Tell up to which revision every watcher of the stream knows everything.
+        """Answer a progress request with the revision that every watcher has received.
 
-        Nothing is said while one of them is behind or starts in the future, or there is none: the
-        client asks again.
+        Sends nothing while a watcher is behind or starts in the future, or if there is none, as in
+        etcd; the client repeats the request.
         """
         if not self.state.watchers or not all(map(self._is_current, self.state.watchers.values())):
             return
-        if self.state.outlet.ready():
-            self.state.outlet.send(
+        if self.state.responses.ready():
+            self.state.responses.send(
                 watch_response.progress(self._header(), watch_response.NO_WATCHER)
             )
         else:
-            # However often it asked: one answer waits for the outlet.
-            self._progress_owed = True
+            # One response waits, however many requests there were.
+            self._progress_pending = True
 
     def drained(self) -> None:
-        """The outlet takes messages again."""
+        """The response stream is ready again."""
         self._unread = 0
         self._hub.drained(self.state)
-        if self._progress_owed:
-            self._progress_owed = False
+        if self._progress_pending:
+            self._progress_pending = False
             self.progress()
 
     def close(self) -> None:
-        """The stream is over: its watchers end without a word. Idempotent."""
+        """Remove all watchers without a response. Idempotent."""
         for watcher in list(self.state.watchers.values()):
-            self._hub.drop(watcher)
+            self._hub.remove_watcher(watcher, WatcherEvent.STREAM_CLOSED)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._hub.forget(self)
+        self._hub.stream_closed(self.state)
 
     def _header(self) -> bytes:
         return self._hub.header(self._hub.revision)
@@ -126,14 +132,14 @@ class WatchStream:
         self._next_id += 1
         return self._next_id - 1
 
-    def _answer(self, message: bytes) -> None:
-        outlet = self.state.outlet
-        if not outlet.ready():
+    def _respond(self, message: bytes) -> None:
+        responses = self.state.responses
+        if not responses.ready():
             self._unread += 1
-            if self._unread > MAX_UNREAD_ANSWERS:
-                outlet.finish(errors.TOO_MANY_REQUESTS)
+            if self._unread > MAX_UNREAD_RESPONSES:
+                responses.finish(errors.TOO_MANY_REQUESTS)
                 return
-        outlet.send(message)
+        responses.send(message)
 
     def _is_current(self, watcher: Watcher) -> bool:
         return watcher.state is WatcherState.SYNCED and watcher.next <= self._hub.revision
@@ -142,12 +148,13 @@ class WatchStream:
         self._timer = self._hub.loop.call_later(self._hub.progress_interval(), self._tick)
 
     def _tick(self) -> None:
-        """Progress for every watcher that wants it and was sent nothing since the last tick."""
+        """Send progress to each watcher that asked for it and received nothing since the last
+        tick."""
         self._timer = None
         notified = [watcher for watcher in self.state.watchers.values() if watcher.notify]
         for watcher in notified:
-            if watcher.idle and self._is_current(watcher) and self.state.outlet.ready():
-                self.state.outlet.send(watch_response.progress(self._header(), watcher.watch_id))
+            if watcher.idle and self._is_current(watcher) and self.state.responses.ready():
+                self.state.responses.send(watch_response.progress(self._header(), watcher.watch_id))
             watcher.idle = True
         if notified:
             self._start_timer()

@@ -1,15 +1,15 @@
-"""Laggards read history until they may join the live watchers.
+"""Watchers that are behind read history until they are synced.
 
-A slice of work lasts SLICE_SECONDS, then the event loop gets a pause as long as the slice took, so
-catching up never takes more than half of the thread (etcd paces its unsynced watchers likewise).
-Within a slice, the laggard that was served longest ago is chosen; history is read from its next
-revision as far as the limits of one window allow; and every laggard whose next revision lies inside
-the window is served from that one reading. So hundreds of watches resumed at once cost about one
-reading, and a watcher far behind shares the time evenly with those that miss little.
+A slice of work lasts SLICE_SECONDS, then the event loop gets a pause of the same length, so reading
+history takes at most half of the thread's time (etcd paces its unsynced watchers likewise). A slice
+chooses the unsynced watcher that was served longest ago and reads a window of history from its next
+revision; every unsynced watcher whose next revision lies in the window is served from that reading.
+So hundreds of watchers that resume together cost about one reading, and a watcher far behind shares
+the time evenly with watchers that miss little.
 
-Nothing is kept between slices but each watcher's next revision, and the events of a very long
-revision while it is being told of, which takes many slices: a laggard that turns out to be
-stalled is blocked with its next revision unchanged and reads again when its client has.
+Between slices, only each watcher's next revision is stored, and the events of a very long revision
+while it is being delivered. A watcher that turns out to be blocked keeps its next revision and
+reads again once its client has read.
 """
 
 from bisect import bisect_left
@@ -18,25 +18,28 @@ from typing import NamedTuple
 
 from rusd.mvcc.history import LongRevision
 from rusd.watch.encoder import Encoder, Payload
-from rusd.watch.groups import Group, WatcherGroups
+from rusd.watch.groups import WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop, Timer
-from rusd.watch.watcher import StreamState, Watcher, WatcherState
+from rusd.watch.states import BEHIND, TRANSITIONS, WatcherEvent, WatcherState
+from rusd.watch.watcher import Group, StreamState, Watcher
 from rusd.wire.keyvalue import Event
 from rusd.wire.watch_response import compacted
 
-#: Work done before the loop gets a turn; a revision that is not very long is finished first.
+#: Seconds of work before the loop gets a turn; a revision that is not very long is finished first.
 SLICE_SECONDS = 0.004
 #: Revisions in one response at most, as in etcd.
 WINDOW_REVISIONS = 1000
-#: A response ends with the revision that reaches this many bytes of events. Bounds what one
-#: catching-up stream holds in memory above its outlet's own limit.
+#: Bytes of events after which a window ends with the revision that reaches them. Bounds the memory
+#: of one unsynced stream above the limit of its response stream.
 WINDOW_BYTES = 1 << 20
-#: Events encoded between two looks at the time.
+#: Events encoded in one slice of a long revision.
 ENCODED = 500
+
+_UNSYNCED, _BLOCKED = WatcherState.UNSYNCED, WatcherState.BLOCKED
 
 
 class _Window(NamedTuple):
-    """One reading of history: revisions `first` to `last`, and what each group sees of them."""
+    """One reading of history: revisions `first` to `last`, and the matching events of groups."""
 
     first: int
     last: int
@@ -44,7 +47,7 @@ class _Window(NamedTuple):
 
 
 class UnsyncedWatchers:
-    """All laggards of a hub."""
+    """The states of all watchers of a hub, and the reading of history for those behind."""
 
     def __init__(
         self,
@@ -53,47 +56,53 @@ class UnsyncedWatchers:
         groups: WatcherGroups,
         header: HeaderField,
         published: Callable[[], int],
-        drop: Callable[[Watcher], None],
+        remove: Callable[[Watcher, WatcherEvent], None],
         fragment_bytes: int,
     ) -> None:
+        """`published` returns the newest published revision; `remove` removes a watcher."""
         self.history = history
-        #: How many watchers are behind.
+        #: Number of watchers that are behind.
         self.behind = 0
         self._loop = loop
         self._groups = groups
         self._header = header
         self._published = published
-        self._drop = drop
+        self._remove = remove
         self._fragment_bytes = fragment_bytes
         #: Watchers in state UNSYNCED, the one served longest ago first.
         self._queue: dict[Watcher, None] = {}
         self._timer: Timer | None = None
-        #: A revision too long for one slice that is being told of.
+        #: A revision too long for one slice that is being delivered.
         self._long: Generator[None, None, None] | None = None
 
-    def queue(self, watcher: Watcher, next_revision: int) -> None:
-        """A live watcher has to read history from `next_revision` on."""
-        self._fall_behind(watcher, next_revision)
-        self._enqueue(watcher)
+    def move(self, watcher: Watcher, event: WatcherEvent, next_revision: int = 0) -> None:
+        """Move a watcher to its next state (see `states`).
 
-    def park(self, watcher: Watcher, next_revision: int) -> None:
-        """A live watcher's outlet is full: it reads on from `next_revision` once it drained."""
-        self._fall_behind(watcher, next_revision)
-        self._stall(watcher)
+        `next_revision`: the first revision it has not received, 0 if it is synced. Raises KeyError
+        if the event cannot happen in the watcher's state.
+        """
+        old = watcher.state
+        new = TRANSITIONS[old][event]
+        if old is _UNSYNCED:
+            del self._queue[watcher]
+        elif old is _BLOCKED:
+            del watcher.stream.blocked[watcher]
+        change = (new in BEHIND) - (old in BEHIND)
+        watcher.group.behind += change
+        self.behind += change
+        watcher.state = new
+        watcher.next = next_revision
+        if new is _UNSYNCED:
+            self._queue[watcher] = None
+            if self._timer is None:
+                self._timer = self._loop.call_later(0, self._slice)
+        elif new is _BLOCKED:
+            watcher.stream.blocked[watcher] = None
 
     def drained(self, stream: StreamState) -> None:
-        """The outlet of this stream takes messages again."""
-        for watcher in stream.blocked:
-            self._enqueue(watcher)
-        stream.blocked.clear()
-
-    def forget(self, watcher: Watcher) -> None:
-        """The watcher ends, wherever it stands."""
-        if watcher.state in (WatcherState.UNSYNCED, WatcherState.BLOCKED):
-            self._queue.pop(watcher, None)
-            watcher.stream.blocked.pop(watcher, None)
-            self._settle(watcher)
-        watcher.state = WatcherState.CLOSED
+        """The response stream of `stream` is ready again."""
+        for watcher in list(stream.blocked):
+            self.move(watcher, WatcherEvent.DRAINED, watcher.next)
 
     def close(self) -> None:
         """Stop for good."""
@@ -104,37 +113,11 @@ class UnsyncedWatchers:
             self._timer = None
 
     def restart(self) -> None:
-        """The history is another one: what was being read of it is read anew."""
+        """Read anew what was being read, since another history replaced the old one."""
         self._long = None
 
-    def _fall_behind(self, watcher: Watcher, next_revision: int) -> None:
-        assert watcher.state is WatcherState.SYNCED and next_revision <= self._published()
-        watcher.next = next_revision
-        watcher.group.behind += 1
-        watcher.stream.behind += 1
-        self.behind += 1
-
-    def _settle(self, watcher: Watcher) -> None:
-        watcher.group.behind -= 1
-        watcher.stream.behind -= 1
-        self.behind -= 1
-
-    def _enqueue(self, watcher: Watcher) -> None:
-        watcher.state = WatcherState.UNSYNCED
-        self._queue[watcher] = None
-        if self._timer is None:
-            self._timer = self._loop.call_later(0, self._slice)
-
-    def _stall(self, watcher: Watcher) -> None:
-        self._queue.pop(watcher, None)
-        watcher.state = WatcherState.BLOCKED
-        watcher.stream.blocked[watcher] = None
-
-    def _join_live(self, watcher: Watcher) -> None:
-        del self._queue[watcher]
-        watcher.state = WatcherState.SYNCED
-        watcher.next = 0
-        self._settle(watcher)
+    def _blocked(self, watcher: Watcher) -> None:
+        self.move(watcher, WatcherEvent.BUFFER_FULL, watcher.next)
 
     def _slice(self) -> None:
         began = self._loop.time()
@@ -148,25 +131,25 @@ class UnsyncedWatchers:
                 break
         else:
             self._long = None
-        # Only now: whoever enqueues a watcher during the slice must not start a second timer.
+        # Only now, so that `move` starts no second timer during the slice.
         self._timer = None
         if self._queue:
             self._timer = self._loop.call_later(self._loop.time() - began, self._slice)
 
     def _serve(self, watcher: Watcher, deadline: float) -> None:
-        outlet = watcher.stream.outlet
+        responses = watcher.stream.responses
         compact_revision = self.history.compact_revision
-        if not outlet.ready():
-            self._stall(watcher)
+        if not responses.ready():
+            self._blocked(watcher)
         elif watcher.next < compact_revision:
-            # etcd leaves the revision of this header at zero, and says no reason.
-            outlet.send(compacted(self._header(0), watcher.watch_id, compact_revision))
-            self._drop(watcher)
+            # As in etcd: the header's revision is 0, and there is no cancel_reason.
+            responses.send(compacted(self._header(0), watcher.watch_id, compact_revision))
+            self._remove(watcher, WatcherEvent.COMPACTED)
         else:
             self._deliver(self._read(watcher.next, deadline))
 
     def _read(self, first: int, deadline: float) -> _Window:
-        """What the groups with laggards see from revision `first` on, up to the limits."""
+        """Read history from revision `first` up to the limits of a window."""
         published = self._published()
         matches: dict[Group, list[Event]] = {}
         size = 0
@@ -177,7 +160,7 @@ class UnsyncedWatchers:
                 break
             if isinstance(events, LongRevision):
                 if revisions == 1:
-                    self._long = self._tell_long(first, revision, events)
+                    self._long = self._deliver_long(first, revision, events)
                 last = revision - 1
                 break
             for event in events:
@@ -196,7 +179,7 @@ class UnsyncedWatchers:
         return _Window(first, last, matches)
 
     def _deliver(self, window: _Window) -> None:
-        """Serve every laggard whose next revision lies in the window, and move it on."""
+        """Serve every unsynced watcher whose next revision lies in the window."""
         first, last, matches = window
         published = self._published()
         header = self._header(published)
@@ -205,13 +188,13 @@ class UnsyncedWatchers:
             events = group.select(matched)
             payloads: dict[int, Payload] = {}
             for watcher in list(group.watchers):
-                if watcher.state is not WatcherState.UNSYNCED or not first <= watcher.next <= last:
+                if watcher.state is not _UNSYNCED or not first <= watcher.next <= last:
                     continue
                 start = bisect_left(events, watcher.next, key=_mod_revision)
                 if start == len(events):
                     continue
-                if not watcher.stream.outlet.ready():
-                    self._stall(watcher)
+                if not watcher.stream.responses.ready():
+                    self._blocked(watcher)
                     continue
                 payload = payloads.get(start)
                 if payload is None:
@@ -219,15 +202,16 @@ class UnsyncedWatchers:
                     payload = payloads[start] = Payload(header, fields, self._fragment_bytes)
                 payload.send(watcher)
         for watcher in [one for one in self._queue if first <= one.next <= last]:
-            self._move_on(watcher, last, published)
+            self._delivered(watcher, last, published)
 
-    def _tell_long(
+    def _deliver_long(
         self, first: int, revision: int, events: LongRevision
     ) -> Generator[None, None, None]:
-        """Tell of one revision, in slices, the laggards whose next one lies in [first, revision].
+        """Deliver one revision in slices to the unsynced watchers whose next revision lies in
+        [first, revision].
 
-        A watcher that falls behind meanwhile is not among them: of its group, the first events may
-        have been passed over.
+        A watcher that falls behind meanwhile is left out: the first events of its group may have
+        been skipped.
         """
         watchers = [one for one in self._queue if first <= one.next <= revision]
         groups = dict.fromkeys(one.group for one in watchers)
@@ -252,22 +236,20 @@ class UnsyncedWatchers:
             for watcher in watchers:
                 if watcher.group is not group or watcher not in self._queue:
                     continue
-                if not watcher.stream.outlet.ready():
-                    self._stall(watcher)
+                if not watcher.stream.responses.ready():
+                    self._blocked(watcher)
                     continue
                 if fields:
                     payload.send(watcher)
-                self._move_on(watcher, revision, published)
+                self._delivered(watcher, revision, published)
             yield
 
-    def _move_on(self, watcher: Watcher, told: int, published: int) -> None:
-        """A laggard knows everything up to revision `told`."""
-        if told >= published:
-            self._join_live(watcher)
+    def _delivered(self, watcher: Watcher, last: int, published: int) -> None:
+        """An unsynced watcher has received every event up to revision `last`."""
+        if last >= published:
+            self.move(watcher, WatcherEvent.CAUGHT_UP)
         else:
-            watcher.next = told + 1
-            del self._queue[watcher]
-            self._queue[watcher] = None
+            self.move(watcher, WatcherEvent.READ_ON, last + 1)
 
 
 def _mod_revision(event: Event) -> int:

@@ -1,51 +1,69 @@
-"""One watcher, and the stream that it shares with the other watchers of its stream.
+"""A watcher, the group of watchers with its subscription, and what it knows of its stream.
 
-Ten thousand idle watchers are normal, so both are small and hold no task, timer or buffer.
+A member holds tens of thousands of idle watchers, so these objects use slots and hold no task,
+timer or buffer.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import NamedTuple
 
 from rusd.rpc.streams import ResponseStream
-from rusd.watch.groups import Group
+from rusd.watch.states import WatcherState
+from rusd.wire.keyvalue import PUT, Event
 from rusd.wire.watch_response import watch_id_field
 
 
-class WatcherState(IntEnum):
-    """Where a watcher stands.
+class Subscription(NamedTuple):
+    """Keys and filters of a watcher."""
 
-    SYNCED -> BLOCKED: an event came and the outlet was full.
-    BLOCKED -> UNSYNCED: the outlet drained.
-    UNSYNCED -> BLOCKED: the outlet filled again. UNSYNCED -> SYNCED: nothing is left to read.
-    SYNCED -> UNSYNCED: a snapshot replaced the store. Any -> CLOSED: canceled, compacted, closed.
-    """
+    key: bytes
+    #: End of the range (exclusive); b"" = `key` alone, None = no upper bound.
+    end: bytes | None
+    prev_kv: bool = False
+    no_put: bool = False
+    no_delete: bool = False
 
-    #: Gets every event as it is published.
-    SYNCED = 0
-    #: Behind; waits for its turn to read history.
-    UNSYNCED = 1
-    #: Behind; waits for its client to read what was sent.
-    BLOCKED = 2
-    CLOSED = 3
+    def passes(self, event: Event) -> bool:
+        """False if a filter drops the event. The event's key is not compared."""
+        return not (self.no_put if event.type == PUT else self.no_delete)
+
+
+class Group:
+    """All watchers with one subscription, of any stream. They receive the same bytes."""
+
+    __slots__ = ("behind", "filtered", "subscription", "watchers")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.filtered = subscription.no_put or subscription.no_delete
+        #: In order of creation.
+        self.watchers: dict[Watcher, None] = {}
+        #: Number of watchers that are behind: history is matched only for groups with some.
+        self.behind = 0
+
+    def select(self, events: list[Event]) -> list[Event]:
+        """Returns the events that pass the filters, in order."""
+        if not self.filtered:
+            return events
+        return [event for event in events if self.subscription.passes(event)]
 
 
 class StreamState:
-    """One stream's way out: its outlet, its watchers, and those among them that wait for it."""
+    """The response stream of one watch stream, and its watchers."""
 
-    __slots__ = ("behind", "blocked", "outlet", "watchers")
+    __slots__ = ("blocked", "responses", "watchers")
 
-    def __init__(self, outlet: ResponseStream) -> None:
-        self.outlet = outlet
+    def __init__(self, responses: ResponseStream) -> None:
+        self.responses = responses
+        #: By watch_id.
         self.watchers: dict[int, Watcher] = {}
-        #: Watchers in state BLOCKED, in the order they came.
+        #: Watchers in state BLOCKED, in the order of blocking.
         self.blocked: dict[Watcher, None] = {}
-        #: Watchers in state UNSYNCED or BLOCKED.
-        self.behind = 0
 
 
 class Watcher:
-    """A watcher's identity and position; what it looks at is its `Group`."""
+    """Identity and position of a watcher."""
 
     __slots__ = (
         "fragment",
@@ -67,12 +85,13 @@ class Watcher:
         #: The encoded watch_id field of its responses.
         self.tag = watch_id_field(watch_id)
         self.group = group
-        self.state = WatcherState.SYNCED
-        #: Behind: the first revision it has not seen. Live: no event below it is wanted, which
-        #: matters only while the start revision lies in the future.
+        self.state = WatcherState.NEW
+        #: Behind: the first revision it has not received. Synced: events of lower revisions are
+        #: dropped, which matters only while the start revision lies in the future.
         self.next = 0
+        #: Responses may be split (WatchCreateRequest.fragment).
         self.fragment = fragment
-        #: It asked for progress responses ...
+        #: It asked for progress responses (WatchCreateRequest.progress_notify).
         self.notify = notify
-        #: ... and nothing was sent to it since the last tick of its stream's timer.
+        #: No event was sent since the last tick of its stream's progress timer.
         self.idle = True

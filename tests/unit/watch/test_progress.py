@@ -63,7 +63,7 @@ def test_no_progress_before_a_future_start_revision(scene: Scene) -> None:
         scene.put(b"z")
 
 
-def test_progress_asked_of_a_full_outlet_is_told_once_when_it_drained(scene: Scene) -> None:
+def test_progress_asked_of_a_full_buffer_is_answered_once_when_it_drained(scene: Scene) -> None:
     client = scene.client(room=1)
     client.create(b"a")
     for _ in range(5):

@@ -112,7 +112,7 @@ def test_closing_the_hub_ends_every_stream(scene: Scene) -> None:
 def test_a_client_that_asks_on_without_reading_is_cut_off(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MAX_UNREAD_ANSWERS", 10)
+    monkeypatch.setattr(stream, "MAX_UNREAD_RESPONSES", 10)
     client = scene.client(room=1)
     for _ in range(12):
         client.create(b"b", b"a")
@@ -123,7 +123,7 @@ def test_a_client_that_asks_on_without_reading_is_cut_off(
 def test_a_client_that_reads_may_ask_for_ever(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MAX_UNREAD_ANSWERS", 10)
+    monkeypatch.setattr(stream, "MAX_UNREAD_RESPONSES", 10)
     client = scene.client(room=1)
     for _ in range(50):
         client.create(b"b", b"a")

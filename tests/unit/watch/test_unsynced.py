@@ -115,7 +115,7 @@ def test_watchers_that_resume_at_different_revisions_share_no_events(scene: Scen
     assert [len(replays[watch_id]) for watch_id in (0, 1)] == [2, 4]
 
 
-def test_watchers_of_a_full_outlet_that_miss_nothing_stay_live(scene: Scene) -> None:
+def test_watchers_of_a_full_buffer_that_miss_nothing_stay_synced(scene: Scene) -> None:
     client = scene.client(room=2)
     client.create(b"a")
     client.create(b"b")
