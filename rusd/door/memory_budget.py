@@ -4,7 +4,7 @@ One budget for all connections of a member:
 
     held ≤ a quarter      nothing is held back
     above a quarter       connections let few requests begin beside those promised (`h2/inbound.py`)
-    above half            (with what large requests were promised and have not sent) `PROMISES`
+    above half            (with what large requests were promised and have not sent) `RESERVATIONS`
                           large requests are let in at a time
                           on connections that hold answers already, streams take no more messages
                           and long answers are not begun
@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 #: Large requests that may be let in at a time when more than half of the budget is used.
-PROMISES = 16
+RESERVATIONS = 16
 #: Seconds for which a connection may hold much and move little while there is little room.
 PATIENCE = 3
 #: The part of its bytes that a connection must move in a second to be left alone.
@@ -79,12 +79,12 @@ class Memory:
         self.held = 0
         self.half = budget // 2
         #: Bytes of streams and headers.
-        self.carried = 0
+        self.overhead = 0
         self._quarter = budget // 4
         self._three_quarters = budget // 4 * 3
         #: Large requests that are let in, and bytes that they have yet to send.
-        self.promised = 0
-        self.expected = 0
+        self.reserved = 0
+        self.outstanding = 0
         #: The most that was held since memory was given back, and since the last look.
         self._peak = 0
         self._recent = 0
@@ -107,23 +107,23 @@ class Memory:
         elif self._asking or self._waiting:
             self._schedule()
 
-    def carry(self, size: int) -> None:
-        self.carried += size
+    def add_overhead(self, size: int) -> None:
+        self.overhead += size
         if size > 0:
-            self._recent = max(self._recent, self.held + self.carried)
-            if self.carried > self.half:
+            self._recent = max(self._recent, self.held + self.overhead)
+            if self.overhead > self.half:
                 self._schedule()
 
-    def promise(self, count: int, size: int) -> None:
-        self.promised += count
-        self.expected += size
+    def reserve(self, count: int, size: int) -> None:
+        self.reserved += count
+        self.outstanding += size
         if size < 0 and self._asking:
             self._schedule()
 
-    def allows(self, size: int, later: Callable[[], None]) -> bool:
-        if self._promises_more(size):
+    def may_reserve(self, size: int, retry: Callable[[], None]) -> bool:
+        if self._has_room_for(size):
             return True
-        self._asking[later] = size
+        self._asking[retry] = size
         return False
 
     def forget(self, later: Callable[[], None]) -> None:
@@ -131,11 +131,11 @@ class Memory:
         self._asking.pop(later, None)
         self._waiting.pop(later, None)
 
-    def _promises_more(self, size: int) -> bool:
-        together = self.held + self.expected + size
-        if together <= self.half or not self.promised:
+    def _has_room_for(self, size: int) -> bool:
+        together = self.held + self.outstanding + size
+        if together <= self.half or not self.reserved:
             return True
-        return self.promised < PROMISES and together <= self._three_quarters
+        return self.reserved < RESERVATIONS and together <= self._three_quarters
 
     @property
     def tight(self) -> bool:
@@ -156,7 +156,7 @@ class Memory:
     @property
     def exceeded(self) -> bool:
         """Whether somebody has to go at once."""
-        return self.held > self.budget or self.carried > self.half
+        return self.held > self.budget or self.overhead > self.half
 
     @property
     def scarce(self) -> bool:
@@ -166,7 +166,7 @@ class Memory:
     @property
     def wanted(self) -> bool:
         """Whether those that hold much and move little have to go."""
-        return self.scarce or not all(map(self._promises_more, self._asking.values()))
+        return self.scarce or not all(map(self._has_room_for, self._asking.values()))
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -177,7 +177,7 @@ class Memory:
         self._scheduled = False
         if self.exceeded:
             self._exceeded()
-        asking = self._go_on(self._asking, self._promises_more)
+        asking = self._go_on(self._asking, self._has_room_for)
         waiting = self._go_on(self._waiting, lambda _: not self.scarce)
         if asking or waiting:
             self._schedule()
@@ -193,7 +193,7 @@ class Memory:
 
     def give_back(self) -> None:
         """Once a second: return freed memory to the system, if much is free and stays so."""
-        recent, self._recent = self._recent, self.held + self.carried
+        recent, self._recent = self._recent, self.held + self.overhead
         self._peak = max(self._peak, recent)
         if self._peak - recent >= WORTH_TRIMMING and recent <= self._peak // 2:
             self._peak = recent

@@ -28,7 +28,8 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import Protocol
+
+from rusd.door.ports import Worker
 
 #: Seconds of one turn of the loop for all connections; for what earlier turns put off.
 TURN = 0.006
@@ -41,19 +42,6 @@ REST = 0.05
 CREDIT = 0.005
 #: Seconds of work from which on the loop's turns are told apart: until then nothing is scheduled.
 UNNOTICED = 0.0005
-
-
-class Worker(Protocol):
-    """A connection, or something else that has work to do."""
-
-    #: Seconds of work so far, as far as others are concerned; the budget's own.
-    used: float
-    #: Whether it is put off; the budget's own.
-    waiting: bool
-
-    def work(self) -> bool:
-        """Do at least a little, then go on until `Budget.spent`; whether there is more to do now.
-        Must not raise."""
 
 
 class Budget:

@@ -18,14 +18,14 @@ from rusd.base.pending import Pending
 from rusd.base.sockets import shown
 from rusd.door import memory_budget
 from rusd.door.grpc import status
-from rusd.door.grpc.deadlines import Timed
 from rusd.door.grpc.keepalive import Heartbeat, PingPolicy
 from rusd.door.grpc.request_headers import Opening
 from rusd.door.grpc.streaming import StreamCall
 from rusd.door.grpc.unary import REFUSED, UnaryCall
-from rusd.door.h2 import Connection, Receiver, Stream
+from rusd.door.h2 import Connection, Stream
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
 from rusd.door.http.over_h2 import PageCall, PageQueue
+from rusd.door.ports import Receiver, TimedCall
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.methods import Unary
 
@@ -124,13 +124,13 @@ class Channel(asyncio.Protocol):
         self._held = True
         if self._transport is not None:
             self._count_stuck(self._transport.get_write_buffer_size())
-        self.connection.hold(True)
+        self.connection.outbound.hold(True)
         self._pause(True)
 
     def resume_writing(self) -> None:
         self._held = False
         self._count_stuck(0)
-        self.connection.hold(False)
+        self.connection.outbound.hold(False)
         self._moved = self._loop.time()
         self.run()
 
@@ -158,8 +158,8 @@ class Channel(asyncio.Protocol):
                 connection.act()
                 if deeds:
                     self._do_deeds()
-            if connection.in_turn:
-                connection.pump()
+            if connection.outbound.in_turn:
+                connection.outbound.pump()
         except Exception:
             log.exception("a connection failed", extra={"fields": {"remote-addr": self.peer}})
             self._give_up()
@@ -168,7 +168,7 @@ class Channel(asyncio.Protocol):
         self._flush()
         if deeds or (self._gathered and not self._held) or (connection.more and self._may_act):
             return True
-        if connection.in_turn and connection.sendable:
+        if connection.outbound.in_turn and connection.outbound.sendable:
             return True
         if self._paused:
             self._pause(self._held)
@@ -219,7 +219,7 @@ class Channel(asyncio.Protocol):
             gathered.popleft().flush()
             if self.door.budget.spent():
                 break
-        output = self.connection.take()
+        output = self.connection.outbound.take()
         if output and not transport.is_closing():
             transport.write(output)
             if not self._held:
@@ -272,13 +272,13 @@ class Channel(asyncio.Protocol):
 
     def lacks_room(self) -> bool:
         """Whether this connection must not hold more answers than it does."""
-        return self.door.memory.lacks(self.connection.queued + self._stuck)
+        return self.door.memory.lacks(self.connection.outbound.queued + self._stuck)
 
     def room(self) -> Pending[None] | None:
         """None while what waits for this client is not too much; else a long answer is made only
         when this resolves. To be cancelled if nobody wants it any more."""
         lacks = self.lacks_room()
-        if self.connection.queued <= MUCH and not lacks:
+        if self.connection.outbound.queued <= MUCH and not lacks:
             return None
         waiting: Pending[None] = Pending()
         self._crowd[waiting] = None
@@ -295,7 +295,7 @@ class Channel(asyncio.Protocol):
         answer before any of them is queued."""
         if self._crowd and self.lacks_room():
             self.door.memory.wait(self._let_in)
-        elif self._crowd and self.connection.queued <= MUCH:
+        elif self._crowd and self.connection.outbound.queued <= MUCH:
             for _ in range(min(AT_ONCE, len(self._crowd))):
                 self._crowd.popitem(last=False)[0].set_result(None)
             # (Their calls may be over, and bring about no write after which to look again.)
@@ -303,7 +303,7 @@ class Channel(asyncio.Protocol):
 
     def _pinged(self) -> bool:
         connection = self.connection
-        excused, connection.busy = connection.busy, False
+        excused, connection.outbound.busy = connection.outbound.busy, False
         return self._pings.allows(self.now, excused=excused)
 
     # Memory
@@ -316,22 +316,27 @@ class Channel(asyncio.Protocol):
     def offence(self) -> int:
         """Bytes that this client makes the member hold to nobody's benefit."""
         connection = self.connection
-        return connection.queued + self._stuck + connection.kept - connection.working
+        return (
+            connection.outbound.queued
+            + self._stuck
+            + connection.inbound.kept
+            - connection.inbound.processing
+        )
 
     @property
-    def carried(self) -> int:
+    def overhead(self) -> int:
         """Bytes of its streams and headers, as far as they are counted."""
-        return self.connection.carried
+        return self.connection.inbound.overhead
 
     @property
     def claim(self) -> int:
         """The same with what is reserved for it, without what it is told to wait with."""
-        return self.offence + self.connection.expected - self.connection.delayed
+        return self.offence + self.connection.inbound.outstanding - self.connection.inbound.delayed
 
     def lazy(self) -> bool:
         """Asked once a second while memory is wanted: whether the client has held much and moved
         little of it for some time."""
-        moved = self.connection.sent + self.connection.collected
+        moved = self.connection.outbound.sent + self.connection.inbound.collected
         held = self.claim
         busy = (moved - self._moved_bytes) * memory_budget.MOVED_PART >= held
         self._moved_bytes = moved
@@ -349,11 +354,11 @@ class Channel(asyncio.Protocol):
 
     # Time
 
-    def expire(self, calls: dict[Timed, None]) -> None:
+    def expire(self, calls: dict[TimedCall, None]) -> None:
         """The deadline of these calls has passed."""
         self.do(partial(self._expire, calls))
 
-    def _expire(self, calls: dict[Timed, None]) -> None:
+    def _expire(self, calls: dict[TimedCall, None]) -> None:
         while calls:
             calls.popitem()[0].expired()
             if self.door.budget.spent():
@@ -371,10 +376,10 @@ class Channel(asyncio.Protocol):
             # (A transport does not say that it holds something below its mark.)
             self._count_stuck(self._transport.get_write_buffer_size() + connection.unread)
         late = now - connection.began > PATIENCE and not connection.more
-        narrowing = connection.narrowing
+        narrowing = connection.inbound.narrowing
         if narrowing is not None and now - narrowing > PATIENCE:
             self.do(partial(connection.fail, SETTINGS_TIMEOUT, "SETTINGS not acknowledged"))
-        elif late and connection.block_under_way:
+        elif late and connection.unfinished:
             self.do(partial(connection.fail, ENHANCE_YOUR_CALM, "a frame that never ends"))
         elif self._stalled(now) or self._heartbeat.dead(now, self.now):
             if self._transport is not None:
@@ -383,16 +388,15 @@ class Channel(asyncio.Protocol):
             connection.ping(b"rusd ok?")
 
     def _stalled(self, now: float) -> bool:
-        waits = self._held or self.connection.queued > MUCH
-        if not waits or self.connection.sent != self._sent:
-            self._sent, self._moved = self.connection.sent, now
+        waits = self._held or self.connection.outbound.queued > MUCH
+        if not waits or self.connection.outbound.sent != self._sent:
+            self._sent, self._moved = self.connection.outbound.sent, now
         return now - self._moved > STALLED
 
     # Ends
 
     def drain(self) -> None:
         """Take no more calls."""
-        self.connection.warn()
         self.connection.drain()
         self._flush()
 

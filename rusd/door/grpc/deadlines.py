@@ -7,23 +7,10 @@ them in its own time: a tick costs O(1) for a connection, however many of its de
 """
 
 import asyncio
-from typing import Protocol
+
+from rusd.door.ports import DeadlineOwner, TimedCall
 
 TICK = 0.05
-
-
-class Timed(Protocol):
-    """A call that has a deadline."""
-
-    def expired(self) -> None:
-        """It has passed, a moment ago: the call may be over meanwhile."""
-
-
-class Owner(Protocol):
-    """A connection that has such calls."""
-
-    def expire(self, calls: dict[Timed, None]) -> None:
-        """They are the connection's to end."""
 
 
 class Deadlines:
@@ -31,12 +18,12 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._baskets: dict[int, dict[Owner, dict[Timed, None]]] = {}
+        self._baskets: dict[int, dict[DeadlineOwner, dict[TimedCall, None]]] = {}
         #: The last basket that was emptied.
         self._done = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, owner: Owner, call: Timed, deadline: float) -> int:
+    def add(self, owner: DeadlineOwner, call: TimedCall, deadline: float) -> int:
         """Give `call` to `owner` when `deadline` (loop time, seconds) has passed; returns its
         basket."""
         if self._timer is None:
@@ -46,7 +33,7 @@ class Deadlines:
         self._baskets.setdefault(basket, {}).setdefault(owner, {})[call] = None
         return basket
 
-    def remove(self, owner: Owner, call: Timed, basket: int) -> None:
+    def remove(self, owner: DeadlineOwner, call: TimedCall, basket: int) -> None:
         """The call is over."""
         owners = self._baskets.get(basket)
         calls = None if owners is None else owners.get(owner)

@@ -122,7 +122,7 @@ class GrpcDoor:
         """Above the budget nothing but its size counts."""
         while self.memory.held > self.memory.budget and self._cut_off_first("offence"):
             pass
-        while self.memory.carried > self.memory.half and self._cut_off_first("carried"):
+        while self.memory.overhead > self.memory.half and self._cut_off_first("overhead"):
             pass
 
     def _cut_off_first(self, what: str) -> bool:
@@ -135,7 +135,7 @@ class GrpcDoor:
         return True
 
     def _cut_off(self, channel: Channel) -> None:
-        fields = {"remote-addr": channel.peer, "bytes": channel.offence + channel.carried}
+        fields = {"remote-addr": channel.peer, "bytes": channel.offence + channel.overhead}
         channel.cut_off()
         if self._loop.time() - self._warned > QUIET_SECONDS:
             self._warned = self._loop.time()

@@ -206,7 +206,7 @@ class StreamCall:
             else:
                 return
             if before:
-                self._stream.wants(self._inbox.missing)
+                self._stream.needs(self._inbox.missing)
             if self._ended:
                 self._half_closed()
         except EtcdError as error:

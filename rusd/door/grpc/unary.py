@@ -100,7 +100,7 @@ class UnaryCall:
             self._raw = raw
             if len(raw) > stream.kept:
                 stream.keep(len(raw) - stream.kept)  # unpacked
-            stream.works()
+            stream.process()
             if ended:
                 self._run(raw)
             else:
@@ -109,7 +109,7 @@ class UnaryCall:
         elif ended:
             self._refuse(_CUT_OFF if len(inbox) else _NOTHING)
         else:
-            stream.wants(inbox.missing)
+            stream.needs(inbox.missing)
 
     def _start(self) -> None:
         if not self._over and self._raw is not None:

@@ -1,27 +1,36 @@
-"""HTTP/2 (RFC 9113), the server's side, without a socket: bytes in and out.
+"""HTTP/2 (RFC 9113), the server's side, without a socket: bytes in, bytes out.
 
-    bytes ─▶ Connection.receive ─▶ opening, data, aborted ─▶ the gRPC layer (`door/grpc`)
-    bytes ◀─ Connection.take ◀─ complete, head, send, end ◀─ Stream
+    bytes ─▶ connection.py ─▶ requests.py ─▶ Receiver (the call, `door/grpc` or `door/http`)
+    bytes ◀─ outbound.py ◀─ complete, head, send, end ◀─ Stream ◀─┘
 
-- `frames.py`      the wire's constants, and the frames this side sends
-- `errors.py`      error codes; what ends a connection and what ends one stream
-- `hpack_decoder.py`   HPACK: blocks in, fields out
-- `headers.py`     what fields mean, with a memory for repeated blocks; the rules for requests
-- `allowance.py`   how much a peer may ask for that costs us and brings nobody anything
-- `stream.py`      one exchange: its windows, its queue
-- `inbound.py`     what the peer may send: windows, and the bytes of bodies that are kept
-- `outbound.py`    what is to be written: flow control, fair turns between streams
-- `connection.py`  what has been read: every frame's rules
+- `frames.py`         constants of the wire, and the frames that are sent
+- `errors.py`         error codes; connection errors and stream errors
+- `states.py`         the states of connections and streams as tables, a rule beside each row
+- `connection.py`     reads frames; the frames and the life of the connection as a whole
+- `requests.py`       header blocks, bodies, trailers and resets: from frames to receivers
+- `stream_table.py`   the open streams, and the state of every stream number
+- `stream.py`         one stream: state, windows, send queue
+- `header_block.py`   HEADERS and CONTINUATION frames joined; padding
+- `headers.py`        the rules for request headers, and a cache of repeated blocks
+- `hpack_decoder.py`  HPACK: blocks in, fields out
+- `inbound.py`        flow control of requests: windows, reservations, buffered bytes
+- `outbound.py`       frames to be written: flow control of answers, streams in turn
+- `rate_limit.py`     token buckets for frames that do no work
 
-Nothing here knows gRPC, etcd, the clock (callers give the time) or asyncio. Memory per connection
-is bounded whatever the peer does: half a frame, one header block, what its streams queued; and the
-receivers of streams decide how much of a body they keep.
+The interfaces to other rooms (`Receiver`, `Ledger`) stand in `rusd/door/ports.py`.
+
+Promises: nothing is raised for what a client sends; n bytes cost O(n) and the work of the calls
+they complete; memory per connection is bounded (half a frame, one header block, the send queues,
+twice `Limits.kept`).
+
+Not here: gRPC, etcd, clocks (callers pass the time), sockets, asyncio. Push, priorities
+(RFC 9113, 5.3) and CONNECT are not served.
 """
 
 from rusd.door.h2.connection import Connection
 from rusd.door.h2.frames import PREFACE
 from rusd.door.h2.headers import Request, block
-from rusd.door.h2.inbound import Ledger, Limits
-from rusd.door.h2.stream import Receiver, Stream
+from rusd.door.h2.inbound import Limits
+from rusd.door.h2.stream import Stream
 
-__all__ = ["PREFACE", "Connection", "Ledger", "Limits", "Receiver", "Request", "Stream", "block"]
+__all__ = ["PREFACE", "Connection", "Limits", "Request", "Stream", "block"]

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from rusd.door.h2.errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
+from rusd.door.h2.errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, H2ConnectionError
 from rusd.door.h2.hpack_decoder import Decoder, Field
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class HeaderReader(Generic[T]):
         self.remembered = 0
 
     def request(self, encoded: bytes) -> T:
-        """What a request's block means. Malformed, or ConnectionFault if it cannot be decoded."""
+        """What a request's block means. Malformed, or H2ConnectionError if it cannot be decoded."""
         known = self._known.get(encoded)
         if known is not None:
             self.weight = 0
@@ -109,9 +109,9 @@ class HeaderReader(Generic[T]):
         try:
             return self._decoder.decode(encoded)
         except OversizedHeaderListError as error:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "header list too large") from error
+            raise H2ConnectionError(ENHANCE_YOUR_CALM, "header list too large") from error
         except (HPACKError, IndexError, ValueError) as error:
-            raise ConnectionFault(COMPRESSION_ERROR, "header block cannot be decoded") from error
+            raise H2ConnectionError(COMPRESSION_ERROR, "header block cannot be decoded") from error
         finally:
             if self._decoder.changes != before:
                 self._forget()

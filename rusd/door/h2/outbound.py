@@ -1,103 +1,105 @@
-"""What a connection has to write: frames in order, data within the windows, streams in fair turns.
+"""The send side of a connection: frames in order, data within the windows, streams in turn.
 
-Frames collect in a list until the owner takes them all as one buffer. Data that no window lets
-through waits in its stream. Streams whose own window is open take turns, one frame each, so that a
-long answer does not hold up the short ones beside it; streams whose window is shut are not looked
-at until the client raises it. A window update therefore costs one look, however many streams wait.
+Frames collect in a list until the owner takes all of them as one buffer. Data beyond a window waits
+in its stream. Streams with an open window send one frame each in turn, so that a long answer does
+not delay short ones; streams with a closed window are not examined until the client raises it. A
+window update therefore costs O(1), however many streams wait.
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rusd.door.h2 import frames
-from rusd.door.h2.errors import NO_ERROR
-from rusd.door.h2.rate_limit import Allowance
+from rusd.door.h2.rate_limit import FrameLimits
 from rusd.door.h2.stream import HIGH_BYTES, LOW_BYTES, NOTHING, Stream
+from rusd.door.ports import Ledger
 
-if TYPE_CHECKING:
-    from rusd.door.h2.inbound import Ledger
-
-#: Streams we ended before the client did; frames that were under way for them are dropped quietly.
-ABANDONED = 1000
-#: Resets a peer may cause (cancelled calls, refused streams) beyond those that answered calls earn.
-RESET_BURST, RESETS_PER_SECOND = 1000, 100
-#: Bytes of waiting data that are framed before the owner has written them; every look at a stream
-#: counts as some, so that very small windows do not make very long batches.
+#: Bytes of waiting data framed between two writes of the owner; each examination of a stream counts
+#: as `LOOK_BYTES`, so that tiny windows do not make long batches.
 BATCH_BYTES = 256 << 10
 LOOK_BYTES = 256
-#: A data frame from which on the client has paid for another look at its stream.
+#: Bytes of a data frame that pays for another examination of its stream.
 WORTHWHILE = 64
-#: Frames that carry nothing.
-CHATTER_BURST, CHATTER_PER_SECOND = 10_000, 1_000
 
 
 class Outbound:
-    """The writing half of a connection."""
+    """Frames to be written, and flow control of answers."""
 
-    def __init__(self, wake: Callable[[], None], ledger: "Ledger", now: float) -> None:
-        """`wake` is called when there is something to `take` and nothing was before.
-        `ledger` is told of the bytes that wait."""
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        ended: Callable[[Stream], None],
+        reset: Callable[[Stream], None],
+        rates: FrameLimits,
+        ledger: Ledger,
+    ) -> None:
+        """`wake` is called when there is something to `take` and nothing was before; `ended` when
+        the server has sent END_STREAM, `reset` when it has sent RST_STREAM. `ledger` counts the
+        bytes that wait."""
         self._wake = wake
+        self._ended = ended
+        self._reset = reset
+        self._rates = rates
+        self.ledger = ledger
         self._pieces: list[bytes] = []
         #: Bytes of data among them.
-        self._taken_next = 0
-        self.ledger = ledger
-        self.streams: dict[int, Stream] = {}
-        self._abandoned: OrderedDict[int, None] = OrderedDict()
-        #: Streams with data that waits: in turn, and those whose window is shut.
+        self._batch = 0
+        #: Streams with data that waits: in turn, and those whose own window is closed.
         self.in_turn: OrderedDict[Stream, None] = OrderedDict()
-        self._shut: dict[Stream, None] = {}
-        #: Looks at shut streams that are paid for: by answers, and by data sent since.
+        self._blocked: dict[Stream, None] = {}
+        #: Examinations of blocked streams that are paid for: by answers, and by data sent since.
         self._looks = 0
-        #: Bytes that wait for a window, of all streams.
+        #: Bytes of all streams that wait for a window.
         self.queued = 0
-        #: Bytes of data handed out so far: a connection with a queue where this stands still is
+        #: Bytes of data handed out so far. A connection with a queue where this does not grow is
         #: not being read.
         self.sent = 0
-        #: What the peer allows.
+        #: The windows of the client, and the size of frames that it accepts.
         self.window = frames.DEFAULT_WINDOW
         self.initial_window = frames.DEFAULT_WINDOW
         self.max_frame = frames.DEFAULT_FRAME
-        #: Before our next header block: HPACK's answer to a peer that made its table smaller.
+        #: Precedes the next header block: HPACK's answer to a smaller table of the client.
         self.table_update = b""
+        #: The socket takes no more data.
         self._held = False
-        #: True once the connection has ended: nothing is written any more.
-        self.closed = False
-        self.resets = Allowance(RESET_BURST, RESETS_PER_SECOND, now)
-        self.chatter = Allowance(CHATTER_BURST, CHATTER_PER_SECOND, now)
-        #: Whether a header or data frame was sent since the peer's last ping.
+        #: Nothing is written any more.
+        self._closed = False
+        #: Whether a header or data frame was sent since the client's last ping.
         self.busy = False
 
-    # The owner's side
+    def close(self) -> None:
+        """Write nothing that comes from now on."""
+        self._closed = True
+
+    # Calls of the owner
 
     def take(self) -> bytes:
         """Everything to be written now."""
         pieces, self._pieces = self._pieces, []
-        self._taken_next = 0
+        self._batch = 0
         return b"".join(pieces)
 
     def hold(self, held: bool) -> None:
-        """The socket takes no more data (True), or does again."""
+        """The socket takes no more data (True), or takes data again (False)."""
         self._held = held
         if not held:
             self.pump()
 
     def emit(self, piece: bytes) -> None:
         """Write whole frames."""
-        if self.closed:
+        if self._closed:
             return
         if not self._pieces:
             self._wake()
         self._pieces.append(piece)
 
-    # Streams' side
+    # Calls of streams
 
     def complete(self, stream: Stream, head: bytes, payload: bytes, tail: bytes) -> None:
         size = len(payload)
         if (
             size > self.window
-            or size > self.initial_window - stream.used
+            or size > self.initial_window - stream.sent
             or size > self.max_frame
             or self._held
             or self.table_update
@@ -111,7 +113,7 @@ class Outbound:
         self.window -= size
         self.sent += size
         self.busy = True
-        self.chatter.earn(2)
+        self._rates.overhead.earn(2)
         ident = stream.id
         pack = frames.HEAD.pack
         self.emit(
@@ -146,13 +148,13 @@ class Outbound:
         size = len(payload)
         if (
             size <= self.window
-            and size <= self.initial_window - stream.used
+            and size <= self.initial_window - stream.sent
             and size <= self.max_frame
             and not stream.queue
             and not self._held
         ):
-            stream.used += size
-            self.chatter.earn(2)
+            stream.sent += size
+            self._rates.overhead.earn(2)
             self._emit_data(stream, payload)
             return
         if not stream.queue:
@@ -169,7 +171,7 @@ class Outbound:
 
     def end(self, stream: Stream, tail: bytes) -> None:
         if stream.queue:
-            stream.tail = tail
+            stream.trailers = tail
         else:
             self._finish(stream, tail)
 
@@ -181,28 +183,26 @@ class Outbound:
             self._ended(stream)
 
     def reset(self, stream: Stream, code: int) -> None:
-        if self.streams.get(stream.id) is stream:
-            self.emit(frames.reset(stream.id, code))
-            self.abandon(stream.id)
-            self.forget(stream)
+        self.emit(frames.reset(stream.id, code))
+        self._reset(stream)
 
     # Flow
 
     def pump(self) -> None:
         """Send what the windows let through, one frame of each stream in turn; no more at a time
         than a socket is likely to take: the owner pumps on when it has written that."""
-        while self.sendable and self._taken_next < BATCH_BYTES:
-            self._taken_next += LOOK_BYTES
+        while self.sendable and self._batch < BATCH_BYTES:
+            self._batch += LOOK_BYTES
             stream, _ = self.in_turn.popitem(last=False)
-            room = min(self.initial_window - stream.used, self.window, self.max_frame)
+            room = min(self.initial_window - stream.sent, self.window, self.max_frame)
             if room > 0:
                 self._send_queued(stream, room)
             else:
-                self._shut[stream] = None
+                self._blocked[stream] = None
 
     @property
     def sendable(self) -> bool:
-        """Whether data waits for nothing but its turn."""
+        """Whether data waits for its turn only."""
         return bool(self.in_turn) and self.window > 0 and not self._held
 
     def _send_queued(self, stream: Stream, room: int) -> None:
@@ -213,83 +213,65 @@ class Outbound:
             stream.queue.appendleft(view[room:])  # type: ignore[arg-type]
             first = view[:room]  # type: ignore[assignment]
         size = len(first)
-        stream.used += size
+        stream.sent += size
         stream.queued -= size
         self.queued -= size
         self.ledger.add(-size)
         if size >= WORTHWHILE or not stream.queue:
             self._looks += 1
-            self.chatter.earn(2)
+            self._rates.overhead.earn(2)
         self._emit_data(stream, first)
         if stream.queue:
             self.in_turn[stream] = None
-        elif stream.tail is not None:
-            self._finish(stream, stream.tail)
+        elif stream.trailers is not None:
+            self._finish(stream, stream.trailers)
             return
         if stream.full and stream.queued <= LOW_BYTES:
             stream.full = False
-            if stream.receiver is not None and stream.tail is None:
+            if stream.receiver is not None and stream.trailers is None:
                 stream.receiver.drained()
 
     def _emit_data(self, stream: Stream, payload: bytes) -> None:
         size = len(payload)
         self.window -= size
-        self._taken_next += size
+        self._batch += size
         self.sent += size
         self.busy = True
         self.emit(frames.HEAD.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id))
         self.emit(payload)
 
     def raise_window(self, stream: Stream, increment: int) -> int:
-        """The client lets one stream send more; returns the window that comes of it."""
-        stream.used -= increment
-        window = self.initial_window - stream.used
-        if window > 0 and stream in self._shut:
-            del self._shut[stream]
+        """WINDOW_UPDATE of one stream; returns its new window."""
+        stream.sent -= increment
+        window = self.initial_window - stream.sent
+        if window > 0 and stream in self._blocked:
+            del self._blocked[stream]
             self.in_turn[stream] = None
         return window
 
-    def resize(self, initial_window: int, now: float) -> bool:
-        """The client's new initial window. False if it changes it again and again although the
-        streams that wait for it have sent next to nothing since."""
+    def resize(self, initial_window: int) -> None:
+        """Apply the client's new initial window.
+
+        Raises H2ConnectionError if the client raises it again and again by next to nothing: each
+        raise examines every blocked stream.
+        """
         raised = initial_window > self.initial_window
         self.initial_window = initial_window
-        if not raised or not self._shut:
-            return True
-        unpaid = max(0, len(self._shut) - self._looks)
-        self._looks = max(0, self._looks - len(self._shut))
-        self.in_turn.update(self._shut)
-        self._shut.clear()
-        return not unpaid or self.chatter.spend(now, unpaid)
+        if not raised or not self._blocked:
+            return
+        unpaid = max(0, len(self._blocked) - self._looks)
+        self._looks = max(0, self._looks - len(self._blocked))
+        self.in_turn.update(self._blocked)
+        self._blocked.clear()
+        if unpaid:
+            self._rates.count_looks(unpaid)
 
-    # Ends
-
-    def _ended(self, stream: Stream) -> None:
-        """Our side of the stream is over."""
-        stream.local_open = False
-        self.resets.earn()
-        if stream.remote_open:
-            # It need not send the rest of its request (RFC 9113, 8.1).
-            self.emit(frames.reset(stream.id, NO_ERROR))
-            self.abandon(stream.id)
-        self.forget(stream)
-
-    def abandon(self, ident: int) -> None:
-        """The stream is over for us; what the client had sent before it knew is not its fault."""
-        self._abandoned[ident] = None
-        if len(self._abandoned) > ABANDONED:
-            self._abandoned.popitem(last=False)
-
-    def forget(self, stream: Stream) -> None:
-        """The stream is over, for whatever reason: nothing more will be sent on it."""
-        stream.local_open = stream.remote_open = False
-        self.streams.pop(stream.id, None)
-        # They know each other: left so, only the garbage collector would find them.
-        stream.receiver = None
+    def drop(self, stream: Stream) -> None:
+        """The stream has ended: what it has queued is not sent."""
         if stream.queue:
             self.queued -= stream.queued
             self.ledger.add(-stream.queued)
             stream.queue = NOTHING
             stream.queued = 0
             self.in_turn.pop(stream, None)
-            self._shut.pop(stream, None)
+            self._blocked.pop(stream, None)

@@ -1,129 +1,127 @@
-"""One exchange on a connection: a request coming in, an answer going out, a window for each."""
+"""One stream: its state, its windows, its send queue, and the bytes buffered for its request."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from rusd.door.h2.states import MAY_RECEIVE, MAY_SEND, StreamState
+from rusd.door.ports import Receiver
 
 if TYPE_CHECKING:
     from rusd.door.h2.inbound import Inbound
+    from rusd.door.h2.outbound import Outbound
 
-
-class Receiver(Protocol):
-    """Who takes a stream's request. Its methods must not raise."""
-
-    def data(self, chunk: bytes, ended: bool) -> None:
-        """A piece of the body; `ended`: it was the last (it may be empty then). The receiver says
-        `Stream.keep` if it needs more of it, and `Stream.consumed` when the client may send as
-        much again."""
-
-    def aborted(self) -> None:
-        """The client reset the stream or the connection is gone. Last call, if it comes at all."""
-
-    def drained(self) -> None:
-        """What `Stream.send` had queued has gone below half the mark (`LOW_BYTES`)."""
-
-
-#: A stream that queued more than this is told when the queue has shrunk to half.
+#: Send queue of a stream: the high-water mark, and the mark below which it is writable again.
 HIGH_BYTES = 1 << 20
 LOW_BYTES = HIGH_BYTES // 2
-
 
 #: The queue of streams that have none: most never need one.
 NOTHING: deque[bytes] = deque(maxlen=0)
 
 
 class Stream:
-    """The server's end of one stream. What is sent after its end, or after it was reset, is
-    dropped: the client has been told, or is gone."""
+    """The server's end of one stream. What is sent after the end or a reset is dropped."""
 
     __slots__ = (
-        "_out",
-        "due",
+        "_inbound",
+        "_outbound",
         "expected",
         "full",
         "id",
         "kept",
-        "local_open",
-        "promised",
+        "missing",
+        "outstanding",
+        "overhead",
+        "processing",
         "queue",
         "queued",
         "receive_window",
         "receiver",
-        "remote_open",
-        "tail",
-        "used",
-        "wanted",
-        "weight",
-        "working",
+        "reserved",
+        "sent",
+        "state",
+        "trailers",
     )
 
-    def __init__(self, ident: int, out: "Inbound", receive_window: int) -> None:
+    def __init__(
+        self, ident: int, inbound: "Inbound", outbound: "Outbound", receive_window: int
+    ) -> None:
         self.id = ident
-        self._out = out
-        #: Bytes sent beyond what the client's window updates gave back: what is left of the
-        #: client's initial window is our window, so that a new initial window costs O(1).
-        self.used = 0
+        self._inbound = inbound
+        self._outbound = outbound
+        #: Changed by the rows of `states.py` only.
+        self.state = StreamState.OPEN
+        self.receiver: Receiver | None = None
+        #: Bytes of data sent less the client's window updates: the send window is the client's
+        #: initial window less this, so that a new initial window costs O(1).
+        self.sent = 0
         #: Bytes the client may still send.
         self.receive_window = receive_window
-        #: Bytes that the stream is counted with beside its body (see `Inbound.carried`).
-        self.weight = 0
-        #: Bytes of the body that the receiver keeps, and those of a request that is worked on; that
-        #: its message lacks; of the message whose end is promised (see `inbound.py`; 0: none), and
-        #: what is yet to come of that.
-        self.kept = 0
-        self.working = 0
-        self.wanted = 0
-        self.promised = 0
-        self.due = 0
-        self.receiver: Receiver | None = None
-        #: Whether the client, and we, may still send.
-        self.remote_open = True
-        self.local_open = True
         #: Bytes of the declared body yet to come; -1 if the client declared none.
         self.expected = -1
-        #: What waits for a window, its size, and the trailers that end the stream after it.
+        #: Bytes counted for the stream beside its body (see `Inbound.overhead`).
+        self.overhead = 0
+        # Bytes of the request, see `inbound.py`:
+        #: buffered by the receiver; of a whole request in service; that its message lacks;
+        self.kept = 0
+        self.processing = 0
+        self.missing = 0
+        #: of the message that has a reservation (0: none), and what that has yet to receive.
+        self.reserved = 0
+        self.outstanding = 0
+        #: Data that waits for a window, its size, and the trailers that follow it.
         self.queue: deque[bytes] = NOTHING
         self.queued = 0
         self.full = False
-        self.tail: bytes | None = None
+        self.trailers: bytes | None = None
+
+    @property
+    def may_send(self) -> bool:
+        """Whether the answer has not ended."""
+        return MAY_SEND[self.state]
+
+    @property
+    def may_receive(self) -> bool:
+        """Whether the request has not ended."""
+        return MAY_RECEIVE[self.state]
 
     def complete(self, head: bytes, payload: bytes, tail: bytes) -> None:
-        """The whole answer: header block, body, trailer block."""
-        if self.local_open:
-            self._out.complete(self, head, payload, tail)
+        """Send the whole answer: header block, body, trailer block."""
+        if MAY_SEND[self.state]:
+            self._outbound.complete(self, head, payload, tail)
 
     def head(self, encoded: bytes) -> None:
-        """The header block of an answer whose body follows with `send`."""
-        if self.local_open:
-            self._out.headers(self, encoded, end=False)
+        """Send the header block of an answer whose body follows with `send`."""
+        if MAY_SEND[self.state]:
+            self._outbound.headers(self, encoded, end=False)
 
     def send(self, payload: bytes) -> None:
-        """A piece of the body; queued while the client gives no window."""
-        if self.local_open and self.tail is None:
-            self._out.data(self, payload)
+        """Send a piece of the body, or queue it until the client raises its window."""
+        if MAY_SEND[self.state] and self.trailers is None:
+            self._outbound.data(self, payload)
 
     def end(self, tail: bytes) -> None:
-        """Trailers (b"": none), after what is queued; without a `head` before them they are the
-        answer."""
-        if self.local_open and self.tail is None:
-            self._out.end(self, tail)
+        """Send trailers (b"": none) after what is queued; without a `head` they are the answer."""
+        if MAY_SEND[self.state] and self.trailers is None:
+            self._outbound.end(self, tail)
 
     def reset(self, code: int) -> None:
-        """Give the stream up: RST_STREAM, and what is queued is dropped."""
-        self._out.reset(self, code)
+        """Send RST_STREAM; what is queued is dropped."""
+        if MAY_SEND[self.state]:
+            self._outbound.reset(self, code)
 
     def keep(self, size: int) -> None:
-        """`size` bytes of the body stay in memory for now."""
-        self._out.keep(self, size)
+        """`size` bytes of the body stay buffered."""
+        self._inbound.keep(self, size)
 
-    def wants(self, missing: int) -> None:
+    def needs(self, missing: int) -> None:
         """The message at hand is complete with `missing` bytes more."""
-        if self.remote_open:
-            self._out.wants(self, missing)
+        if MAY_RECEIVE[self.state]:
+            self._inbound.needs(self, missing)
 
-    def works(self) -> None:
-        """What is kept is a whole request, and worked on."""
-        self._out.works(self)
+    def process(self) -> None:
+        """The buffered bytes are a whole request, which is in service now."""
+        self._inbound.process(self)
 
     def consumed(self, size: int) -> None:
-        """`size` bytes of the body need no more memory: the client may send as much again."""
-        self._out.consumed(self, size)
+        """`size` buffered bytes are released: the client may send as much again."""
+        self._inbound.consumed(self, size)

@@ -17,7 +17,7 @@ from rusd.door.grpc.connection import MUCH, WRITE_HIGH, Channel
 from rusd.door.grpc.server import OVERHEAD_BYTES
 from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
-from rusd.door.memory_budget import LEAST, MOST, PROMISES, Memory
+from rusd.door.memory_budget import LEAST, MOST, RESERVATIONS, Memory
 from tests.unit.door.test_hostile_clients import Client
 from tests.unit.door.test_turns import connected, head, message, requests, with_a_door
 from tests.unit.door.toys import LIMIT, REQUEST, Served, served
@@ -110,10 +110,10 @@ def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
 def test_a_request_that_does_not_fit_is_not_looked_at_until_something_changes() -> None:
     soon: list[Callable[[], None]] = []
     budget = Memory(1000, soon.append, lambda: None)
-    budget.promise(1, 300)
-    assert not budget.allows(700, lambda: None)
+    budget.reserve(1, 300)
+    assert not budget.may_reserve(700, lambda: None)
     assert budget.wanted
-    budget.promise(0, -100)
+    budget.reserve(0, -100)
     soon.pop()()
     assert not soon
 
@@ -121,23 +121,23 @@ def test_a_request_that_does_not_fit_is_not_looked_at_until_something_changes() 
 def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> None:
     budget = Memory(1000, lambda _: None, lambda: None)
     budget.add(700)
-    for _ in range(PROMISES):
-        assert budget.allows(1, lambda: None)
-        budget.promise(1, 0)
-    assert not budget.allows(1, lambda: None)
-    budget.promise(-1, 0)
-    assert budget.allows(1, lambda: None)
+    for _ in range(RESERVATIONS):
+        assert budget.may_reserve(1, lambda: None)
+        budget.reserve(1, 0)
+    assert not budget.may_reserve(1, lambda: None)
+    budget.reserve(-1, 0)
+    assert budget.may_reserve(1, lambda: None)
 
 
 def test_what_is_promised_counts_before_it_is_sent() -> None:
     budget = Memory(1000, lambda _: None, lambda: None)
-    assert budget.allows(2000, lambda: None), "one is always let in"
-    budget.promise(1, 400)
-    assert budget.allows(100, lambda: None)
-    budget.promise(PROMISES - 1, 100)
-    assert not budget.allows(1, lambda: None)
-    budget.promise(-PROMISES, -500)
-    assert budget.allows(500, lambda: None)
+    assert budget.may_reserve(2000, lambda: None), "one is always let in"
+    budget.reserve(1, 400)
+    assert budget.may_reserve(100, lambda: None)
+    budget.reserve(RESERVATIONS - 1, 100)
+    assert not budget.may_reserve(1, lambda: None)
+    budget.reserve(-RESERVATIONS, -500)
+    assert budget.may_reserve(500, lambda: None)
 
 
 def test_many_large_requests_at_once_on_one_connection_are_all_answered(
@@ -273,19 +273,19 @@ def test_clients_that_never_end_their_requests_are_cut_off_for_one_that_does(
                 for _ in range(pieces):
                     client.h2.send_data(stream, bytes(16_000))
             client.writer.write(client.h2.data_to_send())
-        while sum(channel.connection.collected > 0 for channel in one.door.channels) < 20:
+        while sum(channel.connection.inbound.collected > 0 for channel in one.door.channels) < 20:
             await asyncio.sleep(0.01)
             if len(one.door.channels) < 20:
                 break  # some are gone already
         raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
-        for _ in range(2 * PROMISES):
+        for _ in range(2 * RESERVATIONS):
             assert len((await one.call("toy.Toys/Echo", raw)).value) == LARGEST - 100
         for client in clients:
             client.writer.close()
         while len(one.door.channels) > 1:
             await asyncio.sleep(0.01)
         budget = one.door.memory
-        assert (budget.held, budget.promised, budget.expected) == (0, 0, 0)
+        assert (budget.held, budget.reserved, budget.outstanding) == (0, 0, 0)
 
     over_the_wire(test, BUDGET)
 
@@ -366,7 +366,7 @@ def test_a_connection_that_fails_with_many_streams_can_be_cut_off(
         one.door.memory.half = 0
         one.door._cut_off_worst()
         assert cut == [failing]
-        assert one.door.memory.carried == 0
+        assert one.door.memory.overhead == 0
         writer.close()
 
     with_a_door(test)
@@ -477,7 +477,7 @@ def test_streams_and_headers_of_all_clients_together_are_bounded(
             writer.write(attack())
             attackers.append(writer)
             await asyncio.sleep(0)
-        while budget.carried > budget.half:
+        while budget.overhead > budget.half:
             await asyncio.sleep(0)
         assert (await one.call("toy.Toys/Echo", b"")) is not None
         assert not talk.done()
@@ -493,10 +493,10 @@ def test_nothing_is_counted_for_streams_and_headers_that_are_gone() -> None:
         for attack in (many_streams, large_headers, endless_block, remembered_headers):
             _reader, writer = await connected(one)
             writer.write(attack())
-            while not one.door.memory.carried:
+            while not one.door.memory.overhead:
                 await asyncio.sleep(0)
             writer.close()
-            while one.door.memory.carried:
+            while one.door.memory.overhead:
                 await asyncio.sleep(0)
         assert not one.door.channels
 

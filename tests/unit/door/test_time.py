@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rusd.door.grpc.deadlines import Deadlines, Timed
+from rusd.door.grpc.deadlines import Deadlines
 from rusd.door.grpc.keepalive import Heartbeat, PingPolicy
+from rusd.door.ports import TimedCall
 
 
 class Waiting:
@@ -19,7 +20,7 @@ class Waiting:
 class Owner:
     """A connection that ends its calls at once."""
 
-    def expire(self, calls: dict[Timed, None]) -> None:
+    def expire(self, calls: dict[TimedCall, None]) -> None:
         for call in calls:
             call.expired()
 

@@ -169,11 +169,11 @@ def test_messages_for_many_streams() -> None:
         while len(one.toys.streams) < MANY:
             await asyncio.sleep(0)
         connection = next(iter(one.door.channels)).connection
-        before = connection.sent
+        before = connection.outbound.sent
         for stream in one.toys.streams:
             stream.responses.send(b"x")
         per_message = len(message(b"x"))
-        sent = lambda: (connection.sent - before) // per_message  # noqa: E731
+        sent = lambda: (connection.outbound.sent - before) // per_message  # noqa: E731
         assert await most_in_a_turn(sent, MANY) <= PIECES
         writer.close()
 
@@ -231,7 +231,7 @@ def test_pages_wait_while_much_is_unread() -> None:
                 await asyncio.sleep(0)
             for _ in range(1000):
                 await asyncio.sleep(0)
-            waits = next(iter(one.door.channels)).connection.queued
+            waits = next(iter(one.door.channels)).connection.outbound.queued
             assert waits <= 16 << 20
             assert made < 100
             writer.transport.abort()

@@ -128,7 +128,7 @@ class Pair(Served):
             out = self.client.data_to_send()
             if out:
                 self.connection.receive(out, now)
-            back = self.connection.take()
+            back = self.connection.outbound.take()
             if back:
                 events += self.client.receive_data(back)
             if not out and not back:

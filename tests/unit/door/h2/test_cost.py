@@ -46,7 +46,7 @@ def crowded(streams: int, window: int = 0) -> Served:
     for receiver in served.receivers:
         if receiver.ended:
             receiver.stream.complete(HEAD, b"x" * 20_000, TAIL)
-    served.connection.take()
+    served.connection.outbound.take()
     assert len(served.connection.streams) == 2 * streams
     return served
 
@@ -55,7 +55,7 @@ def cost(served: Served, data: bytes) -> int:
     def work() -> None:
         for start in range(0, len(data), 16_384):
             served.connection.receive(data[start : start + 16_384], 0.0)
-            served.connection.take()
+            served.connection.outbound.take()
 
     return lines_run(work)
 
@@ -125,8 +125,8 @@ def test_a_client_that_raises_its_windows_by_next_to_nothing_is_sent_away() -> N
         served.connection.receive(pairs((wire.INITIAL_WINDOW_SIZE, rounds)), 0.0)
         served.connection.receive(wire.window_update(0, 10_000), 0.0)
         for _ in range(20):
-            served.connection.take()
-            served.connection.pump()
+            served.connection.outbound.take()
+            served.connection.outbound.pump()
     assert rounds > 1
 
 
@@ -135,10 +135,10 @@ def test_a_client_that_raises_its_windows_for_real_is_served() -> None:
     served.connection.receive(wire.window_update(0, 1 << 30), 0.0)
     for rounds in range(1, 12):
         served.connection.receive(pairs((wire.INITIAL_WINDOW_SIZE, rounds * 2000)), 0.0)
-        while served.connection.take():
-            served.connection.pump()
+        while served.connection.outbound.take():
+            served.connection.outbound.pump()
     assert not served.connection.closed
-    assert served.connection.queued == 0
+    assert served.connection.outbound.queued == 0
 
 
 STREAM = st.integers(0, 130).map(lambda number: 2 * number + 1)

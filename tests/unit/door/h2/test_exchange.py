@@ -142,7 +142,7 @@ def test_a_reset_stream_is_aborted_and_forgotten() -> None:
     assert pair.receivers[0].over
     assert pair.connection.streams == {}
     pair.receivers[0].stream.complete(HEAD, b"late", TAIL)
-    assert pair.connection.take() == b""
+    assert pair.connection.outbound.take() == b""
 
 
 def test_streams_above_the_limit_are_refused() -> None:
@@ -182,13 +182,13 @@ def test_an_answer_waits_for_the_clients_window() -> None:
     stream.complete(HEAD, b"x" * 100_000, TAIL)
     got = named(pair.exchange(), DataReceived)
     assert sum(len(event.data) for event in got) == 65_535
-    assert stream.queued == pair.connection.queued == 100_000 - 65_535
+    assert stream.queued == pair.connection.outbound.queued == 100_000 - 65_535
     for event in got:
         pair.client.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
     events = pair.exchange()
     assert sum(len(event.data) for event in named(events, DataReceived)) == 100_000 - 65_535
     assert named(events, TrailersReceived)
-    assert pair.connection.queued == 0
+    assert pair.connection.outbound.queued == 0
 
 
 def test_waiting_streams_take_turns() -> None:
@@ -210,7 +210,7 @@ def test_a_small_answer_passes_a_stream_without_a_window() -> None:
     pair.receivers[0].stream.complete(HEAD, b"stuck", TAIL)
     pair.exchange()
     pair.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65_535})
-    assert pair.connection.queued == 5
+    assert pair.connection.outbound.queued == 5
     events = pair.exchange()
     assert named(events, DataReceived)[0].data == b"stuck"
 
@@ -248,10 +248,10 @@ def test_nothing_is_framed_while_the_socket_is_full() -> None:
     pair = Pair()
     pair.open(b"")
     pair.exchange()
-    pair.connection.hold(True)
+    pair.connection.outbound.hold(True)
     pair.receivers[0].stream.complete(HEAD, b"later", TAIL)
     assert named(pair.exchange(), DataReceived) == []
-    pair.connection.hold(False)
+    pair.connection.outbound.hold(False)
     assert named(pair.exchange(), DataReceived)[0].data == b"later"
 
 
@@ -309,11 +309,11 @@ def test_draining_refuses_new_streams_and_serves_the_open_ones() -> None:
     pair.open(b"x")
     pair.exchange()
     pair.connection.drain()
-    out = pair.connection.take()
+    out = pair.connection.outbound.take()
     pair.receivers[0].stream.complete(HEAD, b"still", TAIL)
     # (hyper-h2 takes no more frames after GOAWAY: only what was written is looked at.)
     assert out[3] == 7
-    assert b"still" in pair.connection.take()
+    assert b"still" in pair.connection.outbound.take()
     second = pair.open(b"x")
     pair.connection.receive(pair.client.data_to_send(), 0.0)
     assert len(pair.receivers) == 1
@@ -336,8 +336,8 @@ def test_what_a_reset_stream_had_queued_waits_no_more() -> None:
     pair.exchange()
     pair.receivers[0].stream.complete(HEAD, b"x" * 100_000, TAIL)
     pair.exchange()
-    assert pair.connection.queued > 0
+    assert pair.connection.outbound.queued > 0
     pair.client.reset_stream(number)
     pair.exchange()
-    assert pair.connection.queued == 0
+    assert pair.connection.outbound.queued == 0
     assert pair.receivers[0].stream.queued == 0

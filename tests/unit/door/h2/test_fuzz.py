@@ -67,14 +67,14 @@ def act(served: Served, deed: str) -> None:
         elif deed == "reset":
             stream.reset(8)
     if deed in ("hold", "go on"):
-        served.connection.hold(deed == "hold")
+        served.connection.outbound.hold(deed == "hold")
 
 
 def check(served: Served, connection_window: int) -> None:
     connection = served.connection
-    frames_of(connection.take())
-    assert connection.queued == sum(one.queued for one in connection.streams.values()) >= 0
-    assert connection.window >= 0
+    frames_of(connection.outbound.take())
+    assert connection.outbound.queued == sum(one.queued for one in connection.streams.values()) >= 0
+    assert connection.outbound.window >= 0
     if connection.closed:
         assert connection.streams == {}
     for receiver in served.receivers:
@@ -98,7 +98,7 @@ def test_any_frames_in_any_pieces(steps: list[tuple[bytes, str]], piece: int, gr
     served.connection.lost()
     check(served, 100_000)
     act(served, "complete")
-    assert served.connection.take() == b""
+    assert served.connection.outbound.take() == b""
 
 
 @given(st.binary(max_size=200))

@@ -30,7 +30,7 @@ BLOCK = Encoder().encode(HEADERS)
 def greeted(limits: Limits | None = None) -> Served:
     served = Served(limits)
     served.connection.receive(PREFACE + SETTINGS, 0.0)
-    served.connection.take()
+    served.connection.outbound.take()
     return served
 
 
@@ -41,7 +41,7 @@ def request(stream: int, flags: int = 0) -> bytes:
 def sent_away(served: Served) -> int:
     """The code of the GOAWAY that ends what was written."""
     assert served.connection.closed
-    last = frames_of(served.connection.take())[-1]
+    last = frames_of(served.connection.outbound.take())[-1]
     assert last.kind == wire.GOAWAY
     return int(struct.unpack(">L", last.payload[4:8])[0])
 
@@ -54,7 +54,7 @@ def flood(served: Served, frames: Iterator[bytes], most: int) -> int:
             return number
         # The owner writes what comes.
         if number % 100 == 0:
-            served.connection.take()
+            served.connection.outbound.take()
     raise AssertionError(f"it bore {most} frames")
 
 
@@ -127,7 +127,7 @@ def test_a_client_that_is_answered_may_reset_and_update_all_day() -> None:
         updates = wire.window_update(0, 1) * 2
         served.connection.receive(request(stream + 2) + wire.reset(stream + 2, 8) + updates, 0.0)
         served.receivers.clear()
-        served.connection.take()
+        served.connection.outbound.take()
         stream += 4
     assert not served.connection.closed
 
@@ -216,7 +216,7 @@ def test_half_a_frame_is_all_that_is_kept() -> None:
     served = greeted()
     head = wire.HEAD.pack(0x40, 0, wire.DATA, 0, 1)
     served.connection.receive(request(1) + head + b"x" * 100, 0.0)
-    assert served.connection.block_under_way
+    assert served.connection.unfinished
     for _ in range(100):
         served.connection.receive(b"x", 1.0)
     assert served.connection.began == 0.0  # it began then, and drips since
@@ -225,7 +225,7 @@ def test_half_a_frame_is_all_that_is_kept() -> None:
 def test_half_a_frame_after_silence_has_its_time() -> None:
     served = greeted()
     served.connection.receive(wire.HEAD.pack(0x40, 0, wire.DATA, 0, 1), 100.0)
-    assert served.connection.block_under_way
+    assert served.connection.unfinished
     assert served.connection.began == 100.0
 
 
@@ -233,5 +233,5 @@ def test_a_header_block_has_no_more_time_for_each_piece() -> None:
     served = greeted()
     served.connection.receive(wire.frame(wire.HEADERS, 0, 1, b"x"), 100.0)
     served.connection.receive(wire.frame(wire.CONTINUATION, 0, 1, b"x"), 101.0)
-    assert served.connection.block_under_way
+    assert served.connection.unfinished
     assert served.connection.began == 100.0

@@ -35,9 +35,9 @@ class Collector(Receiver):
         self.inbox.feed(chunk)
         self.message = self.inbox.next()
         if self.message is None:
-            self.stream.wants(self.inbox.missing)
+            self.stream.needs(self.inbox.missing)
         else:
-            self.stream.works()
+            self.stream.process()
 
     def answer(self) -> None:
         self.stream.consumed(self.stream.kept)
@@ -85,11 +85,11 @@ class Sender:
         """What the client has said is heard; then it hears the answer. Whether there was one."""
         self.served.connection.receive(self.h2.data_to_send(), 0.0)
         connection = self.served.connection
-        self.most = max(self.most, connection.kept)
-        assert connection.kept == sum(len(one.inbox) for one in waiting(self.served)) + sum(
+        self.most = max(self.most, connection.inbound.kept)
+        assert connection.inbound.kept == sum(len(one.inbox) for one in waiting(self.served)) + sum(
             one.stream.kept for one in whole(self.served)
         )
-        said = connection.take()
+        said = connection.outbound.take()
         for event in self.h2.receive_data(said):
             assert not isinstance(event, StreamReset), event
             self.answered += isinstance(event, StreamEnded)
@@ -102,7 +102,7 @@ def collectors(served: Served) -> list[Collector]:
 
 def whole(served: Served) -> list[Collector]:
     """Messages that wait for an answer."""
-    return [one for one in collectors(served) if one.message is not None and one.stream.local_open]
+    return [one for one in collectors(served) if one.message is not None and one.stream.may_send]
 
 
 def waiting(served: Served) -> list[Collector]:
@@ -141,7 +141,11 @@ def test_every_message_gets_through_within_the_bound(
         assert idle < 3, "nobody may go on"
     assert sender.most <= bound(LIMITS, len(sizes), max(sizes))
     connection = served.connection
-    assert (connection.kept, connection.working, connection.queued) == (0, 0, 0)
+    assert (connection.inbound.kept, connection.inbound.processing, connection.outbound.queued) == (
+        0,
+        0,
+        0,
+    )
     sender.talk()
     sender.talk()
     assert not sender.h2.remote_settings or sender.h2.remote_settings.initial_window_size == 4000
@@ -164,7 +168,7 @@ def test_half_sent_messages_never_keep_each_other_from_their_end() -> None:
         for stream in list(sender.left):
             sender.send(stream, 4000)
             sender.talk()
-    assert served.connection.kept > LIMITS.kept
+    assert served.connection.inbound.kept > LIMITS.kept
     while sender.left:
         assert any([sender.send(stream, 16_000) for stream in list(sender.left)])
         sender.talk()
@@ -187,27 +191,29 @@ def test_a_peer_that_does_not_acknowledge_a_narrow_window_sends_no_more() -> Non
         window = min(len(body), deaf.local_flow_control_window(stream))
         deaf.send_data(stream, body[:window])
         served.connection.receive(deaf.data_to_send(), 0.0)
-        back = [one for one in frames_of(served.connection.take()) if one.kind == WINDOW_UPDATE]
+        back = [
+            one for one in frames_of(served.connection.outbound.take()) if one.kind == WINDOW_UPDATE
+        ]
         for one in back:
-            if served.connection.narrowing is None:
+            if served.connection.inbound.narrowing is None:
                 deaf.receive_data(
                     len(one.payload).to_bytes(3, "big")
                     + bytes([WINDOW_UPDATE, 0])
                     + one.stream.to_bytes(4, "big")
                     + one.payload
                 )
-    assert served.connection.narrowing is not None
-    assert served.connection.kept <= 2 * LIMITS.kept + LIMITS.connection_window
+    assert served.connection.inbound.narrowing is not None
+    assert served.connection.inbound.kept <= 2 * LIMITS.kept + LIMITS.connection_window
 
 
 def test_scarce_memory_lets_few_messages_in_and_all_of_them_in_the_end() -> None:
     """The budget of the member is used up by others; then they are gone."""
     later: list[object] = []
     memory = Memory(100_000, later.append, lambda: None)
-    memory.promise(1000, 0)
+    memory.reserve(1000, 0)
     memory.add(60_000)
     served = Collecting(LIMITS)
-    served.connection.ledger = memory
+    served.connection.inbound.ledger = memory
     sender = Sender(served, [9000, 9000])
     for stream in list(sender.left):
         sender.send(stream, 4000)
@@ -225,20 +231,20 @@ def test_scarce_memory_lets_few_messages_in_and_all_of_them_in_the_end() -> None
 def test_what_was_kept_for_a_stream_or_a_connection_is_forgotten_with_it(ends: str) -> None:
     memory = Memory(1 << 20, lambda _: None, lambda: None)
     served = Collecting(LIMITS)
-    served.connection.ledger = memory
+    served.connection.inbound.ledger = memory
     sender = Sender(served, [9000] * 5)
     for stream in list(sender.left):
         sender.send(stream, 4000)
         sender.talk()
-    assert memory.held == served.connection.kept > 0
+    assert memory.held == served.connection.inbound.kept > 0
     if ends == "lost":
         served.connection.lost()
     else:
         for stream in list(sender.left):
             sender.h2.reset_stream(stream)
         sender.talk()
-    assert (memory.held, served.connection.kept) == (0, 0)
-    assert (memory.promised, memory.expected) == (0, 0)
+    assert (memory.held, served.connection.inbound.kept) == (0, 0)
+    assert (memory.reserved, memory.outstanding) == (0, 0)
 
 
 def test_a_small_request_passes_a_connection_that_is_full() -> None:

@@ -1,0 +1,63 @@
+"""A header block in pieces: HEADERS and its CONTINUATION frames (RFC 9113, 4.3 and 6.10)."""
+
+from rusd.door.h2 import frames
+from rusd.door.h2.errors import (
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    PROTOCOL_ERROR,
+    H2ConnectionError,
+)
+
+#: A CONTINUATION frame with less counts as overhead.
+SMALL_PIECE = 1 << 10
+
+
+class HeaderBlock:
+    """The header block under way; at most one, of at most `limit` bytes."""
+
+    __slots__ = ("_limit", "_pieces", "flags", "stream")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pieces = bytearray()
+        #: Stream and flags of its HEADERS frame.
+        self.stream = 0
+        self.flags = 0
+
+    def begin(self, stream: int, flags: int, piece: bytes) -> None:
+        self.stream, self.flags = stream, flags
+        self._pieces = bytearray(piece)
+
+    def add(self, piece: bytes) -> None:
+        self._pieces += piece
+        if len(self._pieces) > self._limit:
+            raise H2ConnectionError(ENHANCE_YOUR_CALM, "header block too large")
+
+    def end(self) -> bytes:
+        """The whole block; nothing of it is kept."""
+        encoded, self._pieces = bytes(self._pieces), bytearray()
+        return encoded
+
+
+def fragment(flags: int, ident: int, payload: bytes) -> bytes:
+    """The piece of a header block that a HEADERS frame carries (6.2)."""
+    payload = unpadded(flags, payload)
+    if not flags & frames.PRIORITIZED:
+        return payload
+    if len(payload) < 5:
+        raise H2ConnectionError(FRAME_SIZE_ERROR, "HEADERS too short")
+    if frames.number(payload) & frames.LARGEST_WINDOW == ident:
+        raise H2ConnectionError(PROTOCOL_ERROR, "a stream depends on itself")
+    return payload[5:]
+
+
+def unpadded(flags: int, payload: bytes) -> bytes:
+    """The payload of a DATA or HEADERS frame without its padding (6.1)."""
+    if not flags & frames.PADDED:
+        return payload
+    if not payload:
+        raise H2ConnectionError(FRAME_SIZE_ERROR, "no room for the length of padding")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise H2ConnectionError(PROTOCOL_ERROR, "more padding than frame")
+    return payload[1 : len(payload) - padding]
