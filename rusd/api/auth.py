@@ -26,7 +26,6 @@ from rusd.rpc.errors import (
     USERS_NOT_SUPPORTED,
     EtcdError,
 )
-from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response, after
 from rusd.wire.header import Headers
@@ -51,13 +50,10 @@ class Machine(Protocol):
 class AuthService:
     """Authentication that is off."""
 
-    def __init__(
-        self, node: Node, machine: Machine, headers: Headers, require_leader: RequireLeader
-    ) -> None:
+    def __init__(self, node: Node, machine: Machine, headers: Headers) -> None:
         self._node = node
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -116,5 +112,4 @@ class AuthService:
         return self._confirmed(call, refuse)
 
     def _confirmed(self, call: Call, finish: Callable[[], bytes]) -> Response:
-        self._require_leader.check(call)
         return after(self._node.read_index(), lambda _: finish())

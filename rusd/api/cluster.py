@@ -23,7 +23,6 @@ from rusd.rpc.errors import (
     NO_LEADER,
     NOT_LEADER,
 )
-from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response, after
 from rusd.state.command import Kind, MemberAddition, encode
@@ -69,7 +68,6 @@ class ClusterService:
         node: Node,
         machine: Machine,
         headers: Headers,
-        require_leader: RequireLeader,
         strict: StrictCheck | None = None,
         *,
         max_learners: int = 1,
@@ -79,7 +77,6 @@ class ClusterService:
         self._node = node
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
         self._strict = strict
         self._max_learners = max_learners
         self._clock = clock
@@ -90,7 +87,7 @@ class ClusterService:
         service = "/etcdserverpb.Cluster/"
         return {
             service + "MemberList": Unary(rpc.MemberListRequest, self.member_list),
-            service + "MemberAdd": Unary(rpc.MemberAddRequest, self.member_add),
+            service + "MemberAdd": Unary(rpc.MemberAddRequest, self.member_add, _peer_urls),
             service + "MemberRemove": Unary(rpc.MemberRemoveRequest, self.member_remove),
             service + "MemberUpdate": Unary(rpc.MemberUpdateRequest, self.member_update),
             service + "MemberPromote": Unary(rpc.MemberPromoteRequest, self.member_promote),
@@ -98,7 +95,6 @@ class ClusterService:
 
     def member_list(self, request: rpc.MemberListRequest, call: Call) -> Response:
         """All members by id; linearizable if asked."""
-        self._require_leader.check(call)
         if request.linearizable:
             return after(self._node.read_index(), lambda _: self._listed())
         return self._listed()
@@ -109,15 +105,8 @@ class ClusterService:
         return response.SerializeToString()
 
     def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Response:
-        """MEMBER_BAD_URLS for what is no peer URL, PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly:
-        MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
-        self._require_leader.check(call)
-        try:
-            urls = tuple(sorted(str(Url(url)) for url in request.peerURLs))
-        except ValueError:
-            raise MEMBER_BAD_URLS from None
-        if not urls:
-            raise MEMBER_BAD_URLS
+        """PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
+        urls = _peer_urls(request)
         if self._strict is not None:
             self._strict.addition(request.isLearner, self._clock())
         member = Member(
@@ -127,7 +116,6 @@ class ClusterService:
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Response:
         """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
-        self._require_leader.check(call)
         if self._strict is not None:
             self._strict.removal(request.ID, self._clock())
         return self._change(Kind.MEMBER_REMOVE, rpc.Member(ID=request.ID).SerializeToString())
@@ -135,14 +123,12 @@ class ClusterService:
     def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Response:
         """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL. etcd takes any
         text for a URL here; what is none would only leave the member unreachable."""
-        self._require_leader.check(call)
         member = rpc.Member(ID=request.ID, peerURLs=request.peerURLs)
         return self._change(Kind.MEMBER_UPDATE, member.SerializeToString())
 
     async def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> bytes:
         """MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY; strictly:
         MEMBER_NOT_ENOUGH_STARTED. Only the leader knows how far a learner is."""
-        self._require_leader.check(call)
         if self._node.is_leader:
             body = await self._promote(request.ID)
         elif self._node.leader_id:
@@ -175,3 +161,14 @@ class ClusterService:
 
     def _applied(self, applied: Applied) -> bytes:
         return self._headers.field(0) + applied.body
+
+
+def _peer_urls(request: rpc.MemberAddRequest) -> tuple[str, ...]:
+    """The URLs in order. Raises MEMBER_BAD_URLS if there is none, or a malformed one."""
+    try:
+        urls = tuple(sorted(str(Url(url)) for url in request.peerURLs))
+    except ValueError:
+        raise MEMBER_BAD_URLS from None
+    if not urls:
+        raise MEMBER_BAD_URLS
+    return urls

@@ -7,6 +7,7 @@ and are answered from the local store.
 
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -22,14 +23,11 @@ from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
-from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.guards.quota import Quota
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Chunks, Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
 from rusd.state.command import Kind, encode
-from rusd.state.cost import put_cost, txn_cost
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.wire import kv_response
@@ -90,35 +88,35 @@ class KV:
         node: Node,
         machine: Machine,
         headers: Headers,
-        require_leader: RequireLeader,
-        quota: Quota,
         compactions: Compactions,
         limits: Limits,
     ) -> None:
         self._node = node
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
-        self._quota = quota
         self._compactions = compactions
         self._limits = limits
         self._long = Few(LONG_AT_ONCE)
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
-        return {
-            "/etcdserverpb.KV/Range": Unary(rpc.RangeRequest, self.range),
-            "/etcdserverpb.KV/RangeStream": ServerStream(rpc.RangeRequest, self.range_stream),
-            "/etcdserverpb.KV/Put": Unary(rpc.PutRequest, self.put),
-            "/etcdserverpb.KV/DeleteRange": Unary(rpc.DeleteRangeRequest, self.delete_range),
-            "/etcdserverpb.KV/Txn": Unary(rpc.TxnRequest, self.txn),
-            "/etcdserverpb.KV/Compact": Unary(rpc.CompactionRequest, self.compact),
+        check_txn = partial(validate.check_txn, max_ops=self._limits.max_txn_ops)
+        methods: Methods = {
+            "Range": Unary(rpc.RangeRequest, self.range, validate.check_range),
+            "RangeStream": ServerStream(
+                rpc.RangeRequest, self.range_stream, validate.check_range_stream
+            ),
+            "Put": Unary(rpc.PutRequest, self.put, validate.check_put),
+            "DeleteRange": Unary(
+                rpc.DeleteRangeRequest, self.delete_range, validate.check_delete_range
+            ),
+            "Txn": Unary(rpc.TxnRequest, self.txn, check_txn),
+            "Compact": Unary(rpc.CompactionRequest, self.compact),
         }
+        return {f"/etcdserverpb.KV/{name}": method for name, method in methods.items()}
 
     def range(self, request: rpc.RangeRequest, call: Call) -> Response:
         """Linearizable unless the request is serializable."""
-        self._require_leader.check(call)
-        validate.check_range(request)
         if request.serializable:
             return self._read_range(request, call)
         return after(self._node.read_index(), lambda _: self._read_range(request, call))
@@ -127,34 +125,21 @@ class KV:
         self, request: rpc.RangeRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
         """A range in chunks; consistent at the revision it started with."""
-        self._require_leader.check(call)
-        validate.check_range_stream(request)
-        self._require_leader.enter(call, responses)
         return RangeStream(
             request, self._node, self._machine.store, self._headers,
-            responses, self._require_leader, self._limits.max_request_bytes,
+            responses, self._limits.max_request_bytes,
         )  # fmt: skip
 
     def put(self, request: rpc.PutRequest, call: Call) -> Response:
         """Replicated."""
-        self._require_leader.check(call)
-        if (refusal := self._quota.refuse(put_cost(request))) is not None:
-            return refusal
-        validate.check_put(request)
         return self._propose(Kind.PUT, request, call)
 
     def delete_range(self, request: rpc.DeleteRangeRequest, call: Call) -> Response:
         """Replicated."""
-        self._require_leader.check(call)
-        validate.check_delete_range(request)
         return self._propose(Kind.DELETE_RANGE, request, call)
 
     def txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         """Replicated, unless it only reads; then like a range."""
-        self._require_leader.check(call)
-        if (refusal := self._quota.refuse(txn_cost(request))) is not None:
-            return refusal
-        validate.check_txn(request, self._limits.max_txn_ops)
         if not txn.is_read_only(request):
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
@@ -163,7 +148,6 @@ class KV:
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
         """Replicated; with `physical` answered only when this member has freed the space."""
-        self._require_leader.check(call)
         if not request.physical:
             return self._propose(Kind.COMPACT, request, call)
         proposal = self._submit(Kind.COMPACT, request, call)

@@ -15,13 +15,10 @@ from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
-from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.guards.quota import Quota
 from rusd.rpc.methods import BidiStream, Methods, Unary
 from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
-from rusd.state.cost import LEASE_COST
 from rusd.state.result import Applied
 
 log = get_logger(__name__)
@@ -57,8 +54,6 @@ class LeaseService:
         node: Node,
         machine: Machine,
         headers: Headers,
-        require_leader: RequireLeader,
-        quota: Quota,
         lessor: Lessor,
         ids: LeaseIds,
         min_ttl: int,
@@ -67,8 +62,6 @@ class LeaseService:
         self._node = node
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
-        self._quota = quota
         self._lessor = lessor
         self._ids = ids
         self._min_ttl = min_ttl
@@ -89,9 +82,6 @@ class LeaseService:
 
     def grant(self, request: rpc.LeaseGrantRequest, call: Call) -> Response:
         """Replicated with the id chosen and the TTL raised here, so that members agree."""
-        self._require_leader.check(call)
-        if (refusal := self._quota.refuse(LEASE_COST)) is not None:
-            return refusal
         complete = rpc.LeaseGrantRequest(
             ID=request.ID or self._ids.next(), TTL=max(request.TTL, self._min_ttl)
         )
@@ -99,25 +89,19 @@ class LeaseService:
 
     def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Response:
         """Replicated; deletes the attached keys at one revision."""
-        self._require_leader.check(call)
         return self._propose(Kind.LEASE_REVOKE, request.SerializeToString())
 
     def keep_alive(self, call: Call, responses: ResponseStream) -> StreamHandler:
         """Renewals, answered in order."""
-        self._require_leader.enter(call, responses)
-        return KeepAlive(
-            self._machine, self._headers, self._require_leader, self._lessor, responses
-        )
+        return KeepAlive(self._machine, self._headers, self._lessor, responses)
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
         """What the leader knows of a lease; an unknown one has TTL -1."""
-        self._require_leader.check(call)
         body = await self._lessor.time_to_live(request)
         return self._headers.field(self._machine.store.revision) + body
 
     async def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> bytes:
         """The leases this member knows, without asking anyone."""
-        self._require_leader.check(call)
         header = self._headers.field(self._machine.store.revision)
         return header + await sliced.run(self._listed())
 
@@ -150,13 +134,11 @@ class KeepAlive:
         self,
         machine: Machine,
         headers: Headers,
-        require_leader: RequireLeader,
         lessor: Lessor,
         responses: ResponseStream,
     ) -> None:
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
         self._lessor = lessor
         self._responses = responses
         self._waiting: list[int] = []
@@ -181,7 +163,6 @@ class KeepAlive:
         self._room.set()
 
     def closed(self) -> None:
-        self._require_leader.leave(self._responses)
         self._waiting.clear()
         if self._work is not None:
             self._work.cancel()

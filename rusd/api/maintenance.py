@@ -12,11 +12,9 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     NO_LEADER,
-    NOT_LEADER,
     Code,
     EtcdError,
 )
-from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
@@ -77,14 +75,12 @@ class MaintenanceService:
         node: Node,
         machine: Machine,
         headers: Headers,
-        require_leader: RequireLeader,
         quota: int,
     ) -> None:
         """`quota`: bytes in force, as Status shows it."""
         self._node = node
         self._machine = machine
         self._headers = headers
-        self._require_leader = require_leader
         self._quota = quota
 
     def methods(self) -> Methods:
@@ -103,7 +99,6 @@ class MaintenanceService:
 
     def status(self, request: rpc.StatusRequest, call: Call) -> Response:
         """What this member knows of itself and its leader; never waits for anyone."""
-        self._require_leader.check(call)
         node, machine = self._node, self._machine
         errors = [] if node.leader_id else [NO_LEADER.message]
         errors += [_alarm_text(alarm) for alarm in self._machine.alarms]
@@ -125,7 +120,6 @@ class MaintenanceService:
 
     def alarm(self, request: rpc.AlarmRequest, call: Call) -> Response:
         """Through Raft, also to look: the answer is as new as the log."""
-        self._require_leader.check(call)
         payload = encode(Kind.ALARM, request.SerializeToString())
         return after(self._node.propose(payload), self._applied)
 
@@ -134,7 +128,6 @@ class MaintenanceService:
 
     async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
         """Give space back to the file system; reads and writes go on meanwhile."""
-        self._require_leader.check(call)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._machine.engine.compact)
         self._machine.store.defragmented()
@@ -142,7 +135,6 @@ class MaintenanceService:
 
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
         """A checksum over everything stored."""
-        self._require_leader.check(call)
         revision = self._machine.store.revision
         checksum = await sliced.run(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
@@ -150,7 +142,6 @@ class MaintenanceService:
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
         """A checksum of the keys at a revision, equal on all members that have applied it."""
-        self._require_leader.check(call)
         result = await sliced.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
@@ -166,10 +157,7 @@ class MaintenanceService:
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: snapshot save is not supported yet")
 
     async def move_leader(self, request: rpc.MoveLeaderRequest, call: Call) -> bytes:
-        """Make another member the leader. NOT_LEADER, BAD_LEADER_TRANSFEREE, or a timeout."""
-        self._require_leader.check(call)
-        if not self._node.is_leader:
-            raise NOT_LEADER
+        """Make another member the leader. BAD_LEADER_TRANSFEREE, or a timeout."""
         target = self._machine.members.get(request.targetID)
         if target is None or target.is_learner:
             raise BAD_LEADER_TRANSFEREE

@@ -30,7 +30,6 @@ from rusd.mvcc.range_query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows,
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import COMPACTED, STOPPED, EtcdError
-from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.streams import ResponseStream
 from rusd.wire import kv_response
 from rusd.wire.keyvalue import key_of, kv_of
@@ -62,7 +61,6 @@ class RangeStream:
         store: Store,
         headers: Headers,
         responses: ResponseStream,
-        require_leader: RequireLeader,
         target_bytes: int,
     ) -> None:
         """`target_bytes`: about the size of a chunk (--max-request-bytes)."""
@@ -71,7 +69,6 @@ class RangeStream:
         self._store = store
         self._headers = headers
         self._responses = responses
-        self._require_leader = require_leader
         self._target = target_bytes
         self._room = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -86,7 +83,6 @@ class RangeStream:
         self._room.set()
 
     def closed(self) -> None:
-        self._require_leader.leave(self._responses)
         self._task.cancel()
 
     async def _run(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
-from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import BidiStream, Methods
 from rusd.rpc.streams import ResponseStream
 from rusd.watch.hub import WatchHub
@@ -22,11 +21,8 @@ Permit = Callable[[Call, bytes, bytes], None]
 class WatchService:
     """Opens watch streams on a hub."""
 
-    def __init__(
-        self, hub: WatchHub, require_leader: RequireLeader, permit: Permit | None = None
-    ) -> None:
+    def __init__(self, hub: WatchHub, permit: Permit | None = None) -> None:
         self._hub = hub
-        self._require_leader = require_leader
         self._permit = permit
 
     def methods(self) -> Methods:
@@ -34,9 +30,8 @@ class WatchService:
         return {"/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self.open)}
 
     def open(self, call: Call, responses: ResponseStream) -> "WatchHandler":
-        """A new stream; raises `errors.NO_LEADER` if it wants a leader and there is none."""
-        self._require_leader.enter(call, responses)
-        return WatchHandler(self._hub, self._require_leader, self._permit, call, responses)
+        """A new stream."""
+        return WatchHandler(self._hub, self._permit, call, responses)
 
 
 class WatchHandler:
@@ -45,16 +40,13 @@ class WatchHandler:
     def __init__(
         self,
         hub: WatchHub,
-        require_leader: RequireLeader,
         permit: Permit | None,
         call: Call,
         responses: ResponseStream,
     ) -> None:
         self._stream = hub.stream(responses)
-        self._require_leader = require_leader
         self._permit = permit
         self._call = call
-        self._responses = responses
 
     def received(self, request: rpc.WatchRequest) -> None:
         """One request of the client; one that asks for nothing is ignored, as in etcd."""
@@ -76,7 +68,6 @@ class WatchHandler:
     def closed(self) -> None:
         """The stream is over."""
         self._stream.close()
-        self._require_leader.leave(self._responses)
 
     def _create(self, request: rpc.WatchCreateRequest) -> None:
         # A negative start is refused before anybody is asked for permission.

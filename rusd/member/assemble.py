@@ -35,16 +35,18 @@ from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.member_list import MemberList
 from rusd.observe.health import Probes
 from rusd.observe.loop_watchdog import LoopWatchdog
-from rusd.observe.metrics import CallCounts, Metrics
+from rusd.observe.metrics import CallMetrics, Metrics
 from rusd.observe.readings import Readings
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
 from rusd.rpc.errors import Removed
-from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, RequireLeader
-from rusd.rpc.guards.learner import RoleMethods
+from rusd.rpc.guards.chain import guarded
+from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, LeaderOnly, RequireLeader
+from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
-from rusd.rpc.methods import Methods
+from rusd.rpc.guards.validation import Validation
+from rusd.rpc.methods import CallCounts, Methods
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.watch.hub import WatchHub
@@ -114,12 +116,12 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     limits = Limits(config.max_txn_ops, config.max_request_bytes)
     lease_ids = LeaseIds(member_id, int(time.time() * 1000))
     health = HealthService()
-    shared = (node, machine, headers, require_leader)
+    shared = (node, machine, headers)
     methods = _table(
         (
-            KV(*shared, quota, compactor, limits),
-            LeaseService(*shared, quota, lessor, lease_ids, minimum_ttl(election)),
-            WatchService(hub, require_leader),
+            KV(*shared, compactor, limits),
+            LeaseService(*shared, lessor, lease_ids, minimum_ttl(election)),
+            WatchService(hub),
             ClusterService(
                 *shared,
                 strict if config.strict_reconfig_check else None,
@@ -131,17 +133,20 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
             health,
         )
     )
-    by_role = RoleMethods(methods)
+    # What is checked before a method runs, in etcd's order. Authentication goes after validation.
+    guards = (require_leader, quota, Validation(), LeaderOnly(lambda: node.is_leader))
+    by_role = RoleMethods(
+        voter=guarded(methods, guards),
+        learner=guarded(methods, (LearnerRestriction(), *guards)),
+    )
 
     probes = Probes(node, machine)
     readings = Readings(node, machine, hub, probes, quota=max_size)
-    calls = CallCounts()
-    calls.expect(methods)
-
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
     budget = Budget()
-    metrics = Metrics(readings.read, calls, watchdog.histograms)
+    unknown_calls = CallCounts()
+    metrics = Metrics(readings.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
     http = HttpDoor(probes, metrics.render, budget=budget)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
@@ -153,8 +158,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         keepalive_min_time=config.grpc_keepalive_min_time,
         keepalive_interval=config.grpc_keepalive_interval,
         keepalive_timeout=config.grpc_keepalive_timeout,
-        started=calls.start,
-        finished=calls.count,
+        unknown_calls=unknown_calls,
         pages=http.pages.serve if shares else None,
         http=http.protocol if shares else None,
         budget=budget,
@@ -164,7 +168,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
 
     def membership_changed(changed: Membership) -> None:
         node.reconfigure(changed)
-        by_role.learner(member_id in changed.learners)
+        by_role.set_learner(member_id in changed.learners)
 
     def restored() -> None:
         hub.restored()
@@ -187,7 +191,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     node.on_removed = lambda: fail(Removed(REMOVED))
     node.on_said_removed = member_list.removal_reported
     node.on_bootstrapped = lambda: fail(Bootstrapped(member_id))
-    by_role.learner(member_id in members.learners)
+    by_role.set_learner(member_id in members.learners)
 
     return Components(
         machine=machine,

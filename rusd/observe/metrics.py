@@ -6,7 +6,6 @@ for the process, and renders them in Prometheus's text format 0.0.4 as Go does: 
 numbers without a fraction as integers.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -15,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from rusd.rpc.errors import Code
-from rusd.rpc.methods import BidiStream, Method, Unary
+from rusd.rpc.methods import BidiStream, CallCounts, Method, Methods, Unary
 
 _UNKNOWN = "unknown"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -57,55 +56,36 @@ class Histogram:
         return family
 
 
-class CallCounts:
-    """gRPC calls begun and finished, by path and status."""
+class CallMetrics:
+    """grpc_server_started_total and grpc_server_handled_total, from the counts of the methods."""
 
-    def __init__(self) -> None:
-        self.started: Counter[str] = Counter()
-        self.finished: Counter[tuple[str, int]] = Counter()
-        self._types: dict[str, str] = {}
-        #: The labels of each count, rendered once.
-        self._started_labels: dict[str, str] = {}
-        self._finished_labels: dict[tuple[str, int], str] = {}
-
-    def expect(self, methods: Mapping[str, Method]) -> None:
-        """Show these methods from the start, with 0 for every status: a rate begins at the first
-        call."""
-        for path, method in methods.items():
-            self._types[path] = _type(method)
-            self.started[path] += 0
-            for code in Code:
-                self.finished[path, code] += 0
-
-    def start(self, path: str) -> None:
-        self.started[path] += 1
-
-    def count(self, path: str, code: int) -> None:
-        self.finished[path, code] += 1
+    def __init__(self, methods: Methods, unknown: CallCounts | None = None) -> None:
+        """`unknown`: calls of paths that are no method. Every status of every method is shown from
+        the start, so that a rate begins at the first call."""
+        self._started = [
+            (_labels(_names(path, _type(method))), method.counts)
+            for path, method in methods.items()
+        ]
+        self._handled = [
+            (_status_labels(path, _type(method)), method.counts) for path, method in methods.items()
+        ]
+        self._unknown = unknown or CallCounts()
+        self._unknown_labels = _status_labels(_UNKNOWN, _UNKNOWN)
 
     def families(self) -> "Iterator[_Family]":
-        """grpc_server_started_total and grpc_server_handled_total."""
-        known = self._started_labels
-        for path in self.started.keys() - known.keys():
-            known[path] = _labels(self._names(path))
-        started = _Family("grpc_server_started_total", "Calls begun.", "counter")
-        started.samples = [(known[path], count) for path, count in self.started.items()]
+        """Both families, now."""
+        started = _Family("grpc_server_started_total", "Calls started.", "counter")
+        started.samples = [(labels, counts.started) for labels, counts in self._started]
         yield started
-        statuses = self._finished_labels
-        for path, code in self.finished.keys() - statuses.keys():
-            names = {"grpc_code": _code_name(code), **self._names(path)}
-            statuses[path, code] = _labels(names)
         handled = _Family("grpc_server_handled_total", "Calls finished, by status.", "counter")
-        handled.samples = [(statuses[key], count) for key, count in self.finished.items()]
+        for labels, counts in self._handled:
+            handled.samples += zip(labels, counts.finished, strict=True)
+        handled.samples += [
+            sample
+            for sample in zip(self._unknown_labels, self._unknown.finished, strict=True)
+            if sample[1]
+        ]
         yield handled
-
-    def _names(self, path: str) -> dict[str, str]:
-        service, _, method = path.removeprefix("/").rpartition("/")
-        return {
-            "grpc_method": method,
-            "grpc_service": service or _UNKNOWN,
-            "grpc_type": self._types.get(path, _UNKNOWN),
-        }
 
 
 class Metrics:
@@ -114,7 +94,7 @@ class Metrics:
     def __init__(
         self,
         readings: Callable[[], list[Reading]],
-        calls: CallCounts,
+        calls: CallMetrics,
         histograms: Callable[[], list[Histogram]] = list,
     ) -> None:
         """`readings` and `histograms` are called at every scrape."""
@@ -180,6 +160,16 @@ def _number(value: float) -> str:
         return str(value)
     text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
     return text.removesuffix(".0")
+
+
+def _names(path: str, kind: str) -> dict[str, str]:
+    service, _, method = path.removeprefix("/").rpartition("/")
+    return {"grpc_method": method, "grpc_service": service or _UNKNOWN, "grpc_type": kind}
+
+
+def _status_labels(path: str, kind: str) -> list[str]:
+    """The rendered labels of each status code, in order."""
+    return [_labels({"grpc_code": _code_name(code), **_names(path, kind)}) for code in Code]
 
 
 def _type(method: Method) -> str:

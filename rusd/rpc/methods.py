@@ -1,14 +1,38 @@
 """The table of methods: what the door calls for each gRPC path."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
 
 from rusd.rpc.call import Call
+from rusd.rpc.errors import Code
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
+
+
+class CallCounts:
+    """Calls of one method, counted by the door when they start and when they finish."""
+
+    __slots__ = ("finished", "started")
+
+    def __init__(self) -> None:
+        self.started = 0
+        #: By status code.
+        self.finished = [0] * len(Code)
+
+    def start(self) -> None:
+        """A call has started."""
+        self.started += 1
+
+    def finish(self, code: int) -> None:
+        """A call has finished with `code`."""
+        self.finished[code] += 1
+
+
+def accept(request: Any) -> None:
+    """Accepts every request: the validation of a method without one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +41,9 @@ class Unary:
 
     request: type[Message]
     call: Callable[[Any, Call], Response]
+    #: Raises the EtcdError of a malformed request (see `guards/validation.py`).
+    validate: Callable[[Any], object] = accept
+    counts: CallCounts = field(default_factory=CallCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +52,8 @@ class ServerStream:
 
     request: type[Message]
     open: Callable[[Any, Call, ResponseStream], StreamHandler]
+    validate: Callable[[Any], object] = accept
+    counts: CallCounts = field(default_factory=CallCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +62,7 @@ class BidiStream:
 
     request: type[Message]
     open: Callable[[Call, ResponseStream], StreamHandler]
+    counts: CallCounts = field(default_factory=CallCounts)
 
 
 Method = Unary | ServerStream | BidiStream

@@ -264,7 +264,9 @@ class Channel(asyncio.Protocol):
 
     def _refuse(self, stream: Stream, opening: Opening) -> None:
         error = cast(EtcdError, opening.refusal)
-        self.door.finished("unknown" if opening.method is None else opening.path, error.code)
+        method = opening.method
+        counts = self.door.unknown_calls if method is None else method.counts
+        counts.finish(error.code)
         if opening.status == 200:
             stream.end(status.alone(error.code, error.message))
         else:

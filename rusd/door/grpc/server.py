@@ -18,7 +18,6 @@ from rusd.door.grpc.connection import Channel
 from rusd.door.grpc.deadlines import Deadlines
 from rusd.door.grpc.request_headers import Openings
 from rusd.door.grpc.streaming import StreamCall
-from rusd.door.grpc.unary import Finished, Started
 from rusd.door.h2 import Limits
 from rusd.door.http.over_h2 import Serve
 from rusd.door.listen.listener import Listeners, Tls
@@ -26,7 +25,7 @@ from rusd.door.listen.sniffer import Http, Sniffer
 from rusd.door.memory_budget import Memory, default_budget
 from rusd.door.time_budget import Budget
 from rusd.rpc.errors import STOPPED
-from rusd.rpc.methods import Methods
+from rusd.rpc.methods import CallCounts, Methods
 
 log = get_logger(__name__)
 
@@ -52,8 +51,7 @@ class GrpcDoor:
         max_request_bytes: int,
         max_concurrent_streams: int,
         keepalive_min_time: float,
-        finished: Finished,
-        started: Started = lambda path: None,
+        unknown_calls: CallCounts | None = None,
         keepalive_interval: float = 7200,
         keepalive_timeout: float = 20,
         pages: Serve | None = None,
@@ -68,8 +66,8 @@ class GrpcDoor:
         `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory.py`; 0: by the size of the machine."""
         self.limit = max_request_bytes + OVERHEAD_BYTES
-        self.started = started
-        self.finished = finished
+        #: Calls of methods that the table does not hold.
+        self.unknown_calls = unknown_calls or CallCounts()
         self.keepalive_min_time = keepalive_min_time
         self.keepalive_interval = keepalive_interval
         self.keepalive_timeout = keepalive_timeout

@@ -80,7 +80,7 @@ class StreamCall:
         self._deadline: float | None = None
         self._basket = 0
         door = channel.door
-        door.started(opening.path)
+        method.counts.start()
         door.streams[self] = None
         if opening.timeout is not None:
             self._deadline = channel.now + opening.timeout
@@ -252,4 +252,4 @@ class StreamCall:
                 self._handler.closed()
             except Exception:
                 log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
-        door.finished(self._opening.path, self._code)
+        self._method.counts.finish(self._code)

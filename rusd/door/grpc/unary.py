@@ -6,7 +6,6 @@ an EtcdError as it is, anything else as UNKNOWN and a line in the log.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError, Message
@@ -67,7 +66,7 @@ class UnaryCall:
         self._deadline: float | None = None
         self._basket = 0
         door = channel.door
-        door.started(opening.path)
+        method.counts.start()
         if opening.timeout is not None:
             self._deadline = channel.now + opening.timeout
             self._basket = door.deadlines.add(channel, self, self._deadline)
@@ -222,7 +221,7 @@ class UnaryCall:
         if self._inbox is not None:
             self._inbox = self._raw = None
             self._stream.consumed(self._stream.kept)
-        channel.door.finished(self._opening.path, code)
+        self._method.counts.finish(code)
 
 
 class Refusal:
@@ -241,8 +240,3 @@ class Refusal:
 
 
 REFUSED = Refusal()
-
-#: Told the path of every call that begins.
-Started = Callable[[str], None]
-#: Told the path and the status code of every call that is over.
-Finished = Callable[[str, int], None]

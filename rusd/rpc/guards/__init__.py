@@ -1,1 +1,15 @@
-"""Checks wrapped round the table of methods."""
+"""Checks wrapped round the table of methods, so that no service repeats them.
+
+A guard turns a method into one that checks first; what it checks stands in the method's row of
+`rusd/rpc/requirements.py`. Methods are wrapped once, when the member is assembled: a method that
+does not need a check is left as it is and pays nothing for it.
+
+- `chain.py` wraps a table in a list of guards, outermost first;
+- `learner.py` refuses what a learner does not serve; swaps the table when the role changes;
+- `leader.py` metadata `hasleader`, and methods of the leader alone;
+- `quota.py` the space quota;
+- `validation.py` malformed requests.
+
+etcd's order of checks: learner, `hasleader`, quota, validation, authentication, leader alone.
+Authentication is not implemented; its guard goes between validation and the leader's.
+"""

@@ -14,8 +14,10 @@ from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
+from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
+from rusd.rpc.guards.validation import Validation
 from rusd.rpc.methods import BidiStream, ServerStream, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
@@ -60,7 +62,7 @@ class Compactions:
 
 
 class Sink(ResponseStream):
-    """An responses that keeps what it is given; full while `full`."""
+    """Keeps what it is sent; full while `full`."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -121,18 +123,13 @@ class Bench:
         self.lessor = Lessor(self.node, self.machine.leases, 1.0, self.clock)
         self.machine.listen(Listeners(leases=self.lessor))
         self.node.on_role(self.lessor.role_changed)
-        self.kv = KV(
-            self.node, self.machine, Headers(), self.require_leader,
-            self.quota, self.compactions, limits or Limits(),
-        )  # fmt: skip
+        self.kv = KV(self.node, self.machine, Headers(), self.compactions, limits or Limits())
         self.lease = LeaseService(
-            self.node, self.machine, Headers(), self.require_leader,
-            self.quota, self.lessor, LeaseIds(1, 5), 2,
-        )  # fmt: skip
-        self.methods = {
-            path.rsplit("/", 1)[1]: method
-            for path, method in {**self.kv.methods(), **self.lease.methods()}.items()
-        }
+            self.node, self.machine, Headers(), self.lessor, LeaseIds(1, 5), 2
+        )
+        guards = (self.require_leader, self.quota, Validation())
+        table = guarded({**self.kv.methods(), **self.lease.methods()}, guards)
+        self.methods = {path.rsplit("/", 1)[1]: method for path, method in table.items()}
         self.log.elect(1)
 
     def start(self, name: str, request: Message, **metadata: str) -> Response:

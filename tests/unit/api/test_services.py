@@ -31,8 +31,10 @@ from rusd.rpc.errors import (
     Code,
     EtcdError,
 )
-from rusd.rpc.guards.leader import RequireLeader
-from rusd.rpc.methods import ServerStream, Unary
+from rusd.rpc.guards.chain import guarded
+from rusd.rpc.guards.leader import LeaderOnly, RequireLeader
+from rusd.rpc.guards.validation import Validation
+from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
@@ -80,11 +82,13 @@ class Member1:
         headers = Headers(CLUSTER, SELF, lambda: self.node.term)
         gate = RequireLeader(loop, lambda: self.node.leader_id, 3)
         self.health = HealthService()
-        self.methods = {
-            **ClusterService(self.node, machine, headers, gate).methods(),
-            **MaintenanceService(self.node, machine, headers, gate, 4711).methods(),
+        methods: Methods = {
+            **ClusterService(self.node, machine, headers).methods(),
+            **MaintenanceService(self.node, machine, headers, 4711).methods(),
             **self.health.methods(),
         }
+        guards = (gate, Validation(), LeaderOnly(lambda: self.node.is_leader))
+        self.methods = guarded(methods, guards)
 
     async def call(self, path: str, request: Any, answer: type[Any], **metadata: str) -> Any:
         method = self.methods[path]

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from rusd.api.watch import Permit, WatchHandler, WatchService
+from rusd.api.watch import Permit, WatchService
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
 from rusd.rpc.call import Call
 from rusd.rpc.errors import EtcdError
+from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import BidiStream
+from rusd.rpc.streams import StreamHandler
 from tests.unit.watch.scene import Client, Scene, plain, seen
 
 PATIENCE = 3.0
@@ -25,16 +27,18 @@ class Member:
         self.scene = Scene(directory / "db")
         self.leader = 1
         self.require_leader = RequireLeader(self.scene.loop, lambda: self.leader, PATIENCE)
-        self.service = WatchService(self.scene.hub, self.require_leader, permit)
+        self.service = WatchService(self.scene.hub, permit)
 
     def lead(self, leader: int) -> None:
         self.leader = leader
         self.require_leader.on_role(leader, 5, False)
 
-    def connect(self, **metadata: str) -> tuple[WatchHandler, Client]:
+    def connect(self, **metadata: str) -> tuple[StreamHandler, Client]:
         responses = self.scene.client()
         call = Call(metadata=metadata, raw=b"", deadline=None, peer="test")
-        return self.service.open(call, responses), responses
+        (method,) = guarded(self.service.methods(), [self.require_leader]).values()
+        assert isinstance(method, BidiStream)
+        return method.open(call, responses), responses
 
 
 def create(key: bytes, **fields: object) -> rpc.WatchRequest:

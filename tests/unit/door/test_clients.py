@@ -54,7 +54,6 @@ async def served(directory: Path) -> AsyncIterator[Port]:
         max_request_bytes=LIMIT,
         max_concurrent_streams=100,
         keepalive_min_time=5,
-        finished=lambda path, code: None,
         pages=http.pages.serve,
         http=http.protocol,
     )

@@ -355,7 +355,6 @@ def test_a_port_that_is_taken_is_an_os_error() -> None:
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=5,
-            finished=lambda path, code: None,
         )
         with pytest.raises(OSError, match=f"cannot listen on http://127.0.0.1:{one.port}"):
             await second.start([f"http://127.0.0.1:{one.port}"])

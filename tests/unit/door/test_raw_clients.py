@@ -59,7 +59,6 @@ def test_only_clients_that_ping_too_often_are_sent_away(pause: float, verdict: s
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=0.1,
-            finished=lambda path, code: None,
         )
         port = free_port()
         await door.start([f"http://127.0.0.1:{port}"])
@@ -121,7 +120,6 @@ def test_a_connection_that_is_no_http2_disturbs_nobody() -> None:
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=5,
-            finished=lambda path, code: None,
         )
         port = free_port()
         await door.start([f"http://127.0.0.1:{port}"])

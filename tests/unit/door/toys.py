@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from rusd.door.time_budget import Budget
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
-from rusd.rpc.methods import BidiStream, Methods, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, CallCounts, Methods, ServerStream, Unary
 from rusd.rpc.responses import Chunks
 from rusd.rpc.streams import ResponseStream
 
@@ -123,6 +124,22 @@ class Toys:
         return handler
 
 
+class RecordedCounts(CallCounts):
+    """Writes down the calls of `path`."""
+
+    def __init__(self, path: str, started: list[str], finished: list[tuple[str, int]]) -> None:
+        super().__init__()
+        self._path = path
+        self._started = started
+        self._finished = finished
+
+    def start(self) -> None:
+        self._started.append(self._path)
+
+    def finish(self, code: int) -> None:
+        self._finished.append((self._path, code))
+
+
 class Served:
     """The toys behind a door, and a grpcio client of it."""
 
@@ -179,12 +196,14 @@ async def served(
     started: list[str] = []
     finished: list[tuple[str, int]] = []
     door = GrpcDoor(
-        toys.methods(),
+        {
+            path: replace(method, counts=RecordedCounts(path, started, finished))
+            for path, method in toys.methods().items()
+        },
         max_request_bytes=LIMIT,
         max_concurrent_streams=1 << 20,
         keepalive_min_time=5,
-        finished=lambda path, code: finished.append((path, code)),
-        started=started.append,
+        unknown_calls=RecordedCounts("unknown", started, finished),
         budget=budget,
         pages=pages,
         memory_budget=memory_budget,

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from rusd.observe.loop_watchdog import BUCKETS, RESOLUTION, Hold, LoopWatchdog
-from rusd.observe.metrics import CallCounts, Metrics
+from rusd.observe.metrics import CallMetrics, Metrics
 
 BUDGET = 0.05
 #: Seconds of work that no measurement can miss.
@@ -95,7 +95,7 @@ def test_a_callback_that_holds_the_loop_is_named(runner: asyncio.Runner) -> None
     assert hold.at.endswith("(spin)")
     assert BUDGET < hold.cpu <= hold.seconds
     assert watchdog.delays.holds == len(holds)
-    page = Metrics(list, CallCounts(), watchdog.histograms).render().decode()
+    page = Metrics(list, CallMetrics({}), watchdog.histograms).render().decode()
     assert f"\nrusd_event_loop_delay_seconds_count {sum(watchdog.delays.counts)}\n" in page
     below = sum(watchdog.delays.counts[: BUCKETS.index(BUDGET) + 1])
     assert f'\nrusd_event_loop_delay_seconds_bucket{{le="0.05"}} {below}\n' in page

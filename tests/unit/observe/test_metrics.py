@@ -7,17 +7,17 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rusd.observe.metrics import CallCounts, Metrics, Reading
+from rusd.observe.metrics import CallMetrics, Metrics, Reading
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code
-from rusd.rpc.methods import BidiStream, ServerStream, Unary
+from rusd.rpc.methods import BidiStream, CallCounts, ServerStream, Unary
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def samples(readings: Iterable[Reading], calls: CallCounts | None = None) -> Samples:
+def samples(readings: Iterable[Reading], calls: CallMetrics | None = None) -> Samples:
     """(name, sorted labels) -> value, as a scraper reads them."""
-    page = Metrics(lambda: list(readings), calls or CallCounts()).render().decode()
+    page = Metrics(lambda: list(readings), calls or CallMetrics({})).render().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(page)
@@ -46,11 +46,13 @@ def test_readings_keep_etcds_names_and_labels() -> None:
 
 
 def test_calls_are_counted_by_method_and_status() -> None:
-    calls = CallCounts()
-    calls.expect({"/etcdserverpb.KV/Put": Unary(rpc.PutRequest, lambda request, call: b"")})
+    put = Unary(rpc.PutRequest, lambda request, call: b"")
+    unknown = CallCounts()
+    calls = CallMetrics({"/etcdserverpb.KV/Put": put}, unknown)
     for code in (Code.OK, Code.OK, Code.NOT_FOUND):
-        calls.start("/etcdserverpb.KV/Put")
-        calls.count("/etcdserverpb.KV/Put", code)
+        put.counts.start()
+        put.counts.finish(code)
+    unknown.finish(Code.UNIMPLEMENTED)
     method = (
         ("grpc_method", "Put"),
         ("grpc_service", "etcdserverpb.KV"),
@@ -60,14 +62,21 @@ def test_calls_are_counted_by_method_and_status() -> None:
     assert found["grpc_server_started_total", method] == 3
     assert found["grpc_server_handled_total", (("grpc_code", "OK"), *method)] == 2
     assert found["grpc_server_handled_total", (("grpc_code", "NotFound"), *method)] == 1
+    assert [labels for name, labels in found if dict(labels).get("grpc_method") == "unknown"] == [
+        (
+            ("grpc_code", "Unimplemented"),
+            ("grpc_method", "unknown"),
+            ("grpc_service", "unknown"),
+            ("grpc_type", "unknown"),
+        )
+    ]
 
 
 def test_expected_methods_are_there_before_their_first_call() -> None:
     def never(*_: object) -> None:
         raise AssertionError("nobody calls")
 
-    calls = CallCounts()
-    calls.expect(
+    calls = CallMetrics(
         {
             "/s.S/Down": ServerStream(rpc.PutRequest, never),  # type: ignore[arg-type]
             "/s.S/Both": BidiStream(rpc.PutRequest, never),  # type: ignore[arg-type]
@@ -82,8 +91,7 @@ def test_expected_methods_are_there_before_their_first_call() -> None:
 
 
 def test_every_status_of_every_method_is_there_from_the_start_as_in_etcd() -> None:
-    calls = CallCounts()
-    calls.expect({"/s.S/Put": Unary(rpc.PutRequest, lambda request, call: b"")})
+    calls = CallMetrics({"/s.S/Put": Unary(rpc.PutRequest, lambda request, call: b"")})
     codes = {
         dict(labels)["grpc_code"]: value
         for (name, labels), value in samples([], calls).items()
@@ -111,7 +119,7 @@ def test_every_status_of_every_method_is_there_from_the_start_as_in_etcd() -> No
     ],
 )
 def test_numbers_are_printed_as_go_prints_them(value: float, text: str) -> None:
-    page = Metrics(lambda: [Reading("a", "", value)], CallCounts()).render().decode()
+    page = Metrics(lambda: [Reading("a", "", value)], CallMetrics({})).render().decode()
     assert f"\na {text}\n" in page
 
 
@@ -120,7 +128,7 @@ def test_families_are_sorted_and_what_labels_and_help_hold_is_escaped() -> None:
         Reading("b", "", 1, {"y": "1", "x": 'a"\\\n'}),
         Reading("a", "one\ntwo", 2, counter=True),
     ]
-    page = Metrics(lambda: readings, CallCounts()).render().decode()
+    page = Metrics(lambda: readings, CallMetrics({})).render().decode()
     assert page.startswith(
         "# HELP a one\\ntwo\n# TYPE a counter\na 2\n"
         '# HELP b \n# TYPE b gauge\nb{x="a\\"\\\\\\n",y="1"} 1\n'

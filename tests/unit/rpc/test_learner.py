@@ -8,8 +8,9 @@ import pytest
 
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
-from rusd.rpc.errors import NOT_SUPPORTED_FOR_LEARNER, EtcdError
-from rusd.rpc.guards.learner import RoleMethods
+from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.guards.chain import guarded
+from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.methods import BidiStream, Methods, ServerStream, Unary
 
 CALL = Call({}, b"", None, "test")
@@ -31,10 +32,12 @@ async def stream(*arguments: Any) -> None:
 
 
 def table() -> RoleMethods:
-    methods: Methods = {path: Unary(rpc.RangeRequest, answer) for path in UNARY}
-    methods["/etcdserverpb.Maintenance/Snapshot"] = ServerStream(rpc.SnapshotRequest, stream)  # type: ignore[arg-type]
-    methods["/etcdserverpb.Watch/Watch"] = BidiStream(rpc.WatchRequest, stream)  # type: ignore[arg-type]
-    return RoleMethods(methods)
+    methods: Methods = {
+        **{path: Unary(rpc.RangeRequest, answer) for path in UNARY},
+        "/etcdserverpb.Maintenance/Snapshot": ServerStream(rpc.SnapshotRequest, stream),  # type: ignore[arg-type]
+        "/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, stream),  # type: ignore[arg-type]
+    }
+    return RoleMethods(methods, guarded(methods, [LearnerRestriction()]))
 
 
 def served(role: RoleMethods, path: str, **request: Any) -> bool:
@@ -43,14 +46,15 @@ def served(role: RoleMethods, path: str, **request: Any) -> bool:
     try:
         method.call(rpc.RangeRequest(**request), CALL)
     except EtcdError as error:
-        assert error is NOT_SUPPORTED_FOR_LEARNER
+        refusal = (Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
+        assert (error.code, error.message) == refusal
         return False
     return True
 
 
 def test_a_learner_serves_status_and_serializable_ranges_alone() -> None:
     role = table()
-    role.learner(True)
+    role.set_learner(True)
     assert [path for path in UNARY if served(role, path)] == ["/etcdserverpb.Maintenance/Status"]
     assert served(role, "/etcdserverpb.KV/Range", serializable=True)
 
@@ -58,10 +62,17 @@ def test_a_learner_serves_status_and_serializable_ranges_alone() -> None:
 def test_a_promoted_learner_serves_everything_from_the_same_table() -> None:
     role = table()
     door = role.served
-    role.learner(True)
-    role.learner(False)
+    role.set_learner(True)
+    role.set_learner(False)
     assert door is role.served
     assert all(served(role, path) for path in UNARY)
+
+
+def test_calls_are_counted_together_whatever_the_role() -> None:
+    role = table()
+    before = role.served["/etcdserverpb.KV/Put"].counts
+    role.set_learner(True)
+    assert role.served["/etcdserverpb.KV/Put"].counts is before
 
 
 @pytest.mark.parametrize(
@@ -71,5 +82,5 @@ def test_a_promoted_learner_serves_everything_from_the_same_table() -> None:
 def test_of_the_streams_a_learner_serves_snapshots(path: str, kept: bool) -> None:
     role = table()
     before = role.served[path]
-    role.learner(True)
+    role.set_learner(True)
     assert (role.served[path] is before) is kept
