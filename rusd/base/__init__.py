@@ -1,1 +1,2 @@
-"""What every room may use: logs, pending results, sliced work, URLs, sockets, durable files."""
+"""What every room may use: logs, pending results, sliced work, supervised tasks, URLs,
+sockets, durable files."""

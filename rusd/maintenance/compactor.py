@@ -14,6 +14,7 @@ from typing import Protocol
 
 from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
+from rusd.base.supervised import Tasks
 
 log = get_logger(__name__)
 
@@ -58,15 +59,14 @@ class Compactor:
         self._store = store
         self._limit = batch_limit
         self._sleep = sleep_interval or DEFAULT_SLEEP
-        self._on_failure = on_failure
+        self._tasks = Tasks(on_failure)
         self._task: asyncio.Task[None] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     def schedule(self, revision: int) -> None:
         """A compaction to `revision` was applied (or found unfinished at start)."""
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
-            self._task.add_done_callback(self._ended)
+            self._task = self._tasks.start("physical compaction", self._run())
 
     def finished(self, revision: int) -> asyncio.Future[None]:
         """Resolves once nothing at or below `revision` waits for removal any more."""
@@ -92,15 +92,9 @@ class Compactor:
 
     async def stop(self) -> None:
         """End between two slices; a restart resumes where this stopped."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.stop()
         for _, future in self._waiters:
             future.cancel()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            self._on_failure(failure)
 
     async def _run(self) -> None:
         while self._store.finished_compact_revision < self._store.compact_revision:

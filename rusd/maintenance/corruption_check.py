@@ -165,8 +165,9 @@ class Corruption:
         try:
             body = await self._node.ask(member, "hashkv", _REVISION.pack(revision), TIMEOUT)
             return KeysHash(*_ANSWER.unpack(body))
-        except EtcdError as error:
-            # It may be behind, have compacted further, or be gone: nothing can be said of it.
+        except (EtcdError, struct.error) as error:
+            # The member may be behind, have compacted further, be gone, or answer what cannot be
+            # decoded: then its keys are not compared.
             log.warning(
                 "cannot fetch hash from a member",
                 extra={"fields": {"member": f"{member:x}", "error": str(error)}},

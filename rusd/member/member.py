@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Tasks
 from rusd.config.config import Config
 from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
@@ -25,6 +26,8 @@ from rusd.state.members import Member as MemberRecord
 
 log = get_logger(__name__)
 
+Background = Coroutine[Any, Any, None]
+
 #: Seconds that open calls have to end when the member stops.
 DRAIN = 1.0
 
@@ -38,7 +41,7 @@ class Member:
         self._on_ready = on_ready
         #: None before the data directory is open.
         self._components: Components | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(self._fail)
 
     async def start(self) -> None:
         """Open the data, join the others, serve clients; publish this member in the background.
@@ -62,8 +65,8 @@ class Member:
         await node.start()
         if config.initial_corrupt_check:
             await components.corruption.check_before_serving(config.election_timeout / 1000)
-        for work in self._background(components):
-            self._run(work)
+        for name, work in self._background(components):
+            self._tasks.start(name, work)
         if machine.store.finished_compact_revision < machine.store.compact_revision:
             components.compactor.schedule(machine.store.compact_revision)
         http_urls = (*config.listen_metrics_urls, *config.listen_client_http_urls)
@@ -71,7 +74,7 @@ class Member:
         # Clients are served before the member is published: a read of its own state needs no other
         # member, and any other call waits for a leader as it would at any later time.
         await components.door.start(config.listen_client_urls, components.tls)
-        self._run(self._publish(identity.member_id, components))
+        self._tasks.start("publish", self._publish(identity.member_id, components))
 
     async def stop(self) -> None:
         """Hand leadership on, drain, close; also after a start that failed or was cancelled."""
@@ -83,9 +86,7 @@ class Member:
         components.hub.close(STOPPED)
         await components.door.stop(DRAIN)
         await components.http.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await components.compactor.stop()
         components.watchdog.stop()
         components.machine.close()
@@ -109,20 +110,22 @@ class Member:
 
     # Background work
 
-    def _background(self, components: Components) -> Iterator[Coroutine[Any, Any, None]]:
+    def _background(self, components: Components) -> Iterator[tuple[str, Background]]:
         """What runs as long as the member does."""
         config, node = self._config, components.node
-        yield node.wait_failed()
-        yield components.lessor.run()
-        yield components.handover.run()
-        yield components.member_list.run()
-        yield keep_cluster_version(node, components.machine.members)
+        yield "Raft", node.wait_failed()
+        yield "lease expiry", components.lessor.run()
+        yield "leadership transfer", components.handover.run()
+        yield "member list", components.member_list.run()
+        yield "cluster version", keep_cluster_version(node, components.machine.members)
         if components.auto_compaction is not None:
-            yield components.auto_compaction.run()
+            yield "auto compaction", components.auto_compaction.run()
         if config.corrupt_check_time > 0:
-            yield components.corruption.check_every(config.corrupt_check_time)
+            interval = config.corrupt_check_time
+            yield "corruption check", components.corruption.check_every(interval)
         if config.compact_hash_check:
-            yield components.corruption.check_compactions_every(config.compact_hash_check_time)
+            interval = config.compact_hash_check_time
+            yield "compact hash check", components.corruption.check_compactions_every(interval)
 
     async def _publish(self, member_id: int, components: Components) -> None:
         urls = tuple(map(str, self._config.advertise_client_urls))
@@ -133,16 +136,7 @@ class Member:
             log.info("ready to serve client requests", extra={"fields": {"address": url}})
         self._on_ready()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(self._task_ended)
-        self._tasks.append(task)
-
     # Failure
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

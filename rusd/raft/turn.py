@@ -146,11 +146,12 @@ class Turns:
             on_frames=self._received,
             on_connected=self._connected,
             on_lost=self._lost,
+            fail=self._die,
         )
         self._outgoing = Outgoing(self._core, self._peers, lambda: self.applied_index)
         self._send = self._outgoing.send
-        self._catchup = CatchUp(config.directory / "snapshots", machine, self._send)
-        self._asks = Asks(self._send)
+        self._catchup = CatchUp(config.directory / "snapshots", machine, self._send, self._die)
+        self._asks = Asks(self._send, self._die)
         self._submission = Submission(self._core, self._proposals, self._send)
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)

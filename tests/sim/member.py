@@ -190,8 +190,8 @@ class Host:
         for timer in (node._timer, node._announcer):
             if timer is not None:
                 timer.cancel()
-        for task in (*node._asks._tasks, *node._catchup._tasks):
-            task.cancel()
+        node._asks._tasks.cancel()
+        node._catchup._tasks.cancel()
         self.journal.crash()
         engine = self.machine.engine
         assert isinstance(engine, MemoryEngine)

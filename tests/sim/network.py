@@ -213,6 +213,7 @@ class SimPeers:
         on_frames: Callable[[int, list[Frame]], None],
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
+        fail: Callable[[BaseException], None],
     ) -> None:
         self._host = SimPeers.host
         self._host.peers = self

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Tasks
 from rusd.raft.ids import first_number
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots.transfer import Received, SnapshotError, SnapshotReceiver, SnapshotSender
@@ -36,7 +37,13 @@ class _Stream:
 class CatchUp:
     """All snapshot streams of one member."""
 
-    def __init__(self, directory: Path, machine: Machine, send: Send) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        machine: Machine,
+        send: Send,
+        fail: Callable[[BaseException], None],
+    ) -> None:
         """`directory`: a place of its own on the state's file system."""
         self._directory = directory
         self._machine = machine
@@ -45,7 +52,7 @@ class CatchUp:
         #: Member -> when its last stream ended.
         self._ended: dict[int, float] = {}
         self._number = first_number()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(fail)
         shutil.rmtree(directory, ignore_errors=True)
         self._receiver = SnapshotReceiver(directory / "incoming")
 
@@ -63,9 +70,7 @@ class CatchUp:
             return
         stream = self._streams[member] = _Stream(index, now)
         log.info("sending a snapshot", extra={"fields": {"to": f"{member:x}", "index": index}})
-        task = asyncio.get_running_loop().create_task(self._make(member, stream))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(f"make a snapshot for {member:x}", self._make(member, stream))
 
     async def _make(self, member: int, stream: _Stream) -> None:
         self._number += 1
@@ -149,8 +154,6 @@ class CatchUp:
             log.info("installed a snapshot", extra={"fields": {"from": f"{member:x}"}})
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         self.drop_all()
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -10,12 +10,14 @@ A member of a release before the nonce cannot be asked back; it is dialled whate
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, structs
 
 from rusd.base.logs import Sparse, get_logger
 from rusd.base.sockets import UNREACHABLE, Bound, Listener, connect
+from rusd.base.supervised import Tasks
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.transport.dial_back import confirmed
 from rusd.raft.transport.frames import (
@@ -53,8 +55,10 @@ class Peers:
         on_frames: Callable[[int, list[Frame]], None],
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
+        fail: Callable[[BaseException], None],
     ) -> None:
-        """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids."""
+        """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids; `fail`
+        gets the exception of a background task, which ends the member."""
         self._member = member
         self._cluster = cluster
         self.handshake = handshake
@@ -65,8 +69,10 @@ class Peers:
         self._live: dict[int, Connection] = {}
         self._all: set[Connection] = set()
         self._strangers: Strangers[Connection] = Strangers()
-        #: Member -> tasks that ask whether a connection is its.
-        self._claims: dict[int, set[asyncio.Task[None]]] = {}
+        #: Dialling, and asking whether a connection is a member's.
+        self._tasks = Tasks(fail)
+        #: Member -> connections that claim to be its, and are looked into.
+        self._claims: Counter[int] = Counter()
         self._listener = Listener()
         #: Members with lower ids are dialled, and those of an older release.
         self._dialers: dict[int, asyncio.Task[None]] = {}
@@ -103,8 +109,9 @@ class Peers:
     def _begin_to_dial(self, member: int) -> None:
         if self._started and member not in self._dialers:
             self._lost[member] = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            self._dialers[member] = loop.create_task(self._keep_dialling(member))
+            self._dialers[member] = self._tasks.start(
+                f"dial peer {member:x}", self._keep_dialling(member)
+            )
 
     def _end_dialling(self, member: int) -> None:
         dialer = self._dialers.pop(member, None)
@@ -125,10 +132,7 @@ class Peers:
 
     async def stop(self) -> None:
         self._started = False
-        tasks = [*self._dialers.values(), *(t for each in self._claims.values() for t in each)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         self._listener.close()
         for connection in list(self._all):
             connection.close(b"")
@@ -196,13 +200,14 @@ class Peers:
             connection.drop("a hello without a nonce, of an older release: dialled instead")
             self._begin_to_dial(member)
             return
-        claims = self._claims.setdefault(member, set())
-        if len(claims) >= MOST_CLAIMS:
+        if self._claims[member] >= MOST_CLAIMS:
             connection.refuse(HelloRefused("too many connections claim to be of this member"))
             return
-        task = asyncio.get_running_loop().create_task(self._look_into(connection, hello, nonce))
-        claims.add(task)
-        task.add_done_callback(claims.discard)
+        self._claims[member] += 1
+        task = self._tasks.start(
+            f"confirm a connection of {member:x}", self._look_into(connection, hello, nonce)
+        )
+        task.add_done_callback(lambda _: self._claims.subtract((member,)))
 
     async def _look_into(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
         member = hello.member

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Tasks
 from rusd.raft.ids import first_number
 from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerRequest, PeerResponse
 from rusd.rpc.errors import (
@@ -39,12 +40,13 @@ class _Question(NamedTuple):
 class Asks:
     """Both sides of asking."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, fail: Callable[[BaseException], None]) -> None:
+        """`fail`: see `Tasks`; an exception of a handler is an answer, and fails nothing."""
         self._send = send
         self._number = first_number()
         self._open: dict[int, _Question] = {}
         self._handlers: dict[str, Handler] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(fail)
 
     def serve(self, kind: str, handler: Handler) -> None:
         self._handlers[kind] = handler
@@ -70,9 +72,7 @@ class Asks:
             refusal: list[int | str] = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
             self._send(member, PeerResponse(request.id, b"", refusal))
             return
-        task = asyncio.get_running_loop().create_task(self._answer(member, request))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(f"answer {request.kind} of {member:x}", self._answer(member, request))
 
     async def _answer(self, member: int, request: PeerRequest) -> None:
         body = b""
@@ -114,8 +114,7 @@ class Asks:
     def stop(self, error: Exception) -> None:
         """Gives up all questions, and those of others."""
         self._fail(error, lambda question: True)
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     def _fail(self, error: Exception, which: Callable[[_Question], bool]) -> None:
         for question in self._open.values():

@@ -15,7 +15,7 @@ from rusd.raft.snapshots.streams import CatchUp
 from rusd.raft.snapshots.transfer import Received
 from rusd.raft.transport.frames import SnapshotReply
 from tests.support.toy_machine import ToyMachine
-from tests.unit.raft.cluster import until
+from tests.unit.raft.cluster import unexpected, until
 
 LEADER, FOLLOWER = 1, 2
 
@@ -36,9 +36,10 @@ class Scene:
             directory / "leader" / "snapshots",
             self.source,
             lambda _, frame: self.wire.append(frame),
+            unexpected,
         )
         self.follower = CatchUp(
-            self.incoming, self.target, lambda _, frame: self.back.append(frame)
+            self.incoming, self.target, lambda _, frame: self.back.append(frame), unexpected
         )
 
     async def begin(self) -> None:
@@ -177,7 +178,7 @@ def test_a_follower_that_restarts_in_the_middle_starts_over(tmp_path: Path) -> N
         scene.back.clear()
         scene.leader.drop(FOLLOWER)
         scene.follower = CatchUp(
-            scene.incoming, scene.target, lambda _, frame: scene.back.append(frame)
+            scene.incoming, scene.target, lambda _, frame: scene.back.append(frame), unexpected
         )
         assert not scene.incoming.exists()
         await scene.begin()

@@ -10,6 +10,7 @@ from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
 from rusd.raft.snapshots.streams import CatchUp
 from tests.support.toy_machine import ToyMachine
+from tests.unit.raft.cluster import unexpected
 
 
 class Scene:
@@ -39,7 +40,9 @@ class Scene:
             compact(first)
 
         self.journal.compact = noted  # type: ignore[method-assign]
-        self.catchup = CatchUp(directory / "snapshots", self.machine, lambda member, frame: None)
+        self.catchup = CatchUp(
+            directory / "snapshots", self.machine, lambda member, frame: None, unexpected
+        )
         self.compaction = Compaction(config, self.machine, self.journal, self.catchup)
 
 

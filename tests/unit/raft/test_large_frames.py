@@ -21,7 +21,7 @@ from rusd.raft.transport.frames import (
 )
 from rusd.raft.transport.requests import MAX_BODY, Asks
 from rusd.rpc.errors import REQUEST_TOO_LARGE, EtcdError
-from tests.unit.raft.cluster import Cluster
+from tests.unit.raft.cluster import Cluster, unexpected, until
 
 LARGE = bytes(33 << 20)
 
@@ -93,7 +93,7 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
 def test_an_answer_that_no_member_would_take_is_an_error() -> None:
     async def scenario() -> None:
         sent: list[Any] = []
-        asks = Asks(lambda member, frame: sent.append(frame))
+        asks = Asks(lambda member, frame: sent.append(frame), unexpected)
 
         async def too_much(member: int, body: bytes) -> bytes:
             return bytes(MAX_CARRIED + len(body))
@@ -101,7 +101,7 @@ def test_an_answer_that_no_member_would_take_is_an_error() -> None:
         asks.serve("ttl", too_much)
         for body in (b"", b"1"):
             asks.asked(2, PeerRequest(1, "ttl", body))
-        await asyncio.gather(*asks._tasks)
+        await until(lambda: not asks._tasks)
         fits, refused = sent
         assert fits.error == []
         assert len(pack(fits)) <= MAX_FRAME

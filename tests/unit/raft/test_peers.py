@@ -25,7 +25,7 @@ from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
 from tests.support.frames import raw
-from tests.unit.raft.cluster import Cluster, free_ports, until
+from tests.unit.raft.cluster import Cluster, free_ports, unexpected, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
 
@@ -455,6 +455,7 @@ def test_dialling_can_be_stopped_at_any_moment(tmp_path: Path) -> None:
                 on_frames=lambda member, frames: None,
                 on_connected=lambda member: None,
                 on_lost=lambda member: None,
+                fail=unexpected,
             )
             await peers.start([])
             for _ in range(moments):

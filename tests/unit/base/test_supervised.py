@@ -1,0 +1,66 @@
+"""A background task that fails is noticed at once, and named."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from rusd.base.supervised import Tasks
+
+
+def run(story: Callable[[Tasks, list[BaseException]], Awaitable[None]]) -> None:
+    async def body() -> None:
+        failures: list[BaseException] = []
+        await story(Tasks(failures.append), failures)
+
+    asyncio.run(body())
+
+
+async def fails() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("a fault")
+
+
+def test_a_task_that_fails_calls_fail_and_is_named_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(tasks: Tasks, failures: list[BaseException]) -> None:
+        task = tasks.start("dial peer 2", fails())
+        await asyncio.wait({task})
+        await asyncio.sleep(0)
+        assert [str(error) for error in failures] == ["a fault"]
+        assert not tasks
+
+    with caplog.at_level(logging.ERROR):
+        run(story)
+    (record,) = caplog.records
+    assert record.fields == {"task": "dial peer 2", "error": "ValueError('a fault')"}  # type: ignore[attr-defined]
+
+
+def test_a_task_that_ends_or_is_cancelled_is_no_failure() -> None:
+    async def story(tasks: Tasks, failures: list[BaseException]) -> None:
+        ended = tasks.start("short", asyncio.sleep(0))
+        tasks.start("long", asyncio.sleep(60))
+        await asyncio.wait({ended})
+        await tasks.stop()
+        assert not tasks
+        assert failures == []
+
+    run(story)
+
+
+def test_a_task_that_fails_while_it_is_stopped_counts() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError("a fault")
+
+    async def story(tasks: Tasks, failures: list[BaseException]) -> None:
+        tasks.start("stubborn", stubborn())
+        await asyncio.sleep(0)
+        await tasks.stop()
+        assert len(failures) == 1
+
+    run(story)

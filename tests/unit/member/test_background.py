@@ -1,0 +1,75 @@
+"""A background task of the member that fails ends the member."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from rusd.config.config import Config
+from rusd.member.assemble import Components
+from rusd.member.member import Background, Member
+
+
+class FaultError(Exception):
+    """What no code here expects."""
+
+
+class Node:
+    async def wait_failed(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Component:
+    """One of the member's components, whose background task may fail."""
+
+    def __init__(self, fails: bool) -> None:
+        self._fails = fails
+
+    async def run(self) -> None:
+        await asyncio.sleep(0)
+        if self._fails:
+            raise FaultError
+        await asyncio.Event().wait()
+
+    async def check_every(self, interval: float) -> None:
+        await self.run()
+
+    check_compactions_every = check_every
+
+
+TASKS = ("lessor", "handover", "member_list", "auto_compaction", "corruption")
+
+
+@pytest.mark.parametrize("failing", TASKS)
+def test_a_failed_background_task_ends_the_member(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def quiet(*_: Any) -> None:
+        """The cluster version needs a cluster."""
+
+    monkeypatch.setattr("rusd.member.member.keep_cluster_version", quiet)
+
+    class Configured:
+        corrupt_check_time = compact_hash_check_time = 1.0
+        compact_hash_check = True
+
+    class Built:
+        node = Node()
+        machine = type("Machine", (), {"members": None})
+
+    for name in TASKS:
+        setattr(Built, name, Component(name == failing))
+
+    async def body() -> None:
+        member = Member(cast(Config, Configured))
+        member._failure = asyncio.get_running_loop().create_future()
+        works: list[tuple[str, Background]] = list(member._background(cast(Components, Built)))
+        assert len({name for name, _ in works}) == len(works)
+        for name, work in works:
+            member._tasks.start(name, work)
+        with pytest.raises(FaultError):
+            async with asyncio.timeout(10):
+                await member.wait_failed()
+        await member._tasks.stop()
+
+    asyncio.run(body())
