@@ -49,7 +49,7 @@ test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
 lint: .venv/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict rusd cluster
+	$(BIN)/mypy --strict rusd cluster tests/support
 
 format: .venv/.installed-test  ## let ruff put the layout right
 	$(BIN)/ruff check --fix .

@@ -56,7 +56,7 @@ class Pending(Generic[T]):
     def _call(self, callback: Callable[[Any], object]) -> None:
         try:
             callback(self)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Whoever gave the answer is not to blame, and must go on.
             context = {"message": "a callback of an answer failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)

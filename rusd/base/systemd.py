@@ -70,7 +70,8 @@ class JournalHandler(logging.Handler):
                 self._send(entry)
             except OSError:
                 print(message, file=sys.stderr, flush=True)
-        except Exception:
+        except Exception:  # noqa: BLE001
+            # As the handlers of logging do: a log line never ends its caller.
             self.handleError(record)
 
     def close(self) -> None:

@@ -121,7 +121,8 @@ async def _serve(
     except Removed as removed:
         # No failure, and a supervisor should not try again: etcd ends with 0 as well.
         log.warning(str(removed))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
+        # Logged; decides the exit code.
         _log_fatal(f"cannot {doing}", error)
         if member is not None:
             await _abort(member)
@@ -135,7 +136,8 @@ async def _serve(
         return 0
     try:
         await member.stop()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
+        # Logged; decides the exit code.
         _log_fatal("cannot stop in order", error)
         return 1
     return 0
@@ -161,7 +163,7 @@ async def _first_of(work: Coroutine[Any, Any, None], asked: asyncio.Task[bool]) 
 async def _room(space: Space) -> None:
     """Until there is enough; a while at least, for what is short may be something else."""
     await asyncio.sleep(SPACE_POLL)
-    while not space.enough():
+    while not space.enough():  # noqa: ASYNC110 (free space can only be polled)
         await asyncio.sleep(SPACE_POLL)
 
 
@@ -169,7 +171,8 @@ async def _abort(member: Runnable) -> None:
     """Let go of sockets and locks as far as that works; the failure is already logged."""
     try:
         await asyncio.wait_for(member.stop(), ABORT_TIMEOUT)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
+        # Logged; the exit code is decided already.
         log.debug("stop after failure", extra={"fields": {"error": repr(error)}})
 
 

@@ -81,7 +81,8 @@ class RaftNode(Turns):
         try:
             async with asyncio.timeout(HAND_ON):
                 await self.transfer_leadership(best)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
+            # Logged: a member stops whether or not leadership moved.
             log.info("leadership was not handed on", extra={"fields": {"error": str(error)}})
 
     async def wait_failed(self) -> None:

@@ -310,7 +310,8 @@ class Turns:
             else:
                 self._journal.flush()
                 self._finish()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
+            # Ends the node: its state is unknown.
             self._die(error)
 
     def _acknowledge_first(self, now: float) -> None:
@@ -340,7 +341,8 @@ class Turns:
         try:
             flushing.result()
             self._finish()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
+            # Ends the node: its state is unknown.
             self._die(error)
         else:
             self._wake()

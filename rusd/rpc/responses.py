@@ -47,7 +47,8 @@ def after(
             return
         try:
             result = finish(source.result())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
+            # Passed on to the call that waits for it.
             response.set_exception(error)
             return
         if isinstance(result, bytes | Chunks):

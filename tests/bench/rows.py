@@ -68,7 +68,7 @@ class Table:
         """Do a part; one that fails is said to have failed, and the others go on. True if done."""
         try:
             part()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             said = (str(error).splitlines() or [""])[0][:200]
             self.failures.append(f"{type(error).__name__}: {said}")

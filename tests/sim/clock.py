@@ -33,7 +33,8 @@ class SimLoop(asyncio.BaseEventLoop):
                 return
             try:
                 result = func(*args)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
+                # Passed on, as an executor does.
                 future.set_exception(error)
             else:
                 future.set_result(result)

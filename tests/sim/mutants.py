@@ -473,7 +473,8 @@ def caught(name: str, seeds: int) -> tuple[int, str] | None:
                 schedule(seed).run()
             except (TypeError, AttributeError) as error:
                 raise RuntimeError(f"the mutant {name} does not fit the code any more") from error
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
+                # Any failure notices the mutant.
                 return seed, f"{type(error).__name__}: {error}"
     return None
 

@@ -125,10 +125,10 @@ def outcome(
     client: Client, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Message | Refused:
     try:
-        answer: Message = getattr(client, method)(*arguments, **options)
+        answer: Message = without_ids(getattr(client, method)(*arguments, **options))
     except Refused as refused:
         return refused
-    return without_ids(answer)
+    return answer
 
 
 def without_ids(message: Any) -> Any:

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -39,9 +40,9 @@ class Load:
             text = f"{self.node.member_id}-{os.getpid()}-{self.count}"
             self.running += 1
             future = self.node.propose(text.encode())
-            future.add_done_callback(lambda done, text=text: self.done(done, text))
+            future.add_done_callback(partial(self.done, text))
 
-    def done(self, future: "asyncio.Future[object]", text: str) -> None:
+    def done(self, text: str, future: "asyncio.Future[object]") -> None:
         self.running -= 1
         error = future.exception()
         if error is None:

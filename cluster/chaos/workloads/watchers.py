@@ -55,7 +55,8 @@ class Watcher:
                 member = self._client.member() if self._home is None else self._home
                 self._watch(member)
                 self._stopping.wait(AGAIN)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
+            # Kept for the run, which raises it: a thread has no caller.
             self.error = error
 
     def _watch(self, member: int) -> None:

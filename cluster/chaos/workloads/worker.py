@@ -72,5 +72,6 @@ class Worker(ABC):
                 due = max(clock(), due + 1 / self._rate)
                 self.stopping.wait(due - clock())
             self.finish()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
+            # Kept for the run, which raises it: a thread has no caller.
             self.error = error

@@ -97,7 +97,8 @@ class StreamCall:
             self._handler = opening()
         except EtcdError as error:
             self.finish(error)
-        except Exception:
+        except Exception:  # noqa: BLE001
+            # A fault in a service ends this call only.
             self._failed()
 
     def _failed(self) -> None:
@@ -176,7 +177,8 @@ class StreamCall:
         if self._handler is not None and not self._finished:
             try:
                 self._handler.drained()
-            except Exception:
+            except Exception:  # noqa: BLE001
+                # A fault in a service ends this call only.
                 self._failed()
         self._deliver()
 
@@ -211,7 +213,8 @@ class StreamCall:
                 self._half_closed()
         except EtcdError as error:
             self.finish(error)
-        except Exception:
+        except Exception:  # noqa: BLE001
+            # A fault in a service ends this call only.
             self._failed()
 
     def _received(self, raw: bytes) -> None:

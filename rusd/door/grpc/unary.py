@@ -126,7 +126,8 @@ class UnaryCall:
             answer = method.call(request, call)
         except EtcdError as error:
             self._refuse(error)
-        except Exception:
+        except Exception:  # noqa: BLE001
+            # A fault in a service ends this call only.
             self._failed()
         else:
             if isinstance(answer, bytes | Chunks):

@@ -64,7 +64,8 @@ class Rendering:
         if asked is not None:
             try:
                 asked.set_result(self._render())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
+                # Passed on to the page that waits for it.
                 asked.set_exception(error)
         return False
 

@@ -50,7 +50,7 @@ class Gate:
             if self._tls is not None:
                 connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
                 self._tls.admit(connection)
-        except Exception as denied:
+        except Exception as denied:  # noqa: BLE001
             # Also what nobody has thought of: certificates are written by clients.
             peer = shown(transport.get_extra_info("peername"))
             fields = {"remote-addr": peer, "error": str(denied)}

@@ -78,7 +78,10 @@ class CatchUp:
         loop = asyncio.get_running_loop()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            while not await loop.run_in_executor(None, self._machine.checkpoint, directory):
+            # Refused while an apply is half done; no event of this room tells when that is over.
+            while not await loop.run_in_executor(  # noqa: ASYNC110
+                None, self._machine.checkpoint, directory
+            ):
                 await asyncio.sleep(AGAIN)
         except Exception:
             log.exception("cannot make a checkpoint for a member that lags")

@@ -671,6 +671,6 @@ def test_a_socket_file_nobody_may_write_is_an_error_with_its_url(run: Run, tmp_p
         url = f"unix://{tmp_path}/missing/s"
         with pytest.raises(OSError, match=f"cannot listen on {url}"):
             await Echoes().on(url)
-        assert not os.path.exists(tmp_path / "missing")
 
     run(main())
+    assert not os.path.exists(tmp_path / "missing")

@@ -36,7 +36,7 @@ def test_no_leader_is_lost_by_stalls_longer_than_an_election_timeout(
             leader = await cluster.leader()
             before = leader.member_id, leader.term
             for number in range(STALLS):
-                time.sleep(1.5 * ELECTION_MS / 1000)
+                time.sleep(1.5 * ELECTION_MS / 1000)  # noqa: ASYNC251 (it stands still)
                 await leader.propose(payload(number))
                 found = await cluster.leader()
                 assert (found.member_id, found.term) == before
@@ -54,7 +54,7 @@ def test_a_proposal_whose_deadline_passed_in_a_stall_is_answered(tmp_path: Path)
             read = follower.read_index()
             (waiting,) = follower._proposals.waiting.values()
             waiting.deadline = follower.clock.now() + 1.0
-            time.sleep(1.5)
+            time.sleep(1.5)  # noqa: ASYNC251 (it stands still)
             await answer
             await read
 
