@@ -24,7 +24,7 @@ from rusd.rpc.errors import (
     USER_EMPTY,
     USER_NOT_FOUND,
     USERS_NOT_SUPPORTED,
-    EtcdError,
+    Definition,
 )
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response, after
@@ -88,10 +88,10 @@ class AuthService:
         given = request.HasField("perm")
         return self._refused(call, ROLE_NOT_FOUND if given else PERMISSION_NOT_GIVEN)
 
-    def _refuse(self, request: type[Message], error: EtcdError) -> Unary:
+    def _refuse(self, request: type[Message], error: Definition) -> Unary:
         return Unary(request, lambda request, call: self._refused(call, error))
 
-    def _refuse_unnamed(self, request: type[Message], unnamed: EtcdError) -> Unary:
+    def _refuse_unnamed(self, request: type[Message], unnamed: Definition) -> Unary:
         def add(request: Any, call: Call) -> Response:
             return self._refused(call, USERS_NOT_SUPPORTED if request.name else unnamed)
 
@@ -105,9 +105,9 @@ class AuthService:
 
         return Unary(request, lambda request, call: self._confirmed(call, answered))
 
-    def _refused(self, call: Call, error: EtcdError) -> Response:
+    def _refused(self, call: Call, error: Definition) -> Response:
         def refuse() -> bytes:
-            raise error
+            raise error()
 
         return self._confirmed(call, refuse)
 

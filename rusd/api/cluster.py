@@ -135,20 +135,20 @@ class ClusterService:
             leader = self._node.leader_id
             body = await self._node.ask(leader, "promote", _ID.pack(request.ID), PROMOTE_TIMEOUT)
         else:
-            raise NO_LEADER
+            raise NO_LEADER()
         return self._headers.field(0) + body
 
     async def _promote_for_another(self, asking: int, body: bytes) -> bytes:
         if not self._node.is_leader:
-            raise NOT_LEADER
+            raise NOT_LEADER()
         return await self._promote(_ID.unpack(body)[0])
 
     async def _promote(self, member_id: int) -> bytes:
         progress = self._node.progress(member_id)
         if progress is None:
-            raise MEMBER_NOT_FOUND
+            raise MEMBER_NOT_FOUND()
         if progress < READY:
-            raise LEARNER_NOT_READY
+            raise LEARNER_NOT_READY()
         if self._strict is not None:
             self._strict.promotion()
         member = rpc.Member(ID=member_id)
@@ -168,7 +168,7 @@ def _peer_urls(request: rpc.MemberAddRequest) -> tuple[str, ...]:
     try:
         urls = tuple(sorted(str(Url(url)) for url in request.peerURLs))
     except ValueError:
-        raise MEMBER_BAD_URLS from None
+        raise MEMBER_BAD_URLS() from None
     if not urls:
-        raise MEMBER_BAD_URLS
+        raise MEMBER_BAD_URLS()
     return urls

@@ -2,12 +2,12 @@
 
 from rusd.proto import health_pb2 as health
 from rusd.rpc.call import Call
-from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.errors import Code, Definition
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
 
-_UNKNOWN = EtcdError(Code.NOT_FOUND, "unknown service")
+_UNKNOWN = Definition(Code.NOT_FOUND, "unknown service")
 _Response = health.HealthCheckResponse
 
 
@@ -39,7 +39,7 @@ class HealthService:
     def check(self, request: health.HealthCheckRequest, call: Call) -> Response:
         """NOT_FOUND for any name but the empty one."""
         if request.service:
-            raise _UNKNOWN
+            raise _UNKNOWN()
         return self._status()
 
     def watch(

@@ -159,7 +159,7 @@ class KV:
     def _submit(self, kind: Kind, request: Message, call: Call) -> Pending[Any]:
         body = call.raw or request.SerializeToString()
         if len(body) + ENVELOPE > self._limits.max_request_bytes:
-            raise REQUEST_TOO_LARGE
+            raise REQUEST_TOO_LARGE()
         return self._node.propose(encode(kind, body))
 
     def _answer(self, applied: Applied) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 from rusd.base import sliced
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.lease.ids import LeaseIds
@@ -14,7 +15,7 @@ from rusd.lease.lessor import Lessor
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
-from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS, EtcdError
+from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS
 from rusd.rpc.methods import BidiStream, Methods, Unary
 from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
@@ -148,7 +149,7 @@ class KeepAlive:
 
     def received(self, request: rpc.LeaseKeepAliveRequest) -> None:
         if len(self._waiting) >= MAX_WAITING_RENEWALS:
-            self._responses.finish(TOO_MANY_REQUESTS)
+            self._responses.finish(TOO_MANY_REQUESTS())
             return
         self._waiting.append(request.ID)
         if self._work is None:
@@ -172,12 +173,12 @@ class KeepAlive:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 await self._renew(batch)
-        except EtcdError as error:
+        except Refusal as error:
             self._responses.finish(error)
             return
         except Exception:
             log.exception("keep-alive stream failed")
-            self._responses.finish(STOPPED)
+            self._responses.finish(STOPPED())
             return
         self._work = None
         if self._half_closed:

@@ -160,7 +160,7 @@ class MaintenanceService:
         """Make another member the leader. BAD_LEADER_TRANSFEREE, or a timeout."""
         target = self._machine.members.get(request.targetID)
         if target is None or target.is_learner:
-            raise BAD_LEADER_TRANSFEREE
+            raise BAD_LEADER_TRANSFEREE()
         await self._node.transfer_leadership(target.id)
         return rpc.MoveLeaderResponse().SerializeToString()
 

@@ -22,6 +22,7 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 from rusd.base import sliced
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.base.sliced import rest
@@ -29,7 +30,7 @@ from rusd.mvcc.interval import bounds
 from rusd.mvcc.range_query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, STOPPED, EtcdError
+from rusd.rpc.errors import COMPACTED, STOPPED
 from rusd.rpc.streams import ResponseStream
 from rusd.wire import kv_response
 from rusd.wire.keyvalue import key_of, kv_of
@@ -90,12 +91,12 @@ class RangeStream:
             if not self._request.serializable:
                 await self._node.read_index()
             await self._send()
-        except EtcdError as error:
+        except Refusal as error:
             self._responses.finish(error)
         except Exception:
             # Such as a snapshot that replaced the database meanwhile: the client may try again.
             log.exception("range stream failed")
-            self._responses.finish(STOPPED)
+            self._responses.finish(STOPPED())
         else:
             self._responses.finish()
 
@@ -185,7 +186,7 @@ class _Reading:
 
     def _open(self) -> Rows:
         if self._store.compact_revision > self._revision:
-            raise COMPACTED
+            raise COMPACTED()
         if self._rows is None:
             self._rows = self._store.rows(self._start, self._end, self._revision)
         return self._rows

@@ -38,7 +38,7 @@ class StrictCheck:
         if not learner and not (started == len(voters) == 1):
             _require_quorum(started, len(voters) + 1)
         if len(voters) > 1 and self._active(voters, now) < _quorum(len(voters) + 1):
-            raise UNHEALTHY
+            raise UNHEALTHY()
 
     def removal(self, member_id: int, now: float) -> None:
         """As `addition`; a learner, or a member that is not there, may always go."""
@@ -51,7 +51,7 @@ class StrictCheck:
         if member_id != self._member_id and self._connected_since(member_id) is None:
             return
         if self._active(voters, now) - 1 < _quorum(len(voters) - 1):
-            raise UNHEALTHY
+            raise UNHEALTHY()
 
     def promotion(self) -> None:
         """MEMBER_NOT_ENOUGH_STARTED."""
@@ -79,4 +79,4 @@ def _quorum(voters: int) -> int:
 
 def _require_quorum(started: int, voters: int) -> None:
     if started < _quorum(voters):
-        raise MEMBER_NOT_ENOUGH_STARTED
+        raise MEMBER_NOT_ENOUGH_STARTED()

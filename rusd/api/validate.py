@@ -1,6 +1,6 @@
 """What is wrong with a KV request before anyone looks at the store, in etcd's order of checks.
 
-Every function raises the EtcdError or returns. They run before authentication and before Raft, so
+Every function raises an EtcdError or returns. They run before authentication and before Raft, so
 that a request which cannot succeed never becomes a log entry.
 """
 
@@ -27,9 +27,9 @@ _SORT_TARGETS = frozenset(rpc.RangeRequest.SortTarget.values())
 def check_range(request: rpc.RangeRequest) -> None:
     """EMPTY_KEY, INVALID_SORT_OPTION."""
     if not request.key:
-        raise EMPTY_KEY
+        raise EMPTY_KEY()
     if request.sort_order not in _SORT_ORDERS or request.sort_target not in _SORT_TARGETS:
-        raise INVALID_SORT_OPTION
+        raise INVALID_SORT_OPTION()
 
 
 def check_range_stream(request: rpc.RangeRequest) -> None:
@@ -40,30 +40,30 @@ def check_range_stream(request: rpc.RangeRequest) -> None:
         and request.sort_target == rpc.RangeRequest.KEY
     )
     if not in_key_order:
-        raise RANGE_STREAM_SORT
+        raise RANGE_STREAM_SORT()
     if (
         request.min_mod_revision
         or request.max_mod_revision
         or request.min_create_revision
         or request.max_create_revision
     ):
-        raise RANGE_STREAM_FILTER
+        raise RANGE_STREAM_FILTER()
 
 
 def check_put(request: rpc.PutRequest) -> None:
     """EMPTY_KEY, VALUE_PROVIDED, LEASE_PROVIDED."""
     if not request.key:
-        raise EMPTY_KEY
+        raise EMPTY_KEY()
     if request.ignore_value and request.value:
-        raise VALUE_PROVIDED
+        raise VALUE_PROVIDED()
     if request.ignore_lease and request.lease:
-        raise LEASE_PROVIDED
+        raise LEASE_PROVIDED()
 
 
 def check_delete_range(request: rpc.DeleteRangeRequest) -> None:
     """EMPTY_KEY."""
     if not request.key:
-        raise EMPTY_KEY
+        raise EMPTY_KEY()
 
 
 def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
@@ -78,9 +78,9 @@ def _check_operations(request: rpc.TxnRequest, max_ops: int) -> None:
     """`max_ops`: --max-txn-ops, less what the txns around this one have used up."""
     count = max(len(request.compare), len(request.success), len(request.failure))
     if count > max_ops:
-        raise TOO_MANY_OPS
+        raise TOO_MANY_OPS()
     if any(not condition.key for condition in request.compare):
-        raise EMPTY_KEY
+        raise EMPTY_KEY()
     for branch in (request.success, request.failure):
         for operation in branch:
             _check_operation(operation, max_ops - count)
@@ -97,7 +97,7 @@ def _check_operation(operation: rpc.RequestOp, max_ops: int) -> None:
     elif kind == "request_txn":
         _check_operations(operation.request_txn, max_ops)
     else:
-        raise KEY_NOT_FOUND
+        raise KEY_NOT_FOUND()
 
 
 class _Deleted:
@@ -166,5 +166,5 @@ def _check_overlaps(operations: Iterable[rpc.RequestOp]) -> tuple[set[bytes], _D
 
 def _claim(keys: set[bytes], puts: set[bytes], deleted: _Deleted) -> None:
     if not puts.isdisjoint(keys) or any(key in deleted for key in keys):
-        raise DUPLICATE_KEY
+        raise DUPLICATE_KEY()
     puts |= keys

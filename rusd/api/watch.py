@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
-from rusd.rpc.errors import EtcdError
+from rusd.rpc.errors import COMPACTED, EtcdError
 from rusd.rpc.methods import BidiStream, Methods
 from rusd.rpc.streams import ResponseStream
 from rusd.watch.hub import WatchHub
@@ -70,8 +70,10 @@ class WatchHandler:
         self._stream.close()
 
     def _create(self, request: rpc.WatchCreateRequest) -> None:
-        # A negative start is refused before anybody is asked for permission.
-        if self._permit is not None and request.start_revision >= 0:
+        if request.start_revision < 0:
+            self._stream.refuse(COMPACTED.message)
+            return
+        if self._permit is not None:
             try:
                 self._permit(self._call, request.key or b"\0", request.range_end)
             except EtcdError as error:

@@ -79,8 +79,7 @@ class Pending(Generic[T]):
     def result(self) -> T:
         """The answer, or its exception raised; CancelledError, InvalidStateError."""
         if self._state == _FAILED:
-            # (A shared error would else collect the frames of all who ever raised it.)
-            raise cast(BaseException, self._value).with_traceback(None)
+            raise cast(BaseException, self._value)
         self._check()
         return cast(T, self._value)
 

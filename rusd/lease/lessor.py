@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from rusd.base import sliced
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
+from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import LEADER_CHANGED, LEASE_NOT_FOUND, NO_LEADER, TIMEOUT, EtcdError
 from rusd.state.command import Kind, LeaseExpiry, encode
+from rusd.state.errors import LeaderChanged, LeaseNotFound
 from rusd.state.leases import Leases
 
 log = get_logger(__name__)
@@ -101,7 +103,7 @@ class Lessor:
         """Each lease's full TTL in seconds, or 0 if it does not exist (any more), in their order;
         one question to the leader, and one round to its quorum, for all of them.
 
-        NO_LEADER, TIMEOUT if no leader could be asked.
+        NoLeader, LeaderTimeout if no leader could be asked.
         """
         asked = b"".join(map(_INT64.pack, lease_ids))
         answer = await self._at_leader(_RENEW, asked)
@@ -169,9 +171,9 @@ class Lessor:
                 if answer != _NOT_PRIMARY:
                     return answer
             elif now - started > self._election_timeout:
-                raise NO_LEADER
+                raise NoLeader
             await asyncio.sleep(RETRY)
-        raise TIMEOUT
+        raise LeaderTimeout
 
     async def _attempt(self, leader: int, kind: str, body: bytes, timeout: float) -> bytes:
         try:
@@ -179,7 +181,7 @@ class Lessor:
                 async with asyncio.timeout(timeout):
                     return await self._handlers[kind](leader, body)
             return await self._node.ask(leader, kind, body, timeout)
-        except (EtcdError, OSError, TimeoutError):
+        except (Refusal, OSError, TimeoutError):
             # Whatever went wrong between here and the leader: look who leads and ask again.
             return _NOT_PRIMARY
 
@@ -189,7 +191,7 @@ class Lessor:
             return False
         try:
             await self._node.read_index()
-        except EtcdError:
+        except Refusal:
             return False
         return self._deadlines.primary
 
@@ -231,7 +233,7 @@ class Lessor:
         if proposal.cancelled():
             return
         failure = proposal.exception()
-        if failure is None or failure in (LEASE_NOT_FOUND, LEADER_CHANGED):
+        if failure is None or isinstance(failure, LeaseNotFound | LeaderChanged):
             return
         self._failures += 1
         if self._clock() >= self._report_failures_at:

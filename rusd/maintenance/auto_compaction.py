@@ -12,10 +12,11 @@ import math
 from collections import deque
 from typing import Any, Protocol
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
+from rusd.mvcc.errors import Compacted
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, EtcdError
 from rusd.state.command import Kind, encode
 
 log = get_logger(__name__)
@@ -127,9 +128,9 @@ class AutoCompaction:
         request = rpc.CompactionRequest(revision=revision)
         try:
             await self._node.propose(encode(Kind.COMPACT, request.SerializeToString()))
-        except EtcdError as error:
-            if error is COMPACTED:
-                return True
+        except Compacted:
+            return True
+        except Refusal as error:
             log.warning("auto compaction failed", extra={"fields": {"error": str(error)}})
             return False
         log.info("compacted automatically", extra={"fields": {"revision": revision}})

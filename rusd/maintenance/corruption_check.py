@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from rusd.base import sliced
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.maintenance import hash_comparison
@@ -26,7 +27,6 @@ from rusd.maintenance.hash_comparison import KeysHash
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.transport.requests import Handler
-from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 
@@ -91,7 +91,7 @@ class Corruption:
             if self._node.is_leader:
                 try:
                     await self._check()
-                except EtcdError as error:
+                except Refusal as error:
                     log.warning("corruption check failed", extra={"fields": {"error": str(error)}})
 
     async def check_compactions_every(self, interval: float) -> None:
@@ -102,7 +102,7 @@ class Corruption:
             if self._node.is_leader and revision > self._compared:
                 try:
                     await self._check_compacted(revision)
-                except EtcdError as error:
+                except Refusal as error:
                     log.warning(
                         "compact hash check failed", extra={"fields": {"error": str(error)}}
                     )
@@ -168,7 +168,7 @@ class Corruption:
         try:
             body = await self._node.ask(member, "hashkv", _REVISION.pack(revision), TIMEOUT)
             return KeysHash(*_ANSWER.unpack(body))
-        except (EtcdError, struct.error) as error:
+        except (Refusal, struct.error) as error:
             # The member may be behind, have compacted further, be gone, or answer what cannot be
             # decoded: then its keys are not compared.
             log.warning(

@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.maintenance.disk_space import RESERVE, Space
+from rusd.raft.errors import AnsweredWithError
 from rusd.raft.node import PeerStatus
 from rusd.raft.transport.requests import Handler
-from rusd.rpc.errors import Code, EtcdError
 
 log = get_logger(__name__)
 
@@ -36,6 +37,8 @@ ROOM = 2 * RESERVE
 
 _FREE = struct.Struct(">Q")
 _QUESTION = "space"
+#: Status code (gRPC's) in which a member answers a question it does not know.
+_UNIMPLEMENTED = 12
 
 
 class Node(Protocol):
@@ -86,7 +89,7 @@ class Handover:
         log.warning("short of disk space: leadership is handed over", extra={"fields": fields})
         try:
             await self._node.transfer_leadership(target)
-        except EtcdError as error:
+        except Refusal as error:
             fields["error"] = str(error)
             log.warning("leadership was not handed over", extra={"fields": fields})
 
@@ -107,8 +110,10 @@ class Handover:
         try:
             answer = await self._node.ask(member, _QUESTION, b"", TIMEOUT)
             (free,) = _FREE.unpack(answer)
-        except EtcdError as error:
-            return False if error.answered().code == Code.UNIMPLEMENTED else None
+        except AnsweredWithError as error:
+            return False if error.code == _UNIMPLEMENTED else None
+        except Refusal:
+            return None
         except struct.error:
             return None
         return True if free >= ROOM else None

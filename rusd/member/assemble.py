@@ -31,6 +31,7 @@ from rusd.maintenance.corruption_check import Corruption
 from rusd.maintenance.disk_space import Space
 from rusd.maintenance.leadership_transfer import Handover
 from rusd.member.bootstrap import Bootstrapped
+from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.member_list import MemberList
 from rusd.observe.health import Probes
@@ -40,7 +41,7 @@ from rusd.observe.readings import Readings
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
-from rusd.rpc.errors import Removed
+from rusd.rpc.errors import described
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, LeaderOnly, RequireLeader
 from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
@@ -88,7 +89,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     members = known_membership(config, machine)
     tls = client_tls(config)
 
-    node = RaftNode(_raft_config(config, machine, identity, members), machine)
+    node = RaftNode(_raft_config(config, machine, identity, members), machine, described)
     headers = Headers(cluster_id, member_id, lambda: node.term)
     require_leader = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from rusd.base.urls import RESOLVE_TIMEOUT, differing_in_thread
 from rusd.config.config import Config, ConfigError
+from rusd.member.errors import Removed, RemovedByPeers
 from rusd.member.identity import (
     REMOVED,
     Identity,
@@ -35,7 +36,6 @@ from rusd.raft.core.proposals import decode_entry
 from rusd.raft.log.journal import Journal
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster, ask_all
-from rusd.rpc.errors import Removed, SaidRemoved
 from rusd.state.command import Kind
 from rusd.state.identity import cluster_id, member_id
 from rusd.state.machine import StateMachine
@@ -60,7 +60,7 @@ async def query_existing_cluster(config: Config) -> Cluster | None:
     """Query the peers at a first start. Returns the cluster to join; None at a later start, and at
     the first start of a new cluster.
 
-    Raises ConfigError if no peer answers a joining member; Bootstrapped or SaidRemoved if a peer
+    Raises ConfigError if no peer answers a joining member; Bootstrapped or RemovedByPeers if a peer
     already knows a member that is to begin a new cluster.
     """
     if identity_path(config).exists():
@@ -71,7 +71,7 @@ async def query_existing_cluster(config: Config) -> Cluster | None:
         member = member_id(own, config.initial_cluster_token)
         for found in await ask_all(peers, QUERY_TIMEOUT):
             if member in found.membership.removed:
-                raise SaidRemoved(REMOVED)
+                raise RemovedByPeers(REMOVED)
             if member in found.membership.started or member in found.incarnations:
                 raise Bootstrapped(member)
         return None

@@ -8,9 +8,9 @@ import asyncio
 from typing import Any, Protocol
 
 from rusd import ETCD_VERSION
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 
@@ -38,5 +38,5 @@ async def keep_cluster_version(node: Node, members: Members) -> None:
         if node.is_leader and members.cluster_version != CLUSTER_VERSION:
             try:
                 await node.propose(payload)
-            except EtcdError as error:
+            except Refusal as error:
                 log.warning("cluster version not set", extra={"fields": {"error": str(error)}})

@@ -83,7 +83,7 @@ class Member:
             return
         components.health.drain()
         await components.node.stop()
-        components.hub.close(STOPPED)
+        components.hub.close(STOPPED())
         await components.door.stop(DRAIN)
         await components.http.stop()
         await self._tasks.stop()

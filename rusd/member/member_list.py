@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from rusd.member.bootstrap import QUERY_TIMEOUT
+from rusd.member.errors import RemovedByPeers
 from rusd.member.identity import REMOVED, Identity
 from rusd.raft.node import PeerStatus
 from rusd.raft.ports import Membership
 from rusd.raft.transport.member_query import ask_all
-from rusd.rpc.errors import SaidRemoved
 
 #: Seconds between two queries of a member without a leader.
 INTERVAL = 2.0
@@ -36,11 +36,11 @@ async def check_not_removed(own: Identity, peers: Iterable[Sequence[str]]) -> No
     """Ask the peers at start, before this member takes part, whether it is still a member.
 
     They may have gone on without it (`--force-new-cluster`), and the first peer that connects may
-    not know. Raises SaidRemoved if one says that it was removed.
+    not know. Raises RemovedByPeers if one says that it was removed.
     """
     for found in await ask_all(peers, QUERY_TIMEOUT):
         if found.id == own.cluster_id and own.member_id in found.membership.removed:
-            raise SaidRemoved(REMOVED)
+            raise RemovedByPeers(REMOVED)
 
 
 class MemberList:
@@ -60,7 +60,7 @@ class MemberList:
         self._reported.set()
 
     async def run(self) -> None:
-        """Query until cancelled. Raises SaidRemoved once a peer says that this member was removed.
+        """Query until cancelled. Raises RemovedByPeers once a peer says that this one was removed.
 
         Without a leader every peer is asked: the leader may have joined meanwhile, or moved to
         other URLs. With one, only the peers without a connection are. One answer is enough, as for
@@ -76,7 +76,7 @@ class MemberList:
                 if found.id != self._own.cluster_id:
                     continue
                 if self._own.member_id in found.membership.removed:
-                    raise SaidRemoved(REMOVED)
+                    raise RemovedByPeers(REMOVED)
                 if not self._node.leader_id:
                     self._node.meet(found.membership, found.index)
             await asyncio.sleep(MIN_INTERVAL)

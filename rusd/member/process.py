@@ -17,7 +17,7 @@ from rusd.base import logs, systemd
 from rusd.config.config import Config
 from rusd.maintenance.disk_space import Space, full_disk
 from rusd.member import signals
-from rusd.rpc.errors import Removed
+from rusd.member.errors import Removed
 
 log = logs.get_logger(__name__)
 

@@ -9,9 +9,10 @@ it has caught up: before that a snapshot may still be on its way.
 import asyncio
 from typing import Any, Protocol
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.rpc.errors import STOPPED, EtcdError
+from rusd.raft.errors import Stopped
 from rusd.state.command import Kind, encode
 from rusd.state.members import Member
 
@@ -37,9 +38,9 @@ async def publish(node: Node, member: Member) -> bool:
             await node.read_index()
             await node.propose(payload)
             break
-        except EtcdError as error:
-            if error is STOPPED:
-                return False
+        except Stopped:
+            return False
+        except Refusal as error:
             log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
         await asyncio.sleep(pause)
         pause = min(2 * pause, RETRY_MAX)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from rusd.mvcc.errors import Compacted
 from rusd.mvcc.overlay import Overlay
 from rusd.mvcc.range_query import Rows
 from rusd.mvcc.revision import (
@@ -13,7 +14,6 @@ from rusd.mvcc.revision import (
     parse_index_key,
     revision_key,
 )
-from rusd.rpc.errors import COMPACTED
 from rusd.storage import Engine, Family, StorageError
 from rusd.wire.keyvalue import frame, key_of, kv_of
 
@@ -46,7 +46,7 @@ class HistoryRows:
     ) -> None:
         """`engine`: of the store; a snapshot may replace it meanwhile, with the same history.
         `compacted` tells the compact revision: once it lies above `revision`, what is being read
-        may be removed at any time, and further reading raises COMPACTED."""
+        may be removed at any time, and further reading raises Compacted."""
         self._engine, self._start, self._end = engine, start, end
         self._revision = revision
         self._compacted = compacted
@@ -65,7 +65,7 @@ class HistoryRows:
 
     def _next(self, count: int) -> list[bytes]:
         if self._compacted() > self._revision:
-            raise COMPACTED
+            raise Compacted
         return list(islice(self._found, count))
 
     def _versions(self) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 
 from rusd.base import sliced
 from rusd.mvcc import compaction, hash, history, range_query, uncommitted
+from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
 from rusd.mvcc.interval import bounds
@@ -14,7 +15,6 @@ from rusd.mvcc.rows import CurrentRows, HistoryRows
 from rusd.mvcc.size import StoreSize, tombstones_at
 from rusd.mvcc.writer import Txn, Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, FUTURE_REVISION
 from rusd.storage import Batch, Engine, Family
 from rusd.wire.keyvalue import Event, Live, unpack
 
@@ -59,28 +59,28 @@ class Store:
         return None if stored is None else unpack(stored)
 
     def check_readable(self, revision: int) -> None:
-        """Raise FUTURE_REVISION or COMPACTED unless `revision` can be read (0 and below: now)."""
+        """Raise FutureRevision or Compacted unless `revision` can be read (0 and below: now)."""
         if revision > self.revision:
-            raise FUTURE_REVISION
+            raise FutureRevision
         if 0 < revision < self.compact_revision:
-            raise COMPACTED
+            raise Compacted
 
     def range(self, request: rpc.RangeRequest) -> RangeResult:
-        """Evaluate `request` at once. Raises FUTURE_REVISION or COMPACTED."""
+        """Evaluate `request` at once. Raises FutureRevision or Compacted."""
         if not request.range_end and request.revision <= 0:
             return range_query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
         return sliced.finish(self.range_slices(request))
 
     def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
-        step, what `range` raises; and COMPACTED later if a compaction overtakes it."""
+        step, what `range` raises; and Compacted later if a compaction overtakes it."""
         start, end = bounds(request.key, request.range_end)
         return (yield from range_query.run(request, self.rows(start, end, request.revision)))
 
     def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
         """The live keys of [start, end) at `revision` (0 and below: now), to be read piece by
-        piece, all as they were at that revision. Raises FUTURE_REVISION or COMPACTED; a read of an
-        older revision COMPACTED also later, when a compaction overtakes it.
+        piece, all as they were at that revision. Raises FutureRevision or Compacted; a read of an
+        older revision Compacted also later, when a compaction overtakes it.
 
         Do not keep them for long: rows that are being read cannot be freed.
         """
@@ -94,9 +94,9 @@ class Store:
         self, start_revision: int, *, limit_revisions: int
     ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
         """(revision, its events) in order from `start_revision` on, at most `limit_revisions` of
-        them. Raises COMPACTED if `start_revision` lies below the compact revision."""
+        them. Raises Compacted if `start_revision` lies below the compact revision."""
         if start_revision < self.compact_revision:
-            raise COMPACTED
+            raise Compacted
         return history.history(
             self.engine, start_revision, self.revision, self.compact_revision, limit_revisions
         )
@@ -107,7 +107,7 @@ class Store:
 
     def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
         """etcd's HashKV: the hash taken by the compaction to `revision`, else that of all versions
-        readable at `revision` (0: now). Raises FUTURE_REVISION or COMPACTED at the first step."""
+        readable at `revision` (0: now). Raises FutureRevision or Compacted at the first step."""
         taken = self._hashes.get(revision)
         return taken if taken is not None else (yield from self.hash_readable(revision))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rusd.base import sliced
 from rusd.mvcc import compaction, range_query, uncommitted
 from rusd.mvcc.bulk_delete import BulkDelete
+from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.overlay import BulkEvents, Events, Overlay, replayed
 from rusd.mvcc.range_query import RangeResult, Rows, Slices
@@ -15,7 +16,6 @@ from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.rows import HistoryRows, overlaid
 from rusd.mvcc.size import Growth
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, FUTURE_REVISION
 from rusd.storage import Batch, Family, Operation
 from rusd.wire.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, kv_of
 
@@ -70,12 +70,12 @@ class Writer:
 
     def range_slices(self, request: rpc.RangeRequest) -> Slices:
         """Evaluate `request` at its revision (0: now, also within an open txn), in slices. Raises
-        FUTURE_REVISION or COMPACTED at the first step."""
+        FutureRevision or Compacted at the first step."""
         revision = request.revision
         if revision > self.revision:
-            raise FUTURE_REVISION
+            raise FutureRevision
         if 0 < revision < self.compact_revision:
-            raise COMPACTED
+            raise Compacted
         start, end = bounds(request.key, request.range_end)
         store = self._store
         rows: Rows
@@ -151,11 +151,11 @@ class Writer:
         events.append(_tuple(Event, (DELETE, key, main, sub, deletion(key, main), before.kv)))
 
     def compact(self, revision: int) -> None:
-        """Make revisions below `revision` unreadable. Raises COMPACTED or FUTURE_REVISION."""
+        """Make revisions below `revision` unreadable. Raises Compacted or FutureRevision."""
         if revision <= self.compact_revision:
-            raise COMPACTED
+            raise Compacted
         if revision > self.revision:
-            raise FUTURE_REVISION
+            raise FutureRevision
         compaction.schedule(self.batch, revision)
         self.compact_revision = revision
 

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 
 from rusd import ETCD_VERSION
 from rusd.api.maintenance import STORAGE_VERSION
+from rusd.base.errors import Refusal
 from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import EtcdError
+from rusd.rpc.errors import as_etcd
 from rusd.state.alarms import Alarms
 from rusd.state.members import Members
 
@@ -121,7 +122,7 @@ class Probes:
             return "RAFT NO LEADER"
         try:
             await self._linearizable_read()
-        except (EtcdError, TimeoutError) as error:
+        except (Refusal, TimeoutError) as error:
             return f"RANGE ERROR:{_text(error)}"
         return ""
 
@@ -162,7 +163,7 @@ class Probes:
                 continue
             try:
                 await check()
-            except (EtcdError, Unready, TimeoutError) as error:
+            except (Refusal, Unready, TimeoutError) as error:
                 failed = True
                 lines += f"[-]{name} failed: {_text(error)}\n"
                 self.checked[probe, name, False] += 1
@@ -175,4 +176,4 @@ class Probes:
 
 
 def _text(error: Exception) -> str:
-    return str(error) or "context deadline exceeded"
+    return str(as_etcd(error) or error) or "context deadline exceeded"

@@ -10,19 +10,19 @@ from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
+from rusd.raft.errors import (
+    BadTransferee,
+    NotLeader,
+    Stopped,
+    TooLarge,
+    TooManyProposals,
+    TransferTimeout,
+)
 from rusd.raft.ports import RoleListener
 from rusd.raft.read.waiting import Read
 from rusd.raft.transport.frames import MAX_CARRIED, TimeoutNow
 from rusd.raft.transport.requests import Handler
 from rusd.raft.turn import Turns
-from rusd.rpc.errors import (
-    BAD_LEADER_TRANSFEREE,
-    NOT_LEADER,
-    REQUEST_TOO_LARGE,
-    STOPPED,
-    TIMEOUT_LEADER_TRANSFER,
-    TOO_MANY_REQUESTS,
-)
 
 log = get_logger(__name__)
 
@@ -53,7 +53,7 @@ class RaftNode(Turns):
 
     async def stop(self) -> None:
         """Hand leadership on if there is somebody to take it (for a second at most), then end:
-        everything that still waits fails with STOPPED."""
+        everything that still waits fails with Stopped."""
         if self._stopped:
             return
         if not self._begun:  # it was only built
@@ -62,7 +62,7 @@ class RaftNode(Turns):
             self._journal.close()
             return
         await self._hand_on()
-        self._halt(STOPPED)
+        self._halt()
         if self._flushing is not None:
             await asyncio.wait({self._flushing})
         await self._peers.stop()
@@ -103,9 +103,9 @@ class RaftNode(Turns):
         self._asks.serve(kind, handler)
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
-        """Put a question to another member. Raises its EtcdError, a timeout or STOPPED."""
+        """Put a question to another member. Raises what `Asks.ask` raises."""
         if self._stopped:
-            raise STOPPED
+            raise Stopped
         return await self._asks.ask(member_id, kind, body, self.clock.now() + timeout)
 
     def progress(self, member: int) -> float | None:
@@ -131,16 +131,16 @@ class RaftNode(Turns):
     def propose(self, payload: bytes) -> Pending[Any]:
         """Replicate `payload`; the machine's result once it is applied on this member.
 
-        Fails with REQUEST_TOO_LARGE (above MAX_CARRIED), TOO_MANY_REQUESTS, STOPPED, or TIMEOUT /
-        TIMEOUT_LEADER_FAIL after `request_timeout` (then it may still be applied later).
+        Fails with TooLarge (above MAX_CARRIED), TooManyProposals, Stopped, or RequestTimeout or
+        LeaderFailed after `request_timeout` (then it may still be applied later).
         """
         answer: Pending[Any] = Pending()
         if self._stopped:
-            answer.set_exception(STOPPED)
+            answer.set_exception(Stopped())
         elif len(payload) > MAX_CARRIED:
-            answer.set_exception(REQUEST_TOO_LARGE)
+            answer.set_exception(TooLarge())
         elif self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG:
-            answer.set_exception(TOO_MANY_REQUESTS)
+            answer.set_exception(TooManyProposals())
         else:
             deadline = self.clock.now() + self.config.request_timeout
             self._proposals.add(payload, answer.give, deadline)
@@ -149,10 +149,11 @@ class RaftNode(Turns):
 
     def read_index(self) -> Pending[None]:
         """Resolves once everything that was acknowledged anywhere in the cluster before this call
-        is applied on this member. Fails with STOPPED or TIMEOUT."""
+        is applied on this member. Fails with Stopped, RequestTimeout or
+        LeaderFailed."""
         answer: Pending[None] = Pending()
         if self._stopped:
-            answer.set_exception(STOPPED)
+            answer.set_exception(Stopped())
         else:
             deadline = self.clock.now() + self.config.request_timeout
             self._reading.add(Read(answer.give, deadline))
@@ -160,14 +161,14 @@ class RaftNode(Turns):
         return answer
 
     async def transfer_leadership(self, target: int) -> None:
-        """Make `target` the leader. Raises NOT_LEADER, BAD_LEADER_TRANSFEREE (unknown or already
-        leading), TIMEOUT_LEADER_TRANSFER."""
+        """Make `target` the leader. Raises NotLeader, BadTransferee (not a voter),
+        TransferTimeout."""
         if not self.is_leader:
-            raise NOT_LEADER
+            raise NotLeader
         if target == self.member_id:
             return
         if target not in self._core.membership.voters:
-            raise BAD_LEADER_TRANSFEREE
+            raise BadTransferee
         deadline = self.clock.now() + self.config.request_timeout
         suspended = self.clock.now() + self.config.election
         term = self.term
@@ -177,7 +178,7 @@ class RaftNode(Turns):
             while self.term == term or self.leader_id == 0:
                 now = self.clock.now()
                 if now > deadline:
-                    raise TIMEOUT_LEADER_TRANSFER
+                    raise TransferTimeout
                 if now > suspended:
                     self._submission.paused = False  # clients have waited long enough
                 ready = self._core.match_index(target) == self._journal.last_index
@@ -191,4 +192,4 @@ class RaftNode(Turns):
             self._wake()
         if self.leader_id != target:
             # Another member won the election. (etcd waits for the target until its timeout.)
-            raise TIMEOUT_LEADER_TRANSFER
+            raise TransferTimeout

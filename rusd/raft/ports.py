@@ -100,5 +100,15 @@ class Machine(Protocol):
         rename, crash-safe). Afterwards `positions()` is the checkpoint's."""
 
 
+#: Turns the error of a handler (`RaftNode.serve`) into a status code and a text, which cross to the
+#: member that asked. Raft carries both and knows the meaning of neither.
+Describe = Callable[[Exception], tuple[int, str]]
+
+
+def undescribed(error: Exception) -> tuple[int, str]:
+    """A `Describe` for a node without rooms above: gRPC's UNKNOWN."""
+    return 2, str(error)
+
+
 #: Called on the loop after leader or term changed: (leader member id or 0, term, am I the leader).
 RoleListener = Callable[[int, int, bool], None]

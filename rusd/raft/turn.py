@@ -43,9 +43,10 @@ from rusd.raft.core.reconfiguration import Reconfiguring, others
 from rusd.raft.core.submission import Submission
 from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.core.term_limit import Terms
+from rusd.raft.errors import LeaderFailed, RequestTimeout, Stopped
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
-from rusd.raft.ports import Machine, Membership, RoleListener
+from rusd.raft.ports import Describe, Machine, Membership, RoleListener, undescribed
 from rusd.raft.read.messages import Reading
 from rusd.raft.snapshots.install import Installing
 from rusd.raft.snapshots.streams import CatchUp
@@ -79,7 +80,6 @@ from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
 from rusd.raft.transport.requests import Asks
-from rusd.rpc.errors import STOPPED, TIMEOUT, TIMEOUT_LEADER_FAIL
 
 log = get_logger(__name__)
 suspicions = Sparse(log)
@@ -98,8 +98,10 @@ FLUSH_SHORT = 0.002
 class Turns:
     """The moving part of a member: everything between the peers' frames and the machine."""
 
-    def __init__(self, config: RaftConfig, machine: Machine) -> None:
-        """Opens the journal: JournalLocked, JournalCorrupt."""
+    def __init__(
+        self, config: RaftConfig, machine: Machine, describe: Describe = undescribed
+    ) -> None:
+        """Opens the journal: JournalLocked, JournalCorrupt. `describe`: for errors of handlers."""
         self.config = config
         self.member_id = config.member_id
         self._machine = machine
@@ -151,7 +153,7 @@ class Turns:
         self._outgoing = Outgoing(self._core, self._peers, lambda: self.applied_index)
         self._send = self._outgoing.send
         self._catchup = CatchUp(config.directory / "snapshots", machine, self._send, self._die)
-        self._asks = Asks(self._send, self._die)
+        self._asks = Asks(self._send, self._die, describe)
         self._submission = Submission(self._core, self._proposals, self._send)
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
         self._compaction = Compaction(config, machine, self._journal, self._catchup)
@@ -250,18 +252,18 @@ class Turns:
         self._timer = self._loop.call_later(TICK, self._on_timer)
         self._wake()
 
-    def _halt(self, error: Exception) -> None:
+    def _halt(self) -> None:
         self._stopped = True
         for timer in (self._timer, self._announcer):
             if timer is not None:
                 timer.cancel()
-        self._proposals.fail(error)
-        self._reading.fail(error)
-        self._asks.stop(error)
+        self._proposals.fail(Stopped)
+        self._reading.fail(Stopped)
+        self._asks.stop()
 
     def _die(self, error: BaseException) -> None:
         log.critical("Raft cannot go on", exc_info=error)
-        self._halt(STOPPED)
+        self._halt()
         if not self._failed.done():
             self._failed.set_exception(error)
 
@@ -506,7 +508,7 @@ class Turns:
         self._wake()
 
     def _expire(self, now: float) -> None:
-        error = TIMEOUT if self.leader_id else TIMEOUT_LEADER_FAIL
+        error = RequestTimeout if self.leader_id else LeaderFailed
         self._proposals.fail(error, lambda waiting: waiting.deadline <= now)
         self._reading.expire(now, error)
         self._asks.expire(now)

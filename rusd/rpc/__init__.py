@@ -10,5 +10,6 @@ see no type of a gRPC library; the door sees no etcd semantics; either can be ex
 - `errors.py` etcd's errors: gRPC status code and text of each;
 - `guards/` checks wrapped round the table of methods.
 
-A refusal is an `EtcdError`, raised or awaited. This package does no I/O and decodes no requests.
+A refusal (`rusd/base/errors.py`) is raised or awaited; the door answers it with the status that
+`errors.as_etcd` gives. This package does no I/O and decodes no requests.
 """

@@ -1,11 +1,21 @@
-"""Every error rusd answers with: etcd's gRPC status code and etcd's text, in one table.
+"""Every error a client is answered with: gRPC status code and etcd's text, in one table.
 
-Clients compare these by text (clientv3 looks the message up), so no other file may spell one.
-An error is an exception *instance* shared by all who raise it: `raise errors.EMPTY_KEY`.
-Source: etcd `api/v3rpc/rpctypes/error.go`, facts only.
+Clients compare errors by their text (clientv3 looks the message up), so no other file spells one of
+etcd's. An entry of the table is a definition; calling it makes a new exception to raise:
+`raise errors.EMPTY_KEY()`. The rooms below know no etcd and raise refusals of their own
+(`rusd/base/errors.py`); `as_etcd` gives the error that a client is told instead.
+Source of codes and texts: etcd `api/v3rpc/rpctypes/error.go`, facts only.
 """
 
 from enum import IntEnum
+from typing import NamedTuple
+
+from rusd.base.errors import Refusal
+from rusd.lease import errors as lease
+from rusd.mvcc import errors as mvcc
+from rusd.raft import errors as raft
+from rusd.state import errors as state
+from rusd.watch import errors as watch
 
 
 class Code(IntEnum):
@@ -30,36 +40,38 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
-class Removed(Exception):
-    """This member was removed from the cluster for good, by its own log: it ends, without being
-    broken."""
-
-
-class SaidRemoved(Exception):
-    """Others say that this member was removed from the cluster; its own log does not say so. It
-    ends with a failure, as etcd's does."""
-
-
-class EtcdError(Exception):
-    """A refusal as etcd words it: `code` and `message` go to the client unchanged."""
+class EtcdError(Refusal):
+    """A refusal with the status that goes to the client unchanged. Equal to any of that status."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
 
-    def answered(self) -> "EtcdError":
-        """Forget where it was raised: an instance that all raisers share would else keep a frame
-        of every call that it ever ended, with its request."""
-        self.__traceback__ = self.__context__ = self.__cause__ = None
-        return self
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EtcdError):
+            return NotImplemented
+        return (self.code, self.message) == (other.code, other.message)
+
+    def __hash__(self) -> int:
+        return hash((self.code, self.message))
 
     def __repr__(self) -> str:
         return f"EtcdError({self.code.name}, {self.message!r})"
 
 
-def _etcd(code: Code, text: str) -> EtcdError:
-    return EtcdError(code, f"etcdserver: {text}")
+class Definition(NamedTuple):
+    """The status of an error; called, a new exception of that status."""
+
+    code: Code
+    message: str
+
+    def __call__(self) -> EtcdError:
+        return EtcdError(self.code, self.message)
+
+
+def _etcd(code: Code, text: str) -> Definition:
+    return Definition(code, f"etcdserver: {text}")
 
 
 EMPTY_KEY = _etcd(Code.INVALID_ARGUMENT, "key is not provided")
@@ -68,7 +80,6 @@ VALUE_PROVIDED = _etcd(Code.INVALID_ARGUMENT, "value is provided")
 LEASE_PROVIDED = _etcd(Code.INVALID_ARGUMENT, "lease is provided")
 TOO_MANY_OPS = _etcd(Code.INVALID_ARGUMENT, "too many operations in txn request")
 DUPLICATE_KEY = _etcd(Code.INVALID_ARGUMENT, "duplicate key given in txn request")
-INVALID_CLIENT_API_VERSION = _etcd(Code.INVALID_ARGUMENT, "invalid client api version")
 INVALID_SORT_OPTION = _etcd(Code.INVALID_ARGUMENT, "invalid sort option")
 COMPACTED = _etcd(Code.OUT_OF_RANGE, "mvcc: required revision has been compacted")
 FUTURE_REVISION = _etcd(Code.OUT_OF_RANGE, "mvcc: required revision is a future revision")
@@ -77,8 +88,6 @@ NO_SPACE = _etcd(Code.RESOURCE_EXHAUSTED, "mvcc: database space exceeded")
 LEASE_NOT_FOUND = _etcd(Code.NOT_FOUND, "requested lease not found")
 LEASE_EXISTS = _etcd(Code.FAILED_PRECONDITION, "lease already exists")
 LEASE_TTL_TOO_LARGE = _etcd(Code.OUT_OF_RANGE, "too large lease TTL")
-
-WATCH_CANCELED = _etcd(Code.CANCELED, "watch canceled")
 
 MEMBER_EXISTS = _etcd(Code.FAILED_PRECONDITION, "member ID already exist")
 PEER_URL_EXISTS = _etcd(Code.FAILED_PRECONDITION, "Peer URLs already exists")
@@ -93,10 +102,13 @@ LEARNER_NOT_READY = _etcd(
     Code.FAILED_PRECONDITION, "can only promote a learner member which is in sync with leader"
 )
 TOO_MANY_LEARNERS = _etcd(Code.FAILED_PRECONDITION, "too many learner members in cluster")
-CLUSTER_ID_MISMATCH = _etcd(Code.FAILED_PRECONDITION, "cluster ID mismatch")
 
-RANGE_STREAM_SORT = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
-RANGE_STREAM_FILTER = EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+RANGE_STREAM_SORT = Definition(
+    Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders"
+)
+RANGE_STREAM_FILTER = Definition(
+    Code.UNIMPLEMENTED, "RangeStream does not support revision filters"
+)
 
 AUTH_NOT_ENABLED = _etcd(Code.FAILED_PRECONDITION, "authentication is not enabled")
 ROOT_USER_NOT_EXIST = _etcd(Code.FAILED_PRECONDITION, "root user does not exist")
@@ -106,15 +118,16 @@ ROLE_EMPTY = _etcd(Code.INVALID_ARGUMENT, "role name is empty")
 ROLE_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "role name not found")
 PERMISSION_NOT_GIVEN = _etcd(Code.INVALID_ARGUMENT, "permission not given")
 #: Not etcd's.
-USERS_NOT_SUPPORTED = EtcdError(Code.UNIMPLEMENTED, "rusd: users and roles are not supported yet")
+USERS_NOT_SUPPORTED = Definition(Code.UNIMPLEMENTED, "rusd: users and roles are not supported yet")
 
+#: Not etcd's: between members, and to the client of a member that had to ask another.
+ANSWER_TOO_LARGE = Definition(Code.RESOURCE_EXHAUSTED, "the answer is too large")
 REQUEST_TOO_LARGE = _etcd(Code.INVALID_ARGUMENT, "request is too large")
 TOO_MANY_REQUESTS = _etcd(Code.RESOURCE_EXHAUSTED, "too many requests")
 
 NO_LEADER = _etcd(Code.UNAVAILABLE, "no leader")
 NOT_LEADER = _etcd(Code.FAILED_PRECONDITION, "not leader")
 LEADER_CHANGED = _etcd(Code.UNAVAILABLE, "leader changed")
-NOT_CAPABLE = _etcd(Code.FAILED_PRECONDITION, "not capable")
 STOPPED = _etcd(Code.UNAVAILABLE, "server stopped")
 TIMEOUT = _etcd(Code.UNAVAILABLE, "request timed out")
 TIMEOUT_LEADER_FAIL = _etcd(
@@ -123,17 +136,73 @@ TIMEOUT_LEADER_FAIL = _etcd(
 TIMEOUT_CONNECTION_LOST = _etcd(
     Code.UNAVAILABLE, "request timed out, possibly due to connection lost"
 )
-TIMEOUT_APPLIED_INDEX = _etcd(
-    Code.UNAVAILABLE, "request timed out, waiting for the applied index took too long"
-)
 #: etcd gives this one no status of its own, so it reaches clients as UNKNOWN.
 TIMEOUT_LEADER_TRANSFER = _etcd(Code.UNKNOWN, "request timed out, leader transfer took too long")
 UNHEALTHY = _etcd(Code.UNAVAILABLE, "unhealthy cluster")
 CORRUPT = _etcd(Code.DATA_LOSS, "corrupt cluster")
 NOT_SUPPORTED_FOR_LEARNER = _etcd(Code.FAILED_PRECONDITION, "rpc not supported for learner")
 #: Not etcd's: a committed proposal that no member can make sense of, and therefore skips.
-UNDECODABLE = EtcdError(Code.INTERNAL, "rusd: proposal cannot be decoded")
+UNDECODABLE = Definition(Code.INTERNAL, "rusd: proposal cannot be decoded")
 BAD_LEADER_TRANSFEREE = _etcd(Code.FAILED_PRECONDITION, "bad leader transferee")
 
-CANCELED = EtcdError(Code.CANCELED, "context canceled")
-DEADLINE_EXCEEDED = EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+CANCELED = Definition(Code.CANCELED, "context canceled")
+DEADLINE_EXCEEDED = Definition(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+
+
+#: Refusals of the rooms below -> what a client is told. (A refusal whose text varies: `as_etcd`.)
+_MEANINGS: dict[type[Refusal], Definition] = {
+    lease.LeaderTimeout: TIMEOUT,
+    lease.NoLeader: NO_LEADER,
+    mvcc.Compacted: COMPACTED,
+    mvcc.FutureRevision: FUTURE_REVISION,
+    raft.AnswerTooLarge: ANSWER_TOO_LARGE,
+    raft.BadTransferee: BAD_LEADER_TRANSFEREE,
+    raft.ConnectionLost: TIMEOUT_CONNECTION_LOST,
+    raft.LeaderFailed: TIMEOUT_LEADER_FAIL,
+    raft.NotLeader: NOT_LEADER,
+    raft.RequestTimeout: TIMEOUT,
+    raft.Stopped: STOPPED,
+    raft.TooLarge: REQUEST_TOO_LARGE,
+    raft.TooManyProposals: TOO_MANY_REQUESTS,
+    raft.TooManyQuestions: TOO_MANY_REQUESTS,
+    raft.TransferTimeout: TIMEOUT_LEADER_TRANSFER,
+    state.Corrupt: CORRUPT,
+    state.EmptyKey: EMPTY_KEY,
+    state.KeyNotFound: KEY_NOT_FOUND,
+    state.LastVoter: MEMBER_NOT_ENOUGH_STARTED,
+    state.LeaderChanged: LEADER_CHANGED,
+    state.LeaseExists: LEASE_EXISTS,
+    state.LeaseNotFound: LEASE_NOT_FOUND,
+    state.LeaseTtlTooLarge: LEASE_TTL_TOO_LARGE,
+    state.MemberExists: MEMBER_EXISTS,
+    state.MemberNotFound: MEMBER_NOT_FOUND,
+    state.NoSpace: NO_SPACE,
+    state.NotLearner: MEMBER_NOT_LEARNER,
+    state.PeerUrlExists: PEER_URL_EXISTS,
+    state.TooManyLearners: TOO_MANY_LEARNERS,
+    state.Undecodable: UNDECODABLE,
+    watch.TooManyUnread: TOO_MANY_REQUESTS,
+}
+_CODES = frozenset(Code)
+
+
+def as_etcd(error: BaseException) -> EtcdError | None:
+    """The error a client is told; None if `error` is no refusal but a fault."""
+    if isinstance(error, EtcdError):
+        return error
+    definition = _MEANINGS.get(type(error))  # type: ignore[arg-type]
+    if definition is not None:
+        return definition()
+    if isinstance(error, raft.AnsweredWithError):
+        # Written by `described` of another member, possibly of a later release.
+        code = Code(error.code) if error.code in _CODES else Code.UNKNOWN
+        return EtcdError(code, error.text)
+    if isinstance(error, raft.UnknownQuestion):
+        return EtcdError(Code.UNIMPLEMENTED, str(error))
+    return None
+
+
+def described(error: Exception) -> tuple[int, str]:
+    """A `rusd.raft.ports.Describe`: code and text in which an error crosses to another member."""
+    told = as_etcd(error) or EtcdError(Code.INTERNAL, repr(error))
+    return int(told.code), told.message

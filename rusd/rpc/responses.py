@@ -18,7 +18,7 @@ class Chunks(list[bytes]):
     """An encoded message in pieces: joining a long one would hold the loop."""
 
 
-#: An encoded message, or an awaitable of one that may fail with an `EtcdError`.
+#: An encoded message, or an awaitable of one that may fail with a refusal.
 Response = bytes | Chunks | Awaitable[bytes | Chunks]
 
 

@@ -5,8 +5,6 @@ The door implements `ResponseStream` with a bounded buffer; a service implements
 
 from typing import Any, Protocol
 
-from rusd.rpc.errors import EtcdError
-
 
 class ResponseStream(Protocol):
     """Messages from the service to the client."""
@@ -17,8 +15,8 @@ class ResponseStream(Protocol):
     def ready(self) -> bool:
         """False while the buffer is above its high-water mark, until `StreamHandler.drained`."""
 
-    def finish(self, error: EtcdError | None = None) -> None:
-        """End the stream after the queued messages with OK or `error`. Idempotent."""
+    def finish(self, error: Exception | None = None) -> None:
+        """End the stream after the queued messages: OK, or the status of `error`. Idempotent."""
 
 
 class StreamHandler(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import CORRUPT, NO_SPACE
+from rusd.state.errors import Corrupt, NoSpace
 from rusd.storage import Batch, Engine, Family
 
 _RECORD = struct.Struct(">Qi")
@@ -69,16 +69,16 @@ class Alarms:
         return [alarm]
 
     def refuse_if_corrupt(self) -> None:
-        """Raises CORRUPT while a CORRUPT alarm is active."""
+        """Raises Corrupt while a CORRUPT alarm is active."""
         if self.corrupt:
-            raise CORRUPT
+            raise Corrupt
 
     def refuse_growth(self) -> None:
-        """Raises CORRUPT or NO_SPACE while such an alarm is active."""
+        """Raises Corrupt or NoSpace while such an alarm is active."""
         if self.corrupt:
-            raise CORRUPT
+            raise Corrupt
         if self.no_space:
-            raise NO_SPACE
+            raise NoSpace
 
     def _summarise(self) -> None:
         # Every request reads these flags.

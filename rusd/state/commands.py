@@ -5,10 +5,11 @@ from types import GeneratorType
 
 from google.protobuf.message import DecodeError
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.mvcc.store import Writer
-from rusd.rpc.errors import UNDECODABLE, EtcdError
 from rusd.state.context import Handler, Work
+from rusd.state.errors import Undecodable
 from rusd.state.result import Applied
 
 log = get_logger(__name__)
@@ -20,7 +21,7 @@ class Commands:
     def __init__(self, handlers: Mapping[int, Handler]) -> None:
         self._handlers = handlers
 
-    def apply(self, writer: Writer, payload: bytes, wanted: bool) -> Applied | EtcdError | Work:
+    def apply(self, writer: Writer, payload: bytes, wanted: bool) -> Applied | Refusal | Work:
         """Apply one proposal.
 
         Returns its result; the error if it is refused, which writes nothing; or a generator that
@@ -29,14 +30,14 @@ class Commands:
         handler = self._handlers.get(payload[0]) if payload else None
         if handler is None:
             log.error("unknown kind of proposal ignored", extra={"fields": {"size": len(payload)}})
-            return UNDECODABLE
+            return Undecodable()
         try:
             request = handler.decode(payload[1:])
         except (DecodeError, ValueError):
             # The proposing member validates requests, so this is a bug. All members skip the
             # proposal alike; an exception would end every member of the cluster.
             log.error("broken proposal ignored", extra={"fields": {"kind": payload[0]}})
-            return UNDECODABLE
+            return Undecodable()
         try:
             result = handler.apply(writer, request, wanted)
             if isinstance(result, GeneratorType):
@@ -45,14 +46,19 @@ class Commands:
         except StopIteration as end:
             applied: Applied = end.value
             return applied
-        except EtcdError as refusal:
-            # Without the traceback, which refers to the frames and so to the request.
-            return refusal.with_traceback(None)
+        except Refusal as refusal:
+            return _result(refusal)
 
 
-def finished(work: Work) -> Generator[None, None, Applied | EtcdError]:
+def finished(work: Work) -> Generator[None, None, Applied | Refusal]:
     """Run `work` to its end; returns its result or the error it is refused with."""
     try:
         return (yield from work)
-    except EtcdError as refusal:
-        return refusal.with_traceback(None)
+    except Refusal as refusal:
+        return _result(refusal)
+
+
+def _result(refusal: Refusal) -> Refusal:
+    """A refusal as a result, without its traceback. The frames refer to the results of the apply,
+    and so to the refusal: such a cycle keeps the requests until a garbage collection."""
+    return refusal.with_traceback(None)

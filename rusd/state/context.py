@@ -17,7 +17,7 @@ class Handler(NamedTuple):
     #: Body to request; raises ValueError or protobuf's DecodeError.
     decode: Callable[[bytes], Any]
     #: (writer, request, wanted) to result; `wanted`: a client of this member waits for the answer.
-    #: Raises EtcdError if the command is refused; then nothing was written.
+    #: Raises a Refusal if the command is refused; then nothing was written.
     apply: Callable[[Writer, Any, bool], Applied | Work]
 
 

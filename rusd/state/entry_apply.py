@@ -9,10 +9,10 @@ from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from types import GeneratorType
 
+from rusd.base.errors import Refusal
 from rusd.mvcc.overlay import Events
 from rusd.mvcc.store import Store
 from rusd.raft.ports import Entry, Request, Slices, Unfinished
-from rusd.rpc.errors import EtcdError
 from rusd.state import positions as records
 from rusd.state.commands import Commands, finished
 from rusd.state.context import ApplyContext, Work
@@ -86,7 +86,7 @@ class EntryApply:
         self._context.discard()
 
     def _rest(
-        self, result: Applied | EtcdError | Work, wanted: bool, requests: Iterator[Request]
+        self, result: Applied | Refusal | Work, wanted: bool, requests: Iterator[Request]
     ) -> Slices:
         """The rest of an entry: the request that gave `result`, and the `requests` behind it."""
         writer = self._writer

@@ -2,12 +2,12 @@
 
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import NO_SPACE
 from rusd.state import txn
 from rusd.state.alarms import Alarms
 from rusd.state.command import Kind
 from rusd.state.context import ApplyContext, Handler, Work
 from rusd.state.cost import txn_cost
+from rusd.state.errors import NoSpace
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn, check_key, check_put
@@ -82,7 +82,7 @@ class KeyCommands:
     def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
         self._alarms.refuse_if_corrupt()
         if self._alarms.no_space and txn_cost(request) > 0:
-            raise NO_SPACE
+            raise NoSpace
         return txn.write(writer, self._leases, request, wanted)
 
     def _compact(self, writer: Writer, request: rpc.CompactionRequest, wanted: bool) -> Applied:

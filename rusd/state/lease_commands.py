@@ -2,10 +2,10 @@
 
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import LEADER_CHANGED
 from rusd.state.alarms import Alarms
 from rusd.state.command import Kind, LeaseExpiry
 from rusd.state.context import ApplyContext, Handler, Work
+from rusd.state.errors import LeaderChanged
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn
@@ -42,7 +42,7 @@ class LeaseCommands:
 
     def _expire(self, writer: Writer, request: LeaseExpiry, wanted: bool) -> Work:
         if request.term != self._context.term:
-            raise LEADER_CHANGED
+            raise LeaderChanged
         return self._end(writer, request.lease_id)
 
     def _end(self, writer: Writer, lease_id: int) -> Work:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rusd.rpc.errors import LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_TTL_TOO_LARGE
+from rusd.state.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 from rusd.storage import Batch, Engine, Family
 
 #: Seconds; about 285 years, as etcd has it.
@@ -60,20 +60,20 @@ class Leases:
         return self._leases.get(lease_id)
 
     def require(self, lease_id: int) -> Lease:
-        """The lease, or LEASE_NOT_FOUND."""
+        """The lease, or LeaseNotFound."""
         lease = self._leases.get(lease_id)
         if lease is None:
-            raise LEASE_NOT_FOUND
+            raise LeaseNotFound
         return lease
 
     def grant(self, batch: Batch, lease_id: int, ttl: int) -> Lease:
-        """A new lease; LEASE_NOT_FOUND for id 0, LEASE_TTL_TOO_LARGE, LEASE_EXISTS."""
+        """A new lease; LeaseNotFound for id 0, LeaseTtlTooLarge, LeaseExists."""
         if lease_id == 0:
-            raise LEASE_NOT_FOUND
+            raise LeaseNotFound
         if ttl > MAX_TTL:
-            raise LEASE_TTL_TOO_LARGE
+            raise LeaseTtlTooLarge
         if lease_id in self._leases:
-            raise LEASE_EXISTS
+            raise LeaseExists
         lease = Lease(lease_id, ttl)
         self._leases[lease_id] = lease
         self._store(batch, lease)

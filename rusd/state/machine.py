@@ -11,7 +11,7 @@ and alarms in memory run ahead of the store meanwhile, by committed requests not
 Two members that applied the same entries hold the same bytes: nothing here reads a clock, a random
 number, a flag or the member's own id, and `wanted` decides only whether an answer is encoded.
 
-A refused request (EtcdError) changes nothing. Any other exception leaves the batch half made and
+A refused request (Refusal) changes nothing. Any other exception leaves the batch half made and
 must end the process: the member no longer knows what it has applied.
 """
 

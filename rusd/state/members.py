@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Membership
-from rusd.rpc.errors import (
-    MEMBER_EXISTS,
-    MEMBER_NOT_ENOUGH_STARTED,
-    MEMBER_NOT_FOUND,
-    MEMBER_NOT_LEARNER,
-    PEER_URL_EXISTS,
-    TOO_MANY_LEARNERS,
+from rusd.state.errors import (
+    LastVoter,
+    MemberExists,
+    MemberNotFound,
+    NotLearner,
+    PeerUrlExists,
+    TooManyLearners,
 )
 from rusd.storage import Batch, Engine, Family
 
@@ -116,56 +116,56 @@ class Members:
             self._store(batch, member)
 
     def publish(self, batch: Batch, member_id: int, name: str, client_urls: Sequence[str]) -> None:
-        """A member tells its name and client URLs; MEMBER_NOT_FOUND if it is none of ours."""
+        """A member tells its name and client URLs; MemberNotFound if it is none of ours."""
         member = self._existing(member_id)
         self._store(batch, replace(member, name=name, client_urls=tuple(client_urls)))
 
     def add(self, batch: Batch, member: Member, max_learners: int) -> None:
-        """MEMBER_NOT_FOUND for an id that was removed, MEMBER_EXISTS, PEER_URL_EXISTS,
-        TOO_MANY_LEARNERS."""
+        """MemberNotFound for an id that was removed, MemberExists, PeerUrlExists,
+        TooManyLearners."""
         if member.id in self.removed:
-            raise MEMBER_NOT_FOUND
+            raise MemberNotFound
         if member.id in self._members:
-            raise MEMBER_EXISTS
+            raise MemberExists
         self._refuse_taken(member)
         learners = sum(one.is_learner for one in self)
         if member.is_learner and learners >= max_learners:
-            raise TOO_MANY_LEARNERS
+            raise TooManyLearners
         self._store(batch, member)
 
     def remove(self, batch: Batch, member_id: int) -> None:
-        """MEMBER_NOT_FOUND; MEMBER_NOT_ENOUGH_STARTED for the last voter (Raft would end there)."""
+        """MemberNotFound; LastVoter for the last voter (Raft would end there)."""
         self._existing(member_id)
         if not any(one.id != member_id and not one.is_learner for one in self):
-            raise MEMBER_NOT_ENOUGH_STARTED
+            raise LastVoter
         del self._members[member_id]
         self.removed.add(member_id)
         batch.delete(Family.MEMBER, _MEMBER_PREFIX + _ID.pack(member_id))
         batch.put(Family.MEMBER, _REMOVED_PREFIX + _ID.pack(member_id), b"")
 
     def update(self, batch: Batch, member_id: int, peer_urls: Sequence[str]) -> None:
-        """Other peer URLs. MEMBER_NOT_FOUND, PEER_URL_EXISTS."""
+        """Other peer URLs. MemberNotFound, PeerUrlExists."""
         updated = replace(self._existing(member_id), peer_urls=tuple(peer_urls))
         self._refuse_taken(updated)
         self._store(batch, updated)
 
     def promote(self, batch: Batch, member_id: int) -> None:
-        """A learner becomes a voter. MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER."""
+        """A learner becomes a voter. MemberNotFound, NotLearner."""
         member = self._existing(member_id)
         if not member.is_learner:
-            raise MEMBER_NOT_LEARNER
+            raise NotLearner
         self._store(batch, replace(member, is_learner=False))
 
     def _existing(self, member_id: int) -> Member:
         member = self._members.get(member_id)
         if member is None:
-            raise MEMBER_NOT_FOUND
+            raise MemberNotFound
         return member
 
     def _refuse_taken(self, member: Member) -> None:
         others = (one for one in self if one.id != member.id)
         if any(not set(one.peer_urls).isdisjoint(member.peer_urls) for one in others):
-            raise PEER_URL_EXISTS
+            raise PeerUrlExists
 
     def set_cluster_version(self, batch: Batch, version: str) -> None:
         self.cluster_version = version

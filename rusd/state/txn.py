@@ -39,7 +39,7 @@ def is_serializable(request: rpc.TxnRequest) -> bool:
 def write(
     writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool
 ) -> Applied | Generator[None, None, Applied]:
-    """Apply a txn, in slices if it may be long work; an EtcdError leaves the writer untouched."""
+    """Apply a txn, in slices if it may be long work; a Refusal leaves the writer untouched."""
     decision = decide(writer, request)
     if decision is None:
         return _write_slices(writer, leases, request, wanted)

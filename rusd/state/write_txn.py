@@ -9,12 +9,13 @@ from collections.abc import Generator, Iterator
 
 from rusd.base.sliced import Meter
 from rusd.mvcc.bulk_delete import SLICE
+from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.range_query import Rows
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, EMPTY_KEY, FUTURE_REVISION, KEY_NOT_FOUND
 from rusd.state.compare import View
+from rusd.state.errors import EmptyKey, KeyNotFound
 from rusd.state.lease_detachments import LeaseDetachments
 from rusd.state.leases import Lease, Leases
 from rusd.wire import kv_response
@@ -22,7 +23,7 @@ from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
 
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
-    """EMPTY_KEY, LEASE_NOT_FOUND, or KEY_NOT_FOUND for ignore_* on a key that does not exist."""
+    """EmptyKey, LeaseNotFound, or KeyNotFound for ignore_* on a key that does not exist."""
     check_key(request)
     _check_lease(leases, request)
     _check_ignored(view, request)
@@ -36,10 +37,10 @@ def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> Non
 
 
 def check_key(request: rpc.PutRequest) -> None:
-    """EMPTY_KEY. The proposing member checks it as well; but what is stored must be readable,
+    """EmptyKey. The proposing member checks it as well; but what is stored must be readable,
     whatever another member let through."""
     if not request.key:
-        raise EMPTY_KEY
+        raise EmptyKey
 
 
 def _check_lease(leases: Leases, request: rpc.PutRequest) -> None:
@@ -49,19 +50,19 @@ def _check_lease(leases: Leases, request: rpc.PutRequest) -> None:
 
 def _check_ignored(view: View, request: rpc.PutRequest) -> None:
     if (request.ignore_value or request.ignore_lease) and view.get(request.key) is None:
-        raise KEY_NOT_FOUND
+        raise KeyNotFound
 
 
 def check_range(view: View, request: rpc.RangeRequest) -> None:
-    """FUTURE_REVISION or COMPACTED; a range inside a txn must not fail half-way."""
+    """FutureRevision or Compacted; a range inside a txn must not fail half-way."""
     revision = request.revision
     if revision == 0:
         return
     if revision > view.revision:
-        raise FUTURE_REVISION
+        raise FutureRevision
     # etcd checks a negative revision here too, unlike in a range of its own.
     if revision < view.compact_revision:
-        raise COMPACTED
+        raise Compacted
 
 
 class WriteTxn:

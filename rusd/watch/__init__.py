@@ -23,9 +23,11 @@ Files:
     interval_map   intervals that contain a key
     encoder        events encoded once for many watchers
     ports          history, clock, headers; the hub as a stream uses it
+    response_stream  where responses go
+    errors         refusals of this room
 
 Data passes: api/watch -> stream -> hub; state -> hub (`publish`, `restored`); mvcc history ->
-unsynced; hub and unsynced -> encoder -> the response stream (`rusd.rpc.streams`).
+unsynced; hub and unsynced -> encoder -> the `ResponseStream`.
 
 Guarantees. The events of a revision are in one response, unless the watcher asked for fragments.
 `created` precedes every event of a watcher. A progress response with revision R follows every event

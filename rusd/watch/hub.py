@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from rusd.mvcc.history import LONG_REVISION_EVENTS
 from rusd.mvcc.overlay import BulkEvents, Events
-from rusd.rpc.errors import EtcdError
-from rusd.rpc.streams import ResponseStream
 from rusd.watch.encoder import Encoder, Payload
 from rusd.watch.groups import WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop
+from rusd.watch.response_stream import ResponseStream
 from rusd.watch.states import WatcherEvent, WatcherState
 from rusd.watch.stream import WatchStream
 from rusd.watch.unsynced import UnsyncedWatchers
@@ -115,7 +114,7 @@ class WatchHub:
         stream = self._streams[state] = WatchStream(self, state)
         return stream
 
-    def close(self, error: EtcdError | None = None) -> None:
+    def close(self, error: Exception | None = None) -> None:
         """End every stream, with `error` if given; the member stops."""
         for state, stream in list(self._streams.items()):
             state.responses.finish(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc import errors
+from rusd.watch.errors import TooManyUnread
 from rusd.watch.ports import Hub, Timer
 from rusd.watch.states import WatcherEvent, WatcherState
 from rusd.watch.watcher import StreamState, Subscription, Watcher
@@ -118,8 +118,6 @@ class WatchStream:
         return self._hub.header(self._hub.revision)
 
     def _refusal(self, request: rpc.WatchCreateRequest, subscription: Subscription) -> str | None:
-        if request.start_revision < 0:
-            return errors.COMPACTED.message
         if subscription.end and subscription.end <= subscription.key:
             return EMPTY_RANGE
         if request.watch_id != _AUTOMATIC and request.watch_id in self.state.watchers:
@@ -137,7 +135,7 @@ class WatchStream:
         if not responses.ready():
             self._unread += 1
             if self._unread > MAX_UNREAD_RESPONSES:
-                responses.finish(errors.TOO_MANY_REQUESTS)
+                responses.finish(TooManyUnread())
                 return
         responses.send(message)
 

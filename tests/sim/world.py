@@ -12,6 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 import rusd.member.member_list
+from rusd.base.errors import Refusal
+from rusd.member.errors import RemovedByPeers
 from rusd.member.identity import Identity
 from rusd.member.member_list import check_not_removed
 from rusd.mvcc.hash import hash_kv
@@ -19,8 +21,8 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.proto.kv_pb2 import KeyValue
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster
-from rusd.rpc.errors import EtcdError, SaidRemoved
 from rusd.state.command import Kind, MemberAddition, encode
+from rusd.state.errors import MemberExists, MemberNotFound, PeerUrlExists
 from rusd.state.members import Member
 from tests.sim import engine
 from tests.sim.clock import SimLoop
@@ -397,7 +399,7 @@ class World:
             asking.send(None)
         except StopIteration:
             return True
-        except SaidRemoved:
+        except RemovedByPeers:
             host.told_removed()
         return False
 
@@ -651,7 +653,7 @@ class World:
     def _transferred(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
             error = task.exception()
-            if error is not None and not isinstance(error, EtcdError):
+            if error is not None and not isinstance(error, Refusal):
                 self.broken(error)
 
     def _drift(self) -> None:
@@ -772,9 +774,9 @@ class World:
                 done, _ = await asyncio.wait({future}, timeout=1.0)
                 if done:
                     error = future.result()
-                    if error is None or (isinstance(error, EtcdError) and "already" in str(error)):
+                    if error is None or isinstance(error, MemberExists | PeerUrlExists):
                         return True
-                    if isinstance(error, EtcdError) and "not found" in str(error):
+                    if isinstance(error, MemberNotFound):
                         return kind is Kind.MEMBER_REMOVE
             await asyncio.sleep(0.05)
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import uvloop
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import configure
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
-from rusd.rpc.errors import EtcdError
 from tests.support.toy_machine import ToyMachine
 
 
@@ -48,7 +48,7 @@ class Load:
         if error is None:
             say(f"ack {text}")
             self.fill()
-        elif isinstance(error, EtcdError):
+        elif isinstance(error, Refusal):
             say(f"failed {text} {error}")
             asyncio.get_running_loop().call_later(0.01, self.fill)
         else:

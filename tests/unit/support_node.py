@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from rusd.base.errors import Refusal
 from rusd.raft.ports import Entry, Machine, Position, Request, RoleListener
-from rusd.rpc.errors import EtcdError
 
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 
@@ -22,7 +22,7 @@ class Log:
         self.term = 0
         self.payloads: list[bytes] = []
         #: Raised by every proposal and read index while set.
-        self.failure: EtcdError | None = None
+        self.failure: type[Refusal] | None = None
         #: While set, read indexes wait for it.
         self.barrier: asyncio.Future[None] | None = None
 
@@ -66,8 +66,9 @@ class InstantNode:
 
     def propose(self, payload: bytes) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
-        result = self.log.failure or self.log.commit(self.member_id, payload)
-        if isinstance(result, EtcdError):
+        failure = self.log.failure
+        result = failure() if failure else self.log.commit(self.member_id, payload)
+        if isinstance(result, Refusal):
             future.set_exception(result)
         else:
             future.set_result(result)

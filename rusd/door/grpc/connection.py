@@ -26,7 +26,7 @@ from rusd.door.h2 import Connection, Stream
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
 from rusd.door.http.over_h2 import PageCall, PageQueue
 from rusd.door.ports import Receiver, TimedCall
-from rusd.rpc.errors import EtcdError
+from rusd.rpc.errors import Definition
 from rusd.rpc.methods import Unary
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class Channel(asyncio.Protocol):
         return receiver
 
     def _refuse(self, stream: Stream, opening: Opening) -> None:
-        error = cast(EtcdError, opening.refusal)
+        error = cast(Definition, opening.refusal)
         method = opening.method
         counts = self.door.unknown_calls if method is None else method.counts
         counts.finish(error.code)

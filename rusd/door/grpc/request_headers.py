@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rusd.door.grpc.messages import ENCODINGS
 from rusd.door.h2 import Request
-from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.errors import DEADLINE_EXCEEDED, Code, Definition
 from rusd.rpc.methods import Method, Methods
 
 #: The transport's own headers, which services do not see.
@@ -17,8 +17,6 @@ _RESERVED = frozenset(
     ("content-type", "content-length", "te", "grpc-timeout", "grpc-encoding",
      "grpc-accept-encoding", "grpc-message", "grpc-status")
 )  # fmt: skip
-#: A call whose client will not wait, or waits no more.
-EXPIRED = EtcdError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _DIGITS = re.compile("[0-9]+")
 #: Characters of a grpc-timeout.
@@ -37,7 +35,7 @@ class Opening:
     encoding: str = "identity"
     method: Method | None = None
     #: Why there is no method to call, and the HTTP status that goes with it.
-    refusal: EtcdError | None = None
+    refusal: Definition | None = None
     status: int = 200
     #: A request that is not gRPC: (HTTP method, path and query).
     page: tuple[str, str] | None = None
@@ -61,11 +59,11 @@ class Openings:
                 page = (request.method, request.path)
                 return Opening(request.path, {}, length, page=page)
             text = f"invalid gRPC request content-type {_quoted(kind)}"
-            refusal = EtcdError(Code.INVALID_ARGUMENT, text)
+            refusal = Definition(Code.INVALID_ARGUMENT, text)
             return Opening(request.path, {}, length, refusal=refusal, status=415)
         if request.method != "POST":
             text = f'Received a HEADERS frame with :method "{request.method}" which should be POST'
-            refusal = EtcdError(Code.INTERNAL, text)
+            refusal = Definition(Code.INTERNAL, text)
             return Opening(request.path, {}, length, refusal=refusal, status=405)
         return self._call(request, headers)
 
@@ -75,16 +73,16 @@ class Openings:
             try:
                 timeout = seconds(headers["grpc-timeout"])
             except ValueError as error:
-                refusal, status = EtcdError(Code.INTERNAL, f"malformed grpc-timeout: {error}"), 400
+                refusal, status = Definition(Code.INTERNAL, f"malformed grpc-timeout: {error}"), 400
             else:
-                refusal = None if timeout else EXPIRED
+                refusal = None if timeout else DEADLINE_EXCEEDED
         encoding = headers.get("grpc-encoding") or "identity"
         method = self._methods.get(request.path)
         if method is None:
             refusal = refusal or self._unknown(request.path)
         elif encoding not in ENCODINGS:
             text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
-            refusal = refusal or EtcdError(Code.UNIMPLEMENTED, text)
+            refusal = refusal or Definition(Code.UNIMPLEMENTED, text)
         metadata = {
             name: value
             for name, value in headers.items()
@@ -101,7 +99,7 @@ class Openings:
             status,
         )
 
-    def _unknown(self, path: str) -> EtcdError:
+    def _unknown(self, path: str) -> Definition:
         """UNIMPLEMENTED in grpc-go's words."""
         service, slash, name = path.removeprefix("/").rpartition("/")
         if not (slash and path.startswith("/")):
@@ -110,7 +108,7 @@ class Openings:
             text = f"unknown method {name} for service {service}"
         else:
             text = f"unknown service {service}"
-        return EtcdError(Code.UNIMPLEMENTED, text)
+        return Definition(Code.UNIMPLEMENTED, text)
 
 
 def seconds(timeout: str) -> float:

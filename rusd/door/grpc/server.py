@@ -145,7 +145,7 @@ class GrpcDoor:
         for stranger in list(self.strangers):
             stranger.close()
         for stream in list(self.streams):
-            stream.finish(STOPPED)
+            stream.finish(STOPPED())
         for channel in list(self.channels):
             channel.drain()
         if grace and not await self._idle(grace):

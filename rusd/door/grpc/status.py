@@ -7,7 +7,7 @@ all connections. Source: gRPC over HTTP/2, "Responses".
 from functools import lru_cache
 
 from rusd.door.h2 import block
-from rusd.rpc.errors import EtcdError
+from rusd.rpc.errors import Definition, EtcdError
 
 _START = [(":status", "200"), ("content-type", "application/grpc")]
 
@@ -37,7 +37,7 @@ def ending(error: EtcdError | None, *, begun: bool) -> bytes:
     return (trailers if begun else alone)(error.code, error.message)
 
 
-def plain(status: int, error: EtcdError) -> bytes:
+def plain(status: int, error: Definition) -> bytes:
     """A request that is not even gRPC, refused with an HTTP status and gRPC's own."""
     return block([(":status", str(status)), _START[1], *_fields(error.code, error.message)])
 

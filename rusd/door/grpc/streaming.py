@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rusd.base.logs import get_logger
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.messages import Unframer, framed
-from rusd.door.grpc.request_headers import EXPIRED, Opening
+from rusd.door.grpc.request_headers import Opening
 from rusd.door.grpc.unary import BUG, IN_STREAM, decode
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
 from rusd.rpc.call import Call
-from rusd.rpc.errors import CANCELED, Code, EtcdError
+from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, Code, Definition, EtcdError, as_etcd
 from rusd.rpc.methods import BidiStream, ServerStream
 from rusd.rpc.streams import StreamHandler
 
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 #: Messages above this size count as memory from the moment they are sent, not only if they wait.
 LARGE_BYTES = 16 << 10
 
-_CUT_OFF = EtcdError(Code.INTERNAL, "unexpected EOF")
+_CUT_OFF = Definition(Code.INTERNAL, "unexpected EOF")
 
 
 class StreamCall:
@@ -95,15 +95,9 @@ class StreamCall:
         """Let the service open the stream."""
         try:
             self._handler = opening()
-        except EtcdError as error:
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
             self.finish(error)
-        except Exception:  # noqa: BLE001
-            # A fault in a service ends this call only.
-            self._failed()
-
-    def _failed(self) -> None:
-        log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
-        self.finish(BUG)
 
     # ResponseStream
 
@@ -151,17 +145,25 @@ class StreamCall:
             return False
         return True
 
-    def finish(self, error: EtcdError | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         if self._finished:
             return
         self.flush()
         if self._finished:
             return  # by what the flush let the service do
         self._finished = True
-        self._code = Code.OK if error is None else error.answered().code
-        self._stream.end(status.ending(error, begun=self._begun))
+        told = None if error is None else self._status(error)
+        self._code = Code.OK if told is None else told.code
+        self._stream.end(status.ending(told, begun=self._begun))
         # Not at once: the service may be in the midst of a callback, or of opening.
         self._channel.do(self._close)
+
+    def _status(self, error: Exception) -> EtcdError:
+        refusal = as_etcd(error)
+        if refusal is None:
+            named = {"fields": {"method": self._opening.path}}
+            log.error("a stream failed", exc_info=error, extra=named)
+        return refusal or BUG()
 
     # Receiver
 
@@ -177,9 +179,9 @@ class StreamCall:
         if self._handler is not None and not self._finished:
             try:
                 self._handler.drained()
-            except Exception:  # noqa: BLE001
-                # A fault in a service ends this call only.
-                self._failed()
+            except Exception as error:  # noqa: BLE001
+                # A refusal or a fault of the service: ends this call only.
+                self.finish(error)
         self._deliver()
 
     def aborted(self) -> None:
@@ -211,11 +213,9 @@ class StreamCall:
                 self._stream.needs(self._inbox.missing)
             if self._ended:
                 self._half_closed()
-        except EtcdError as error:
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
             self.finish(error)
-        except Exception:  # noqa: BLE001
-            # A fault in a service ends this call only.
-            self._failed()
 
     def _received(self, raw: bytes) -> None:
         method = self._method
@@ -229,14 +229,14 @@ class StreamCall:
     def _half_closed(self) -> None:
         self._ended = False
         if len(self._inbox) or self._handler is None:
-            raise _CUT_OFF
+            raise _CUT_OFF()
         self._handler.half_closed()
 
     # Ends
 
     def expired(self) -> None:
         """The deadline has passed."""
-        self.finish(EXPIRED)
+        self.finish(DEADLINE_EXCEEDED())
 
     def _close(self) -> None:
         """Once, and last."""

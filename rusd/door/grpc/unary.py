@@ -2,7 +2,7 @@
 
 Nearly always the whole request is one DATA frame and the call runs as the frame is read: no task,
 and a callback only if the service answers later. What a service raises ends its own call alone:
-an EtcdError as it is, anything else as UNKNOWN and a line in the log.
+a refusal with its status, anything else as UNKNOWN and a line in the log.
 """
 
 import asyncio
@@ -14,10 +14,18 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.messages import Unframer, whole
-from rusd.door.grpc.request_headers import EXPIRED, Opening
+from rusd.door.grpc.request_headers import Opening
 from rusd.door.h2 import Stream
 from rusd.rpc.call import Call
-from rusd.rpc.errors import CANCELED, STOPPED, Code, EtcdError
+from rusd.rpc.errors import (
+    CANCELED,
+    DEADLINE_EXCEEDED,
+    STOPPED,
+    Code,
+    Definition,
+    EtcdError,
+    as_etcd,
+)
 from rusd.rpc.methods import Unary
 from rusd.rpc.responses import Chunks
 
@@ -30,10 +38,10 @@ log = get_logger(__name__)
 IN_CALL = "error unmarshalling request:"
 IN_STREAM = "failed to unmarshal the received message"
 
-BUG = EtcdError(Code.UNKNOWN, "internal error")
+BUG = Definition(Code.UNKNOWN, "internal error")
 #: A client that ended its request without a message, or within one.
-_NOTHING = EtcdError(Code.UNKNOWN, "EOF")
-_CUT_OFF = EtcdError(Code.UNKNOWN, "unexpected EOF")
+_NOTHING = Definition(Code.UNKNOWN, "EOF")
+_CUT_OFF = Definition(Code.UNKNOWN, "unexpected EOF")
 
 
 def decode(kind: type[Message], raw: bytes, failure: str) -> Any:
@@ -124,11 +132,9 @@ class UnaryCall:
                 self._opening.metadata, raw, self._deadline, channel.peer, self._wait_for_room
             )
             answer = method.call(request, call)
-        except EtcdError as error:
-            self._refuse(error)
-        except Exception:  # noqa: BLE001
-            # A fault in a service ends this call only.
-            self._failed()
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
+            self._failed(error)
         else:
             if isinstance(answer, bytes | Chunks):
                 self._answer(answer)
@@ -154,11 +160,8 @@ class UnaryCall:
         error = pending.exception()
         if error is None:
             self._answer(pending.result())
-        elif isinstance(error, EtcdError):
-            self._refuse(error)
         else:
-            log.error("a call failed", exc_info=error, extra=self._named())
-            self._refuse(BUG)
+            self._failed(error)
 
     def _answer(self, message: bytes | Chunks) -> None:
         size = sum(map(len, message)) if isinstance(message, Chunks) else len(message)
@@ -180,15 +183,16 @@ class UnaryCall:
             stream.send(part)
         stream.end(status.OK)
 
-    def _failed(self) -> None:
-        log.exception("a call failed", extra=self._named())
-        self._refuse(BUG)
+    def _failed(self, error: BaseException) -> None:
+        refusal = as_etcd(error)
+        if refusal is None:
+            log.error("a call failed", exc_info=error, extra=self._named())
+        self._refuse(refusal or BUG)
 
     def _named(self) -> dict[str, Any]:
         return {"fields": {"method": self._opening.path}}
 
-    def _refuse(self, error: EtcdError) -> None:
-        error.answered()
+    def _refuse(self, error: EtcdError | Definition) -> None:
         self._finish(error.code)
         self._stream.end(status.alone(error.code, error.message))
 
@@ -197,7 +201,7 @@ class UnaryCall:
     def expired(self) -> None:
         """The deadline has passed."""
         if not self._over:
-            self._refuse(EXPIRED)
+            self._refuse(DEADLINE_EXCEEDED)
             self._let_go()
 
     def aborted(self) -> None:

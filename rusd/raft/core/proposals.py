@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from rusd.base.errors import Refusal
 from rusd.raft.core.syncobj import REGULAR
 from rusd.raft.ids import first_number
 from rusd.raft.ports import CHANGE
@@ -171,10 +172,10 @@ class Proposals:
             waiting.term = 0
             self._enqueue(waiting)
 
-    def fail(self, error: Exception, which: Callable[[Waiting], bool] = lambda _: True) -> None:
-        """Give up waiting calls; their proposals may still come to be applied."""
+    def fail(self, error: type[Refusal], which: Callable[[Waiting], bool] = lambda _: True) -> None:
+        """Fail waiting calls with an `error` each; their proposals may still be applied."""
         for number in [number for number, one in self.waiting.items() if which(one)]:
-            self.resolve(number, error)
+            self.resolve(number, error())
 
 
 class Inbox:

@@ -11,6 +11,7 @@ reach a quorum) stays unanswered; the asking side asks again.
 
 from collections.abc import Callable
 
+from rusd.base.errors import Refusal
 from rusd.raft.core.syncobj import RaftCore
 from rusd.raft.read.rounds import ReadIndex
 from rusd.raft.read.waiting import Read, Reads
@@ -131,11 +132,11 @@ class Reading:
         if number is not None:
             self._ask_everybody(number)
 
-    def expire(self, now: float, error: Exception) -> None:
+    def expire(self, now: float, error: type[Refusal]) -> None:
         """Ask again what is unanswered, give up what is late."""
         self._reads.ask_again(now)
         self._reads.expire(now, error)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: type[Refusal]) -> None:
         self._rounds.fail()
         self._reads.fail(error)

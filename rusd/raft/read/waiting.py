@@ -13,6 +13,7 @@ therefore delays reads, and never starves them.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rusd.base.errors import Refusal
 from rusd.raft.ids import first_number
 
 #: Seconds after which a follower repeats a question to the leader.
@@ -123,13 +124,13 @@ class Reads:
         """Whether reads that may go wait for the next portion."""
         return bool(self._ready)
 
-    def expire(self, now: float, error: Exception) -> None:
+    def expire(self, now: float, error: type[Refusal]) -> None:
         """Give up reads whose deadline has passed."""
 
         def alive(reads: list[Read]) -> list[Read]:
             late = [read for read in reads if read.deadline <= now]
             for read in late:
-                read.done(error)
+                read.done(error())
             return [read for read in reads if read.deadline > now] if late else reads
 
         self._new = alive(self._new)
@@ -140,5 +141,5 @@ class Reads:
             if not question.reads:
                 del self._questions[number]
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: type[Refusal]) -> None:
         self.expire(float("inf"), error)

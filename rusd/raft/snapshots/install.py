@@ -14,11 +14,11 @@ from rusd.raft.core.outbox import Outgoing
 from rusd.raft.core.proposals import Proposals
 from rusd.raft.core.quarantine import Quarantine
 from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.errors import LeaderFailed
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots.streams import CatchUp
 from rusd.raft.transport.frames import AppendEntries, AppendReply, Snapshot, SnapshotRequest
-from rusd.rpc.errors import TIMEOUT_LEADER_FAIL
 
 
 class Installing:
@@ -87,7 +87,7 @@ class Installing:
             self._applier.installed(last)
             self._compaction.at = last.index
             # Which of the waiting proposals the snapshot holds cannot be known.
-            self._proposals.fail(TIMEOUT_LEADER_FAIL, lambda waiting: waiting.term > 0)
+            self._proposals.fail(LeaderFailed, lambda waiting: waiting.term > 0)
         self._catchup.finished(member, frame.stream, installed=installed)
         holds = installed and not self._quarantine.active
         self._outgoing.later(member, AppendReply(core.term, proven + 1, reset=True, success=holds))

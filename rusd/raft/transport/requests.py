@@ -4,18 +4,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Tasks
-from rusd.raft.ids import first_number
-from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerRequest, PeerResponse
-from rusd.rpc.errors import (
-    REQUEST_TOO_LARGE,
-    TIMEOUT,
-    TIMEOUT_CONNECTION_LOST,
-    TOO_MANY_REQUESTS,
-    Code,
-    EtcdError,
+from rusd.raft.errors import (
+    AnsweredWithError,
+    AnswerTooLarge,
+    ConnectionLost,
+    RequestTimeout,
+    Stopped,
+    TooLarge,
+    TooManyQuestions,
+    UnknownQuestion,
 )
+from rusd.raft.ids import first_number
+from rusd.raft.ports import Describe, undescribed
+from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerRequest, PeerResponse
 
 log = get_logger(__name__)
 
@@ -24,7 +28,7 @@ MOST_ANSWERS = 4096
 
 #: Bytes of a question's body that fit into its frame.
 MAX_BODY = REQUEST - SMALL
-#: Answers a question: (asking member, body) -> body. EtcdErrors travel back as such.
+#: Answers a question: (asking member, body) -> body. What it raises is described to the asker.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 Send = Callable[[int, Frame], None]
 
@@ -40,9 +44,15 @@ class _Question(NamedTuple):
 class Asks:
     """Both sides of asking."""
 
-    def __init__(self, send: Send, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        fail: Callable[[BaseException], None],
+        describe: Describe = undescribed,
+    ) -> None:
         """`fail`: see `Tasks`; an exception of a handler is an answer, and fails nothing."""
         self._send = send
+        self._describe = describe
         self._number = first_number()
         self._open: dict[int, _Question] = {}
         self._handlers: dict[str, Handler] = {}
@@ -52,10 +62,9 @@ class Asks:
         self._handlers[kind] = handler
 
     async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
-        """Raises the answering member's EtcdError, REQUEST_TOO_LARGE, TIMEOUT,
-        TIMEOUT_CONNECTION_LOST or STOPPED."""
+        """Raises AnsweredWithError, TooLarge, RequestTimeout, ConnectionLost or Stopped."""
         if len(body) > MAX_BODY:
-            raise REQUEST_TOO_LARGE
+            raise TooLarge
         self._number += 1
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -69,7 +78,7 @@ class Asks:
     def asked(self, member: int, request: PeerRequest) -> None:
         """A member asks this one."""
         if len(self._tasks) >= MOST_ANSWERS:
-            refusal: list[int | str] = [int(TOO_MANY_REQUESTS.code), TOO_MANY_REQUESTS.message]
+            refusal = list[int | str](self._describe(TooManyQuestions()))
             self._send(member, PeerResponse(request.id, b"", refusal))
             return
         self._tasks.start(f"answer {request.kind} of {member:x}", self._answer(member, request))
@@ -80,16 +89,14 @@ class Asks:
         handler = self._handlers.get(request.kind)
         try:
             if handler is None:
-                raise EtcdError(Code.UNIMPLEMENTED, f"no such question: {request.kind}")
+                raise UnknownQuestion(request.kind)
             body = await handler(member, request.body)
             if len(body) > MAX_CARRIED:
-                body = b""
-                raise EtcdError(Code.RESOURCE_EXHAUSTED, "the answer is too large")
-        except EtcdError as refusal:
-            error = [int(refusal.answered().code), refusal.message]
+                raise AnswerTooLarge
         except Exception as failure:
-            log.exception("a member's question failed")
-            error = [int(Code.INTERNAL), repr(failure)]
+            if not isinstance(failure, Refusal):
+                log.exception("a member's question failed")
+            body, error = b"", list(self._describe(failure))
         self._send(member, PeerResponse(request.id, body, error))
 
     def answered(self, member: int, response: PeerResponse) -> None:
@@ -98,25 +105,25 @@ class Asks:
             return
         future = question.answer
         error = response.error
-        if len(error) == 2 and isinstance(error[0], int) and error[0] in Code.__members__.values():
-            future.set_exception(EtcdError(Code(error[0]), str(error[1])))
+        if len(error) == 2 and isinstance(error[0], int):
+            future.set_exception(AnsweredWithError(error[0], str(error[1])))
         else:
             future.set_result(response.body)
 
     def lost(self, member: int) -> None:
         """A member's connection broke: its answers will not come."""
-        self._fail(TIMEOUT_CONNECTION_LOST, lambda question: question.member == member)
+        self._fail(ConnectionLost, lambda question: question.member == member)
 
     def expire(self, now: float) -> None:
         """Gives up questions whose deadline has passed."""
-        self._fail(TIMEOUT, lambda question: question.deadline <= now)
+        self._fail(RequestTimeout, lambda question: question.deadline <= now)
 
-    def stop(self, error: Exception) -> None:
-        """Gives up all questions, and those of others."""
-        self._fail(error, lambda question: True)
+    def stop(self) -> None:
+        """Fails all questions with Stopped, and drops those of others."""
+        self._fail(Stopped, lambda question: True)
         self._tasks.cancel()
 
-    def _fail(self, error: Exception, which: Callable[[_Question], bool]) -> None:
+    def _fail(self, error: type[Refusal], which: Callable[[_Question], bool]) -> None:
         for question in self._open.values():
             if which(question) and not question.answer.done():
-                question.answer.set_exception(error)
+                question.answer.set_exception(error())

@@ -52,7 +52,7 @@ class RequireLeader:
 
             def call(request: Any, call: Call) -> Response:
                 if call.metadata.get("hasleader") == "true" and not leader():
-                    raise errors.NO_LEADER
+                    raise errors.NO_LEADER()
                 return run(request, call)
 
             return replace(method, call=call)
@@ -78,7 +78,7 @@ class RequireLeader:
         if call.metadata.get("hasleader") != "true":
             return start()
         if not self._leader():
-            raise errors.NO_LEADER
+            raise errors.NO_LEADER()
         handler = start()
         self._streams[responses] = None
         return _LeaderBoundStream(handler, lambda: self._streams.pop(responses, None))
@@ -95,7 +95,7 @@ class RequireLeader:
         self._timer = None
         streams, self._streams = self._streams, {}
         for responses in streams:
-            responses.finish(errors.NO_LEADER)
+            responses.finish(errors.NO_LEADER())
 
 
 class _LeaderBoundStream:
@@ -128,7 +128,7 @@ class LeaderOnly:
 
         def call(request: Any, call: Call) -> Response:
             if not self._is_leader():
-                raise errors.NOT_LEADER
+                raise errors.NOT_LEADER()
             return run(request, call)
 
         return replace(method, call=call)

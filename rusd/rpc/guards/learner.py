@@ -51,4 +51,4 @@ class RoleMethods:
 
 
 def _refuse(*_: object) -> NoReturn:
-    raise NOT_SUPPORTED_FOR_LEARNER
+    raise NOT_SUPPORTED_FOR_LEARNER()

@@ -81,7 +81,7 @@ class Quota:
             return None
         now = self._clock()
         if self._scarce(now):
-            raise NO_SPACE
+            raise NO_SPACE()
         if self._limit < 0:
             return None
         self._remaining -= cost
@@ -106,4 +106,4 @@ def _refuse_after_alarm(response: Pending[bytes], alarm: Pending[Any]) -> None:
     if not alarm.cancelled() and (failure := alarm.exception()) is not None:
         log.warning("failed to raise alarm", extra={"fields": {"error": str(failure)}})
     if not response.done():
-        response.set_exception(NO_SPACE)
+        response.set_exception(NO_SPACE())

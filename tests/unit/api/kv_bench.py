@@ -9,11 +9,12 @@ from google.protobuf.message import Message
 
 from rusd.api.kv import KV, Limits
 from rusd.api.lease import LeaseService
+from rusd.base.errors import Refusal
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
-from rusd.rpc.errors import EtcdError
+from rusd.rpc.errors import EtcdError, as_etcd
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
@@ -78,9 +79,9 @@ class Sink(ResponseStream):
     def ready(self) -> bool:
         return not self.full
 
-    def finish(self, error: EtcdError | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         if not self.ended:
-            self.ended, self.error = True, error
+            self.ended, self.error = True, None if error is None else as_etcd(error)
             self.changed.set()
 
     async def until(self, count: int) -> None:
@@ -149,8 +150,8 @@ class Bench:
         """The error of a call, None if it succeeds."""
         try:
             await self.call(name, request, **metadata)
-        except EtcdError as error:
-            return error
+        except Refusal as error:
+            return as_etcd(error)
         return None
 
     def open(self, name: str, request: Message | None = None, **metadata: str) -> "Stream":

@@ -9,6 +9,7 @@ import pytest
 
 from rusd.api.kv import Limits
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.errors import RequestTimeout
 from rusd.rpc import errors
 from rusd.state.command import Kind, encode
 from tests.unit.api.kv_bench import Bench
@@ -89,11 +90,11 @@ def test_a_linearizable_range_waits_for_the_barrier_and_reads_after_it(run: Run)
 
 def test_a_serializable_range_asks_nobody(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
-        bench.log.failure = errors.TIMEOUT
+        bench.log.failure = RequestTimeout
         assert isinstance(
             bench.start("Range", rpc.RangeRequest(key=b"k", serializable=True)), bytes
         )
-        assert await bench.refusal("Range", rpc.RangeRequest(key=b"k")) is errors.TIMEOUT
+        assert await bench.refusal("Range", rpc.RangeRequest(key=b"k")) == errors.TIMEOUT()
 
     run(scenario)
 
@@ -137,7 +138,7 @@ def test_ranges_in_the_future_or_the_compacted_past_are_refused(run: Run) -> Non
             (rpc.RangeRequest(key=b"k", range_end=b"z", revision=2), errors.COMPACTED),
             (rpc.RangeRequest(key=b"k", range_end=b"z", revision=5), errors.FUTURE_REVISION),
         ):
-            assert await bench.refusal("Range", request) is error
+            assert await bench.refusal("Range", request) == error()
         assert await bench.refusal("Range", rpc.RangeRequest(key=b"k", revision=3)) is None
 
     run(scenario)
@@ -155,10 +156,10 @@ def test_ranges_in_the_future_or_the_compacted_past_are_refused(run: Run) -> Non
     ],
 )
 def test_a_bad_request_never_reaches_the_log(
-    run: Run, name: str, request_: Any, error: errors.EtcdError
+    run: Run, name: str, request_: Any, error: errors.Definition
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        assert await bench.refusal(name, request_) is error
+        assert await bench.refusal(name, request_) == error()
         assert bench.log.payloads == []
 
     run(scenario)
@@ -167,7 +168,7 @@ def test_a_bad_request_never_reaches_the_log(
 def test_a_refusal_at_apply_reaches_the_client(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         request = rpc.PutRequest(key=b"k", lease=7)
-        assert await bench.refusal("Put", request) is errors.LEASE_NOT_FOUND
+        assert await bench.refusal("Put", request) == errors.LEASE_NOT_FOUND()
 
     run(scenario)
 
@@ -201,10 +202,10 @@ def test_only_txns_that_write_are_proposed(run: Run) -> None:
 def test_a_reading_txn_is_local_only_if_all_its_ranges_are_serializable(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         local = range_op(b"k", serializable=True)
-        bench.log.failure = errors.TIMEOUT
+        bench.log.failure = RequestTimeout
         assert await bench.refusal("Txn", rpc.TxnRequest(success=[local])) is None
         mixed = rpc.TxnRequest(success=[local], failure=[range_op(b"k")])
-        assert await bench.refusal("Txn", mixed) is errors.TIMEOUT
+        assert await bench.refusal("Txn", mixed) == errors.TIMEOUT()
 
     run(scenario)
 
@@ -216,7 +217,7 @@ def test_the_size_limit_falls_where_etcds_does(run: Run) -> None:
         assert fits.ByteSize() == 1572846
         assert await bench.refusal("Put", fits) is None
         too_large = rpc.PutRequest(key=b"k", value=bytes(1572846 - 6))
-        assert await bench.refusal("Put", too_large) is errors.REQUEST_TOO_LARGE
+        assert await bench.refusal("Put", too_large) == errors.REQUEST_TOO_LARGE()
 
     run(scenario)
 
@@ -224,9 +225,9 @@ def test_the_size_limit_falls_where_etcds_does(run: Run) -> None:
 def test_the_limits_are_flags(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         large = rpc.PutRequest(key=b"k", value=bytes(90))
-        assert await bench.refusal("Put", large) is errors.REQUEST_TOO_LARGE
+        assert await bench.refusal("Put", large) == errors.REQUEST_TOO_LARGE()
         many = rpc.TxnRequest(success=[range_op(b"k")] * 3)
-        assert await bench.refusal("Txn", many) is errors.TOO_MANY_OPS
+        assert await bench.refusal("Txn", many) == errors.TOO_MANY_OPS()
 
     run(scenario, limits=Limits(max_txn_ops=2, max_request_bytes=100))
 
@@ -241,7 +242,7 @@ def test_a_call_that_wants_a_leader_is_refused_without_one(run: Run) -> None:
             ("Txn", rpc.TxnRequest()),
             ("Compact", rpc.CompactionRequest()),
         ):
-            assert await bench.refusal(name, request, hasleader="true") is errors.NO_LEADER
+            assert await bench.refusal(name, request, hasleader="true") == errors.NO_LEADER()
         local = rpc.RangeRequest(key=b"k", serializable=True)
         assert await bench.refusal("Range", local) is None
 
@@ -267,7 +268,7 @@ def test_a_physical_compaction_is_answered_when_the_space_is_free(run: Run) -> N
 def test_a_refused_physical_compaction_does_not_wait(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         request = rpc.CompactionRequest(revision=9, physical=True)
-        assert await bench.refusal("Compact", request) is errors.FUTURE_REVISION
+        assert await bench.refusal("Compact", request) == errors.FUTURE_REVISION()
 
     run(scenario)
 
@@ -276,10 +277,10 @@ def test_what_does_not_fit_the_quota_is_refused_and_raises_the_alarm(run: Run) -
     async def scenario(bench: Bench) -> None:
         bench.size = 1000
         over = rpc.PutRequest(key=b"k", value=bytes(800))
-        assert await bench.refusal("Put", over) is errors.NO_SPACE
+        assert await bench.refusal("Put", over) == errors.NO_SPACE()
         assert [(one.member_id, one.kind) for one in bench.machine.alarms] == [(1, rpc.NOSPACE)]
         # The alarm now refuses what would still have fitted.
-        assert await bench.refusal("Put", rpc.PutRequest(key=b"k")) is errors.NO_SPACE
+        assert await bench.refusal("Put", rpc.PutRequest(key=b"k")) == errors.NO_SPACE()
         assert await bench.refusal("DeleteRange", rpc.DeleteRangeRequest(key=b"k")) is None
         assert await bench.refusal("Txn", rpc.TxnRequest(success=[delete_op(b"k")])) is None
 
@@ -289,9 +290,9 @@ def test_what_does_not_fit_the_quota_is_refused_and_raises_the_alarm(run: Run) -
 def test_the_quota_is_asked_before_the_request_is_checked(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         bench.size = 5000
-        assert await bench.refusal("Put", rpc.PutRequest()) is errors.NO_SPACE
+        assert await bench.refusal("Put", rpc.PutRequest()) == errors.NO_SPACE()
         empty_key = rpc.TxnRequest(failure=[put_op(b"")])
-        assert await bench.refusal("Txn", empty_key) is errors.NO_SPACE
+        assert await bench.refusal("Txn", empty_key) == errors.NO_SPACE()
 
     run(scenario, quota=2000)
 
@@ -304,7 +305,7 @@ def test_the_quota_counts_what_was_let_through_since_the_last_measurement(run: R
         assert await bench.refusal("Put", put) is None
         for _ in range(2):
             last = await bench.refusal("Put", put)
-        assert last is errors.NO_SPACE
+        assert last == errors.NO_SPACE()
 
     run(scenario, quota=2000)
 
@@ -363,10 +364,10 @@ class TestRangeStream:
         async def scenario(bench: Bench) -> None:
             with pytest.raises(errors.EtcdError) as refused:
                 bench.open("RangeStream", rpc.RangeRequest(key=b"k", max_mod_revision=3))
-            assert refused.value is errors.RANGE_STREAM_FILTER
+            assert refused.value == errors.RANGE_STREAM_FILTER()
             stream = bench.open("RangeStream", whole(revision=99))
             await stream.responses.until_end()
-            assert stream.responses.error is errors.FUTURE_REVISION
+            assert stream.responses.error == errors.FUTURE_REVISION()
 
         run(scenario)
 

@@ -9,6 +9,7 @@ import pytest
 
 from rusd.api.lease import minimum_ttl
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.errors import RequestTimeout
 from rusd.rpc import errors
 from tests.unit.api.kv_bench import Bench
 
@@ -72,7 +73,7 @@ def test_grant_and_revoke_are_refused_as_etcd_does(run: Run) -> None:
             ("LeaseRevoke", rpc.LeaseRevokeRequest(ID=8), errors.LEASE_NOT_FOUND),
             ("LeaseRevoke", rpc.LeaseRevokeRequest(ID=0), errors.LEASE_NOT_FOUND),
         ):
-            assert await bench.refusal(name, request) is error
+            assert await bench.refusal(name, request) == error()
 
     run(scenario)
 
@@ -81,7 +82,7 @@ def test_a_grant_counts_against_the_quota(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         bench.size = 1950
         request = rpc.LeaseGrantRequest(TTL=60)
-        assert await bench.refusal("LeaseGrant", request) is errors.NO_SPACE
+        assert await bench.refusal("LeaseGrant", request) == errors.NO_SPACE()
 
     run(scenario, quota=2000)
 
@@ -123,7 +124,7 @@ def test_leases_are_listed_locally_soonest_first(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         for lease_id, ttl in ((1, 30), (2, 10), (3, 20)):
             await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=lease_id, TTL=ttl))
-        bench.log.failure = errors.TIMEOUT
+        bench.log.failure = RequestTimeout
         response = await bench.call("LeaseLeases", rpc.LeaseLeasesRequest())
         assert [one.ID for one in response.leases] == [2, 3, 1]
 
@@ -187,7 +188,7 @@ def test_an_error_ends_the_stream_of_renewals(run: Run) -> None:
         await asyncio.sleep(0)
         bench.clock.now += 2.0
         await stream.responses.until_end()
-        assert stream.responses.error is errors.NO_LEADER
+        assert stream.responses.error == errors.NO_LEADER()
 
     run(scenario)
 
@@ -234,9 +235,9 @@ def test_a_call_that_wants_a_leader_is_refused_without_one(run: Run) -> None:
             ("LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=5)),
             ("LeaseLeases", rpc.LeaseLeasesRequest()),
         ):
-            assert await bench.refusal(name, request, hasleader="true") is errors.NO_LEADER
+            assert await bench.refusal(name, request, hasleader="true") == errors.NO_LEADER()
         with pytest.raises(errors.EtcdError) as refused:
             bench.open("LeaseKeepAlive", hasleader="true")
-        assert refused.value is errors.NO_LEADER
+        assert refused.value == errors.NO_LEADER()
 
     run(scenario)

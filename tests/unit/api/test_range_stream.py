@@ -162,7 +162,7 @@ def test_a_compaction_that_passes_the_revision_ends_the_stream(run: Run) -> None
         put(bench, *names(300))
         compact(bench, bench.machine.store.revision)
         await rest(stream)
-        assert stream.responses.error is errors.COMPACTED
+        assert stream.responses.error == errors.COMPACTED()
 
     run(scenario)
 

@@ -13,6 +13,7 @@ from rusd import ETCD_VERSION
 from rusd.api.cluster import ClusterService
 from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
+from rusd.base.errors import Refusal
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
@@ -30,6 +31,7 @@ from rusd.rpc.errors import (
     TOO_MANY_LEARNERS,
     Code,
     EtcdError,
+    as_etcd,
 )
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import LeaderOnly, RequireLeader
@@ -139,29 +141,36 @@ def test_member_list_shows_who_has_started_and_no_revision(tmp_path: Path) -> No
     with_member(tmp_path, test)
 
 
+def told(error: BaseException) -> EtcdError:
+    """As the door answers it."""
+    found = as_etcd(error)
+    assert found is not None
+    return found
+
+
 async def refusal(member: Member1, name: str, request: Any) -> EtcdError:
-    with pytest.raises(EtcdError) as error:
+    with pytest.raises(Refusal) as error:
         await member.call(f"/etcdserverpb.Cluster/{name}", request, rpc.MemberListResponse)
-    return error.value
+    return told(error.value)
 
 
 def test_impossible_membership_changes_get_etcds_errors(tmp_path: Path) -> None:
     async def test(member: Member1) -> None:
         bad = rpc.MemberAddRequest(peerURLs=["127.0.0.1:2380"])
-        assert await refusal(member, "MemberAdd", bad) is MEMBER_BAD_URLS
+        assert await refusal(member, "MemberAdd", bad) == MEMBER_BAD_URLS()
         taken = rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:3"])
-        assert await refusal(member, "MemberAdd", taken) is PEER_URL_EXISTS
+        assert await refusal(member, "MemberAdd", taken) == PEER_URL_EXISTS()
         update = rpc.MemberUpdateRequest(ID=SELF, peerURLs=["http://127.0.0.1:3"])
-        assert await refusal(member, "MemberUpdate", update) is PEER_URL_EXISTS
+        assert await refusal(member, "MemberUpdate", update) == PEER_URL_EXISTS()
         member.node.progresses[OTHER] = 1.0
         promote = rpc.MemberPromoteRequest(ID=OTHER)
-        assert await refusal(member, "MemberPromote", promote) is MEMBER_NOT_LEARNER
+        assert await refusal(member, "MemberPromote", promote) == MEMBER_NOT_LEARNER()
         for name, request in (
             ("MemberRemove", rpc.MemberRemoveRequest(ID=5)),
             ("MemberUpdate", rpc.MemberUpdateRequest(ID=5)),
             ("MemberPromote", rpc.MemberPromoteRequest(ID=5)),
         ):
-            assert await refusal(member, name, request) is MEMBER_NOT_FOUND
+            assert await refusal(member, name, request) == MEMBER_NOT_FOUND()
 
     with_member(tmp_path, test)
 
@@ -178,11 +187,11 @@ def test_a_member_is_added_as_a_learner_promoted_updated_and_removed(tmp_path: P
         assert added.member.isLearner
         assert [m.ID for m in added.members] == sorted([SELF, OTHER, new])
         another = rpc.MemberAddRequest(peerURLs=["http://c:2"], isLearner=True)
-        assert await refusal(member, "MemberAdd", another) is TOO_MANY_LEARNERS
+        assert await refusal(member, "MemberAdd", another) == TOO_MANY_LEARNERS()
 
         member.node.progresses[new] = 0.89
         promote = rpc.MemberPromoteRequest(ID=new)
-        assert await refusal(member, "MemberPromote", promote) is LEARNER_NOT_READY
+        assert await refusal(member, "MemberPromote", promote) == LEARNER_NOT_READY()
         member.node.progresses[new] = 0.95
         promoted = await do("MemberPromote", promote, rpc.MemberPromoteResponse)
         assert not any(m.isLearner for m in promoted.members)
@@ -195,8 +204,8 @@ def test_a_member_is_added_as_a_learner_promoted_updated_and_removed(tmp_path: P
             "MemberRemove", rpc.MemberRemoveRequest(ID=new), rpc.MemberRemoveResponse
         )
         assert [m.ID for m in removed.members] == [SELF, OTHER]
-        assert await refusal(member, "MemberRemove", rpc.MemberRemoveRequest(ID=new)) is (
-            MEMBER_NOT_FOUND
+        assert await refusal(member, "MemberRemove", rpc.MemberRemoveRequest(ID=new)) == (
+            MEMBER_NOT_FOUND()
         )
 
     with_member(tmp_path, test)
@@ -249,13 +258,13 @@ def test_what_etcd_takes_for_a_peer_url_is_one(url: str, kept: str | None, tmp_p
 )
 def test_what_etcd_takes_for_no_peer_url_is_none(urls: list[str], tmp_path: Path) -> None:
     async def test(member: Member1) -> None:
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await member.call(
                 "/etcdserverpb.Cluster/MemberAdd",
                 rpc.MemberAddRequest(peerURLs=urls),
                 rpc.MemberAddResponse,
             )
-        assert error.value is MEMBER_BAD_URLS
+        assert told(error.value) == MEMBER_BAD_URLS()
 
     with_member(tmp_path, test)
 
@@ -311,14 +320,14 @@ def test_hash_kv_answers_for_a_revision_and_refuses_what_cannot_be_read(tmp_path
             "HashKV", rpc.HashKVRequest(revision=3), rpc.HashKVResponse
         )
         assert older.hash != whole.hash
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await member.maintenance("HashKV", rpc.HashKVRequest(revision=7), rpc.HashKVResponse)
-        assert error.value is FUTURE_REVISION
+        assert told(error.value) == FUTURE_REVISION()
         compact = rpc.CompactionRequest(revision=4).SerializeToString()
         await member.node.propose(encode(Kind.COMPACT, compact))
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await member.maintenance("HashKV", rpc.HashKVRequest(revision=3), rpc.HashKVResponse)
-        assert error.value is COMPACTED
+        assert told(error.value) == COMPACTED()
 
     with_member(tmp_path, test)
 
@@ -345,15 +354,15 @@ def test_only_the_leader_moves_leadership_and_only_to_members(tmp_path: Path) ->
             request = rpc.MoveLeaderRequest(targetID=target)
             return await member.maintenance("MoveLeader", request, rpc.MoveLeaderResponse)
 
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await move(99)
-        assert error.value is BAD_LEADER_TRANSFEREE
+        assert told(error.value) == BAD_LEADER_TRANSFEREE()
         await move(OTHER)
         assert member.node.moved_to == OTHER
         member.log.elect(OTHER)
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await move(OTHER)
-        assert error.value is NOT_LEADER
+        assert told(error.value) == NOT_LEADER()
 
     with_member(tmp_path, test)
 
@@ -380,9 +389,12 @@ def test_health_is_serving_until_the_member_drains(tmp_path: Path) -> None:
         status = health.HealthCheckResponse
         request = health.HealthCheckRequest()
         assert (await member.call(check, request, status)).status == status.SERVING
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await member.call(check, health.HealthCheckRequest(service="etcd"), status)
-        assert (error.value.code, error.value.message) == (Code.NOT_FOUND, "unknown service")
+        assert (told(error.value).code, told(error.value).message) == (
+            Code.NOT_FOUND,
+            "unknown service",
+        )
         watch = member.methods["/grpc.health.v1.Health/Watch"]
         assert isinstance(watch, ServerStream)
         responses = ResponseStream()
@@ -397,13 +409,13 @@ def test_health_is_serving_until_the_member_drains(tmp_path: Path) -> None:
 def test_a_call_that_requires_a_leader_is_refused_without_one(tmp_path: Path) -> None:
     async def test(member: Member1) -> None:
         member.log.elect(0)
-        with pytest.raises(EtcdError) as error:
+        with pytest.raises(Refusal) as error:
             await member.call(
                 "/etcdserverpb.Cluster/MemberList",
                 rpc.MemberListRequest(),
                 rpc.MemberListResponse,
                 hasleader="true",
             )
-        assert error.value is NO_LEADER
+        assert told(error.value) == NO_LEADER()
 
     with_member(tmp_path, test)

@@ -53,7 +53,7 @@ def test_the_first_member_may_get_a_second_though_both_are_needed_then() -> None
 
 def test_no_member_is_added_when_too_few_have_started_for_the_larger_quorum() -> None:
     strict = check("started", "started", "new")
-    assert refusal(lambda: strict.addition(False, NOW)) is MEMBER_NOT_ENOUGH_STARTED
+    assert refusal(lambda: strict.addition(False, NOW)) == MEMBER_NOT_ENOUGH_STARTED()
 
 
 def test_a_learner_is_added_however_few_have_started() -> None:
@@ -72,7 +72,7 @@ def test_a_member_is_added_while_a_quorum_of_the_larger_cluster_is_connected(
     down += one_more and voters > 1
     strict = check(*["started"] * voters, since=dict.fromkeys(range(2, 2 + down)))
     if one_more and voters > 1:
-        assert refusal(lambda: strict.addition(learner, NOW)) is UNHEALTHY
+        assert refusal(lambda: strict.addition(learner, NOW)) == UNHEALTHY()
     else:
         strict.addition(learner, NOW)
 
@@ -83,7 +83,7 @@ def test_a_learner_that_is_down_hinders_no_addition() -> None:
 
 def test_a_connection_counts_after_five_seconds() -> None:
     strict = check("started", "started", "started", since={3: NOW - 5})
-    assert refusal(lambda: strict.addition(False, NOW)) is UNHEALTHY
+    assert refusal(lambda: strict.addition(False, NOW)) == UNHEALTHY()
     strict.addition(False, NOW + 0.1)
 
 
@@ -93,12 +93,12 @@ def test_a_member_that_is_down_may_be_removed() -> None:
 
 def test_a_member_that_is_needed_for_the_quorum_is_not_removed() -> None:
     strict = check("started", "started", "started", since={3: None})
-    assert refusal(lambda: strict.removal(2, NOW)) is UNHEALTHY
+    assert refusal(lambda: strict.removal(2, NOW)) == UNHEALTHY()
 
 
 def test_a_started_member_is_not_removed_when_those_left_are_not_enough() -> None:
     strict = check("started", "new")
-    assert refusal(lambda: strict.removal(1, NOW)) is MEMBER_NOT_ENOUGH_STARTED
+    assert refusal(lambda: strict.removal(1, NOW)) == MEMBER_NOT_ENOUGH_STARTED()
     check("started", "new", since={2: None}).removal(2, NOW)
 
 
@@ -109,4 +109,4 @@ def test_a_learner_may_always_be_removed() -> None:
 def test_no_learner_is_promoted_when_too_few_have_started() -> None:
     check("started", "learner").promotion()
     strict = check("started", "new", "new", "learner")
-    assert refusal(strict.promotion) is MEMBER_NOT_ENOUGH_STARTED
+    assert refusal(strict.promotion) == MEMBER_NOT_ENOUGH_STARTED()

@@ -34,20 +34,20 @@ def test_a_key_is_needed_everywhere() -> None:
     ):
         with pytest.raises(EtcdError) as refused:
             check()
-        assert refused.value is errors.EMPTY_KEY
+        assert refused.value == errors.EMPTY_KEY()
     for operation in (range_op(b""), put_op(b""), delete_op(b"")):
-        assert refusal(failure=[operation]) is errors.EMPTY_KEY
-    assert refusal(compare=[version_is(b"", 1)]) is errors.EMPTY_KEY
+        assert refusal(failure=[operation]) == errors.EMPTY_KEY()
+    assert refusal(compare=[version_is(b"", 1)]) == errors.EMPTY_KEY()
 
 
 def test_ignore_value_excludes_a_value_and_comes_before_ignore_lease() -> None:
     both = rpc.PutRequest(key=b"k", value=b"v", lease=1, ignore_value=True, ignore_lease=True)
     with pytest.raises(EtcdError) as refused:
         validate.check_put(both)
-    assert refused.value is errors.VALUE_PROVIDED
+    assert refused.value == errors.VALUE_PROVIDED()
     with pytest.raises(EtcdError) as refused:
         validate.check_put(rpc.PutRequest(key=b"k", lease=1, ignore_lease=True))
-    assert refused.value is errors.LEASE_PROVIDED
+    assert refused.value == errors.LEASE_PROVIDED()
 
 
 @pytest.mark.parametrize("field", [b"\x28\x09", b"\x30\x09"])
@@ -55,7 +55,7 @@ def test_an_unknown_sort_order_or_target_is_refused(field: bytes) -> None:
     request = rpc.RangeRequest.FromString(b"\x0a\x01k" + field)
     with pytest.raises(EtcdError) as refused:
         validate.check_range(request)
-    assert refused.value is errors.INVALID_SORT_OPTION
+    assert refused.value == errors.INVALID_SORT_OPTION()
 
 
 def test_a_stream_goes_in_key_order_only() -> None:
@@ -64,27 +64,27 @@ def test_a_stream_goes_in_key_order_only() -> None:
     )
     with pytest.raises(EtcdError) as refused:
         validate.check_range_stream(rpc.RangeRequest(key=b"k", sort_order=rpc.RangeRequest.DESCEND))
-    assert refused.value is errors.RANGE_STREAM_SORT
+    assert refused.value == errors.RANGE_STREAM_SORT()
     with pytest.raises(EtcdError) as refused:
         validate.check_range_stream(rpc.RangeRequest(key=b"k", min_mod_revision=1))
-    assert refused.value is errors.RANGE_STREAM_FILTER
+    assert refused.value == errors.RANGE_STREAM_FILTER()
 
 
 def test_the_longest_list_of_a_txn_counts() -> None:
     puts = [put_op(b"%d" % one) for one in range(MAX_OPS)]
     assert refusal(puts, puts, [version_is(b"k", 1)] * MAX_OPS) is None
-    assert refusal([*puts, put_op(b"x")]) is errors.TOO_MANY_OPS
-    assert refusal(compare=[version_is(b"", 1)] * (MAX_OPS + 1)) is errors.TOO_MANY_OPS
+    assert refusal([*puts, put_op(b"x")]) == errors.TOO_MANY_OPS()
+    assert refusal(compare=[version_is(b"", 1)] * (MAX_OPS + 1)) == errors.TOO_MANY_OPS()
 
 
 def test_a_nested_txn_has_only_what_its_parent_left() -> None:
     nested = txn_op(success=[range_op(b"a"), range_op(b"b")])
     assert refusal([nested], max_ops=3) is None
-    assert refusal([nested], max_ops=2) is errors.TOO_MANY_OPS
+    assert refusal([nested], max_ops=2) == errors.TOO_MANY_OPS()
 
 
 def test_an_empty_operation_is_a_missing_key() -> None:
-    assert refusal([rpc.RequestOp()]) is errors.KEY_NOT_FOUND
+    assert refusal([rpc.RequestOp()]) == errors.KEY_NOT_FOUND()
 
 
 @pytest.mark.parametrize("branch", ["success", "failure"])
@@ -107,7 +107,7 @@ def test_an_empty_operation_is_a_missing_key() -> None:
 def test_a_key_may_not_be_put_twice_nor_put_and_deleted(
     operations: list[rpc.RequestOp], branch: str
 ) -> None:
-    assert refusal(**{branch: operations}) is errors.DUPLICATE_KEY  # type: ignore[arg-type]
+    assert refusal(**{branch: operations}) == errors.DUPLICATE_KEY()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_what_does_not_overlap_passes(operations: list[rpc.RequestOp]) -> None:
 def test_many_deletes_and_puts_are_told_apart() -> None:
     deletes = [delete_op(b"%03d" % one, b"%03d" % (one + 1)) for one in range(0, 100, 2)]
     assert refusal([*deletes, put_op(b"051")]) is None
-    assert refusal([*deletes, put_op(b"052")]) is errors.DUPLICATE_KEY
-    assert refusal([*deletes, put_op(b"0525")]) is errors.DUPLICATE_KEY
+    assert refusal([*deletes, put_op(b"052")]) == errors.DUPLICATE_KEY()
+    assert refusal([*deletes, put_op(b"0525")]) == errors.DUPLICATE_KEY()
 
 
 def test_operations_are_checked_before_overlaps() -> None:
-    assert refusal([put_op(b"k"), put_op(b"k"), put_op(b"")]) is errors.EMPTY_KEY
+    assert refusal([put_op(b"k"), put_op(b"k"), put_op(b"")]) == errors.EMPTY_KEY()

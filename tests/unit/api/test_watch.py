@@ -126,12 +126,30 @@ def test_without_permission_the_watcher_is_refused_and_the_stream_stays(
     assert asked == [("me", b"secret", b""), ("me", b"\0", b"\0")]
 
 
+def test_a_negative_start_is_refused_as_compacted_before_permission_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    def permit(call: Call, key: bytes, range_end: bytes) -> None:
+        raise AssertionError("asked")
+
+    handler, outlet = Member(tmp_path, permit).connect()
+    handler.received(create(b"a", start_revision=-1))
+    (refused,) = outlet.read()
+    assert plain(refused) == {
+        "watch_id": -1,
+        "created": True,
+        "canceled": True,
+        "cancel_reason": "etcdserver: mvcc: required revision has been compacted",
+    }
+    assert not outlet.finished
+
+
 def test_without_a_leader_a_stream_that_requires_one_is_refused(tmp_path: Path) -> None:
     member = Member(tmp_path)
     member.lead(0)
     with pytest.raises(EtcdError) as refusal:
         member.connect(hasleader="true")
-    assert refusal.value is errors.NO_LEADER
+    assert refusal.value == errors.NO_LEADER()
     member.connect()
     member.connect(hasleader="false")
 
@@ -144,7 +162,7 @@ def test_a_stream_that_requires_a_leader_ends_when_it_is_lost_for_long(tmp_path:
     member.scene.loop.advance(PATIENCE * 0.9)
     assert not demanding.finished
     member.scene.loop.advance(PATIENCE * 0.2)
-    assert demanding.error is errors.NO_LEADER
+    assert demanding.error == errors.NO_LEADER()
     assert not patient.finished
 
 

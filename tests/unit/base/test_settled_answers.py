@@ -2,18 +2,18 @@
 
 import asyncio
 
+from rusd.base.errors import Refusal
 from rusd.base.pending import Pending
-from rusd.rpc.errors import TOO_MANY_REQUESTS, EtcdError
 
 
 def test_a_loop_around_refusals_given_at_once_lets_other_work_run() -> None:
     async def ask_again_and_again() -> None:
         while True:
             refused: Pending[None] = Pending()
-            refused.set_exception(TOO_MANY_REQUESTS)
+            refused.set_exception(Refusal())
             try:
                 await refused
-            except EtcdError:
+            except Refusal:
                 continue
 
     async def main() -> None:

@@ -183,7 +183,7 @@ def test_an_answer_refused_by_an_awaitable_is_refused_over_any_client(tmp_path: 
         waiting = asyncio.ensure_future(one.method(UnaryUnaryMethod, "Wait")(REQUEST()))
         while one.toys.waiting is None:
             await asyncio.sleep(0.01)
-        one.toys.waiting.set_exception(TIMEOUT)
+        one.toys.waiting.set_exception(TIMEOUT())
         try:
             await waiting
         except grpclib.GRPCError as error:

@@ -308,7 +308,7 @@ def test_a_bug_in_a_stream_ends_that_stream_and_closes_it_once() -> None:
 
 def test_a_stream_that_cannot_be_opened_says_why() -> None:
     async def test(one: Served) -> None:
-        one.toys.refusal = KEY_NOT_FOUND
+        one.toys.refusal = KEY_NOT_FOUND()
         stream = one.talk()
         assert await stream.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert await stream.details() == KEY_NOT_FOUND.message

@@ -12,7 +12,7 @@ from rusd import ETCD_VERSION
 from rusd.door.http.server import HttpDoor
 from rusd.observe.health import Probes
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import TIMEOUT
+from rusd.raft.errors import RequestTimeout
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from tests.unit.door.toys import free_port
@@ -57,7 +57,7 @@ def test_a_member_with_a_leader_is_healthy(tmp_path: Path) -> None:
 def test_without_a_leader_it_is_alive_but_not_healthy(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
         log.elect(0)
-        log.failure = TIMEOUT
+        log.failure = RequestTimeout
         assert await get("/health") == (503, '{"health":"false","reason":"RAFT NO LEADER"}\n')
         assert await get("/health?serializable=true") == (200, '{"health":"true","reason":""}')
         assert (await get("/livez"))[0] == 200
@@ -71,7 +71,7 @@ def test_without_a_leader_it_is_alive_but_not_healthy(tmp_path: Path) -> None:
 
 def test_a_leader_without_a_quorum_is_named_as_a_failed_read(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
-        log.failure = TIMEOUT
+        log.failure = RequestTimeout
         reason = "RANGE ERROR:etcdserver: request timed out"
         assert await get("/health") == (503, f'{{"health":"false","reason":"{reason}"}}\n')
 
@@ -108,7 +108,7 @@ def test_single_checks_exclusion_and_verbose_output(tmp_path: Path) -> None:
         assert status == 200
         assert body.splitlines()[-1] == "ok"
         assert "[+]non_learner ok" in body.splitlines()
-        log.failure = TIMEOUT
+        log.failure = RequestTimeout
         everything_else = "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n"
         assert await get("/readyz?exclude=linearizable_read&verbose") == (200, everything_else)
         only = "/readyz/linearizable_read"

@@ -80,7 +80,7 @@ class Toys:
         return request.SerializeToString()
 
     def refuse(self, request: rpc.PutRequest, call: Call) -> bytes:
-        raise KEY_NOT_FOUND
+        raise KEY_NOT_FOUND()
 
     def crash(self, request: rpc.PutRequest, call: Call) -> bytes:
         raise ZeroDivisionError("a bug")
@@ -112,7 +112,7 @@ class Toys:
         handler = Recorder(call, responses)
         for number in range(request.lease):
             responses.send(REQUEST(lease=number).SerializeToString())
-        responses.finish(KEY_NOT_FOUND if request.value else None)
+        responses.finish(KEY_NOT_FOUND() if request.value else None)
         return handler
 
     def talk(self, call: Call, responses: ResponseStream) -> Recorder:

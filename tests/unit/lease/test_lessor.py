@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.base.sliced import finish
+from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc import errors
-from rusd.rpc.errors import EtcdError
+from rusd.raft.errors import RequestTimeout, TooManyProposals
 from rusd.state.command import Kind, encode
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
@@ -192,7 +193,7 @@ def test_what_an_earlier_leader_found_expired_is_not_revoked_later(run: Run) -> 
         (late,) = cluster.log.payloads
         await cluster.grant(7, 10)
         cluster.log.elect(2)
-        with pytest.raises(EtcdError):
+        with pytest.raises(Refusal):
             await cluster.nodes[1].propose(late)
         assert cluster.leases() == {7}
 
@@ -205,9 +206,9 @@ def test_no_leader_for_an_election_timeout_is_an_error(run: Run) -> None:
         renewal = asyncio.ensure_future(cluster.lessors[2].renew(7))
         await asyncio.sleep(0)
         cluster.clock.now += ELECTION + 0.1
-        with pytest.raises(EtcdError) as refused:
+        with pytest.raises(Refusal) as refused:
             await renewal
-        assert refused.value is errors.NO_LEADER
+        assert isinstance(refused.value, NoLeader)
 
     run(scenario)
 
@@ -215,14 +216,14 @@ def test_no_leader_for_an_election_timeout_is_an_error(run: Run) -> None:
 def test_a_leader_that_cannot_confirm_its_lead_renews_nothing(run: Run) -> None:
     async def scenario(cluster: Cluster) -> None:
         await cluster.grant(7, 10)
-        cluster.log.failure = errors.TIMEOUT
+        cluster.log.failure = RequestTimeout
         renewal = asyncio.ensure_future(cluster.lessors[1].renew(7))
         for _ in range(20):
             await asyncio.sleep(0)
         cluster.clock.now += 8
-        with pytest.raises(EtcdError) as refused:
+        with pytest.raises(Refusal) as refused:
             await renewal
-        assert refused.value is errors.TIMEOUT
+        assert isinstance(refused.value, LeaderTimeout)
         cluster.log.failure = None
         cluster.advance(2)
         assert cluster.leases() == set()
@@ -283,7 +284,7 @@ def test_refused_ends_of_many_leases_are_one_line_in_the_log(
     async def scenario(cluster: Cluster) -> None:
         for lease_id in range(1, 601):
             await cluster.grant(lease_id, 10)
-        cluster.log.failure = errors.TOO_MANY_REQUESTS
+        cluster.log.failure = TooManyProposals
         for _ in range(8):
             cluster.advance(0.5 + 10)
             await asyncio.sleep(0)

@@ -10,8 +10,8 @@ import pytest
 
 from rusd.base.pending import Pending
 from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic, Policy
+from rusd.mvcc.errors import Compacted
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED
 
 
 def compactions(
@@ -80,7 +80,7 @@ class Member:
         self._first()
         answer: Pending[Any] = Pending()
         if revision <= self.compact_revision:
-            answer.set_exception(COMPACTED)
+            answer.set_exception(Compacted())
         else:
             self.compact_revision = revision
             answer.set_result(None)

@@ -38,7 +38,7 @@ def test_a_nearly_full_disk_refuses_growth_whatever_the_quota(limit: int) -> Non
     quota = Quota(limit, lambda: 1, None, lambda: 5.0, lambda now: True)  # type: ignore[arg-type]
     with pytest.raises(EtcdError) as refused:
         quota.refuse(1)
-    assert refused.value is NO_SPACE
+    assert refused.value == NO_SPACE()
     assert quota.refuse(0) is None, "what does not grow is let through"
 
 

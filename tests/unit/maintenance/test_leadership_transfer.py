@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.maintenance.disk_space import RESERVE, Space
 from rusd.maintenance.leadership_transfer import AGAIN, ROOM, Handover
+from rusd.raft.errors import AnsweredWithError, RequestTimeout
 from rusd.raft.node import PeerStatus
 from rusd.raft.transport.requests import Handler
-from rusd.rpc.errors import TIMEOUT, Code, EtcdError
 
 MEMBERS = (1, 2, 3)
-UNKNOWN = EtcdError(Code.UNIMPLEMENTED, "no such question: space")
+UNKNOWN = AnsweredWithError(12, "no such question: space")
 
 
 class Cluster:
@@ -26,7 +27,7 @@ class Cluster:
         self.match = dict.fromkeys(MEMBERS, 7)
         self.connected = set(MEMBERS)
         self.voters = set(MEMBERS)
-        self.failures: dict[int, EtcdError] = {}
+        self.failures: dict[int, Refusal] = {}
         self.nodes = {member: Node(self, member) for member in MEMBERS}
         self.handovers = {
             member: Handover(
@@ -104,9 +105,9 @@ def test_a_voter_that_is_nearly_short_is_handed_nothing(cluster: Cluster) -> Non
     assert cluster.look() == 2
 
 
-@pytest.mark.parametrize("error", [TIMEOUT, UNKNOWN])
+@pytest.mark.parametrize("error", [RequestTimeout(), UNKNOWN])
 def test_a_silent_voter_is_handed_nothing_one_of_an_earlier_release_as_the_last_resort(
-    cluster: Cluster, error: EtcdError
+    cluster: Cluster, error: Refusal
 ) -> None:
     cluster.free |= {1: RESERVE - 1, 2: 0}
     cluster.failures[3] = error

@@ -15,6 +15,7 @@ import pytest
 from rusd.config.config import Config, ConfigError
 from rusd.member import bootstrap, member_list
 from rusd.member.bootstrap import Bootstrapped, establish, query_existing_cluster
+from rusd.member.errors import Removed, RemovedByPeers
 from rusd.member.identity import Identity, known_membership
 from rusd.member.member_list import check_not_removed
 from rusd.proto import rpc_pb2 as rpc
@@ -23,7 +24,6 @@ from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Entry, Membership, Position, Request
 from rusd.raft.transport.incarnations import Incarnations
 from rusd.raft.transport.member_query import Cluster
-from rusd.rpc.errors import Removed, SaidRemoved
 from rusd.state.command import Kind, encode
 from rusd.state.identity import member_id
 from rusd.state.machine import StateMachine
@@ -259,7 +259,7 @@ def test_a_member_heeds_whoever_says_that_it_was_removed(monkeypatch: pytest.Mon
     told(monkeypatch, cluster(), Cluster(78, removed))
     asyncio.run(check_not_removed(Identity(OWN, 77), []))
     told(monkeypatch, cluster(), Cluster(77, removed))
-    with pytest.raises(SaidRemoved):
+    with pytest.raises(RemovedByPeers):
         asyncio.run(check_not_removed(Identity(OWN, 77), []))
 
 
@@ -267,7 +267,7 @@ def test_a_first_start_under_an_id_that_was_removed_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(monkeypatch, Cluster(77, Membership(frozenset({OTHER}), removed=frozenset({OWN}))))
-    with pytest.raises(SaidRemoved):
+    with pytest.raises(RemovedByPeers):
         asyncio.run(query_existing_cluster(replace(FLAGS, data_dir=str(tmp_path))))
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from rusd.member.publication import publish
-from rusd.rpc.errors import TIMEOUT
+from rusd.raft.errors import RequestTimeout
 from rusd.state.members import Member
 
 
@@ -29,7 +29,7 @@ def test_a_member_is_published_when_it_has_caught_up_and_not_before() -> None:
     async def body() -> None:
         node = Node()
         publishing = asyncio.create_task(publish(cast(Any, node), Member(id=7, name="a")))
-        for answer in (TIMEOUT, None):
+        for answer in (RequestTimeout(), None):
             while not node.reads:
                 await asyncio.sleep(0)
             assert not node.proposed, "the others would take it for one that holds something"

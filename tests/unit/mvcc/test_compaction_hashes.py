@@ -11,10 +11,11 @@ import google_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rusd.base.errors import Refusal
+from rusd.mvcc.errors import Compacted
 from rusd.mvcc.hash import KEPT
 from rusd.mvcc.revision import parse_revision_key, revision_key
 from rusd.mvcc.store import Store
-from rusd.rpc.errors import COMPACTED, EtcdError
 from rusd.storage import Engine, Family
 from rusd.wire.keyvalue import key_of
 
@@ -191,7 +192,7 @@ def test_the_hashes_of_the_last_ten_compactions_are_kept(tmp_path: Path) -> None
     for revision in range(2, 15):
         try:
             answered.append(run(store.hash_kv(revision)).hash_revision)
-        except EtcdError as error:
-            assert error is COMPACTED
+        except Refusal as error:
+            assert isinstance(error, Compacted)
     assert answered == list(range(5, 15))
     engine.close()

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.mvcc import compaction, hash, range_query, rows
+from rusd.mvcc.errors import Compacted
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED
 from rusd.storage import Engine
 from tests.unit.mvcc.test_store_equals_model import Pair, step
 
@@ -116,9 +116,9 @@ def test_a_read_of_the_past_that_a_compaction_overtakes_ends(
     slices = store.range_slices(everything(revision=past, count_only=count_only))
     next(slices)
     compact(store, store.revision)
-    with pytest.raises(type(COMPACTED)) as refused:
+    with pytest.raises(Compacted) as refused:
         run(slices)
-    assert refused.value is COMPACTED
+    assert isinstance(refused.value, Compacted)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rusd.base.errors import Refusal
 from rusd.base.sliced import finish
 from rusd.mvcc import range_query
+from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, FUTURE_REVISION, EtcdError
 from rusd.storage import Engine
 from rusd.wire.keyvalue import DELETE, Event
 from tests.unit.mvcc.model import Change, Model
@@ -87,9 +88,9 @@ class Pair:
         writer = self.store.begin()
         try:
             writer.compact(revision)
-        except EtcdError as error:
-            expected = COMPACTED if revision <= self.model.compacted else FUTURE_REVISION
-            assert error is expected
+        except Refusal as error:
+            expected = Compacted if revision <= self.model.compacted else FutureRevision
+            assert type(error) is expected
             return
         writer.commit()
         self.model.compacted = revision
@@ -134,8 +135,8 @@ class Pair:
 def outcome(ask: Any) -> Any:
     try:
         result = ask()
-    except EtcdError as error:
-        return "future" if error is FUTURE_REVISION else "compacted"
+    except Refusal as error:
+        return "future" if isinstance(error, FutureRevision) else "compacted"
     kvs = [kv_pb2.KeyValue.FromString(kv) for kv in result.kvs]
     return kvs, result.more, result.count
 

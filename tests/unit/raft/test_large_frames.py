@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.raft.core import outbox
 from rusd.raft.core.outbox import APPEND_BYTES, _receivable
 from rusd.raft.core.proposals import encode_entry
+from rusd.raft.errors import TooLarge
 from rusd.raft.transport import frames
 from rusd.raft.transport.frames import (
     MAX_CARRIED,
@@ -20,7 +22,6 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from rusd.raft.transport.requests import MAX_BODY, Asks
-from rusd.rpc.errors import REQUEST_TOO_LARGE, EtcdError
 from tests.unit.raft.cluster import Cluster, unexpected, until
 
 LARGE = bytes(33 << 20)
@@ -78,9 +79,9 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
             cluster.isolate(away.member_id)
             for number in range(3):  # forwarded to the leader
                 await other.propose(b"%d" % number + LARGE[: len(LARGE) // 64])
-            with pytest.raises(EtcdError) as refused:
+            with pytest.raises(Refusal) as refused:
                 await other.propose(bytes(MAX_CARRIED + 1))
-            assert refused.value is REQUEST_TOO_LARGE
+            assert isinstance(refused.value, TooLarge)
             index = other.applied_index
             cluster.heal()
             async with asyncio.timeout(30):
@@ -107,8 +108,8 @@ def test_an_answer_that_no_member_would_take_is_an_error() -> None:
         assert len(pack(fits)) <= MAX_FRAME
         assert refused.error[1] == "the answer is too large"
         assert len(pack(refused)) < 1000
-        with pytest.raises(EtcdError) as raised:
+        with pytest.raises(Refusal) as raised:
             await asks.ask(2, "ttl", bytes(MAX_BODY + 1), 5.0)
-        assert raised.value is REQUEST_TOO_LARGE
+        assert isinstance(raised.value, TooLarge)
 
     asyncio.run(scenario())

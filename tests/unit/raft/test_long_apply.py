@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from rusd.raft.errors import RequestTimeout, Stopped
 from rusd.raft.log.journal import LogEntry
 from rusd.raft.ports import Position
-from rusd.rpc import errors
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, until
 from tests.unit.raft.cores import Member, entries
 
@@ -63,7 +63,7 @@ def test_a_call_whose_request_is_being_applied_is_not_given_up(tmp_path: Path) -
         await until(lambda: leader._applier.busy)
         behind = leader.propose(b"behind")
         leader._expire(leader.clock.now() + 1000)
-        assert behind.exception() is errors.TIMEOUT
+        assert isinstance(behind.exception(), RequestTimeout)
         assert not long.done()
         hold(cluster, False)
         assert await long == 1
@@ -78,7 +78,7 @@ def test_stopping_in_the_midst_of_a_long_apply_ends_its_call(tmp_path: Path) -> 
         long = leader.propose(b"long")
         await until(lambda: leader._applier.busy)
         await cluster.kill(leader.member_id)
-        assert long.exception() is errors.STOPPED
+        assert isinstance(long.exception(), Stopped)
         hold(cluster, False)
         await cluster.start(leader.member_id)
         machines = cluster.machines

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.raft.core import proposals as proposals_module
+from rusd.raft.errors import (
+    AnsweredWithError,
+    BadTransferee,
+    LeaderFailed,
+    NotLeader,
+    RequestTimeout,
+    Stopped,
+    TooManyProposals,
+    TransferTimeout,
+)
 from rusd.raft.transport.frames import TimeoutNow
-from rusd.rpc import errors
+from rusd.state.errors import LeaseNotFound
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload, until
 
 Scenario = Callable[[Cluster], Awaitable[None]]
@@ -273,9 +284,9 @@ def test_without_a_quorum_proposals_and_reads_time_out(
         leader = await cluster.leader()
         cluster.isolate(leader.member_id)
         for future in (leader.propose(b"x"), leader.read_index()):
-            with pytest.raises(errors.EtcdError) as caught:
+            with pytest.raises(Refusal) as caught:
                 await future
-            assert caught.value in (errors.TIMEOUT, errors.TIMEOUT_LEADER_FAIL)
+            assert isinstance(caught.value, RequestTimeout | LeaderFailed)
 
     run(tmp_path, scenario)
 
@@ -288,9 +299,9 @@ def test_too_many_waiting_proposals_are_refused(
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
         futures = [leader.propose(payload(number)) for number in range(11)]
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await futures[-1]
-        assert caught.value is errors.TOO_MANY_REQUESTS
+        assert isinstance(caught.value, TooManyProposals)
         await asyncio.gather(*futures[:-1])
 
     run(tmp_path, scenario)
@@ -314,12 +325,12 @@ def test_only_the_leader_hands_on_and_only_to_members(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
         follower = (await cluster.followers())[0]
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await follower.transfer_leadership(leader.member_id)
-        assert caught.value is errors.NOT_LEADER
-        with pytest.raises(errors.EtcdError) as caught:
+        assert isinstance(caught.value, NotLeader)
+        with pytest.raises(Refusal) as caught:
             await leader.transfer_leadership(99)
-        assert caught.value is errors.BAD_LEADER_TRANSFEREE
+        assert isinstance(caught.value, BadTransferee)
 
     run(tmp_path, scenario)
 
@@ -343,9 +354,9 @@ def test_whoever_waits_when_the_node_stops_is_told(tmp_path: Path) -> None:
         futures: list[asyncio.Future[object]] = [leader.propose(b"x"), leader.read_index()]
         await cluster.kill(leader.member_id)
         for future in [*futures, leader.propose(b"y"), leader.read_index()]:
-            with pytest.raises(errors.EtcdError) as caught:
+            with pytest.raises(Refusal) as caught:
                 await future
-            assert caught.value is errors.STOPPED
+            assert isinstance(caught.value, Stopped)
 
     run(tmp_path, scenario)
 
@@ -357,9 +368,9 @@ def test_a_transfer_that_another_member_wins_has_failed(tmp_path: Path) -> None:
         cluster.isolate(target.member_id)
         transfer = asyncio.ensure_future(leader.transfer_leadership(target.member_id))
         leader._send(third.member_id, TimeoutNow(leader.term))
-        with pytest.raises(errors.EtcdError) as refused:
+        with pytest.raises(Refusal) as refused:
             await transfer
-        assert refused.value is errors.TIMEOUT_LEADER_TRANSFER
+        assert isinstance(refused.value, TransferTimeout)
         assert third.is_leader
 
     run(tmp_path, scenario)
@@ -389,9 +400,9 @@ def test_a_failing_machine_ends_the_node_loudly(tmp_path: Path) -> None:
         future = node.propose(b"two")
         with pytest.raises(OSError, match="disk"):
             await node.wait_failed()
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await future
-        assert caught.value is errors.STOPPED
+        assert isinstance(caught.value, Stopped)
 
     run(tmp_path, scenario, size=1)
 
@@ -401,11 +412,11 @@ def test_an_exception_as_result_reaches_only_the_proposer(tmp_path: Path) -> Non
         node = cluster.nodes[1]
         apply = cluster.machines[1].apply
         cluster.machines[1].apply = lambda entries: [  # type: ignore[method-assign]
-            errors.LEASE_NOT_FOUND if result else result for result in apply(entries)
+            LeaseNotFound() if result else result for result in apply(entries)
         ]
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await node.propose(b"one")
-        assert caught.value is errors.LEASE_NOT_FOUND
+        assert isinstance(caught.value, LeaseNotFound)
 
     run(tmp_path, scenario, size=1)
 
@@ -417,19 +428,20 @@ def test_members_answer_each_others_questions(tmp_path: Path) -> None:
 
         async def double(member: int, body: bytes) -> bytes:
             if not body:
-                raise errors.LEASE_NOT_FOUND
+                raise LeaseNotFound
             return body * 2 + b" for %d" % member
 
         leader.serve("double", double)
         answer = await follower.ask(leader.member_id, "double", b"ab", 1.0)
         assert answer == b"abab for %d" % follower.member_id
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await follower.ask(leader.member_id, "double", b"", 1.0)
-        assert caught.value.message == errors.LEASE_NOT_FOUND.message
+        assert isinstance(caught.value, AnsweredWithError)
+        assert caught.value.text == str(LeaseNotFound())
         cluster.isolate(leader.member_id)
-        with pytest.raises(errors.EtcdError) as caught:
+        with pytest.raises(Refusal) as caught:
             await follower.ask(leader.member_id, "double", b"ab", 0.05)
-        assert caught.value is errors.TIMEOUT
+        assert isinstance(caught.value, RequestTimeout)
 
     run(tmp_path, scenario)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.rpc import errors
+from rusd.base.errors import Refusal
 from tests.unit.raft.cluster import Cluster
 
 
@@ -28,7 +28,7 @@ class Load:
             try:
                 await self.cluster.nodes[member].propose(text.encode())
                 self.acknowledged.add(text)
-            except (errors.EtcdError, KeyError):
+            except (Refusal, KeyError):
                 await asyncio.sleep(0.01)
 
     async def read(self, member: int) -> None:
@@ -37,7 +37,7 @@ class Load:
             try:
                 await self.cluster.nodes[member].read_index()
                 self.stale += known - set(self.cluster.machines[member].payloads)
-            except (errors.EtcdError, KeyError):
+            except (Refusal, KeyError):
                 pass
             await asyncio.sleep(0.02)
 

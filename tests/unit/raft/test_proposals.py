@@ -3,7 +3,7 @@
 from rusd.raft.core import proposals
 from rusd.raft.core.proposals import Inbox, Proposals, decode_entry, encode_entry, entries_of
 from rusd.raft.core.syncobj import NO_OP
-from rusd.rpc import errors
+from rusd.raft.errors import RequestTimeout, Stopped
 
 
 def added(count: int) -> tuple[Proposals, list[object]]:
@@ -98,8 +98,9 @@ def test_a_broken_connection_sends_again_what_is_unanswered_in_its_order() -> No
 
 def test_late_ones_are_given_up() -> None:
     room, results = added(3)
-    room.fail(errors.TIMEOUT, lambda waiting: waiting.deadline <= 11.0)
-    assert results == [errors.TIMEOUT, errors.TIMEOUT]
+    room.fail(RequestTimeout, lambda waiting: waiting.deadline <= 11.0)
+    assert [type(result) for result in results] == [RequestTimeout, RequestTimeout]
+    assert results[0] is not results[1], "each call gets an error of its own"
     assert [payload for _, _, payload in room.take(1)] == [b"2"]
 
 
@@ -108,7 +109,7 @@ def test_there_is_a_limit_to_what_waits() -> None:
     assert not room.full()
     room.add(b"", lambda _: None, 1.0)
     assert room.full()
-    room.fail(errors.STOPPED)
+    room.fail(Stopped)
     assert not room.full()
 
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from rusd.raft.core.quarantine import Quarantine
+from rusd.raft.errors import RequestTimeout
 from rusd.raft.read.waiting import Read, Reads
 from rusd.raft.transport.incarnations import Incarnations, begin_recovering
-from rusd.rpc.errors import TIMEOUT
 from tests.unit.raft.cluster import Cluster, until
 
 
@@ -87,7 +87,7 @@ def test_a_state_that_takes_longer_than_a_call_ends_it_though_others_write_on(
     (question,) = reads.ask(0.0)
     reads.answered(question, 7)
     for now in range(1, 1000):
-        reads.expire(float(now), TIMEOUT)
+        reads.expire(float(now), RequestTimeout)
         scene.quarantine.step(float(now))
     assert not scene.reads, "the index of a new question would be ahead of the state again"
     reads.applied(7)
@@ -97,7 +97,7 @@ def test_a_state_that_takes_longer_than_a_call_ends_it_though_others_write_on(
 def test_a_read_that_fails_is_asked_again(scene: Scene) -> None:
     scene.core.leader = 1
     scene.quarantine.step(0.0)
-    scene.reads.pop().done(TIMEOUT)
+    scene.reads.pop().done(RequestTimeout())
     assert scene.quarantine.active
     scene.quarantine.step(1.0)
     assert len(scene.reads) == 1

@@ -1,8 +1,8 @@
 """Linearizable reads: rounds on the leader, waiting on every member."""
 
+from rusd.raft.errors import RequestTimeout
 from rusd.raft.read.rounds import ReadIndex
 from rusd.raft.read.waiting import RETRY, Read, Reads
-from rusd.rpc import errors
 
 
 def test_a_round_needs_a_quorum() -> None:
@@ -173,6 +173,6 @@ def test_a_read_is_given_up_at_its_deadline_wherever_it_waits() -> None:
     reads.ask(0.0)
     third = waiting(reads, 5.0)
     later = waiting(reads, 6.0)
-    reads.expire(5.0, errors.TIMEOUT)
-    assert first == second == third == [errors.TIMEOUT]
+    reads.expire(5.0, RequestTimeout)
+    assert [type(one) for one in (*first, *second, *third)] == [RequestTimeout] * 3
     assert later == []

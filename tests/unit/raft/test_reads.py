@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rusd.raft.errors import RequestTimeout
 from rusd.raft.read.waiting import PORTION, Read, Reads
-from rusd.rpc.errors import TIMEOUT
 
 
 def waiting(reads: Reads, count: int, answers: list[object], deadline: float = 10) -> list[Read]:
@@ -38,6 +38,7 @@ def test_a_read_that_is_late_for_its_portion_is_given_up() -> None:
     reads, answers = Reads(), []
     reads.confirmed(5, waiting(reads, PORTION + 1, answers, deadline=3))
     reads.applied(5)
-    reads.expire(3, TIMEOUT)
-    assert answers == [None] * PORTION + [TIMEOUT]
+    reads.expire(3, RequestTimeout)
+    assert answers[:PORTION] == [None] * PORTION
+    assert [type(answer) for answer in answers[PORTION:]] == [RequestTimeout]
     assert not reads.more

@@ -30,18 +30,18 @@ def test_the_answer_is_made_when_the_source_is_there() -> None:
 def test_errors_of_the_source_and_of_the_making_are_the_answers() -> None:
     async def scenario(source: asyncio.Future[int]) -> None:
         def refuse(number: int) -> bytes:
-            raise COMPACTED
+            raise COMPACTED()
 
         failed = after(source, lambda number: b"")
-        source.set_exception(TIMEOUT)
+        source.set_exception(TIMEOUT())
         with pytest.raises(EtcdError) as caught:
             await failed
-        assert caught.value is TIMEOUT
+        assert caught.value == TIMEOUT()
         fine = asyncio.get_running_loop().create_future()
         fine.set_result(1)
         with pytest.raises(EtcdError) as caught:
             await after(fine, refuse)
-        assert caught.value is COMPACTED
+        assert caught.value == COMPACTED()
 
     run(scenario)
 

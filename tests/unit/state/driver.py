@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
-from rusd.rpc.errors import EtcdError
 from rusd.state.command import Kind, encode
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
@@ -49,7 +49,7 @@ class Driver:
     def apply(self, kind: Kind, body: bytes) -> Applied:
         """One request; its refusal is raised."""
         (result,) = self.apply_payloads([encode(kind, body)])
-        if isinstance(result, EtcdError):
+        if isinstance(result, Refusal):
             raise result
         assert isinstance(result, Applied)
         return result

@@ -4,24 +4,25 @@ from typing import Any
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import CORRUPT, NO_SPACE, EtcdError
 from rusd.state.command import Kind, encode
+from rusd.state.errors import Corrupt, NoSpace
 from tests.unit.state.driver import Driver, delete_op, put_op, range_op, txn_op
 
 GET, ACTIVATE, DEACTIVATE = 0, 1, 2
 NOSPACE, CORRUPTION = 1, 2
 
 
-def refusal(driver: Driver, kind: Kind, request: Any) -> EtcdError | None:
+def refusal(driver: Driver, kind: Kind, request: Any) -> Refusal | None:
     try:
         driver.apply(kind, request.SerializeToString())
-    except EtcdError as error:
+    except Refusal as error:
         return error
     return None
 
 
-def refusals(driver: Driver) -> dict[str, EtcdError | None]:
+def refusals(driver: Driver) -> dict[str, Refusal | None]:
     """What becomes of one request of each sort (leases 7 and 8 exist)."""
     put = rpc.TxnRequest(success=[put_op(b"t")])
     hidden = rpc.TxnRequest(success=[range_op(b"t")], failure=[txn_op(failure=[put_op(b"t")])])
@@ -84,7 +85,7 @@ def test_no_space_refuses_growth_only(driver: Driver) -> None:
     driver.grant(7)
     driver.alarm(ACTIVATE, 5, NOSPACE)
     found = refusals(driver)
-    assert {name for name, error in found.items() if error is NO_SPACE} == {
+    assert {name for name, error in found.items() if isinstance(error, NoSpace)} == {
         "put",
         "txn with a put",
         "txn with a put in a branch",
@@ -105,7 +106,7 @@ def test_corruption_refuses_everything_but_alarms(driver: Driver) -> None:
     driver.alarm(ACTIVATE, 5, CORRUPTION)
     found = refusals(driver)
     assert found.pop("alarm") is None
-    assert set(found.values()) == {CORRUPT}
+    assert {type(error) for error in found.values()} == {Corrupt}
     assert driver.machine.store.revision == 1
 
 
@@ -113,7 +114,7 @@ def test_clearing_the_alarm_of_one_member_is_not_enough_if_another_has_it(driver
     driver.alarm(ACTIVATE, 5, NOSPACE)
     driver.alarm(ACTIVATE, 6, NOSPACE)
     driver.alarm(DEACTIVATE, 5, NOSPACE)
-    assert refusal(driver, Kind.PUT, rpc.PutRequest(key=b"k")) is NO_SPACE
+    assert isinstance(refusal(driver, Kind.PUT, rpc.PutRequest(key=b"k")), NoSpace)
     driver.alarm(DEACTIVATE, 6, NOSPACE)
     assert refusal(driver, Kind.PUT, rpc.PutRequest(key=b"k")) is None
 
@@ -123,6 +124,6 @@ def test_the_alarm_works_from_the_next_request_of_the_same_entry_on(driver: Driv
     put = encode(Kind.PUT, rpc.PutRequest(key=b"k").SerializeToString())
     alarm = encode(Kind.ALARM, raise_alarm.SerializeToString())
     before, _, behind = driver.apply_payloads([put, alarm, put])
-    assert not isinstance(before, EtcdError)
-    assert behind is NO_SPACE
+    assert not isinstance(before, Refusal)
+    assert isinstance(behind, NoSpace)
     assert driver.all()[0].version == 1

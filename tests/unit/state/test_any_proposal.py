@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import EMPTY_KEY, EtcdError
 from rusd.state.command import Kind, LeaseExpiry, MemberAddition, encode
+from rusd.state.errors import EmptyKey
 from rusd.state.members import Member
 from rusd.state.result import Applied
 from tests.unit.state.driver import Driver
@@ -118,7 +119,7 @@ def test_any_proposal_is_applied_or_refused(entries: list[list[bytes]]) -> None:
             driver.machine.bootstrap([Member(1, "a", ("http://a:2380",))], 99)
             for payload in entries:
                 for result in driver.apply_payloads(payload):
-                    assert isinstance(result, Applied | EtcdError)
+                    assert isinstance(result, Applied | Refusal)
             driver.restart()  # what was stored can be read again
         finally:
             driver.machine.close()
@@ -132,7 +133,8 @@ def test_a_put_without_a_key_is_refused_also_when_it_is_applied(tmp_path: Path) 
         success=[rpc.RequestOp(request_txn=rpc.TxnRequest(success=[operation]))]
     )
     for kind, request in ((Kind.PUT, put), (Kind.TXN, nested)):
-        assert driver.apply_payloads([encode(kind, request.SerializeToString())]) == [EMPTY_KEY]
+        (refused,) = driver.apply_payloads([encode(kind, request.SerializeToString())])
+        assert isinstance(refused, EmptyKey)
     assert driver.machine.store.revision == 1
     driver.machine.close()
 
@@ -141,5 +143,5 @@ def test_a_put_without_a_key_is_refused_also_when_it_is_applied(tmp_path: Path) 
 def test_an_empty_body_is_applied_or_refused(kind: Kind, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "state")
     (result,) = driver.apply_payloads([bytes((kind,))])
-    assert isinstance(result, Applied | EtcdError)
+    assert isinstance(result, Applied | Refusal)
     driver.machine.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
+import weakref
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import LEASE_NOT_FOUND
 from rusd.state.command import Kind, encode
+from rusd.state.errors import LeaseNotFound
 from tests.unit.state.driver import Driver, delete_op, put_op
 
 operation = st.tuples(
@@ -69,9 +71,17 @@ def test_a_request_of_its_own_stores_what_a_txn_of_it_alone_stores(
     assert states[0] == states[1]
 
 
-def test_a_refused_request_is_not_kept_by_its_error(driver: Driver) -> None:
-    """Errors are shared by all who raise them; a traceback would hold every request so far."""
+def test_a_refused_request_is_freed_with_its_error(driver: Driver) -> None:
     request = rpc.PutRequest(key=b"k", lease=404).SerializeToString()
-    for _ in range(3):
-        assert driver.apply_payloads([encode(Kind.PUT, request)]) == [LEASE_NOT_FOUND]
-    assert LEASE_NOT_FOUND.__traceback__ is None
+    (first,) = driver.apply_payloads([encode(Kind.PUT, request)])
+    (second,) = driver.apply_payloads([encode(Kind.PUT, request)])
+    assert isinstance(first, LeaseNotFound)
+    assert isinstance(second, LeaseNotFound)
+    assert first is not second
+    error = weakref.ref(first)
+    gc.disable()
+    try:
+        del first
+        assert error() is None, "by reference counts alone: no cycle is left to a collection"
+    finally:
+        gc.enable()

@@ -2,15 +2,10 @@
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import (
-    LEADER_CHANGED,
-    LEASE_EXISTS,
-    LEASE_NOT_FOUND,
-    LEASE_TTL_TOO_LARGE,
-    EtcdError,
-)
 from rusd.state.command import Kind, LeaseExpiry
+from rusd.state.errors import LeaderChanged, LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 from tests.unit.state.driver import Driver, delete_op, put_op
 
 
@@ -27,17 +22,17 @@ def test_a_grant_answers_id_and_ttl_and_keeps_the_revision(driver: Driver) -> No
 @pytest.mark.parametrize(
     ("lease_id", "ttl", "error"),
     [
-        (7, 60, LEASE_EXISTS),
-        (8, 9_000_000_001, LEASE_TTL_TOO_LARGE),
-        (7, 9_000_000_001, LEASE_TTL_TOO_LARGE),
-        (0, 60, LEASE_NOT_FOUND),
+        (7, 60, LeaseExists),
+        (8, 9_000_000_001, LeaseTtlTooLarge),
+        (7, 9_000_000_001, LeaseTtlTooLarge),
+        (0, 60, LeaseNotFound),
     ],
 )
-def test_a_grant_is_refused(driver: Driver, lease_id: int, ttl: int, error: EtcdError) -> None:
+def test_a_grant_is_refused(driver: Driver, lease_id: int, ttl: int, error: type[Refusal]) -> None:
     driver.grant(7)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.grant(lease_id, ttl)
-    assert refused.value is error
+    assert type(refused.value) is error
 
 
 def test_the_largest_ttl_and_a_negative_id_are_fine(driver: Driver) -> None:
@@ -92,9 +87,9 @@ def test_a_revoke_without_keys_keeps_the_revision(driver: Driver) -> None:
 
 
 def test_an_unknown_lease_cannot_be_revoked(driver: Driver) -> None:
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.revoke(7)
-    assert refused.value is LEASE_NOT_FOUND
+    assert isinstance(refused.value, LeaseNotFound)
 
 
 def test_a_key_that_moved_away_survives_the_revoke(driver: Driver) -> None:
@@ -116,9 +111,9 @@ def test_an_expiry_found_by_an_earlier_leader_is_void(driver: Driver) -> None:
     driver.grant(7)
     found = LeaseExpiry(driver.term, 7)
     driver.term += 1
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.apply(Kind.LEASE_EXPIRE, found.encode())
-    assert refused.value is LEADER_CHANGED
+    assert isinstance(refused.value, LeaderChanged)
     assert driver.machine.leases.get(7) is not None
 
 

@@ -8,8 +8,8 @@ from rusd.base.sliced import finish
 from rusd.mvcc.size import EMPTY, row_size
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request
-from rusd.rpc.errors import UNDECODABLE
 from rusd.state.command import Kind, encode
+from rusd.state.errors import Undecodable
 from rusd.state.machine import StateMachine
 from rusd.storage import Family, StorageError
 from tests.unit.state.driver import Driver
@@ -94,7 +94,7 @@ def test_events_are_told_once_an_apply_after_the_write(driver: Driver) -> None:
 )  # fmt: skip
 def test_a_proposal_that_makes_no_sense_is_skipped_by_all(driver: Driver, payload: bytes) -> None:
     refused, done = driver.apply_payloads([payload, put(b"k")])
-    assert refused is UNDECODABLE
+    assert isinstance(refused, Undecodable)
     assert done.revision == 2  # type: ignore[attr-defined]
 
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import (
-    MEMBER_EXISTS,
-    MEMBER_NOT_ENOUGH_STARTED,
-    MEMBER_NOT_FOUND,
-    MEMBER_NOT_LEARNER,
-    PEER_URL_EXISTS,
-    TOO_MANY_LEARNERS,
-    EtcdError,
-)
 from rusd.state.command import Kind, MemberAddition
+from rusd.state.errors import (
+    LastVoter,
+    MemberExists,
+    MemberNotFound,
+    NotLearner,
+    PeerUrlExists,
+    TooManyLearners,
+)
 from rusd.state.members import Member
 from tests.unit.state.driver import Driver
 
@@ -58,9 +58,9 @@ def test_a_member_publishes_its_name_and_client_urls(driver: Driver) -> None:
 
 def test_a_stranger_cannot_publish(driver: Driver) -> None:
     driver.machine.bootstrap([FIRST], 99)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         publish(driver, 5)
-    assert refused.value is MEMBER_NOT_FOUND
+    assert isinstance(refused.value, MemberNotFound)
 
 
 def test_the_cluster_version_is_unknown_until_set(driver: Driver) -> None:
@@ -101,54 +101,54 @@ def test_additions_removals_updates_and_promotions_are_kept(driver: Driver) -> N
 @pytest.mark.parametrize(
     ("member", "error"),
     [
-        (replace(NEW, id=2), MEMBER_EXISTS),
-        (replace(NEW, peer_urls=("http://x:1", "http://a:2380")), PEER_URL_EXISTS),
+        (replace(NEW, id=2), MemberExists),
+        (replace(NEW, peer_urls=("http://x:1", "http://a:2380")), PeerUrlExists),
     ],
 )
 def test_what_is_there_already_is_not_added(
-    driver: Driver, member: Member, error: EtcdError
+    driver: Driver, member: Member, error: type[Refusal]
 ) -> None:
     founded(driver)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         add(driver, member)
-    assert refused.value is error
+    assert type(refused.value) is error
 
 
 def test_there_are_no_more_learners_than_allowed(driver: Driver) -> None:
     founded(driver)
     add(driver, replace(NEW, is_learner=True), max_learners=1)
     another = Member(8, "", ("http://e:1",), is_learner=True)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         add(driver, another, max_learners=1)
-    assert refused.value is TOO_MANY_LEARNERS
+    assert isinstance(refused.value, TooManyLearners)
     add(driver, another, max_learners=2)
 
 
 def test_an_id_that_was_removed_never_comes_back(driver: Driver) -> None:
     founded(driver)
     change(driver, Kind.MEMBER_REMOVE, 1)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         add(driver, SECOND)
-    assert refused.value is MEMBER_NOT_FOUND
+    assert isinstance(refused.value, MemberNotFound)
     for kind in (Kind.MEMBER_REMOVE, Kind.MEMBER_UPDATE, Kind.MEMBER_PROMOTE):
-        with pytest.raises(EtcdError) as refused:
+        with pytest.raises(Refusal) as refused:
             change(driver, kind, 1, "http://y:1")
-        assert refused.value is MEMBER_NOT_FOUND
+        assert isinstance(refused.value, MemberNotFound)
 
 
 def test_the_last_voter_is_not_removed(driver: Driver) -> None:
     driver.machine.bootstrap([FIRST], 99)
     add(driver, replace(NEW, is_learner=True))
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         change(driver, Kind.MEMBER_REMOVE, 2)
-    assert refused.value is MEMBER_NOT_ENOUGH_STARTED
+    assert isinstance(refused.value, LastVoter)
 
 
 def test_only_a_learner_is_promoted(driver: Driver) -> None:
     founded(driver)
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         change(driver, Kind.MEMBER_PROMOTE, 1)
-    assert refused.value is MEMBER_NOT_LEARNER
+    assert isinstance(refused.value, NotLearner)
 
 
 def test_a_change_is_told_when_it_is_applied_and_a_refused_one_is_not(driver: Driver) -> None:
@@ -156,7 +156,7 @@ def test_a_change_is_told_when_it_is_applied_and_a_refused_one_is_not(driver: Dr
     told: list[frozenset[int]] = []
     driver.listen(membership=lambda membership: told.append(membership.voters))
     add(driver, NEW)
-    with pytest.raises(EtcdError):
+    with pytest.raises(Refusal):
         add(driver, NEW)
     change(driver, Kind.MEMBER_REMOVE, 7)
     assert told == [{1, 2, 7}, {1, 2}]

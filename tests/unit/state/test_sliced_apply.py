@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rusd.base.errors import Refusal
 from rusd.base.sliced import Meter
 from rusd.mvcc import bulk_delete, range_query, rows, writer
 from rusd.proto import kv_pb2
@@ -154,7 +155,8 @@ def steps(state: StateMachine, entries: list[Entry]) -> Iterator[list[object] | 
 
 def same(left: list[object], right: list[object]) -> bool:
     return len(left) == len(right) and all(
-        one is other or one == other for one, other in zip(left, right, strict=True)
+        type(one) is type(other) and (one == other or isinstance(one, Refusal))
+        for one, other in zip(left, right, strict=True)
     )
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 
+from rusd.base.errors import Refusal
+from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.state import txn
 from rusd.state.command import Kind, encode
+from rusd.state.errors import KeyNotFound, LeaseNotFound
 from tests.unit.state.driver import (
     Driver,
     delete_op,
@@ -108,26 +110,26 @@ def test_several_nested_txns_each_take_their_own_branch(driver: Driver) -> None:
 @pytest.mark.parametrize(
     ("operation", "error"),
     [
-        (put_op(b"z", lease=7), LEASE_NOT_FOUND),
-        (put_op(b"z", ignore_value=True), KEY_NOT_FOUND),
-        (put_op(b"z", ignore_lease=True), KEY_NOT_FOUND),
-        (put_op(b"z", lease=7, ignore_value=True), KEY_NOT_FOUND),
-        (range_op(b"z", revision=99), FUTURE_REVISION),
-        (range_op(b"z", revision=2), COMPACTED),
-        (range_op(b"z", revision=-1), COMPACTED),
-        (txn_op(success=[put_op(b"z", lease=7)]), LEASE_NOT_FOUND),
+        (put_op(b"z", lease=7), LeaseNotFound),
+        (put_op(b"z", ignore_value=True), KeyNotFound),
+        (put_op(b"z", ignore_lease=True), KeyNotFound),
+        (put_op(b"z", lease=7, ignore_value=True), KeyNotFound),
+        (range_op(b"z", revision=99), FutureRevision),
+        (range_op(b"z", revision=2), Compacted),
+        (range_op(b"z", revision=-1), Compacted),
+        (txn_op(success=[put_op(b"z", lease=7)]), LeaseNotFound),
     ],
 )
 def test_an_operation_that_must_fail_undoes_the_whole_txn(
-    driver: Driver, operation: rpc.RequestOp, error: EtcdError
+    driver: Driver, operation: rpc.RequestOp, error: type[Refusal]
 ) -> None:
     driver.put(b"a", b"1")
     driver.put(b"a", b"2")
     driver.compact(3)
     driver.events.clear()
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.txn(success=[put_op(b"b"), delete_op(b"a"), operation])
-    assert refused.value is error
+    assert type(refused.value) is error
     assert driver.values() == {b"a": b"2"}
     assert driver.machine.store.revision == 3
     assert driver.events == []
@@ -138,9 +140,9 @@ def test_the_branch_not_taken_is_not_checked(driver: Driver) -> None:
 
 
 def test_the_revision_a_txn_is_about_to_make_is_still_in_the_future(driver: Driver) -> None:
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.txn(success=[put_op(b"k"), range_op(b"k", revision=2)])
-    assert refused.value is FUTURE_REVISION
+    assert isinstance(refused.value, FutureRevision)
 
 
 def test_a_key_deleted_from_key_on_and_put_again_begins_anew(driver: Driver) -> None:
@@ -206,6 +208,6 @@ def test_reading_on_the_committed_store_answers_like_a_written_txn(driver: Drive
 
 def test_reading_in_the_future_is_refused(driver: Driver) -> None:
     request = rpc.TxnRequest(success=[range_op(b"k", revision=2)])
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         txn.read(driver.machine.store, driver.machine.leases, request)
-    assert refused.value is FUTURE_REVISION
+    assert isinstance(refused.value, FutureRevision)

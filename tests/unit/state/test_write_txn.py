@@ -2,9 +2,10 @@
 
 import pytest
 
+from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import KEY_NOT_FOUND, LEASE_NOT_FOUND, EtcdError
 from rusd.state.command import Kind, encode
+from rusd.state.errors import KeyNotFound, LeaseNotFound
 from tests.unit.state.driver import Driver
 
 
@@ -33,9 +34,9 @@ def test_prev_kv_is_left_out_unless_asked_for(driver: Driver) -> None:
 
 
 def test_a_put_with_an_unknown_lease_changes_nothing(driver: Driver) -> None:
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.put(b"k", lease=7)
-    assert refused.value is LEASE_NOT_FOUND
+    assert isinstance(refused.value, LeaseNotFound)
     assert driver.machine.store.revision == 1
     assert driver.events == []
 
@@ -58,15 +59,15 @@ def test_ignore_lease_keeps_the_lease_and_takes_the_value(driver: Driver) -> Non
 
 @pytest.mark.parametrize("option", ["ignore_value", "ignore_lease"])
 def test_ignoring_needs_a_key_that_exists(driver: Driver, option: str) -> None:
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.put(b"k", **{option: True})
-    assert refused.value is KEY_NOT_FOUND
+    assert isinstance(refused.value, KeyNotFound)
 
 
 def test_an_unknown_lease_is_noticed_before_a_missing_key(driver: Driver) -> None:
-    with pytest.raises(EtcdError) as refused:
+    with pytest.raises(Refusal) as refused:
         driver.put(b"k", lease=7, ignore_value=True)
-    assert refused.value is LEASE_NOT_FOUND
+    assert isinstance(refused.value, LeaseNotFound)
 
 
 def test_deleting_a_range_is_one_revision(driver: Driver) -> None:

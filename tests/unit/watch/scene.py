@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.errors import EtcdError
 from rusd.storage.engine import Engine
 from rusd.watch import WatchHub
 
@@ -83,7 +82,7 @@ class Client:
         self.room = room
         self.unread: list[bytes] = []
         self.finished = False
-        self.error: EtcdError | None = None
+        self.error: Exception | None = None
         self._scene = scene
         self.stream = scene.hub.stream(self)
 
@@ -98,7 +97,7 @@ class Client:
     def ready(self) -> bool:
         return self.room is None or len(self.unread) < self.room
 
-    def finish(self, error: EtcdError | None = None) -> None:
+    def finish(self, error: Exception | None = None) -> None:
         self.finished = True
         self.error = error
 

@@ -1,0 +1,88 @@
+"""Refusals of the Raft room, in its own terms. `rusd/rpc/errors.py` maps them to etcd's errors."""
+
+from rusd.base.errors import Refusal
+
+
+class Stopped(Refusal):
+    """The node has stopped, or failed. A proposal may still be applied by the other members."""
+
+    reason = "the Raft node has stopped"
+
+
+class TooManyProposals(Refusal):
+    """The queue of proposals is full, or applying lags too far behind the commit index."""
+
+    reason = "too many proposals are waiting"
+
+
+class TooManyQuestions(Refusal):
+    """A member answers no further questions of other members before it has answered others."""
+
+    reason = "too many questions are waiting"
+
+
+class TooLarge(Refusal):
+    """A proposal, or a question to another member, that fits into no frame."""
+
+    reason = "larger than a frame between members"
+
+
+class RequestTimeout(Refusal):
+    """No result before the deadline. A proposal may still be applied later."""
+
+    reason = "timed out"
+
+
+class LeaderFailed(RequestTimeout):
+    """As `RequestTimeout`, of a request that was sent to a leader that is not known to lead now."""
+
+    reason = "timed out, possibly because the leader failed"
+
+
+class ConnectionLost(Refusal):
+    """The connection to a member broke before it answered a question."""
+
+    reason = "the connection was lost"
+
+
+class NotLeader(Refusal):
+    """Only the leader can transfer leadership."""
+
+    reason = "not the leader"
+
+
+class BadTransferee(Refusal):
+    """Leadership was to go to a member without a vote."""
+
+    reason = "not a voter"
+
+
+class TransferTimeout(Refusal):
+    """Leadership did not pass to the member asked for; another member may lead now."""
+
+    reason = "leadership was not transferred in time"
+
+
+class UnknownQuestion(Refusal):
+    """A member of another release asks something that this one does not answer."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"no such question: {kind}")
+
+
+class AnswerTooLarge(Refusal):
+    """The answer to a member's question fits into no frame."""
+
+    reason = "the answer is too large"
+
+
+class AnsweredWithError(Refusal):
+    """A member answered a question with an error: a status code and a text.
+
+    They are written and read by the rooms above (`ports.Describe`); Raft only carries them.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
