@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rusd.member import signals
 
 if TYPE_CHECKING:
-    from rusd.config.load import Loaded
+    from rusd.config import Loaded
 
 #: Seconds after the end of main() at which a thread that hangs is left behind.
 EXIT_TIMEOUT = 10.0
@@ -49,10 +49,14 @@ def main(argv: Sequence[str]) -> int:
     import os
 
     from rusd.base import logs
-    from rusd.config.check import check_bootstrap
-    from rusd.config.config import ConfigError, UsageError
-    from rusd.config.help import help_text
-    from rusd.config.load import load, parse_arguments
+    from rusd.config import (
+        ConfigError,
+        UsageError,
+        check_bootstrap,
+        help_text,
+        load,
+        parse_arguments,
+    )
     from rusd.member import data_directory
 
     try:

@@ -1,16 +1,14 @@
-"""Contradictions between flags: what is refused before anything is opened or bound.
+"""Contradictions between flags, refused before anything is opened or bound.
 
-`check` looks at values that matter at every start; `check_bootstrap` at those that only matter the
-first time, before the member has a data directory: later the initial cluster is history and etcd
-ignores it. Both raise ConfigError with one line.
+`check` covers flags that apply at every start, `check_bootstrap` those of the first start, before
+the member has a data directory: later etcd ignores the initial cluster. Both raise ConfigError.
 """
 
 from collections.abc import Mapping
 
 from rusd.base.logs import FORMATS, JOURNAL
 from rusd.base.urls import Url, differing
-from rusd.config import tls
-from rusd.config import values as values
+from rusd.config import parsers, tls
 from rusd.config.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
 
 MAX_PORT = 65535
@@ -98,7 +96,7 @@ def _check_urls(config: Config) -> None:
         for url in urls:
             _check_peer_scheme(flag, url)
     for flag, url in _tcp(listening):
-        if url.host != "localhost" and not values.is_ip(url.host):
+        if url.host != "localhost" and not parsers.is_ip(url.host):
             raise ConfigError(f"--{flag}: expected IP in URL for binding ({url})")
         if url.port > MAX_PORT:
             raise ConfigError(f"--{flag}: address {url.port}: invalid port ({url})")
@@ -109,7 +107,7 @@ def _check_urls(config: Config) -> None:
 
 
 def _tcp(flags: Mapping[str, tuple[Url, ...]]) -> list[tuple[str, Url]]:
-    """Flag and URL of everything that is no unix socket."""
+    """Flag and URL of every URL that is not a unix socket."""
     pairs = [(flag, url) for flag, urls in flags.items() for url in urls]
     return [(flag, url) for flag, url in pairs if not url.is_unix]
 
@@ -120,7 +118,7 @@ def _check_peer_scheme(flag: str, url: Url) -> None:
 
 
 def _check_no_address_twice(listening: Mapping[str, tuple[Url, ...]]) -> None:
-    """Each address belongs to one flag; that of clients may serve http and https on it."""
+    """Refuse an address under two flags; the client URLs may have http and https on one."""
     taken: dict[tuple[str, int], tuple[str, Url]] = {}
     for flag, urls in listening.items():
         for url in urls:
@@ -137,7 +135,7 @@ def _check_no_address_twice(listening: Mapping[str, tuple[Url, ...]]) -> None:
 
 
 def check_bootstrap(config: Config) -> None:
-    """Refuse an initial cluster this member cannot be part of. Only for a first start."""
+    """Refuse an initial cluster that this member cannot be part of, at a first start."""
     if not config.name or set(config.name) & set(",="):
         raise ConfigError(f'--name "{config.name}" must not be empty nor contain "," or "="')
     peers = config.initial_peers
@@ -155,7 +153,7 @@ def check_bootstrap(config: Config) -> None:
 
 
 def _check_own_urls(config: Config, listed: tuple[Url, ...]) -> None:
-    """A founding member must be listed under the URLs it advertises, or under equal addresses."""
+    """Refuse a member of a new cluster that is not listed under the addresses it advertises."""
     advertised = config.initial_advertise_peer_urls
     reason = differing(advertised, listed)
     if reason is None:

@@ -1,15 +1,11 @@
-"""What one member is told at start: etcd's flags as one frozen, typed `Config`.
+"""`Config`, the flags of one member: frozen, typed, and the only table of the flags rusd serves.
 
-The dataclass below is the only table of the flags rusd serves: the field's name is the flag's name
-with `_` for `-`, its default is etcd's default, its metadata holds the parser, the help text and
-older spellings. Everything else is derived from it: `config_load` fills it from the command line,
-the environment or a YAML file, `config_check` refuses contradictions, `config_help` prints it.
-Flags of etcd that rusd does not serve are listed in `config_etcd`.
+A field has the name of its flag with `_` for `-`, and etcd's default. Its metadata holds
+the parser, the help text and older spellings. Everything else follows from this table: reading,
+checks and the text of `--help`.
 
 Units: `heartbeat_interval` and `election_timeout` are milliseconds as in etcd; every other time is
 in seconds. URLs are sorted tuples.
-
-    argv, environ ──► config_load.load() ──► Loaded(config, notes) ──► Member(config)
 """
 
 import re
@@ -19,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rusd.base.logs import LEVELS
 from rusd.base.urls import Url
-from rusd.config import values as values
+from rusd.config import parsers
 
 T = TypeVar("T")
 
@@ -42,7 +38,7 @@ class Flag(NamedTuple):
     """How one flag is read and described."""
 
     name: str
-    parse: values.Parser
+    parse: parsers.Parser
     default: Any
     group: str
     help: str
@@ -52,10 +48,10 @@ class Flag(NamedTuple):
     @property
     def is_bool(self) -> bool:
         """Bool flags may stand without a value."""
-        return self.parse is values.boolean
+        return self.parse is parsers.boolean
 
 
-def _flag(default: T, parse: values.Parser, group: str, help: str, *aliases: str) -> T:
+def _flag(default: T, parse: parsers.Parser, group: str, help: str, *aliases: str) -> T:
     metadata = {"parse": parse, "group": group, "help": help, "aliases": aliases}
     made: T = field(default=default, metadata=metadata)
     return made
@@ -63,107 +59,107 @@ def _flag(default: T, parse: values.Parser, group: str, help: str, *aliases: str
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The configuration of one member, checked (see `config_check`)."""
+    """The configuration of one member (`check.py` refuses contradictions)."""
 
-    name: str = _flag(DEFAULT_NAME, values.text, "Member", "Human-readable name of this member.")
-    data_dir: str = _flag("", values.text, "Member", "Data directory; empty: <name>.etcd.")
+    name: str = _flag(DEFAULT_NAME, parsers.text, "Member", "Human-readable name of this member.")
+    data_dir: str = _flag("", parsers.text, "Member", "Data directory; empty: <name>.etcd.")
     wal_dir: str = _flag(
-        "", values.text, "Member", "Directory of the Raft journal; empty: in the data directory."
+        "", parsers.text, "Member", "Directory of the Raft journal; empty: in the data directory."
     )
     snapshot_count: int = _flag(
         DEFAULT_SNAPSHOT_COUNT,
-        values.unsigned,
+        parsers.unsigned,
         "Member",
         "Applied entries after which the Raft journal is shortened.",
     )
     snapshot_catchup_entries: int = _flag(
         5000,
-        values.unsigned,
+        parsers.unsigned,
         "Member",
         "Entries kept in the journal for members that lag.",
         "experimental-snapshot-catchup-entries",
         "experimental-snapshot-catch-up-entries",
     )
     heartbeat_interval: int = _flag(
-        100, values.unsigned, "Member", "Milliseconds between two heartbeats of the leader."
+        100, parsers.unsigned, "Member", "Milliseconds between two heartbeats of the leader."
     )
     election_timeout: int = _flag(
-        1000, values.unsigned, "Member", "Milliseconds without a leader before an election."
+        1000, parsers.unsigned, "Member", "Milliseconds without a leader before an election."
     )
     initial_election_tick_advance: bool = _flag(
-        True, values.boolean, "Member", "Shorten the first election timeout after a start."
+        True, parsers.boolean, "Member", "Shorten the first election timeout after a start."
     )
     listen_peer_urls: tuple[Url, ...] = _flag(
-        (Url("http://localhost:2380"),), values.urls, "Member", "URLs to accept other members on."
+        (Url("http://localhost:2380"),), parsers.urls, "Member", "URLs to accept other members on."
     )
     listen_client_urls: tuple[Url, ...] = _flag(
-        (Url("http://localhost:2379"),), values.urls, "Member", "URLs to accept clients on."
+        (Url("http://localhost:2379"),), parsers.urls, "Member", "URLs to accept clients on."
     )
     listen_client_http_urls: tuple[Url, ...] = _flag(
         (),
-        values.urls,
+        parsers.urls,
         "Member",
         "URLs to accept HTTP/1.1 clients on; the client URLs then serve gRPC only.",
     )
     quota_backend_bytes: int = _flag(
-        0, values.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
+        0, parsers.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
     )
     max_txn_ops: int = _flag(
-        128, values.unsigned, "Member", "Operations allowed in one transaction."
+        128, parsers.unsigned, "Member", "Operations allowed in one transaction."
     )
     max_request_bytes: int = _flag(
-        1_572_864, values.unsigned, "Member", "Largest client request in bytes."
+        1_572_864, parsers.unsigned, "Member", "Largest client request in bytes."
     )
     max_concurrent_streams: int = _flag(
-        2**32 - 1, values.unsigned32, "Member", "Streams a client connection may have open."
+        2**32 - 1, parsers.unsigned32, "Member", "Streams a client connection may have open."
     )
     client_memory_bytes: int = _flag(
         0,
-        values.unsigned,
+        parsers.unsigned,
         "Member",
         "Memory for unfinished requests and unread answers of all clients;"
         " 0: an eighth of the machine's or container's, 32 to 256 MiB.",
     )
     grpc_keepalive_min_time: float = _flag(
-        5.0, values.duration, "Member", "Shortest interval at which clients may ping."
+        5.0, parsers.duration, "Member", "Shortest interval at which clients may ping."
     )
     grpc_keepalive_interval: float = _flag(
-        7200.0, values.duration, "Member", "Interval of pings to a silent client; 0: none."
+        7200.0, parsers.duration, "Member", "Interval of pings to a silent client; 0: none."
     )
     grpc_keepalive_timeout: float = _flag(
-        20.0, values.duration, "Member", "Wait for the answer to such a ping."
+        20.0, parsers.duration, "Member", "Wait for the answer to such a ping."
     )
     compaction_batch_limit: int = _flag(
         1000,
-        values.signed,
+        parsers.signed,
         "Member",
         "Versions removed in one batch of a compaction; 0: 1000.",
         "experimental-compaction-batch-limit",
     )
     compaction_sleep_interval: float = _flag(
         0.01,
-        values.duration,
+        parsers.duration,
         "Member",
         "Pause between two such batches.",
         "experimental-compaction-sleep-interval",
     )
     watch_progress_notify_interval: float = _flag(
         600.0,
-        values.duration,
+        parsers.duration,
         "Member",
         "Interval of progress notifications to idle watches.",
         "experimental-watch-progress-notify-interval",
     )
     warning_apply_duration: float = _flag(
         0.1,
-        values.duration,
+        parsers.duration,
         "Member",
         "An apply that takes longer is logged.",
         "experimental-warning-apply-duration",
     )
     warning_unary_request_duration: float = _flag(
         0.3,
-        values.duration,
+        parsers.duration,
         "Member",
         "A unary request that takes longer is logged.",
         "experimental-warning-unary-request-duration",
@@ -171,166 +167,174 @@ class Config:
 
     initial_advertise_peer_urls: tuple[Url, ...] = _flag(
         (Url("http://localhost:2380"),),
-        values.urls,
+        parsers.urls,
         "Clustering",
-        "This member's peer URLs as the others reach them.",
+        "This member's peer URLs as other members reach them.",
     )
     advertise_client_urls: tuple[Url, ...] = _flag(
         (Url("http://localhost:2379"),),
-        values.urls,
+        parsers.urls,
         "Clustering",
         "This member's client URLs as clients reach them.",
     )
     initial_cluster: str = _flag(
         "",
-        values.text,
+        parsers.text,
         "Clustering",
         "name=peer URL of every first member, comma-separated; empty: this member alone.",
     )
     initial_cluster_state: str = _flag(
         "new",
-        values.choice("new", "existing"),
+        parsers.choice("new", "existing"),
         "Clustering",
-        "'new' to found a cluster, 'existing' to join one.",
+        "'new' to begin a cluster, 'existing' to join one.",
     )
     initial_cluster_token: str = _flag(
-        "etcd-cluster", values.text, "Clustering", "Tells clusters with equal URLs apart."
+        "etcd-cluster", parsers.text, "Clustering", "Tells clusters with equal URLs apart."
     )
     strict_reconfig_check: bool = _flag(
-        True, values.boolean, "Clustering", "Refuse membership changes that would lose the quorum."
+        True, parsers.boolean, "Clustering", "Refuse membership changes that would lose the quorum."
     )
     pre_vote: bool = _flag(
-        True, values.boolean, "Clustering", "Ask whether an election can be won before starting it."
+        True,
+        parsers.boolean,
+        "Clustering",
+        "Ask before an election whether it can be won.",
     )
     max_learners: int = _flag(
-        1, values.signed, "Clustering", "Learners a cluster may have at a time."
+        1, parsers.signed, "Clustering", "Learners a cluster may have at a time."
     )
     auto_compaction_mode: str = _flag(
         "periodic",
-        values.text,
+        parsers.text,
         "Clustering",
         "'periodic' keeps a time of history, 'revision' a number of revisions.",
     )
     auto_compaction_retention: str = _flag(
         "0",
-        values.text,
+        parsers.text,
         "Clustering",
         "How much history to keep: 72h, 5m, a bare number of hours, or of revisions; 0: all.",
     )
 
-    cert_file: str = _flag("", values.text, "Security", "Certificate of the client URLs (PEM).")
-    key_file: str = _flag("", values.text, "Security", "Its private key (PEM).")
-    client_cert_auth: bool = _flag(False, values.boolean, "Security", "Clients need a certificate.")
+    cert_file: str = _flag("", parsers.text, "Security", "Certificate of the client URLs (PEM).")
+    key_file: str = _flag("", parsers.text, "Security", "Its private key (PEM).")
+    client_cert_auth: bool = _flag(
+        False, parsers.boolean, "Security", "Require client certificates."
+    )
     trusted_ca_file: str = _flag(
         "",
-        values.text,
+        parsers.text,
         "Security",
         "Authorities whose certificates clients may, and then must, come with (PEM).",
     )
     client_crl_file: str = _flag(
-        "", values.text, "Security", "Revocation list for certificates of clients."
+        "", parsers.text, "Security", "Revocation list for certificates of clients."
     )
     client_cert_allowed_hostname: tuple[str, ...] = _flag(
         (),
-        values.strings,
+        parsers.strings,
         "Security",
         "Names or addresses; a client's certificate must be for one of them.",
     )
     auto_tls: bool = _flag(
         False,
-        values.boolean,
+        parsers.boolean,
         "Security",
         "Make a certificate for the client URLs at a first start.",
     )
     self_signed_cert_validity: int = _flag(
-        1, values.unsigned, "Security", "Years such a certificate is good for."
+        1, parsers.unsigned, "Security", "Years such a certificate is good for."
     )
     cipher_suites: tuple[str, ...] = _flag(
-        (), values.strings, "Security", "Cipher suites of TLS 1.2, by their IANA names."
+        (), parsers.strings, "Security", "Cipher suites of TLS 1.2, by their IANA names."
     )
-    tls_min_version: str = _flag("TLS1.2", values.text, "Security", "TLS1.2 or TLS1.3.")
-    tls_max_version: str = _flag("", values.text, "Security", "The same; empty: the newest.")
+    tls_min_version: str = _flag("TLS1.2", parsers.text, "Security", "TLS1.2 or TLS1.3.")
+    tls_max_version: str = _flag("", parsers.text, "Security", "The same; empty: the newest.")
 
     listen_metrics_urls: tuple[Url, ...] = _flag(
-        (), values.urls, "Monitoring", "URLs that answer /metrics and /health only."
+        (), parsers.urls, "Monitoring", "URLs that answer /metrics and /health only."
     )
     metrics: str = _flag(
         "basic",
-        values.choice("basic", "extensive"),
+        parsers.choice("basic", "extensive"),
         "Monitoring",
         "'extensive' adds histograms of gRPC calls.",
     )
 
-    logger: str = _flag("zap", values.text, "Logging", "Only 'zap', the shape of etcd's log.")
+    logger: str = _flag("zap", parsers.text, "Logging", "Only 'zap', the shape of etcd's log.")
     log_level: str = _flag(
         "info",
-        values.folded(values.choice(*LEVELS)),
+        parsers.folded(parsers.choice(*LEVELS)),
         "Logging",
         "Least level that is written: debug, info, warn, error, panic, fatal.",
     )
-    log_format: str = _flag("json", values.text, "Logging", "'json' or 'console'.")
+    log_format: str = _flag("json", parsers.text, "Logging", "'json' or 'console'.")
     log_outputs: tuple[str, ...] = _flag(
         ("default",),
-        values.strings,
+        parsers.strings,
         "Logging",
         "'default' (stderr), 'stderr', 'stdout', 'systemd/journal', or files.",
     )
 
     corrupt_check_time: float = _flag(
         0.0,
-        values.duration,
+        parsers.duration,
         "Corruption",
-        "How often the leader compares its data with the others'; 0: never.",
+        "Interval at which the leader compares its data with the other members'; 0: never.",
         "experimental-corrupt-check-time",
     )
     compact_hash_check_time: float = _flag(
         60.0,
-        values.duration,
+        parsers.duration,
         "Corruption",
-        "How often the leader looks for a compaction to compare after.",
+        "Interval at which the leader looks for a new compaction to compare at.",
         "experimental-compact-hash-check-time",
     )
     experimental_initial_corrupt_check: bool = _flag(
         False,
-        values.boolean,
+        parsers.boolean,
         "Corruption",
-        "Compare the data with the others' before serving anybody.",
+        "Compare the data with the other members' before serving clients.",
     )
     experimental_compact_hash_check_enabled: bool = _flag(
-        False, values.boolean, "Corruption", "Compare the data with the others' after compactions."
+        False,
+        parsers.boolean,
+        "Corruption",
+        "Compare the data after compactions.",
     )
     feature_gates: tuple[str, ...] = _flag(
         (),
-        values.feature_gates,
+        parsers.feature_gates,
         "Corruption",
         "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above.",
     )
 
     force_new_cluster: bool = _flag(
         False,
-        values.boolean,
+        parsers.boolean,
         "Unsafe",
-        "Go on as a cluster of one with this member's data, when the majority is lost for good.",
+        "Continue as a cluster of one with this member's data, after the majority is lost.",
     )
     unsafe_no_fsync: bool = _flag(
-        False, values.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
+        False, parsers.boolean, "Unsafe", "Do not sync the journal: a power cut loses data."
     )
 
     def __post_init__(self) -> None:
-        """URLs that were given as text are parsed; ValueError if one is none."""
+        """Parse URLs that were given as text. Raises ValueError if one is not a URL."""
         for item in fields(self):
-            if item.metadata["parse"] is values.urls:
+            if item.metadata["parse"] is parsers.urls:
                 urls = tuple(map(Url, getattr(self, item.name)))
                 object.__setattr__(self, item.name, urls)
 
     @property
     def initial_corrupt_check(self) -> bool:
-        """By either spelling."""
+        """Whether data is compared with peers before serving, by the flag or its feature gate."""
         return self.experimental_initial_corrupt_check or self._gate("InitialCorruptCheck")
 
     @property
     def compact_hash_check(self) -> bool:
-        """By either spelling."""
+        """Whether data is compared after compactions, by the flag or its feature gate."""
         return self.experimental_compact_hash_check_enabled or self._gate("CompactHashCheck")
 
     def _gate(self, name: str) -> bool:
@@ -338,7 +342,7 @@ class Config:
 
     @property
     def client_urls(self) -> tuple[Url, ...]:
-        """Every URL clients are accepted on, whatever they speak."""
+        """Every URL that accepts clients, over gRPC or HTTP/1.1."""
         return (*self.listen_client_urls, *self.listen_client_http_urls)
 
     @property
@@ -348,17 +352,17 @@ class Config:
 
     @property
     def member_path(self) -> Path:
-        """Where this member keeps everything."""
+        """The directory below which this member keeps its files (the journal may lie elsewhere)."""
         return self.data_path / "member"
 
     @property
     def identity_path(self) -> Path:
-        """Who this member is: written last at a first start, so that it tells a later one."""
+        """The file of the member's ids. It is written last at a first start."""
         return self.member_path / "identity"
 
     @property
     def wal_path(self) -> Path:
-        """Where the Raft journal lies."""
+        """The directory of the Raft journal."""
         return Path(self.wal_dir) if self.wal_dir else self.member_path / "wal"
 
     @property
@@ -386,15 +390,15 @@ class Config:
         """
         text = self.auto_compaction_retention or "0"
         periodic = self.auto_compaction_mode == "periodic"
-        # (Longer than Go's longest duration: refused as one that is none.)
-        most = values.LONGEST // (3600 * 10**9) if periodic else values.LONGEST
+        # (A number of hours above Go's longest duration is refused like an invalid one.)
+        most = parsers.LONGEST // (3600 * 10**9) if periodic else parsers.LONGEST
         number = re.fullmatch(r"\+?0*([0-9]{1,19})", text)
         if number and int(number[1]) <= most:
             return float(number[1]) * (HOUR if periodic else 1)
         if self.auto_compaction_mode == "revision":
             raise ConfigError(f"--auto-compaction-retention {text!r} must be a number of revisions")
         try:
-            return values.duration(text)
+            return parsers.duration(text)
         except ValueError:
             raise ConfigError(
                 f"error parsing --auto-compaction-retention: invalid duration {text!r}"

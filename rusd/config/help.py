@@ -1,11 +1,11 @@
-"""What `rusd --help` prints: every flag with its default, grouped."""
+"""The text of `rusd --help`: every flag with its default, in groups."""
 
 from collections.abc import Iterable
 from itertools import groupby
 
-from rusd.config import values as values
+from rusd.config import parsers
 from rusd.config.config import FLAGS, Flag
-from rusd.config.etcd_flags import UNSUPPORTED, WITHOUT_EFFECT
+from rusd.config.unsupported_flags import UNSUPPORTED, WITHOUT_EFFECT
 
 _USAGE = """\
 Usage:
@@ -44,10 +44,10 @@ def _entry(flag: Flag) -> str:
 def _default(flag: Flag) -> str:
     if flag.name == "data-dir":
         return "${name}.etcd"
-    if flag.parse is values.boolean:
+    if flag.parse is parsers.boolean:
         return "true" if flag.default else "false"
-    if flag.parse is values.duration:
-        return values.show_duration(flag.default)
+    if flag.parse is parsers.duration:
+        return parsers.show_duration(flag.default)
     return ",".join(flag.default) if isinstance(flag.default, tuple) else str(flag.default)
 
 

@@ -1,11 +1,11 @@
-"""From the command line, the environment and a YAML file to a `Config`.
+"""Builds a `Config` from the command line, the environment or a YAML file.
 
-Two steps, so that `--help` and `--version` need no valid configuration: `parse_arguments` splits
-the command line as Go's flag package does; `load` chooses the source and fills the dataclass.
+There are two steps, so that `--help` and `--version` need no valid configuration:
+`parse_arguments` splits the command line as Go's flag package does; `load` chooses the source and
+fills the dataclass.
 
 With `--config-file` (or ETCD_CONFIG_FILE) the file is the only source. Otherwise a flag is taken
-from the command line, else from `ETCD_<NAME>`. A variable that a flag would shadow is refused, as
-etcd refuses it: nobody can say which of the two was meant.
+from the command line, else from `ETCD_<NAME>`. A flag that is given in both is refused, as in etcd.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,10 @@ from typing import Any
 
 import yaml
 
-from rusd.config import tls
-from rusd.config import values as values
+from rusd.config import parsers, tls
 from rusd.config.check import check
 from rusd.config.config import DEFAULT_SNAPSHOT_COUNT, FLAGS, Config, ConfigError, Flag, UsageError
-from rusd.config.etcd_flags import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
+from rusd.config.unsupported_flags import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
 
 #: Variables that belong to etcd's tools and tests, not to a flag.
 _NOT_FLAGS = frozenset(("ETCD_VERSION", "ETCD_VERIFY", "ETCD_UNSUPPORTED_ARCH"))
@@ -33,7 +32,7 @@ def _known() -> dict[str, Flag]:
     known |= {old: known[name] for old, name in OLD_SPELLINGS.items()}
     for flag in FLAGS:
         known |= dict.fromkeys((flag.name, *flag.aliases), flag)
-    known["config-file"] = Flag("config-file", values.text, "", "", "")
+    known["config-file"] = Flag("config-file", parsers.text, "", "", "")
     return known
 
 
@@ -43,7 +42,7 @@ KNOWN: dict[str, Flag] = _known()
 
 @dataclass(frozen=True)
 class Arguments:
-    """A command line, read but not yet understood as a configuration."""
+    """A parsed command line; its values are not yet checked against each other."""
 
     #: Flag name (canonical) -> typed value.
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +54,7 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked configuration, and what its owner should know about it (for the log)."""
+    """A checked configuration, and notes about it for the log."""
 
     config: Config
     notes: tuple[str, ...] = ()
@@ -102,7 +101,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
 
 def _parse_bool(name: str, value: str) -> bool:
     try:
-        return values.boolean(value)
+        return parsers.boolean(value)
     except ValueError as error:
         raise UsageError(f'invalid boolean value "{value}" for -{name}: {error}') from None
 
@@ -189,13 +188,13 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
         flag = KNOWN.get(key)
         if flag is None or flag.name == "config-file":
             notes.append(f"unrecognized key {key} in {path}")
-        elif value is not None and (value != "" or flag.parse is values.text):
+        elif value is not None and (value != "" or flag.parse is parsers.text):
             found[flag.name] = _yaml_value(flag, value, path)
     return found
 
 
 def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    """The document with etcd's two TLS sections as flags; that of peers must ask for nothing."""
+    """Return the document with etcd's two TLS sections as flags; that of peers must be empty."""
     plain: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     # Keys in any case, as etcd reads them.
@@ -238,14 +237,14 @@ _CLIENT_KEYS = {
 
 
 def _yaml_value(flag: Flag, value: Any, path: Path) -> Any:
-    """A YAML scalar (or list) as the flag's type; nanoseconds for times, like etcd."""
+    """Convert a YAML scalar or list to the type of the flag. A bare number is nanoseconds."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     try:
         if flag.is_bool:
             if not isinstance(value, bool):
                 raise ValueError("must be true or false")
             return value
-        if flag.parse is values.duration and is_number:
+        if flag.parse is parsers.duration and is_number:
             return value / 10**9
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             return flag.parse(",".join(value))

@@ -1,8 +1,8 @@
-"""The TLS of the client port as etcd's flags describe it: names, rules, and what is only noted.
+"""The flags of TLS on the client port: versions, cipher suites, contradictions.
 
-Cipher suites are those Go knows, by their IANA names; `SUITES` has OpenSSL's names for them. Of TLS
-1.3 neither Go nor Python lets anybody choose: its three are names that may be given and change
-nothing. Files are looked at later, when the member starts.
+Cipher suites are those that Go knows, by their IANA names; `SUITES` maps them to OpenSSL's names.
+The three suites of TLS 1.3 cannot be chosen in Go or Python: they are accepted without effect.
+Certificate files are read later, by the door (`door/tls`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _table() -> dict[str, str]:
     for kind in ("RSA", "ECDSA"):
         for name, ours in (_PLAIN | _CHACHA).items():
             found[f"TLS_ECDHE_{kind}_WITH_{name}"] = f"ECDHE-{kind}-{ours}"
-    del found["TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA"]  # the one of the product Go does not have
+    del found["TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA"]  # unknown to Go
     return found
 
 
@@ -46,7 +46,7 @@ SUITES: dict[str, str] = _table()
 
 
 def contradiction(config: Config) -> str | None:
-    """What of the flags cannot work, in etcd's words."""
+    """Return why the flags cannot work together, in etcd's words; None if they can."""
     low, high = config.tls_min_version, config.tls_max_version
     for version in filter(None, (low, high)):
         if version not in VERSIONS:
@@ -62,7 +62,7 @@ def contradiction(config: Config) -> str | None:
 
 
 def _without_certificate(config: Config) -> str | None:
-    """Why there is no certificate for a URL that needs one."""
+    """Return why an https URL has no certificate; None if every one has."""
     cert, key = config.cert_file, config.key_file
     for url in (*config.client_urls, *config.listen_metrics_urls):
         if not url.is_secure:
@@ -82,7 +82,7 @@ def _without_certificate(config: Config) -> str | None:
 
 
 def notes(config: Config) -> Iterator[str]:
-    """What a configuration asks for in vain; etcd warns about it too."""
+    """Yield a warning, as etcd does, for each flag of TLS that has no effect here."""
     given = bool(config.cert_file or config.key_file)
     if config.auto_tls and given:
         yield "ignoring client auto TLS since certs given"

@@ -1,7 +1,7 @@
 """Builds every component of one member, and connects them.
 
-Each component is built once, from the configuration and from the components below it. `_connect`
-lists every hook between two of them. Nothing is started here: `member.py` does that.
+Each component is built once, from the configuration and from the components below it. Every hook
+between two of them is set at the end of `assemble`. `member.py` starts what is built here.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from rusd.api.lease import LeaseService, minimum_ttl
 from rusd.api.maintenance import MaintenanceService
 from rusd.api.strict_reconfig import StrictCheck
 from rusd.api.watch import WatchService
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.server import HttpDoor
 from rusd.door.time_budget import Budget

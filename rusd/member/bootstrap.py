@@ -21,7 +21,7 @@ import itertools
 from dataclasses import replace
 
 from rusd.base.urls import RESOLVE_TIMEOUT, differing_in_thread
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 from rusd.member.errors import Removed, RemovedByPeers
 from rusd.member.identity import (
     REMOVED,

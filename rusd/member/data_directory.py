@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rusd.base.logs import get_logger
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 
 log = get_logger(__name__)
 

@@ -7,7 +7,7 @@ the member is a learner, and the removal of every other member.
 from collections.abc import Iterator
 
 from rusd.base.logs import get_logger
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 from rusd.member.bootstrap import establish
 from rusd.member.identity import identity_path
 from rusd.proto import rpc_pb2 as rpc

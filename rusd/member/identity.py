@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from rusd.base import durable
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 from rusd.raft.ports import Membership
 from rusd.state.machine import StateMachine
 

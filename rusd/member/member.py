@@ -10,7 +10,7 @@ from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Tasks
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
 from rusd.member.cluster_version import keep_cluster_version

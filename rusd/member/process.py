@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, Protocol
 
 from rusd.base import logs, systemd
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.maintenance.disk_space import Space, full_disk
 from rusd.member import signals
 from rusd.member.errors import Removed

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from rusd.config.load import load, parse_arguments
+from rusd.config import load, parse_arguments
 from rusd.door.grpc import messages
 from rusd.member.member import Member
 from rusd.proto import rpc_pb2 as rpc

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rusd.base.logs import get_logger
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.config.tls import SUITES
 
 if TYPE_CHECKING:

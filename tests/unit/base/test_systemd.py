@@ -16,8 +16,8 @@ import pytest
 
 from rusd.base import logs, systemd
 from rusd.base.systemd import JournalHandler, notify
+from rusd.config import Config, ConfigError
 from rusd.config.check import check
-from rusd.config.config import Config, ConfigError
 
 ETCD = Path(sys.executable).parent / "etcd"
 

@@ -1,16 +1,18 @@
 """Flags, environment and YAML file: what is read, what wins, what is refused."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from rusd.config import values as values
+import rusd
+from rusd.config import parsers
 from rusd.config.config import FLAGS, Config, ConfigError, UsageError
-from rusd.config.etcd_flags import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
 from rusd.config.help import help_text
 from rusd.config.load import KNOWN, Loaded, load, parse_arguments
+from rusd.config.unsupported_flags import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
 
 
 def loaded(*argv: str, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -195,31 +197,31 @@ def test_experimental_spellings_of_served_flags_still_work() -> None:
     ],
 )
 def test_durations_are_gos(text: str, seconds: float) -> None:
-    assert values.duration(text) == pytest.approx(seconds)
+    assert parsers.duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "1 s", "1d", "1h ", "--1s", "1e3s", "٣s"])
 def test_what_go_calls_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="parse error"):
-        values.duration(text)
+        parsers.duration(text)
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("16", 16), ("0x10", 16), ("020", 16), ("0o20", 16), ("1_6", 16)]
 )
 def test_integers_are_written_in_gos_bases(text: str, number: int) -> None:
-    assert values.unsigned(text) == number
+    assert parsers.unsigned(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "1.5", " 1", "1 ", "+1", "-1", "1e3", "089", "٣"])
 def test_what_go_calls_no_unsigned_integer_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="parse error"):
-        values.unsigned(text)
+        parsers.unsigned(text)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3, 5.0, 90.0, 600.0, 7200.0])
 def test_a_duration_is_shown_as_it_can_be_read(seconds: float) -> None:
-    assert values.duration(values.show_duration(seconds)) == pytest.approx(seconds)
+    assert parsers.duration(parsers.show_duration(seconds)) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -419,3 +421,22 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
 )
 def test_tuning_without_meaning_here_is_accepted_silently(flag: str) -> None:
     assert loaded(flag) == Loaded(Config())
+
+
+# -- who reads it --------------------------------------------------------------------------------
+
+
+def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
+    """cli.py hands both to `load`; systemd's protocol is a variable of its own."""
+    root = Path(rusd.__file__).parent
+    readers = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if re.search(r"\bos\.environ\b|\bgetenv\b|\bargparse\b", path.read_text())
+    }
+    assert readers == {"cli.py", "base/systemd.py"}
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().name = "other"  # type: ignore[misc]

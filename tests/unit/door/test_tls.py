@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from cluster.certificates import Authority, Identity
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.config.tls import SUITES
 from rusd.door.tls.client_certificates import matches
 from rusd.door.tls.context import ClientTls, TlsError, TlsOptions, client_tls

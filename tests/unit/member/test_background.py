@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.member.assemble import Components
 from rusd.member.member import Background, Member
 

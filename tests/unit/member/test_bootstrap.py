@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pytest
 
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 from rusd.member import bootstrap, member_list
 from rusd.member.bootstrap import Bootstrapped, establish, query_existing_cluster
 from rusd.member.errors import Removed, RemovedByPeers

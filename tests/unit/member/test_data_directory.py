@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rusd.base.urls import Url
-from rusd.config.config import Config, ConfigError
+from rusd.config import Config, ConfigError
 from rusd.member.data_directory import prepare
 from rusd.member.member import Member
 

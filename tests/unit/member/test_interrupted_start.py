@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
-from rusd.config.config import Config
+from rusd.config import Config
 from rusd.member.member import Member
 
 

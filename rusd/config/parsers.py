@@ -1,7 +1,7 @@
-"""Go's notation of flag values: what etcd's command line, environment and YAML file are written in.
+"""Parsers of flag values in Go's notation, as on etcd's command line and in its environment.
 
 Each parser takes the text of one value and returns it typed, or raises ValueError with the reason
-as a phrase ("parse error", "value out of range", …); the caller knows the flag's name and adds it.
+as a phrase ("parse error", "value out of range", …), to which the caller adds the flag's name.
 Sources: the Go documentation of `flag`, `strconv.ParseBool`, `strconv.ParseInt` (base 0) and
 `time.ParseDuration`.
 """
