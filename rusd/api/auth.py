@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     AUTH_NOT_ENABLED,
@@ -34,12 +34,6 @@ from rusd.wire.header import Headers
 _FIRST_REVISION = 1
 
 
-class Node(Protocol):
-    """What the service needs of Raft."""
-
-    def read_index(self) -> Pending[None]: ...
-
-
 class Machine(Protocol):
     """What the service needs of the state machine."""
 
@@ -50,7 +44,7 @@ class Machine(Protocol):
 class AuthService:
     """Authentication that is off."""
 
-    def __init__(self, node: Node, machine: Machine, headers: Headers) -> None:
+    def __init__(self, node: ReadIndex, machine: Machine, headers: Headers) -> None:
         self._node = node
         self._machine = machine
         self._headers = headers

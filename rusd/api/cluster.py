@@ -8,13 +8,12 @@ the others (`reconfiguration.py`).
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd.api.strict_reconfig import StrictCheck
-from rusd.base.pending import Pending
 from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.transport.requests import Handler
+from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     LEARNER_NOT_READY,
@@ -39,18 +38,11 @@ PROMOTE_TIMEOUT = 7.0
 _ID = struct.Struct(">Q")
 
 
-class Node(Protocol):
-    """What the service needs of Raft."""
+class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
+    """What is used of the Raft node."""
 
-    @property
-    def leader_id(self) -> int: ...
-    @property
-    def is_leader(self) -> bool: ...
-    def read_index(self) -> Pending[None]: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    def progress(self, member_id: int) -> float | None: ...
-    def serve(self, kind: str, handler: Handler) -> None: ...
-    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
+    def progress(self, member_id: int) -> float | None:
+        """The part of this leader's log that a member holds; None if it is not a member."""
 
 
 class Machine(Protocol):

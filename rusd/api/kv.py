@@ -21,6 +21,7 @@ from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import ReadView
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
@@ -31,6 +32,7 @@ from rusd.state.command import Kind, encode
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.wire import kv_response
+from rusd.wire.header import Headers
 
 #: A value above this size goes from the store to the socket without a copy in between.
 COPIED_BYTES = 64 << 10
@@ -43,11 +45,8 @@ LONG_AT_ONCE = 4
 ENVELOPE = 18
 
 
-class Node(Protocol):
-    """What the service needs of Raft."""
-
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    def read_index(self) -> Pending[None]: ...
+class Node(Proposer, ReadIndex, Protocol):
+    """What is used of the Raft node."""
 
 
 class Machine(Protocol):
@@ -57,12 +56,6 @@ class Machine(Protocol):
     def store(self) -> Store: ...
     @property
     def leases(self) -> Leases: ...
-
-
-class Headers(Protocol):
-    """Encoded response headers (rusd/wire/header.py)."""
-
-    def field(self, revision: int) -> bytes: ...
 
 
 class Compactions(Protocol):

@@ -4,16 +4,16 @@ leader's alone (`rusd/lease/lessor.py`), reached from every member.
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd.base import sliced
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Proposer
 from rusd.rpc.call import Call
 from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS
 from rusd.rpc.methods import BidiStream, Methods, Unary
@@ -21,17 +21,12 @@ from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
 from rusd.state.result import Applied
+from rusd.wire.header import Headers
 
 log = get_logger(__name__)
 
 #: Renewals of one stream that may wait for their turn; a client that sends more is cut off.
 MAX_WAITING_RENEWALS = 10_000
-
-
-class Node(Protocol):
-    """What the service needs of Raft."""
-
-    def propose(self, payload: bytes) -> Pending[Any]: ...
 
 
 class Machine(Protocol):
@@ -41,18 +36,12 @@ class Machine(Protocol):
     def store(self) -> Store: ...
 
 
-class Headers(Protocol):
-    """Encoded response headers (rusd/wire/header.py)."""
-
-    def field(self, revision: int) -> bytes: ...
-
-
 class LeaseService:
     """etcdserverpb.Lease."""
 
     def __init__(
         self,
-        node: Node,
+        node: Proposer,
         machine: Machine,
         headers: Headers,
         lessor: Lessor,

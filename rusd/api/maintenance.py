@@ -1,13 +1,13 @@
 """etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.base import sliced
-from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Indexes, LeadershipTransfer, Proposer, Role
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
@@ -29,25 +29,8 @@ from rusd.wire.header import Headers
 STORAGE_VERSION = "3.6.0"
 
 
-class Node(Protocol):
-    """What the service needs of Raft."""
-
-    @property
-    def member_id(self) -> int: ...
-    @property
-    def leader_id(self) -> int: ...
-    @property
-    def is_leader(self) -> bool: ...
-    @property
-    def is_learner(self) -> bool: ...
-    @property
-    def term(self) -> int: ...
-    @property
-    def commit_index(self) -> int: ...
-    @property
-    def applied_index(self) -> int: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    async def transfer_leadership(self, target: int) -> None: ...
+class Node(Role, Indexes, Proposer, LeadershipTransfer, Protocol):
+    """What is used of the Raft node."""
 
 
 class Machine(Protocol):

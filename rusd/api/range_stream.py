@@ -19,37 +19,26 @@ import asyncio
 import sys
 import time
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from rusd.base import sliced
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.base.sliced import rest
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.range_query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import ReadIndex
 from rusd.rpc.errors import COMPACTED, STOPPED
 from rusd.rpc.streams import ResponseStream
 from rusd.wire import kv_response
+from rusd.wire.header import Headers
 from rusd.wire.keyvalue import key_of, kv_of
 
 log = get_logger(__name__)
 
 FIRST_CHUNK_KEYS = 10
-
-
-class Reads(Protocol):
-    """What a stream needs of Raft."""
-
-    def read_index(self) -> Pending[None]: ...
-
-
-class Headers(Protocol):
-    """Encoded response headers."""
-
-    def field(self, revision: int) -> bytes: ...
 
 
 class RangeStream:
@@ -58,7 +47,7 @@ class RangeStream:
     def __init__(
         self,
         request: rpc.RangeRequest,
-        node: Reads,
+        node: ReadIndex,
         store: Store,
         headers: Headers,
         responses: ResponseStream,

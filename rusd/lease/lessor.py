@@ -17,6 +17,7 @@ from rusd.base.pending import Pending
 from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
 from rusd.state.command import Kind, LeaseExpiry, encode
 from rusd.state.errors import LeaderChanged, LeaseNotFound
 from rusd.state.leases import Leases
@@ -39,17 +40,8 @@ _INT64 = struct.Struct(">q")
 _NOT_PRIMARY = b""
 
 
-class Node(Protocol):
-    """What the keeper needs of Raft."""
-
-    @property
-    def member_id(self) -> int: ...
-    @property
-    def leader_id(self) -> int: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    def read_index(self) -> Pending[None]: ...
-    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
-    def serve(self, kind: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None: ...
+class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
+    """What is used of the Raft node."""
 
 
 class Lessor:

@@ -10,13 +10,13 @@ Source: etcd's compactors of `--auto-compaction-mode` periodic and revision.
 import asyncio
 import math
 from collections import deque
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.mvcc.errors import Compacted
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Proposer, Role
 from rusd.state.command import Kind, encode
 
 log = get_logger(__name__)
@@ -87,12 +87,8 @@ class ByRevision:
         self._last_revision = revision
 
 
-class Node(Protocol):
-    """What automatic compaction needs of Raft."""
-
-    @property
-    def is_leader(self) -> bool: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
+class Node(Role, Proposer, Protocol):
+    """What is used of the Raft node."""
 
 
 class Store(Protocol):

@@ -21,12 +21,11 @@ from typing import Any, Protocol
 from rusd.base import sliced
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.maintenance import hash_comparison
 from rusd.maintenance.hash_comparison import KeysHash
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.transport.requests import Handler
+from rusd.raft.interface import PeerCalls, Peers, Proposer, ReadIndex, Role
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 
@@ -45,18 +44,8 @@ class CorruptError(Exception):
     """This member's keys differ from another's."""
 
 
-class Node(Protocol):
-    """What the checks need of Raft."""
-
-    @property
-    def member_id(self) -> int: ...
-    @property
-    def is_leader(self) -> bool: ...
-    def connected_since(self, member: int) -> float | None: ...
-    def read_index(self) -> Pending[None]: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    def serve(self, kind: str, handler: Handler) -> None: ...
-    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
+class Node(Role, Peers, Proposer, ReadIndex, PeerCalls, Protocol):
+    """What is used of the Raft node."""
 
 
 class Corruption:

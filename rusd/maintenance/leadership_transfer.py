@@ -15,15 +15,14 @@ room. If all are short, the leader stays.
 import asyncio
 import struct
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.maintenance.disk_space import RESERVE, Space
 from rusd.raft.errors import AnsweredWithError
-from rusd.raft.node import PeerStatus
-from rusd.raft.transport.requests import Handler
+from rusd.raft.interface import LeadershipTransfer, PeerCalls, Peers, Role
 
 log = get_logger(__name__)
 
@@ -41,15 +40,8 @@ _QUESTION = "space"
 _UNIMPLEMENTED = 12
 
 
-class Node(Protocol):
-    """What is asked of the Raft node."""
-
-    @property
-    def is_leader(self) -> bool: ...
-    def serve(self, kind: str, handler: Handler) -> None: ...
-    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes: ...
-    def peer_status(self) -> Mapping[int, PeerStatus]: ...
-    async def transfer_leadership(self, target: int) -> None: ...
+class Node(Role, Peers, PeerCalls, LeadershipTransfer, Protocol):
+    """What is used of the Raft node."""
 
 
 class Handover:

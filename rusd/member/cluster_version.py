@@ -5,12 +5,12 @@ etcd's API, so the leader's own is proposed.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
+from rusd.raft.interface import Proposer, Role
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 
@@ -22,12 +22,8 @@ CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
 INTERVAL = 1.0
 
 
-class Node(Protocol):
+class Node(Proposer, Role, Protocol):
     """What is used of the Raft node."""
-
-    @property
-    def is_leader(self) -> bool: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
 
 
 async def keep_cluster_version(node: Node, members: Members) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from rusd.member.bootstrap import QUERY_TIMEOUT
 from rusd.member.errors import RemovedByPeers
 from rusd.member.identity import REMOVED, Identity
-from rusd.raft.node import PeerStatus
+from rusd.raft.interface import Peers, Role
 from rusd.raft.ports import Membership
 from rusd.raft.transport.member_query import ask_all
 
@@ -23,13 +23,11 @@ INTERVAL = 2.0
 MIN_INTERVAL = 0.5
 
 
-class Node(Protocol):
+class Node(Role, Peers, Protocol):
     """What is used of the Raft node."""
 
-    @property
-    def leader_id(self) -> int: ...
-    def peer_status(self) -> Mapping[int, PeerStatus]: ...
-    def meet(self, membership: Membership, index: int) -> None: ...
+    def meet(self, membership: Membership, index: int) -> None:
+        """Take over the member list of a peer, unless this member knows a later one."""
 
 
 async def check_not_removed(own: Identity, peers: Iterable[Sequence[str]]) -> None:

@@ -7,12 +7,12 @@ it has caught up: before that a snapshot may still be on its way.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.raft.errors import Stopped
+from rusd.raft.interface import Proposer, ReadIndex
 from rusd.state.command import Kind, encode
 from rusd.state.members import Member
 
@@ -22,11 +22,8 @@ log = get_logger(__name__)
 RETRY, RETRY_MAX = 0.1, 5.0
 
 
-class Node(Protocol):
+class Node(Proposer, ReadIndex, Protocol):
     """What is used of the Raft node."""
-
-    def read_index(self) -> Pending[None]: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
 
 
 async def publish(node: Node, member: Member) -> bool:

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 from rusd import ETCD_VERSION
 from rusd.api.maintenance import STORAGE_VERSION
 from rusd.base.errors import Refusal
-from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import ReadIndex, Role
 from rusd.rpc.errors import as_etcd
 from rusd.state.alarms import Alarms
 from rusd.state.members import Members
@@ -46,14 +46,8 @@ class Unready(Exception):
     """Why a check failed, in etcd's words."""
 
 
-class Node(Protocol):
-    """What the probes need of Raft."""
-
-    @property
-    def leader_id(self) -> int: ...
-    @property
-    def is_learner(self) -> bool: ...
-    def read_index(self) -> Pending[None]: ...
+class Node(Role, ReadIndex, Protocol):
+    """What is used of the Raft node."""
 
 
 class Machine(Protocol):

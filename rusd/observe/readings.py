@@ -3,7 +3,6 @@
 Only what a number honestly means here has etcd's name; what rusd does not measure is left out.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,34 +10,18 @@ from rusd import ETCD_VERSION
 from rusd.observe.health import Probes
 from rusd.observe.metrics import Reading
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Indexes, Peers, Role
 from rusd.state.machine import StateMachine
 
 _ALARMS: dict[int, str] = {number: name for name, number in rpc.AlarmType.items()}
 
 
-class Peer(Protocol):
-    """Another member as Raft sees it."""
+class Node(Role, Indexes, Peers, Protocol):
+    """What is used of the Raft node."""
 
     @property
-    def connected(self) -> bool: ...
-
-
-class Node(Protocol):
-    """What is read of Raft."""
-
-    @property
-    def member_id(self) -> int: ...
-    @property
-    def leader_id(self) -> int: ...
-    @property
-    def is_leader(self) -> bool: ...
-    @property
-    def commit_index(self) -> int: ...
-    @property
-    def applied_index(self) -> int: ...
-    @property
-    def pending_proposals(self) -> int: ...
-    def peer_status(self) -> Mapping[int, Peer]: ...
+    def pending_proposals(self) -> int:
+        """Proposals of this member that wait for their result."""
 
 
 class Hub(Protocol):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Proposer, Role
 from rusd.rpc.call import Call
 from rusd.rpc.errors import NO_SPACE
 from rusd.rpc.methods import Method, Unary
@@ -29,12 +30,8 @@ DEFAULT_QUOTA = 2 * 1024**3
 MEASURE_INTERVAL = 0.1
 
 
-class Proposer(Protocol):
-    """What the quota needs of Raft."""
-
-    @property
-    def member_id(self) -> int: ...
-    def propose(self, payload: bytes) -> Pending[Any]: ...
+class Node(Proposer, Role, Protocol):
+    """What is used of the Raft node."""
 
 
 class Quota:
@@ -44,7 +41,7 @@ class Quota:
         self,
         limit: int,
         size: Callable[[], int],
-        node: Proposer,
+        node: Node,
         clock: Callable[[], float] = time.monotonic,
         scarce: Callable[[float], bool] = lambda now: False,
     ) -> None:
