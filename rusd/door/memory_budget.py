@@ -9,7 +9,7 @@ One budget for all connections of a member:
                           on connections that hold answers already, streams take no more messages
                           and long answers are not begun
                           a connection that moves less than a sixteenth of what it holds or was
-                          promised in a second, for `PATIENCE` seconds, is cut off, the largest
+                          promised in a second, for `IDLE_SECONDS` seconds, is cut off, the largest
                           first, until there is room
     above three quarters  connections that hold no answers are held back too
     above the budget      the connection that holds most is cut off at once
@@ -30,7 +30,7 @@ from pathlib import Path
 #: Large requests that may be let in at a time when more than half of the budget is used.
 RESERVATIONS = 16
 #: Seconds for which a connection may hold much and move little while there is little room.
-PATIENCE = 3
+IDLE_SECONDS = 3
 #: The part of its bytes that a connection must move in a second to be left alone.
 MOVED_PART = 16
 #: Of those that wait, so many go on in one turn of the loop.
@@ -65,7 +65,7 @@ def memory_of_machine() -> int:
     return min(sizes)
 
 
-class Memory:
+class MemoryBudget:
     """The budget; the ledger of every connection (`rusd/door/h2/inbound.py`)."""
 
     def __init__(
@@ -143,11 +143,11 @@ class Memory:
 
     # Answers
 
-    def lacks(self, mine: int) -> bool:
+    def exceeds_share(self, mine: int) -> bool:
         """Whether a connection that holds `mine` bytes must not hold more now."""
         return self.held > (self.half if mine else self._three_quarters)
 
-    def wait(self, later: Callable[[], None]) -> None:
+    def wait_for_space(self, later: Callable[[], None]) -> None:
         """Call `later` once when there is room again."""
         self._waiting[later] = 0
 
@@ -159,14 +159,14 @@ class Memory:
         return self.held > self.budget or self.overhead > self.half
 
     @property
-    def scarce(self) -> bool:
+    def above_half(self) -> bool:
         """Whether half is used."""
         return self.held > self.half
 
     @property
-    def wanted(self) -> bool:
+    def must_free(self) -> bool:
         """Whether those that hold much and move little have to go."""
-        return self.scarce or not all(map(self._has_room_for, self._asking.values()))
+        return self.above_half or not all(map(self._has_room_for, self._asking.values()))
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -178,7 +178,7 @@ class Memory:
         if self.exceeded:
             self._exceeded()
         asking = self._go_on(self._asking, self._has_room_for)
-        waiting = self._go_on(self._waiting, lambda _: not self.scarce)
+        waiting = self._go_on(self._waiting, lambda _: not self.above_half)
         if asking or waiting:
             self._schedule()
 
@@ -191,7 +191,7 @@ class Memory:
             later()
         return bool(those)
 
-    def give_back(self) -> None:
+    def trim_freed(self) -> None:
         """Once a second: return freed memory to the system, if much is free and stays so."""
         recent, self._recent = self._recent, self.held + self.overhead
         self._peak = max(self._peak, recent)

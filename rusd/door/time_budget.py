@@ -1,26 +1,29 @@
-"""The time the door may take of one turn of the loop, and which connection comes next.
+"""The time that connections may take of one turn of the loop, and which one works next.
 
-Everything a connection causes (frames, header blocks, unpacking, pages, deadlines, cancellations,
-writing) runs as the `work` of one `Worker`, through `Budget.run`. A turn ends when its time is up,
-not when a count is: what is left is put off to later turns, so that Raft's messages and timers, and
-other connections, come between. Of a turn's time the work put off gets `BACKLOG` at most; the rest
-is for what arrives in it.
+All work that a connection causes (frames, header blocks, unpacking, pages, deadlines,
+cancellations, writing) runs as the `work` of one `Worker`, through `TimeBudget.run`. A turn ends
+when its time is used, not after a count of pieces: the rest is deferred to later turns, so that
+Raft's messages and timers run in between. Deferred work gets at most `BACKLOG` of a turn's time;
+the rest is for what arrives in it.
 
-    run(worker) ── time left, nobody owed before it ──▶ worker.work()
-        │                                                 │ more
-        └──────────────▶ put off, by what each has used ◀─┘
-                                   │
-                        next turn: the least used first
+    run(worker) ── time left, and no deferred worker goes first ──▶ worker.work()
+        │                                                              │ more
+        └────────────────▶ deferred, ordered by time used ◀────────────┘
+                                     │
+                          next turn: the least used first
 
-Fairness is by time used (start-time fair queueing): a worker that has used little comes before
-those that have used much, and what it did not use while it was silent counts as `CREDIT` at most.
-New connections begin one behind the other, a `QUANTUM` apart: however many come, and go after one
-request each, those that are known get their turn after each of them.
+Fairness is by time used (start-time fair queueing): a worker that has used little goes before
+those that have used much, and time it did not use while idle counts as `CREDIT` at most. New
+connections enter one behind the other, a `QUANTUM` apart: however many come, each connection that
+is known gets its turn after every new one. Fairness is per connection, not per host.
 
-Measured with a clock, since no count of frames or bytes says what a call takes. One piece of work
-(a frame, a message to unpack, one page) is never cut: it bounds how far a turn runs over its time.
-What is put off then rests for as long as the turn ran over, `REST` at most: else a client with
-nothing but large pieces would take every turn, and a call of another client needs several.
+A clock measures the work, since no count of frames or bytes tells what a call costs. One piece (a
+frame, a message to unpack, a page) is never divided: its length bounds how far a turn overruns.
+After an overrun deferred work rests for as long as the turn overran, `REST` at most; otherwise a
+client with large pieces only would take every turn, while a call of another client needs several.
+
+Not measured here: TLS handshakes and records, and the HTTP/1.1 parser, which asyncio and aiohttp
+run before the door sees a byte (`docs/limits.md`).
 """
 
 import asyncio
@@ -31,21 +34,21 @@ from collections.abc import Callable
 
 from rusd.door.ports import Worker
 
-#: Seconds of one turn of the loop for all connections; for what earlier turns put off.
+#: Seconds of one turn of the loop for all connections, and for deferred work in it.
 TURN = 0.006
 BACKLOG = 0.003
 #: Seconds of one worker before others get their turn.
 QUANTUM = 0.001
-#: Seconds that work put off rests at most after a turn that ran over its time.
+#: Seconds that deferred work rests at most after a turn that overran.
 REST = 0.05
-#: Seconds by which a worker that was silent may be ahead of those that were not.
+#: Seconds by which a worker that was idle may be ahead of the others.
 CREDIT = 0.005
-#: Seconds of work from which on the loop's turns are told apart: until then nothing is scheduled.
+#: Seconds of work after which the next turn is scheduled; less is not worth a callback.
 UNNOTICED = 0.0005
 
 
-class Budget:
-    """One loop's."""
+class TimeBudget:
+    """The time budget of one loop."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -63,26 +66,26 @@ class Budget:
         self._resting = False
 
     def enter(self) -> float:
-        """What a new connection that has something to do counts as having used: behind those that
-        are known, and behind the new ones before it."""
+        """The charge a new connection begins with: behind those that are known, and behind the new
+        ones before it."""
         self._entered = max(self._entered, self._level) + QUANTUM
         return self._entered
 
     def spent(self) -> bool:
-        """Whether the worker that works now has to stop."""
+        """Whether the time of the running worker is over."""
         return self._clock() >= self._until
 
     def run(self, worker: Worker) -> None:
-        """There is something to do for `worker`: now, if this turn has time for it."""
+        """Let `worker` work: now if this turn has time for it, else later."""
         if worker.waiting:
             return
         if self._used >= TURN or (self._queue and worker.used > self._level):
-            self.put_off(worker)
+            self.defer(worker)
         else:
-            self._let_work(worker, TURN)
+            self._run_worker(worker, TURN)
 
-    def put_off(self, worker: Worker) -> None:
-        """There is something to do for `worker`, in a later turn."""
+    def defer(self, worker: Worker) -> None:
+        """Let `worker` work in a later turn."""
         if worker.waiting:
             return
         worker.waiting = True
@@ -90,7 +93,7 @@ class Budget:
         heapq.heappush(self._queue, (worker.used, next(self._order), worker))
         self._schedule()
 
-    def _let_work(self, worker: Worker, limit: float) -> None:
+    def _run_worker(self, worker: Worker, limit: float) -> None:
         start = self._clock()
         before, self._until = self._until, start + min(QUANTUM, limit - self._used)
         try:
@@ -101,16 +104,16 @@ class Budget:
             self._used += taken
             used = worker.used = max(worker.used, self._level - CREDIT) + taken
             if used > self._level and not self._queue:
-                # Nobody waits: time that one worker uses is time that the others let pass.
+                # No worker waits: time that one uses is time that the others leave unused.
                 self._level = used
         if more:
-            self.put_off(worker)
+            self.defer(worker)
         elif self._used > UNNOTICED:
             self._schedule()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is put off."""
+        """Whether no work is deferred."""
         return not self._queue
 
     def _schedule(self) -> None:
@@ -119,28 +122,28 @@ class Budget:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """A new turn of the loop begins: what was asked for in the last one precedes its I/O."""
+        """Begin a new turn: callbacks scheduled in the last one run before its I/O."""
         self._scheduled = False
         over, self._used = self._used - TURN, 0.0
         if over > 0 and not self._resting:
             self._resting = True
-            asyncio.get_running_loop().call_later(min(over, REST), self._go_on)
-        self._work_off()
+            asyncio.get_running_loop().call_later(min(over, REST), self._end_rest)
+        self._run_deferred()
 
-    def _go_on(self) -> None:
+    def _end_rest(self) -> None:
         self._resting = False
-        self._work_off()
+        self._run_deferred()
 
-    def _work_off(self) -> None:
-        """Let those work that were put off; while they rest, only those that have used less than
-        the last that worked: they are not why the others rest."""
+    def _run_deferred(self) -> None:
+        """Run deferred workers; during a rest only those that have used less than the last that
+        worked, since the overrun was not theirs."""
         queue, limit = self._queue, self._level if self._resting else float("inf")
         try:
             while queue and self._used < BACKLOG and queue[0][0] < limit:
                 used, _, worker = heapq.heappop(queue)
                 self._level = max(self._level, used)
                 worker.waiting = False
-                self._let_work(worker, BACKLOG)
+                self._run_worker(worker, BACKLOG)
         finally:
             if queue and queue[0][0] < limit:
                 self._schedule()

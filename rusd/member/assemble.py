@@ -21,7 +21,7 @@ from rusd.api.watch import WatchService
 from rusd.config import Config
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.server import HttpDoor
-from rusd.door.time_budget import Budget
+from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls, client_tls
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
@@ -145,7 +145,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     readings = Readings(node, machine, hub, probes, quota=max_size)
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
-    budget = Budget()
+    budget = TimeBudget()
     unknown_calls = CallCounts()
     metrics = Metrics(readings.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
     http = HttpDoor(probes, metrics.render, budget=budget)

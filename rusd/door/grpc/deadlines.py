@@ -1,8 +1,8 @@
 """Deadlines of calls, watched together: one timer for all, exact to a few hundredths of a second.
 
 A client ends its call itself when its deadline passes; that the server ends it too only frees what
-the call holds. So calls are kept in baskets of `TICK` seconds, which costs a dictionary entry per
-call and no timer. When a basket is due, each connection is given those of its own at once, to end
+the call holds. So calls are kept in slots of `TICK` seconds, which costs a dictionary entry per
+call and no timer. When a slot is due, each connection is given those of its own at once, to end
 them in its own time: a tick costs O(1) for a connection, however many of its deadlines coincide.
 """
 
@@ -18,36 +18,36 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._baskets: dict[int, dict[DeadlineOwner, dict[TimedCall, None]]] = {}
-        #: The last basket that was emptied.
+        self._slots: dict[int, dict[DeadlineOwner, dict[TimedCall, None]]] = {}
+        #: The last slot that was emptied.
         self._done = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, owner: DeadlineOwner, call: TimedCall, deadline: float) -> int:
         """Give `call` to `owner` when `deadline` (loop time, seconds) has passed; returns its
-        basket."""
+        slot."""
         if self._timer is None:
             self._done = int(self._loop.time() / TICK)
             self._timer = self._loop.call_later(TICK, self._tick)
-        basket = max(int(deadline / TICK), self._done) + 1
-        self._baskets.setdefault(basket, {}).setdefault(owner, {})[call] = None
-        return basket
+        slot = max(int(deadline / TICK), self._done) + 1
+        self._slots.setdefault(slot, {}).setdefault(owner, {})[call] = None
+        return slot
 
-    def remove(self, owner: DeadlineOwner, call: TimedCall, basket: int) -> None:
+    def remove(self, owner: DeadlineOwner, call: TimedCall, slot: int) -> None:
         """The call is over."""
-        owners = self._baskets.get(basket)
+        owners = self._slots.get(slot)
         calls = None if owners is None else owners.get(owner)
         if owners is not None and calls is not None:
             calls.pop(call, None)
             if not calls:
                 del owners[owner]
                 if not owners:
-                    del self._baskets[basket]
+                    del self._slots[slot]
 
     def _tick(self) -> None:
         now = int(self._loop.time() / TICK)
-        for basket in range(self._done + 1, now + 1):
-            for owner, calls in self._baskets.pop(basket, {}).items():
+        for slot in range(self._done + 1, now + 1):
+            for owner, calls in self._slots.pop(slot, {}).items():
                 owner.expire(calls)
         self._done = now
-        self._timer = self._loop.call_later(TICK, self._tick) if self._baskets else None
+        self._timer = self._loop.call_later(TICK, self._tick) if self._slots else None

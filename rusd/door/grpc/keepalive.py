@@ -1,18 +1,31 @@
-"""Pings in both directions, by the rules of etcd's gRPC server (grpc-go's keepalive).
+"""Pings in both directions, by the rules of grpc-go's keepalive.
 
-A client may ping once per `minimum` seconds; the third ping in excess sends it away. Answers that
-we send between its pings excuse it, since clients ping to measure the bandwidth of what they read.
-etcd bears no pings of clients without a call for two hours; we bear them as often as any others:
-clients in Python do that, and it costs nothing. In the other direction a client that has been
-silent for `interval` is pinged, and given up if it stays silent for `timeout`.
+A client may ping once in `min_time` seconds; the third ping in excess ends its connection. Answers
+sent between two pings reset the count, since clients ping to measure the bandwidth of what they
+read. Unlike etcd, a client without a call may ping as often as any other (etcd: once in two hours):
+clients in Python do so, and it costs nothing. In the other direction a client that was silent for
+`interval` is pinged, and its connection closed if it stays silent for `timeout`.
 """
 
-#: Pings in excess that are borne.
+from dataclasses import dataclass
+
+#: Pings in excess that are tolerated.
 STRIKES = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """Seconds, as etcd's flags --grpc-keepalive-* give them."""
+
+    #: Least time between two pings of a client.
+    min_time: float
+    #: Silence after which the server pings a client (0: never), and the time to answer.
+    interval: float = 7200
+    timeout: float = 20
+
+
 class PingPolicy:
-    """What one client's pings are worth."""
+    """Counts the pings of one client that come too soon."""
 
     __slots__ = ("_last", "_minimum", "_strikes")
 
@@ -23,8 +36,8 @@ class PingPolicy:
         self._strikes = 0
 
     def allows(self, now: float, *, excused: bool) -> bool:
-        """A ping came at `now`; `excused`: something was sent since the last. False if the client
-        is to be sent away."""
+        """Count a ping at `now`; `excused`: something was sent since the last one. False if the
+        connection must end (ENHANCE_YOUR_CALM)."""
         last, self._last = self._last, now
         if excused:
             self._strikes = 0
@@ -34,7 +47,7 @@ class PingPolicy:
 
 
 class Heartbeat:
-    """Whether one client is still there."""
+    """Detects a client that does not answer pings."""
 
     __slots__ = ("_asked", "_interval", "_timeout")
 
@@ -45,7 +58,7 @@ class Heartbeat:
         self._asked = float("inf")
 
     def due(self, now: float, heard: float) -> bool:
-        """Whether to ping, `heard` being when the client was last heard of."""
+        """Whether to ping, `heard` is when the client was last heard of."""
         if heard > self._asked:
             self._asked = float("inf")
         if self._interval and self._asked > now and now - heard >= self._interval:

@@ -37,7 +37,7 @@ def whole(chunk: bytes, limit: int) -> bytes | None:
     return None
 
 
-class Unframer:
+class MessageReader:
     """Cuts one stream's bytes into messages."""
 
     __slots__ = ("_buffer", "_encoding", "_limit")
@@ -55,7 +55,7 @@ class Unframer:
 
     @property
     def missing(self) -> int:
-        """Bytes that the message at hand lacks, or its prefix."""
+        """Bytes that the message at hand exceeds_share, or its prefix."""
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return PREFIX_BYTES - len(buffer)

@@ -24,7 +24,7 @@ _SHORTEST, _LONGEST = 2, 9
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class CallHeaders:
     """A call, as its headers describe it."""
 
     path: str
@@ -41,7 +41,7 @@ class Opening:
     page: tuple[str, str] | None = None
 
 
-class Openings:
+class CallHeaderParser:
     """Reads the headers of one door's calls."""
 
     def __init__(self, methods: Methods, *, pages: bool) -> None:
@@ -50,24 +50,24 @@ class Openings:
         self._services = {path.split("/")[1] for path in methods}
         self._pages = pages
 
-    def __call__(self, request: Request) -> Opening:
+    def __call__(self, request: Request) -> CallHeaders:
         headers = dict(reversed(request.fields))
         length = request.content_length
         kind = headers.get("content-type", "")
         if not _is_grpc(kind):
             if self._pages:
                 page = (request.method, request.path)
-                return Opening(request.path, {}, length, page=page)
+                return CallHeaders(request.path, {}, length, page=page)
             text = f"invalid gRPC request content-type {_quoted(kind)}"
             refusal = Definition(Code.INVALID_ARGUMENT, text)
-            return Opening(request.path, {}, length, refusal=refusal, status=415)
+            return CallHeaders(request.path, {}, length, refusal=refusal, status=415)
         if request.method != "POST":
             text = f'Received a HEADERS frame with :method "{request.method}" which should be POST'
             refusal = Definition(Code.INTERNAL, text)
-            return Opening(request.path, {}, length, refusal=refusal, status=405)
+            return CallHeaders(request.path, {}, length, refusal=refusal, status=405)
         return self._call(request, headers)
 
-    def _call(self, request: Request, headers: dict[str, str]) -> Opening:
+    def _call(self, request: Request, headers: dict[str, str]) -> CallHeaders:
         timeout, refusal, status = None, None, 200
         if "grpc-timeout" in headers:
             try:
@@ -88,7 +88,7 @@ class Openings:
             for name, value in headers.items()
             if name not in _RESERVED and not name.endswith("-bin")
         }
-        return Opening(
+        return CallHeaders(
             request.path,
             metadata,
             request.content_length,

@@ -1,29 +1,27 @@
 """The client port: gRPC over HTTP/2 for a table of methods, and HTTP/1.1 beside it.
 
-    socket ─ sniffer.py ─┬─ HTTP/2 ── channel.py ── h2/ ─┬─ calls.py   one message, one answer
-                         │                               ├─ stream.py  messages both ways
-                         │                               └─ pagecall.py  what is not gRPC
-                         └─ HTTP/1.1 ── http_door.py
+    listeners ─▶ ProtocolDetector ─┬─ HTTP/2 ─▶ GrpcConnection
+                                   └─ HTTP/1.1 ─▶ `http` (`door/http/server.py`)
 
-Everything runs in callbacks of the loop: a call needs no task. The door counts calls, watches their
-deadlines, and ends them in order when the member stops.
+Everything runs in callbacks of the loop: a call needs no task. Once a second the door checks the
+timeouts of all connections, and closes some of them if the memory budget demands it.
 """
 
 import asyncio
-from collections.abc import Sequence
-from operator import attrgetter
+from collections.abc import Callable, Sequence
 
 from rusd.base.logs import get_logger
-from rusd.door.grpc.connection import Channel
+from rusd.door.grpc.connection import GrpcConnection
 from rusd.door.grpc.deadlines import Deadlines
-from rusd.door.grpc.request_headers import Openings
-from rusd.door.grpc.streaming import StreamCall
+from rusd.door.grpc.dispatch import Dispatcher
+from rusd.door.grpc.door_state import DoorState
+from rusd.door.grpc.keepalive import Keepalive
 from rusd.door.h2 import Limits
 from rusd.door.http.over_h2 import Serve
 from rusd.door.listen.listener import Listeners, Tls
-from rusd.door.listen.sniffer import Http, Sniffer
-from rusd.door.memory_budget import Memory, default_budget
-from rusd.door.time_budget import Budget
+from rusd.door.listen.protocol_detection import MakeProtocol, ProtocolDetector
+from rusd.door.memory_budget import MemoryBudget, default_budget
+from rusd.door.time_budget import TimeBudget
 from rusd.rpc.errors import STOPPED
 from rusd.rpc.methods import CallCounts, Methods
 
@@ -31,13 +29,13 @@ log = get_logger(__name__)
 
 #: gRPC's own overhead that etcd allows above --max-request-bytes.
 OVERHEAD_BYTES = 512 << 10
-#: Bytes of unfinished requests of one connection: so many of the largest, and at least so much.
+#: Bytes of incomplete requests of one connection: so many of the largest, and at least so much,
+#: but this part of the memory budget at most.
 KEPT_REQUESTS, KEPT_LEAST = 8, 16 << 20
-#: ... but this part of the budget at most.
 KEPT_PART = 8
-#: Seconds between looks at every connection.
+#: Seconds between checks of every connection.
 SWEEP = 1.0
-#: Seconds between two lines about clients that were cut off.
+#: Seconds between two lines about clients whose connection was closed.
 QUIET_SECONDS = 10.0
 
 
@@ -55,103 +53,110 @@ class GrpcDoor:
         keepalive_interval: float = 7200,
         keepalive_timeout: float = 20,
         pages: Serve | None = None,
-        http: Http | None = None,
-        budget: Budget | None = None,
+        http: MakeProtocol | None = None,
+        budget: TimeBudget | None = None,
         memory_budget: int = 0,
     ) -> None:
-        """`keepalive_min_time`: seconds; clients that ping more often are sent away.
-        `keepalive_interval`: seconds of silence after which the server pings a client (0: never);
-        `keepalive_timeout`: seconds until one that does not answer is given up.
+        """`keepalive_*`: see `Keepalive`. `unknown_calls` counts calls of unknown methods.
         `pages` answers HTTP/2 requests that are not gRPC, `http` makes protocols for HTTP/1.1.
         `budget`: the time for everything that connections cause.
-        `memory_budget`: bytes, see `memory.py`; 0: by the size of the machine."""
+        `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine."""
         self.limit = max_request_bytes + OVERHEAD_BYTES
-        #: Calls of methods that the table does not hold.
-        self.unknown_calls = unknown_calls or CallCounts()
-        self.keepalive_min_time = keepalive_min_time
-        self.keepalive_interval = keepalive_interval
-        self.keepalive_timeout = keepalive_timeout
-        self.pages = pages
-        self.budget = budget or Budget()
-        self.openings = Openings(methods, pages=pages is not None)
+        self.budget = budget or TimeBudget()
         self._memory_budget = memory_budget or default_budget(self.limit)
+        self._keepalive = Keepalive(keepalive_min_time, keepalive_interval, keepalive_timeout)
         kept = max(KEPT_LEAST, KEPT_REQUESTS * self.limit)
         self.limits = Limits(
             max_streams=max_concurrent_streams,
             kept=max(min(kept, self._memory_budget // KEPT_PART), self.limit),
         )
+        self._dispatcher = Dispatcher(methods, pages, unknown_calls or CallCounts())
         self._http = http
-        #: Connections that speak gRPC, and those that have not spoken yet; the open streams.
-        self.channels: dict[Channel, None] = {}
-        self.strangers: dict[Sniffer, None] = {}
-        self.streams: dict[StreamCall, None] = {}
+        #: Connections that speak gRPC, and those whose protocol is not known yet.
+        self.connections: dict[GrpcConnection, None] = {}
+        self.unidentified: dict[ProtocolDetector, None] = {}
         self._listeners = Listeners()
         self._warned = float("-inf")
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
-        """Listen on `urls`; OSError if one cannot be had. May be called again for more."""
+        """Listen on `urls`; OSError if one is not available. May be called again for more."""
         if self._sweeping is None:
             loop = self._loop = asyncio.get_running_loop()
-            self.deadlines = Deadlines(loop)
-            self.memory = Memory(self._memory_budget, loop.call_soon, self._cut_off_worst)
+            self.memory = MemoryBudget(self._memory_budget, loop.call_soon, self._close_largest)
+            self._state = DoorState(self.limit, self.budget, self.memory, Deadlines(loop))
             self._sweeping = loop.call_later(SWEEP, self._sweep)
-        await self._listeners.listen(urls, lambda: Sniffer(self, self._http), tls)
+        await self._listeners.listen(urls, self._detector, tls)
+
+    def _detector(self) -> ProtocolDetector:
+        return ProtocolDetector(self.budget, self.unidentified, self._grpc_connection, self._http)
+
+    def _grpc_connection(self, used: float) -> GrpcConnection:
+        return GrpcConnection(
+            self._state, self._dispatcher, self.limits, self._keepalive, self.connections, used
+        )
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for channel in list(self.channels):
-            channel.sweep(now)
-        if self.memory.wanted:
-            self._cut_off_lazy()
-        self.memory.give_back()
+        for connection in list(self.connections):
+            connection.sweep(now)
+        if self.memory.must_free:
+            self._close_idle_holders()
+        self.memory.trim_freed()
         self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
-    def _cut_off_lazy(self) -> None:
-        """Those that hold much and move little, the largest first, until there is room."""
-        lazy = [channel for channel in self.channels if channel.lazy()]
-        lazy.sort(key=lambda channel: channel.claim, reverse=True)
-        for channel in lazy:
-            if not self.memory.wanted:
+    # Memory
+
+    def _close_idle_holders(self) -> None:
+        """Close connections that hold much and move little, the largest first, until there is
+        space."""
+        idle = [one for one in self.connections if one.memory.is_idle_holder()]
+        idle.sort(key=lambda one: one.memory.claimed, reverse=True)
+        for connection in idle:
+            if not self.memory.must_free:
                 return
-            self._cut_off(channel)
+            self._close_for_memory(connection)
 
-    def _cut_off_worst(self) -> None:
-        """Above the budget nothing but its size counts."""
-        while self.memory.held > self.memory.budget and self._cut_off_first("offence"):
+    def _close_largest(self) -> None:
+        """Close the largest connections until the budget holds."""
+        memory = self.memory
+        while memory.held > memory.budget and self._close_first(lambda one: one.memory.held):
             pass
-        while self.memory.overhead > self.memory.half and self._cut_off_first("overhead"):
+        while memory.overhead > memory.half and self._close_first(lambda one: one.memory.overhead):
             pass
 
-    def _cut_off_first(self, what: str) -> bool:
-        """Cut off the connection with most of this; False if none has any."""
-        size = attrgetter(what)
-        worst = max(self.channels, key=size, default=None)
-        if worst is None or not size(worst):
+    def _close_first(self, size: Callable[[GrpcConnection], int]) -> bool:
+        """Close the connection with the largest `size`; False if none has any."""
+        largest = max(self.connections, key=size, default=None)
+        if largest is None or not size(largest):
             return False
-        self._cut_off(worst)
+        self._close_for_memory(largest)
         return True
 
-    def _cut_off(self, channel: Channel) -> None:
-        fields = {"remote-addr": channel.peer, "bytes": channel.offence + channel.overhead}
-        channel.cut_off()
+    def _close_for_memory(self, connection: GrpcConnection) -> None:
+        size = connection.memory.held + connection.memory.overhead
+        fields = {"remote-addr": connection.peer, "bytes": size}
+        connection.close_for_memory()
         if self._loop.time() - self._warned > QUIET_SECONDS:
             self._warned = self._loop.time()
             log.warning("client cut off: too much memory is held for it", extra={"fields": fields})
 
+    # The end
+
     async def stop(self, grace: float) -> None:
-        """Refuse new calls, end streams, let the others finish for `grace` seconds."""
+        """Refuse new calls, end streams, let other calls finish for `grace` seconds."""
         self._listeners.close()
-        for stranger in list(self.strangers):
-            stranger.close()
-        for stream in list(self.streams):
-            stream.finish(STOPPED())
-        for channel in list(self.channels):
-            channel.drain()
+        for unidentified in list(self.unidentified):
+            unidentified.close()
+        if self._sweeping is not None:
+            for stream in list(self._state.streams):
+                stream.finish(STOPPED())
+        for connection in list(self.connections):
+            connection.drain()
         if grace and not await self._idle(grace):
             await asyncio.sleep(0)
-        for channel in list(self.channels):
-            channel.close()
+        for connection in list(self.connections):
+            connection.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
         # The last callbacks of what was closed.
@@ -164,7 +169,7 @@ class GrpcDoor:
         """Wait until no call is under way, for `grace` seconds at most."""
         loop = asyncio.get_running_loop()
         end = loop.time() + grace
-        while not all(channel.idle for channel in self.channels):
+        while not all(connection.idle for connection in self.connections):
             if loop.time() > end:
                 return False
             await asyncio.sleep(0.005)

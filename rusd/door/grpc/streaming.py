@@ -5,12 +5,14 @@ the service's `ResponseStream` and the `Receiver` of the client's messages. A cl
 read is not read from: what it sends stays in its window.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.door.grpc import messages, status
-from rusd.door.grpc.messages import Unframer, framed
-from rusd.door.grpc.request_headers import Opening
+from rusd.door.grpc.call_states import RequestState, ResponseState
+from rusd.door.grpc.door_state import CallConnection
+from rusd.door.grpc.messages import MessageReader, framed
+from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.grpc.unary import BUG, IN_STREAM, decode
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
@@ -19,13 +21,12 @@ from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, Code, Definition, EtcdE
 from rusd.rpc.methods import BidiStream, ServerStream
 from rusd.rpc.streams import StreamHandler
 
-if TYPE_CHECKING:
-    from rusd.door.grpc.connection import Channel
-
 log = get_logger(__name__)
 
 #: Messages above this size count as memory from the moment they are sent, not only if they wait.
 LARGE_BYTES = 16 << 10
+
+NO_HEADERS, HEADERS, FINISHED, CLOSED = ResponseState
 
 _CUT_OFF = Definition(Code.INTERNAL, "unexpected EOF")
 
@@ -35,66 +36,61 @@ class StreamCall:
 
     __slots__ = (
         "__weakref__",
-        "_basket",
-        "_begun",
-        "_channel",
         "_code",
+        "_connection",
         "_counted",
         "_deadline",
-        "_ended",
-        "_finished",
         "_gathered",
         "_gathered_bytes",
         "_handler",
+        "_headers",
         "_inbox",
         "_method",
-        "_opening",
-        "_over",
+        "_request",
+        "_response",
+        "_slot",
         "_stream",
     )  # fmt: skip
 
     def __init__(
         self,
-        channel: "Channel",
+        connection: CallConnection,
         stream: Stream,
-        opening: Opening,
+        headers: CallHeaders,
         method: BidiStream | ServerStream,
     ) -> None:
-        self._channel = channel
+        self._connection = connection
         self._stream = stream
-        self._opening = opening
+        self._headers = headers
         self._method = method
         self._handler: StreamHandler | None = None
-        self._inbox = Unframer(channel.door.limit, opening.encoding)
+        self._inbox = MessageReader(connection.door.limit, headers.encoding)
         #: Messages of this turn: they go out together, in one frame if they fit.
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         #: Bytes of them that the budget of memory knows of.
         self._counted = 0
-        #: The client has ended its side; the head of the answer is sent.
-        self._ended = False
-        self._begun = False
-        self._finished = False
-        self._over = False
+        self._request = RequestState.OPEN
+        self._response = NO_HEADERS
         self._code: int = Code.OK
         self._deadline: float | None = None
-        self._basket = 0
-        door = channel.door
+        self._slot = 0
+        door = connection.door
         method.counts.start()
         door.streams[self] = None
-        if opening.timeout is not None:
-            self._deadline = channel.now + opening.timeout
-            self._basket = door.deadlines.add(channel, self, self._deadline)
+        if headers.timeout is not None:
+            self._deadline = connection.now + headers.timeout
+            self._slot = door.deadlines.add(connection, self, self._deadline)
         if isinstance(method, BidiStream):
             self._guard(lambda: method.open(self._call(b""), self))
 
     def _call(self, raw: bytes) -> Call:
-        return Call(self._opening.metadata, raw, self._deadline, self._channel.peer)
+        return Call(self._headers.metadata, raw, self._deadline, self._connection.peer)
 
-    def _guard(self, opening: Any) -> None:
+    def _guard(self, headers: Any) -> None:
         """Let the service open the stream."""
         try:
-            self._handler = opening()
+            self._handler = headers()
         except Exception as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
             self.finish(error)
@@ -102,19 +98,19 @@ class StreamCall:
     # ResponseStream
 
     def send(self, message: bytes) -> None:
-        if self._finished:
+        if self._response >= FINISHED:
             return
         if len(message) > messages.SEND_AT_MOST:
             self.finish(messages.too_long(len(message)))
             return
         if not self._gathered:
-            self._channel.gather(self)
+            self._connection.gather(self)
         self._gathered.append(framed(message))
         self._gathered_bytes += len(message)
         if len(message) > LARGE_BYTES:
             # One event may go to thousands of streams in this turn.
             self._counted += len(message)
-            self._channel.door.memory.add(len(message))
+            self._connection.door.memory.add(len(message))
 
     def flush(self) -> None:
         """Hand what was gathered to the connection."""
@@ -123,8 +119,8 @@ class StreamCall:
             return
         self._gathered, self._gathered_bytes = [], 0
         self._uncount()
-        if not self._begun:
-            self._begun = True
+        if self._response is NO_HEADERS:
+            self._response = HEADERS
             self._stream.head(status.HEAD)
         self._stream.send(b"".join(gathered))
         if size > HIGH_BYTES and not self._stream.full:
@@ -133,50 +129,52 @@ class StreamCall:
     def _uncount(self) -> None:
         """What was gathered is counted elsewhere now, or gone."""
         if self._counted:
-            self._channel.door.memory.add(-self._counted)
+            self._connection.door.memory.add(-self._counted)
             self._counted = 0
 
     def ready(self) -> bool:
         if self._stream.full or self._gathered_bytes > HIGH_BYTES:
             return False
-        memory = self._channel.door.memory
-        if memory.held > memory.half and self._channel.lacks_room():
-            memory.wait(self.drained)
+        memory = self._connection.door.memory
+        if memory.above_half and self._connection.exceeds_share():
+            memory.wait_for_space(self.drained)
             return False
         return True
 
     def finish(self, error: Exception | None = None) -> None:
-        if self._finished:
+        if self._response >= FINISHED:
             return
         self.flush()
-        if self._finished:
+        if self._response >= FINISHED:
             return  # by what the flush let the service do
-        self._finished = True
+        begun = self._response is HEADERS
+        self._response = FINISHED
         told = None if error is None else self._status(error)
         self._code = Code.OK if told is None else told.code
-        self._stream.end(status.ending(told, begun=self._begun))
-        # Not at once: the service may be in the midst of a callback, or of opening.
-        self._channel.do(self._close)
+        self._stream.end(status.ending(told, begun=begun))
+        # Not at once: the service may be in the midst of a callback, or of headers.
+        self._connection.do(self._close)
 
     def _status(self, error: Exception) -> EtcdError:
         refusal = as_etcd(error)
         if refusal is None:
-            named = {"fields": {"method": self._opening.path}}
+            named = {"fields": {"method": self._headers.path}}
             log.error("a stream failed", exc_info=error, extra=named)
         return refusal or BUG()
 
     # Receiver
 
     def data(self, chunk: bytes, ended: bool) -> None:
-        self._ended = ended
-        if self._finished:
+        if ended:
+            self._request = RequestState.ENDED
+        if self._response >= FINISHED:
             return
         self._stream.keep(len(chunk))
         self._inbox.feed(chunk)
         self._deliver()
 
     def drained(self) -> None:
-        if self._handler is not None and not self._finished:
+        if self._handler is not None and self._response < FINISHED:
             try:
                 self._handler.drained()
             except Exception as error:  # noqa: BLE001
@@ -187,17 +185,17 @@ class StreamCall:
     def aborted(self) -> None:
         self._gathered.clear()
         self._uncount()
-        if not self._finished:
-            self._finished = True
+        if self._response < FINISHED:
+            self._response = FINISHED
             self._code = CANCELED.code
-            self._channel.do(self._close)
+            self._connection.do(self._close)
 
     def _deliver(self) -> None:
         """Hand over whole messages while the service has room for their answers, and the connection
         has time left for it."""
-        spent = self._channel.door.budget.spent
+        spent = self._connection.door.budget.spent
         try:
-            while not self._finished and self.ready():
+            while self._response < FINISHED and self.ready():
                 before = len(self._inbox)
                 message = self._inbox.next()
                 if message is None:
@@ -205,13 +203,13 @@ class StreamCall:
                 self._received(message)
                 self._stream.consumed(before - len(self._inbox))
                 if spent():
-                    self._channel.do(self._deliver)
+                    self._connection.do(self._deliver)
                     return
             else:
                 return
             if before:
                 self._stream.needs(self._inbox.missing)
-            if self._ended:
+            if self._request is RequestState.ENDED:
                 self._half_closed()
         except Exception as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
@@ -227,7 +225,7 @@ class StreamCall:
             self._handler = method.open(request, self._call(raw), self)
 
     def _half_closed(self) -> None:
-        self._ended = False
+        self._request = RequestState.DELIVERED
         if len(self._inbox) or self._handler is None:
             raise _CUT_OFF()
         self._handler.half_closed()
@@ -240,19 +238,19 @@ class StreamCall:
 
     def _close(self) -> None:
         """Once, and last."""
-        if self._over:
+        if self._response is CLOSED:
             return
-        self._over = True
-        door = self._channel.door
+        self._response = CLOSED
+        door = self._connection.door
         del door.streams[self]
         door.memory.forget(self.drained)
-        if self._basket:
-            door.deadlines.remove(self._channel, self, self._basket)
+        if self._slot:
+            door.deadlines.remove(self._connection, self, self._slot)
         self._inbox.clear()
         self._stream.consumed(self._stream.kept)
         if self._handler is not None:
             try:
                 self._handler.closed()
             except Exception:
-                log.exception("a stream failed", extra={"fields": {"method": self._opening.path}})
+                log.exception("a stream failed", extra={"fields": {"method": self._headers.path}})
         self._method.counts.finish(self._code)

@@ -6,15 +6,17 @@ a refusal with its status, anything else as UNKNOWN and a line in the log.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.grpc import messages, status
-from rusd.door.grpc.messages import Unframer, whole
-from rusd.door.grpc.request_headers import Opening
+from rusd.door.grpc.call_states import UnaryState
+from rusd.door.grpc.door_state import CallConnection
+from rusd.door.grpc.messages import MessageReader, whole
+from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.h2 import Stream
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
@@ -29,14 +31,14 @@ from rusd.rpc.errors import (
 from rusd.rpc.methods import Unary
 from rusd.rpc.responses import Chunks
 
-if TYPE_CHECKING:
-    from rusd.door.grpc.connection import Channel
-
 log = get_logger(__name__)
 
 #: grpc-go words a message that cannot be decoded in these two ways.
 IN_CALL = "error unmarshalling request:"
 IN_STREAM = "failed to unmarshal the received message"
+
+# (By names of this module: to find a member in its class takes longer.)
+RECEIVING, READY, RUNNING, ENDED = UnaryState
 
 BUG = Definition(Code.UNKNOWN, "internal error")
 #: A client that ended its request without a message, or within one.
@@ -56,36 +58,47 @@ class UnaryCall:
     """One call; the receiver of its stream."""
 
     __slots__ = (
-        "_basket", "_channel", "_deadline", "_inbox", "_method", "_opening", "_over", "_pending",
-        "_raw", "_room", "_stream",
+        "_connection",
+        "_deadline",
+        "_headers",
+        "_inbox",
+        "_method",
+        "_pending",
+        "_raw",
+        "_slot",
+        "_state",
+        "_stream",
+        "_writable",
     )  # fmt: skip
 
-    def __init__(self, channel: "Channel", stream: Stream, opening: Opening, method: Unary) -> None:
-        self._channel = channel
+    def __init__(
+        self, connection: CallConnection, stream: Stream, headers: CallHeaders, method: Unary
+    ) -> None:
+        self._connection = connection
         self._stream = stream
-        self._opening = opening
+        self._headers = headers
         self._method = method
-        self._inbox: Unframer | None = None
+        self._inbox: MessageReader | None = None
         self._raw: bytes | None = None
         self._pending: Any = None
         #: What a long answer waits for before it is made.
-        self._room: Pending[None] | None = None
-        self._over = False
+        self._writable: Pending[None] | None = None
+        self._state = RECEIVING
         self._deadline: float | None = None
-        self._basket = 0
-        door = channel.door
+        self._slot = 0
+        door = connection.door
         method.counts.start()
-        if opening.timeout is not None:
-            self._deadline = channel.now + opening.timeout
-            self._basket = door.deadlines.add(channel, self, self._deadline)
+        if headers.timeout is not None:
+            self._deadline = connection.now + headers.timeout
+            self._slot = door.deadlines.add(connection, self, self._deadline)
 
     # The request
 
     def data(self, chunk: bytes, ended: bool) -> None:
-        if self._over or self._raw is not None:
+        if self._state is not RECEIVING:
             return
         if ended and self._inbox is None:
-            raw = whole(chunk, self._channel.door.limit)
+            raw = whole(chunk, self._connection.door.limit)
             if raw is not None:
                 self._run(raw)
                 return
@@ -94,7 +107,7 @@ class UnaryCall:
     def _collect(self, chunk: bytes, ended: bool) -> None:
         inbox = self._inbox
         if inbox is None:
-            inbox = self._inbox = Unframer(self._channel.door.limit, self._opening.encoding)
+            inbox = self._inbox = MessageReader(self._connection.door.limit, self._headers.encoding)
         stream = self._stream
         stream.keep(len(chunk))
         inbox.feed(chunk)
@@ -105,6 +118,7 @@ class UnaryCall:
             return
         if raw is not None:
             self._raw = raw
+            self._state = READY
             if len(raw) > stream.kept:
                 stream.keep(len(raw) - stream.kept)  # unpacked
             stream.process()
@@ -112,24 +126,26 @@ class UnaryCall:
                 self._run(raw)
             else:
                 # Its end usually comes with the bytes at hand; if not, it is not waited for.
-                self._channel.do(self._start)
+                self._connection.do(self._start)
         elif ended:
             self._refuse(_CUT_OFF if len(inbox) else _NOTHING)
         else:
             stream.needs(inbox.missing)
 
     def _start(self) -> None:
-        if not self._over and self._raw is not None:
+        if self._state is READY:
+            assert self._raw is not None
             self._run(self._raw)
 
     # The answer
 
     def _run(self, raw: bytes) -> None:
-        method, channel = self._method, self._channel
+        self._state = RUNNING
+        method, connection = self._method, self._connection
         try:
             request = decode(method.request, raw, IN_CALL)
             call = Call(
-                self._opening.metadata, raw, self._deadline, channel.peer, self._wait_for_room
+                self._headers.metadata, raw, self._deadline, connection.peer, self._wait_writable
             )
             answer = method.call(request, call)
         except Exception as error:  # noqa: BLE001
@@ -144,12 +160,12 @@ class UnaryCall:
                 self._pending = answer
                 answer.add_done_callback(self._done)
 
-    def _wait_for_room(self) -> Pending[None] | None:
-        self._room = self._channel.room()
-        return self._room
+    def _wait_writable(self) -> Pending[None] | None:
+        self._writable = self._connection.wait_writable()
+        return self._writable
 
     def _done(self, pending: Any) -> None:
-        if self._over:
+        if self._state is ENDED:
             if not pending.cancelled():
                 pending.exception()  # looked at: nobody waits for it
             return
@@ -190,7 +206,7 @@ class UnaryCall:
         self._refuse(refusal or BUG)
 
     def _named(self) -> dict[str, Any]:
-        return {"fields": {"method": self._opening.path}}
+        return {"fields": {"method": self._headers.path}}
 
     def _refuse(self, error: EtcdError | Definition) -> None:
         self._finish(error.code)
@@ -200,48 +216,30 @@ class UnaryCall:
 
     def expired(self) -> None:
         """The deadline has passed."""
-        if not self._over:
+        if self._state is not ENDED:
             self._refuse(DEADLINE_EXCEEDED)
-            self._let_go()
+            self._cancel()
 
     def aborted(self) -> None:
-        if not self._over:
+        if self._state is not ENDED:
             self._finish(CANCELED.code)
-            self._let_go()
+            self._cancel()
 
     def drained(self) -> None:
         """One answer has no more to come."""
 
-    def _let_go(self) -> None:
+    def _cancel(self) -> None:
         if self._pending is not None:
             self._pending.cancel()
-        if self._room is not None:
-            self._room.cancel()
+        if self._writable is not None:
+            self._writable.cancel()
 
     def _finish(self, code: int) -> None:
-        self._over = True
-        channel = self._channel
-        if self._basket:
-            channel.door.deadlines.remove(channel, self, self._basket)
+        self._state = ENDED
+        connection = self._connection
+        if self._slot:
+            connection.door.deadlines.remove(connection, self, self._slot)
         if self._inbox is not None:
             self._inbox = self._raw = None
             self._stream.consumed(self._stream.kept)
         self._method.counts.finish(code)
-
-
-class Refusal:
-    """A call that is no call of any method: refused at once, whatever it sends."""
-
-    __slots__ = ()
-
-    def data(self, chunk: bytes, ended: bool) -> None:
-        """Nobody listens."""
-
-    def aborted(self) -> None:
-        """It was answered already."""
-
-    def drained(self) -> None:
-        """Nothing is queued."""
-
-
-REFUSED = Refusal()

@@ -1,14 +1,10 @@
 """One stream: its state, its windows, its send queue, and the bytes buffered for its request."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rusd.door.h2.states import MAY_RECEIVE, MAY_SEND, StreamState
 from rusd.door.ports import Receiver
-
-if TYPE_CHECKING:
-    from rusd.door.h2.inbound import Inbound
-    from rusd.door.h2.outbound import Outbound
 
 #: Send queue of a stream: the high-water mark, and the mark below which it is writable again.
 HIGH_BYTES = 1 << 20
@@ -16,6 +12,25 @@ LOW_BYTES = HIGH_BYTES // 2
 
 #: The queue of streams that have none: most never need one.
 NOTHING: deque[bytes] = deque(maxlen=0)
+
+
+class SendSide(Protocol):
+    """The outbound half of a connection, as its streams use it."""
+
+    def complete(self, stream: "Stream", head: bytes, payload: bytes, tail: bytes) -> None: ...
+    def headers(self, stream: "Stream", encoded: bytes, *, end: bool) -> None: ...
+    def data(self, stream: "Stream", payload: bytes) -> None: ...
+    def end(self, stream: "Stream", tail: bytes) -> None: ...
+    def reset(self, stream: "Stream", code: int) -> None: ...
+
+
+class ReceiveSide(Protocol):
+    """The inbound half of a connection, as its streams use it."""
+
+    def keep(self, stream: "Stream", size: int) -> None: ...
+    def needs(self, stream: "Stream", missing: int) -> None: ...
+    def process(self, stream: "Stream") -> None: ...
+    def consumed(self, stream: "Stream", size: int) -> None: ...
 
 
 class Stream:
@@ -43,7 +58,7 @@ class Stream:
     )
 
     def __init__(
-        self, ident: int, inbound: "Inbound", outbound: "Outbound", receive_window: int
+        self, ident: int, inbound: ReceiveSide, outbound: SendSide, receive_window: int
     ) -> None:
         self.id = ident
         self._inbound = inbound
@@ -61,7 +76,7 @@ class Stream:
         #: Bytes counted for the stream beside its body (see `Inbound.overhead`).
         self.overhead = 0
         # Bytes of the request, see `inbound.py`:
-        #: buffered by the receiver; of a whole request in service; that its message lacks;
+        #: buffered by the receiver; of a whole request in service; that its message exceeds_share;
         self.kept = 0
         self.processing = 0
         self.missing = 0

@@ -8,14 +8,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.h2 import Stream, block
 
 if TYPE_CHECKING:
-    from rusd.door.grpc.connection import Channel
     from rusd.door.http.pages import Page
 
 log = get_logger(__name__)
@@ -27,15 +26,28 @@ AT_ONCE = 4
 Serve = Callable[[str, str], Awaitable["Page"]]
 
 
+class PageConnection(Protocol):
+    """The connection of a page, as the page uses it."""
+
+    @property
+    def pages(self) -> "PageQueue": ...
+
+    def do(self, task: Callable[[], object]) -> None:
+        """Run `task` after what runs now, in the time of the connection."""
+
+    def wait_writable(self) -> Pending[None] | None:
+        """None if a long answer may be made now, else what to wait for."""
+
+
 class PageCall:
     """One request; the receiver of its stream. Bodies are ignored: pages are only read."""
 
-    __slots__ = ("_channel", "_page", "_room", "_serve", "_stream", "_task")
+    __slots__ = ("_connection", "_page", "_room", "_serve", "_stream", "_task")
 
     def __init__(
-        self, channel: "Channel", stream: Stream, serve: Serve, page: tuple[str, str]
+        self, connection: "PageConnection", stream: Stream, serve: Serve, page: tuple[str, str]
     ) -> None:
-        self._channel = channel
+        self._connection = connection
         self._stream = stream
         self._serve = serve
         self._page = page
@@ -44,7 +56,7 @@ class PageCall:
 
     def start(self) -> asyncio.Task[None]:
         """Make the page and send it."""
-        self._room = self._channel.room()
+        self._room = self._connection.wait_writable()
         self._task = asyncio.ensure_future(self._answer(*self._page))
         return self._task
 
@@ -57,7 +69,7 @@ class PageCall:
             log.exception("a page failed", extra={"fields": {"page": target}})
             self._stream.end(block([(":status", "500")]))
             return
-        self._channel.do(partial(self._send, method, page))
+        self._connection.do(partial(self._send, method, page))
 
     def _send(self, method: str, page: "Page") -> None:
         fields = [(name.lower(), value) for name, value in page.headers]
@@ -74,10 +86,10 @@ class PageCall:
     def data(self, chunk: bytes, ended: bool) -> None:
         self._stream.consumed(len(chunk))
         if ended:
-            self._channel.pages.add(self)
+            self._connection.pages.add(self)
 
     def aborted(self) -> None:
-        self._channel.pages.drop(self)
+        self._connection.pages.drop(self)
         if self._task is not None:
             self._task.cancel()
         if self._room is not None:

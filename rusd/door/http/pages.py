@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.door.time_budget import Budget
+from rusd.door.time_budget import TimeBudget
 from rusd.observe.health import NOT_ALLOWED, NOT_FOUND, Probes, Reply
 
 log = get_logger(__name__)
@@ -43,7 +43,7 @@ class Rendering:
     """A page that is rendered once for all that asked for it before: none gets one that is older
     than its request, and thousands of requests cost one rendering a turn."""
 
-    def __init__(self, render: Callable[[], bytes], budget: Budget) -> None:
+    def __init__(self, render: Callable[[], bytes], budget: TimeBudget) -> None:
         self._render = render
         self._budget = budget
         self._asked: Pending[bytes] | None = None
@@ -55,7 +55,7 @@ class Rendering:
         """The page, as soon as the budget has time for it."""
         if self._asked is None:
             self._asked = Pending()
-            self._budget.put_off(self)
+            self._budget.defer(self)
         return self._asked
 
     def work(self) -> bool:
@@ -96,12 +96,12 @@ class Pages:
     """All pages of one member."""
 
     def __init__(
-        self, probes: Probes, metrics: Callable[[], bytes], budget: Budget | None = None
+        self, probes: Probes, metrics: Callable[[], bytes], budget: TimeBudget | None = None
     ) -> None:
         """`metrics` renders the Prometheus text format, in the time of `budget`."""
         self._probes = probes
         self._turns = Turns()
-        self._metrics = Rendering(metrics, budget or Budget())
+        self._metrics = Rendering(metrics, budget or TimeBudget())
 
     async def serve(self, method: str, target: str) -> Page:
         """The page at `target` (path and query as in the request line, or an absolute URL).

@@ -19,7 +19,7 @@ from aiohttp import web
 from rusd.door.http.connection import HttpConnection
 from rusd.door.http.pages import Page, Pages
 from rusd.door.listen.listener import Listeners, Tls
-from rusd.door.time_budget import Budget
+from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls
 from rusd.observe.health import Probes
 
@@ -47,7 +47,7 @@ class HttpDoor:
         probes: Probes,
         metrics: Callable[[], bytes],
         body_limit: int = BODY_LIMIT,
-        budget: Budget | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         """`metrics` renders the Prometheus text format; `body_limit`: bytes of a request."""
         #: Also for what comes over HTTP/2.

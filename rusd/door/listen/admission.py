@@ -24,7 +24,7 @@ log = get_logger(__name__)
 RESERVED = 150
 
 
-class Gate:
+class AdmissionControl:
     """Makes the protocols of one listener, each behind an `Admission`."""
 
     def __init__(self, factory: Factory, tls: ClientTls | None) -> None:
@@ -69,7 +69,7 @@ class Gate:
 class Admission(asyncio.Protocol):
     """A connection until it is let in."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: AdmissionControl) -> None:
         self._gate = gate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

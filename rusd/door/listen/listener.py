@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from rusd.base.sockets import Bound, Factory, Listener
 from rusd.base.urls import Url
-from rusd.door.listen.admission import Gate
-from rusd.door.listen.tls_or_plain import Either
+from rusd.door.listen.admission import AdmissionControl
+from rusd.door.listen.tls_or_plain import TlsOrPlainListener
 from rusd.door.tls.context import ClientTls
 
 #: Seconds for a TLS handshake, as in etcd.
@@ -26,7 +26,7 @@ class Listeners:
     """What one door listens on."""
 
     def __init__(self) -> None:
-        self._listening: list[Listener | Either] = []
+        self._listening: list[Listener | TlsOrPlainListener] = []
 
     async def listen(self, urls: Sequence[str], factory: Factory, tls: Tls = None) -> None:
         """Listen on every address of `urls`, with `tls` for https and unixs. An http and an https
@@ -58,11 +58,11 @@ class Listeners:
         if secure and tls is None:
             raise OSError(errno.EINVAL, f"cannot listen on {secure[0]}: no certificate")
         context = tls.context if isinstance(tls, ClientTls) else tls
-        plain_gate = Gate(factory, None)
-        tls_gate = Gate(factory, tls if isinstance(tls, ClientTls) else None)
+        plain_gate = AdmissionControl(factory, None)
+        tls_gate = AdmissionControl(factory, tls if isinstance(tls, ClientTls) else None)
         bound = Bound(urls[0])
         if secure and context is not None and len(secure) < len(urls):
-            either = Either(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
+            either = TlsOrPlainListener(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
             self._listening.append(either)
             return
         listener = Listener()

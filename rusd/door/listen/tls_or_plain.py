@@ -11,7 +11,7 @@ import ssl
 
 from rusd.base.logs import get_logger
 from rusd.base.sockets import Bound
-from rusd.door.listen.admission import Gate
+from rusd.door.listen.admission import AdmissionControl
 
 log = get_logger(__name__)
 
@@ -23,11 +23,16 @@ _ACCEPTS = 64
 _REST = 1.0
 
 
-class Either:
+class TlsOrPlainListener:
     """A listener for both; `close` ends it."""
 
     def __init__(
-        self, bound: Bound, plain: Gate, secure: Gate, context: ssl.SSLContext, patience: float
+        self,
+        bound: Bound,
+        plain: AdmissionControl,
+        secure: AdmissionControl,
+        context: ssl.SSLContext,
+        patience: float,
     ) -> None:
         """`patience`: seconds for the first byte, and again for the handshake."""
         self._loop = asyncio.get_running_loop()

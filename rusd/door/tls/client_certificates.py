@@ -12,19 +12,19 @@ from typing import Any
 
 from cryptography import x509
 
-from rusd.door.tls.revocation import Revoked
+from rusd.door.tls.revocation import RevocationList
 
 
 class Denied(Exception):
     """A client whose certificate is good and that is not welcome all the same; why."""
 
 
-class ClientRules:
+class ClientCertificatePolicy:
     """What the flags ask of a client's certificate beyond a trusted signature."""
 
     def __init__(self, crl_file: Path | None, allowed_hostnames: Sequence[str]) -> None:
         """OSError or ValueError if there is a revocation list that cannot be read."""
-        self._revoked = Revoked(crl_file) if crl_file is not None else None
+        self._revoked = RevocationList(crl_file) if crl_file is not None else None
         self._names = tuple(allowed_hostnames)
 
     def check(self, connection: ssl.SSLObject) -> None:
@@ -40,7 +40,7 @@ class ClientRules:
         if self._names and not any(matches(certificate, name) for name in self._names):
             raise Denied("client certificate authentication failed")
 
-    def _check_revoked(self, revoked: Revoked, chain: set[bytes]) -> None:
+    def _check_revoked(self, revoked: RevocationList, chain: set[bytes]) -> None:
         try:
             revoked.refresh()
         except (OSError, ValueError) as error:
@@ -63,10 +63,10 @@ def matches(certificate: x509.Certificate, name: str) -> bool:
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
-        wanted = name.lower().removesuffix(".")
-        wild = "*." + wanted.partition(".")[2]
+        must_free = name.lower().removesuffix(".")
+        wild = "*." + must_free.partition(".")[2]
         found = {each.lower().removesuffix(".") for each in names.get_values_for_type(x509.DNSName)}
-        return wanted in found or wild in found
+        return must_free in found or wild in found
     return address in names.get_values_for_type(x509.IPAddress)
 
 

@@ -21,7 +21,7 @@ from rusd.config import Config
 from rusd.config.tls import SUITES
 
 if TYPE_CHECKING:
-    from rusd.door.tls.client_certificates import ClientRules
+    from rusd.door.tls.client_certificates import ClientCertificatePolicy
 
 log = get_logger(__name__)
 
@@ -171,15 +171,15 @@ class ClientTls:
             )
 
 
-def _rules(options: TlsOptions) -> "ClientRules | None":
+def _rules(options: TlsOptions) -> "ClientCertificatePolicy | None":
     """None: clients need no certificate."""
     if not options.verifies:
         return None
     # Here, so that a member without certificates of clients need not wait for `cryptography`.
-    from rusd.door.tls.client_certificates import ClientRules
+    from rusd.door.tls.client_certificates import ClientCertificatePolicy
 
     try:
-        return ClientRules(options.crl_file, options.allowed_hostnames)
+        return ClientCertificatePolicy(options.crl_file, options.allowed_hostnames)
     except (OSError, ValueError) as error:
         _fail(f"cannot read --client-crl-file {options.crl_file}", error)
 

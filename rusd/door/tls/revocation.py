@@ -11,7 +11,7 @@ from cryptography import x509
 _PEM = b"-----BEGIN"
 
 
-class Revoked:
+class RevocationList:
     """The serial numbers in one file (DER, or PEM)."""
 
     def __init__(self, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from rusd.door.time_budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, Budget
+from rusd.door.time_budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, TimeBudget
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 class Job:
     """`pieces` of work that take `each` seconds of the clock."""
 
-    def __init__(self, budget: Budget, clock: Clock, pieces: int, each: float) -> None:
+    def __init__(self, budget: TimeBudget, clock: Clock, pieces: int, each: float) -> None:
         self.used = 0.0
         self.waiting = False
         self.left = pieces
@@ -38,10 +38,10 @@ class Job:
         return bool(self.left)
 
 
-def on_a_loop(test: Callable[[Budget, Clock], object]) -> None:
+def on_a_loop(test: Callable[[TimeBudget, Clock], object]) -> None:
     async def run() -> None:
         clock = Clock()
-        await test(Budget(clock), clock)  # type: ignore[misc]
+        await test(TimeBudget(clock), clock)  # type: ignore[misc]
 
     asyncio.run(run())
 
@@ -52,7 +52,7 @@ async def turn() -> None:
 
 
 def test_a_turn_ends_when_its_time_is_up() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         jobs = [Job(budget, clock, 1000, QUANTUM / 10) for _ in range(100)]
         for job in jobs:
             budget.run(job)
@@ -66,7 +66,7 @@ def test_a_turn_ends_when_its_time_is_up() -> None:
 
 
 def test_what_arrives_with_little_used_comes_before_what_was_put_off() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         heavy = [Job(budget, clock, 100_000, QUANTUM / 2) for _ in range(50)]
         for job in heavy:
             budget.run(job)
@@ -84,7 +84,7 @@ def test_what_arrives_with_little_used_comes_before_what_was_put_off() -> None:
 
 
 def test_many_are_served_alike() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         # One has pieces ten times as long as the others': it gets a tenth as many of them.
         jobs = [Job(budget, clock, 10_000, QUANTUM) for _ in range(9)]
         jobs.append(Job(budget, clock, 10_000, 10 * QUANTUM))
@@ -99,7 +99,7 @@ def test_many_are_served_alike() -> None:
 
 
 def test_what_was_used_while_nobody_waited_is_not_held_against_anybody() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         busy = Job(budget, clock, 0, QUANTUM / 10)
         for _ in range(10_000):
             busy.left = 5
@@ -118,9 +118,9 @@ def test_what_was_used_while_nobody_waited_is_not_held_against_anybody() -> None
 
 
 def test_work_put_off_leaves_room_for_what_arrives() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         budget.run(Job(budget, clock, 1000, QUANTUM))
-        budget.put_off(Job(budget, clock, 1000, QUANTUM))
+        budget.defer(Job(budget, clock, 1000, QUANTUM))
         await turn()
         before = clock.now
         await turn()
@@ -130,7 +130,7 @@ def test_work_put_off_leaves_room_for_what_arrives() -> None:
 
 
 def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         hostile = Job(budget, clock, 3, TURN + REST)
         loop = asyncio.get_running_loop()
         budget.run(hostile)
@@ -140,7 +140,7 @@ def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
         assert loop.time() - start >= REST * 0.9
         # Others do not rest, nor if they came when the turn was over.
         light = Job(budget, clock, 1, QUANTUM / 10)
-        budget.put_off(light)
+        budget.defer(light)
         start = loop.time()
         while light.left:
             await turn()
@@ -154,7 +154,7 @@ def test_new_connections_without_end_do_not_keep_a_known_one_waiting() -> None:
     """Each comes, asks for as much as it gets in one go, and is gone: none of them ever has used
     more than the known one."""
 
-    async def test(budget: Budget, clock: Clock) -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
         known = Job(budget, clock, 1, QUANTUM / 10)
         known.used = budget.enter()
         budget.run(known)

@@ -11,9 +11,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 
-from rusd.door.grpc import connection, server
+from rusd.door.grpc import answer_queue, server, timeouts
 from rusd.door.h2 import PREFACE
-from rusd.door.listen import sniffer
+from rusd.door.listen import protocol_detection
 from tests.unit.door.toys import REQUEST, Served, served
 
 SETTINGS = bytes(3) + b"\x04" + bytes(5)
@@ -22,9 +22,9 @@ SETTINGS = bytes(3) + b"\x04" + bytes(5)
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Seconds become tenths of them."""
-    monkeypatch.setattr(sniffer, "PATIENCE", 0.3)
-    monkeypatch.setattr(connection, "PATIENCE", 0.3)
-    monkeypatch.setattr(connection, "STALLED", 0.5)
+    monkeypatch.setattr(protocol_detection, "FIRST_BYTES_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "FRAME_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "STALLED_SECONDS", 0.5)
     monkeypatch.setattr(server, "SWEEP", 0.05)
     yield
 
@@ -93,11 +93,11 @@ def test_a_client_that_reads_nothing_and_never_ends_a_frame_is_closed() -> None:
     async def test(one: Served) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", one.port)
         writer.write(PREFACE + SETTINGS + b"\x00\x40\x00\x00\x00\x00\x00\x00\x01")
-        while not (one.door.channels and next(iter(one.door.channels)).connection.unread):
+        while not (one.door.connections and next(iter(one.door.connections)).h2.unread):
             await asyncio.sleep(0.01)
-        (client,) = one.door.channels
+        (client,) = one.door.connections
         client.pause_writing()
-        while one.door.channels:
+        while one.door.connections:
             await asyncio.sleep(0.01)
         writer.close()
 
@@ -186,7 +186,7 @@ def test_a_client_that_takes_no_answers_has_few_made_for_it_and_is_closed() -> N
         for _ in range(90):
             client.call("Large", b"")
         client.writer.write(client.h2.data_to_send())
-        while one.toys.made < connection.MUCH >> 20:
+        while one.toys.made < answer_queue.MUCH >> 20:
             await asyncio.sleep(0.01)
         assert await one.call("toy.Toys/Echo", b"") == REQUEST()
         # It reads on TCP, and gives no window: what it is sent at most is the window it began with.
@@ -214,7 +214,7 @@ def test_many_connections_that_break_off_leave_nothing_behind() -> None:
             writer.write((PREFACE + SETTINGS)[: number % 40])
             writer.transport.abort()
         assert await one.call("toy.Toys/Echo", b"") == REQUEST()
-        while one.door.strangers or len(one.door.channels) > 1:
+        while one.door.unidentified or len(one.door.connections) > 1:
             await asyncio.sleep(0.01)
 
     over_the_wire(test)

@@ -13,11 +13,12 @@ from hpack import Encoder
 
 from rusd.door import memory_budget
 from rusd.door.grpc import server
-from rusd.door.grpc.connection import MUCH, WRITE_HIGH, Channel
+from rusd.door.grpc.answer_queue import MUCH
+from rusd.door.grpc.connection import WRITE_HIGH, GrpcConnection
 from rusd.door.grpc.server import OVERHEAD_BYTES
 from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
-from rusd.door.memory_budget import LEAST, MOST, RESERVATIONS, Memory
+from rusd.door.memory_budget import LEAST, MOST, RESERVATIONS, MemoryBudget
 from tests.unit.door.test_hostile_clients import Client
 from tests.unit.door.test_turns import connected, head, message, requests, with_a_door
 from tests.unit.door.toys import LIMIT, REQUEST, Served, served
@@ -68,20 +69,20 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_connections_that_hold_something_are_held_back_first() -> None:
-    budget = Memory(1000, lambda _: None, lambda: None)
+    budget = MemoryBudget(1000, lambda _: None, lambda: None)
     budget.add(500)
-    assert not budget.lacks(1) and not budget.scarce
+    assert not budget.exceeds_share(1) and not budget.above_half
     budget.add(1)
-    assert budget.lacks(1) and budget.scarce
-    assert not budget.lacks(0)
+    assert budget.exceeds_share(1) and budget.above_half
+    assert not budget.exceeds_share(0)
     budget.add(250)
-    assert budget.lacks(0)
+    assert budget.exceeds_share(0)
 
 
 def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
     soon: list[Callable[[], None]] = []
     exceeded: list[int] = []
-    budget = Memory(1000, soon.append, lambda: exceeded.append(1))
+    budget = MemoryBudget(1000, soon.append, lambda: exceeded.append(1))
     told: list[str] = []
 
     def turn() -> None:
@@ -93,7 +94,7 @@ def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
         name: (lambda name=name: told.append(name)) for name in "abc"
     }
     for later in waiting.values():
-        budget.wait(later)
+        budget.wait_for_space(later)
     budget.forget(waiting["b"])
     budget.add(-50)
     turn()
@@ -109,17 +110,17 @@ def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
 
 def test_a_request_that_does_not_fit_is_not_looked_at_until_something_changes() -> None:
     soon: list[Callable[[], None]] = []
-    budget = Memory(1000, soon.append, lambda: None)
+    budget = MemoryBudget(1000, soon.append, lambda: None)
     budget.reserve(1, 300)
     assert not budget.may_reserve(700, lambda: None)
-    assert budget.wanted
+    assert budget.must_free
     budget.reserve(0, -100)
     soon.pop()()
     assert not soon
 
 
 def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> None:
-    budget = Memory(1000, lambda _: None, lambda: None)
+    budget = MemoryBudget(1000, lambda _: None, lambda: None)
     budget.add(700)
     for _ in range(RESERVATIONS):
         assert budget.may_reserve(1, lambda: None)
@@ -130,7 +131,7 @@ def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> Non
 
 
 def test_what_is_promised_counts_before_it_is_sent() -> None:
-    budget = Memory(1000, lambda _: None, lambda: None)
+    budget = MemoryBudget(1000, lambda _: None, lambda: None)
     assert budget.may_reserve(2000, lambda: None), "one is always let in"
     budget.reserve(1, 400)
     assert budget.may_reserve(100, lambda: None)
@@ -185,7 +186,7 @@ def test_a_client_that_reads_none_of_its_answers_is_cut_off_for_one_that_does(
         while len(one.toys.streams) < 40:
             await asyncio.sleep(0.01)
         most = 0
-        while not one.door.memory.scarce:
+        while not one.door.memory.above_half:
             for handler in one.toys.streams:
                 if handler.responses.ready():
                     handler.responses.send(bytes(300 << 10))
@@ -193,7 +194,7 @@ def test_a_client_that_reads_none_of_its_answers_is_cut_off_for_one_that_does(
             most = max(most, one.door.memory.held)
         assert most <= BUDGET
         assert (await one.call("toy.Toys/Large", b"")).value
-        while one.door.memory.scarce:
+        while one.door.memory.above_half:
             await asyncio.sleep(SECOND)
         assert sum(handler.over.is_set() for handler in one.toys.streams) >= 1
         assert not all(handler.over.is_set() for handler in one.toys.streams)
@@ -273,16 +274,16 @@ def test_clients_that_never_end_their_requests_are_cut_off_for_one_that_does(
                 for _ in range(pieces):
                     client.h2.send_data(stream, bytes(16_000))
             client.writer.write(client.h2.data_to_send())
-        while sum(channel.connection.inbound.collected > 0 for channel in one.door.channels) < 20:
+        while sum(channel.h2.inbound.collected > 0 for channel in one.door.connections) < 20:
             await asyncio.sleep(0.01)
-            if len(one.door.channels) < 20:
+            if len(one.door.connections) < 20:
                 break  # some are gone already
         raw = REQUEST(value=bytes(LARGEST - 100)).SerializeToString()
         for _ in range(2 * RESERVATIONS):
             assert len((await one.call("toy.Toys/Echo", raw)).value) == LARGEST - 100
         for client in clients:
             client.writer.close()
-        while len(one.door.channels) > 1:
+        while len(one.door.connections) > 1:
             await asyncio.sleep(0.01)
         budget = one.door.memory
         assert (budget.held, budget.reserved, budget.outstanding) == (0, 0, 0)
@@ -316,7 +317,7 @@ def test_many_connections_with_many_large_requests_are_all_served(quick: None) -
 def test_above_the_budget_the_connection_that_holds_most_goes_at_once() -> None:
     async def test(one: Served) -> None:
         await one.call("toy.Toys/Echo", b"")
-        (honest,) = one.door.channels
+        (honest,) = one.door.connections
         worst, lesser = Client(), Client()
         for client, count in ((worst, 9), (lesser, 3)):
             await client.connect(one.port)
@@ -327,11 +328,11 @@ def test_above_the_budget_the_connection_that_holds_most_goes_at_once() -> None:
             await asyncio.sleep(0.01)
         held = one.door.memory.held
         one.door.memory.add(BUDGET - held)
-        assert len(one.door.channels) == 3
+        assert len(one.door.connections) == 3
         one.door.memory.add(1)
-        while len(one.door.channels) == 3:
+        while len(one.door.connections) == 3:
             await asyncio.sleep(0.01)
-        assert honest in one.door.channels
+        assert honest in one.door.connections
         while await worst.reader.read(65_536):
             pass
         for client in (worst, lesser):
@@ -350,21 +351,21 @@ def test_a_connection_that_fails_with_many_streams_can_be_cut_off(
         writer.write(requests(300, head("Talk"), b"", ended=False))
         while len(one.toys.streams) < 300:
             await asyncio.sleep(0)
-        (failing,) = one.door.channels
+        (failing,) = one.door.connections
         writer.write(wire.frame(wire.PUSH_PROMISE, 0, 1))
-        while not failing.connection.closed:
+        while not failing.h2.closed:
             await asyncio.sleep(0)
-        assert failing.connection.streams
-        cut, cut_off = [], one.door._cut_off
+        assert failing.h2.streams
+        cut, cut_off = [], one.door._close_for_memory
 
-        def counted(channel: Channel) -> None:
+        def counted(channel: GrpcConnection) -> None:
             cut.append(channel)
             assert len(cut) < 10
             cut_off(channel)
 
-        monkeypatch.setattr(one.door, "_cut_off", counted)
+        monkeypatch.setattr(one.door, "_close_for_memory", counted)
         one.door.memory.half = 0
-        one.door._cut_off_worst()
+        one.door._close_largest()
         assert cut == [failing]
         assert one.door.memory.overhead == 0
         writer.close()
@@ -381,7 +382,7 @@ def test_calls_that_end_while_they_wait_for_room_leave_nothing_behind() -> None:
         writer.write(requests(2 * MUCH >> 20, head("Large"), message(b"")))
         while one.toys.made <= MUCH >> 20:
             await asyncio.sleep(0.01)
-        (channel,) = one.door.channels
+        (channel,) = one.door.connections
         ended = len(one.finished)
         for stream in range(1001, 1201, 2):
             fields = {"grpc_timeout": "300m"} if stream % 4 == 1 else {}
@@ -392,7 +393,7 @@ def test_calls_that_end_while_they_wait_for_room_leave_nothing_behind() -> None:
                 writer.write(wire.reset(stream, 8))
         while len(one.finished) < ended + 100:
             await asyncio.sleep(0.01)
-        assert len(channel._crowd) <= 2 * MUCH >> 20
+        assert len(channel.answers) <= 2 * MUCH >> 20
         writer.close()
 
     over_the_wire(test)
@@ -401,16 +402,16 @@ def test_calls_that_end_while_they_wait_for_room_leave_nothing_behind() -> None:
 def test_memory_is_given_back_once_much_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[int] = []
     monkeypatch.setattr(memory_budget, "trim", lambda: trims.append(1))
-    budget = Memory(BUDGET * 4, lambda _: None, lambda: None)
+    budget = MemoryBudget(BUDGET * 4, lambda _: None, lambda: None)
     budget.add(memory_budget.WORTH_TRIMMING)
-    budget.give_back()
+    budget.trim_freed()
     assert trims == []
     budget.add(-memory_budget.WORTH_TRIMMING)
-    budget.give_back()
+    budget.trim_freed()
     # Not between two requests: what is used again would only have to be fetched again.
     assert trims == []
-    budget.give_back()
-    budget.give_back()
+    budget.trim_freed()
+    budget.trim_freed()
     assert trims == [1]
 
 
@@ -469,8 +470,8 @@ def test_streams_and_headers_of_all_clients_together_are_bounded(
         await talk.write(b"")
         budget = one.door.memory
         budget.half = 1 << 20
-        cut, cut_off = [], one.door._cut_off
-        monkeypatch.setattr(one.door, "_cut_off", lambda it: (cut.append(it), cut_off(it)))
+        cut, cut_off = [], one.door._close_for_memory
+        monkeypatch.setattr(one.door, "_close_for_memory", lambda it: (cut.append(it), cut_off(it)))
         attackers = []
         while not cut:
             _, writer = await connected(one)
@@ -498,7 +499,7 @@ def test_nothing_is_counted_for_streams_and_headers_that_are_gone() -> None:
             writer.close()
             while one.door.memory.overhead:
                 await asyncio.sleep(0)
-        assert not one.door.channels
+        assert not one.door.connections
 
     over_the_wire(test)
 
@@ -522,7 +523,7 @@ def test_what_a_transport_holds_below_its_mark_is_counted(quick: None) -> None:
             await asyncio.sleep(SECOND)
         for writer in writers:
             writer.close()
-        while one.door.channels:
+        while one.door.connections:
             await asyncio.sleep(0.01)
         assert one.door.memory.held == 0
 

@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from rusd.door.grpc.compression import MEMBERS_AT_MOST
-from rusd.door.grpc.messages import Unframer, framed, whole
+from rusd.door.grpc.messages import MessageReader, framed, whole
 from rusd.rpc.errors import Code, EtcdError
 
 LIMIT = 1000
@@ -15,7 +15,7 @@ LIMIT = 1000
 
 def taken(data: bytes, encoding: str = "identity", piece: int = 7) -> list[bytes]:
     """What comes out when `data` comes in by pieces."""
-    inbox, messages = Unframer(LIMIT, encoding), []
+    inbox, messages = MessageReader(LIMIT, encoding), []
     for start in range(0, len(data), piece):
         inbox.feed(data[start : start + piece])
         while (message := inbox.next()) is not None:
@@ -97,7 +97,7 @@ NOT_GZIP = {
 
 @pytest.mark.parametrize("packed", NOT_GZIP, ids=range(len(NOT_GZIP)))
 def test_garbage_in_or_behind_a_gzipped_message_is_refused(packed: bytes) -> None:
-    inbox = Unframer(1 << 20, "gzip")
+    inbox = MessageReader(1 << 20, "gzip")
     inbox.feed(b"\1" + framed(packed)[1:])
     with pytest.raises(EtcdError) as error:
         inbox.next()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rusd.door.http.pages import AT_ONCE, Page, Pages, Rendering
-from rusd.door.time_budget import Budget
+from rusd.door.time_budget import TimeBudget
 from rusd.observe.health import Probes
 from rusd.state.machine import StateMachine
 from tests.unit.support_node import InstantNode, Log
@@ -116,7 +116,7 @@ def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_ne
         return b"%d" % len(rendered)
 
     async def run() -> None:
-        rendering = Rendering(render, Budget())
+        rendering = Rendering(render, TimeBudget())
 
         async def get() -> bytes:
             return await rendering.page()

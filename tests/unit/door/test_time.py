@@ -46,9 +46,9 @@ def test_a_call_that_is_over_is_not_told() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         deadlines, over, witness = Deadlines(loop), Waiting(), Waiting()
-        basket = deadlines.add(OWNER, over, loop.time() + 0.05)
+        slot = deadlines.add(OWNER, over, loop.time() + 0.05)
         deadlines.add(OWNER, witness, loop.time() + 0.1)
-        deadlines.remove(OWNER, over, basket)
+        deadlines.remove(OWNER, over, slot)
         await asyncio.wait_for(witness.over.wait(), 10)
         assert not over.over.is_set()
 

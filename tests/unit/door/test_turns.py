@@ -11,12 +11,12 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 
-from rusd.door.grpc import connection
+from rusd.door.grpc import answer_queue
 from rusd.door.h2 import PREFACE, block
 from rusd.door.h2 import frames as wire
 from rusd.door.http import over_h2
 from rusd.door.http.pages import Page
-from rusd.door.time_budget import TURN, Budget
+from rusd.door.time_budget import TURN, TimeBudget
 from tests.unit.door.toys import REQUEST, Served, served
 
 #: Seconds that pass with each look at the clock, and what a turn may hold then.
@@ -36,7 +36,7 @@ class Clock:
 
 def with_a_door(test: Callable[[Served], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with served(Budget(Clock())) as one:
+        async with served(TimeBudget(Clock())) as one:
             await asyncio.wait_for(test(one), 60)
 
     asyncio.run(run())
@@ -102,11 +102,11 @@ def test_new_connections() -> None:
 
     async def test(one: Served) -> None:
         sockets = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(MANY)]
-        while len(one.door.strangers) < MANY:
+        while len(one.door.unidentified) < MANY:
             await asyncio.sleep(0)
         for each in sockets:
             each.sendall(PREFACE + wire.frame(wire.SETTINGS, 0, 0))
-        assert await most_in_a_turn(lambda: len(one.door.channels), MANY) <= PIECES
+        assert await most_in_a_turn(lambda: len(one.door.connections), MANY) <= PIECES
         for each in sockets:
             each.close()
 
@@ -168,7 +168,7 @@ def test_messages_for_many_streams() -> None:
         writer.write(requests(MANY, head("Talk"), b"", ended=False))
         while len(one.toys.streams) < MANY:
             await asyncio.sleep(0)
-        connection = next(iter(one.door.channels)).connection
+        connection = next(iter(one.door.connections)).h2
         before = connection.outbound.sent
         for stream in one.toys.streams:
             stream.responses.send(b"x")
@@ -227,11 +227,11 @@ def test_pages_wait_while_much_is_unread() -> None:
             get = block([(":method", "GET"), (":scheme", "http"), (":path", "/metrics")])
             for stream in range(1, 200, 2):
                 writer.write(wire.frame(wire.HEADERS, 5, stream, get))
-            while made < connection.MUCH >> 20:
+            while made < answer_queue.MUCH >> 20:
                 await asyncio.sleep(0)
             for _ in range(1000):
                 await asyncio.sleep(0)
-            waits = next(iter(one.door.channels)).connection.outbound.queued
+            waits = next(iter(one.door.connections)).h2.outbound.queued
             assert waits <= 16 << 20
             assert made < 100
             writer.transport.abort()
@@ -258,8 +258,8 @@ def test_pages_that_are_given_up_do_not_wait() -> None:
             seen = b""
             while b"the last" not in seen:
                 seen += await reader.read(1000)
-            (client,) = one.door.channels
-            assert len(client.connection.streams) == over_h2.AT_ONCE
+            (client,) = one.door.connections
+            assert len(client.h2.streams) == over_h2.AT_ONCE
             assert not client.pages._waiting
             made.set()
             writer.close()
@@ -273,7 +273,7 @@ def test_nothing_is_done_for_messages_that_the_socket_does_not_take() -> None:
         writer.write(requests(1, head("Talk"), message(b""), ended=False))
         await one.toys.opened.wait()
         (handler,) = one.toys.streams
-        (client,) = one.door.channels
+        (client,) = one.door.connections
         client.pause_writing()
         handler.responses.send(b"one")
         works, work = 0, client.work

@@ -13,7 +13,7 @@ import grpc
 
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.over_h2 import Serve
-from rusd.door.time_budget import Budget
+from rusd.door.time_budget import TimeBudget
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
@@ -190,7 +190,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def served(
-    budget: Budget | None = None, pages: Serve | None = None, memory_budget: int = 0
+    budget: TimeBudget | None = None, pages: Serve | None = None, memory_budget: int = 0
 ) -> AsyncIterator[Served]:
     toys = Toys()
     started: list[str] = []

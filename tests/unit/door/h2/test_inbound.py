@@ -11,10 +11,10 @@ from h2.events import StreamEnded, StreamReset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rusd.door.grpc.messages import Unframer, framed
+from rusd.door.grpc.messages import MessageReader, framed
 from rusd.door.h2 import Limits, Request, Stream
 from rusd.door.h2.inbound import NARROW
-from rusd.door.memory_budget import Memory
+from rusd.door.memory_budget import MemoryBudget
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Pair, Receiver, Served, frames_of
 
 SETTINGS, WINDOW_UPDATE = 4, 8
@@ -26,7 +26,7 @@ class Collector(Receiver):
 
     def __init__(self, stream: Stream, request: Request) -> None:
         super().__init__(stream, request)
-        self.inbox = Unframer(1 << 20, "identity")
+        self.inbox = MessageReader(1 << 20, "identity")
         self.message: bytes | None = None
 
     def data(self, chunk: bytes, ended: bool) -> None:
@@ -209,7 +209,7 @@ def test_a_peer_that_does_not_acknowledge_a_narrow_window_sends_no_more() -> Non
 def test_scarce_memory_lets_few_messages_in_and_all_of_them_in_the_end() -> None:
     """The budget of the member is used up by others; then they are gone."""
     later: list[object] = []
-    memory = Memory(100_000, later.append, lambda: None)
+    memory = MemoryBudget(100_000, later.append, lambda: None)
     memory.reserve(1000, 0)
     memory.add(60_000)
     served = Collecting(LIMITS)
@@ -229,7 +229,7 @@ def test_scarce_memory_lets_few_messages_in_and_all_of_them_in_the_end() -> None
 
 @pytest.mark.parametrize("ends", ["reset", "lost"])
 def test_what_was_kept_for_a_stream_or_a_connection_is_forgotten_with_it(ends: str) -> None:
-    memory = Memory(1 << 20, lambda _: None, lambda: None)
+    memory = MemoryBudget(1 << 20, lambda _: None, lambda: None)
     served = Collecting(LIMITS)
     served.connection.inbound.ledger = memory
     sender = Sender(served, [9000] * 5)

@@ -6,7 +6,7 @@ import pytest
 from hpack import Decoder
 
 from rusd.door.grpc import status
-from rusd.door.grpc.request_headers import Opening, Openings, seconds
+from rusd.door.grpc.request_headers import CallHeaderParser, CallHeaders, seconds
 from rusd.door.h2 import Request
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code, EtcdError
@@ -16,14 +16,16 @@ METHOD = Unary(rpc.PutRequest, lambda request, call: b"")
 PATH = "/etcdserverpb.KV/Put"
 
 
-def opening(path: str = PATH, method: str = "POST", pages: bool = False, **fields: str) -> Opening:
+def opening(
+    path: str = PATH, method: str = "POST", pages: bool = False, **fields: str
+) -> CallHeaders:
     headers = {"content-type": "application/grpc", "te": "trailers"}
     headers |= {name.replace("_", "-"): value for name, value in fields.items()}
     request = Request(method, "http", "here", path, list(headers.items()))
-    return Openings({PATH: METHOD}, pages=pages)(request)
+    return CallHeaderParser({PATH: METHOD}, pages=pages)(request)
 
 
-def refused(one: Opening) -> tuple[Code, str]:
+def refused(one: CallHeaders) -> tuple[Code, str]:
     assert one.refusal is not None
     return one.refusal.code, one.refusal.message
 

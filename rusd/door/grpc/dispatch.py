@@ -1,0 +1,81 @@
+"""From a request's headers to the object that receives its stream.
+
+CallHeaders ─┬─ refusal ─▶ answered at once
+             ├─ a unary method ─▶ UnaryCall
+             ├─ a streaming method ─▶ StreamCall
+             └─ not gRPC ─▶ PageCall (`door/http/over_h2.py`)
+"""
+
+from typing import Protocol, cast
+
+from rusd.door.grpc import status
+from rusd.door.grpc.door_state import CallConnection
+from rusd.door.grpc.request_headers import CallHeaderParser, CallHeaders
+from rusd.door.grpc.streaming import StreamCall
+from rusd.door.grpc.unary import UnaryCall
+from rusd.door.h2 import Stream
+from rusd.door.http.over_h2 import PageCall, PageConnection, Serve
+from rusd.door.ports import Receiver
+from rusd.rpc.errors import Definition
+from rusd.rpc.methods import CallCounts, Methods, Unary
+
+
+class RequestConnection(CallConnection, PageConnection, Protocol):
+    """The connection of any request."""
+
+
+class Refusal:
+    """The receiver of a stream that was refused: what it sends is dropped."""
+
+    __slots__ = ()
+
+    def data(self, chunk: bytes, ended: bool) -> None:
+        """Dropped."""
+
+    def aborted(self) -> None:
+        """Answered already."""
+
+    def drained(self) -> None:
+        """Nothing is queued."""
+
+
+REFUSED = Refusal()
+
+
+class Dispatcher:
+    """Finds the receiver of every request of one door."""
+
+    def __init__(self, methods: Methods, pages: Serve | None, unknown_calls: CallCounts) -> None:
+        """`pages` answers requests that are not gRPC; without it they are refused.
+        `unknown_calls` counts calls of methods that the table does not hold."""
+        self.parse = CallHeaderParser(methods, pages=pages is not None)
+        self._pages = pages
+        self._unknown_calls = unknown_calls
+
+    def receiver(
+        self, connection: RequestConnection, stream: Stream, headers: CallHeaders, ended: bool
+    ) -> Receiver:
+        method = headers.method
+        if headers.refusal is not None:
+            self._refuse(stream, headers)
+            return REFUSED
+        receiver: Receiver
+        if isinstance(method, Unary):
+            receiver = UnaryCall(connection, stream, headers, method)
+        elif method is not None:
+            receiver = StreamCall(connection, stream, headers, method)
+        else:
+            assert headers.page is not None and self._pages is not None
+            receiver = PageCall(connection, stream, self._pages, headers.page)
+        if ended:
+            receiver.data(b"", True)
+        return receiver
+
+    def _refuse(self, stream: Stream, headers: CallHeaders) -> None:
+        error = cast(Definition, headers.refusal)
+        counts = self._unknown_calls if headers.method is None else headers.method.counts
+        counts.finish(error.code)
+        if headers.status == 200:
+            stream.end(status.alone(error.code, error.message))
+        else:
+            stream.end(status.plain(headers.status, error))

@@ -1,0 +1,60 @@
+"""The memory one connection makes the server hold, and whether the client moves it.
+
+`held` is what can be freed by closing the connection: answers that wait for the client, and
+requests that are not complete. Complete requests in service are no reason to close it.
+"""
+
+from typing import Any
+
+from rusd.door.h2 import Connection
+from rusd.door.memory_budget import IDLE_SECONDS, MOVED_PART, MemoryBudget
+
+
+class MemoryUsage:
+    """The bytes of one connection."""
+
+    __slots__ = ("_h2", "_idle_seconds", "_memory", "_moved", "unwritten")
+
+    def __init__(self, h2: Connection[Any], memory: MemoryBudget) -> None:
+        self._h2 = h2
+        self._memory = memory
+        #: Bytes that the socket does not take, and bytes received and not acted on.
+        self.unwritten = 0
+        #: For how many seconds the client has moved little, and what it had moved by then.
+        self._idle_seconds = 0
+        self._moved = 0
+
+    def count_unwritten(self, size: int) -> None:
+        self._memory.add(size - self.unwritten)
+        self.unwritten = size
+
+    def exceeds_share(self) -> bool:
+        """Whether the connection must not hold more answers now."""
+        return self._memory.exceeds_share(self._h2.outbound.queued + self.unwritten)
+
+    @property
+    def held(self) -> int:
+        """Bytes held for the client that no service works on."""
+        inbound = self._h2.inbound
+        return self._h2.outbound.queued + self.unwritten + inbound.kept - inbound.processing
+
+    @property
+    def overhead(self) -> int:
+        """Counted bytes of streams and headers."""
+        return self._h2.inbound.overhead
+
+    @property
+    def claimed(self) -> int:
+        """Bytes held or reserved, without those of messages that must wait for a reservation."""
+        inbound = self._h2.inbound
+        return self.held + inbound.outstanding - inbound.delayed
+
+    def is_idle_holder(self) -> bool:
+        """Whether the client has held much and moved little for `IDLE_SECONDS`; asked once a second
+        while memory must be freed."""
+        moved = self._h2.outbound.sent + self._h2.inbound.collected
+        claimed = self.claimed
+        busy = (moved - self._moved) * MOVED_PART >= claimed
+        self._moved = moved
+        self._idle_seconds = 0 if busy or not claimed else self._idle_seconds + 1
+        return self._idle_seconds > IDLE_SECONDS

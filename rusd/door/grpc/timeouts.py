@@ -1,0 +1,56 @@
+"""Timeouts of one connection: unfinished frames, stalled readers, dead clients."""
+
+from typing import Any
+
+from rusd.door.grpc.answer_queue import MUCH
+from rusd.door.grpc.keepalive import Heartbeat, Keepalive
+from rusd.door.h2 import Connection
+from rusd.door.h2.errors import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
+
+#: Seconds for a frame or a header block, once begun, and for the acknowledgement of SETTINGS.
+FRAME_SECONDS = 30.0
+#: Seconds for a client to take at least some of what waits for it, if that is more than `MUCH` or
+#: fills the socket.
+STALLED_SECONDS = 60.0
+
+
+class Timeouts:
+    """What is due on one connection, checked once a second."""
+
+    __slots__ = ("_h2", "_heartbeat", "_progressed", "_sent")
+
+    def __init__(self, h2: Connection[Any], keepalive: Keepalive, now: float) -> None:
+        self._h2 = h2
+        self._heartbeat = Heartbeat(keepalive.interval, keepalive.timeout)
+        #: Bytes sent when the output last progressed, and when that was.
+        self._sent = 0
+        self._progressed = now
+
+    def written(self, now: float) -> None:
+        """The socket takes data again."""
+        self._progressed = now
+
+    def failure(self, now: float) -> tuple[int, str] | None:
+        """The connection error of a frame or an acknowledgement that is overdue."""
+        h2 = self._h2
+        narrowing = h2.inbound.narrowing
+        if narrowing is not None and now - narrowing > FRAME_SECONDS:
+            return SETTINGS_TIMEOUT, "SETTINGS not acknowledged"
+        if now - h2.began > FRAME_SECONDS and not h2.more and h2.unfinished:
+            return ENHANCE_YOUR_CALM, "a frame that never ends"
+        return None
+
+    def unresponsive(self, now: float, heard: float, *, held: bool) -> bool:
+        """Whether the client reads nothing (`held`: the socket takes no data), or did not answer a
+        ping; `heard`: when it was last heard of."""
+        return self._stalled(now, held) or self._heartbeat.dead(now, heard)
+
+    def ping_due(self, now: float, heard: float) -> bool:
+        return self._heartbeat.due(now, heard)
+
+    def _stalled(self, now: float, held: bool) -> bool:
+        outbound = self._h2.outbound
+        waits = held or outbound.queued > MUCH
+        if not waits or outbound.sent != self._sent:
+            self._sent, self._progressed = outbound.sent, now
+        return now - self._progressed > STALLED_SECONDS
