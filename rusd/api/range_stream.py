@@ -26,7 +26,7 @@ from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.range_query import COUNT_SLICE, DECODED_SLICE, RangeResult, Rows, sort, without_value
+from rusd.mvcc.range_query import DECODED_SLICE, RangeResult, Rows, sort, without_value
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex
@@ -164,14 +164,8 @@ class _Reading:
         return ahead[:taken], bool(self.ahead)
 
     async def count(self) -> int:
-        """Pass over the rest; returns how many rows that were."""
-        count = len(self.ahead)
-        began = time.perf_counter()
-        while passed := self._open().skip(COUNT_SLICE):
-            count += passed
-            await rest(time.perf_counter() - began)
-            began = time.perf_counter()
-        return count
+        """Pass over the rest; returns the number of rows."""
+        return len(self.ahead) + await sliced.run(self._open().count())
 
     def _open(self) -> Rows:
         if self._store.compact_revision > self._revision:

@@ -17,9 +17,8 @@ from rusd.wire.keyvalue import frame, kv_of
 
 #: Rows handled between two yields of a sliced range.
 SLICE = 1000
-#: The same where every row is decoded, and where rows are only counted.
+#: The same where every row is decoded.
 DECODED_SLICE = 500
-COUNT_SLICE = 2000
 
 _KEY = rpc.RangeRequest.KEY
 _UNORDERED = rpc.RangeRequest.NONE
@@ -76,20 +75,24 @@ def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
     return RangeResult(framed=[without_value(framed) if request.keys_only else framed], count=1)
 
 
-class Rows(Protocol):
-    """The live keys of one interval at one revision that were not read yet."""
+class _Readable(Protocol):
+    """Rows that can be read."""
 
     def read(self, count: int) -> list[bytes]:
-        """Some of the next rows, framed KeyValues, `count` at most; none at the end."""
+        """Returns some of the next rows, framed KeyValues, `count` at most; none at the end."""
 
-    def skip(self, count: int) -> int:
-        """Pass over some rows, `count` at most; returns over how many, 0 at the end."""
+
+class Rows(_Readable, Protocol):
+    """The live keys of one interval at one revision that were not read yet."""
+
+    def count(self) -> Generator[None, None, int]:
+        """Pass over the rows that are left, in slices; returns their number."""
 
 
 class _FirstRows:
     """The first `count` of some rows."""
 
-    def __init__(self, rows: Rows, count: int) -> None:
+    def __init__(self, rows: _Readable, count: int) -> None:
         self._rows = rows
         self._left = count
 
@@ -97,9 +100,6 @@ class _FirstRows:
         part = self._rows.read(min(count, self._left)) if self._left else []
         self._left -= len(part)
         return part
-
-    def skip(self, count: int) -> int:
-        return len(self.read(count))
 
 
 class _Listed:
@@ -114,9 +114,6 @@ class _Listed:
         self._at += len(part)
         return part
 
-    def skip(self, count: int) -> int:
-        return len(self.read(count))
-
 
 Slices = Generator[None, None, RangeResult]
 
@@ -129,7 +126,7 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
     limit applies in key order: another sort target then sorts `limit` + 1 keys, not all.
     """
     if request.count_only:
-        return RangeResult(count=(yield from _count(rows, 0)))
+        return RangeResult(count=(yield from rows.count()))
     target, descend = request.sort_target, request.sort_order == _DESCEND
     limit, keys_only = request.limit, request.keys_only
     if target == _KEY and not _filtered(request):
@@ -147,7 +144,7 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
         first = _FirstRows(rows, limit + 1) if in_key_order and limit > 0 else rows
         found, more, count = yield from _selected(first, accepts, target, descend, limit)
         if first is not rows:
-            count = yield from _count(rows, count)
+            count += yield from rows.count()
     if keys_only:
         yield from _strip(found)
     return RangeResult(framed=found, more=more, count=count)
@@ -179,23 +176,12 @@ def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
     while part:
         found += [without_value(one) for one in part] if keys_only else part
         if len(found) == limit:
-            count = yield from _count(rows, limit)
+            count = limit + (yield from rows.count())
             return RangeResult(framed=found, more=count > limit, count=count)
         part = rows.read(min(size, limit - len(found)) if limit > 0 else size)
         if part:
             yield
     return RangeResult(framed=found, count=len(found))
-
-
-def _count(rows: Rows, count: int) -> Generator[None, None, int]:
-    """`count` and the rows that are left."""
-    passed = rows.skip(COUNT_SLICE)
-    while passed:
-        count += passed
-        passed = rows.skip(COUNT_SLICE)
-        if passed:
-            yield
-    return count
 
 
 def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
@@ -210,7 +196,7 @@ def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
 
 
 def _selected(
-    rows: Rows, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
+    rows: _Readable, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
 ) -> Generator[None, None, tuple[list[bytes], bool, int]]:
     """Rows that pass the filters, sorted and cut; whether they were cut; the number of all rows."""
     of = attrgetter(_TARGETS[target])

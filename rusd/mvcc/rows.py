@@ -1,9 +1,10 @@
 """Where a range's rows come from: live keys, history, or a writer's uncommitted changes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 
 from rusd.mvcc.errors import Compacted
+from rusd.mvcc.key_counts import CountView, KeyCounts
 from rusd.mvcc.overlay import Overlay
 from rusd.mvcc.range_query import Rows
 from rusd.mvcc.revision import (
@@ -26,11 +27,40 @@ _FETCH = 500
 class CurrentRows:
     """Committed live keys of [start, end), as they were when this was made."""
 
-    def __init__(self, engine: Engine, start: bytes, end: bytes | None) -> None:
-        cursor = engine.cursor(Family.CURRENT, start, end)
-        self.read = cursor.values
-        self.skip = cursor.skip
-        self.seek = cursor.seek
+    def __init__(
+        self,
+        engine: Engine,
+        start: bytes,
+        end: bytes | None,
+        counts: KeyCounts,
+        view: CountView | None = None,
+    ) -> None:
+        """`counts`: of the store; `view`: one made together with this, if rows may be counted only
+        after other commits."""
+        self._cursor = engine.cursor(Family.CURRENT, start, end)
+        self._position, self._end = start, end
+        self._counts = counts
+        self._view = view
+        #: To see whether a view made later is a view of the same moment.
+        self._commits = counts.commits
+
+    def seek(self, start: bytes) -> None:
+        """Go to the first row at or behind `start`."""
+        self._cursor.seek(start)
+        self._position = start
+
+    def read(self, count: int) -> list[bytes]:
+        rows = self._cursor.values(count)
+        if rows:
+            self._position = key_of(kv_of(rows[-1])) + b"\0"
+        return rows
+
+    def count(self) -> Generator[None, None, int]:
+        view = self._view
+        if view is None:
+            view = self._counts.view()
+            view.valid = self._commits == self._counts.commits
+        return (yield from view.count(self._cursor, self._position, self._end))
 
 
 class HistoryRows:
@@ -60,8 +90,8 @@ class HistoryRows:
             raise StorageError(f"{engine.directory} has an index without its versions")
         return [frame(kv) for kv in kvs if kv is not None]
 
-    def skip(self, count: int) -> int:
-        return len(self._next(min(count, _FETCH)))
+    def count(self) -> Generator[None, None, int]:
+        return _count(self._next)
 
     def _next(self, count: int) -> list[bytes]:
         if self._compacted() > self._revision:
@@ -115,8 +145,8 @@ class OverlaidRows:
     def read(self, count: int) -> list[bytes]:
         return list(islice(self._merged, min(count, _FETCH)))
 
-    def skip(self, count: int) -> int:
-        return len(self.read(count))
+    def count(self) -> Generator[None, None, int]:
+        return _count(self.read)
 
     def _merge(self) -> Iterator[bytes]:
         changed = iter(self._changed)
@@ -146,9 +176,20 @@ class OverlaidRows:
             yield frame(live.kv)
 
 
-def overlaid(engine: Engine, overlay: Overlay, start: bytes, end: bytes | None) -> Rows:
+def overlaid(
+    engine: Engine, counts: KeyCounts, overlay: Overlay, start: bytes, end: bytes | None
+) -> Rows:
     """The live keys of [start, end) with `overlay` laid over what is committed."""
-    base = CurrentRows(engine, start, end)
+    base = CurrentRows(engine, start, end, counts)
     if overlay.touches(start, end):
         return OverlaidRows(base, overlay, start, end)
     return base
+
+
+def _count(read: Callable[[int], Sequence[bytes]]) -> Generator[None, None, int]:
+    """The number of rows left, by reading them in slices."""
+    count = 0
+    while found := len(read(_FETCH)):
+        count += found
+        yield
+    return count

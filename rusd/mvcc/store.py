@@ -9,6 +9,7 @@ from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
 from rusd.mvcc.interval import bounds
+from rusd.mvcc.key_counts import KeyCounts
 from rusd.mvcc.range_query import RangeResult, Rows
 from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
@@ -40,11 +41,14 @@ class Store:
         #: Held while rows of an uncommitted revision are in the engine (`ahead`), or a copy is made
         #: of it, which must hold none.
         self.checkpoint_lock = threading.Lock()
+        #: Numbers of keys in intervals.
+        self.key_counts = KeyCounts()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:
         """Serve another engine from now on (after a snapshot was installed)."""
         self.engine = engine
+        self.key_counts.clear()
         uncommitted.forget(engine)
         self.compact_revision, self.finished_compact_revision = compaction.marks(engine)
         self._finished_before = None
@@ -88,7 +92,7 @@ class Store:
         if 0 < revision < self.revision:
             compacted = lambda: self.compact_revision  # noqa: E731
             return HistoryRows(lambda: self.engine, start, end, revision, compacted)
-        return CurrentRows(self.engine, start, end)
+        return CurrentRows(self.engine, start, end, self.key_counts)
 
     def history(
         self, start_revision: int, *, limit_revisions: int

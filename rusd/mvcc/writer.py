@@ -66,7 +66,7 @@ class Writer:
     def rows(self, start: bytes, end: bytes | None) -> Rows:
         """The live keys of [start, end) now, to be read piece by piece; own changes that are made
         meanwhile are not seen."""
-        return overlaid(self.engine, self.overlay, start, end)
+        return overlaid(self.engine, self._store.key_counts, self.overlay, start, end)
 
     def range_slices(self, request: rpc.RangeRequest) -> Slices:
         """Evaluate `request` at its revision (0: now, also within an open txn), in slices. Raises
@@ -84,7 +84,9 @@ class Writer:
             rows = HistoryRows(lambda: store.engine, start, end, revision, compacted)
         elif revision > 0:
             # What was committed before this writer, and its own finished txns up to there.
-            rows = overlaid(self.engine, replayed(self.events, revision), start, end)
+            rows = overlaid(
+                self.engine, store.key_counts, replayed(self.events, revision), start, end
+            )
         else:
             rows = self.rows(start, end)
         return (yield from range_query.run(request, rows))
@@ -197,6 +199,8 @@ class Writer:
         self.engine.write(self.batch)
         assert self.revision >= self._store.revision
         self._store.revision = self.revision
+        if self.events:
+            self._store.key_counts.committed(self.events)
         if self.compact_revision != self._store.compact_revision:
             self._store.compacted(self.compact_revision)
         self.close()

@@ -96,16 +96,6 @@ class Cursor:
         """The next (key, value), `count` at most."""
         return self._take(count, self._read_pairs, _pair_size)
 
-    def skip(self, count: int) -> int:
-        """Pass over `count` rows at most; returns over how many."""
-        step = self._next
-        self._head = None
-        # Calls `valid` until it answers False; in C but for the step itself.
-        passed = sum(1 for _ in islice(iter(self._iterator.valid, False), count) if step() is None)
-        if passed < count:
-            self._check()
-        return passed
-
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         """All further pairs. Few are read ahead at first, since often few are wanted."""
         count = 4

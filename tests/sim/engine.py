@@ -177,9 +177,6 @@ class MemoryCursor:
     def values(self, count: int) -> list[bytes]:
         return [value for _, value in self.pairs(count)]
 
-    def skip(self, count: int) -> int:
-        return len(self.pairs(count))
-
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         while pairs := self.pairs(64):
             yield from pairs

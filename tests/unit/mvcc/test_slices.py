@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.mvcc import compaction, hash, range_query, rows
+from rusd.mvcc import compaction, hash, key_counts, range_query, rows
 from rusd.mvcc.errors import Compacted
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
@@ -37,7 +37,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (range_query, "COUNT_SLICE"),
+        (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (key_counts, "BLOCK"),
+        (key_counts, "SLICE"),
         (rows, "_FETCH"), (rows, "_PATIENCE"), (compaction, "SLICE"), (hash, "SLICE"),
     ):  # fmt: skip
         patch.setattr(module, name, 2)

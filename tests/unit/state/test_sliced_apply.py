@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rusd.base.errors import Refusal
 from rusd.base.sliced import Meter
-from rusd.mvcc import bulk_delete, range_query, rows, writer
+from rusd.mvcc import bulk_delete, key_counts, range_query, rows, writer
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request, Unfinished
@@ -89,7 +89,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
         (entry_apply, "EVENTS_PER_SLICE", 1),
         (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
         (lease_detachments, "_FEW", 1), (lease_detachments, "_SLICE", 1),
-        (range_query, "SLICE", 1), (range_query, "COUNT_SLICE", 1),
+        (range_query, "SLICE", 1), (key_counts, "SLICE", 1),
         (rows, "_FETCH", 2),
     ):  # fmt: skip
         patch.setattr(where, name, value)

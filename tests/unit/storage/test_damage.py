@@ -59,7 +59,7 @@ def values(engine: Engine) -> None:
 
 def counting(engine: Engine) -> None:
     cursor = engine.cursor(Family.CURRENT, b"", key(ROWS))
-    while cursor.skip(100):
+    while cursor.keys(100):
         pass
 
 
