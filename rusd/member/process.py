@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, Protocol
 
 from rusd.base import logs, systemd
+from rusd.base.garbage import bound_collections
 from rusd.config import Config
 from rusd.maintenance.disk_space import Space, full_disk
 from rusd.member import signals
@@ -111,11 +112,11 @@ async def _serve(
     doing = "start"
     try:
         member = make()
+        # Before there is data: what is collected here is what the imports left.
+        gc.collect()
+        bound_collections()
         await asyncio.sleep(0)  # a signal that came meanwhile
         if not stopping.is_set() and await _first_of(member.start(), asked):
-            # What exists now lives as long as the member: no collection need look at it again.
-            gc.collect()
-            gc.freeze()
             doing = "go on"
             await _first_of(member.wait_failed(), asked)
     except Removed as removed:
