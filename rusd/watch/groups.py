@@ -4,8 +4,16 @@ Matching, filtering and encoding are done once for a group. Groups of single key
 dictionary, groups of ranges in an interval map.
 """
 
+from collections.abc import Sequence
+
+from rusd.mvcc.history import LONG_REVISION_EVENTS, LongRevision
+from rusd.mvcc.overlay import BulkEvents
 from rusd.watch.interval_map import IntervalMap
 from rusd.watch.watcher import Group, Subscription
+from rusd.wire.keyvalue import Event
+
+#: Pairs of an event and a range group above which a revision is delivered in slices.
+MANY_MATCHES = 100_000
 
 
 class WatcherGroups:
@@ -53,6 +61,15 @@ class WatcherGroups:
             for groups in self._ranges.holding(key):
                 found += groups
         return found
+
+    def many_matches(self, events: Sequence[Event] | BulkEvents | LongRevision) -> bool:
+        """Whether finding the groups of a revision's events may hold the loop for too long.
+
+        An upper bound: most ranges may hold none of the events.
+        """
+        if isinstance(events, BulkEvents | LongRevision):
+            return True
+        return len(events) > LONG_REVISION_EVENTS or len(events) * len(self._ranges) > MANY_MATCHES
 
     def _find(self, subscription: Subscription) -> list[Group] | None:
         if subscription.end == b"":

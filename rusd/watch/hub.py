@@ -7,8 +7,7 @@ long apply, which publishes its revisions in several slices after the commit.
 import random
 from collections.abc import Sequence
 
-from rusd.mvcc.history import LONG_REVISION_EVENTS
-from rusd.mvcc.overlay import BulkEvents, Events
+from rusd.mvcc.overlay import Events
 from rusd.watch.encoder import Encoder, Payload
 from rusd.watch.groups import WatcherGroups
 from rusd.watch.ports import HeaderField, History, Loop
@@ -73,17 +72,18 @@ class WatchHub:
         """Deliver the events of new revisions to synced watchers.
 
         Called after the commit of an apply, several times for a long one. Revisions follow on
-        `revision` without a gap. A revision of more than LONG_REVISION_EVENTS events is read from
-        history in slices.
+        `revision` without a gap. A revision of too many events or matches
+        (`WatcherGroups.many_matches`) is read from history in slices.
         """
         for revision, events in batches:
             assert revision == self.revision + 1, f"{revision} published after {self.revision}"
             self.revision = revision
             if not self.watchers:
                 continue
-            if isinstance(events, BulkEvents) or len(events) > LONG_REVISION_EVENTS:
+            if self._groups.many_matches(events):
                 self._read_history(revision)
             else:
+                assert isinstance(events, list)
                 self._notify(revision, events)
 
     def restored(self, history: History | None = None) -> None:

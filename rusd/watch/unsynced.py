@@ -32,8 +32,11 @@ WINDOW_REVISIONS = 1000
 #: Bytes of events after which a window ends with the revision that reaches them. Bounds the memory
 #: of one unsynced stream above the limit of its response stream.
 WINDOW_BYTES = 1 << 20
-#: Events encoded in one slice of a long revision.
+#: Events encoded, messages sent, and pairs of an event and a group matched, in one slice of a long
+#: revision.
 ENCODED = 500
+SENT = 64
+MATCHED = 10_000
 
 _UNSYNCED, _BLOCKED = WatcherState.UNSYNCED, WatcherState.BLOCKED
 
@@ -146,7 +149,7 @@ class UnsyncedWatchers:
             responses.send(compacted(self._header(0), watcher.watch_id, compact_revision))
             self._remove(watcher, WatcherEvent.COMPACTED)
         else:
-            self._deliver(self._read(watcher.next, deadline))
+            self._deliver(self._read(watcher.next, deadline), deadline)
 
     def _read(self, first: int, deadline: float) -> _Window:
         """Read history from revision `first` up to the limits of a window."""
@@ -158,11 +161,12 @@ class UnsyncedWatchers:
         for revisions, (revision, events) in enumerate(reading, start=1):
             if revision > published:
                 break
-            if isinstance(events, LongRevision):
+            if self._groups.many_matches(events):
                 if revisions == 1:
                     self._long = self._deliver_long(first, revision, events)
                 last = revision - 1
                 break
+            assert isinstance(events, list)
             for event in events:
                 groups = [group for group in self._groups.of(event.key) if group.behind]
                 for group in groups:
@@ -178,17 +182,27 @@ class UnsyncedWatchers:
                 break
         return _Window(first, last, matches)
 
-    def _deliver(self, window: _Window) -> None:
-        """Serve every unsynced watcher whose next revision lies in the window."""
+    def _deliver(self, window: _Window, deadline: float) -> None:
+        """Serve the unsynced watchers whose next revision lies in the window: all of them, or those
+        that can be served until `deadline`."""
         first, last, matches = window
         published = self._published()
         header = self._header(published)
         encoder = Encoder()
+        sent = 0
+        #: Watchers that are served by a later slice.
+        left: set[Watcher] = set()
         for group, matched in matches.items():
+            if sent and self._loop.time() >= deadline:
+                left.update(group.watchers)
+                continue
             events = group.select(matched)
             payloads: dict[int, Payload] = {}
             for watcher in list(group.watchers):
                 if watcher.state is not _UNSYNCED or not first <= watcher.next <= last:
+                    continue
+                if sent and sent % SENT == 0 and self._loop.time() >= deadline:
+                    left.add(watcher)
                     continue
                 start = bisect_left(events, watcher.next, key=_mod_revision)
                 if start == len(events):
@@ -201,11 +215,13 @@ class UnsyncedWatchers:
                     fields = encoder.fields(events[start:], group.subscription.prev_kv)
                     payload = payloads[start] = Payload(header, fields, self._fragment_bytes)
                 payload.send(watcher)
+                sent += 1
         for watcher in [one for one in self._queue if first <= one.next <= last]:
-            self._delivered(watcher, last, published)
+            if watcher not in left:
+                self._delivered(watcher, last, published)
 
     def _deliver_long(
-        self, first: int, revision: int, events: LongRevision
+        self, first: int, revision: int, events: LongRevision | list[Event]
     ) -> Generator[None, None, None]:
         """Deliver one revision in slices to the unsynced watchers whose next revision lies in
         [first, revision].
@@ -213,15 +229,23 @@ class UnsyncedWatchers:
         A watcher that falls behind meanwhile is left out: the first events of its group may have
         been skipped.
         """
-        watchers = [one for one in self._queue if first <= one.next <= revision]
-        groups = dict.fromkeys(one.group for one in watchers)
-        prev = any(group.subscription.prev_kv for group in groups)
-        matches: dict[Group, list[Event]] = {group: [] for group in groups}
-        for part in events.parts(prev=prev):
+        watchers: dict[Group, list[Watcher]] = {}
+        for watcher in self._queue:
+            if first <= watcher.next <= revision:
+                watchers.setdefault(watcher.group, []).append(watcher)
+        prev = any(group.subscription.prev_kv for group in watchers)
+        matches: dict[Group, list[Event]] = {group: [] for group in watchers}
+        matched_since = 0
+        for part in events.parts(prev=prev) if isinstance(events, LongRevision) else (events,):
             for event in part:
-                for group in self._groups.of(event.key):
+                found = self._groups.of(event.key)
+                for group in found:
                     if group in matches:
                         matches[group].append(event)
+                matched_since += 1 + len(found)
+                if matched_since > MATCHED:
+                    matched_since = 0
+                    yield
             yield
         encoder = Encoder()
         for group, matched in matches.items():
@@ -231,17 +255,18 @@ class UnsyncedWatchers:
                 part = selected[start : start + ENCODED]
                 fields += encoder.fields(part, group.subscription.prev_kv)
                 yield
-            published = self._published()
-            payload = Payload(self._header(published), fields, self._fragment_bytes)
-            for watcher in watchers:
-                if watcher.group is not group or watcher not in self._queue:
+            payload = Payload(self._header(self._published()), fields, self._fragment_bytes)
+            for number, watcher in enumerate(watchers[group], 1):
+                if number % SENT == 0:
+                    yield
+                if watcher not in self._queue:
                     continue
                 if not watcher.stream.responses.ready():
                     self._blocked(watcher)
                     continue
                 if fields:
                     payload.send(watcher)
-                self._delivered(watcher, revision, published)
+                self._delivered(watcher, revision, self._published())
             yield
 
     def _delivered(self, watcher: Watcher, last: int, published: int) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rusd.mvcc import history
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.watch import hub, unsynced
+from rusd.watch import groups, unsynced
 from rusd.wire.keyvalue import Event
 from tests.unit.watch.scene import Client, Scene
 
@@ -210,12 +210,23 @@ class WatchRoom:
         return event.type, event.kv.SerializeToString()
 
 
-@given(seed=st.integers(0, 2**32), long=st.sampled_from([1, 2, history.LONG_REVISION_EVENTS]))
-def test_every_watcher_sees_exactly_its_part_of_history(seed: int, long: int) -> None:
-    """`long`: events from which on a revision is told in slices."""
+@given(
+    seed=st.integers(0, 2**32),
+    long=st.sampled_from([1, 2, history.LONG_REVISION_EVENTS]),
+    many=st.sampled_from([0, 2, groups.MANY_MATCHES]),
+    sent=st.sampled_from([1, 2, unsynced.SENT]),
+)
+def test_every_watcher_sees_exactly_its_part_of_history(
+    seed: int, long: int, many: int, sent: int
+) -> None:
+    """`long`: events from which on a revision is told in slices; `many`: the same for pairs of an
+    event and a range; `sent`: messages of a slice."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "LONG_REVISION_EVENTS", long)
-        patch.setattr(hub, "LONG_REVISION_EVENTS", long)
+        patch.setattr(groups, "LONG_REVISION_EVENTS", long)
+        patch.setattr(groups, "MANY_MATCHES", many)
+        patch.setattr(unsynced, "SENT", sent)
+        patch.setattr(unsynced, "MATCHED", sent)
         room = WatchRoom(Path(directory) / "db", seed)
         room.run(steps=150)
         room.settle()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rusd.mvcc import history
-from rusd.watch import hub, unsynced
+from rusd.watch import groups, unsynced
 from tests.unit.watch.scene import Scene, seen
 
 KEYS = [b"k%03d" % number for number in range(100)]
@@ -20,7 +20,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made = Scene(tmp_path / "db")
     made.put(*KEYS)
     for where, name, value in (
-        (history, "LONG_REVISION_EVENTS", 10), (hub, "LONG_REVISION_EVENTS", 10),
+        (history, "LONG_REVISION_EVENTS", 10), (groups, "LONG_REVISION_EVENTS", 10),
         (history, "_ROWS", 4), (unsynced, "ENCODED", 4),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, value)
@@ -125,3 +125,42 @@ def test_a_snapshot_in_the_midst_of_a_long_revision_loses_nothing(scene: Scene) 
     while scene.hub.slow_watchers:
         scene.loop.step()
     assert seen(client.take()) == [*DELETED, ("put", b"k999", 4)]
+
+
+def test_a_short_revision_of_very_many_ranges_is_told_in_slices(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten events, each of which 20 ranges hold: two hundred pairs."""
+    monkeypatch.setattr(groups, "MANY_MATCHES", 100)
+    monkeypatch.setattr(unsynced, "MATCHED", 30)
+    slow(scene)
+    clients = [scene.client() for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.create(b"k", b"k9%02d" % number)
+    scene.put(*KEYS[:10])
+    turns = 0
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+        turns += 1
+    assert turns > 200 / 40
+    for client in clients:
+        (response,) = [one for one in client.read() if one.events]
+        assert [event.kv.key for event in response.events] == KEYS[:10]
+
+
+def test_catching_up_many_watchers_of_one_key_is_spread_over_slices(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsynced, "SENT", 4)
+    slow(scene)
+    clients = [scene.client() for _ in range(40)]
+    for client in clients:
+        client.create(b"k000", start_revision=2)
+    turns = 0
+    while scene.hub.slow_watchers:
+        scene.loop.step()
+        turns += 1
+    assert turns > 40 / 4
+    for client in clients:
+        (response,) = [one for one in client.read() if one.events]
+        assert [event.kv.key for event in response.events] == [b"k000"]
