@@ -28,6 +28,7 @@ from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
 from rusd.state.result import Applied
+from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 #: How much of the leader's log a learner must hold to be promoted (etcd's readyPercentThreshold).
@@ -151,8 +152,8 @@ class ClusterService:
     def _change(self, kind: Kind, body: bytes) -> Response:
         return after(self._node.propose(encode(kind, body)), self._applied)
 
-    def _applied(self, applied: Applied) -> bytes:
-        return self._headers.field(0) + applied.body
+    def _applied(self, applied: Applied) -> Encoded:
+        return concatenated(self._headers.field(0), applied.body)
 
 
 def _peer_urls(request: rpc.MemberAddRequest) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from rusd.base.pending import Pending
-from rusd.rpc.responses import Chunks, Response
+from rusd.rpc.responses import Response
+from rusd.wire.chunks import Chunks
 
 
 class Few:

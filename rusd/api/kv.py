@@ -25,19 +25,18 @@ from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
-from rusd.rpc.responses import Chunks, Response, after
+from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
 from rusd.state.command import Kind, encode
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.wire import kv_response
+from rusd.wire.chunks import Chunks, Encoded, concatenated
 from rusd.wire.header import Headers
 
 #: A value above this size goes from the store to the socket without a copy in between.
 COPIED_BYTES = 64 << 10
-#: An answer up to this size is joined into one piece; more would take the loop too long.
-WHOLE_BYTES = 4 << 20
 #: Long ranges that are read at a time.
 LONG_AT_ONCE = 4
 #: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
@@ -155,8 +154,8 @@ class KV:
             raise REQUEST_TOO_LARGE()
         return self._node.propose(encode(kind, body))
 
-    def _answer(self, applied: Applied) -> bytes:
-        return self._headers.field(applied.revision) + applied.body
+    def _answer(self, applied: Applied) -> Encoded:
+        return concatenated(self._headers.field(applied.revision), applied.body)
 
     async def _physically_compacted(self, revision: int) -> bytes:
         await self._compactions.finished(revision)
@@ -181,7 +180,7 @@ class KV:
             lambda: self._read_txn(request, call),
         )
 
-    async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> bytes:
+    async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> Encoded:
         return self._answer(await sliced.run(reading))
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
@@ -203,22 +202,19 @@ class KV:
             lambda: self._read_range(request, call),
         )
 
-    async def _when(self, room: Awaitable[None], read: Callable[[], Response]) -> bytes | Chunks:
+    async def _when(self, room: Awaitable[None], read: Callable[[], Response]) -> Encoded:
         """The client has not taken what it was answered before."""
         await room
         answer = read()
         return answer if isinstance(answer, bytes | Chunks) else await answer
 
-    async def _read_on(
-        self, revision: int, reading: Generator[None, None, RangeResult]
-    ) -> bytes | Chunks:
+    async def _read_on(self, revision: int, reading: Generator[None, None, RangeResult]) -> Encoded:
         """A range too long for one turn of the loop."""
         result = await sliced.run(reading)
-        parts = Chunks([self._headers.field(revision)])
-        parts += await sliced.run(kv_response.range_parts(result))
-        return b"".join(parts) if sum(map(len, parts)) <= WHOLE_BYTES else parts
+        parts = Chunks(await sliced.run(kv_response.range_parts(result)))
+        return concatenated(self._headers.field(revision), parts)
 
-    def _range_answer(self, revision: int, result: RangeResult) -> bytes | Chunks:
+    def _range_answer(self, revision: int, result: RangeResult) -> Encoded:
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
             return Chunks((self._headers.field(revision), *kv_response.pieces(result)))
         return self._headers.field(revision) + kv_response.range_response(result)

@@ -21,6 +21,7 @@ from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
 from rusd.state.result import Applied
+from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 log = get_logger(__name__)
@@ -109,8 +110,8 @@ class LeaseService:
     def _propose(self, kind: Kind, body: bytes) -> Response:
         return after(self._node.propose(encode(kind, body)), self._answer)
 
-    def _answer(self, applied: Applied) -> bytes:
-        return self._headers.field(applied.revision) + applied.body
+    def _answer(self, applied: Applied) -> Encoded:
+        return concatenated(self._headers.field(applied.revision), applied.body)
 
 
 class KeepAlive:

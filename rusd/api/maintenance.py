@@ -23,6 +23,7 @@ from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 from rusd.state.result import Applied
 from rusd.storage import Engine
+from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 #: The storage schema whose meaning the store follows.
@@ -106,8 +107,8 @@ class MaintenanceService:
         payload = encode(Kind.ALARM, request.SerializeToString())
         return after(self._node.propose(payload), self._applied)
 
-    def _applied(self, applied: Applied) -> bytes:
-        return self._headers.field(applied.revision) + applied.body
+    def _applied(self, applied: Applied) -> Encoded:
+        return concatenated(self._headers.field(applied.revision), applied.body)
 
     async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
         """Give space back to the file system; reads and writes go on meanwhile."""

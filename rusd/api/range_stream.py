@@ -147,8 +147,9 @@ class _Reading:
         kept = 1
         # One more than wanted, to know whether others follow.
         while len(ahead) < 2 or (len(ahead) <= count and room > 0):
+            source = await self._at_next()
             began = time.perf_counter()
-            part = self._open().read(min(max(count, 1) + 1 - len(ahead), DECODED_SLICE))
+            part = source.read(min(max(count, 1) + 1 - len(ahead), DECODED_SLICE))
             if not part:
                 kept = 0
                 break
@@ -166,6 +167,14 @@ class _Reading:
     async def count(self) -> int:
         """Pass over the rest; returns the number of rows."""
         return len(self.ahead) + await sliced.run(self._open().count())
+
+    async def _at_next(self) -> Rows:
+        """The rows, once the next of them is found."""
+        began = time.perf_counter()
+        while self._open().seeks():
+            await rest(time.perf_counter() - began)
+            began = time.perf_counter()
+        return self._open()
 
     def _open(self) -> Rows:
         if self._store.compact_revision > self._revision:

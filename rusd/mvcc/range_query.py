@@ -19,6 +19,9 @@ from rusd.wire.keyvalue import frame, kv_of
 SLICE = 1000
 #: The same where every row is decoded.
 DECODED_SLICE = 500
+#: Rows freed between two yields, and runs of a sort, each of up to DECODED_SLICE rows.
+FREED = 5000
+FREED_RUNS = 10
 
 _KEY = rpc.RangeRequest.KEY
 _UNORDERED = rpc.RangeRequest.NONE
@@ -78,6 +81,10 @@ def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
 class _Readable(Protocol):
     """Rows that can be read."""
 
+    def seeks(self) -> bool:
+        """Look for the next row, for one slice; True if it is not found yet. Reads look to the
+        end by themselves."""
+
     def read(self, count: int) -> list[bytes]:
         """Returns some of the next rows, framed KeyValues, `count` at most; none at the end."""
 
@@ -96,6 +103,9 @@ class _FirstRows:
         self._rows = rows
         self._left = count
 
+    def seeks(self) -> bool:
+        return self._left > 0 and self._rows.seeks()
+
     def read(self, count: int) -> list[bytes]:
         part = self._rows.read(min(count, self._left)) if self._left else []
         self._left -= len(part)
@@ -108,6 +118,9 @@ class _Listed:
     def __init__(self, rows: list[bytes]) -> None:
         self._rows = rows
         self._at = 0
+
+    def seeks(self) -> bool:
+        return False
 
     def read(self, count: int) -> list[bytes]:
         part = self._rows[self._at : self._at + count]
@@ -137,7 +150,7 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
         found.reverse()
         more = 0 < limit < count
         if more:
-            del found[limit:]
+            yield from _cut(found, limit)
     else:
         accepts = _acceptance(request)
         in_key_order = request.sort_order == _UNORDERED and not _filtered(request)
@@ -172,13 +185,13 @@ def sort(rows: list[bytes], target: int, keys_only: bool) -> Generator[None, Non
 def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
     size = DECODED_SLICE if keys_only else SLICE
     found: list[bytes] = []
-    part = rows.read(min(size, limit) if limit > 0 else size)
+    part = yield from _read(rows, min(size, limit) if limit > 0 else size)
     while part:
         found += [without_value(one) for one in part] if keys_only else part
         if len(found) == limit:
             count = limit + (yield from rows.count())
             return RangeResult(framed=found, more=count > limit, count=count)
-        part = rows.read(min(size, limit - len(found)) if limit > 0 else size)
+        part = yield from _read(rows, min(size, limit - len(found)) if limit > 0 else size)
         if part:
             yield
     return RangeResult(framed=found, count=len(found))
@@ -186,10 +199,10 @@ def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
 
 def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
     found: list[bytes] = []
-    part = rows.read(SLICE)
+    part = yield from _read(rows, SLICE)
     while part:
         found += part
-        part = rows.read(SLICE)
+        part = yield from _read(rows, SLICE)
         if part:
             yield
     return found
@@ -203,7 +216,7 @@ def _selected(
     #: Each sorted in itself: (what is sorted by, row).
     runs: list[list[tuple[Any, bytes]]] = []
     count = passed = 0
-    part = rows.read(DECODED_SLICE)
+    part = yield from _read(rows, DECODED_SLICE)
     while part:
         count += len(part)
         run = []
@@ -215,7 +228,7 @@ def _selected(
         # Rows come in key order, and sorting keeps the order of ties, also in reverse.
         run.sort(key=_first, reverse=descend)
         runs.append(run if limit <= 0 else run[:limit])
-        part = rows.read(DECODED_SLICE)
+        part = yield from _read(rows, DECODED_SLICE)
         if part:
             yield
     merged = runs[0] if len(runs) == 1 else merge(*runs, key=_first, reverse=descend)
@@ -224,7 +237,27 @@ def _selected(
     while len(found) < passed and (further := [row for _, row in islice(wanted, DECODED_SLICE)]):
         found += further
         yield
-    return found, len(found) < passed, count
+    more = len(found) < passed
+    del merged, wanted
+    for number in range(1, len(runs) + 1):
+        runs.pop()
+        if number % FREED_RUNS == 0:
+            yield
+    return found, more, count
+
+
+def _read(rows: _Readable, count: int) -> Generator[None, None, list[bytes]]:
+    """`rows.read(count)`, however far away the next row is."""
+    while rows.seeks():
+        yield
+    return rows.read(count)
+
+
+def _cut(rows: list[bytes], limit: int) -> Generator[None, None, None]:
+    """Leave `limit` rows: freeing a million at once would take as long as many slices."""
+    while len(rows) > limit:
+        del rows[max(limit, len(rows) - FREED) :]
+        yield
 
 
 def _strip(rows: list[bytes]) -> Generator[None, None, None]:

@@ -20,6 +20,8 @@ from rusd.wire.keyvalue import frame, key_of, kv_of
 
 #: Revisions of one key read one by one before the rest is skipped by a seek.
 _PATIENCE = 16
+#: Versions looked at, in search of the next live key, in one slice.
+_SOUGHT = 2000
 #: Rows fetched at once where each costs more than a step of a cursor.
 _FETCH = 500
 
@@ -62,6 +64,9 @@ class CurrentRows:
             view.valid = self._commits == self._counts.commits
         return (yield from view.count(self._cursor, self._position, self._end))
 
+    def seeks(self) -> bool:
+        return False
+
 
 class HistoryRows:
     """Keys of [start, end) as they were at an older revision."""
@@ -81,6 +86,17 @@ class HistoryRows:
         self._revision = revision
         self._compacted = compacted
         self._found = self._versions()
+        self._next_found: list[bytes] = []
+
+    def seeks(self) -> bool:
+        if not self._next_found:
+            self._check()
+            found = next(self._found, b"")
+            if found is None:
+                return True
+            if found:
+                self._next_found.append(found)
+        return False
 
     def read(self, count: int) -> list[bytes]:
         versions = self._next(min(count, _FETCH))
@@ -91,15 +107,37 @@ class HistoryRows:
         return [frame(kv) for kv in kvs if kv is not None]
 
     def count(self) -> Generator[None, None, int]:
-        return _count(self._next)
+        count = 0
+        while True:
+            while self.seeks():
+                yield
+            part = self._next(_FETCH)
+            if not part:
+                return count
+            if count:
+                yield
+            count += len(part)
 
     def _next(self, count: int) -> list[bytes]:
+        """The next revision keys, `count` at most; some, if there are any."""
+        self._check()
+        while self.seeks():
+            pass
+        found, self._next_found = self._next_found, []
+        for version in islice(self._found, count - 1 if found else 0):
+            if version is None:
+                break
+            found.append(version)
+        return found
+
+    def _check(self) -> None:
         if self._compacted() > self._revision:
             raise Compacted
-        return list(islice(self._found, count))
 
-    def _versions(self) -> Iterator[bytes]:
-        """Revision keys of the versions at the revision, in the order of user keys."""
+    def _versions(self) -> Iterator[bytes | None]:
+        """Revision keys of the versions at the revision, in the order of user keys; None after
+        each slice of versions."""
+        sought = 0
         end = None if self._end is None else index_prefix(self._end)
         versions = self._engine().cursor(Family.INDEX, index_prefix(self._start), end)
         skipped = True
@@ -107,6 +145,9 @@ class HistoryRows:
             skipped = False
             prefix, newest, live, seen = b"", b"", False, 0
             for index, mark in versions:
+                sought += 1
+                if sought % _SOUGHT == 0:
+                    yield None
                 of, main, sub = parse_index_key(index)
                 if of != prefix:
                     if live:
@@ -141,6 +182,9 @@ class OverlaidRows:
         self._changed = overlay.within(start, end)
         self._overlay = overlay
         self._merged = self._merge()
+
+    def seeks(self) -> bool:
+        return False
 
     def read(self, count: int) -> list[bytes]:
         return list(islice(self._merged, min(count, _FETCH)))

@@ -10,28 +10,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from rusd.base.pending import Pending
+from rusd.wire.chunks import Chunks, Encoded
 
 T = TypeVar("T")
 
 
-class Chunks(list[bytes]):
-    """An encoded message in pieces: joining a long one would hold the loop."""
-
-
 #: An encoded message, or an awaitable of one that may fail with a refusal.
-Response = bytes | Chunks | Awaitable[bytes | Chunks]
+Response = Encoded | Awaitable[Encoded]
 
 
 def after(
     source: Pending[T] | asyncio.Future[T], finish: Callable[[T], Response]
-) -> Pending[bytes | Chunks]:
+) -> Pending[Encoded]:
     """Returns the response that `finish` makes of the result of `source`.
 
     Fails with the error of `source` or of `finish`. Cancelling the response does not cancel
     `source`: other calls may wait for it, and a proposal cannot be withdrawn. `finish` may return
     an awaitable for long work; then it runs in a task.
     """
-    response: Pending[bytes | Chunks] = Pending()
+    response: Pending[Encoded] = Pending()
 
     def resolve(source: Any) -> None:
         if response.done():
@@ -60,10 +57,10 @@ def after(
     return response
 
 
-def _run_task(work: Awaitable[bytes | Chunks], response: Pending[bytes | Chunks]) -> None:
+def _run_task(work: Awaitable[Encoded], response: Pending[Encoded]) -> None:
     task = asyncio.ensure_future(_awaited(work))
 
-    def copy_outcome(task: asyncio.Task[bytes | Chunks]) -> None:
+    def copy_outcome(task: asyncio.Task[Encoded]) -> None:
         if task.cancelled():
             response.cancel()
         elif (failure := task.exception()) is not None:
@@ -75,5 +72,5 @@ def _run_task(work: Awaitable[bytes | Chunks], response: Pending[bytes | Chunks]
     response.add_done_callback(lambda _: task.cancel())
 
 
-async def _awaited(work: Awaitable[bytes | Chunks]) -> bytes | Chunks:
+async def _awaited(work: Awaitable[Encoded]) -> bytes | Chunks:
     return await work

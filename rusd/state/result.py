@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from rusd.wire.chunks import Encoded
+
 
 class Applied(NamedTuple):
     """A successful answer, the same on every member.
@@ -13,4 +15,4 @@ class Applied(NamedTuple):
     #: `ResponseHeader.revision` of the answer.
     revision: int
     #: The encoded etcd response without its header field.
-    body: bytes
+    body: Encoded

@@ -16,6 +16,7 @@ from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range
 from rusd.wire import kv_response
+from rusd.wire.chunks import Encoded
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
@@ -45,7 +46,7 @@ def write(
         return _write_slices(writer, leases, request, wanted)
     _check(writer, leases, decision)
     write_txn = WriteTxn(writer, leases, wanted)
-    answers = []
+    answers: list[Encoded] = []
     for kind, operation in decision.operations:
         if kind == PUT:
             body = write_txn.put(operation)
@@ -55,8 +56,8 @@ def write(
             body = write_txn.delete_one(operation)
         if wanted:
             answers.append(kv_response.response_op(kind, write_txn.revision, body))
-    body = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
-    return Applied(write_txn.end(), body)
+    answer = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
+    return Applied(write_txn.end(), answer)
 
 
 def _write_slices(
@@ -104,7 +105,7 @@ def read_slices(
     meter = Meter()
     decision = yield from decide_slices(view, request, meter)
     yield from _check_slices(view, leases, decision, meter)
-    answers: list[bytes] = []
+    answers: list[Encoded] = []
     for _, operation in decision.operations:
         result = yield from view.range_slices(operation)
         body = yield from kv_response.range_slices(result, meter)
@@ -150,11 +151,12 @@ def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
 
 def _execute(
     writer: Writer, write_txn: WriteTxn, decision: Decision, wanted: bool, meter: Meter
-) -> Generator[None, None, bytes]:
-    answers: list[bytes] = []
+) -> Generator[None, None, Encoded]:
+    answers: list[Encoded] = []
     for kind, operation in decision.operations:
         # A nested txn's header is empty.
         revision: int | None = None
+        body: Encoded
         if kind == TXN:
             body = yield from _execute(writer, write_txn, operation, wanted, meter)
         else:

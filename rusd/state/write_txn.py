@@ -19,6 +19,7 @@ from rusd.state.errors import EmptyKey, KeyNotFound
 from rusd.state.lease_detachments import LeaseDetachments
 from rusd.state.leases import Lease, Leases
 from rusd.wire import kv_response
+from rusd.wire.chunks import Encoded
 from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
 
 
@@ -116,7 +117,7 @@ class WriteTxn:
         previous = [] if kv is None else [kv]
         return self._deleted(request, len(previous), kv_response.previous(previous))
 
-    def delete_range(self, request: rpc.DeleteRangeRequest) -> Generator[None, None, bytes]:
+    def delete_range(self, request: rpc.DeleteRangeRequest) -> Generator[None, None, Encoded]:
         """Delete the live keys of an interval, in slices; DeleteRangeResponse without header."""
         if not request.range_end:
             return self.delete_one(request)
@@ -141,7 +142,7 @@ class WriteTxn:
 
     def _delete_many(
         self, request: rpc.DeleteRangeRequest, rows: Rows, part: list[bytes], following: list[bytes]
-    ) -> Generator[None, None, bytes]:
+    ) -> Generator[None, None, Encoded]:
         """All that is left of the interval: `part`, `following` and what `rows` holds."""
         bulk_delete = self._txn.bulk_delete()
         detached = LeaseDetachments(self._leases)
@@ -160,7 +161,7 @@ class WriteTxn:
             part, following = following, rows.read(SLICE) if following else []
         yield from bulk_delete.end()
         yield from detached.end(self._writer.batch)
-        return self._deleted(request, deleted, b"".join(previous))
+        return kv_response.long_delete_response(deleted, previous) if self._wanted else b""
 
     def end_lease(self, lease: Lease) -> Generator[None, None, None]:
         """Delete the keys of a lease, in slices."""
@@ -197,7 +198,9 @@ class WriteTxn:
         for start in range(at, len(own), SLICE):
             yield own[start : start + SLICE]
 
-    def range_slices(self, request: rpc.RangeRequest, meter: Meter) -> Generator[None, None, bytes]:
+    def range_slices(
+        self, request: rpc.RangeRequest, meter: Meter
+    ) -> Generator[None, None, Encoded]:
         """Read, earlier changes of this revision included; RangeResponse without header."""
         if not self._wanted:
             return b""

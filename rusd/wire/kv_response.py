@@ -6,9 +6,11 @@ Default values are omitted, as proto3 demands, so the bytes equal those of the p
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from itertools import chain
 
 from rusd.base.sliced import Meter
 from rusd.mvcc.range_query import RangeResult
+from rusd.wire.chunks import Chunks, Encoded, chunked, concatenated, size_of
 from rusd.wire.keyvalue import varint
 
 #: Rows in a piece of a long answer.
@@ -21,6 +23,11 @@ _ONE = b"\x20\x01"
 def int_field(number: int, value: int) -> bytes:
     """An integer or bool field; nothing for zero."""
     return varint(number << 3) + varint(value) if value else b""
+
+
+def _length(number: int, encoded: Encoded) -> bytes:
+    """What precedes `encoded` as a field."""
+    return varint(number << 3 | 2) + varint(size_of(encoded))
 
 
 def message_field(number: int, encoded: bytes) -> bytes:
@@ -62,13 +69,13 @@ def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
     return parts
 
 
-def range_slices(result: RangeResult, meter: Meter) -> Generator[None, None, bytes]:
+def range_slices(result: RangeResult, meter: Meter) -> Generator[None, None, Encoded]:
     """`range_response`, made in slices; takes the rows out of a long `result`."""
     if meter.passed(1 + len(result.framed) + result.count // 8):
         yield
     if len(result.framed) <= PART:
         return range_response(result)
-    return b"".join((yield from range_parts(result)))
+    return chunked((yield from range_parts(result)))
 
 
 def put_response(previous: bytes | None) -> bytes:
@@ -86,18 +93,32 @@ def delete_response(deleted: int, previous: bytes) -> bytes:
     return int_field(2, deleted) + previous
 
 
-def txn_response(succeeded: bool, responses: Iterable[bytes]) -> bytes:
+def long_delete_response(deleted: int, previous: Iterable[bytes]) -> Encoded:
+    """`delete_response` of several pieces of `previous`."""
+    return concatenated(int_field(2, deleted), Chunks(previous))
+
+
+def txn_response(succeeded: bool, responses: Sequence[Encoded]) -> Encoded:
     """TxnResponse: succeeded=2, responses=3 (each an encoded ResponseOp)."""
-    return int_field(2, succeeded) + _repeated(3, list(responses))
+    head = int_field(2, succeeded)
+    short = [one for one in responses if not isinstance(one, Chunks)]
+    if len(short) == len(responses):
+        return head + _repeated(3, short)
+    fields = ((_length(3, one), one) for one in responses)
+    return concatenated(head, *chain.from_iterable(fields))
 
 
-def response_op(number: int, revision: int | None, body: bytes) -> bytes:
+def response_op(number: int, revision: int | None, body: Encoded) -> Encoded:
     """ResponseOp whose member `number` is a response with a header of `revision` only.
 
     1 range, 2 put, 3 delete_range, 4 txn. A nested txn's header is there but empty: None.
     """
     header = b"" if revision is None else int_field(3, revision)
-    return message_field(number, message_field(1, header) + body)
+    field = message_field(1, header)
+    if not isinstance(body, Chunks):
+        return message_field(number, field + body)
+    whole = concatenated(field, body)
+    return concatenated(_length(number, whole), whole)
 
 
 def lease_grant_response(lease_id: int, ttl: int) -> bytes:

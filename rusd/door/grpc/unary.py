@@ -29,7 +29,7 @@ from rusd.rpc.errors import (
     as_etcd,
 )
 from rusd.rpc.methods import Unary
-from rusd.rpc.responses import Chunks
+from rusd.wire.chunks import Chunks
 
 log = get_logger(__name__)
 

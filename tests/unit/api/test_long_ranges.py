@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.responses import Chunks
+from rusd.wire.chunks import Chunks
 from tests.unit.api.kv_bench import Bench
 from tests.unit.api.test_kv import whole
 from tests.unit.state.driver import put_op

@@ -18,8 +18,8 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
 from rusd.rpc.methods import BidiStream, CallCounts, Methods, ServerStream, Unary
-from rusd.rpc.responses import Chunks
 from rusd.rpc.streams import ResponseStream
+from rusd.wire.chunks import Chunks
 
 REQUEST = rpc.PutRequest
 LIMIT = 64 << 10

@@ -38,8 +38,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (key_counts, "BLOCK"),
-        (key_counts, "SLICE"),
-        (rows, "_FETCH"), (rows, "_PATIENCE"), (compaction, "SLICE"), (hash, "SLICE"),
+        (key_counts, "SLICE"), (rows, "_FETCH"), (rows, "_PATIENCE"), (rows, "_SOUGHT"),
+        (range_query, "FREED_RUNS"), (compaction, "SLICE"), (hash, "SLICE"),
     ):  # fmt: skip
         patch.setattr(module, name, 2)
 
@@ -204,3 +204,33 @@ def test_compaction_of_large_values_yields_between_pieces(store: Store) -> None:
     writer.commit()
     assert sum(1 for _ in store.compact_slices()) >= 3
     assert store.finished_compact_revision == store.revision
+
+
+def test_a_gap_between_the_keys_of_an_older_revision_is_passed_in_slices(store: Store) -> None:
+    """10,000 keys that did not live yet, between two that did."""
+    put(store, b"a", b"z")
+    put(store, *(b"k%05d" % number for number in range(10_000)))
+    for request, found in (
+        (rpc.RangeRequest(key=b"a", range_end=b"\0", revision=3), [b"a", b"z"]),
+        (rpc.RangeRequest(key=b"b", range_end=b"y", revision=3), []),
+        (rpc.RangeRequest(key=b"a", range_end=b"\0", revision=3, count_only=True), []),
+        (
+            rpc.RangeRequest(
+                key=b"a", range_end=b"\0", revision=3, sort_target=rpc.RangeRequest.MOD
+            ),
+            [b"a", b"z"],
+        ),
+    ):
+        steps = 0
+        slices = store.range_slices(request)
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                result = end.value
+                break
+            steps += 1
+        assert steps >= 10_000 / rows._SOUGHT - 1
+        assert [kv_pb2.KeyValue.FromString(kv).key for kv in result.kvs] == found
+        if request.count_only:
+            assert result.count == 2
