@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from rusd import ETCD_VERSION
+from rusd import ETCD_VERSION, STORAGE_VERSION
 from rusd.base import sliced
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
@@ -25,9 +25,6 @@ from rusd.state.result import Applied
 from rusd.storage import Engine
 from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
-
-#: The storage schema whose meaning the store follows.
-STORAGE_VERSION = "3.6.0"
 
 
 class Node(Role, Indexes, Proposer, LeadershipTransfer, Protocol):

@@ -20,6 +20,8 @@ from rusd.api.strict_reconfig import StrictCheck
 from rusd.api.watch import WatchService
 from rusd.config import Config
 from rusd.door.grpc.server import GrpcDoor
+from rusd.door.http.body import BodyMemory
+from rusd.door.http.router import Router
 from rusd.door.http.server import HttpDoor
 from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls, client_tls
@@ -34,7 +36,8 @@ from rusd.member.bootstrap import Bootstrapped
 from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.member_list import MemberList
-from rusd.observe.health import Probes
+from rusd.member.pages import member_pages
+from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.metrics import CallMetrics, Metrics
 from rusd.observe.readings import Readings
@@ -141,14 +144,16 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         learner=guarded(methods, (LearnerRestriction(), *guards)),
     )
 
-    probes = Probes(node, machine)
-    readings = Readings(node, machine, hub, probes, quota=max_size)
+    checks = HealthChecks(node, machine)
+    readings = Readings(node, machine, hub, checks, quota=max_size)
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
     budget = TimeBudget()
     unknown_calls = CallCounts()
     metrics = Metrics(readings.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
-    http = HttpDoor(probes, metrics.render, budget=budget)
+    router = Router(member_pages(checks, metrics.render, budget))
+    body_memory = BodyMemory()
+    http = HttpDoor(router, body_memory=body_memory)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(
@@ -160,8 +165,9 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         keepalive_interval=config.grpc_keepalive_interval,
         keepalive_timeout=config.grpc_keepalive_timeout,
         unknown_calls=unknown_calls,
-        pages=http.pages.serve if shares else None,
+        pages=router.serve if shares else None,
         http=http.protocol if shares else None,
+        body_memory=body_memory,
         budget=budget,
     )
 

@@ -1,17 +1,15 @@
-"""Health over HTTP: /health, /livez, /readyz, /version as etcd answers them.
+"""Health checks of a member, as data: what /health, /livez, /readyz and /version report.
 
-Each probe returns status and body; the door maps them to HTTP. Checks read like any client: a
-linearizable read proves that this member can reach a leader with a quorum behind it.
+A linearizable read proves that this member reaches a leader with a quorum. `rusd/member/pages.py`
+makes HTTP responses of the results.
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from rusd import ETCD_VERSION
-from rusd.api.maintenance import STORAGE_VERSION
+from rusd import ETCD_VERSION, STORAGE_VERSION
 from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex, Role
@@ -19,31 +17,20 @@ from rusd.rpc.errors import as_etcd
 from rusd.state.alarms import Alarms
 from rusd.state.members import Members
 
-#: Seconds a probe's read may take before the member counts as unhealthy.
+#: Seconds a linearizable read may take before the member counts as unhealthy.
 READ_TIMEOUT = 5.0
 
 
-_PLAIN = "text/plain; charset=utf-8"
+class CheckResult(NamedTuple):
+    """The outcome of one check."""
 
-
-class Reply(NamedTuple):
-    """An HTTP answer."""
-
-    status: int
-    content_type: str
-    body: str
-    #: Whether browsers are told to take the content type as it is ("nosniff").
-    strict: bool = True
-
-
-#: Any page there is not.
-NOT_FOUND = Reply(404, _PLAIN, "404 page not found\n")
-#: Any method but the one a page has.
-NOT_ALLOWED = Reply(405, _PLAIN, "Method Not Allowed\n")
+    name: str
+    #: Why it failed, in etcd's words; "" if it passed.
+    error: str
 
 
 class Unready(Exception):
-    """Why a check failed, in etcd's words."""
+    """A check failed; the reason in etcd's words."""
 
 
 class Node(Role, ReadIndex, Protocol):
@@ -51,7 +38,7 @@ class Node(Role, ReadIndex, Protocol):
 
 
 class Machine(Protocol):
-    """What the probes need of the state machine."""
+    """What the checks need of the state machine."""
 
     @property
     def alarms(self) -> Alarms: ...
@@ -64,8 +51,8 @@ _ALARMS: dict[int, str] = {rpc.NOSPACE: "NOSPACE", rpc.CORRUPT: "CORRUPT"}
 Check = Callable[[], Awaitable[None]]
 
 
-class Probes:
-    """One member's probes."""
+class HealthChecks:
+    """The checks of one member."""
 
     def __init__(self, node: Node, machine: Machine) -> None:
         self._node = node
@@ -83,27 +70,23 @@ class Probes:
             "non_learner": self._non_learner,
         }
 
-    def version(self) -> Reply:
-        """GET /version."""
-        cluster = self._machine.members.cluster_version
-        body = {
+    def versions(self) -> dict[str, str]:
+        """The versions of server, cluster and storage, as /version names them."""
+        return {
             "etcdserver": ETCD_VERSION,
-            "etcdcluster": cluster or "not_decided",
+            "etcdcluster": self._machine.members.cluster_version or "not_decided",
             "storage": STORAGE_VERSION,
         }
-        text = json.dumps(body, separators=(",", ":"))
-        return Reply(200, "application/json", text, strict=False)
 
-    async def health(self, exclude: Iterable[str], serializable: bool) -> Reply:
-        """GET /health: alarms (but those excluded), leader, a read; in this order."""
+    async def health(self, exclude: Iterable[str], serializable: bool) -> str:
+        """Why this member is unhealthy, "" if it is not: alarms but those in `exclude`, then the
+        leader and a read unless `serializable`."""
         reason = await self._unhealthy(set(exclude), serializable)
-        body = {"health": "false" if reason else "true", "reason": reason}
-        text = json.dumps(body, separators=(",", ":"))
         if reason:
             self.failures += 1
-            return Reply(503, _PLAIN, text + "\n")
-        self.successes += 1
-        return Reply(200, _PLAIN, text, strict=False)
+        else:
+            self.successes += 1
+        return reason
 
     async def _unhealthy(self, exclude: set[str], serializable: bool) -> str:
         for alarm in self._machine.alarms:
@@ -120,16 +103,17 @@ class Probes:
             return f"RANGE ERROR:{_text(error)}"
         return ""
 
-    async def live(self, only: str, exclude: Iterable[str], verbose: bool) -> Reply:
-        """GET /livez, /livez/<check>."""
-        return await self._run("livez", self._live, only, set(exclude), verbose)
+    async def live(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:
+        """Results of the liveness checks but those in `exclude`, or of `only` one; None if there is
+        no check of that name."""
+        return await self._run("livez", self._live, only, set(exclude))
 
-    async def ready(self, only: str, exclude: Iterable[str], verbose: bool) -> Reply:
-        """GET /readyz, /readyz/<check>."""
-        return await self._run("readyz", self._ready, only, set(exclude), verbose)
+    async def ready(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:
+        """As `live`, of the readiness checks."""
+        return await self._run("readyz", self._ready, only, set(exclude))
 
     async def _serializable_read(self) -> None:
-        """Answering at all is the proof: reads of the local state need nobody."""
+        """Passes: a read of the local state depends on nothing else."""
 
     async def _linearizable_read(self) -> None:
         await asyncio.wait_for(self._node.read_index(), READ_TIMEOUT)
@@ -143,30 +127,26 @@ class Probes:
             raise Unready("not supported for learner")
 
     async def _run(
-        self, probe: str, checks: dict[str, Check], only: str, exclude: set[str], verbose: bool
-    ) -> Reply:
-        """All checks but those excluded, or `only` one; a check asked for by name always runs."""
+        self, probe: str, checks: dict[str, Check], only: str, exclude: set[str]
+    ) -> list[CheckResult] | None:
         if only:
             if only not in checks:
-                return NOT_FOUND
+                return None
+            # A check that is named always runs.
             exclude = set()
             checks = {only: checks[only]}
-        lines, failed = "", False
+        results = []
         for name, check in checks.items():
             if name in exclude:
                 continue
             try:
                 await check()
             except (Refusal, Unready, TimeoutError) as error:
-                failed = True
-                lines += f"[-]{name} failed: {_text(error)}\n"
-                self.checked[probe, name, False] += 1
+                results.append(CheckResult(name, _text(error)))
             else:
-                lines += f"[+]{name} ok\n"
-                self.checked[probe, name, True] += 1
-        if failed:
-            return Reply(503, _PLAIN, lines + "\n")
-        return Reply(200, _PLAIN, (lines if verbose else "") + "ok\n")
+                results.append(CheckResult(name, ""))
+            self.checked[probe, name, not results[-1].error] += 1
+        return results
 
 
 def _text(error: Exception) -> str:

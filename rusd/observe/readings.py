@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rusd import ETCD_VERSION
-from rusd.observe.health import Probes
+from rusd.observe.health import HealthChecks
 from rusd.observe.metrics import Reading
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Indexes, Peers, Role
@@ -42,7 +42,7 @@ class Readings:
     node: Node
     machine: StateMachine
     hub: Hub
-    probes: Probes
+    checks: HealthChecks
     #: Bytes in force.
     quota: int
 
@@ -137,16 +137,16 @@ class Readings:
         ]
 
     def _health(self) -> list[Reading]:
-        probes = self.probes
+        checks = self.checks
         readings = [
             Reading(
                 "etcd_server_health_success",
                 "Good /health answers.",
-                probes.successes,
+                checks.successes,
                 counter=True,
             ),
             Reading(
-                "etcd_server_health_failures", "Bad /health answers.", probes.failures, counter=True
+                "etcd_server_health_failures", "Bad /health answers.", checks.failures, counter=True
             ),
         ]
         return readings + [
@@ -157,5 +157,5 @@ class Readings:
                 {"type": probe, "name": check, "status": "success" if passed else "error"},
                 counter=True,
             )
-            for (probe, check, passed), count in probes.checked.items()
+            for (probe, check, passed), count in checks.checked.items()
         ]

@@ -4,6 +4,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Names in a client certificate that TLS has verified."""
+
+    #: The subject's common name; "" if it has none.
+    common_name: str
+    #: Subject alternative names of every type.
+    alternative_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The client of one connection; shared by all its calls."""
+
+    #: Remote address, such as "127.0.0.1:4711".
+    address: str
+    #: None without TLS, and for a client that sent no certificate or an unverified one.
+    certificate: Certificate | None = None
+
+
 @dataclass(slots=True)
 class Call:
     """Metadata, limits and origin of one call; filled by the door."""
@@ -14,8 +34,13 @@ class Call:
     raw: bytes
     #: Loop time in seconds at which the client's deadline passes; None without a deadline.
     deadline: float | None
-    #: Remote address, such as "127.0.0.1:4711".
-    peer: str
+    caller: Caller
     #: Returns None while the client reads its responses; else an awaitable that resolves when the
     #: connection may queue a long response again. A method that makes one asks first.
     wait_writable: Callable[[], Awaitable[None] | None] = lambda: None
+
+    @property
+    def token(self) -> str | None:
+        """The caller's auth token: metadata `token`, or `authorization` as the gateway sends it."""
+        metadata = self.metadata
+        return metadata.get("token") or metadata.get("authorization")

@@ -18,7 +18,7 @@ from typing import cast
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.base.sockets import shown
+from rusd.door.caller import caller_of
 from rusd.door.grpc.answer_queue import AnswerQueue
 from rusd.door.grpc.dispatch import Dispatcher
 from rusd.door.grpc.door_state import DoorState, Flushable
@@ -28,8 +28,9 @@ from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.grpc.timeouts import Timeouts
 from rusd.door.h2 import Connection, Limits, Stream
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, NO_ERROR
-from rusd.door.http.over_h2 import PageQueue
+from rusd.door.http.http2 import PageQueue
 from rusd.door.ports import Receiver, TimedCall
+from rusd.rpc.call import Caller
 
 #: Bytes the socket may hold back before the connection is paused.
 WRITE_HIGH = 256 << 10
@@ -54,7 +55,7 @@ class GrpcConnection(asyncio.Protocol):
         """`connections`: those of the door, which this one joins and leaves. `used`: its charge as
         a worker so far."""
         self.door = door
-        self.peer = ""
+        self.caller = Caller("")
         self._dispatcher = dispatcher
         self._connections = connections
         self._loop = asyncio.get_running_loop()
@@ -94,7 +95,7 @@ class GrpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(WRITE_HIGH)
-        self.peer = shown(transport.get_extra_info("peername"))
+        self.caller = caller_of(transport)
         self._connections[self] = None
 
     def data_received(self, data: bytes) -> None:
@@ -156,7 +157,9 @@ class GrpcConnection(asyncio.Protocol):
             if h2.outbound.in_turn:
                 h2.outbound.pump()
         except Exception:
-            log.exception("a connection failed", extra={"fields": {"remote-addr": self.peer}})
+            log.exception(
+                "a connection failed", extra={"fields": {"remote-addr": self.caller.address}}
+            )
             self._give_up()
         finally:
             self._working = False

@@ -3,7 +3,7 @@
 CallHeaders ─┬─ refusal ─▶ answered at once
              ├─ a unary method ─▶ UnaryCall
              ├─ a streaming method ─▶ StreamCall
-             └─ not gRPC ─▶ PageCall (`door/http/over_h2.py`)
+             └─ not gRPC ─▶ PageCall (`door/http/http2.py`)
 """
 
 from typing import Protocol, cast
@@ -14,7 +14,8 @@ from rusd.door.grpc.request_headers import CallHeaderParser, CallHeaders
 from rusd.door.grpc.streaming import StreamCall
 from rusd.door.grpc.unary import UnaryCall
 from rusd.door.h2 import Stream
-from rusd.door.http.over_h2 import PageCall, PageConnection, Serve
+from rusd.door.http.body import BodyMemory
+from rusd.door.http.http2 import PageCall, PageConnection, Serve
 from rusd.door.ports import Receiver
 from rusd.rpc.errors import Definition
 from rusd.rpc.methods import CallCounts, Methods, Unary
@@ -45,11 +46,19 @@ REFUSED = Refusal()
 class Dispatcher:
     """Finds the receiver of every request of one door."""
 
-    def __init__(self, methods: Methods, pages: Serve | None, unknown_calls: CallCounts) -> None:
-        """`pages` answers requests that are not gRPC; without it they are refused.
+    def __init__(
+        self,
+        methods: Methods,
+        pages: Serve | None,
+        body_memory: BodyMemory,
+        unknown_calls: CallCounts,
+    ) -> None:
+        """`pages` answers requests that are not gRPC; without it they are refused. `body_memory`
+        counts their bodies.
         `unknown_calls` counts calls of methods that the table does not hold."""
         self.parse = CallHeaderParser(methods, pages=pages is not None)
         self._pages = pages
+        self._body_memory = body_memory
         self._unknown_calls = unknown_calls
 
     def receiver(
@@ -66,7 +75,7 @@ class Dispatcher:
             receiver = StreamCall(connection, stream, headers, method)
         else:
             assert headers.page is not None and self._pages is not None
-            receiver = PageCall(connection, stream, self._pages, headers.page)
+            receiver = PageCall(connection, stream, self._pages, headers.page, self._body_memory)
         if ended:
             receiver.data(b"", True)
         return receiver

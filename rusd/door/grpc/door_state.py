@@ -14,6 +14,7 @@ from rusd.door.grpc.deadlines import Deadlines
 from rusd.door.memory_budget import MemoryBudget
 from rusd.door.ports import DeadlineOwner
 from rusd.door.time_budget import TimeBudget
+from rusd.rpc.call import Caller
 
 
 class OpenStream(Protocol):
@@ -46,9 +47,9 @@ class DoorState:
 class CallConnection(DeadlineOwner, Protocol):
     """A connection, as its calls use it."""
 
-    #: Loop time of the last read, and the address of the client.
+    #: Loop time of the last read, and the client.
     now: float
-    peer: str
+    caller: Caller
 
     @property
     def door(self) -> DoorState: ...

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rusd.door.grpc.messages import ENCODINGS
 from rusd.door.h2 import Request
+from rusd.door.http.http2 import PageHeaders
 from rusd.rpc.errors import DEADLINE_EXCEEDED, Code, Definition
 from rusd.rpc.methods import Method, Methods
 
@@ -37,8 +38,8 @@ class CallHeaders:
     #: Why there is no method to call, and the HTTP status that goes with it.
     refusal: Definition | None = None
     status: int = 200
-    #: A request that is not gRPC: (HTTP method, path and query).
-    page: tuple[str, str] | None = None
+    #: A request that is not gRPC.
+    page: PageHeaders | None = None
 
 
 class CallHeaderParser:
@@ -56,7 +57,7 @@ class CallHeaderParser:
         kind = headers.get("content-type", "")
         if not _is_grpc(kind):
             if self._pages:
-                page = (request.method, request.path)
+                page = PageHeaders(request.method, request.path, headers, length)
                 return CallHeaders(request.path, {}, length, page=page)
             text = f"invalid gRPC request content-type {_quoted(kind)}"
             refusal = Definition(Code.INVALID_ARGUMENT, text)

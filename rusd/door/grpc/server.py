@@ -17,7 +17,8 @@ from rusd.door.grpc.dispatch import Dispatcher
 from rusd.door.grpc.door_state import DoorState
 from rusd.door.grpc.keepalive import Keepalive
 from rusd.door.h2 import Limits
-from rusd.door.http.over_h2 import Serve
+from rusd.door.http.body import BodyMemory
+from rusd.door.http.http2 import Serve
 from rusd.door.listen.listener import Listeners, Tls
 from rusd.door.listen.protocol_detection import MakeProtocol, ProtocolDetector
 from rusd.door.memory_budget import MemoryBudget, default_budget
@@ -54,11 +55,13 @@ class GrpcDoor:
         keepalive_timeout: float = 20,
         pages: Serve | None = None,
         http: MakeProtocol | None = None,
+        body_memory: BodyMemory | None = None,
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
     ) -> None:
         """`keepalive_*`: see `Keepalive`. `unknown_calls` counts calls of unknown methods.
-        `pages` answers HTTP/2 requests that are not gRPC, `http` makes protocols for HTTP/1.1.
+        `pages` answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies;
+        `http` makes protocols for HTTP/1.1.
         `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine."""
         self.limit = max_request_bytes + OVERHEAD_BYTES
@@ -70,7 +73,9 @@ class GrpcDoor:
             max_streams=max_concurrent_streams,
             kept=max(min(kept, self._memory_budget // KEPT_PART), self.limit),
         )
-        self._dispatcher = Dispatcher(methods, pages, unknown_calls or CallCounts())
+        self._dispatcher = Dispatcher(
+            methods, pages, body_memory or BodyMemory(), unknown_calls or CallCounts()
+        )
         self._http = http
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
@@ -135,7 +140,7 @@ class GrpcDoor:
 
     def _close_for_memory(self, connection: GrpcConnection) -> None:
         size = connection.memory.held + connection.memory.overhead
-        fields = {"remote-addr": connection.peer, "bytes": size}
+        fields = {"remote-addr": connection.caller.address, "bytes": size}
         connection.close_for_memory()
         if self._loop.time() - self._warned > QUIET_SECONDS:
             self._warned = self._loop.time()

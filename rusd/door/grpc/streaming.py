@@ -85,7 +85,7 @@ class StreamCall:
             self._guard(lambda: method.open(self._call(b""), self))
 
     def _call(self, raw: bytes) -> Call:
-        return Call(self._headers.metadata, raw, self._deadline, self._connection.peer)
+        return Call(self._headers.metadata, raw, self._deadline, self._connection.caller)
 
     def _guard(self, headers: Any) -> None:
         """Let the service open the stream."""

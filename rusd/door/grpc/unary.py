@@ -145,7 +145,7 @@ class UnaryCall:
         try:
             request = decode(method.request, raw, IN_CALL)
             call = Call(
-                self._headers.metadata, raw, self._deadline, connection.peer, self._wait_writable
+                self._headers.metadata, raw, self._deadline, connection.caller, self._wait_writable
             )
             answer = method.call(request, call)
         except Exception as error:  # noqa: BLE001

@@ -1,1 +1,18 @@
-"""HTTP/1.1, and HTTP/2 requests that are not gRPC: the pages of a member."""
+"""HTTP requests that are not gRPC, over HTTP/1.1 and HTTP/2: each is answered by a page.
+
+    HTTP/1.1 ── server.py (aiohttp) ──┐
+                                      ├── router.py ── page (`rusd/rpc/pages.py`)
+    HTTP/2 ──── http2.py ─────────────┘
+
+- `router.py` the page of a path; statuses 404, 413, 408, 503 and 500
+- `server.py` HTTP/1.1 listeners and requests; `connection.py` one HTTP/1.1 connection, its limits
+- `http2.py` requests on a connection that also carries gRPC
+- `body.py` bodies of requests: limits of size, time and memory
+- `rendering.py` a body rendered once for all requests that wait for it
+
+Promises: a page sees the same request over both protocols; a streamed response is produced only as
+fast as its client reads; a page is cancelled when its client goes away; what a page raises ends its
+own request alone.
+
+Not here: what pages say. No type of aiohttp leaves this package.
+"""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from rusd.door.caller import caller_of
+
 if TYPE_CHECKING:
     from rusd.door.http.server import HttpDoor
 
@@ -32,7 +34,7 @@ class _Answered(ConnectionError):
 class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
-    __slots__ = ("_door", "_in_a_row", "_last", "_moved", "_unfed", "_waiting", "wire")
+    __slots__ = ("_door", "_in_a_row", "_last", "_moved", "_unfed", "_waiting", "caller")
 
     def __init__(self, door: "HttpDoor", server: web.Server, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -47,6 +49,7 @@ class HttpConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.caller = caller_of(transport)
         self._door.joined(self, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -1,29 +1,33 @@
-"""HTTP/1.1: the pages of `pages.py`, by aiohttp.
+"""HTTP/1.1: the pages of a member, by aiohttp.
 
-The door listens itself (`--listen-metrics-urls`, `--listen-client-http-urls`), and makes protocols
-for connections that somebody else has accepted: the client port, where gRPC is at home as well.
+Listens on `--listen-metrics-urls` and `--listen-client-http-urls`, and makes protocols for
+connections that the client port has accepted.
 
-A client may keep a connection open and say nothing, or begin a header and never end it, for
-`IDLE_SECONDS` in all; one that sends a body nobody asked for has `LINGER_SECONDS` to finish it;
-one that does not read its answers is let go as well (`http_connection.py`).
+Limits: an idle connection, or a header section that does not end, is closed after `IDLE_SECONDS`; a
+body that its page does not read is discarded for `LINGER_SECONDS`; a client that does not read its
+responses is disconnected (`connection.py`). A page is cancelled when its client disconnects.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import cast
 
 from aiohttp import web
 
+from rusd.base.logs import get_logger
+from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory
 from rusd.door.http.connection import HttpConnection
-from rusd.door.http.pages import Page, Pages
+from rusd.door.http.http2 import close
+from rusd.door.http.router import Router, page_request
 from rusd.door.listen.listener import Listeners, Tls
-from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls
-from rusd.observe.health import Probes
+from rusd.rpc.pages import PageResponse
 
-#: aiohttp writes a stack trace for every client that does not speak HTTP. Pages log for themselves.
+log = get_logger(__name__)
+
+#: aiohttp logs a stack trace for every client that does not speak HTTP; the router logs failures.
 _SILENT = logging.getLogger(f"{__name__}.aiohttp")
 _SILENT.setLevel(logging.CRITICAL)
 
@@ -33,8 +37,6 @@ IDLE_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 #: Seconds between looks at connections that do not read.
 SWEEP = 1.0
-#: Bytes; a request that announces a larger body is refused unread.
-BODY_LIMIT = 2 << 20
 #: Seconds for answers under way when the door stops.
 GRACE_SECONDS = 1.0
 
@@ -43,22 +45,23 @@ class HttpDoor:
     """The pages of one member over HTTP/1.1."""
 
     def __init__(
-        self,
-        probes: Probes,
-        metrics: Callable[[], bytes],
-        body_limit: int = BODY_LIMIT,
-        budget: TimeBudget | None = None,
+        self, router: Router, body_limit: int = BODY_LIMIT, body_memory: BodyMemory | None = None
     ) -> None:
-        """`metrics` renders the Prometheus text format; `body_limit`: bytes of a request."""
-        #: Also for what comes over HTTP/2.
-        self.pages = Pages(probes, metrics, budget)
+        """`body_limit`: bytes of a request; one that announces more is refused unread."""
+        self._router = router
+        self.body_memory = body_memory or BodyMemory()
         self._body_limit = body_limit
         self._listeners = Listeners()
         self._stopping = False
         app = web.Application(client_max_size=body_limit)
         app.on_response_prepare.append(_anonymous)
         app.router.add_route("*", "/{page:.*}", self._serve)
-        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=GRACE_SECONDS)
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            shutdown_timeout=GRACE_SECONDS,
+            handler_cancellation=True,
+        )
         self.connections: dict[HttpConnection, asyncio.Transport] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -121,18 +124,33 @@ class HttpDoor:
             self._sweeping.cancel()
             self._sweeping = None
 
-    async def _serve(self, request: web.Request) -> web.Response:
-        if (request.content_length or 0) > self._body_limit:
-            refusal = _response(Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, [], b""))
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        connection = cast(HttpConnection, request.protocol)
+        announced = request.content_length
+        if (announced or 0) > self._body_limit:
+            refusal = web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             refusal.force_close()
             return refusal
-        response = _response(await self.pages.serve(request.method, request.raw_path))
-        connection = request.protocol
-        more = not isinstance(connection, HttpConnection) or connection.another()
-        if not more or (request.body_exists and "Upgrade" in request.headers):
+        body = _RequestBody(request, announced, self._body_limit, self.body_memory)
+        # (The first value of a name that is repeated.)
+        fields = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
+        target = request.raw_path
+        try:
+            response = await self._router.serve(
+                page_request(request.method, target, fields, body, connection.caller)
+            )
             # (The parser has lost what follows a body with an upgrade declined.)
-            response.force_close()
-        return response
+            last = not connection.another() or (request.body_exists and "upgrade" in fields)
+            if isinstance(response.body, bytes):
+                whole = web.Response(
+                    status=response.status, headers=response.headers, body=response.body
+                )
+                if last:
+                    whole.force_close()
+                return whole
+            return await _stream_body(request, response, response.body, last)
+        finally:
+            body.release()
 
 
 class _Closing(asyncio.Protocol):
@@ -142,10 +160,46 @@ class _Closing(asyncio.Protocol):
         transport.close()
 
 
-def _response(page: Page) -> web.Response:
-    return web.Response(status=page.status, headers=page.headers, body=page.body)
+class _RequestBody(Body):
+    """A body whose chunks aiohttp parses; it reads ahead by less than 128 KiB."""
+
+    def __init__(
+        self, request: web.Request, announced: int | None, limit: int, memory: BodyMemory
+    ) -> None:
+        super().__init__(announced, limit, memory)
+        self._content = request.content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await self._content.readany():
+            yield chunk
+
+
+async def _stream_body(
+    request: web.Request, page: PageResponse, chunks: AsyncIterator[bytes], last: bool
+) -> web.StreamResponse:
+    """Send the chunks as the client takes them."""
+    response = web.StreamResponse(status=page.status, headers=page.headers)
+    if last:
+        response.force_close()
+    try:
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for chunk in chunks:
+                await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has gone
+    except Exception:
+        log.exception("a page failed", extra={"fields": {"page": request.raw_path}})
+        # Without its last chunk the response is seen to be incomplete.
+        response.force_close()
+        if request.transport is not None:
+            request.transport.close()
+    finally:
+        await close(chunks)
+    return response
 
 
 async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
-    """Which library answers is nobody's business."""
+    """Removes the name of the library from the response."""
     response.headers.pop("Server", None)

@@ -13,7 +13,7 @@ from rusd.base.errors import Refusal
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.call import Call
+from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import EtcdError, as_etcd
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
@@ -138,7 +138,7 @@ class Bench:
         method = self.methods[name]
         assert isinstance(method, Unary)
         raw = request.SerializeToString()
-        return method.call(request, Call(metadata, raw, None, "test"))
+        return method.call(request, Call(metadata, raw, None, Caller("test")))
 
     async def call(self, name: str, request: Message, **metadata: str) -> Any:
         """Call a method and decode its answer."""
@@ -157,7 +157,7 @@ class Bench:
     def open(self, name: str, request: Message | None = None, **metadata: str) -> "Stream":
         """Open a stream."""
         responses = Sink()
-        call = Call(metadata, b"", None, "test")
+        call = Call(metadata, b"", None, Caller("test"))
         method = self.methods[name]
         if isinstance(method, ServerStream):
             return Stream(method.open(request, call, responses), responses)

@@ -16,7 +16,7 @@ from rusd.api.maintenance import MaintenanceService
 from rusd.base.errors import Refusal
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.call import Call
+from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     COMPACTED,
@@ -95,7 +95,9 @@ class Member1:
     async def call(self, path: str, request: Any, answer: type[Any], **metadata: str) -> Any:
         method = self.methods[path]
         assert isinstance(method, Unary)
-        result = method.call(request, Call(metadata, request.SerializeToString(), None, "test"))
+        result = method.call(
+            request, Call(metadata, request.SerializeToString(), None, Caller("test"))
+        )
         encoded = result if isinstance(result, bytes) else await result
         return answer.FromString(encoded)
 
@@ -398,7 +400,7 @@ def test_health_is_serving_until_the_member_drains(tmp_path: Path) -> None:
         watch = member.methods["/grpc.health.v1.Health/Watch"]
         assert isinstance(watch, ServerStream)
         responses = ResponseStream()
-        watch.open(request, Call({}, b"", None, "test"), responses)
+        watch.open(request, Call({}, b"", None, Caller("test")), responses)
         member.health.drain()
         assert responses.statuses == [status.SERVING, status.NOT_SERVING]
         assert (await member.call(check, request, status)).status == status.NOT_SERVING

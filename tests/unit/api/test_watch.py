@@ -9,7 +9,7 @@ import pytest
 from rusd.api.watch import Permit, WatchService
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
-from rusd.rpc.call import Call
+from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
@@ -35,7 +35,7 @@ class Member:
 
     def connect(self, **metadata: str) -> tuple[StreamHandler, Client]:
         responses = self.scene.client()
-        call = Call(metadata=metadata, raw=b"", deadline=None, peer="test")
+        call = Call(metadata=metadata, raw=b"", deadline=None, caller=Caller("test"))
         (method,) = guarded(self.service.methods(), [self.require_leader]).values()
         assert isinstance(method, BidiStream)
         return method.open(call, responses), responses

@@ -21,10 +21,10 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded
 
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.server import HttpDoor
-from rusd.observe.health import Probes
+from rusd.observe.health import HealthChecks
 from rusd.rpc.errors import TIMEOUT
 from rusd.state.machine import StateMachine
-from tests.unit.door.toys import LIMIT, REQUEST, Toys, free_port
+from tests.unit.door.toys import LIMIT, REQUEST, Toys, free_port, page_router
 from tests.unit.support_node import InstantNode, Log
 
 
@@ -46,7 +46,8 @@ async def served(directory: Path) -> AsyncIterator[Port]:
     log = Log()
     node = InstantNode(log, 1, machine)
     log.elect(1)
-    http = HttpDoor(Probes(node, machine), lambda: b"some_metric 1\n")
+    router = page_router(HealthChecks(node, machine), lambda: b"some_metric 1\n")
+    http = HttpDoor(router)
     await http.prepare()
     toys = Toys()
     door = GrpcDoor(
@@ -54,7 +55,7 @@ async def served(directory: Path) -> AsyncIterator[Port]:
         max_request_bytes=LIMIT,
         max_concurrent_streams=100,
         keepalive_min_time=5,
-        pages=http.pages.serve,
+        pages=router.serve,
         http=http.protocol,
     )
     port = free_port()

@@ -40,7 +40,7 @@ def test_a_service_sees_metadata_raw_bytes_and_deadline() -> None:
         assert call.raw == raw
         assert call.metadata["who"] == "test"
         assert call.deadline is not None
-        assert "127.0.0.1" in call.peer
+        assert "127.0.0.1" in call.caller.address
 
     over_the_wire(test)
 

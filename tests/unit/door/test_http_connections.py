@@ -16,9 +16,9 @@ from rusd.door.http import server as http_server
 from rusd.door.http.connection import PIPELINED_AT_MOST
 from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
-from rusd.observe.health import Probes
+from rusd.observe.health import HealthChecks
 from rusd.state.machine import StateMachine
-from tests.unit.door.toys import free_port
+from tests.unit.door.toys import free_port, page_router
 from tests.unit.support_node import InstantNode, Log
 
 LIMIT = 64 << 10
@@ -52,7 +52,7 @@ def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[Non
         log = Log()
         node = InstantNode(log, 1, machine)
         log.elect(1)
-        door = HttpDoor(Probes(node, machine), lambda: METRICS, body_limit=LIMIT)
+        door = HttpDoor(page_router(HealthChecks(node, machine), lambda: METRICS), body_limit=LIMIT)
         await door.prepare()
         loop = asyncio.get_running_loop()
         port = free_port()
@@ -121,7 +121,7 @@ def test_stopping_ends_borrowed_connections(tmp_path: Path) -> None:
 
 def test_a_door_that_is_not_prepared_says_so(tmp_path: Path) -> None:
     machine = StateMachine(tmp_path)
-    door = HttpDoor(Probes(InstantNode(Log(), 1, machine), machine), lambda: b"")
+    door = HttpDoor(page_router(HealthChecks(InstantNode(Log(), 1, machine), machine)))
     with pytest.raises(RuntimeError, match="not prepared"):
         door.protocol()
     machine.close()

@@ -8,27 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from rusd.door.http.pages import AT_ONCE, Page, Pages, Rendering
+from rusd.door.http.body import Body, BodyMemory
+from rusd.door.http.rendering import SharedRendering
+from rusd.door.http.router import AT_ONCE, Router, page_request
 from rusd.door.time_budget import TimeBudget
-from rusd.observe.health import Probes
+from rusd.observe.health import HealthChecks
+from rusd.rpc.call import Caller
+from rusd.rpc.pages import PageRequest, PageResponse
 from rusd.state.machine import StateMachine
+from tests.unit.door.toys import page_router
 from tests.unit.support_node import InstantNode, Log
 
-Get = Callable[..., Page]
+Get = Callable[..., PageResponse]
+
+
+def request(method: str, target: str) -> PageRequest:
+    return page_request(method, target, {}, Body(None, 0, BodyMemory()), Caller("test"))
 
 
 @pytest.fixture
 def get(tmp_path: Path) -> Get:
     def get(
         target: str, method: str = "GET", metrics: Callable[[], bytes] = lambda: b"m 1\n"
-    ) -> Page:
-        async def run() -> Page:
+    ) -> PageResponse:
+        async def run() -> PageResponse:
             machine = StateMachine(tmp_path)
             log = Log()
             node = InstantNode(log, 1, machine)
             log.elect(1)
             try:
-                return await Pages(Probes(node, machine), metrics).serve(method, target)
+                router = page_router(HealthChecks(node, machine), metrics)
+                return await router.serve(request(method, target))
             finally:
                 machine.close()
 
@@ -116,10 +126,10 @@ def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_ne
         return b"%d" % len(rendered)
 
     async def run() -> None:
-        rendering = Rendering(render, TimeBudget())
+        rendering = SharedRendering(render, TimeBudget())
 
         async def get() -> bytes:
-            return await rendering.page()
+            return await rendering.rendered()
 
         assert set(await asyncio.gather(*(get() for _ in range(1000)))) == {b"1"}
         assert await get() == b"2"
@@ -128,16 +138,16 @@ def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_ne
     assert len(rendered) == 2
 
 
-def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn(tmp_path: Path) -> None:
+def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn() -> None:
     """In the order in which they were asked for; one that nobody waits for any more holds up
     none."""
     answered: list[int] = []
 
-    async def ask(pages: Pages, number: int) -> None:
-        await pages.serve("GET", "/nowhere")
+    async def ask(pages: Router, number: int) -> None:
+        await pages.serve(request("GET", "/nowhere"))
         answered.append(number)
 
-    async def run(pages: Pages) -> None:
+    async def run(pages: Router) -> None:
         asking = [asyncio.create_task(ask(pages, number)) for number in range(1000)]
         await asyncio.sleep(0)
         asking[500].cancel()
@@ -146,7 +156,5 @@ def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn(tmp_path: Pa
             await asyncio.sleep(0)
             assert len(answered) - before <= AT_ONCE
 
-    machine = StateMachine(tmp_path)
-    asyncio.run(run(Pages(Probes(InstantNode(Log(), 1, machine), machine), lambda: b"")))
-    machine.close()
+    asyncio.run(run(Router({})))
     assert answered == [number for number in range(1000) if number != 500]

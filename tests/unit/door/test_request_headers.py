@@ -94,7 +94,7 @@ def test_anything_else_is_a_page_or_refused(kind: str) -> None:
         Code.INVALID_ARGUMENT,
         f'invalid gRPC request content-type "{kind}"',
     )
-    assert opening("/health", "GET", pages=True, content_type=kind).page == ("GET", "/health")
+    assert opening("/health", "GET", pages=True, content_type=kind).page[:2] == ("GET", "/health")
 
 
 def test_only_post_calls_a_method() -> None:

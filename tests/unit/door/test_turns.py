@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from rusd.door.grpc import answer_queue
 from rusd.door.h2 import PREFACE, block
 from rusd.door.h2 import frames as wire
-from rusd.door.http import over_h2
-from rusd.door.http.pages import Page
+from rusd.door.http import http2
 from rusd.door.time_budget import TURN, TimeBudget
+from rusd.rpc.pages import PageRequest, PageResponse
 from tests.unit.door.toys import REQUEST, Served, served
 
 #: Seconds that pass with each look at the clock, and what a turn may hold then.
@@ -184,13 +184,13 @@ def test_pages_are_made_few_at_a_time_for_one_connection() -> None:
     making: list[asyncio.Future[None]] = []
     most = 0
 
-    async def serve(method: str, target: str) -> Page:
+    async def serve(request: PageRequest) -> PageResponse:
         nonlocal most
         future = asyncio.get_running_loop().create_future()
         making.append(future)
         most = max(most, len(making))
         await future
-        return Page(200, [], b"page")
+        return PageResponse(200, [], b"page")
 
     async def run() -> None:
         async with served(pages=serve) as one:
@@ -210,16 +210,16 @@ def test_pages_are_made_few_at_a_time_for_one_connection() -> None:
             writer.close()
 
     asyncio.run(asyncio.wait_for(run(), 60))
-    assert most <= over_h2.AT_ONCE
+    assert most <= http2.AT_ONCE
 
 
 def test_pages_wait_while_much_is_unread() -> None:
     made = 0
 
-    async def serve(method: str, target: str) -> Page:
+    async def serve(request: PageRequest) -> PageResponse:
         nonlocal made
         made += 1
-        return Page(200, [], bytes(1 << 20))
+        return PageResponse(200, [], bytes(1 << 20))
 
     async def run() -> None:
         async with served(pages=serve) as one:
@@ -242,9 +242,9 @@ def test_pages_wait_while_much_is_unread() -> None:
 def test_pages_that_are_given_up_do_not_wait() -> None:
     made = asyncio.Event()
 
-    async def serve(method: str, target: str) -> Page:
+    async def serve(request: PageRequest) -> PageResponse:
         await made.wait()
-        return Page(200, [], b"")
+        return PageResponse(200, [], b"")
 
     async def run() -> None:
         async with served(pages=serve) as one:
@@ -253,13 +253,13 @@ def test_pages_that_are_given_up_do_not_wait() -> None:
             flags = wire.END_HEADERS | wire.END_STREAM
             for stream in range(1, 2 * 100, 2):
                 writer.write(wire.frame(wire.HEADERS, flags, stream, page))
-                writer.write(wire.reset(stream, 8) if stream > 2 * over_h2.AT_ONCE else b"")
+                writer.write(wire.reset(stream, 8) if stream > 2 * http2.AT_ONCE else b"")
             writer.write(wire.frame(wire.PING, 0, 0, b"the last"))
             seen = b""
             while b"the last" not in seen:
                 seen += await reader.read(1000)
             (client,) = one.door.connections
-            assert len(client.h2.streams) == over_h2.AT_ONCE
+            assert len(client.h2.streams) == http2.AT_ONCE
             assert not client.pages._waiting
             made.set()
             writer.close()

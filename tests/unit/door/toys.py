@@ -12,8 +12,11 @@ from typing import Any
 import grpc
 
 from rusd.door.grpc.server import GrpcDoor
-from rusd.door.http.over_h2 import Serve
+from rusd.door.http.http2 import Serve
+from rusd.door.http.router import Router
 from rusd.door.time_budget import TimeBudget
+from rusd.member.pages import member_pages
+from rusd.observe.health import HealthChecks
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
@@ -217,3 +220,8 @@ async def served(
     finally:
         await one.channel.close()
         await door.stop(0)
+
+
+def page_router(checks: HealthChecks, metrics: Callable[[], bytes] = lambda: b"m 1\n") -> Router:
+    """The pages of a member."""
+    return Router(member_pages(checks, metrics, TimeBudget()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rusd.observe.health import Probes
+from rusd.observe.health import HealthChecks
 from rusd.observe.readings import Readings
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, encode
@@ -44,7 +44,7 @@ class Hub:
 def member(directory: Path) -> tuple[Readings, Node, StateMachine]:
     machine = StateMachine(directory)
     node = Node(Log(), SELF, machine)
-    return Readings(node, machine, Hub(), Probes(node, machine), quota=100), node, machine
+    return Readings(node, machine, Hub(), HealthChecks(node, machine), quota=100), node, machine
 
 
 def values(readings: Readings) -> dict[str, list[tuple[float, dict[str, str]]]]:
@@ -128,10 +128,10 @@ def test_alarms_and_the_cluster_version_show_once_there_are_any(tmp_path: Path) 
 def test_health_checks_are_counted_by_outcome(tmp_path: Path) -> None:
     async def test() -> None:
         readings, node, machine = member(tmp_path)
-        await readings.probes.health((), False)
+        await readings.checks.health((), False)
         node.log.elect(SELF)
-        await readings.probes.health((), False)
-        await readings.probes.ready("linearizable_read", (), False)
+        await readings.checks.health((), False)
+        await readings.checks.ready("linearizable_read", ())
         found = values(readings)
         machine.close()
         assert found["etcd_server_health_failures"] == [(1, {})]

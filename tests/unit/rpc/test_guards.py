@@ -8,7 +8,7 @@ import pytest
 
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.call import Call
+from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.guards.chain import Guard, guarded
 from rusd.rpc.guards.leader import LeaderOnly, RequireLeader
@@ -117,7 +117,9 @@ def test_checks_run_in_etcds_order() -> None:
             method = guard.wrap(method, row)
         assert isinstance(method, Unary)
         try:
-            return method.call(rpc.PutRequest(), Call({"hasleader": "true"}, b"", None, "test"))
+            return method.call(
+                rpc.PutRequest(), Call({"hasleader": "true"}, b"", None, Caller("test"))
+            )
         except EtcdError as error:
             return error.message.removeprefix("etcdserver: ")
 
@@ -189,7 +191,7 @@ def test_streams_that_require_a_leader_end_with_it_and_others_do_not(kind: str) 
     row = Requirements(Permission.NONE)
 
     def open_stream(responses: ResponseStream, **metadata: str) -> StreamHandler:
-        call = Call(metadata, b"", None, "test")
+        call = Call(metadata, b"", None, Caller("test"))
         if kind == "bidi":
             bidi = guard.wrap(BidiStream(rpc.WatchRequest, lambda call, responses: handler), row)
             assert isinstance(bidi, BidiStream)

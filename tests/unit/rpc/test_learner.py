@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.call import Call
+from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.methods import BidiStream, Methods, ServerStream, Unary
 
-CALL = Call({}, b"", None, "test")
+CALL = Call({}, b"", None, Caller("test"))
 UNARY = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.KV/Put",

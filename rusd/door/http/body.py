@@ -1,0 +1,66 @@
+"""Bodies of requests, bounded: in size, in time, and in memory for all of them together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from rusd.rpc.pages import BodyMemoryExceeded, BodyTimeout, BodyTooLarge
+
+#: Bytes of one body that is read as a whole.
+BODY_LIMIT = 2 << 20
+#: Seconds for such a body to arrive.
+BODY_SECONDS = 30.0
+#: Bytes of all bodies that are held at a time.
+BODY_MEMORY = 64 << 20
+
+
+class BodyMemory:
+    """Counts the bytes of bodies that one member holds for its pages."""
+
+    def __init__(self, limit: int = BODY_MEMORY) -> None:
+        self._limit = limit
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes more. Raises BodyMemoryExceeded if they do not fit."""
+        if self._held + size > self._limit:
+            raise BodyMemoryExceeded
+        self._held += size
+
+    def release(self, size: int) -> None:
+        """`size` bytes are held no more."""
+        self._held -= size
+
+
+class Body:
+    """A `RequestBody`; subclasses say where its chunks come from."""
+
+    def __init__(self, announced: int | None, limit: int, memory: BodyMemory) -> None:
+        """`announced`: content-length; `limit`: bytes of `read`."""
+        self._announced = announced or 0
+        self._limit = limit
+        self._memory = memory
+        self._taken = 0
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+    async def read(self) -> bytes:
+        if self._announced > self._limit:
+            raise BodyTooLarge
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in self.chunks():
+                    if self._taken + len(chunk) > self._limit:
+                        raise BodyTooLarge
+                    self._memory.take(len(chunk))
+                    self._taken += len(chunk)
+                    parts.append(chunk)
+        except TimeoutError:
+            raise BodyTimeout from None
+        return b"".join(parts)
+
+    def release(self) -> None:
+        """The request is answered."""
+        self._memory.release(self._taken)
+        self._taken = 0

@@ -1,0 +1,36 @@
+"""A body that is expensive to make, made once for all requests that wait for it."""
+
+from collections.abc import Awaitable, Callable
+
+from rusd.base.pending import Pending
+from rusd.door.time_budget import TimeBudget
+
+
+class SharedRendering:
+    """Renders once a turn, within the door's time budget; no response is older than its request."""
+
+    def __init__(self, render: Callable[[], bytes], budget: TimeBudget) -> None:
+        self._render = render
+        self._budget = budget
+        self._waiting: Pending[bytes] | None = None
+        #: As a `Worker` of the budget.
+        self.used = 0.0
+        self.waiting = False
+
+    def rendered(self) -> Awaitable[bytes]:
+        """The result of the next rendering."""
+        if self._waiting is None:
+            self._waiting = Pending()
+            self._budget.defer(self)
+        return self._waiting
+
+    def work(self) -> bool:
+        """See `Worker`."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            try:
+                waiting.set_result(self._render())
+            except Exception as error:  # noqa: BLE001
+                # Passed on to the pages that wait for it.
+                waiting.set_exception(error)
+        return False

@@ -1,0 +1,65 @@
+"""A page: what answers an HTTP request that is not gRPC, over HTTP/1.1 and HTTP/2 alike.
+
+The door reads the request, calls the page of its path, and writes what comes back. Pages see no
+socket and no HTTP library.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rusd.rpc.call import Caller
+
+
+class BodyTooLarge(Exception):
+    """The request's body exceeds the door's limit; answered with status 413."""
+
+
+class BodyTimeout(Exception):
+    """The request's body did not arrive in time; answered with status 408."""
+
+
+class BodyMemoryExceeded(Exception):
+    """The bodies of all requests hold too much memory; answered with status 503."""
+
+
+class RequestBody(Protocol):
+    """The body of one request; read once, by one of the two methods."""
+
+    async def read(self) -> bytes:
+        """Returns the whole body. Raises BodyTooLarge, BodyTimeout or BodyMemoryExceeded."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yields the body as it arrives, without limits of size and time; the client sends only as
+        fast as it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """One HTTP request."""
+
+    method: str
+    #: Decoded, with its first slash.
+    path: str
+    query: Mapping[str, list[str]]
+    #: Names in lowercase; the first value of a name that is repeated.
+    headers: Mapping[str, str]
+    body: RequestBody
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class PageResponse:
+    """One HTTP response.
+
+    A body of bytes is sent with its length. An iterator is asked for its next chunk when the client
+    has room for it, and closed (`aclose`) at the end, or when the client goes away.
+    """
+
+    status: int
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes | AsyncIterator[bytes] = b""
+
+
+#: Cancelled when its client goes away. What it raises is answered with status 500 and logged.
+Page = Callable[[PageRequest], Awaitable[PageResponse]]
