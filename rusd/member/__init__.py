@@ -11,6 +11,7 @@
 - `force_new_cluster.py`: `--force-new-cluster`
 - `publication.py`: this member's name and client URLs, told to the cluster through Raft
 - `cluster_version.py`: the cluster version, proposed by the leader
+- `pages.py`: the pages of the HTTP port by path
 - `member_list.py`: asks peers whether this member was removed, and for members it does not know
 
 Promises: a first start never reuses the id of a member whose disk was lost, and never serves data

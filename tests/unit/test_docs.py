@@ -50,7 +50,8 @@ def test_every_bound_that_limits_md_names_is_a_constant_of_its_file() -> None:
     assert len(named) > 50
     missing = []
     for file, constants in named:
-        source = (ROOT / "rusd" / file).read_text()
+        path = ROOT / "rusd" / file
+        source = path.read_text() if path.exists() else ""
         for name, star in re.findall(r"`([A-Z_]+)(\*?)`", constants):
             end = "" if star else r"\b"
             if not re.search(rf"\b{name}{end}", source):
