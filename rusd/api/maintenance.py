@@ -1,6 +1,7 @@
 """etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from rusd import ETCD_VERSION, STORAGE_VERSION
@@ -63,6 +64,7 @@ class MaintenanceService:
         self._machine = machine
         self._headers = headers
         self._quota = quota
+        self._defragmenting = asyncio.Lock()
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -108,10 +110,13 @@ class MaintenanceService:
         return concatenated(self._headers.field(applied.revision), applied.body)
 
     async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
-        """Give space back to the file system; reads and writes go on meanwhile."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._machine.engine.compact)
-        self._machine.store.defragmented()
+        """Give space back to the file system; reads and writes go on meanwhile.
+
+        Calls run one after the other, as in etcd: a second one waits for the first.
+        """
+        async with self._defragmenting:
+            await _uninterrupted(self._machine.engine.compact)
+            self._machine.store.defragmented()
         return rpc.DefragmentResponse().SerializeToString()
 
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
@@ -148,6 +153,16 @@ class MaintenanceService:
     def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Response:
         """Refused: there is no older storage format to go back to."""
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
+
+
+async def _uninterrupted(work: Callable[[], None]) -> None:
+    """Run `work` in a thread. A cancelled caller still waits for its end: the thread goes on."""
+    thread = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 def _alarm_text(alarm: Alarm) -> str:

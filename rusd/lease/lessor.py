@@ -192,15 +192,31 @@ class Lessor:
             return _NOT_PRIMARY
         renewed = []
         for (lease_id,) in _INT64.iter_unpack(body):
-            if self._deadlines.expired(lease_id, self._clock()):
-                # Its end may be in the log already, so a renewal now could be a broken promise.
-                ended = asyncio.get_running_loop().create_future()
-                self._waiting.setdefault(lease_id, []).append(ended)
-                await ended
-                if not await self._confirm_lead():
-                    return _NOT_PRIMARY
+            # The end of an expired lease may be in the log already: it must not be renewed.
+            if self._deadlines.expired(lease_id, self._clock()) and not (
+                await self._ended(lease_id) and await self._confirm_lead()
+            ):
+                return _NOT_PRIMARY
             renewed.append(_INT64.pack(self._deadlines.renew(lease_id, self._clock())))
         return b"".join(renewed)
+
+    async def _ended(self, lease_id: int) -> bool:
+        """Wait until an expired lease is revoked, or may be renewed since the leader changed; False
+        after ATTEMPT seconds, since a CORRUPT alarm refuses every revocation."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(lease_id, []).append(ended)
+        try:
+            async with asyncio.timeout(ATTEMPT):
+                await ended
+        except TimeoutError:
+            return False
+        finally:
+            waiting = self._waiting.get(lease_id, [])
+            if ended in waiting:
+                waiting.remove(ended)
+            if not waiting:
+                self._waiting.pop(lease_id, None)
+        return True
 
     async def _serve_time_to_live(self, sender: int, body: bytes) -> bytes:
         if not await self._confirm_lead():

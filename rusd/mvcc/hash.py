@@ -143,17 +143,23 @@ def _newest(versions: Cursor, kv: bytes, main: int, sub: int, revision: int) -> 
     return last is not None and parse_index_key(last[0]) == (prefix, main, sub)
 
 
-def hash_everything(engine: Engine) -> Generator[None, None, int]:
-    """CRC-32C of all families but what differs among members by nature, in slices."""
+def hash_everything(engine: Engine, revision: int) -> Generator[None, None, int]:
+    """CRC-32C of all families but what differs among members by nature, in slices.
+
+    Leaves out the rows beyond the committed `revision`, which an apply under way has written ahead.
+    """
     extend = google_crc32c.extend
     checksum = 0
     # Made together, so all see one state.
-    cursors = [(family, engine.cursor(family, b"", None)) for family in Family]
+    ends = {Family.KEY: revision_key(revision + 1)}
+    cursors = [(family, engine.cursor(family, b"", ends.get(family))) for family in Family]
     for family, rows in cursors:
         checksum = extend(checksum, family.value.encode())
         while part := rows.pairs(SLICE):
             for key, value in part:
                 if family is Family.META and key.startswith(_NEVER_EQUAL):
+                    continue
+                if family is Family.INDEX and parse_index_key(key)[1] > revision:
                     continue
                 checksum = extend(extend(checksum, key), value)
             yield

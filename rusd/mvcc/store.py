@@ -129,8 +129,8 @@ class Store:
         self.engine.write(batch)
 
     def hash_slices(self) -> Generator[None, None, int]:
-        """A checksum over everything stored, in slices (etcd's Hash)."""
-        return hash.hash_everything(self.engine)
+        """A checksum over everything committed, in slices (etcd's Hash)."""
+        return hash.hash_everything(self.engine, self.revision)
 
     def compacted(self, revision: int) -> None:
         """A compaction to `revision` was written; what it supersedes is still there."""

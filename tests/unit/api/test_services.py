@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,48 @@ def test_hash_kv_answers_for_a_revision_and_refuses_what_cannot_be_read(tmp_path
         with pytest.raises(Refusal) as error:
             await member.maintenance("HashKV", rpc.HashKVRequest(revision=3), rpc.HashKVResponse)
         assert told(error.value) == COMPACTED()
+
+    with_member(tmp_path, test)
+
+
+def test_defragmentations_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the client of the first goes away: its thread cannot be stopped."""
+    running, most, ends = [0], [0], [threading.Event(), threading.Event()]
+    begun: list[asyncio.Event] = []
+
+    async def test(member: Member1) -> None:
+        loop = asyncio.get_running_loop()
+        begun.extend((asyncio.Event(), asyncio.Event()))
+        waiting = iter(zip(begun, ends, strict=True))
+
+        def compact() -> None:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            event, end = next(waiting)
+            loop.call_soon_threadsafe(event.set)
+            assert end.wait(10)
+            running[0] -= 1
+
+        monkeypatch.setattr(member.machine.engine, "compact", compact)
+        request = rpc.DefragmentRequest()
+        first, second = (
+            asyncio.ensure_future(member.maintenance("Defragment", request, rpc.DefragmentResponse))
+            for _ in range(2)
+        )
+        await begun[0].wait()
+        first.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not begun[1].is_set() and not second.done()
+        ends[0].set()
+        await begun[1].wait()
+        ends[1].set()
+        await second
+        assert most[0] == 1
+        with pytest.raises(asyncio.CancelledError):
+            await first
 
     with_member(tmp_path, test)
 

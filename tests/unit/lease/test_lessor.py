@@ -8,6 +8,7 @@ import pytest
 
 from rusd.base.errors import Refusal
 from rusd.base.sliced import finish
+from rusd.lease import lessor
 from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
@@ -41,9 +42,9 @@ class Cluster:
             one: Lessor(self.nodes[one], self.machines[one].leases, ELECTION, self.clock)
             for one in (1, 2)
         }
-        for one, lessor in self.lessors.items():
-            self.machines[one].listen(Listeners(leases=lessor))
-            self.nodes[one].on_role(lessor.role_changed)
+        for one, each in self.lessors.items():
+            self.machines[one].listen(Listeners(leases=each))
+            self.nodes[one].on_role(each.role_changed)
         self.log.elect(1)
 
     async def propose(self, kind: Kind, body: bytes) -> None:
@@ -60,8 +61,8 @@ class Cluster:
     def advance(self, seconds: float) -> None:
         """Let time pass and give every member's loop a turn."""
         self.clock.now += seconds
-        for lessor in self.lessors.values():
-            lessor.tick()
+        for each in self.lessors.values():
+            each.tick()
 
     def leases(self, member: int = 1) -> set[int]:
         return {lease.id for lease in self.machines[member].leases}
@@ -154,6 +155,30 @@ def test_renewing_an_expired_lease_waits_for_its_end(run: Run) -> None:
         assert not renewal.done()
         cluster.advance(0)
         assert await renewal == 0
+
+    run(scenario)
+
+
+def test_a_renewal_of_a_lease_that_cannot_be_revoked_is_given_up_and_leaves_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CORRUPT alarm refuses the end of every lease."""
+    monkeypatch.setattr(lessor, "ATTEMPT", 0.01)
+
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.grant(7, 10)
+        alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=1, alarm=rpc.CORRUPT)
+        await cluster.propose(Kind.ALARM, alarm.SerializeToString())
+        cluster.advance(11)
+        assert cluster.leases() == {7}
+        for member in (1, 2):
+            renewal = asyncio.ensure_future(cluster.lessors[member].renew(7))
+            while not cluster.lessors[1]._waiting:
+                await asyncio.sleep(0)
+            cluster.clock.now += 8
+            with pytest.raises(LeaderTimeout):
+                await renewal
+            assert not cluster.lessors[1]._waiting
 
     run(scenario)
 
