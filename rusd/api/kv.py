@@ -184,7 +184,7 @@ class KV:
         return self._answer(await sliced.run(reading))
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
-        room = call.wait_writable()
+        room = call.wait_writable(small=not request.range_end)
         if room is not None:
             return self._when(room, lambda: self._read_range(request, call))
         store = self._machine.store

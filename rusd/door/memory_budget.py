@@ -1,25 +1,32 @@
-"""Memory for what clients have under way: unfinished requests, and answers they have not taken.
+"""Memory for clients: incomplete requests, and answers that their clients have not read.
 
-One budget for all connections of a member:
+One budget for all connections of a member (`--client-memory-bytes`), by how much of it is held:
 
-    held ≤ a quarter      nothing is held back
-    above a quarter       connections let few requests begin beside those promised (`h2/inbound.py`)
-    above half            (with what large requests were promised and have not sent) `RESERVATIONS`
-                          large requests are let in at a time
-                          on connections that hold answers already, streams take no more messages
-                          and long answers are not begun
-                          a connection that moves less than a sixteenth of what it holds or was
-                          promised in a second, for `IDLE_SECONDS` seconds, is cut off, the largest
-                          first, until there is room
-    above three quarters  connections that hold no answers are held back too
-    above the budget      the connection that holds most is cut off at once
+    up to a quarter       nothing is held back
+    above a quarter       connections buffer few requests without a reservation (`h2/inbound.py`)
+    above half            (with what reserved requests have yet to receive) at most `RESERVATIONS`
+                          large requests have a reservation at a time
+                          connections that hold answers already: streams take no more messages,
+                          long answers are not begun
+                          a connection that moves less than a sixteenth of what it holds or has
+                          reserved in a second, for `IDLE_SECONDS`, is closed, the largest first,
+                          until there is space
+    above three quarters  the same for connections that hold no answers; small answers of a
+                          connection that holds less than `SMALL_SHARE` are made still
+    above the budget      the largest connection is closed at once, unless it holds one answer only
+                          and all others hold half of the budget at most
 
-What is held back waits without holding anything, and goes on in its order when there is room.
-Of what is no request and no answer (streams that are many, their headers, blocks that do not end)
-clients may have half the budget besides; above that the connection that has most goes at once.
+Calls that are held back hold nothing, and continue in their order when there is space. An answer
+larger than the budget is therefore sent when little else is held, and bounds the memory of clients
+to half the budget and that answer; it goes on as long as its client reads, or nothing waits for
+space.
 
-Complete requests that are worked on count, but are no reason to cut a connection off. Freed memory
-is returned to the system when a good part of it is free.
+What is neither request nor answer (streams beyond the first few, their headers, header blocks that
+do not end) may take half of the budget besides; above it the connection with most is closed.
+
+Complete requests in service count, but are no reason to close a connection. Freed memory is
+returned to the system when much of it is free. Encoding an answer, gzip and TLS buffers (64 KiB a
+connection) are not counted.
 """
 
 import ctypes
@@ -27,15 +34,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-#: Large requests that may be let in at a time when more than half of the budget is used.
+#: Large requests with a reservation at a time when more than half of the budget is used.
 RESERVATIONS = 16
-#: Seconds for which a connection may hold much and move little while there is little room.
+#: Seconds for which a connection may hold much and move little while memory must be freed.
 IDLE_SECONDS = 3
-#: The part of its bytes that a connection must move in a second to be left alone.
+#: The part of its bytes that a connection must move in a second to be kept.
 MOVED_PART = 16
-#: Of those that wait, so many go on in one turn of the loop.
+#: Waiting calls that continue in one turn of the loop.
 AT_ONCE = 16
-#: Bytes freed that are worth giving back.
+#: Bytes a connection may hold and still be given small answers above three quarters.
+SMALL_SHARE = 64 << 10
+#: Bytes freed that are worth returning to the system.
 WORTH_TRIMMING = 16 << 20
 
 #: Bounds of the budget that follows from the size of the machine or container: an eighth of it.
@@ -49,13 +58,13 @@ _CGROUP_LIMITS = (
 
 
 def default_budget(largest: int) -> int:
-    """Bytes; at least four times the `largest` request."""
+    """Bytes of the budget by default: at least four times the `largest` request."""
     part = memory_of_machine() // PART_OF_MACHINE
     return max(min(max(part, LEAST), MOST), 4 * largest)
 
 
 def memory_of_machine() -> int:
-    """Bytes this process may use: those of its container, if that has a limit, or the machine's."""
+    """Bytes this process may use: the limit of its container, or the memory of the machine."""
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in _CGROUP_LIMITS:
         try:
@@ -66,7 +75,7 @@ def memory_of_machine() -> int:
 
 
 class MemoryBudget:
-    """The budget; the ledger of every connection (`rusd/door/h2/inbound.py`)."""
+    """The budget of one member; the `Ledger` of every connection (`rusd/door/ports.py`)."""
 
     def __init__(
         self,
@@ -74,7 +83,7 @@ class MemoryBudget:
         soon: Callable[[Callable[[], None]], object],
         exceeded: Callable[[], None],
     ) -> None:
-        """`soon` runs something after what runs now; `exceeded` makes room at once."""
+        """`soon` runs a callback after what runs now; `exceeded` closes connections at once."""
         self.budget = budget
         self.held = 0
         self.half = budget // 2
@@ -82,14 +91,14 @@ class MemoryBudget:
         self.overhead = 0
         self._quarter = budget // 4
         self._three_quarters = budget // 4 * 3
-        #: Large requests that are let in, and bytes that they have yet to send.
+        #: Requests with a reservation, and bytes that they have yet to receive.
         self.reserved = 0
         self.outstanding = 0
-        #: The most that was held since memory was given back, and since the last look.
+        #: The most that was held since memory was returned to the system, and since the last check.
         self._peak = 0
         self._recent = 0
-        #: Those that wait for a promise of so many bytes, and for room for answers.
-        self._asking: dict[Callable[[], None], int] = {}
+        #: Callbacks that wait for a reservation of so many bytes, and for space for answers.
+        self._reservations: dict[Callable[[], None], int] = {}
         self._waiting: dict[Callable[[], None], int] = {}
         self._soon = soon
         self._exceeded = exceeded
@@ -104,7 +113,7 @@ class MemoryBudget:
                 self._recent = self.held
             if self.held > self.budget:
                 self._schedule()
-        elif self._asking or self._waiting:
+        elif self._reservations or self._waiting:
             self._schedule()
 
     def add_overhead(self, size: int) -> None:
@@ -117,18 +126,18 @@ class MemoryBudget:
     def reserve(self, count: int, size: int) -> None:
         self.reserved += count
         self.outstanding += size
-        if size < 0 and self._asking:
+        if size < 0 and self._reservations:
             self._schedule()
 
     def may_reserve(self, size: int, retry: Callable[[], None]) -> bool:
         if self._has_room_for(size):
             return True
-        self._asking[retry] = size
+        self._reservations[retry] = size
         return False
 
     def forget(self, later: Callable[[], None]) -> None:
-        """It is not to be called any more."""
-        self._asking.pop(later, None)
+        """Cancel the call of `later`."""
+        self._reservations.pop(later, None)
         self._waiting.pop(later, None)
 
     def _has_room_for(self, size: int) -> bool:
@@ -144,46 +153,59 @@ class MemoryBudget:
     # Answers
 
     def exceeds_share(self, mine: int) -> bool:
-        """Whether a connection that holds `mine` bytes must not hold more now."""
+        """Whether a connection that holds `mine` bytes of answers must not hold more now."""
         return self.held > (self.half if mine else self._three_quarters)
 
+    def allows_small(self, mine: int) -> bool:
+        """Whether a connection that holds `mine` bytes of answers may be given a small one."""
+        return mine <= SMALL_SHARE and self.held <= self.budget
+
+    def allows_single(self, size: int) -> bool:
+        """Whether one answer of `size` bytes may be held above the budget."""
+        return self.held - size <= self.half
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a request or an answer waits for space."""
+        return bool(self._reservations or self._waiting)
+
     def wait_for_space(self, later: Callable[[], None]) -> None:
-        """Call `later` once when there is room again."""
+        """Call `later` once when there is space again."""
         self._waiting[later] = 0
 
-    # Making room
+    # Freeing memory
 
     @property
     def exceeded(self) -> bool:
-        """Whether somebody has to go at once."""
+        """Whether connections must be closed at once."""
         return self.held > self.budget or self.overhead > self.half
 
     @property
     def above_half(self) -> bool:
-        """Whether half is used."""
+        """Whether more than half is held."""
         return self.held > self.half
 
     @property
     def must_free(self) -> bool:
-        """Whether those that hold much and move little have to go."""
-        return self.above_half or not all(map(self._has_room_for, self._asking.values()))
+        """Whether connections that hold much and move little must be closed."""
+        return self.above_half or not all(map(self._has_room_for, self._reservations.values()))
 
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._soon(self._look)
+            self._soon(self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._scheduled = False
         if self.exceeded:
             self._exceeded()
-        asking = self._go_on(self._asking, self._has_room_for)
-        waiting = self._go_on(self._waiting, lambda _: not self.above_half)
+        asking = self._resume(self._reservations, self._has_room_for)
+        waiting = self._resume(self._waiting, lambda _: not self.above_half)
         if asking or waiting:
             self._schedule()
 
-    def _go_on(self, those: dict[Callable[[], None], int], may: Callable[[int], bool]) -> bool:
-        """Let some go on, in their order, while they may; whether others may follow."""
+    def _resume(self, those: dict[Callable[[], None], int], may: Callable[[int], bool]) -> bool:
+        """Continue some of `those` in order, while they may; returns whether more may follow."""
         for later, size in list(those.items())[:AT_ONCE]:
             if not may(size):
                 return False
@@ -192,7 +214,7 @@ class MemoryBudget:
         return bool(those)
 
     def trim_freed(self) -> None:
-        """Once a second: return freed memory to the system, if much is free and stays so."""
+        """Return freed memory to the system if much is free and stays so; called once a second."""
         recent, self._recent = self._recent, self.held + self.overhead
         self._peak = max(self._peak, recent)
         if self._peak - recent >= WORTH_TRIMMING and recent <= self._peak // 2:
@@ -201,7 +223,8 @@ class MemoryBudget:
 
 
 def trim() -> None:
-    """glibc keeps what was freed below the top of its heaps; other libraries have no such call."""
+    """Return freed memory to the system. (glibc keeps what was freed below the top of its heaps;
+    other libraries have no such call.)"""
     if _malloc_trim is not None:
         _malloc_trim(0)
 

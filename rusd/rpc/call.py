@@ -1,7 +1,18 @@
 """A call as a service method sees it, besides its request."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class WaitWritable(Protocol):
+    """See `Call.wait_writable`."""
+
+    def __call__(self, *, small: bool = False) -> Awaitable[None] | None: ...
+
+
+def _writable(*, small: bool = False) -> None:
+    """A client that reads everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,8 @@ class Call:
     caller: Caller
     #: Returns None while the client reads its responses; else an awaitable that resolves when the
     #: connection may queue a long response again. A method that makes one asks first.
-    wait_writable: Callable[[], Awaitable[None] | None] = lambda: None
+    #: `small` (default False): the response holds one value at most.
+    wait_writable: WaitWritable = _writable
 
     @property
     def token(self) -> str | None:

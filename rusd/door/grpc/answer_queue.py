@@ -23,27 +23,34 @@ RETRY_SECONDS = 0.01
 class AnswerQueue:
     """The calls of one connection that wait for space."""
 
-    __slots__ = ("_exceeds_share", "_loop", "_memory", "_queued", "_waiting")
+    __slots__ = ("_allows_small", "_exceeds_share", "_loop", "_memory", "_queued", "_waiting")
 
     def __init__(
         self,
         memory: MemoryBudget,
         queued: Callable[[], int],
         exceeds_share: Callable[[], bool],
+        allows_small: Callable[[], bool],
     ) -> None:
         """`queued`: bytes that wait for the client; `exceeds_share`: whether the connection must
-        not hold more."""
+        not hold more; `allows_small`: whether it may hold a small answer all the same."""
         self._loop = asyncio.get_running_loop()
         self._memory = memory
         self._queued = queued
         self._exceeds_share = exceeds_share
+        self._allows_small = allows_small
         self._waiting: OrderedDict[Pending[None], None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self) -> Pending[None] | None:
-        """None if an answer may be made now; else resolves when it may. Cancel it to give up."""
+    def wait(self, *, small: bool = False) -> Pending[None] | None:
+        """None if an answer may be made now; else resolves when it may. Cancel it to give up.
+
+        `small`: the answer holds one value at most.
+        """
+        if small and self._allows_small():
+            return None
         exceeds = self._exceeds_share()
         if self._queued() <= MUCH and not exceeds:
             return None

@@ -73,7 +73,9 @@ class GrpcConnection(asyncio.Protocol):
             door.memory,
         )
         self.memory = MemoryUsage(self.h2, door.memory)
-        self.answers = AnswerQueue(door.memory, self._queued, self.memory.exceeds_share)
+        self.answers = AnswerQueue(
+            door.memory, self._queued, self.memory.exceeds_share, self.memory.allows_small
+        )
         self._timeouts = Timeouts(self.h2, keepalive, self.now)
         self.pages = PageQueue(self.do)
         #: As a worker of the time budget.
@@ -252,8 +254,8 @@ class GrpcConnection(asyncio.Protocol):
     def exceeds_share(self) -> bool:
         return self.memory.exceeds_share()
 
-    def wait_writable(self) -> Pending[None] | None:
-        return self.answers.wait()
+    def wait_writable(self, *, small: bool = False) -> Pending[None] | None:
+        return self.answers.wait(small=small)
 
     def _pinged(self) -> bool:
         outbound = self.h2.outbound

@@ -32,6 +32,16 @@ class MemoryUsage:
         """Whether the connection must not hold more answers now."""
         return self._memory.exceeds_share(self._h2.outbound.queued + self.unwritten)
 
+    def allows_small(self) -> bool:
+        """Whether the connection may be given a small answer now."""
+        return self._memory.allows_small(self._h2.outbound.queued + self.unwritten)
+
+    @property
+    def single_answer(self) -> int:
+        """Bytes of the only answer that waits for the client; 0 if none or several do."""
+        outbound = self._h2.outbound
+        return outbound.queued + self.unwritten if outbound.waiting_streams == 1 else 0
+
     @property
     def held(self) -> int:
         """Bytes held for the client that no service works on."""

@@ -40,6 +40,10 @@ SWEEP = 1.0
 QUIET_SECONDS = 10.0
 
 
+def _held(connection: GrpcConnection) -> int:
+    return connection.memory.held
+
+
 class GrpcDoor:
     """One table of methods on any number of listeners."""
 
@@ -81,6 +85,8 @@ class GrpcDoor:
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
         self._listeners = Listeners()
+        #: The connection whose only answer exceeds the memory budget, or did when it began.
+        self._allowed: GrpcConnection | None = None
         self._warned = float("-inf")
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -105,6 +111,8 @@ class GrpcDoor:
         now = self._loop.time()
         for connection in list(self.connections):
             connection.sweep(now)
+        if self._allowed not in self.connections or not self._is_allowed(self._allowed):
+            self._allowed = None
         if self.memory.must_free:
             self._close_idle_holders()
         self.memory.trim_freed()
@@ -120,15 +128,26 @@ class GrpcDoor:
         for connection in idle:
             if not self.memory.must_free:
                 return
-            self._close_for_memory(connection)
+            if self.memory.has_waiting or connection is not self._allowed:
+                self._close_for_memory(connection)
 
     def _close_largest(self) -> None:
-        """Close the largest connections until the budget holds."""
+        """Close the largest connections until the budget holds, or one answer alone exceeds it."""
         memory = self.memory
-        while memory.held > memory.budget and self._close_first(lambda one: one.memory.held):
-            pass
+        while memory.held > memory.budget:
+            allowed = self._allowed
+            if allowed in self.connections and self._is_allowed(allowed):
+                break  # (known already: called in every turn that adds memory)
+            self._allowed = max(self.connections, key=_held, default=None)
+            if not self._is_allowed(self._allowed) and not self._close_first(_held):
+                break
         while memory.overhead > memory.half and self._close_first(lambda one: one.memory.overhead):
             pass
+
+    def _is_allowed(self, connection: GrpcConnection | None) -> bool:
+        """Whether `connection` holds one answer only, and all others half the budget at most."""
+        single = 0 if connection is None else connection.memory.single_answer
+        return bool(single) and self.memory.allows_single(single)
 
     def _close_first(self, size: Callable[[GrpcConnection], int]) -> bool:
         """Close the connection with the largest `size`; False if none has any."""

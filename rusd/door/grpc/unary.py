@@ -160,8 +160,8 @@ class UnaryCall:
                 self._pending = answer
                 answer.add_done_callback(self._done)
 
-    def _wait_writable(self) -> Pending[None] | None:
-        self._writable = self._connection.wait_writable()
+    def _wait_writable(self, *, small: bool = False) -> Pending[None] | None:
+        self._writable = self._connection.wait_writable(small=small)
         return self._writable
 
     def _done(self, pending: Any) -> None:

@@ -201,6 +201,11 @@ class Outbound:
                 self._blocked[stream] = None
 
     @property
+    def waiting_streams(self) -> int:
+        """Streams with data that waits."""
+        return len(self.in_turn) + len(self._blocked)
+
+    @property
     def sendable(self) -> bool:
         """Whether data waits for its turn only."""
         return bool(self.in_turn) and self.window > 0 and not self._held

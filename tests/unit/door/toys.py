@@ -74,6 +74,8 @@ class Toys:
             "/toy.Toys/Wait": Unary(REQUEST, self.wait),
             "/toy.Toys/Pieces": Unary(REQUEST, self.pieces),
             "/toy.Toys/Large": Unary(REQUEST, self.large),
+            "/toy.Toys/Small": Unary(REQUEST, self.small),
+            "/toy.Toys/Sized": Unary(REQUEST, self.sized),
             "/toy.Toys/Count": ServerStream(REQUEST, self.count),
             "/toy.Toys/Talk": BidiStream(REQUEST, self.talk),
         }
@@ -103,6 +105,16 @@ class Toys:
             return self.large_later(request, call, room)
         self.made += 1
         return REQUEST(value=bytes(1 << 20)).SerializeToString()
+
+    def small(self, request: rpc.PutRequest, call: Call) -> bytes | Awaitable[bytes]:
+        """Ten bytes, once there is room for a small answer."""
+        if (room := call.wait_writable(small=True)) is not None:
+            return self.large_later(request, call, room)
+        return REQUEST(value=bytes(10)).SerializeToString()
+
+    def sized(self, request: rpc.PutRequest, call: Call) -> bytes:
+        """As many bytes as the request's lease says."""
+        return REQUEST(value=bytes(request.lease)).SerializeToString()
 
     async def large_later(
         self, request: rpc.PutRequest, call: Call, room: Awaitable[None]
