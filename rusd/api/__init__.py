@@ -1,7 +1,21 @@
-"""etcd's services, one file each: validate, authorise, propose or read, shape the answer.
+"""etcd's services, one file each: request in, proposal or read, response out.
 
-A service method gets a decoded request and a `Call`, and returns the encoded answer or an awaitable
-of it; a refusal is raised (see `rusd/rpc/errors.py`). Writes become proposals (see `rusd/state`)
-and are answered from this member's own apply; reads are answered from its own store, after a read
-index unless they are serializable. This room knows no socket, no HTTP and no Raft message.
+    Call, request ── service method ──┬── proposal ── apply on this member ──┐
+                                      └── read index ── local store ─────────┴── encoded response
+
+- `kv.py` etcdserverpb.KV; `range_stream.py` its streamed ranges, `validate.py` its request checks
+- `watch.py` etcdserverpb.Watch
+- `lease.py` etcdserverpb.Lease
+- `cluster.py` etcdserverpb.Cluster; `strict_reconfig.py` the check before a membership change
+- `maintenance.py` etcdserverpb.Maintenance
+- `auth.py` etcdserverpb.Auth
+- `health.py` grpc.health.v1.Health
+- `concurrency_limit.py` a bound on long reads under way
+
+A method gets a decoded request and a `Call`, and returns the encoded response or an awaitable of
+it; a refusal is an `EtcdError` (see `rusd/rpc`). A write is answered from this member's own apply;
+a read that is not serializable, after a read index; every request in etcd's order of checks.
+
+Not here: sockets and HTTP (`door`), the checks that wrap every method (`rusd/rpc/guards`), applying
+(`state`), Raft's messages.
 """

@@ -1,9 +1,8 @@
-"""etcdserverpb.Auth as etcd answers it while authentication is off and there are no users or roles.
+"""etcdserverpb.Auth while authentication is disabled and no users or roles exist.
 
-Users and roles cannot be added yet, so these answers stay true: UserAdd and RoleAdd are
-UNIMPLEMENTED, calls that name a user or a role do not find it. Tokens in the metadata of other
-calls are not looked at, as in etcd while authentication is off. Every answer waits for a read
-index: etcd sends these calls through Raft.
+Users and roles cannot be added: UserAdd and RoleAdd are UNIMPLEMENTED, and calls that name a user
+or a role do not find it. Tokens are ignored, as in etcd while authentication is disabled. Every
+response waits for a read index: etcd sends these calls through Raft.
 """
 
 from collections.abc import Callable
@@ -35,14 +34,14 @@ _FIRST_REVISION = 1
 
 
 class Machine(Protocol):
-    """What the service needs of the state machine."""
+    """The part of the state machine in use."""
 
     @property
     def store(self) -> Store: ...
 
 
 class AuthService:
-    """Authentication that is off."""
+    """etcdserverpb.Auth while authentication is disabled."""
 
     def __init__(self, node: ReadIndex, machine: Machine, headers: Headers) -> None:
         self._node = node
@@ -50,7 +49,7 @@ class AuthService:
         self._headers = headers
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         refuse, refuse_unnamed, answer = self._refuse, self._refuse_unnamed, self._answer
         status = rpc.AuthStatusResponse(authRevision=_FIRST_REVISION)
         methods = {

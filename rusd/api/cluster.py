@@ -1,8 +1,8 @@
-"""etcdserverpb.Cluster: who the members are, and changing it.
+"""etcdserverpb.Cluster: the member list and its changes.
 
-A change goes through Raft like a write, as an entry of its own; whether it is possible is decided
-when it is applied (`rusd/state/members.py`), whether it is wise before, by what this member sees of
-the others (`reconfiguration.py`).
+A change is proposed like a write, in an entry of its own. Validity is checked at apply
+(`rusd/state/members.py`); the strict reconfiguration check runs before proposing, on what this
+member sees of the others (`strict_reconfig.py`).
 """
 
 import struct
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from rusd.api.strict_reconfig import StrictCheck
+from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
@@ -31,42 +31,43 @@ from rusd.state.result import Applied
 from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
-#: How much of the leader's log a learner must hold to be promoted (etcd's readyPercentThreshold).
+#: Part of the leader's log that a learner must hold to be promoted (etcd's readyPercentThreshold).
 READY = 0.9
-#: Seconds the leader has to answer a follower that was asked to promote a learner.
+#: Seconds that a follower waits for the leader to promote a learner.
 PROMOTE_TIMEOUT = 7.0
 
 _ID = struct.Struct(">Q")
 
 
 class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node in use."""
 
     def progress(self, member_id: int) -> float | None:
         """The part of this leader's log that a member holds; None if it is not a member."""
 
 
 class Machine(Protocol):
-    """What the service needs of the state machine."""
+    """The part of the state machine in use."""
 
     @property
     def members(self) -> Members: ...
 
 
 class ClusterService:
-    """Membership."""
+    """etcdserverpb.Cluster."""
 
     def __init__(
         self,
         node: Node,
         machine: Machine,
         headers: Headers,
-        strict: StrictCheck | None = None,
+        strict: StrictReconfigCheck | None = None,
         *,
         max_learners: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`strict`: None with `--strict-reconfig-check=false`. `clock`: of its connections, s."""
+        """`strict`: None with `--strict-reconfig-check=false`. `clock`: seconds, that of
+        `strict`."""
         self._node = node
         self._machine = machine
         self._headers = headers
@@ -76,7 +77,7 @@ class ClusterService:
         node.serve("promote", self._promote_for_another)
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         service = "/etcdserverpb.Cluster/"
         return {
             service + "MemberList": Unary(rpc.MemberListRequest, self.member_list),
@@ -87,7 +88,7 @@ class ClusterService:
         }
 
     def member_list(self, request: rpc.MemberListRequest, call: Call) -> Response:
-        """All members by id; linearizable if asked."""
+        """Lists the members by id, after a read index if the request is linearizable."""
         if request.linearizable:
             return after(self._node.read_index(), lambda _: self._listed())
         return self._listed()
@@ -98,7 +99,8 @@ class ClusterService:
         return response.SerializeToString()
 
     def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Response:
-        """PEER_URL_EXISTS, TOO_MANY_LEARNERS; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
+        """Raises PEER_URL_EXISTS, TOO_MANY_LEARNERS; with the strict check also
+        MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
         urls = _peer_urls(request)
         if self._strict is not None:
             self._strict.addition(request.isLearner, self._clock())
@@ -108,20 +110,21 @@ class ClusterService:
         return self._change(Kind.MEMBER_ADD, MemberAddition(self._max_learners, member).encode())
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Response:
-        """MEMBER_NOT_FOUND; strictly: MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
+        """Raises MEMBER_NOT_FOUND; with the strict check also MEMBER_NOT_ENOUGH_STARTED,
+        UNHEALTHY."""
         if self._strict is not None:
             self._strict.removal(request.ID, self._clock())
         return self._change(Kind.MEMBER_REMOVE, rpc.Member(ID=request.ID).SerializeToString())
 
     def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Response:
-        """MEMBER_NOT_FOUND for an unknown id, PEER_URL_EXISTS for another's URL. etcd takes any
-        text for a URL here; what is none would only leave the member unreachable."""
+        """Raises MEMBER_NOT_FOUND; PEER_URL_EXISTS for a URL of another member. URLs are not
+        parsed, as in etcd: a malformed one leaves the member unreachable."""
         member = rpc.Member(ID=request.ID, peerURLs=request.peerURLs)
         return self._change(Kind.MEMBER_UPDATE, member.SerializeToString())
 
     async def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> bytes:
-        """MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY; strictly:
-        MEMBER_NOT_ENOUGH_STARTED. Only the leader knows how far a learner is."""
+        """Raises MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY; with the strict check
+        also MEMBER_NOT_ENOUGH_STARTED. Asks the leader, which alone knows a learner's progress."""
         if self._node.is_leader:
             body = await self._promote(request.ID)
         elif self._node.leader_id:

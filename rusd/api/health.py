@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health: only the server as a whole (the empty name) is known."""
+"""grpc.health.v1.Health, for the server as a whole (the empty service name)."""
 
 from rusd.proto import health_pb2 as health
 from rusd.rpc.call import Call
@@ -12,14 +12,14 @@ _Response = health.HealthCheckResponse
 
 
 class HealthService:
-    """SERVING from start until the member drains."""
+    """Reports SERVING until `drain`."""
 
     def __init__(self) -> None:
         self._serving = True
         self._watchers: set[_Watcher] = set()
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         request = health.HealthCheckRequest
         return {
             "/grpc.health.v1.Health/Check": Unary(request, self.check),
@@ -27,7 +27,7 @@ class HealthService:
         }
 
     def drain(self) -> None:
-        """The member is about to stop."""
+        """Report NOT_SERVING: the member is about to stop."""
         self._serving = False
         for watcher in self._watchers:
             watcher.responses.send(self._status())
@@ -37,7 +37,7 @@ class HealthService:
         return _Response(status=status).SerializeToString()
 
     def check(self, request: health.HealthCheckRequest, call: Call) -> Response:
-        """NOT_FOUND for any name but the empty one."""
+        """Raises NOT_FOUND for every service name but the empty one."""
         if request.service:
             raise _UNKNOWN()
         return self._status()
@@ -45,7 +45,7 @@ class HealthService:
     def watch(
         self, request: health.HealthCheckRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
-        """The status now and whenever it changes."""
+        """Streams the status, now and at each change."""
         watcher = _Watcher(self._watchers, responses)
         if request.service:
             responses.send(_Response(status=_Response.SERVICE_UNKNOWN).SerializeToString())
@@ -56,20 +56,20 @@ class HealthService:
 
 
 class _Watcher:
-    """A stream that has nothing to say by itself."""
+    """One open stream (a `StreamHandler`)."""
 
     def __init__(self, watchers: "set[_Watcher]", responses: ResponseStream) -> None:
         self._watchers = watchers
         self.responses = responses
 
     def received(self, request: object) -> None:
-        """Server streams receive nothing."""
+        """Not called for server streams."""
 
     def half_closed(self) -> None:
         """The stream goes on until the client cancels it."""
 
     def drained(self) -> None:
-        """Two messages in a life never fill a buffer."""
+        """At most two messages are sent: the buffer never fills."""
 
     def closed(self) -> None:
         self._watchers.discard(self)

@@ -1,8 +1,8 @@
-"""The KV service: etcd's requests become proposals or local reads, in etcd's order of checks.
+"""etcdserverpb.KV: puts, deletions, txns, compactions and ranges.
 
-Put, DeleteRange, Compact and writing txns are proposed as the client encoded them and answered from
-this member's own apply. Ranges and reading txns pass a read-index barrier (none if serializable)
-and are answered from the local store.
+Put, DeleteRange, Compact and txns that write are proposed as the client encoded them, and answered
+from this member's own apply. Ranges and txns that only read are answered from the local store,
+after a read index unless they are serializable.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from rusd.api import validate
-from rusd.api.concurrency import Few
+from rusd.api.concurrency_limit import ConcurrencyLimit
 from rusd.api.range_stream import RangeStream
 from rusd.base import sliced
 from rusd.base.pending import Pending
@@ -35,21 +35,21 @@ from rusd.wire import kv_response
 from rusd.wire.chunks import Chunks, Encoded, concatenated
 from rusd.wire.header import Headers
 
-#: A value above this size goes from the store to the socket without a copy in between.
+#: Bytes above which a value is sent without being copied into a joined response.
 COPIED_BYTES = 64 << 10
-#: Long ranges that are read at a time.
-LONG_AT_ONCE = 4
-#: Bytes etcd's own envelope adds to a request in the log, about; counted so that the limit falls
-#: where clients expect it.
-ENVELOPE = 18
+#: Ranges and txns longer than a slice that are read at a time.
+LONG_READS = 4
+#: Bytes that etcd's InternalRaftRequest adds to a request, about: counted, so that
+#: --max-request-bytes refuses the same requests as etcd.
+ENVELOPE_BYTES = 18
 
 
 class Node(Proposer, ReadIndex, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node in use."""
 
 
 class Machine(Protocol):
-    """What the service needs of the state machine."""
+    """The part of the state machine in use."""
 
     @property
     def store(self) -> Store: ...
@@ -61,18 +61,18 @@ class Compactions(Protocol):
     """Physical compaction in the background."""
 
     def finished(self, revision: int) -> Awaitable[None]:
-        """Done once the revisions up to `revision` have left the disk."""
+        """Resolves when the superseded versions up to `revision` are removed from disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of requests, as the flags of the same names."""
+    """Limits of one request; named as their flags."""
 
     max_txn_ops: int = 128
     max_request_bytes: int = 1572864
 
 
-class KV:
+class KVService:
     """etcdserverpb.KV."""
 
     def __init__(
@@ -88,10 +88,10 @@ class KV:
         self._headers = headers
         self._compactions = compactions
         self._limits = limits
-        self._long = Few(LONG_AT_ONCE)
+        self._long_reads = ConcurrencyLimit(LONG_READS)
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         check_txn = partial(validate.check_txn, max_ops=self._limits.max_txn_ops)
         methods: Methods = {
             "Range": Unary(rpc.RangeRequest, self.range, validate.check_range),
@@ -108,7 +108,7 @@ class KV:
         return {f"/etcdserverpb.KV/{name}": method for name, method in methods.items()}
 
     def range(self, request: rpc.RangeRequest, call: Call) -> Response:
-        """Linearizable unless the request is serializable."""
+        """Reads the local store, after a read index unless serializable."""
         if request.serializable:
             return self._read_range(request, call)
         return after(self._node.read_index(), lambda _: self._read_range(request, call))
@@ -116,22 +116,22 @@ class KV:
     def range_stream(
         self, request: rpc.RangeRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
-        """A range in chunks; consistent at the revision it started with."""
+        """Streams a range in chunks, all at the revision at which it starts."""
         return RangeStream(
             request, self._node, self._machine.store, self._headers,
             responses, self._limits.max_request_bytes,
         )  # fmt: skip
 
     def put(self, request: rpc.PutRequest, call: Call) -> Response:
-        """Replicated."""
+        """Proposes a put."""
         return self._propose(Kind.PUT, request, call)
 
     def delete_range(self, request: rpc.DeleteRangeRequest, call: Call) -> Response:
-        """Replicated."""
+        """Proposes a deletion."""
         return self._propose(Kind.DELETE_RANGE, request, call)
 
     def txn(self, request: rpc.TxnRequest, call: Call) -> Response:
-        """Replicated, unless it only reads; then like a range."""
+        """Proposes a txn that writes; reads as `range` one that does not."""
         if not txn.is_read_only(request):
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
@@ -139,7 +139,8 @@ class KV:
         return after(self._node.read_index(), lambda _: self._read_txn(request, call))
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
-        """Replicated; with `physical` answered only when this member has freed the space."""
+        """Proposes a compaction; with `physical`, responds when this member has removed the
+        versions."""
         if not request.physical:
             return self._propose(Kind.COMPACT, request, call)
         proposal = self._submit(Kind.COMPACT, request, call)
@@ -150,7 +151,7 @@ class KV:
 
     def _submit(self, kind: Kind, request: Message, call: Call) -> Pending[Any]:
         body = call.raw or request.SerializeToString()
-        if len(body) + ENVELOPE > self._limits.max_request_bytes:
+        if len(body) + ENVELOPE_BYTES > self._limits.max_request_bytes:
             raise REQUEST_TOO_LARGE()
         return self._node.propose(encode(kind, body))
 
@@ -166,27 +167,27 @@ class KV:
         applied = txn.read(store, leases, request)
         if applied is not None:
             return self._answer(applied)
-        room = call.wait_writable()
-        if room is not None:
-            return self._when(room, lambda: self._read_txn(request, call))
+        writable = call.wait_writable()
+        if writable is not None:
+            return self._once_writable(writable, lambda: self._read_txn(request, call))
         reading = txn.read_slices(ReadView(store, txn.intervals(request)), leases, request)
         try:
             next(reading)
         except StopIteration as end:
             return self._answer(end.value)
-        return self._long.start(
-            lambda: self._read_txn_on(reading),
-            # Nothing is kept meanwhile: this one is read anew when its turn comes.
+        return self._long_reads.start(
+            lambda: self._read_long_txn(reading),
+            # Nothing is held meanwhile: the read starts anew.
             lambda: self._read_txn(request, call),
         )
 
-    async def _read_txn_on(self, reading: Generator[None, None, Applied]) -> Encoded:
+    async def _read_long_txn(self, reading: Generator[None, None, Applied]) -> Encoded:
         return self._answer(await sliced.run(reading))
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
-        room = call.wait_writable(small=not request.range_end)
-        if room is not None:
-            return self._when(room, lambda: self._read_range(request, call))
+        writable = call.wait_writable(small=not request.range_end)
+        if writable is not None:
+            return self._once_writable(writable, lambda: self._read_range(request, call))
         store = self._machine.store
         revision = store.revision
         if not request.range_end:
@@ -196,20 +197,24 @@ class KV:
             next(reading)
         except StopIteration as end:
             return self._range_answer(revision, end.value)
-        return self._long.start(
-            lambda: self._read_on(revision, reading),
-            # Nothing is kept meanwhile: this one is read anew when its turn comes.
+        return self._long_reads.start(
+            lambda: self._read_long_range(revision, reading),
+            # Nothing is held meanwhile: the read starts anew.
             lambda: self._read_range(request, call),
         )
 
-    async def _when(self, room: Awaitable[None], read: Callable[[], Response]) -> Encoded:
-        """The client has not taken what it was answered before."""
-        await room
-        answer = read()
-        return answer if isinstance(answer, bytes | Chunks) else await answer
+    async def _once_writable(
+        self, writable: Awaitable[None], read: Callable[[], Response]
+    ) -> Encoded:
+        """Reads when the client has taken its earlier responses."""
+        await writable
+        response = read()
+        return response if isinstance(response, bytes | Chunks) else await response
 
-    async def _read_on(self, revision: int, reading: Generator[None, None, RangeResult]) -> Encoded:
-        """A range too long for one turn of the loop."""
+    async def _read_long_range(
+        self, revision: int, reading: Generator[None, None, RangeResult]
+    ) -> Encoded:
+        """Finishes a range longer than one slice."""
         result = await sliced.run(reading)
         parts = Chunks(await sliced.run(kv_response.range_parts(result)))
         return concatenated(self._headers.field(revision), parts)

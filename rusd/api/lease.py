@@ -1,5 +1,5 @@
-"""The Lease service: grants and revocations are replicated; renewals and remaining times are the
-leader's alone (`rusd/lease/lessor.py`), reached from every member.
+"""etcdserverpb.Lease: grants and revocations are proposed; renewals and remaining times are asked
+of the leader (`rusd/lease/lessor.py`), from every member.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from rusd.wire.header import Headers
 
 log = get_logger(__name__)
 
-#: Renewals of one stream that may wait for their turn; a client that sends more is cut off.
+#: Renewals of one stream that may wait; the stream of a client that sends more is ended.
 MAX_WAITING_RENEWALS = 10_000
 
 
 class Machine(Protocol):
-    """What the service needs of the state machine."""
+    """The part of the state machine in use."""
 
     @property
     def store(self) -> Store: ...
@@ -49,7 +49,7 @@ class LeaseService:
         ids: LeaseIds,
         min_ttl: int,
     ) -> None:
-        """`min_ttl`: seconds; shorter wishes are raised to it (see `minimum_ttl`)."""
+        """`min_ttl`: seconds; shorter TTLs are raised to it (see `minimum_ttl`)."""
         self._node = node
         self._machine = machine
         self._headers = headers
@@ -58,7 +58,7 @@ class LeaseService:
         self._min_ttl = min_ttl
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         return {
             "/etcdserverpb.Lease/LeaseGrant": Unary(rpc.LeaseGrantRequest, self.grant),
             "/etcdserverpb.Lease/LeaseRevoke": Unary(rpc.LeaseRevokeRequest, self.revoke),
@@ -72,27 +72,27 @@ class LeaseService:
         }
 
     def grant(self, request: rpc.LeaseGrantRequest, call: Call) -> Response:
-        """Replicated with the id chosen and the TTL raised here, so that members agree."""
+        """Proposes a grant. Id and TTL are chosen before, so that all members apply the same."""
         complete = rpc.LeaseGrantRequest(
             ID=request.ID or self._ids.next(), TTL=max(request.TTL, self._min_ttl)
         )
         return self._propose(Kind.LEASE_GRANT, complete.SerializeToString())
 
     def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Response:
-        """Replicated; deletes the attached keys at one revision."""
+        """Proposes a revocation, which deletes the attached keys at one revision."""
         return self._propose(Kind.LEASE_REVOKE, request.SerializeToString())
 
     def keep_alive(self, call: Call, responses: ResponseStream) -> StreamHandler:
-        """Renewals, answered in order."""
+        """Opens a stream of renewals, answered in order."""
         return KeepAlive(self._machine, self._headers, self._lessor, responses)
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
-        """What the leader knows of a lease; an unknown one has TTL -1."""
+        """Asks the leader for the remaining time of a lease; -1 if it does not exist."""
         body = await self._lessor.time_to_live(request)
         return self._headers.field(self._machine.store.revision) + body
 
     async def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> bytes:
-        """The leases this member knows, without asking anyone."""
+        """Lists the leases of the local state, without a read index, as in etcd."""
         header = self._headers.field(self._machine.store.revision)
         return header + await sliced.run(self._listed())
 
@@ -117,8 +117,8 @@ class LeaseService:
 class KeepAlive:
     """One open stream of renewals (a `StreamHandler`).
 
-    A task runs only while there is something to renew: most streams are silent most of the time.
-    Renewals that came while others were under way are the next batch: one question for all.
+    A task runs only while renewals wait: most streams are idle most of the time. Renewals that
+    arrive during a round trip to the leader are batched into the next one.
     """
 
     def __init__(
@@ -175,8 +175,8 @@ class KeepAlive:
             self._responses.finish()
 
     async def _renew(self, batch: list[int]) -> None:
-        # The header is made first: its revision must not be newer than the renewal, or a client
-        # could see a lease renewed at a revision at which it was already revoked.
+        # The header is made before the renewal: with a newer revision, a client could see a lease
+        # renewed at a revision at which it was already revoked.
         header = self._headers.field(self._machine.store.revision)
         ttls = await self._lessor.renew_all(batch)
         for lease_id, ttl in zip(batch, ttls, strict=True):
@@ -188,6 +188,6 @@ class KeepAlive:
 
 
 def minimum_ttl(election_timeout: float) -> int:
-    """The shortest TTL granted, in seconds: one and a half election timeouts, rounded up, so that a
-    change of leader alone does not end a lease. `election_timeout` in seconds."""
+    """Returns the shortest TTL granted, in seconds: one and a half election timeouts, rounded up,
+    so that a leader election alone does not expire a lease. `election_timeout` in seconds."""
     return -int(-election_timeout * 1.5 // 1)

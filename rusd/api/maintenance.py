@@ -29,11 +29,11 @@ from rusd.wire.header import Headers
 
 
 class Node(Role, Indexes, Proposer, LeadershipTransfer, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node in use."""
 
 
 class Machine(Protocol):
-    """What the service needs of the state machine."""
+    """The part of the state machine in use."""
 
     @property
     def store(self) -> Store: ...
@@ -50,7 +50,7 @@ class Machine(Protocol):
 
 
 class MaintenanceService:
-    """One member's maintenance."""
+    """etcdserverpb.Maintenance."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class MaintenanceService:
         headers: Headers,
         quota: int,
     ) -> None:
-        """`quota`: bytes in force, as Status shows it."""
+        """`quota`: the space quota in bytes, for Status."""
         self._node = node
         self._machine = machine
         self._headers = headers
@@ -67,7 +67,7 @@ class MaintenanceService:
         self._defragmenting = asyncio.Lock()
 
     def methods(self) -> Methods:
-        """The service by gRPC path."""
+        """gRPC path -> method."""
         service = "/etcdserverpb.Maintenance/"
         return {
             service + "Status": Unary(rpc.StatusRequest, self.status),
@@ -81,7 +81,7 @@ class MaintenanceService:
         }
 
     def status(self, request: rpc.StatusRequest, call: Call) -> Response:
-        """What this member knows of itself and its leader; never waits for anyone."""
+        """Reports the local state of this member; waits for no other."""
         node, machine = self._node, self._machine
         errors = [] if node.leader_id else [NO_LEADER.message]
         errors += [_alarm_text(alarm) for alarm in self._machine.alarms]
@@ -102,7 +102,7 @@ class MaintenanceService:
         ).SerializeToString()
 
     def alarm(self, request: rpc.AlarmRequest, call: Call) -> Response:
-        """Through Raft, also to look: the answer is as new as the log."""
+        """Proposes a change of the alarms, and also a listing, which is therefore linearizable."""
         payload = encode(Kind.ALARM, request.SerializeToString())
         return after(self._node.propose(payload), self._applied)
 
@@ -110,7 +110,7 @@ class MaintenanceService:
         return concatenated(self._headers.field(applied.revision), applied.body)
 
     async def defragment(self, request: rpc.DefragmentRequest, call: Call) -> bytes:
-        """Give space back to the file system; reads and writes go on meanwhile.
+        """Returns free space to the file system; reads and writes go on meanwhile.
 
         Calls run one after the other, as in etcd: a second one waits for the first.
         """
@@ -120,14 +120,15 @@ class MaintenanceService:
         return rpc.DefragmentResponse().SerializeToString()
 
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
-        """A checksum over everything stored."""
+        """Returns a checksum over everything committed."""
         revision = self._machine.store.revision
         checksum = await sliced.run(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
         return response.SerializeToString()
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
-        """A checksum of the keys at a revision, equal on all members that have applied it."""
+        """Returns a checksum of the keys at a revision, equal on all members that have applied
+        it."""
         result = await sliced.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
@@ -139,11 +140,11 @@ class MaintenanceService:
     def snapshot(
         self, request: rpc.SnapshotRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
-        """Refused: etcdutl expects a bbolt file, which is not written yet."""
+        """Not implemented: etcdutl expects a bbolt file."""
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: snapshot save is not supported yet")
 
     async def move_leader(self, request: rpc.MoveLeaderRequest, call: Call) -> bytes:
-        """Make another member the leader. BAD_LEADER_TRANSFEREE, or a timeout."""
+        """Transfers leadership. Raises BAD_LEADER_TRANSFEREE, or a timeout."""
         target = self._machine.members.get(request.targetID)
         if target is None or target.is_learner:
             raise BAD_LEADER_TRANSFEREE()
@@ -151,12 +152,12 @@ class MaintenanceService:
         return rpc.MoveLeaderResponse().SerializeToString()
 
     def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Response:
-        """Refused: there is no older storage format to go back to."""
+        """Not implemented: there is no older storage format."""
         raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
 
 
 async def _uninterrupted(work: Callable[[], None]) -> None:
-    """Run `work` in a thread. A cancelled caller still waits for its end: the thread goes on."""
+    """Runs `work` in a thread. A cancelled caller still waits: the thread cannot be stopped."""
     thread = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         await asyncio.shield(thread)
@@ -166,7 +167,7 @@ async def _uninterrupted(work: Callable[[], None]) -> None:
 
 
 def _alarm_text(alarm: Alarm) -> str:
-    """An alarm as Status lists it: protobuf's text form, which leaves out what is zero."""
+    """Returns an alarm as Status lists it: protobuf's text format, without zero fields."""
     kinds = {number: name for name, number in rpc.AlarmType.items()}
     member = f"memberID:{alarm.member_id} " if alarm.member_id else ""
     return f"{member}alarm:{kinds.get(alarm.kind, str(alarm.kind))} "

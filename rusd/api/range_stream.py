@@ -1,18 +1,17 @@
-"""RangeStream: one range, read and sent in chunks, so that neither a message nor this member's
-memory grows with the number of keys.
+"""etcdserverpb.KV/RangeStream: one range, read and sent in chunks of bounded size.
 
-Everything is read at one revision; the chunks go out as fast as the client takes them. The first
-holds few keys, so that a client sees something soon; the size then adapts to the keys' size. Only
-the last chunk carries header, `more` and `count`.
+All chunks are read at one revision and sent as fast as the client reads. The first holds few keys,
+so that the client receives data early; the size then adapts to that of the keys. Only the last
+chunk carries header, `more` and `count`.
 
 A sort target other than the key (without a sort order; others are refused) sorts each chunk within
-itself, which in a stream of one chunk is the order of etcd's. In a longer stream etcd 3.7 goes on
-behind the last key of a sorted chunk and so repeats some keys and loses others; here every key
-comes once, and the chunks follow each other in key order.
+itself, which in a stream of one chunk is etcd's order. In a longer stream etcd 3.7 continues behind
+the last key of a sorted chunk, so it repeats some keys and omits others; here every key is sent
+once, and the chunks follow each other in key order.
 
-While the client keeps up, the store is read by one cursor. A client that lets the stream wait must
-not keep old data alive by that, so its cursor is dropped; reading goes on from the next key at the
-same revision, or ends with COMPACTED where that is gone by then.
+While the client keeps up, one cursor reads the store. If the client does not, the cursor is
+dropped, so that it does not keep old data on disk; reading continues from the next key at the same
+revision, or ends with COMPACTED if that is compacted by then.
 """
 
 import asyncio
@@ -92,7 +91,9 @@ class RangeStream:
     async def _send(self) -> None:
         request, store = self._request, self._store
         revision = store.revision
-        reading = _Reading(store, request, request.revision if request.revision > 0 else revision)
+        reading = _ChunkReader(
+            store, request, request.revision if request.revision > 0 else revision
+        )
         # Counting is a stream of no keys.
         limit = 0 if request.count_only else max(request.limit, 0) or sys.maxsize
         sent, keys = 0, FIRST_CHUNK_KEYS
@@ -115,14 +116,14 @@ class RangeStream:
         last = kv_response.range_response(RangeResult(framed=chunk, more=more, count=count))
         self._responses.send(kv_response.message_field(1, self._headers.field(revision) + last))
 
-    async def _ready(self, reading: "_Reading") -> None:
+    async def _ready(self, reading: "_ChunkReader") -> None:
         while not self._responses.ready():
             reading.pause()
             self._room.clear()
             await self._room.wait()
 
 
-class _Reading:
+class _ChunkReader:
     """The rows of one range at one revision, read ahead by one piece."""
 
     def __init__(self, store: Store, request: rpc.RangeRequest, revision: int) -> None:

@@ -1,10 +1,9 @@
-"""Whether a change of the membership would leave a working cluster (`--strict-reconfig-check`).
+"""The strict reconfiguration check (`--strict-reconfig-check`), before a change is proposed.
 
-etcd refuses, before it proposes it, a change after which too few started members would be left for
-a quorum, and one after which the members that this one has been connected to for some time would
-not be a quorum. Both look at what this member sees; they are a protection against mistakes, not
-what keeps the log safe. Source: `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` of etcd's
-server, 3.6.14 and later.
+Refuses a change that would leave too few started members for a quorum, and one after which the
+members that this one has been connected to for HEALTH_INTERVAL would not be a quorum. Both judge
+what this member sees: they prevent operator mistakes and are not needed for the safety of the log.
+Source: `mayAddMember`, `mayRemoveMember` and `mayPromoteMember` of etcd's server, 3.6.14 and later.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,13 +12,13 @@ from rusd.rpc.errors import MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY
 from rusd.state.members import Member, Members
 
 #: Seconds that a connection must have lasted to count (etcd's HealthInterval).
-HEALTHY_FOR = 5.0
+HEALTH_INTERVAL = 5.0
 
-#: Member id -> when it was connected, seconds; None: it is not.
+#: Member id -> seconds at which its connection was made; None without one.
 ConnectedSince = Callable[[int], float | None]
 
 
-class StrictCheck:
+class StrictReconfigCheck:
     """The checks of one member."""
 
     def __init__(self, member_id: int, members: Members, connected_since: ConnectedSince) -> None:
@@ -28,10 +27,10 @@ class StrictCheck:
         self._connected_since = connected_since
 
     def addition(self, learner: bool, now: float) -> None:
-        """MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY. `now` by the clock of `connected_since`.
+        """Raises MEMBER_NOT_ENOUGH_STARTED or UNHEALTHY. `now` by the clock of `connected_since`.
 
-        The quorum is that of one member more, also for a learner, and the new one does not count
-        as connected. A single voter may always have another member added.
+        The quorum is that of one member more, also for a learner; the new member does not count as
+        connected. A member may always be added to a single voter.
         """
         voters = self._voters()
         started = _started(voters)
@@ -41,7 +40,7 @@ class StrictCheck:
             raise UNHEALTHY()
 
     def removal(self, member_id: int, now: float) -> None:
-        """As `addition`; a learner, or a member that is not there, may always go."""
+        """As `addition`; a learner, or an unknown member, may always be removed."""
         member = self._members.get(member_id)
         if member is not None and member.is_learner:
             return
@@ -54,7 +53,7 @@ class StrictCheck:
             raise UNHEALTHY()
 
     def promotion(self) -> None:
-        """MEMBER_NOT_ENOUGH_STARTED."""
+        """Raises MEMBER_NOT_ENOUGH_STARTED."""
         voters = self._voters()
         _require_quorum(_started(voters) + 1, len(voters) + 1)
 
@@ -64,7 +63,9 @@ class StrictCheck:
     def _active(self, voters: Iterable[Member], now: float) -> int:
         def active(member: Member) -> bool:
             since = self._connected_since(member.id)
-            return member.id == self._member_id or (since is not None and now - since > HEALTHY_FOR)
+            return member.id == self._member_id or (
+                since is not None and now - since > HEALTH_INTERVAL
+            )
 
         return sum(map(active, voters))
 

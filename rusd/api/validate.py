@@ -1,7 +1,6 @@
-"""What is wrong with a KV request before anyone looks at the store, in etcd's order of checks.
+"""Validates KV requests, in etcd's order of checks, before authentication and before Raft.
 
-Every function raises an EtcdError or returns. They run before authentication and before Raft, so
-that a request which cannot succeed never becomes a log entry.
+Each function raises the EtcdError of a malformed request, or returns.
 """
 
 from bisect import bisect_right
@@ -33,7 +32,7 @@ def check_range(request: rpc.RangeRequest) -> None:
 
 
 def check_range_stream(request: rpc.RangeRequest) -> None:
-    """As `check_range`; then what a stream in key order cannot do."""
+    """As `check_range`; then RANGE_STREAM_SORT, RANGE_STREAM_FILTER."""
     check_range(request)
     in_key_order = request.sort_order == rpc.RangeRequest.NONE or (
         request.sort_order == rpc.RangeRequest.ASCEND

@@ -1,8 +1,8 @@
 """etcdserverpb.Watch: one bidirectional stream that carries many watchers.
 
-The meaning lies in `rusd.watch`; here requests are told apart and permission is asked for. A stream
-lasts until its client cancels it or the member ends it: a client that only closes its sending side
-goes on receiving events, as from etcd (a watch through the JSON gateway depends on it).
+The watchers are those of `rusd.watch`; this file dispatches requests and checks permission. A
+stream ends when the client cancels it or the member stops: a client that closes only its sending
+side goes on receiving events, as from etcd (a watch through the JSON gateway depends on it).
 """
 
 from collections.abc import Callable
@@ -19,18 +19,18 @@ Permit = Callable[[Call, bytes, bytes], None]
 
 
 class WatchService:
-    """Opens watch streams on a hub."""
+    """etcdserverpb.Watch."""
 
     def __init__(self, hub: WatchHub, permit: Permit | None = None) -> None:
         self._hub = hub
         self._permit = permit
 
     def methods(self) -> Methods:
-        """The service as the door sees it."""
+        """gRPC path -> method."""
         return {"/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self.open)}
 
     def open(self, call: Call, responses: ResponseStream) -> "WatchHandler":
-        """A new stream."""
+        """Opens a stream."""
         return WatchHandler(self._hub, self._permit, call, responses)
 
 
@@ -49,7 +49,7 @@ class WatchHandler:
         self._call = call
 
     def received(self, request: rpc.WatchRequest) -> None:
-        """One request of the client; one that asks for nothing is ignored, as in etcd."""
+        """Handles one request; an empty one is ignored, as in etcd."""
         kind = request.WhichOneof("request_union")
         if kind == "create_request":
             self._create(request.create_request)
@@ -59,10 +59,10 @@ class WatchHandler:
             self._stream.progress()
 
     def half_closed(self) -> None:
-        """The client asks for nothing more; what it asked for goes on."""
+        """The client sends no more requests; its watchers go on."""
 
     def drained(self) -> None:
-        """The responses takes messages again."""
+        """The response stream takes messages again."""
         self._stream.drained()
 
     def closed(self) -> None:
@@ -83,6 +83,6 @@ class WatchHandler:
 
 
 def _status_text(error: EtcdError) -> str:
-    """A gRPC status as Go prints it, which is what etcd puts into cancel_reason."""
+    """Returns a gRPC status as Go prints it, as in etcd's cancel_reason."""
     code = "".join(word.capitalize() for word in error.code.name.split("_"))
     return f"rpc error: code = {code} desc = {error.message}"

@@ -13,10 +13,10 @@ from typing import Protocol
 from rusd.api.auth import AuthService
 from rusd.api.cluster import ClusterService
 from rusd.api.health import HealthService
-from rusd.api.kv import KV, Limits
+from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService, minimum_ttl
 from rusd.api.maintenance import MaintenanceService
-from rusd.api.strict_reconfig import StrictCheck
+from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.config import Config
 from rusd.door.grpc.server import GrpcDoor
@@ -39,8 +39,8 @@ from rusd.member.member_list import MemberList
 from rusd.member.pages import member_pages
 from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
+from rusd.observe.member_samples import MemberSamples
 from rusd.observe.metrics import CallMetrics, Metrics
-from rusd.observe.readings import Readings
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
@@ -116,14 +116,14 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
 
     max_size = config.quota_backend_bytes or DEFAULT_QUOTA
     quota = Quota(config.quota_backend_bytes, lambda: machine.size, node, scarce=space.scarce)
-    strict = StrictCheck(member_id, machine.members, node.connected_since)
+    strict = StrictReconfigCheck(member_id, machine.members, node.connected_since)
     limits = Limits(config.max_txn_ops, config.max_request_bytes)
     lease_ids = LeaseIds(member_id, int(time.time() * 1000))
     health = HealthService()
     shared = (node, machine, headers)
     methods = _table(
         (
-            KV(*shared, compactor, limits),
+            KVService(*shared, compactor, limits),
             LeaseService(*shared, lessor, lease_ids, minimum_ttl(election)),
             WatchService(hub),
             ClusterService(
@@ -145,12 +145,12 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     )
 
     checks = HealthChecks(node, machine)
-    readings = Readings(node, machine, hub, checks, quota=max_size)
+    samples = MemberSamples(node, machine, hub, checks, quota=max_size)
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
     budget = TimeBudget()
     unknown_calls = CallCounts()
-    metrics = Metrics(readings.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
+    metrics = Metrics(samples.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
     router = Router(member_pages(checks, metrics.render, budget))
     body_memory = BodyMemory()
     http = HttpDoor(router, body_memory=body_memory)
@@ -194,7 +194,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     )
     node.on_role(lessor.role_changed)
     node.on_role(require_leader.on_role)
-    node.on_role(readings.on_role)
+    node.on_role(samples.on_role)
     node.on_removed = lambda: fail(Removed(REMOVED))
     node.on_said_removed = member_list.removal_reported
     node.on_bootstrapped = lambda: fail(Bootstrapped(member_id))

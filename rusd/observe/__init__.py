@@ -1,1 +1,16 @@
-"""Metrics, the readings behind them, and health checks as data."""
+"""What a member reports of itself: metrics, health checks, delays of the event loop.
+
+    rooms ── plain integers ──▶ member_samples.py ──┐
+    methods ── CallCounts ─────▶ CallMetrics ───────┼─▶ metrics.py ─▶ text of /metrics
+    event loop ─▶ loop_watchdog.py ── histogram ────┘
+
+- `metrics.py` Prometheus's text format from samples, histograms and counts of calls
+- `member_samples.py` etcd's metric names over the state of one member
+- `health.py` the checks behind /health, /livez and /readyz, as data
+- `loop_watchdog.py` delays of the event loop, and what caused them
+
+Promises: a request pays one integer increment for its metrics; a metric has etcd's name only if it
+means the same.
+
+Not here: HTTP (`rusd/member/pages.py`), logging of requests.
+"""

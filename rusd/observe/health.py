@@ -58,10 +58,10 @@ class HealthChecks:
         self._node = node
         self._machine = machine
         self._live: dict[str, Check] = {"serializable_read": self._serializable_read}
-        #: Answers of /health by outcome, as the metrics etcd_server_health_* count them.
+        #: Results of `health`, counted for the metrics etcd_server_health_*.
         self.successes = 0
         self.failures = 0
-        #: Runs of each check by (livez or readyz, check, whether it passed).
+        #: Runs of each check, by (livez or readyz, check, passed).
         self.checked: Counter[tuple[str, str, bool]] = Counter()
         self._ready: dict[str, Check] = {
             "data_corruption": self._data_corruption,

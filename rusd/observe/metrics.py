@@ -1,9 +1,9 @@
 """Prometheus metrics under etcd's names, read at scrape time.
 
-Rooms count in plain integers on their own objects; nothing on the way of a request touches a
-metrics library. A scrape asks for all readings (`readings.py`), for the counts of calls and
-for the process, and renders them in Prometheus's text format 0.0.4 as Go does: families by name,
-numbers without a fraction as integers.
+Rooms count in plain integers on their own objects; no request touches a metrics library. A scrape
+reads all samples (`member_samples.py`), histograms, the counts of calls and those of the process,
+and renders them in Prometheus's text format 0.0.4 as Go does: families by name, integral numbers
+without a fraction.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,27 +21,27 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One sample at the moment of a scrape."""
+class Sample:
+    """One value at the time of a scrape."""
 
     #: As etcd names it, `_total` included where etcd has it.
     name: str
     help: str
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
-    #: True for what only ever grows.
+    #: Whether the value never decreases.
     counter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A distribution at the moment of a scrape."""
+    """A distribution at the time of a scrape."""
 
     name: str
     help: str
     #: Upper bounds of the buckets, ascending.
     bounds: Sequence[float]
-    #: Observations in each bucket; the last are those above every bound.
+    #: Observations in each bucket; the last bucket is unbounded.
     counts: Sequence[int]
     sum: float
 
@@ -93,19 +93,19 @@ class Metrics:
 
     def __init__(
         self,
-        readings: Callable[[], list[Reading]],
+        samples: Callable[[], list[Sample]],
         calls: CallMetrics,
         histograms: Callable[[], list[Histogram]] = list,
     ) -> None:
-        """`readings` and `histograms` are called at every scrape."""
-        self._readings = readings
+        """`samples` and `histograms` are called at every scrape."""
+        self._samples = samples
         self._histograms = histograms
         self._calls = calls
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     def render(self) -> bytes:
-        """The page of /metrics."""
-        families = [*_grouped(self._readings()), *self._calls.families(), *self._of_process()]
+        """Returns the text of /metrics."""
+        families = [*_grouped(self._samples()), *self._calls.families(), *self._of_process()]
         families += [histogram.family() for histogram in self._histograms()]
         families.sort(key=lambda family: family.name)
         return "".join(map(_Family.text, families)).encode()
@@ -136,9 +136,9 @@ class _Family:
         return "".join(lines)
 
 
-def _grouped(readings: list[Reading]) -> list[_Family]:
+def _grouped(samples: list[Sample]) -> list[_Family]:
     families: dict[str, _Family] = {}
-    for one in readings:
+    for one in samples:
         family = families.get(one.name)
         if family is None:
             kind = "counter" if one.counter else "gauge"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from rusd.api.kv import KV, Limits
+from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService
 from rusd.base.errors import Refusal
 from rusd.lease.ids import LeaseIds
@@ -124,7 +124,9 @@ class Bench:
         self.lessor = Lessor(self.node, self.machine.leases, 1.0, self.clock)
         self.machine.listen(Listeners(leases=self.lessor))
         self.node.on_role(self.lessor.role_changed)
-        self.kv = KV(self.node, self.machine, Headers(), self.compactions, limits or Limits())
+        self.kv = KVService(
+            self.node, self.machine, Headers(), self.compactions, limits or Limits()
+        )
         self.lease = LeaseService(
             self.node, self.machine, Headers(), self.lessor, LeaseIds(1, 5), 2
         )

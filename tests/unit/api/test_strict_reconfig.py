@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rusd.api.strict_reconfig import StrictCheck
+from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.rpc.errors import MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY, EtcdError
 from rusd.state.members import Member, Members
 from rusd.storage import Batch
@@ -15,7 +15,7 @@ SELF = 1
 NOW = 100.0
 
 
-def check(*members: str, since: dict[int, float | None] | None = None) -> StrictCheck:
+def check(*members: str, since: dict[int, float | None] | None = None) -> StrictReconfigCheck:
     """Members 1, 2, …: "started", "new" (never started) or "learner"; all but `since` have been
     connected for long."""
     known = Members()
@@ -34,7 +34,7 @@ def check(*members: str, since: dict[int, float | None] | None = None) -> Strict
     )
     connected: dict[int, float | None] = {number: 0.0 for number in range(1, len(members) + 1)}
     connected.update(since or {})
-    return StrictCheck(SELF, known, connected.get)
+    return StrictReconfigCheck(SELF, known, connected.get)
 
 
 def refusal(call: Callable[[], None]) -> EtcdError:

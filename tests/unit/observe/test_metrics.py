@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rusd.observe.metrics import CallMetrics, Metrics, Reading
+from rusd.observe.metrics import CallMetrics, Metrics, Sample
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code
 from rusd.rpc.methods import BidiStream, CallCounts, ServerStream, Unary
@@ -15,9 +15,9 @@ from rusd.rpc.methods import BidiStream, CallCounts, ServerStream, Unary
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def samples(readings: Iterable[Reading], calls: CallMetrics | None = None) -> Samples:
+def samples(samples: Iterable[Sample], calls: CallMetrics | None = None) -> Samples:
     """(name, sorted labels) -> value, as a scraper reads them."""
-    page = Metrics(lambda: list(readings), calls or CallMetrics({})).render().decode()
+    page = Metrics(lambda: list(samples), calls or CallMetrics({})).render().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(page)
@@ -25,15 +25,15 @@ def samples(readings: Iterable[Reading], calls: CallMetrics | None = None) -> Sa
     }
 
 
-def test_readings_keep_etcds_names_and_labels() -> None:
+def test_samples_keep_etcds_names_and_labels() -> None:
     found = samples(
         [
-            Reading("etcd_server_has_leader", "", True),
-            Reading("etcd_server_proposals_committed_total", "", 7),
-            Reading("etcd_server_leader_changes_seen_total", "", 2, counter=True),
-            Reading("etcd_server_health_success", "", 3, counter=True),
-            Reading("etcd_network_active_peers", "", 1, {"Remote": "a"}),
-            Reading("etcd_network_active_peers", "", 0, {"Remote": "b"}),
+            Sample("etcd_server_has_leader", "", True),
+            Sample("etcd_server_proposals_committed_total", "", 7),
+            Sample("etcd_server_leader_changes_seen_total", "", 2, counter=True),
+            Sample("etcd_server_health_success", "", 3, counter=True),
+            Sample("etcd_network_active_peers", "", 1, {"Remote": "a"}),
+            Sample("etcd_network_active_peers", "", 0, {"Remote": "b"}),
         ]
     )
     assert found["etcd_server_has_leader", ()] == 1
@@ -119,21 +119,21 @@ def test_every_status_of_every_method_is_there_from_the_start_as_in_etcd() -> No
     ],
 )
 def test_numbers_are_printed_as_go_prints_them(value: float, text: str) -> None:
-    page = Metrics(lambda: [Reading("a", "", value)], CallMetrics({})).render().decode()
+    page = Metrics(lambda: [Sample("a", "", value)], CallMetrics({})).render().decode()
     assert f"\na {text}\n" in page
 
 
 def test_families_are_sorted_and_what_labels_and_help_hold_is_escaped() -> None:
-    readings = [
-        Reading("b", "", 1, {"y": "1", "x": 'a"\\\n'}),
-        Reading("a", "one\ntwo", 2, counter=True),
+    given = [
+        Sample("b", "", 1, {"y": "1", "x": 'a"\\\n'}),
+        Sample("a", "one\ntwo", 2, counter=True),
     ]
-    page = Metrics(lambda: readings, CallMetrics({})).render().decode()
+    page = Metrics(lambda: given, CallMetrics({})).render().decode()
     assert page.startswith(
         "# HELP a one\\ntwo\n# TYPE a counter\na 2\n"
         '# HELP b \n# TYPE b gauge\nb{x="a\\"\\\\\\n",y="1"} 1\n'
     )
-    assert samples(readings)["b", (("x", 'a"\\\n'), ("y", "1"))] == 1
+    assert samples(given)["b", (("x", 'a"\\\n'), ("y", "1"))] == 1
 
 
 def test_the_process_is_measured_too() -> None:

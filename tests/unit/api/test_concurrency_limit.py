@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from rusd.api.concurrency import Few
+from rusd.api.concurrency_limit import ConcurrencyLimit
 
 
 class Works:
     """Pieces of work that end when they are told to."""
 
     def __init__(self, most: int) -> None:
-        self.few = Few(most)
+        self.limit = ConcurrencyLimit(most)
         self.begun: list[int] = []
         self.ends: dict[int, asyncio.Future[None]] = {}
 
@@ -19,7 +19,7 @@ class Works:
         return asyncio.ensure_future(self.start(number))  # type: ignore[arg-type]
 
     def start(self, number: int):  # type: ignore[no-untyped-def]
-        return self.few.start(lambda: self.work(number), lambda: self.start(number))
+        return self.limit.start(lambda: self.work(number), lambda: self.start(number))
 
     async def work(self, number: int) -> bytes:
         self.begun.append(number)
@@ -33,7 +33,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_no_more_than_a_few_run_at_once_and_all_come_to_their_turn() -> None:
+def test_no_more_than_the_limit_run_at_once_and_all_get_their_turn() -> None:
     async def run() -> None:
         works = Works(2)
         answers = [works.answer(number) for number in range(5)]
@@ -46,7 +46,7 @@ def test_no_more_than_a_few_run_at_once_and_all_come_to_their_turn() -> None:
     asyncio.run(run())
 
 
-def test_one_that_gives_up_holds_nobody_up() -> None:
+def test_a_cancelled_call_does_not_hold_up_the_others() -> None:
     async def run() -> None:
         works = Works(1)
         answers = [works.answer(number) for number in range(4)]
@@ -58,6 +58,6 @@ def test_one_that_gives_up_holds_nobody_up() -> None:
         await settle()
         works.ends[3].set_result(None)
         assert await answers[3] == b"3"
-        assert works.few._running == 0
+        assert works.limit._running == 0
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
-"""What a scrape of /metrics reads, and where: etcd's names over the numbers of the rooms.
+"""The samples of one member: etcd's metric names over the state of its rooms.
 
-Only what a number honestly means here has etcd's name; what rusd does not measure is left out.
+A number has etcd's name only if it means the same here; metrics that rusd does not measure are
+omitted.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.observe.health import HealthChecks
-from rusd.observe.metrics import Reading
+from rusd.observe.metrics import Sample
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Indexes, Peers, Role
 from rusd.state.machine import StateMachine
@@ -25,7 +26,7 @@ class Node(Role, Indexes, Peers, Protocol):
 
 
 class Hub(Protocol):
-    """What is read of the watches."""
+    """The part of the watch hub in use."""
 
     @property
     def watchers(self) -> int: ...
@@ -36,14 +37,14 @@ class Hub(Protocol):
 
 
 @dataclass
-class Readings:
-    """The numbers of one member; `on_role` is to be told of every change of leader."""
+class MemberSamples:
+    """Reads the samples; counts changes of the leader (`on_role`)."""
 
     node: Node
     machine: StateMachine
     hub: Hub
     checks: HealthChecks
-    #: Bytes in force.
+    #: The space quota in bytes.
     quota: int
 
     def __post_init__(self) -> None:
@@ -51,106 +52,104 @@ class Readings:
         self._leader_changes = 0
 
     def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
-        """A `rusd.raft.ports.RoleListener`: counts each new leader, not the time without one."""
+        """A `rusd.raft.ports.RoleListener`: counts each new leader, not the loss of one."""
         if leader_id and leader_id != self._leader:
             self._leader_changes += 1
         self._leader = leader_id
 
-    def read(self) -> list[Reading]:
-        """Everything, now."""
+    def read(self) -> list[Sample]:
+        """Returns all samples, now."""
         return [*self._server(), *self._store(), *self._watches(), *self._peers(), *self._health()]
 
-    def _server(self) -> list[Reading]:
+    def _server(self) -> list[Sample]:
         node = self.node
         name = f"{node.member_id:x}"
         about = {"server_version": ETCD_VERSION}
-        readings = [
-            Reading("etcd_server_has_leader", "Whether a leader is known.", node.leader_id != 0),
-            Reading("etcd_server_is_leader", "Whether this member leads.", node.is_leader),
-            Reading("etcd_server_is_learner", "Whether this member is a learner.", self._learner()),
-            Reading(
+        samples = [
+            Sample("etcd_server_has_leader", "Whether a leader is known.", node.leader_id != 0),
+            Sample("etcd_server_is_leader", "Whether this member leads.", node.is_leader),
+            Sample("etcd_server_is_learner", "Whether this member is a learner.", self._learner()),
+            Sample(
                 "etcd_server_leader_changes_seen_total",
                 "Leaders seen.",
                 self._leader_changes,
                 counter=True,
             ),
-            Reading("etcd_server_proposals_committed_total", "Committed index.", node.commit_index),
-            Reading("etcd_server_proposals_applied_total", "Applied index.", node.applied_index),
-            Reading("etcd_server_proposals_pending", "Waiting proposals.", node.pending_proposals),
-            Reading("etcd_server_quota_backend_bytes", "Quota in force.", self.quota),
-            Reading("etcd_server_version", "The etcd release served, as a label.", 1, about),
-            Reading("etcd_server_id", "This member's id, as a label.", 1, {"server_id": name}),
+            Sample("etcd_server_proposals_committed_total", "Committed index.", node.commit_index),
+            Sample("etcd_server_proposals_applied_total", "Applied index.", node.applied_index),
+            Sample("etcd_server_proposals_pending", "Waiting proposals.", node.pending_proposals),
+            Sample("etcd_server_quota_backend_bytes", "Quota in force.", self.quota),
+            Sample("etcd_server_version", "The etcd release served, as a label.", 1, about),
+            Sample("etcd_server_id", "This member's id, as a label.", 1, {"server_id": name}),
         ]
         cluster_version = self.machine.members.cluster_version
         if cluster_version:
             # Major and minor only, as in etcd.
             label = {"cluster_version": cluster_version.rpartition(".")[0]}
-            readings.append(
-                Reading("etcd_cluster_version", "The version agreed on, as a label.", 1, label)
+            samples.append(
+                Sample("etcd_cluster_version", "The version agreed on, as a label.", 1, label)
             )
-        return readings
+        return samples
 
     def _learner(self) -> bool:
         member = self.machine.members.get(self.node.member_id)
         return member is not None and member.is_learner
 
-    def _store(self) -> list[Reading]:
+    def _store(self) -> list[Sample]:
         store, machine = self.machine.store, self.machine
-        readings = [
-            Reading("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", machine.size),
-            Reading(
-                "etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", machine.size_in_use
-            ),
-            Reading("rusd_storage_size_in_bytes", "Files and memtables.", machine.engine.size()),
-            Reading("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
-            Reading("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
+        samples = [
+            Sample("etcd_mvcc_db_total_size_in_bytes", "Allocated bytes.", machine.size),
+            Sample("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", machine.size_in_use),
+            Sample("rusd_storage_size_in_bytes", "Files and memtables.", machine.engine.size()),
+            Sample("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
+            Sample("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
         ]
         for alarm in self.machine.alarms:
             labels = {
                 "server_id": f"{alarm.member_id:x}",
                 "alarm_type": _ALARMS.get(alarm.kind, str(alarm.kind)),
             }
-            readings.append(Reading("etcd_debugging_server_alarms", "Active alarms.", 1, labels))
-        return readings
+            samples.append(Sample("etcd_debugging_server_alarms", "Active alarms.", 1, labels))
+        return samples
 
-    def _watches(self) -> list[Reading]:
+    def _watches(self) -> list[Sample]:
         hub = self.hub
         return [
-            Reading("etcd_debugging_mvcc_watcher_total", "Watchers.", hub.watchers),
-            Reading("etcd_debugging_mvcc_slow_watcher_total", "Lagging.", hub.slow_watchers),
-            Reading("etcd_debugging_mvcc_watch_stream_total", "Streams.", hub.streams),
+            Sample("etcd_debugging_mvcc_watcher_total", "Watchers.", hub.watchers),
+            Sample("etcd_debugging_mvcc_slow_watcher_total", "Lagging.", hub.slow_watchers),
+            Sample("etcd_debugging_mvcc_watch_stream_total", "Streams.", hub.streams),
         ]
 
-    def _peers(self) -> list[Reading]:
+    def _peers(self) -> list[Sample]:
         local = f"{self.node.member_id:x}"
         peers = {
             member: ({"Local": local, "Remote": f"{member:x}"}, peer.connected)
             for member, peer in self.node.peer_status().items()
         }
         known = [
-            Reading("etcd_network_known_peers", "The other members.", 1, labels)
+            Sample("etcd_network_known_peers", "The other members.", 1, labels)
             for labels, _ in peers.values()
         ]
         return known + [
-            Reading("etcd_network_active_peers", "Whether a member is connected.", up, labels)
+            Sample("etcd_network_active_peers", "Whether a member is connected.", up, labels)
             for labels, up in peers.values()
         ]
 
-    def _health(self) -> list[Reading]:
+    def _health(self) -> list[Sample]:
         checks = self.checks
-        readings = [
-            Reading(
+        samples = [
+            Sample(
                 "etcd_server_health_success",
                 "Good /health answers.",
                 checks.successes,
                 counter=True,
             ),
-            Reading(
+            Sample(
                 "etcd_server_health_failures", "Bad /health answers.", checks.failures, counter=True
             ),
         ]
-        return readings + [
-            Reading(
+        return samples + [
+            Sample(
                 "etcd_server_healthchecks_total",
                 "Runs of a check.",
                 count,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rusd.observe.health import HealthChecks
-from rusd.observe.readings import Readings
+from rusd.observe.member_samples import MemberSamples
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
@@ -41,15 +41,19 @@ class Hub:
     streams: int = field(default=2)
 
 
-def member(directory: Path) -> tuple[Readings, Node, StateMachine]:
+def member(directory: Path) -> tuple[MemberSamples, Node, StateMachine]:
     machine = StateMachine(directory)
     node = Node(Log(), SELF, machine)
-    return Readings(node, machine, Hub(), HealthChecks(node, machine), quota=100), node, machine
+    return (
+        MemberSamples(node, machine, Hub(), HealthChecks(node, machine), quota=100),
+        node,
+        machine,
+    )
 
 
-def values(readings: Readings) -> dict[str, list[tuple[float, dict[str, str]]]]:
+def values(samples: MemberSamples) -> dict[str, list[tuple[float, dict[str, str]]]]:
     found: dict[str, list[tuple[float, dict[str, str]]]] = {}
-    for one in readings.read():
+    for one in samples.read():
         found.setdefault(one.name, []).append((one.value, dict(one.labels)))
     return found
 
@@ -60,10 +64,10 @@ def run(test: Any) -> None:
 
 def test_the_numbers_of_all_rooms_are_read(tmp_path: Path) -> None:
     async def test() -> None:
-        readings, node, machine = member(tmp_path)
+        samples, node, machine = member(tmp_path)
         put = rpc.PutRequest(key=b"k", value=b"v").SerializeToString()
         await node.propose(encode(Kind.PUT, put))
-        found = values(readings)
+        found = values(samples)
         machine.close()
         for name, value in {
             "etcd_server_has_leader": 0,
@@ -82,8 +86,8 @@ def test_the_numbers_of_all_rooms_are_read(tmp_path: Path) -> None:
 
 def test_peers_are_known_before_they_are_connected(tmp_path: Path) -> None:
     async def test() -> None:
-        readings, _, machine = member(tmp_path)
-        found = values(readings)
+        samples, _, machine = member(tmp_path)
+        found = values(samples)
         machine.close()
         labels = {"Local": "11", "Remote": "22"}
         assert found["etcd_network_known_peers"] == [(1, labels)]
@@ -94,10 +98,10 @@ def test_peers_are_known_before_they_are_connected(tmp_path: Path) -> None:
 
 def test_each_new_leader_is_a_change_and_losing_it_is_none(tmp_path: Path) -> None:
     async def test() -> None:
-        readings, _, machine = member(tmp_path)
+        samples, _, machine = member(tmp_path)
         for leader, term in ((0, 1), (OTHER, 1), (OTHER, 2), (0, 3), (SELF, 3)):
-            readings.on_role(leader, term, leader == SELF)
-        found = values(readings)
+            samples.on_role(leader, term, leader == SELF)
+        found = values(samples)
         machine.close()
         assert found["etcd_server_leader_changes_seen_total"] == [(2, {})]
 
@@ -106,8 +110,8 @@ def test_each_new_leader_is_a_change_and_losing_it_is_none(tmp_path: Path) -> No
 
 def test_alarms_and_the_cluster_version_show_once_there_are_any(tmp_path: Path) -> None:
     async def test() -> None:
-        readings, node, machine = member(tmp_path)
-        before = values(readings)
+        samples, node, machine = member(tmp_path)
+        before = values(samples)
         assert "etcd_cluster_version" not in before
         assert "etcd_debugging_server_alarms" not in before
         await node.propose(encode(Kind.CLUSTER_VERSION, b"3.6.0"))
@@ -115,7 +119,7 @@ def test_alarms_and_the_cluster_version_show_once_there_are_any(tmp_path: Path) 
             action=rpc.AlarmRequest.ACTIVATE, memberID=OTHER, alarm=rpc.NOSPACE
         )
         await node.propose(encode(Kind.ALARM, alarm.SerializeToString()))
-        found = values(readings)
+        found = values(samples)
         machine.close()
         assert found["etcd_cluster_version"] == [(1, {"cluster_version": "3.6"})]
         assert found["etcd_debugging_server_alarms"] == [
@@ -127,12 +131,12 @@ def test_alarms_and_the_cluster_version_show_once_there_are_any(tmp_path: Path) 
 
 def test_health_checks_are_counted_by_outcome(tmp_path: Path) -> None:
     async def test() -> None:
-        readings, node, machine = member(tmp_path)
-        await readings.checks.health((), False)
+        samples, node, machine = member(tmp_path)
+        await samples.checks.health((), False)
         node.log.elect(SELF)
-        await readings.checks.health((), False)
-        await readings.checks.ready("linearizable_read", ())
-        found = values(readings)
+        await samples.checks.health((), False)
+        await samples.checks.ready("linearizable_read", ())
+        found = values(samples)
         machine.close()
         assert found["etcd_server_health_failures"] == [(1, {})]
         assert found["etcd_server_health_success"] == [(1, {})]
