@@ -69,7 +69,7 @@ class Ledger(Protocol):
         """Count `count` more reservations, and `size` more bytes that they have yet to receive."""
 
     def may_reserve(self, size: int, retry: Callable[[], None]) -> bool:
-        """Whether a message that exceeds_share `size` bytes may be reserved.
+        """Whether a message that lacks `size` bytes may be reserved.
 
         If not, `retry` is called once when it may.
         """

@@ -1,8 +1,7 @@
-"""gzip messages (RFC 1952), accepted and refused as grpc-go does, in its words.
+"""gzip messages (RFC 1952), accepted and refused as by grpc-go, with its texts.
 
-A message may consist of several members, whose contents are joined. Anything else behind a member
-is an error. Unpacking stops at the limit, so that a message costs no more memory than one that is
-allowed.
+A message may consist of several members, whose contents are joined; anything else after a member is
+an error. Decompression stops at the limit: a message costs no more memory than an allowed one.
 """
 
 import zlib
@@ -13,9 +12,9 @@ from rusd.rpc.errors import Code, EtcdError
 _GZIP = 31
 #: Bytes of the smallest header of a member.
 _HEADER_BYTES = 10
-#: Bytes handed to zlib at a time: what it leaves of them is copied.
+#: Bytes passed to zlib at a time: it copies those that it leaves.
 _PIECE = 16 << 10
-#: Members of one message. Each costs about as much as 2 kB of data; honest clients send one.
+#: Members of one message; each costs about as much as 2 kB of data, and clients send one.
 MEMBERS_AT_MOST = 64
 
 _CUT_OFF = "unexpected EOF"
@@ -28,22 +27,22 @@ _REASONS = {
 }
 
 
-def unpacked(message: bytes, limit: int) -> bytes:
-    """The contents of `message`. EtcdError if it is no gzip, or holds more than `limit` bytes."""
+def decompress(message: bytes, limit: int) -> bytes:
+    """The contents of `message`. Raises EtcdError if it is not gzip, or above `limit` bytes."""
     if len(message) < _HEADER_BYTES:
-        raise _not_begun(_CUT_OFF if message else "EOF")
+        raise _bad_header(_CUT_OFF if message else "EOF")
     plain: list[bytes] = []
     room = limit + 1
     position = 0
     for _ in range(MEMBERS_AT_MOST):
         if len(message) - position < _HEADER_BYTES:
-            raise _failed(_CUT_OFF)
+            raise _bad_data(_CUT_OFF)
         try:
             position, room = _member(message, position, room, plain)
         except zlib.error as error:
             reason = _reason(str(error))
             first = position == 0 and reason.endswith("header")
-            raise (_not_begun if first else _failed)(reason) from error
+            raise (_bad_header if first else _bad_data)(reason) from error
         if room <= 0:
             raise EtcdError(
                 Code.RESOURCE_EXHAUSTED,
@@ -51,18 +50,18 @@ def unpacked(message: bytes, limit: int) -> bytes:
             )
         if position == len(message):
             return b"".join(plain)
-    raise _failed("gzip: too many members")
+    raise _bad_data("gzip: too many members")
 
 
 def _member(message: bytes, position: int, room: int, plain: list[bytes]) -> tuple[int, int]:
-    """Unpack the member at `position` into `plain`, `room` bytes at most; where it ends, and how
-    much room is left."""
+    """Decompress the member at `position` into `plain`, at most `room` bytes; returns where it ends
+    and how much room is left."""
     unpacker = zlib.decompressobj(_GZIP)
     with memoryview(message) as view:
         while room > 0 and not unpacker.eof:
             piece = view[position : position + _PIECE]
             if not piece:
-                raise _failed(_CUT_OFF)
+                raise _bad_data(_CUT_OFF)
             part = unpacker.decompress(piece, room)
             plain.append(part)
             room -= len(part)
@@ -76,9 +75,9 @@ def _reason(text: str) -> str:
     )
 
 
-def _not_begun(why: str) -> EtcdError:
+def _bad_header(why: str) -> EtcdError:
     return EtcdError(Code.INTERNAL, f"grpc: failed to decompress the message: {why}")
 
 
-def _failed(why: str) -> EtcdError:
+def _bad_data(why: str) -> EtcdError:
     return EtcdError(Code.INTERNAL, f"grpc: failed to read decompressed data: {why}")

@@ -1,9 +1,9 @@
-"""Deadlines of calls, watched together: one timer for all, exact to a few hundredths of a second.
+"""Deadlines of all calls in one timer, exact to `TICK`.
 
-A client ends its call itself when its deadline passes; that the server ends it too only frees what
-the call holds. So calls are kept in slots of `TICK` seconds, which costs a dictionary entry per
-call and no timer. When a slot is due, each connection is given those of its own at once, to end
-them in its own time: a tick costs O(1) for a connection, however many of its deadlines coincide.
+A client ends its call itself when its deadline passes; the server only has to free what the call
+holds. Calls are kept in slots of `TICK` seconds, which costs a dictionary entry a call, no timer.
+When a slot is due, each connection gets its calls at once and ends them in its own time: a tick
+costs O(1) for a connection, however many of its deadlines coincide.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ TICK = 0.05
 
 
 class Deadlines:
-    """The calls of one door that have one."""
+    """The calls with a deadline of one door."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -34,7 +34,7 @@ class Deadlines:
         return slot
 
     def remove(self, owner: DeadlineOwner, call: TimedCall, slot: int) -> None:
-        """The call is over."""
+        """The call has ended."""
         owners = self._slots.get(slot)
         calls = None if owners is None else owners.get(owner)
         if owners is not None and calls is not None:

@@ -1,17 +1,17 @@
-"""gRPC's length-prefixed messages: out of the bytes of a stream, and around an answer.
+"""gRPC's length-prefixed messages: read from the bytes of a stream, written before an answer.
 
     1 byte: compressed or not · 4 bytes: length · the message
 
-Errors are worded as grpc-go words them, since etcd's clients see those. A message is refused as
-soon as its prefix shows that it is too large, and decompression stops at the limit, so that neither
-costs more memory than a message that is allowed.
+Errors have grpc-go's texts, which etcd's clients see. A message is refused as soon as its prefix
+shows that it is too large, and decompression stops at the limit: neither costs more memory than an
+allowed message.
 """
 
-from rusd.door.grpc.compression import unpacked
+from rusd.door.grpc.compression import decompress
 from rusd.rpc.errors import Code, EtcdError
 
 PREFIX_BYTES = 5
-#: Bytes of the longest message that is sent, as in etcd; the prefix could express twice as many.
+#: Bytes of the longest message that is sent, as in etcd (the prefix could express twice as many).
 SEND_AT_MOST = (1 << 31) - 1
 #: Compressions a client may choose (grpc-accept-encoding).
 ENCODINGS = ("identity", "gzip")
@@ -38,7 +38,7 @@ def whole(chunk: bytes, limit: int) -> bytes | None:
 
 
 class MessageReader:
-    """Cuts one stream's bytes into messages."""
+    """Reads messages from the bytes of one stream."""
 
     __slots__ = ("_buffer", "_encoding", "_limit")
 
@@ -50,7 +50,7 @@ class MessageReader:
         self._buffer = bytearray()
 
     def __len__(self) -> int:
-        """Bytes kept."""
+        """Bytes buffered."""
         return len(self._buffer)
 
     @property
@@ -63,15 +63,15 @@ class MessageReader:
         return max(PREFIX_BYTES + size - len(buffer), 0)
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Drop what is buffered."""
         self._buffer.clear()
 
     def feed(self, chunk: bytes) -> None:
         self._buffer += chunk
 
     def next(self) -> bytes | None:
-        """The next whole message, decompressed; None if it is not all there. EtcdError if it never
-        can be."""
+        """The next whole message, decompressed; None if it is incomplete. Raises EtcdError if it is
+        malformed or too large."""
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return None
@@ -90,7 +90,7 @@ class MessageReader:
             message = bytes(view[PREFIX_BYTES:end])
         compressed = buffer[0]
         del buffer[:end]
-        return unpacked(message, self._limit) if compressed else message
+        return decompress(message, self._limit) if compressed else message
 
     def _check_compressed(self, flag: int) -> None:
         if flag != 1:

@@ -1,6 +1,6 @@
-"""What a request's headers ask for: a method, a page, or a refusal.
+"""The meaning of a request's headers: a method, a page, or a refusal.
 
-Depends on nothing but the headers, so that the HTTP/2 layer can remember it for repeated headers.
+It depends on the headers only, so that the HTTP/2 layer caches it for repeated header blocks.
 """
 
 import re
@@ -26,12 +26,12 @@ _SHORTEST, _LONGEST = 2, 9
 
 @dataclass(frozen=True, slots=True)
 class CallHeaders:
-    """A call, as its headers describe it."""
+    """What the headers of one request ask for."""
 
     path: str
     metadata: Mapping[str, str]
     content_length: int | None
-    #: Seconds the client will wait; None: for ever.
+    #: Seconds until the deadline; None without one.
     timeout: float | None = None
     encoding: str = "identity"
     method: Method | None = None
@@ -43,7 +43,7 @@ class CallHeaders:
 
 
 class CallHeaderParser:
-    """Reads the headers of one door's calls."""
+    """Interprets the headers of the calls of one door."""
 
     def __init__(self, methods: Methods, *, pages: bool) -> None:
         """`pages`: whether requests that are not gRPC get a page."""

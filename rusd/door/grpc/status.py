@@ -1,7 +1,6 @@
-"""Header blocks of gRPC answers: the head, and how a call ended.
+"""Header blocks of gRPC responses: headers and trailers (gRPC over HTTP/2, "Responses").
 
-Made once each and sent as they are: see `rusd/door/h2/headers.py` for why a block can be shared by
-all connections. Source: gRPC over HTTP/2, "Responses".
+Each is encoded once: `rusd/door/h2/headers.py` says why all connections can share a block.
 """
 
 from functools import lru_cache
@@ -11,34 +10,34 @@ from rusd.rpc.errors import Definition, EtcdError
 
 _START = [(":status", "200"), ("content-type", "application/grpc")]
 
-#: In front of an answer.
+#: Headers of a response.
 HEAD = block(_START)
-#: After one that is complete.
+#: Trailers of a call that succeeded.
 OK = block([("grpc-status", "0")])
 _OK_ALONE = block([*_START, ("grpc-status", "0")])
 
 
 @lru_cache(maxsize=256)
 def trailers(code: int, message: str) -> bytes:
-    """After messages that were sent."""
+    """Trailers of a failed call, after its messages."""
     return block(_fields(code, message))
 
 
 @lru_cache(maxsize=256)
 def alone(code: int, message: str) -> bytes:
-    """The whole answer of a call that has no message to give."""
+    """The whole response of a failed call without messages (trailers only)."""
     return block([*_START, *_fields(code, message)])
 
 
 def ending(error: EtcdError | None, *, begun: bool) -> bytes:
-    """How a stream ends whose head has been sent (`begun`) or not."""
+    """The end of a stream whose headers have been sent (`begun`) or not."""
     if error is None:
         return OK if begun else _OK_ALONE
     return (trailers if begun else alone)(error.code, error.message)
 
 
 def plain(status: int, error: Definition) -> bytes:
-    """A request that is not even gRPC, refused with an HTTP status and gRPC's own."""
+    """The response to a request that is not gRPC: an HTTP status, and gRPC's."""
     return block([(":status", str(status)), _START[1], *_fields(error.code, error.message)])
 
 
@@ -50,7 +49,7 @@ def _fields(code: int, message: str) -> list[tuple[str, str]]:
 
 
 def percent_encoded(message: str) -> str:
-    """What is not printable ASCII, and the percent sign, as %XX of its UTF-8."""
+    """The message with bytes that are not printable ASCII, and percent signs, as %XX."""
     if message.isascii() and message.isprintable() and "%" not in message:
         return message
     return "".join(

@@ -1,8 +1,8 @@
-"""A streaming call: messages in while the service has room for them, messages out in order.
+"""A streaming call: messages in while the service has room for responses, messages out in order.
 
 One object stands between a service's callbacks (`rusd/rpc/streams.py`) and the HTTP/2 stream: it is
 the service's `ResponseStream` and the `Receiver` of the client's messages. A client that does not
-read is not read from: what it sends stays in its window.
+read its responses is not read from: its messages stay in its flow-control window.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ _CUT_OFF = Definition(Code.INTERNAL, "unexpected EOF")
 
 
 class StreamCall:
-    """One open stream: ResponseStream of the service, Receiver of the connection."""
+    """One open stream. `call_states.py` has its states."""
 
     __slots__ = (
         "__weakref__",
@@ -65,10 +65,10 @@ class StreamCall:
         self._method = method
         self._handler: StreamHandler | None = None
         self._inbox = MessageReader(connection.door.limit, headers.encoding)
-        #: Messages of this turn: they go out together, in one frame if they fit.
+        #: Messages of this turn: they are sent together, in one frame if they fit.
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
-        #: Bytes of them that the budget of memory knows of.
+        #: Bytes of them counted in the memory budget.
         self._counted = 0
         self._request = RequestState.OPEN
         self._response = NO_HEADERS
@@ -82,15 +82,15 @@ class StreamCall:
             self._deadline = connection.now + headers.timeout
             self._slot = door.deadlines.add(connection, self, self._deadline)
         if isinstance(method, BidiStream):
-            self._guard(lambda: method.open(self._call(b""), self))
+            self._open(lambda: method.open(self._call(b""), self))
 
     def _call(self, raw: bytes) -> Call:
         return Call(self._headers.metadata, raw, self._deadline, self._connection.caller)
 
-    def _guard(self, headers: Any) -> None:
-        """Let the service open the stream."""
+    def _open(self, open_stream: Any) -> None:
+        """Open the stream in the service."""
         try:
-            self._handler = headers()
+            self._handler = open_stream()
         except Exception as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
             self.finish(error)
@@ -113,7 +113,7 @@ class StreamCall:
             self._connection.door.memory.add(len(message))
 
     def flush(self) -> None:
-        """Hand what was gathered to the connection."""
+        """Pass the gathered messages to the HTTP/2 stream."""
         gathered, size = self._gathered, self._gathered_bytes
         if not gathered:
             return
@@ -127,7 +127,7 @@ class StreamCall:
             self.drained()
 
     def _uncount(self) -> None:
-        """What was gathered is counted elsewhere now, or gone."""
+        """The gathered messages are counted by the stream now, or dropped."""
         if self._counted:
             self._connection.door.memory.add(-self._counted)
             self._counted = 0
@@ -146,13 +146,13 @@ class StreamCall:
             return
         self.flush()
         if self._response >= FINISHED:
-            return  # by what the flush let the service do
+            return  # the service finished the stream during the flush
         begun = self._response is HEADERS
         self._response = FINISHED
         told = None if error is None else self._status(error)
         self._code = Code.OK if told is None else told.code
         self._stream.end(status.ending(told, begun=begun))
-        # Not at once: the service may be in the midst of a callback, or of headers.
+        # Not at once: a callback of the service, or `open`, may be running.
         self._connection.do(self._close)
 
     def _status(self, error: Exception) -> EtcdError:
@@ -191,8 +191,8 @@ class StreamCall:
             self._connection.do(self._close)
 
     def _deliver(self) -> None:
-        """Hand over whole messages while the service has room for their answers, and the connection
-        has time left for it."""
+        """Pass whole messages to the service while it has room for responses and the connection has
+        time left."""
         spent = self._connection.door.budget.spent
         try:
             while self._response < FINISHED and self.ready():
@@ -237,7 +237,7 @@ class StreamCall:
         self.finish(DEADLINE_EXCEEDED())
 
     def _close(self) -> None:
-        """Once, and last."""
+        """Tell the service that the stream has ended: once, and last."""
         if self._response is CLOSED:
             return
         self._response = CLOSED

@@ -1,8 +1,8 @@
-"""A unary call: one request message in, one answer or refusal out.
+"""A unary call: one request message, one response or refusal.
 
-Nearly always the whole request is one DATA frame and the call runs as the frame is read: no task,
-and a callback only if the service answers later. What a service raises ends its own call alone:
-a refusal with its status, anything else as UNKNOWN and a line in the log.
+Nearly always the whole request is one DATA frame, and the method runs as the frame is read: no
+task, and a callback only if the service responds later. What a service raises ends its own call
+alone: a refusal with its status, anything else as UNKNOWN with a line in the log.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from rusd.wire.chunks import Chunks
 
 log = get_logger(__name__)
 
-#: grpc-go words a message that cannot be decoded in these two ways.
+#: grpc-go's two texts for a message that cannot be decoded.
 IN_CALL = "error unmarshalling request:"
 IN_STREAM = "failed to unmarshal the received message"
 
@@ -41,7 +41,7 @@ IN_STREAM = "failed to unmarshal the received message"
 RECEIVING, READY, RUNNING, ENDED = UnaryState
 
 BUG = Definition(Code.UNKNOWN, "internal error")
-#: A client that ended its request without a message, or within one.
+#: The request ended without a message, or within one.
 _NOTHING = Definition(Code.UNKNOWN, "EOF")
 _CUT_OFF = Definition(Code.UNKNOWN, "unexpected EOF")
 
@@ -55,7 +55,7 @@ def decode(kind: type[Message], raw: bytes, failure: str) -> Any:
 
 
 class UnaryCall:
-    """One call; the receiver of its stream."""
+    """One call; the `Receiver` of its stream. `call_states.py` has its states."""
 
     __slots__ = (
         "_connection",
@@ -81,7 +81,7 @@ class UnaryCall:
         self._inbox: MessageReader | None = None
         self._raw: bytes | None = None
         self._pending: Any = None
-        #: What a long answer waits for before it is made.
+        #: What a long response waits for before it is made.
         self._writable: Pending[None] | None = None
         self._state = RECEIVING
         self._deadline: float | None = None
@@ -125,7 +125,7 @@ class UnaryCall:
             if ended:
                 self._run(raw)
             else:
-                # Its end usually comes with the bytes at hand; if not, it is not waited for.
+                # END_STREAM usually follows in the same read; if not, it is not waited for.
                 self._connection.do(self._start)
         elif ended:
             self._refuse(_CUT_OFF if len(inbox) else _NOTHING)
@@ -167,10 +167,10 @@ class UnaryCall:
     def _done(self, pending: Any) -> None:
         if self._state is ENDED:
             if not pending.cancelled():
-                pending.exception()  # looked at: nobody waits for it
+                pending.exception()  # retrieved: asyncio warns about unretrieved ones
             return
         if pending.cancelled():
-            # The service dropped the answer: it is going down, and the client must be told.
+            # The service cancelled the response: the member stops, and the client must learn it.
             self._refuse(STOPPED)
             return
         error = pending.exception()
@@ -226,7 +226,7 @@ class UnaryCall:
             self._cancel()
 
     def drained(self) -> None:
-        """One answer has no more to come."""
+        """Nothing follows the one response."""
 
     def _cancel(self) -> None:
         if self._pending is not None:

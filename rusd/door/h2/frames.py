@@ -1,8 +1,8 @@
-"""The frames of HTTP/2 (RFC 9113, sections 4 and 6): constants, and the small ones we send."""
+"""Frames of HTTP/2 (RFC 9113, sections 4 and 6): constants, and encoders of short frames."""
 
 import struct
 
-#: What a client says first.
+#: The client's preface (3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY = range(8)
@@ -22,7 +22,7 @@ DEFAULT_WINDOW = 65535
 DEFAULT_FRAME = 16384
 LARGEST_FRAME = (1 << 24) - 1
 LARGEST_WINDOW = (1 << 31) - 1
-#: A setting that limits nothing.
+#: A setting without a limit.
 UNLIMITED = (1 << 32) - 1
 
 #: A frame's head: length (16 high bits, 8 low), type, flags, stream.

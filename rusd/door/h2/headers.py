@@ -1,14 +1,13 @@
-"""Header blocks: requests in (`decoding.py`) and constant answers out.
+"""Header blocks: the rules for request headers, a cache of repeated blocks, constant responses.
 
-A gRPC client repeats itself: after its first calls a header block is a few bytes of references into
-the compression table, the same ones for every call of a method. `HeaderReader` therefore remembers
-what a block meant, checks and interpretation included, as long as the table stays as it is. Blocks
-that change the table (a new deadline does) are decoded anew, and everything remembered before them
-is forgotten, whatever becomes of their request: a block's references mean other fields from then
-on, other callers' tokens among them.
+After its first calls a gRPC client sends header blocks of a few bytes, references into HPACK's
+dynamic table that are the same for every call of a method. `HeaderReader` caches the meaning of
+such a block, checks and interpretation included, while the table stays unchanged. A block that
+changes the table (a new deadline does) is decoded, and the cache is emptied, whatever becomes of
+its request: from then on the same references mean other fields, tokens of other callers among them.
 
-Answers are written without the table, as literals that no table remembers: then a block is the same
-bytes on every connection, made once.
+Blocks that are sent use literals that no table stores: a block is the same bytes on every
+connection, and encoded once.
 """
 
 from collections.abc import Callable
@@ -23,9 +22,9 @@ from rusd.door.h2.hpack_decoder import Decoder, Field
 
 T = TypeVar("T")
 
-#: Blocks remembered per connection, and the longest that is.
-REMEMBERED = 64
-REMEMBERED_BYTES = 512
+#: Blocks cached per connection, and the longest that is.
+CACHED_BLOCKS = 64
+CACHED_BYTES = 512
 #: Bytes of memory that a field takes besides its name and value, decoded and interpreted.
 FIELD_MEMORY = 256
 
@@ -39,7 +38,7 @@ _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
 
 class Malformed(Exception):
-    """Headers that are no request: an error of their stream (RFC 9113, 8.1.1)."""
+    """Headers that are not a request: a stream error (RFC 9113, 8.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +65,17 @@ class HeaderReader(Generic[T]):
 
     def __init__(self, max_list_size: int, interpret: Callable[[Request], T]) -> None:
         """`max_list_size`: bytes of one decoded list, 32 per field included (RFC 9113, 6.5.2).
-        `interpret` makes of a request what the user of the connection wants; it must depend on
-        nothing but the request, since its answers are remembered."""
+        `interpret` turns a request into what the user of the connection needs; it must depend on
+        the request only, since its results are cached."""
         self._decoder = Decoder(max_list_size)
         self._interpret = interpret
         self._known: dict[bytes, T] = {}
-        #: Bytes of memory of the request read last, 0 if it was remembered; of all that are.
+        #: Bytes of memory of the request read last (0 if it is cached), and of the cache.
         self.weight = 0
-        self.remembered = 0
+        self.cached = 0
 
     def request(self, encoded: bytes) -> T:
-        """What a request's block means. Malformed, or H2ConnectionError if it cannot be decoded."""
+        """The meaning of a block. Raises Malformed, or H2ConnectionError if decoding fails."""
         known = self._known.get(encoded)
         if known is not None:
             self.weight = 0
@@ -85,26 +84,28 @@ class HeaderReader(Generic[T]):
         fields = self._decode(encoded)
         self.weight = self._decoder.list_size + FIELD_MEMORY * len(fields)
         meaning = self._interpret(_request(fields))
-        if self._decoder.changes == before and len(encoded) <= REMEMBERED_BYTES:
-            if len(self._known) >= REMEMBERED:
-                self._forget()
+        if self._decoder.changes == before and len(encoded) <= CACHED_BYTES:
+            if len(self._known) >= CACHED_BLOCKS:
+                self._clear_cache()
             self._known[encoded] = meaning
-            self.remembered += self.weight
+            self.cached += self.weight
             self.weight = 0
         return meaning
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         self._known.clear()
-        self.remembered = 0
+        self.cached = 0
 
     def trailers(self, encoded: bytes) -> None:
-        """Read a block of trailers, for the table's sake. Malformed if they hold pseudo-headers."""
+        """Read trailers, so that the table stays in step. Raises Malformed for pseudo-headers."""
         for name, value in self._decode(encoded):
             _check_field(name, value)
 
     def _decode(self, encoded: bytes) -> list[Field]:
-        """The only way to the decoder: what is remembered is forgotten here, before anything can
-        go wrong with the fields."""
+        """Decode a block; the only use of the decoder.
+
+        Empties the cache if the table changed, before the fields are checked.
+        """
         before = self._decoder.changes
         try:
             return self._decoder.decode(encoded)
@@ -114,7 +115,7 @@ class HeaderReader(Generic[T]):
             raise H2ConnectionError(COMPRESSION_ERROR, "header block cannot be decoded") from error
         finally:
             if self._decoder.changes != before:
-                self._forget()
+                self._clear_cache()
 
 
 def _request(fields: list[Field]) -> Request:

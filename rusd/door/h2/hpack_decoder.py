@@ -1,7 +1,7 @@
-"""HPACK (RFC 7541), the reading side: tables, integers and Huffman code by the hpack library.
+"""HPACK decoding (RFC 7541), in linear time. Tables, integers and Huffman code: the hpack library.
 
-The library's own decoder copies the rest of a block for every literal in it and takes any number of
-table size updates, so the time for a block grows with the square of its length. This one reads at a
+The library's own decoder copies the rest of a block for every literal and accepts any number of
+table size updates, so that a block takes time quadratic in its length. This decoder reads at a
 position: a block of n bytes costs O(n), plus 32 bytes of `max_list_size` for every field.
 """
 
@@ -23,7 +23,7 @@ _INTEGER_BYTES = 8
 
 
 class Decoder:
-    """One direction of one connection."""
+    """The decoder of one connection."""
 
     def __init__(self, max_list_size: int) -> None:
         """`max_list_size`: bytes of one decoded list, `FIELD_BYTES` per field included."""
@@ -35,7 +35,7 @@ class Decoder:
         self.list_size = 0
 
     def decode(self, encoded: bytes) -> list[Field]:
-        """The fields of one block. Raises HPACKError; the table is then of no use any more."""
+        """The fields of one block. Raises HPACKError; the decoder cannot be used afterwards."""
         fields: list[Field] = []
         position, end = self._sizes(encoded), len(encoded)
         room = self._max_list_size

@@ -85,7 +85,7 @@ class Requests(Generic[T]):
         stream = Stream(ident, self._inbound, self._outbound, self._inbound.initial_window)
         table.open[ident] = stream
         reader = self._reader
-        if reader.weight or reader.remembered != self._cached or len(table.open) > FREE_STREAMS:
+        if reader.weight or reader.cached != self._cached or len(table.open) > FREE_STREAMS:
             self._count(stream)
         ended = bool(flags & END_STREAM)
         length = meaning.content_length
@@ -105,8 +105,8 @@ class Requests(Generic[T]):
         if reader.weight > FREE_BYTES or len(self._table.open) > FREE_STREAMS:
             stream.overhead = reader.weight + STREAM_BYTES
             self._inbound.count_overhead(stream.overhead)
-        if reader.remembered != self._cached:
-            self._count_cached(reader.remembered)
+        if reader.cached != self._cached:
+            self._count_cached(reader.cached)
 
     def _count_cached(self, size: int) -> None:
         self._inbound.count_overhead(size - self._cached)

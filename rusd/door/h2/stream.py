@@ -76,7 +76,7 @@ class Stream:
         #: Bytes counted for the stream beside its body (see `Inbound.overhead`).
         self.overhead = 0
         # Bytes of the request, see `inbound.py`:
-        #: buffered by the receiver; of a whole request in service; that its message exceeds_share;
+        #: buffered by the receiver; of a whole request in service; that its message lacks;
         self.kept = 0
         self.processing = 0
         self.missing = 0

@@ -1,11 +1,11 @@
-"""The gate of a listener: is there room for one more connection, and may this client come in?
+"""Admission of new connections: by free file descriptors and by the client's certificate.
 
-    accepted ─ (TLS) ─ Admission ──┬── the protocol of the connection
-                                   └── aborted
+    accepted ─ (TLS) ─ AdmittingProtocol ─┬─ the protocol of the connection
+                                          └─ aborted
 
-The store, the journal and the peers need file descriptors too. The kernel gives every new
-connection the lowest number that is free, so the number itself tells how many are in use: no
-counting is needed, and the last ones stay for those.
+The store, the log and the peers need file descriptors too: the last `RESERVED` are kept for them.
+The kernel gives a new connection the lowest free number, so the number itself tells how many are in
+use, without counting.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from rusd.door.tls.context import ClientTls
 
 log = get_logger(__name__)
 
-#: File descriptors that no client may have, as in etcd.
+#: File descriptors that clients leave free, as in etcd.
 RESERVED = 150
 
 
 class AdmissionControl:
-    """Makes the protocols of one listener, each behind an `Admission`."""
+    """Makes the protocols of one listener, each behind an `AdmittingProtocol`."""
 
     def __init__(self, factory: Factory, tls: ClientTls | None) -> None:
-        """OSError if this process may not open enough files to let anybody in."""
+        """Raises OSError if the descriptor limit of the process leaves none for clients."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY and soft <= RESERVED:
             raise OSError(
@@ -39,11 +39,11 @@ class AdmissionControl:
         self._refusals = Sparse(log)
         self.factory = factory
 
-    def __call__(self) -> "Admission":
-        return Admission(self)
+    def __call__(self) -> "AdmittingProtocol":
+        return AdmittingProtocol(self)
 
     def refuses(self, transport: asyncio.Transport) -> bool:
-        """Whether a connection just made must go; says so in the log."""
+        """Whether a new connection must be closed; logs the reason."""
         try:
             if self.is_full(transport.get_extra_info("socket").fileno()):
                 return True
@@ -51,7 +51,7 @@ class AdmissionControl:
                 connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
                 self._tls.admit(connection)
         except Exception as denied:  # noqa: BLE001
-            # Also what nobody has thought of: certificates are written by clients.
+            # Unexpected errors too: certificates are written by clients.
             peer = shown(transport.get_extra_info("peername"))
             fields = {"remote-addr": peer, "error": str(denied)}
             self._refusals.warning("rejected connection", fields)
@@ -59,15 +59,15 @@ class AdmissionControl:
         return False
 
     def is_full(self, descriptor: int) -> bool:
-        """Whether a connection with this descriptor must go; says so in the log."""
+        """Whether this descriptor is one of the reserved; logs it."""
         if descriptor < self._full:
             return False
         self._refusals.warning("too many open files: connections refused", {})
         return True
 
 
-class Admission(asyncio.Protocol):
-    """A connection until it is let in."""
+class AdmittingProtocol(asyncio.Protocol):
+    """A connection until it is admitted."""
 
     def __init__(self, gate: AdmissionControl) -> None:
         self._gate = gate

@@ -1,8 +1,8 @@
-"""What one door listens on: sockets for URLs, with TLS where a URL asks for it.
+"""Listening sockets for URLs, with TLS where a URL asks for it.
 
-URL ── sockets.py ──┬── http, unix ─────────────────┬── admission.py ── a protocol
-                    ├── https, unixs ── TLS ────────┤
-                    └── both of one address: by the first byte (either.py)
+URL ─▶ base/sockets.py ─┬─ http, unix ────────────────┬─▶ admission.py ─▶ a protocol
+                        ├─ https, unixs ── TLS ───────┤
+                        └─ both at one address: tls_or_plain.py
 """
 
 import errno
@@ -18,12 +18,12 @@ from rusd.door.tls.context import ClientTls
 #: Seconds for a TLS handshake, as in etcd.
 HANDSHAKE_SECONDS = 10.0
 
-#: What serves https and unixs; a bare context admits whom it verifies.
+#: TLS for https and unixs; a plain context admits every client that it verifies.
 Tls = ClientTls | ssl.SSLContext | None
 
 
 class Listeners:
-    """What one door listens on."""
+    """The listeners of one door."""
 
     def __init__(self) -> None:
         self._listening: list[Listener | TlsOrPlainListener] = []
@@ -32,7 +32,7 @@ class Listeners:
         """Listen on every address of `urls`, with `tls` for https and unixs. An http and an https
         URL of one address share it.
 
-        OSError, with the URL in its text, if one cannot be had; then on none of them.
+        Raises OSError with the URL in its text if one is not available; then none is listened on.
         """
         new = Listeners()
         schemes: dict[tuple[str, int], list[Url]] = {}
@@ -47,7 +47,7 @@ class Listeners:
         self._listening += new._listening
 
     def close(self) -> None:
-        """Accept nothing more; connections go on. Socket files are removed."""
+        """Accept no more connections; those accepted continue. Socket files are removed."""
         for each in self._listening:
             each.close()
         self._listening = []
@@ -62,8 +62,8 @@ class Listeners:
         tls_gate = AdmissionControl(factory, tls if isinstance(tls, ClientTls) else None)
         bound = Bound(urls[0])
         if secure and context is not None and len(secure) < len(urls):
-            either = TlsOrPlainListener(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
-            self._listening.append(either)
+            both = TlsOrPlainListener(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
+            self._listening.append(both)
             return
         listener = Listener()
         self._listening.append(listener)

@@ -1,7 +1,7 @@
-"""Plaintext and TLS on one address: the first byte of a connection tells which it is.
+"""Plaintext and TLS at one address: the first byte of a connection tells which it is.
 
-The byte is looked at in the kernel's buffer before asyncio gets the connection, so that the
-handshake sees all of it. A connection that sends none in time is closed.
+The byte is peeked in the kernel's buffer before asyncio gets the connection, so that the handshake
+sees all of it. A connection that sends no byte in time is closed.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ log = get_logger(__name__)
 _HANDSHAKE = 0x16
 #: Connections accepted in one turn of the loop.
 _ACCEPTS = 64
-#: Seconds of rest after the system could not accept (it is out of descriptors, say).
-_REST = 1.0
+#: Seconds of pause after a failed accept (no file descriptors, for example).
+_PAUSE = 1.0
 
 
 class TlsOrPlainListener:
-    """A listener for both; `close` ends it."""
+    """A listener for both."""
 
     def __init__(
         self,
@@ -32,31 +32,31 @@ class TlsOrPlainListener:
         plain: AdmissionControl,
         secure: AdmissionControl,
         context: ssl.SSLContext,
-        patience: float,
+        timeout: float,
     ) -> None:
-        """`patience`: seconds for the first byte, and again for the handshake."""
+        """`timeout`: seconds for the first byte, and again for the handshake."""
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._plain = plain
         self._secure = secure
         self._context = context
-        self._patience = patience
-        #: Connections without a byte so far, and when they must have one.
-        self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._timeout = timeout
+        #: Connections that have sent no byte, and their timeouts.
+        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         for each in bound.sockets:
             each.setblocking(False)
             self._loop.add_reader(each.fileno(), self._accept, each)
 
     def close(self) -> None:
-        """Accept nothing more; connections that have spoken go on."""
-        for timer in self._resting.values():
+        """Accept no more connections; those that have sent a byte continue."""
+        for timer in self._paused.values():
             timer.cancel()
         for each in self._bound.sockets:
             self._loop.remove_reader(each.fileno())
         self._bound.close()
-        for connection in list(self._silent):
+        for connection in list(self._waiting):
             self._forget(connection)
             connection.close()
 
@@ -69,28 +69,30 @@ class TlsOrPlainListener:
             except OSError as error:
                 log.warning("cannot accept a connection", extra={"fields": {"error": str(error)}})
                 self._loop.remove_reader(listening.fileno())
-                self._resting[listening] = self._loop.call_later(_REST, self._resume, listening)
+                self._paused[listening] = self._loop.call_later(_PAUSE, self._resume, listening)
                 return
             if self._plain.is_full(connection.fileno()):
                 connection.close()
                 continue
             connection.setblocking(False)
-            self._silent[connection] = self._loop.call_later(self._patience, self._late, connection)
-            self._loop.add_reader(connection.fileno(), self._spoken, connection)
+            self._waiting[connection] = self._loop.call_later(
+                self._timeout, self._timed_out, connection
+            )
+            self._loop.add_reader(connection.fileno(), self._first_byte, connection)
 
     def _resume(self, listening: socket.socket) -> None:
-        del self._resting[listening]
+        del self._paused[listening]
         self._loop.add_reader(listening.fileno(), self._accept, listening)
 
-    def _late(self, connection: socket.socket) -> None:
+    def _timed_out(self, connection: socket.socket) -> None:
         self._forget(connection)
         connection.close()
 
     def _forget(self, connection: socket.socket) -> None:
-        self._silent.pop(connection).cancel()
+        self._waiting.pop(connection).cancel()
         self._loop.remove_reader(connection.fileno())
 
-    def _spoken(self, connection: socket.socket) -> None:
+    def _first_byte(self, connection: socket.socket) -> None:
         try:
             first = connection.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -112,7 +114,7 @@ class TlsOrPlainListener:
                     self._secure if secure else self._plain,
                     connection,
                     ssl=self._context if secure else None,
-                    ssl_handshake_timeout=self._patience if secure else None,
+                    ssl_handshake_timeout=self._timeout if secure else None,
                 )
         except BaseException:
             connection.close()

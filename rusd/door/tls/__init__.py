@@ -1,1 +1,17 @@
-"""TLS contexts from etcd's flags, and which client certificates are admitted."""
+"""TLS on the client port: etcd's flags as a server context that follows its files.
+
+    Config ─▶ client_tls ─▶ ClientTls.context ─▶ handshakes (asyncio)
+                               └─ admit ─▶ client_certificates.py ─▶ revocation.py
+
+- `context.py`              certificates, authorities, versions and cipher suites; read again when
+                            the files change
+- `client_certificates.py`  which verified clients are admitted: revocation, allowed names
+- `revocation.py`           a certificate revocation list
+- `self_signed.py`          the certificate of `--auto-tls`
+
+Promises: changed certificates and keys are used from the next handshake on, without a restart; if
+they cannot be used, the last good ones stay. A revocation list that cannot be read admits no
+client. A session is resumed only under the authorities that verified it.
+
+Not here: TLS between members (`raft/transport`), who a certificate is in authentication.
+"""

@@ -1,7 +1,7 @@
-"""Who among clients with a good certificate is let in: nobody revoked, and only allowed names.
+"""Admission of clients with a verified certificate: none that is revoked, only allowed names.
 
-TLS itself has checked the signatures, the dates and the purpose by then. What is read here was
-written by clients: anything that cannot be read is a reason to refuse.
+TLS has checked signatures, dates and purpose before. The certificates are written by clients: what
+cannot be read is a reason to refuse.
 """
 
 import ipaddress
@@ -16,11 +16,11 @@ from rusd.door.tls.revocation import RevocationList
 
 
 class Denied(Exception):
-    """A client whose certificate is good and that is not welcome all the same; why."""
+    """A client with a valid certificate is refused; the text says why."""
 
 
 class ClientCertificatePolicy:
-    """What the flags ask of a client's certificate beyond a trusted signature."""
+    """What the flags require of a client certificate beyond a trusted signature."""
 
     def __init__(self, crl_file: Path | None, allowed_hostnames: Sequence[str]) -> None:
         """OSError or ValueError if there is a revocation list that cannot be read."""
@@ -28,7 +28,7 @@ class ClientCertificatePolicy:
         self._names = tuple(allowed_hostnames)
 
     def check(self, connection: ssl.SSLObject) -> None:
-        """After a handshake; Denied if the client must go. Without a certificate it may stay."""
+        """Check a client after its handshake; raises Denied. Without a certificate it passes."""
         if self._revoked is None and not self._names:
             return
         leaf = connection.getpeercert(binary_form=True)
@@ -54,7 +54,7 @@ class ClientCertificatePolicy:
 def matches(certificate: x509.Certificate, name: str) -> bool:
     """Whether a certificate is for `name`: an IP address or a host name among its SANs.
 
-    A star stands for one whole label, the first. Common names do not count.
+    A star stands for the whole first label. Common names do not count.
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -63,15 +63,15 @@ def matches(certificate: x509.Certificate, name: str) -> bool:
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
-        must_free = name.lower().removesuffix(".")
-        wild = "*." + must_free.partition(".")[2]
+        wanted = name.lower().removesuffix(".")
+        wild = "*." + wanted.partition(".")[2]
         found = {each.lower().removesuffix(".") for each in names.get_values_for_type(x509.DNSName)}
-        return must_free in found or wild in found
+        return wanted in found or wild in found
     return address in names.get_values_for_type(x509.IPAddress)
 
 
 def _sent(connection: ssl.SSLObject) -> list[bytes]:
-    """The certificates a client has sent, in DER; from Python 3.13 on there is a public way."""
+    """The certificates a client has sent, in DER (a public method since Python 3.13)."""
     inner: Any = connection
     if hasattr(inner, "get_unverified_chain"):
         return list(inner.get_unverified_chain())

@@ -1,13 +1,13 @@
-"""TLS of the client port: from etcd's flags to a server context that follows its files.
+"""From etcd's TLS flags to a server context that follows its files.
 
-    Config ── client_tls() ──► ClientTls ──┬── .context   for every listener of https and unixs
-                                           └── .admit()   after a handshake: clientcert.py
+    Config ── client_tls() ──▶ ClientTls ──┬── .context   for every https and unixs listener
+                                           └── .admit()   after a handshake
 
-Certificate, key and trusted authorities are read again at the first handshake after they changed;
-what cannot be used then is a warning in the log, and the last good state goes on. The revocation
-list is different: one that cannot be read lets nobody in, as in etcd.
+Certificate, key and trusted authorities are read again at the first handshake after a change; if
+they cannot be used, a warning is logged and the last good ones stay. A revocation list that cannot
+be read admits no client, as in etcd.
 
-Clients need a certificate as soon as there is a trusted authority, `--client-cert-auth` or not.
+Clients need a certificate if there is a trusted authority, with or without `--client-cert-auth`.
 """
 
 import ssl
@@ -32,26 +32,26 @@ VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class TlsError(Exception):
-    """The certificates cannot be used; one line that says why. A member cannot start with them."""
+    """The certificates cannot be used, so the member cannot start; one line that says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsOptions:
-    """What the flags of the client port say; names of versions and cipher suites are Go's."""
+    """The TLS flags of the client port; names of versions and cipher suites are Go's."""
 
     cert_file: Path
     key_file: Path
     trusted_ca_file: Path | None = None
     client_cert_auth: bool = False
     crl_file: Path | None = None
-    #: Names or IP addresses of which a client's certificate must have one; empty: any will do.
+    #: Names or IP addresses of which a client certificate must hold one; empty: any certificate.
     allowed_hostnames: tuple[str, ...] = ()
     #: Empty: OpenSSL's choice.
     cipher_suites: tuple[str, ...] = ()
     min_version: str = "TLS1.2"
     #: Empty: the newest there is.
     max_version: str = ""
-    #: What is agreed on by ALPN, the first one first.
+    #: Protocols for ALPN, in order of preference.
     protocols: tuple[str, ...] = ("h2", "http/1.1")
 
     @property
@@ -61,20 +61,20 @@ class TlsOptions:
 
     @property
     def authorities(self) -> list[Path]:
-        """Where the trusted authorities are, if not those of the system."""
+        """Files of the trusted authorities; empty for those of the system."""
         return [] if self.trusted_ca_file is None else [self.trusted_ca_file]
 
     @property
     def files(self) -> list[Path]:
-        """What a context is made of."""
+        """The files of a context."""
         return [self.cert_file, self.key_file, *self.authorities]
 
 
 def client_tls(config: Config) -> "ClientTls | None":
-    """The TLS of a member's client and metrics URLs; None if none of them asks for it.
+    """The TLS of a member's client and metrics URLs; None if no URL asks for it.
 
-    With `--auto-tls` the certificate is made if there is none yet. TlsError or OSError if
-    something cannot be used.
+    With `--auto-tls` a missing certificate is made. Raises TlsError or OSError if a file cannot
+    be used.
     """
     if not any(url.is_secure for url in (*config.client_urls, *config.listen_metrics_urls)):
         return None
@@ -110,32 +110,32 @@ class ClientTls:
         self._tried = _state(options.files)
         self._newest = _context(options)
         self._trusted = _state(options.authorities)
-        #: Ids of the sessions that were made under the authorities of now.
+        #: Ids of the sessions that were verified by the current authorities.
         self._sessions: dict[bytes, None] = {}
         self._rules = _rules(options)
-        #: For every listener, for good: each handshake moves on to the newest certificates.
+        #: The context of every listener; each handshake switches to the newest certificates.
         self.context = _context(options)
         self.context.sni_callback = self._on_hello
 
     def speaking(self, *protocols: str) -> "ClientTls":
-        """The same for a listener where only these are understood, as ALPN names them."""
+        """The same TLS for a listener of these ALPN protocols only."""
         return ClientTls(replace(self._options, protocols=protocols))
 
     @property
     def denies_some(self) -> bool:
-        """Whether `admit` has anything to look at."""
+        """Whether `admit` checks anything."""
         return self._rules is not None
 
     def admit(self, connection: ssl.SSLObject) -> None:
-        """Look at a client whose handshake is done; raises, with the reason, if it must go."""
+        """Check a client after its handshake; raises, with the reason, if it is refused."""
         if self._rules is None:
             return
         self._check_session(connection)
         self._rules.check(connection)
 
     def _check_session(self, connection: ssl.SSLObject) -> None:
-        """OpenSSL resumes a session without verifying the certificate again: it must have been
-        verified by the authorities trusted now."""
+        """Refuse sessions older than the authorities: OpenSSL resumes a session without verifying
+        the certificate again."""
         session = connection.session
         if session is None:
             return
@@ -147,7 +147,7 @@ class ClientTls:
             raise ssl.SSLError("session older than the trusted authorities")
 
     def _on_hello(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        """At every handshake, before a certificate is chosen."""
+        """Switch to the newest certificates; called at every handshake before one is chosen."""
         self._refresh()
         connection.context = self._newest
 
@@ -185,7 +185,7 @@ def _rules(options: TlsOptions) -> "ClientCertificatePolicy | None":
 
 
 def _context(options: TlsOptions) -> ssl.SSLContext:
-    """A server context out of the files as they are now; TlsError if it cannot be made."""
+    """A server context from the files as they are now. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(options.protocols)
     context.minimum_version = VERSIONS[options.min_version]
@@ -195,7 +195,9 @@ def _context(options: TlsOptions) -> ssl.SSLContext:
         _choose_ciphers(context, options.cipher_suites)
     if options.verifies:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # any trusted one will do, as in Go
+        context.verify_flags |= (
+            ssl.VERIFY_X509_PARTIAL_CHAIN
+        )  # any trusted certificate ends a chain, as in Go
         # Every connection shows its certificate anew: it may have been revoked.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
@@ -242,7 +244,7 @@ def _refuse_password() -> NoReturn:
 
 
 def _fail(what: str, error: Exception) -> NoReturn:
-    """TlsError with the reason, which the errors of a system name in one way and OpenSSL's not."""
+    """Raise TlsError with the reason of an OpenSSL or operating system error."""
     reason = str(error)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "no certificate or key in PEM").replace("_", " ").lower()
@@ -252,7 +254,7 @@ def _fail(what: str, error: Exception) -> NoReturn:
 
 
 def _state(files: Sequence[Path]) -> tuple[object, ...]:
-    """What changes when one of the files is written, replaced or gone."""
+    """Changes when one of the files is written, replaced or removed."""
     return tuple(_stamp(path) for path in files)
 
 

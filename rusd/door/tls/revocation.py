@@ -1,7 +1,7 @@
-"""A certificate revocation list: which serial numbers are no longer welcome.
+"""A certificate revocation list: serial numbers that are refused.
 
-As in etcd the list counts for all certificates, whoever signed the list or them, and it is read
-again when it changes.
+As in etcd the list applies to all certificates, whichever authority signed the list or them. It is
+read again when the file changes.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The certificate of `--auto-tls`: made once, signed by itself, kept in the data directory.
+"""The certificate of `--auto-tls`: made once, self-signed, kept in the data directory.
 
-It encrypts and proves nothing: a client that trusts it has to be told so.
+It encrypts and proves no identity: clients must be told to trust it.
 """
 
 import ipaddress
@@ -20,9 +20,9 @@ log = get_logger(__name__)
 
 
 def self_signed(directory: Path, hosts: Iterable[str], years: int) -> tuple[Path, Path]:
-    """Certificate and key (`cert.pem`, `key.pem`) in `directory`; what is there is kept.
+    """Certificate and key (`cert.pem`, `key.pem`) in `directory`; existing ones are kept.
 
-    `hosts`: the names and addresses clients may call it by. OSError if it cannot be written.
+    `hosts`: names and addresses of the server. Raises OSError if it cannot be written.
     """
     cert, key = directory / "cert.pem", directory / "key.pem"
     if cert.exists() and key.exists():

@@ -1,4 +1,4 @@
-"""One port for everybody: grpclib (another gRPC implementation), HTTP/1.1 and plain HTTP/2.
+"""One port for all protocols: grpclib (another gRPC implementation), HTTP/1.1 and plain HTTP/2.
 
 grpcio is the client of test_grpc_door.py, grpc-go (etcdctl) that of tests/cluster/test_etcdctl.py.
 """

@@ -143,7 +143,7 @@ def test_every_call_is_counted_once_with_its_status() -> None:
     over_the_wire(test)
 
 
-def test_a_call_whose_deadline_passes_is_let_go() -> None:
+def test_a_call_whose_deadline_passes_is_released() -> None:
     async def test(one: Served) -> None:
         assert (await one.refusal("toy.Toys/Wait", timeout=0.1))[0] == "DEADLINE_EXCEEDED"
         assert one.toys.waiting is not None

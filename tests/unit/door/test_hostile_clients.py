@@ -1,4 +1,4 @@
-"""Clients that mean harm, over real sockets: they are shown out, and the others do not notice."""
+"""Hostile clients over real sockets: their connection is closed, other clients are not affected."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_http_and_https_share_one_address(
     run(main())
 
 
-def test_on_a_shared_address_a_silent_or_broken_client_disturbs_nobody(
+def test_on_a_shared_address_a_silent_or_broken_client_disturbs_no_other(
     run: Run, authority: Authority, tls: ClientTls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.2)
@@ -268,7 +268,7 @@ def test_accepted_sockets_send_at_once_and_notice_dead_clients(run: Run) -> None
     run(main())
 
 
-def test_after_close_nobody_gets_in_and_the_port_is_free(run: Run) -> None:
+def test_after_close_no_connection_is_accepted_and_the_port_is_free(run: Run) -> None:
     async def main() -> None:
         port = free_port()
         echoes = Echoes()
@@ -379,7 +379,7 @@ def test_a_file_that_is_no_socket_is_never_removed(run: Run, tmp_path: Path) -> 
     run(main())
 
 
-def test_a_socket_somebody_else_has_put_there_is_not_removed(run: Run, tmp_path: Path) -> None:
+def test_a_socket_of_another_process_is_not_removed(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "s"
         echoes = Echoes()
@@ -412,7 +412,7 @@ def test_the_protocol_is_chosen_by_alpn(run: Run, authority: Authority, tls: Cli
     run(main())
 
 
-def test_a_plaintext_client_on_a_tls_port_harms_nobody(
+def test_a_plaintext_client_on_a_tls_port_harms_no_other(
     run: Run, authority: Authority, tls: ClientTls
 ) -> None:
     async def main() -> None:
@@ -448,7 +448,7 @@ async def admitted(port: int, context: ssl.SSLContext) -> bool:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_only_certificates_of_the_authority_are_let_in(
+def test_only_certificates_of_the_authority_are_admitted(
     run: Run, tmp_path: Path, authority: Authority, version: ssl.TLSVersion
 ) -> None:
     async def main() -> None:
@@ -556,7 +556,7 @@ def test_a_renewed_certificate_is_served_to_the_next_client(run: Run, authority:
     run(main())
 
 
-def test_an_authority_that_is_exchanged_changes_who_is_let_in(
+def test_a_changed_authority_admits_its_own_clients_only(
     run: Run, tmp_path: Path, authority: Authority
 ) -> None:
     async def main() -> None:
@@ -666,7 +666,9 @@ def test_a_handshake_that_stalls_does_not_keep_others_out(
     run(main())
 
 
-def test_a_socket_file_nobody_may_write_is_an_error_with_its_url(run: Run, tmp_path: Path) -> None:
+def test_a_socket_file_without_write_permission_is_an_error_with_its_url(
+    run: Run, tmp_path: Path
+) -> None:
     async def main() -> None:
         url = f"unix://{tmp_path}/missing/s"
         with pytest.raises(OSError, match=f"cannot listen on {url}"):

@@ -1,4 +1,4 @@
-"""Clients that misbehave below gRPC: what they do must stay their own trouble.
+"""Clients that break rules below gRPC: no other client is affected.
 
 They speak HTTP/2 frames by hand, since no client library can be made to do these things.
 """
@@ -50,7 +50,7 @@ async def pings_until_sent_away(port: int, pause: float, count: int) -> str:
 
 
 @pytest.mark.parametrize(("pause", "verdict"), [(0.0, "too_many_pings"), (0.12, "")])
-def test_only_clients_that_ping_too_often_are_sent_away(pause: float, verdict: str) -> None:
+def test_a_client_that_pings_too_often_gets_too_many_pings(pause: float, verdict: str) -> None:
     """Without any call open, as idle etcd clients do; grpcio's own limit is five minutes."""
 
     async def run() -> None:
@@ -112,7 +112,7 @@ def test_a_client_killed_while_it_is_written_to_is_forgotten(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_connection_that_is_no_http2_disturbs_nobody() -> None:
+def test_a_connection_without_http2_disturbs_no_other() -> None:
     async def run() -> None:
         toys = Toys()
         door = GrpcDoor(

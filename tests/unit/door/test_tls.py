@@ -1,4 +1,4 @@
-"""From flags to a server context: what is refused at start, what is agreed on, what is made."""
+"""From flags to a server context: errors at start, what is negotiated, self-signed certificates."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def test_half_of_it_is_made_anew(tmp_path: Path) -> None:
     assert made(tmp_path) != first
 
 
-def test_nobody_else_may_read_its_key(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_key(tmp_path: Path) -> None:
     client_tls(automatic(tmp_path))
     mode = (tmp_path / "fixtures/client/key.pem").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600

@@ -114,7 +114,7 @@ def test_frames_cost_no_more_where_many_streams_wait(name: str) -> None:
     assert many <= 2 * few + 400 * 80 + IN_ANY_CASE
 
 
-def test_a_client_that_raises_its_windows_by_next_to_nothing_is_sent_away() -> None:
+def test_raising_windows_by_next_to_nothing_ends_the_connection() -> None:
     """The first raise of windows that answers wait for is free; each further one must let them
     send something."""
     served = crowded(9000)

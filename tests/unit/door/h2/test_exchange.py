@@ -166,7 +166,7 @@ def test_a_ping_is_answered_with_its_bytes() -> None:
     assert ack.ping_data == b"12345678"
 
 
-def test_a_client_whose_pings_are_not_allowed_is_sent_away() -> None:
+def test_too_many_pings_end_the_connection() -> None:
     pair = Pair()
     pair.pings_allowed = False
     pair.client.ping(b"12345678")

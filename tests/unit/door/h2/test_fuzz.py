@@ -1,4 +1,4 @@
-"""Whatever bytes come, the core stands: it never raises, and what it writes is whole frames."""
+"""The core never raises for any input, and writes whole frames only."""
 
 from __future__ import annotations
 

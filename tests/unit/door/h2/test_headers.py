@@ -1,4 +1,4 @@
-"""Header blocks: what is remembered of them, and what they cost, beside the plain hpack decoder."""
+"""Header blocks: the cache, and the cost, compared with the hpack library's decoder."""
 
 from __future__ import annotations
 

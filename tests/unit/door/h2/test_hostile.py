@@ -1,4 +1,4 @@
-"""Peers that mean harm, against the core alone: each is cut off, and costs little until then.
+"""Hostile clients against the core alone: each connection ends, and costs little until then.
 
 The frames are made by hand, since no client library makes them.
 """

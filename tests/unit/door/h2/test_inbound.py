@@ -1,4 +1,4 @@
-"""Flow control holds a sender back: what is kept is bounded, and every message gets through."""
+"""Flow control of requests: buffered bytes are bounded, and every message is received."""
 
 from __future__ import annotations
 

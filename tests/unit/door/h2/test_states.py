@@ -1,4 +1,4 @@
-"""The tables of states: complete, with a rule in every row, and what a live connection does."""
+"""The tables of states are complete, cite a rule in every row, and hold on a live connection."""
 
 from __future__ import annotations
 

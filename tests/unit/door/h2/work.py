@@ -1,4 +1,4 @@
-"""Work, counted so that no machine's load moves it."""
+"""Work counted in lines of Python, so that the load of the machine does not change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines, pings and silence: what becomes of those who wait."""
+"""Deadlines of calls, pings in both directions, and silent clients."""
 
 from __future__ import annotations
 

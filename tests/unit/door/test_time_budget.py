@@ -1,4 +1,4 @@
-"""Whose turn it is, and for how long: on a clock that only work moves."""
+"""Which worker works, and for how long: with a clock that only work moves."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_many_are_served_alike() -> None:
     on_a_loop(test)
 
 
-def test_what_was_used_while_nobody_waited_is_not_held_against_anybody() -> None:
+def test_time_used_while_no_worker_waits_is_not_charged() -> None:
     async def test(budget: TimeBudget, clock: Clock) -> None:
         busy = Job(budget, clock, 0, QUANTUM / 10)
         for _ in range(10_000):

@@ -1,4 +1,4 @@
-"""One budget of memory for all clients: who must wait, who must go, and that others go on."""
+"""The memory budget of all clients: which calls wait, and which connections are closed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_connections_that_hold_something_are_held_back_first() -> None:
     assert budget.exceeds_share(0)
 
 
-def test_who_waits_goes_on_in_order_once_there_is_room() -> None:
+def test_waiting_calls_continue_in_order_once_there_is_space() -> None:
     soon: list[Callable[[], None]] = []
     exceeded: list[int] = []
     budget = MemoryBudget(1000, soon.append, lambda: exceeded.append(1))
@@ -125,7 +125,7 @@ def test_a_request_that_does_not_fit_is_not_looked_at_until_something_changes() 
     assert not soon
 
 
-def test_a_few_large_requests_are_let_in_however_little_memory_there_is() -> None:
+def test_a_few_large_requests_get_a_reservation_however_little_memory_is_free() -> None:
     budget = MemoryBudget(1000, lambda _: None, lambda: None)
     budget.add(700)
     for _ in range(RESERVATIONS):
@@ -240,7 +240,7 @@ def test_one_event_for_very_many_streams_stays_within_the_budget(quick: None) ->
     over_the_wire(test, BUDGET)
 
 
-def test_a_stream_that_had_to_wait_for_memory_goes_on_when_there_is_some(quick: None) -> None:
+def test_a_stream_that_waits_for_memory_continues_when_some_is_free(quick: None) -> None:
     async def test(one: Served) -> None:
         stream = one.talk()
         await stream.write(REQUEST(key=b"one").SerializeToString())
