@@ -25,7 +25,8 @@ from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.range_query import DECODED_SLICE, RangeResult, Rows, sort, without_value
+from rusd.mvcc.ports import Rows
+from rusd.mvcc.range_query import DECODED_SLICE, RangeResult, sort, without_value
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex

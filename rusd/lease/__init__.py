@@ -1,14 +1,26 @@
-"""The clock of leases: only the leader runs it.
+"""Leases: their deadlines on the leader, and renewals on any member.
 
-Which leases exist is replicated state (`rusd/state/leases.py`). When one runs out is the leader's
-judgement: `expiry` keeps the deadlines (pure: the time is handed in), `keeper` asks it twice a
-second what is due and proposes the revocations like any other request, so that all members remove
-the lease and its keys at the same revision. `ids` makes lease ids for clients that chose none.
+Which leases exist is replicated state (`rusd/state/leases.py`). When a lease expires is decided by
+the leader: it keeps the deadlines and proposes LEASE_EXPIRE like any other request, so all members
+remove the lease and its keys at the same revision.
 
-Promises: a lease is never revoked before its TTL has passed since its grant or last answered
-renewal, also over a change of leader (the new one starts every lease anew, with an election timeout
-on top). It may live longer. A renewal is answered only by a leader that a quorum confirmed.
+Files:
+    lessor   the leader's loop over deadlines; renewals and TTL queries from any member
+    expiry   deadlines of all leases, with the time passed in; no I/O
+    ids      ids for leases whose client chose none
+    ports    Raft node and replicated leases, as this room uses them
+    errors   refusals
 
-The way of a renewal: api/lease -> keeper; on a follower over the peer transport to the leader's
-keeper; there a read-index round, then `expiry`. This room knows no gRPC and no storage.
+Data passes: state -> lessor (granted, revoked, restored); lessor -> expiry -> proposals. A renewal
+goes from api/lease to the lessor; a follower's lessor asks the leader's over the peer transport;
+the leader confirms its leadership by a read index, then renews the deadline.
+
+Guarantees. A lease is not revoked before its TTL has passed since its grant or its last answered
+renewal, also across a change of leader: a new leader starts every lease anew and adds an election
+timeout. It may live longer. Only a leader that a quorum confirmed answers a renewal.
+
+The room knows no gRPC and no storage. Deadlines are not replicated and not stored.
+
+Source: etcd's lease API (https://etcd.io/docs/v3.6/learning/api/#lease-api); server/lease/lessor.go
+for the pace of revocations.
 """

@@ -4,12 +4,12 @@ from rusd.base.errors import Refusal
 
 
 class NoLeader(Refusal):
-    """No leader was known for an election timeout, and leases are the leader's business."""
+    """No leader was known for an election timeout; only the leader renews leases."""
 
     reason = "no leader"
 
 
 class LeaderTimeout(Refusal):
-    """Leaders were known, but none gave an answer before the deadline."""
+    """No leader responded before the deadline."""
 
     reason = "the leader gave no answer in time"

@@ -1,57 +1,39 @@
-"""When leases run out, on the leader: deadlines in a heap, with the time handed in by the caller.
+"""Deadlines of leases on the leader, in a heap; the caller passes in the time.
 
-Times are seconds of one monotonic clock. A deadline that moved leaves its old heap entry behind; it
-is recognised by not being the lease's latest (`_turn`) and dropped when it comes up.
+Times are seconds of one monotonic clock. A renewed lease leaves its old heap entry behind; the
+entry differs from the lease's latest (`_due_at`) and is dropped when it comes up.
 """
 
 import heapq
-from collections.abc import Iterator
-from typing import Protocol
 
-#: Seconds after which a revocation that did not happen is asked for again.
+from rusd.lease.ports import LeaseRecords
+
+#: Seconds after which an expiry that was not applied is proposed again.
 RETRY_INTERVAL = 3.0
-#: Revocations a second that the cluster is asked to bear.
+#: Expiries proposed in a second at most, as in etcd.
 REVOKE_RATE = 1000
 
 
-class LeaseRecord(Protocol):
-    """What is replicated of a lease."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def ttl(self) -> int: ...
-    @property
-    def remaining_ttl(self) -> int: ...
-
-
-class LeaseBook(Protocol):
-    """The replicated leases."""
-
-    def get(self, lease_id: int) -> LeaseRecord | None: ...
-    def __iter__(self) -> Iterator[LeaseRecord]: ...
-
-
 class LeaseDeadlines:
-    """The deadlines of all leases while this member leads; knows none while it follows."""
+    """Deadlines of all leases while this member leads; empty while it follows."""
 
-    def __init__(self, leases: LeaseBook) -> None:
+    def __init__(self, leases: LeaseRecords) -> None:
         self._leases = leases
         self._primary = False
         self._by_lease: dict[int, float] = {}
-        #: The time of a lease's one valid heap entry: its deadline, or its next retry.
-        self._turn: dict[int, float] = {}
+        #: Time of the one valid heap entry of a lease: its deadline, or its next retry.
+        self._due_at: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
 
     @property
     def primary(self) -> bool:
-        """True while deadlines are kept here."""
+        """True while this member leads and keeps deadlines."""
         return self._primary
 
     def promote(self, now: float, extend: float) -> None:
-        """Start leading: every lease begins anew (or with what a checkpoint says it had left).
+        """Start every lease anew, with its TTL or what its last checkpoint left of it.
 
-        `extend`: seconds on top, for the time in which nobody could renew.
+        `extend`: seconds added for the time without a leader, in which no client could renew.
         """
         self._primary = True
         self._by_lease = {
@@ -59,30 +41,30 @@ class LeaseDeadlines:
         }
         if len(self._by_lease) >= REVOKE_RATE:
             self._spread()
-        self._turn = dict(self._by_lease)
+        self._due_at = dict(self._by_lease)
         self._rebuild_heap()
 
     def demote(self) -> None:
         """Stop leading: deadlines are another member's business."""
         self._primary = False
         self._by_lease = {}
-        self._turn = {}
+        self._due_at = {}
         self._heap = []
 
     def granted(self, lease_id: int, ttl: int, now: float) -> None:
-        """A lease was granted; without effect on a follower."""
+        """A lease was granted. No effect on a follower."""
         if self._primary:
             self._set(lease_id, now + ttl)
 
     def revoked(self, lease_id: int) -> None:
-        """A lease is gone."""
+        """A lease was removed."""
         self._by_lease.pop(lease_id, None)
-        self._turn.pop(lease_id, None)
+        self._due_at.pop(lease_id, None)
 
     def renew(self, lease_id: int, now: float) -> int:
-        """Give a lease its full TTL again and return it; 0 if there is no such lease here.
+        """Renew a lease; returns its TTL in seconds, or 0 if it does not exist.
 
-        Not to be called for an expired one (see `expired`): its revocation may be on its way.
+        Must not be called for an expired lease (see `expired`): its expiry may be proposed already.
         """
         lease = self._leases.get(lease_id)
         if lease is None or not self._primary:
@@ -91,21 +73,23 @@ class LeaseDeadlines:
         return lease.ttl
 
     def expired(self, lease_id: int, now: float) -> bool:
-        """True for a lease that ran out and is not revoked yet."""
+        """Returns True if the lease's deadline has passed and it is not revoked yet."""
         deadline = self._by_lease.get(lease_id)
         return deadline is not None and deadline <= now
 
     def remaining(self, lease_id: int, now: float) -> float:
-        """Seconds left, negative if it ran out, infinite where no deadline is known."""
+        """Returns the seconds left: negative after the deadline, infinite without one."""
         return self._by_lease.get(lease_id, float("inf")) - now
 
     def due(self, now: float, limit: int) -> list[int]:
-        """At most `limit` leases that ran out. Each is named again after RETRY_INTERVAL, until
-        `revoked` says it is gone or `renew` that it lives."""
+        """Returns the ids of at most `limit` expired leases.
+
+        Each is returned again after RETRY_INTERVAL until `revoked` or `renew` is called for it.
+        """
         found: list[int] = []
         while self._heap and len(found) < limit and self._heap[0][0] <= now:
             turn, lease_id = heapq.heappop(self._heap)
-            if self._turn.get(lease_id) == turn:
+            if self._due_at.get(lease_id) == turn:
                 found.append(lease_id)
                 self._push(now + RETRY_INTERVAL, lease_id)
         return found
@@ -113,21 +97,21 @@ class LeaseDeadlines:
     def _set(self, lease_id: int, deadline: float) -> None:
         self._by_lease[lease_id] = deadline
         self._push(deadline, lease_id)
-        # Renewals leave an entry each; without this a long-lived lease would grow the heap.
+        # Each renewal leaves an entry; a long-lived lease must not grow the heap.
         if len(self._heap) > 4 * len(self._by_lease) + 64:
             self._rebuild_heap()
 
     def _push(self, turn: float, lease_id: int) -> None:
-        self._turn[lease_id] = turn
+        self._due_at[lease_id] = turn
         heapq.heappush(self._heap, (turn, lease_id))
 
     def _rebuild_heap(self) -> None:
-        self._heap = [(turn, lease_id) for lease_id, turn in self._turn.items()]
+        self._heap = [(turn, lease_id) for lease_id, turn in self._due_at.items()]
         heapq.heapify(self._heap)
 
     def _spread(self) -> None:
-        """Delay some deadlines so that fewer than three quarters of REVOKE_RATE fall due within
-        any one second: after a change of leader many leases would otherwise end together."""
+        """Delay deadlines so that less than three quarters of REVOKE_RATE are due in one second:
+        after a change of leader many leases would expire together. As in etcd."""
         per_second = 3 * REVOKE_RATE // 4
         spacing = 1.0 / per_second
         earliest = float("-inf")

@@ -1,14 +1,14 @@
-"""The leader's loop over leases, and the way of a renewal from any member to the leader.
+"""The lessor: expires leases on the leader, and renews them from any member.
 
-The keeper is the lease listener of the state machine and follows the roles Raft announces:
-becoming leader starts every lease anew, losing the lead forgets all deadlines.
+It is the lease listener of the state machine and follows the roles that Raft reports: a new leader
+starts every lease anew, a member that lost leadership drops all deadlines.
 """
 
 import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rusd.base import sliced
 from rusd.base.errors import Refusal
@@ -16,36 +16,32 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
+from rusd.lease.ports import Node
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
 from rusd.state.command import Kind, LeaseExpiry, encode
 from rusd.state.errors import LeaderChanged, LeaseNotFound
 from rusd.state.leases import Leases
 
 log = get_logger(__name__)
 
-#: Seconds between two looks at the deadlines.
+#: Seconds between two checks of the deadlines.
 TICK = 0.5
-#: Seconds between two lines in the log about leases whose end was refused.
+#: Seconds between two log lines about refused expiries.
 REPORT_FAILURES = 5.0
 #: Seconds between two attempts to reach the leader.
 RETRY = 0.05
-#: Seconds that one question to the leader may take before the leader is looked up again.
+#: Seconds that one request to the leader may take before the leader is determined again.
 ATTEMPT = 2.0
 
 _RENEW = "lease/renew"
 _TIME_TO_LIVE = "lease/ttl"
 _INT64 = struct.Struct(">q")
-#: Answer of a member that turned out not to lead (a real answer is never empty).
+#: Response of a member that does not lead (a real response is never empty).
 _NOT_PRIMARY = b""
 
 
-class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
-    """What is used of the Raft node."""
-
-
 class Lessor:
-    """Expires leases while this member leads; renews them wherever it is asked."""
+    """Expires leases while this member leads; renews them on any member."""
 
     def __init__(
         self,
@@ -60,9 +56,9 @@ class Lessor:
         self._deadlines = LeaseDeadlines(leases)
         self._election_timeout = election_timeout
         self._clock = clock
-        #: The term this member leads in.
+        #: The term in which this member leads.
         self._term = 0
-        #: Ends of leases that could not be proposed since the last line about them in the log.
+        #: Expiries that were refused since the last log line about them.
         self._failures = 0
         self._report_failures_at = clock()
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
@@ -74,26 +70,27 @@ class Lessor:
             node.serve(kind, handler)
 
     async def run(self) -> None:
-        """Look at the deadlines until cancelled."""
+        """Check the deadlines every TICK until cancelled."""
         while True:
             self.tick()
             await asyncio.sleep(TICK)
 
     def tick(self) -> None:
-        """Propose the end of what ran out, at most half a second's worth."""
+        """Propose the expiry of due leases, REVOKE_RATE * TICK at most."""
         for lease_id in self._deadlines.due(self._clock(), int(REVOKE_RATE * TICK)):
             payload = encode(Kind.LEASE_EXPIRE, LeaseExpiry(self._term, lease_id).encode())
             self._node.propose(payload).add_done_callback(self._note_outcome)
 
-    # Questions of the API, on any member
+    # For the API, on any member
 
     async def renew(self, lease_id: int) -> int:
-        """`renew_all` of one."""
+        """`renew_all` of one lease."""
         return (await self.renew_all([lease_id]))[0]
 
     async def renew_all(self, lease_ids: Sequence[int]) -> list[int]:
-        """Each lease's full TTL in seconds, or 0 if it does not exist (any more), in their order;
-        one question to the leader, and one round to its quorum, for all of them.
+        """Renew leases; returns the TTL in seconds of each, or 0 if it does not exist, in order.
+
+        One request to the leader, and one read index there, for all of them.
 
         NoLeader, LeaderTimeout if no leader could be asked.
         """
@@ -102,12 +99,14 @@ class Lessor:
         return [ttl for (ttl,) in _INT64.iter_unpack(answer)]
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest) -> bytes:
-        """LeaseTimeToLiveResponse without header, as the leader sees it; errors as `renew`."""
+        """Returns a LeaseTimeToLiveResponse without header from the leader. Raises as `renew`."""
         return await self._at_leader(_TIME_TO_LIVE, request.SerializeToString())
 
     def ids_by_expiry(self) -> Generator[None, None, list[int]]:
-        """All leases this member knows, the soonest to run out first (a follower knows no
-        deadlines, so there the order is by id); found in slices."""
+        """Returns the ids of all leases in order of expiry, in slices.
+
+        A follower knows no deadlines, so its order is by id.
+        """
         now = self._clock()
         remaining = self._deadlines.remaining
         ids = [lease.id for lease in self._leases]
@@ -119,7 +118,7 @@ class Lessor:
                 yield
         return [lease_id for _, lease_id in (yield from sliced.ordered(timed))]
 
-    # The state machine's and Raft's side
+    # For the state machine (LeaseListener) and Raft
 
     def granted(self, lease_id: int, ttl: int) -> None:
         self._deadlines.granted(lease_id, ttl, self._clock())
@@ -151,7 +150,7 @@ class Lessor:
                 if not future.done():
                     future.set_result(None)
 
-    # To the leader and back
+    # Requests to the leader
 
     async def _at_leader(self, kind: str, body: bytes) -> bytes:
         started = self._clock()
@@ -174,11 +173,12 @@ class Lessor:
                     return await self._handlers[kind](leader, body)
             return await self._node.ask(leader, kind, body, timeout)
         except (Refusal, OSError, TimeoutError):
-            # Whatever went wrong between here and the leader: look who leads and ask again.
+            # The leader may have changed: determine it again.
             return _NOT_PRIMARY
 
     async def _confirm_lead(self) -> bool:
-        """True if a quorum agrees that this member leads, with all that was committed applied."""
+        """Returns True if a quorum confirms that this member leads and every entry committed before
+        is applied."""
         if not self._deadlines.primary:
             return False
         try:
@@ -192,7 +192,7 @@ class Lessor:
             return _NOT_PRIMARY
         renewed = []
         for (lease_id,) in _INT64.iter_unpack(body):
-            # The end of an expired lease may be in the log already: it must not be renewed.
+            # The expiry of the lease may be in the log already: it must not be renewed.
             if self._deadlines.expired(lease_id, self._clock()) and not (
                 await self._ended(lease_id) and await self._confirm_lead()
             ):
@@ -227,7 +227,7 @@ class Lessor:
             return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1).SerializeToString()
         remaining = self._deadlines.remaining(lease.id, self._clock())
         if remaining == float("inf"):
-            remaining = lease.ttl  # granted by a long apply, which has not told of it yet
+            remaining = lease.ttl  # granted by a long apply, which has not reported it yet
         answer = rpc.LeaseTimeToLiveResponse(
             ID=lease.id,
             TTL=int(remaining),
@@ -245,7 +245,7 @@ class Lessor:
             return
         self._failures += 1
         if self._clock() >= self._report_failures_at:
-            # All leases that are due are proposed again and again, and fail for the same reason.
+            # All due leases are proposed repeatedly and fail for the same reason.
             fields = {"error": str(failure), "failures": self._failures}
             log.warning("failed to revoke leases", extra={"fields": fields})
             self._failures = 0
@@ -253,7 +253,7 @@ class Lessor:
 
 
 def _keys_field(keys: list[bytes]) -> Generator[None, None, bytes]:
-    """The keys of a LeaseTimeToLiveResponse (field 5), sorted, in slices."""
+    """Returns the encoded `keys` (field 5) of a LeaseTimeToLiveResponse, sorted, in slices."""
     keys = yield from sliced.ordered(keys)
     parts = []
     for start in range(0, len(keys), sliced.SORTED):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator, Sequence
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
+from rusd.mvcc.ports import Readable, Rows
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.wire.keyvalue import frame, kv_of
@@ -78,28 +79,10 @@ def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
     return RangeResult(framed=[without_value(framed) if request.keys_only else framed], count=1)
 
 
-class _Readable(Protocol):
-    """Rows that can be read."""
-
-    def seeks(self) -> bool:
-        """Look for the next row, for one slice; True if it is not found yet. Reads look to the
-        end by themselves."""
-
-    def read(self, count: int) -> list[bytes]:
-        """Returns some of the next rows, framed KeyValues, `count` at most; none at the end."""
-
-
-class Rows(_Readable, Protocol):
-    """The live keys of one interval at one revision that were not read yet."""
-
-    def count(self) -> Generator[None, None, int]:
-        """Pass over the rows that are left, in slices; returns their number."""
-
-
 class _FirstRows:
     """The first `count` of some rows."""
 
-    def __init__(self, rows: _Readable, count: int) -> None:
+    def __init__(self, rows: Readable, count: int) -> None:
         self._rows = rows
         self._left = count
 
@@ -209,7 +192,7 @@ def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
 
 
 def _selected(
-    rows: _Readable, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
+    rows: Readable, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
 ) -> Generator[None, None, tuple[list[bytes], bool, int]]:
     """Rows that pass the filters, sorted and cut; whether they were cut; the number of all rows."""
     of = attrgetter(_TARGETS[target])
@@ -246,7 +229,7 @@ def _selected(
     return found, more, count
 
 
-def _read(rows: _Readable, count: int) -> Generator[None, None, list[bytes]]:
+def _read(rows: Readable, count: int) -> Generator[None, None, list[bytes]]:
     """`rows.read(count)`, however far away the next row is."""
     while rows.seeks():
         yield

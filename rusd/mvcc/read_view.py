@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from rusd.base import sliced
 from rusd.mvcc import range_query
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.range_query import RangeResult, Rows, Slices
+from rusd.mvcc.ports import Rows
+from rusd.mvcc.range_query import RangeResult, Slices
 from rusd.mvcc.rows import CurrentRows
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc

@@ -6,7 +6,7 @@ from itertools import islice
 from rusd.mvcc.errors import Compacted
 from rusd.mvcc.key_counts import CountView, KeyCounts
 from rusd.mvcc.overlay import Overlay
-from rusd.mvcc.range_query import Rows
+from rusd.mvcc.ports import Rows
 from rusd.mvcc.revision import (
     LAST_SUB,
     TOMBSTONE,

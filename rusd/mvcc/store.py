@@ -10,7 +10,8 @@ from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.key_counts import KeyCounts
-from rusd.mvcc.range_query import RangeResult, Rows
+from rusd.mvcc.ports import Rows
+from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
 from rusd.mvcc.size import StoreSize, tombstones_at

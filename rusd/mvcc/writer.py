@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rusd.base import sliced
 from rusd.mvcc import compaction, range_query, uncommitted
@@ -11,16 +10,14 @@ from rusd.mvcc.bulk_delete import BulkDelete
 from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.overlay import BulkEvents, Events, Overlay, replayed
-from rusd.mvcc.range_query import RangeResult, Rows, Slices
+from rusd.mvcc.ports import CommittedStore, Rows
+from rusd.mvcc.range_query import RangeResult, Slices
 from rusd.mvcc.revision import TOMBSTONE, index_key, index_prefix, revision_key
 from rusd.mvcc.rows import HistoryRows, overlaid
 from rusd.mvcc.size import Growth
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Batch, Family, Operation
 from rusd.wire.keyvalue import DELETE, PUT, Event, Live, deletion, encode, frame, kv_of
-
-if TYPE_CHECKING:
-    from rusd.mvcc.store import Store
 
 _KEY, _CURRENT, _INDEX = Family.KEY, Family.CURRENT, Family.INDEX
 # A NamedTuple's own constructor is Python code and costs twice as much.
@@ -36,7 +33,7 @@ class Writer:
     """Changes collected in one batch. Later reads of the same writer see earlier changes; nobody
     else does before `commit`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CommittedStore) -> None:
         self._store = store
         self.engine = store.engine
         #: The newest revision, this writer's finished txns included.

@@ -1,19 +1,35 @@
-"""The replicated state machine: what etcd's requests mean, once Raft has put them in order.
+"""The replicated state machine: applies etcd's requests in the order of Raft's log.
 
-    committed entries -> machine -> (mvcc Writer, leases, members, alarms) -> ONE storage write
-                                 -> results for who waits here, events for the watchers
+    committed entries -> machine -> commands -> (mvcc Writer, leases, members, alarms)
+                                 -> ONE storage write
+                                 -> results for waiting clients, events for watchers
 
-Files: `command` (what a proposal says), `machine` (entries to requests, one write per apply),
-`operations`, `compare` and `txn` (puts, deletes, ranges, and txns of them), `leases`, `detached`,
-`members`, `alarms` (records beside the keys), `responses` and `result` (answers as bytes),
-`identity` (ids), `cost` (what a request may add), `directory` (where the database lies, and its
-exchange).
+Files:
+    machine             the state machine: apply, checkpoint, restore
+    entry_apply         one apply: entries to one storage write, in slices where long
+    commands            dispatch of a proposal to its handler, by kind
+    key_commands, lease_commands, cluster_commands
+                        handlers of each kind
+    context             what all handlers share during an apply
+    command             proposals: kinds and their encoding
+    write_txn           puts, deletes and ranges of one revision, with their lease effects
+    txn, compare        txns: conditions, checks, execution
+    lease_detachments   keys that a range deletion detaches from their leases
+    leases, members, alarms, positions
+                        records beside the keys, in memory and in families of their own
+    listeners           what the machine reports after a commit
+    result              the result of a request
+    identity            member and cluster ids
+    cost                bytes that a request may add, for the quota
+    database_directory  the live database directory, and its replacement by a snapshot
+    ports               keys as a txn reads them
+    errors              refusals
 
-Promises: the position in the log is written with the data, in one atomic write. A refused request
-changes nothing. Two members that applied the same entries hold the same bytes. `restore` survives
-a crash at any step with either the old state or the new one.
+Guarantees. The log position is written with the data, in one atomic write. A refused request
+changes nothing. Two members that applied the same entries hold the same bytes. A crash during
+`restore` leaves the old state or the new one.
 
-It refuses to know: clocks, randomness, flags, sockets, Raft's roles, and which member it is. What
-depends on one of these (a TTL's minimum, an id, "this lease ran out") is put into the proposal by
-the member that proposes.
+The room knows no clocks, randomness, flags, sockets or Raft roles, and not which member it is. The
+proposing member puts whatever depends on them (minimum TTL, ids, that a lease expired) into the
+proposal.
 """

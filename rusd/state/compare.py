@@ -6,30 +6,17 @@ branches are known before anything is written, and what they will do can be chec
 
 from collections.abc import Callable, Generator
 from operator import eq, gt, lt, ne
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from rusd.base.sliced import Meter
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.range_query import RangeResult, Rows, Slices
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.wire.keyvalue import Live, kv_of
+from rusd.state.ports import View
+from rusd.wire.keyvalue import kv_of
 
 #: Rows judged between two looks at the meter.
 SLICE = 250
-
-
-class View(Protocol):
-    """What can be read: the committed store, or a writer's state between two requests."""
-
-    @property
-    def revision(self) -> int: ...
-    @property
-    def compact_revision(self) -> int: ...
-    def get(self, key: bytes) -> Live | None: ...
-    def rows(self, start: bytes, end: bytes | None) -> Rows: ...
-    def range(self, request: rpc.RangeRequest) -> RangeResult: ...
-    def range_slices(self, request: rpc.RangeRequest) -> Slices: ...
 
 
 class Decision(NamedTuple):

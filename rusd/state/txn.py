@@ -11,8 +11,9 @@ from rusd.base.sliced import Meter
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.compare import PUT, RANGE, TXN, Decision, View, decide, decide_slices
+from rusd.state.compare import PUT, RANGE, TXN, Decision, decide, decide_slices
 from rusd.state.leases import Leases
+from rusd.state.ports import View
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range
 from rusd.wire import kv_response

@@ -11,13 +11,13 @@ from rusd.base.sliced import Meter
 from rusd.mvcc.bulk_delete import SLICE
 from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.interval import bounds
-from rusd.mvcc.range_query import Rows
+from rusd.mvcc.ports import Rows
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.compare import View
 from rusd.state.errors import EmptyKey, KeyNotFound
 from rusd.state.lease_detachments import LeaseDetachments
 from rusd.state.leases import Lease, Leases
+from rusd.state.ports import View
 from rusd.wire import kv_response
 from rusd.wire.chunks import Encoded
 from rusd.wire.keyvalue import key_of, kv_of, parse, value_of

@@ -1,17 +1,27 @@
-"""Storage: RocksDB behind a small interface; the only room that imports rocksdict.
+"""Storage: ordered byte strings on RocksDB; the only room that imports rocksdict.
 
-What it is for: ordered byte strings in a few *families* (RocksDB column families), atomic batches,
-iterators, checkpoints. What it promises:
+Files:
+    engine    one open database: reads, atomic writes, checkpoints, sync
+    family    the families (RocksDB column families) of a member's state
+    batch     an atomic group of writes
+    cursor    ordered reading of a family in bounded parts
+    options   RocksDB settings
+    errors    StorageError, StorageLocked
+
+Data passes: a room above fills a `Batch` and calls `Engine.write`; it reads by `get`, `multi_get`
+or a `Cursor`.
+
+Guarantees:
 
 - A `Batch` is written whole or not at all, across families, also through kill -9: all families
-  share one write-ahead log. `Engine.write` hands it to the operating system without syncing; power
-  loss may take the newest writes, never the middle of history (point-in-time recovery). Raft's own
-  journal, which is synced, replays what is missing, so no write needs to wait for the disk here.
-- `Engine.sync` makes everything written so far durable.
-- A directory is open in one process at a time (`StorageLocked`), and damage found at opening or
-  reading is a `StorageError` that names the directory, never a wrong answer.
+  share one write-ahead log. `Engine.write` passes it to the operating system without fsync. A power
+  failure may lose the newest writes, never earlier ones (point-in-time recovery). Raft's journal,
+  which is fsynced, replays them, so no write here waits for the disk.
+- `Engine.sync` makes every write so far durable.
+- One process at a time has a directory open (`StorageLocked`). Damage found at opening or reading
+  is a `StorageError` that names the directory, never a wrong result.
 
-It knows nothing of keys, revisions or etcd: bytes in, bytes out.
+The room knows no keys, revisions or etcd: bytes in, bytes out.
 """
 
 from rusd.storage.batch import Batch, Operation, RangeEnd

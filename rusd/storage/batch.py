@@ -4,7 +4,7 @@ from rusd.storage.family import Family
 
 
 class RangeEnd(bytes):
-    """In place of a value: everything from the key to here (not included) is deleted."""
+    """Exclusive end of a deleted interval; takes the place of a value."""
 
     __slots__ = ()
 
@@ -14,13 +14,13 @@ Operation = tuple[Family, bytes, bytes | None]
 
 
 class Batch:
-    """Writes collected in order; a later write of the same key wins."""
+    """Writes in order; the last write of a key wins."""
 
     __slots__ = ("intervals", "operations")
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        #: Whether there is an `RangeEnd` among them: seldom, and looked for only then.
+        #: True if an operation has a `RangeEnd`, which is rare.
         self.intervals = False
 
     def put(self, family: Family, key: bytes, value: bytes) -> None:
@@ -30,7 +30,7 @@ class Batch:
         self.operations.append((family, key, None))
 
     def delete_interval(self, family: Family, start: bytes, end: bytes) -> None:
-        """Delete every key of [start, end); one write, however many there are."""
+        """Delete every key of [start, end) by one operation."""
         self.operations.append((family, start, RangeEnd(end)))
         self.intervals = True
 

@@ -1,11 +1,11 @@
-"""Reading a family in order, a bounded piece at a time.
+"""Ordered reading of a family in bounded parts.
 
-A cursor is a RocksDB iterator and with it a snapshot: it sees the database as it was when the
-cursor was made. It keeps that state from being freed, so it must not be kept for long.
+A cursor is a RocksDB iterator, and so a snapshot: it sees the database as of its creation. RocksDB
+cannot free that state while the cursor exists, so cursors are short-lived.
 
-A RocksDB iterator that meets damage merely ends, as if there were no more keys; only its status
-tells. Every piece that comes out shorter than asked therefore asks for the status. (rocksdict's
-own Python iterators do not, which is why none is used here.)
+A RocksDB iterator that meets damage ends as if there were no more keys; only its status differs. So
+every read that returns fewer rows than requested checks the status. (rocksdict's own Python
+iterators do not, which is why none is used here.)
 """
 
 from collections.abc import Callable, Iterator
@@ -14,17 +14,17 @@ from typing import Any
 
 from rusd.storage.errors import StorageError
 
-#: Rows read between two looks at their size, at most.
+#: Rows read between two checks of their size, at most.
 STEP = 64
-#: A piece ends with the step in which it reaches so many bytes.
+#: Bytes of rows after which a read returns.
 PIECE_BYTES = 1 << 20
 
 
 class Cursor:
-    """The rows of [start, end) that were not read yet. Every method moves it on.
+    """The rows of [start, end) that were not read yet. Every method advances it.
 
-    Fewer rows than asked for mean little (a piece is also bounded in bytes); none mean the end.
-    StorageError where the data is damaged.
+    A read may return fewer rows than requested, since it is bounded in bytes too; no rows mean the
+    end. Raises StorageError if the data is damaged.
     """
 
     __slots__ = ("_end", "_ended", "_head", "_iterator", "_next", "_step", "_unreadable")
@@ -35,39 +35,42 @@ class Cursor:
         end: bytes | None,
         unreadable: Callable[[Exception], StorageError],
     ) -> None:
-        """`iterator` was made with `end` as its upper bound; `unreadable` makes what is raised of
-        RocksDB's error. Place it by a seek before reading."""
+        """`iterator` has `end` as its upper bound; `unreadable` converts RocksDB's errors. A seek
+        must precede the first read."""
         self._iterator = iterator
-        # RocksDB keeps a pointer to these very bytes: they must live as long as the iterator.
+        # RocksDB keeps a pointer to these bytes: they must live as long as the iterator.
         self._end = end
         self._unreadable = unreadable
         self._next: Callable[[], None] = iterator.next
         self._ended = False
-        # Few at first: they may be large.
+        # Few rows at first, since they may be large.
         self._step = 8
-        #: The key that the iterator is at, where `between` left it.
+        #: Key under the iterator after `between`; None if unknown.
         self._head: bytes | None = None
 
     def seek(self, start: bytes) -> None:
-        """Go to the first row at or behind `start`; reading goes forward from there."""
+        """Move to the first row at or after `start` and read forward."""
         self._next, self._ended, self._head = self._iterator.next, False, None
         self._iterator.seek(start)
 
     def seek_to_last(self) -> None:
-        """Go to the last row; reading goes backward from there, without a bound."""
+        """Move to the last row and read backward, without a lower bound."""
         self._next, self._ended = self._iterator.prev, False
         self._iterator.seek_to_last()
 
     def at_or_before(self, key: bytes) -> tuple[bytes, bytes] | None:
-        """The pair of `key`, or of the nearest key before it."""
+        """Returns the pair of `key` or of its predecessor, or None if absent."""
         self._next, self._ended = self._iterator.prev, False
         self._iterator.seek_for_prev(key)
         found = self.pairs(1)
         return found[0] if found else None
 
     def between(self, start: bytes, end: bytes, count: int) -> list[tuple[bytes, bytes]]:
-        """The pairs of [start, end), `count` at most. For calls at ascending places, each of which
-        has few pairs: it seeks only over what lies between, and reads no more than it returns."""
+        """Returns the pairs of [start, end), `count` at most.
+
+        For calls with ascending, disjoint intervals of few pairs: it seeks only across gaps, and
+        reads no row that it does not return.
+        """
         iterator = self._iterator
         key_here, value, step = iterator.key, iterator.value, iterator.next
         key = self._head
@@ -85,19 +88,19 @@ class Cursor:
         return rows
 
     def keys(self, count: int) -> list[bytes]:
-        """The next keys, `count` at most."""
+        """Returns the next keys, `count` at most."""
         return self._take(count, self._read_keys, len)
 
     def values(self, count: int) -> list[bytes]:
-        """The values of the next rows, `count` at most."""
+        """Returns the values of the next rows, `count` at most."""
         return self._take(count, self._read_values, len)
 
     def pairs(self, count: int) -> list[tuple[bytes, bytes]]:
-        """The next (key, value), `count` at most."""
+        """Returns the next (key, value) pairs, `count` at most."""
         return self._take(count, self._read_pairs, _pair_size)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        """All further pairs. Few are read ahead at first, since often few are wanted."""
+        """All remaining pairs. Reads ahead few at first, since callers often take few."""
         count = 4
         while pairs := self.pairs(count):
             yield from pairs
@@ -123,8 +126,8 @@ class Cursor:
                 self._step *= 2
         return rows
 
-    # `iter(f, None)` calls f until it answers None, which is what the iterator's `key` and `value`
-    # answer when there is none. Its step answers None always: it is made in passing.
+    # `iter(f, None)` calls f until it returns None, as the iterator's `key` and `value` do at the
+    # end. `step` always returns None, so it can run in the condition of a comprehension.
 
     def _read_keys(self, count: int) -> list[bytes]:
         step = self._next

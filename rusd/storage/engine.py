@@ -21,7 +21,8 @@ class Engine:
     def __init__(self, directory: Path, database: Rdict) -> None:
         """Use `Engine.open`."""
         self.directory = directory
-        #: Hears of damage that a read met, before it is raised: such a store must not serve on.
+        #: Called with the error of a read that met damage, before it is raised: the member must
+        #: stop serving.
         self.on_damage: Callable[[StorageError], None] = lambda error: None
         self._database = database
         # Typed Any: in raw mode every key and value is bytes, which rocksdict's stubs cannot say.
@@ -43,8 +44,8 @@ class Engine:
         current = directory / "CURRENT"
         files = (file for kind in ("*.sst", "*.log") for file in directory.glob(kind))
         if not current.exists() and any(files):
-            # RocksDB would take it for a place where a new database is to be made. (It writes a
-            # new one's CURRENT before any of these.)
+            # RocksDB would create a new database here. (It writes a new one's CURRENT before any of
+            # these files.)
             raise StorageError(f"cannot open the database in {directory}: {current} is missing")
         try:
             database = Rdict(str(directory), database_options(), column_families=family_options())
@@ -56,7 +57,7 @@ class Engine:
         return cls(directory, database)
 
     def write(self, batch: Batch) -> None:
-        """Apply `batch` atomically. Not synced (see the package docstring)."""
+        """Apply `batch` atomically, without fsync (see the package docstring)."""
         group = WriteBatch(raw_mode=True)
         handles = self._handles
         put, delete, intervals = group.put, group.delete, batch.intervals
@@ -73,7 +74,7 @@ class Engine:
             raise StorageError(f"cannot write to {self.directory}: {error}") from error
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        """The value of `key`, None if there is none."""
+        """Returns the value of `key`, or None if absent."""
         try:
             value: bytes | None = self._readers[family].get(key)
         except Exception as error:
@@ -81,7 +82,7 @@ class Engine:
         return value
 
     def multi_get(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Values of `keys`, in their order; None where there is none."""
+        """Returns the values of `keys` in order; None for an absent key."""
         if not keys:
             return []
         try:
@@ -91,8 +92,8 @@ class Engine:
         return values
 
     def cursor(self, family: Family, start: bytes, end: bytes | None) -> Cursor:
-        """The rows of [start, end) in key order as they are now, whatever is written meanwhile;
-        `end` None means to the last."""
+        """Returns the rows of [start, end) in key order as of now; `end` None is unbounded. Later
+        writes are not seen."""
         cursor = self._cursor(family, end)
         cursor.seek(start)
         return cursor
@@ -100,25 +101,25 @@ class Engine:
     def scan(
         self, family: Family, start: bytes, end: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs of a `cursor`, one by one; or in reverse."""
+        """Iterates over the pairs of a cursor, or in reverse order."""
         if not reverse:
             return iter(self.cursor(family, start, end))
         return takewhile(lambda pair: pair[0] >= start, self._backwards(family, end))
 
     def scan_keys(self, family: Family, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        """Keys of [start, end), without reading values; a snapshot as `cursor` is."""
+        """Iterates over the keys of a cursor, without reading values."""
         return _keys(self.cursor(family, start, end))
 
     def last_before(
         self, family: Family, start: bytes, end: bytes | None
     ) -> tuple[bytes, bytes] | None:
-        """The last pair of [start, end)."""
+        """Returns the last pair of [start, end), or None if there is none."""
         found = self._backwards(family, end).pairs(1)
         return found[0] if found and found[0][0] >= start else None
 
     def _backwards(self, family: Family, end: bytes | None) -> Cursor:
-        """The rows before `end`, the last first. (A lower bound given to rocksdict 0.3.29 becomes
-        an upper bound, so it is not used.)"""
+        """The rows before `end` in descending order. (rocksdict 0.3.29 takes a lower bound for an
+        upper bound, so none is set.)"""
         cursor = self._cursor(family, end)
         cursor.seek_to_last()
         return cursor
@@ -133,10 +134,10 @@ class Engine:
             raise self._unreadable(error) from error
 
     def checkpoint(self, directory: Path) -> None:
-        """A consistent copy in the new directory `directory`, by hard links where possible.
+        """Write a consistent copy to the new directory `directory`, by hard links where possible.
 
-        Made in a thread, it stops other threads for a few milliseconds only: memtables are flushed
-        before, since RocksDB would flush them while rocksdict holds the interpreter.
+        In a thread it stops other threads for a few milliseconds only: memtables are flushed first,
+        since RocksDB would flush them while rocksdict holds the interpreter lock.
         """
         try:
             for reader in list(self._readers.values()):
@@ -146,15 +147,15 @@ class Engine:
             raise StorageError(f"cannot write a checkpoint to {directory}: {error}") from error
 
     def sync(self) -> None:
-        """Make everything written so far durable."""
+        """Make every write so far durable."""
         try:
             self._database.flush_wal(True)
         except Exception as error:
             raise StorageError(f"cannot sync {self.directory}: {error}") from error
 
     def compact(self) -> None:
-        """Rewrite all tables without what was deleted (etcd's defragmentation). Long: run it in
-        a thread; reads and writes go on meanwhile."""
+        """Rewrite all tables without deleted rows (etcd's defragmentation). Run it in a thread;
+        reads and writes continue meanwhile."""
         for family in Family:
             reader = self._readers[family]
             reader.flush()
@@ -176,8 +177,8 @@ class Engine:
         return damage
 
     def close(self) -> None:
-        """Release the directory. Iterators must be gone by now; what others still meet in it is no
-        damage of a store that serves."""
+        """Release the directory. No iterator may exist. Errors of later reads are not reported as
+        damage."""
         self.on_damage = lambda error: None
         self._readers.clear()
         self._handles.clear()

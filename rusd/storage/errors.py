@@ -1,4 +1,4 @@
-"""What can go wrong with a store on disk."""
+"""Errors of a store on disk."""
 
 
 class StorageError(Exception):

@@ -8,17 +8,17 @@ class Family(Enum):
 
     #: Revision -> encoded KeyValue (etcd's bucket of the same name): history.
     KEY = "key"
-    #: User key -> its live version.
+    #: User key -> framed KeyValue of its live version.
     CURRENT = "current"
     #: User key and revision -> put or tombstone.
     INDEX = "index"
-    #: Positions, compaction marks and the like.
+    #: Log positions, compaction marks, size totals.
     META = "meta"
     LEASE = "lease"
-    #: Lease id and user key -> nothing: what is attached to a lease.
+    #: Lease id and user key -> empty: keys attached to a lease.
     LEASE_KEY = "lease_key"
     ALARM = "alarm"
     MEMBER = "member"
 
-    # Members are looked up in dictionaries for every record; Enum's own hash is Python code.
+    # Families are looked up in dictionaries for every record; Enum's own hash is Python code.
     __hash__ = object.__hash__

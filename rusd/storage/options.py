@@ -1,7 +1,7 @@
-"""How RocksDB is set up: light enough for three members on a laptop.
+"""RocksDB settings, sized so that three members fit on a laptop.
 
-Memory is bounded by the block cache and by what all memtables may hold together; compression is
-LZ4, which costs less than the pages it saves. CURRENT is read by key, so it carries bloom filters.
+The block cache and the total size of all memtables bound the memory. Compression is LZ4, which
+costs less than the pages it saves. CURRENT is read by key, so it has bloom filters.
 """
 
 from rocksdict import (
@@ -31,14 +31,14 @@ def database_options() -> Options:
     options.create_if_missing(True)
     options.create_missing_column_families(True)
     options.set_max_total_wal_size(MAX_WAL_BYTES)
-    # What a power failure tore off the end of the log was not acknowledged by the log alone.
+    # Raft's journal replays what a power failure tore off the end of this log.
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
     options.set_keep_log_file_num(2)
     options.set_max_log_file_size(1 << 20)
     options.set_max_background_jobs(2)
     options.set_max_open_files(512)
     options.set_bytes_per_sync(1 << 20)
-    # Written back as it grows, so that `Engine.sync` has little left to wait for.
+    # Written back as it grows, so that `Engine.sync` waits for little.
     options.set_wal_bytes_per_sync(1 << 20)
     options.set_write_buffer_size(QUIET_BUFFER_BYTES)
     options.set_db_write_buffer_size(ALL_BUFFERS_BYTES)
