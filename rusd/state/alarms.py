@@ -1,4 +1,4 @@
-"""Raised alarms: (member id, kind). They survive restarts and change what may be applied.
+"""Active alarms: (member id, kind). They are stored, and restrict what may be applied.
 
 NOSPACE refuses requests that grow the store, CORRUPT every write but lease checkpoints, alarms and
 changes of the membership.
@@ -22,14 +22,14 @@ class Alarm(NamedTuple):
     kind: int
 
     def encode(self) -> bytes:
-        """As an etcd AlarmMember message."""
+        """Returns an encoded etcd AlarmMember message."""
         message = rpc.AlarmMember(memberID=self.member_id)
         message.alarm = self.kind  # type: ignore[assignment]
         return message.SerializeToString()
 
 
 class Alarms:
-    """All active alarms, in memory and in the ALARM family."""
+    """All active alarms, in memory and in the family ALARM."""
 
     def __init__(self) -> None:
         self._active: set[Alarm] = set()
@@ -46,11 +46,11 @@ class Alarms:
         return iter(sorted(self._active))
 
     def get(self, kind: int) -> list[Alarm]:
-        """Alarms of one kind, or all for NONE (0)."""
+        """Returns the alarms of one kind, or all for NONE (0)."""
         return [alarm for alarm in self if kind in (rpc.NONE, alarm.kind)]
 
     def activate(self, batch: Batch, alarm: Alarm) -> list[Alarm]:
-        """Raise an alarm; the answer lists it, also when it was active before."""
+        """Activate an alarm; returns it in a list, also if it was active before."""
         if alarm.kind == rpc.NONE:
             return []
         if alarm not in self._active:
@@ -60,7 +60,7 @@ class Alarms:
         return [alarm]
 
     def deactivate(self, batch: Batch, alarm: Alarm) -> list[Alarm]:
-        """Clear an alarm; the answer lists it only if it was active."""
+        """Deactivate an alarm; returns it in a list if it was active."""
         if alarm not in self._active:
             return []
         self._active.remove(alarm)

@@ -1,9 +1,9 @@
-"""What can be asked of the replicated state machine: one kind byte and one encoded message.
+"""Proposals to the replicated state machine: one kind byte and one encoded message.
 
 The body is the etcd request message as the client encoded it, so a proposal costs no encoding. The
-exceptions are LEASE_GRANT, a completed copy (id chosen, TTL raised to the minimum by the
-member that proposes, so that all members store the same whatever their flags), and those that no
-client sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
+exceptions are LEASE_GRANT, a completed copy (the proposing member chooses the id and raises the TTL
+to the minimum, so that all members store the same whatever their flags), and kinds that no client
+sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
 LEASE_EXPIRE: see `LeaseExpiry`; MEMBER_ADD: see `MemberAddition`; the other membership changes: an
 `etcdserverpb.Member`).
 """
@@ -47,8 +47,8 @@ def encode(kind: Kind, body: bytes) -> bytes:
 
 
 class MemberAddition(NamedTuple):
-    """A member to be added, and how many learners the proposing member's flags allow: a limit that
-    differed between members would let their states differ."""
+    """A member to add, and the learner limit of the proposing member's flags: a limit taken from
+    each member's own flags would let their states differ."""
 
     max_learners: int
     #: Id, peer URLs and whether it is a learner.
@@ -59,17 +59,17 @@ class MemberAddition(NamedTuple):
 
     @classmethod
     def decode(cls, body: bytes) -> "MemberAddition":
-        """ValueError or protobuf's DecodeError if it is not one."""
+        """Raises ValueError or protobuf's DecodeError if `body` is malformed."""
         if len(body) < _LIMIT.size:
             raise ValueError(f"addition of {len(body)} bytes")
         return cls(_LIMIT.unpack_from(body)[0], Member.parse(body[_LIMIT.size :]))
 
 
 class LeaseExpiry(NamedTuple):
-    """The leader of `term` found that a lease ran out.
+    """A lease that expired by the clock of the leader of `term`.
 
-    Only valid in an entry of that very term: a proposal that outlives its leader is proposed again
-    by Raft, but the next leader has given the lease new time, and may have renewed it since.
+    Valid only in an entry of that term: Raft may propose it again after its leader is gone, but the
+    next leader started the lease anew and may have renewed it since.
     """
 
     term: int
@@ -80,7 +80,7 @@ class LeaseExpiry(NamedTuple):
 
     @classmethod
     def decode(cls, body: bytes) -> "LeaseExpiry":
-        """ValueError if it is not one."""
+        """Raises ValueError if `body` is malformed."""
         if len(body) != _EXPIRY.size:
             raise ValueError(f"expiry of {len(body)} bytes")
         return cls(*_EXPIRY.unpack(body))

@@ -1,7 +1,7 @@
-"""The conditions of a txn: which branch it takes, for the whole tree of nested txns at once.
+"""Conditions of a txn: the branch it takes, for all nested txns at once.
 
-Every condition, also of nested txns, is judged against the state before the outermost txn. So the
-branches are known before anything is written, and what they will do can be checked first.
+As in etcd, every condition, also of nested txns, is evaluated against the state before the
+outermost txn. So the branches are known, and their operations checked, before the first write.
 """
 
 from collections.abc import Callable, Generator
@@ -15,15 +15,15 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.state.ports import View
 from rusd.wire.keyvalue import kv_of
 
-#: Rows judged between two looks at the meter.
+#: Rows evaluated between two checks of the meter.
 SLICE = 250
 
 
 class Decision(NamedTuple):
-    """The branch a txn takes."""
+    """The branch that a txn takes."""
 
     succeeded: bool
-    #: (kind, request) in order; of a nested txn, (TXN, its decision).
+    #: (kind, request) in order; for a nested txn (TXN, its decision).
     operations: list[tuple[int, Any]]
 
 
@@ -37,13 +37,15 @@ _KINDS = {
 }
 
 
-#: Conditions or operations of a txn up to which it is no long work, if each is of a single key.
+#: Conditions or operations of single keys up to which a txn is evaluated without slices.
 MAX_IMMEDIATE_OPERATIONS = 256
 
 
 def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
-    """Choose the branch of a txn of single keys; None for any other, which may be long work. No
-    condition means success."""
+    """Returns the branch of a txn of single keys; None for any other, which may need slices.
+
+    A txn without conditions succeeds.
+    """
     if len(request.compare) > MAX_IMMEDIATE_OPERATIONS:
         return None
     succeeded = True
@@ -71,7 +73,7 @@ def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
 def decide_slices(
     view: View, request: rpc.TxnRequest, meter: Meter
 ) -> Generator[None, None, Decision]:
-    """`decide` for any txn, and the nested txns in it, in slices."""
+    """Returns the branch of any txn, and those of its nested txns, in slices."""
     succeeded = True
     for condition in request.compare:
         if condition.range_end:
@@ -96,7 +98,7 @@ def decide_slices(
     return Decision(succeeded, operations)
 
 
-#: Target -> what it is called in a Compare and in a KeyValue or `Live`.
+#: Target -> its field in a Compare, a KeyValue and a `Live`.
 _TARGETS: dict[int, str] = {
     rpc.Compare.VERSION: "version",
     rpc.Compare.CREATE: "create_revision",
@@ -114,10 +116,10 @@ _RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
 
 
 def _holds(view: View, condition: rpc.Compare) -> bool:
-    """Whether a single key satisfies the condition.
+    """True if a single key satisfies the condition.
 
-    A missing key has revision, version and lease 0, but no value at all: nothing can be said of
-    that, so a condition on it fails whatever it says.
+    As in etcd, an absent key has revisions, version and lease 0 but no value: a condition on its
+    value is false.
     """
     live = view.get(condition.key)
     if live is None:
@@ -127,7 +129,7 @@ def _holds(view: View, condition: rpc.Compare) -> bool:
 
 
 def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[None, None, bool]:
-    """Whether every key of an interval satisfies the condition, in slices."""
+    """True if every key of an interval satisfies the condition; in slices."""
     rows = view.rows(*bounds(condition.key, condition.range_end))
     holds = _test(condition)
     part = rows.read(SLICE)
@@ -153,7 +155,7 @@ def _holds_for_none(condition: rpc.Compare) -> bool:
 
 
 def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
-    """What the condition says of a version."""
+    """The condition as a predicate on a version."""
     related = _RELATIONS.get(condition.result)
     if related is None:
         return lambda version: True
@@ -161,6 +163,6 @@ def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
     if name is None:
         same = bool(related(0, 0))
         return lambda version: same
-    # A union member that is not the target's reads as its default, as if it had not been sent.
+    # The union member of another target reads as its default value, as if absent.
     wanted = getattr(condition, name)
     return lambda version: bool(related(getattr(version, name), wanted))

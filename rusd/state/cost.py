@@ -1,25 +1,25 @@
-"""What a request may add to the store, in bytes, as etcd estimates it for its space quota.
+"""Bytes that a request may add to the store, by etcd's estimate for its space quota.
 
-The estimate decides two things: whether a request fits into --quota-backend-bytes (asked by the
-API), and whether it grows the store at all (asked at apply while a NOSPACE alarm is active).
+The API compares the estimate with --quota-backend-bytes. While a NOSPACE alarm is active, a request
+whose estimate is above 0 is refused at apply.
 """
 
 from collections.abc import Iterable
 
 from rusd.proto import rpc_pb2 as rpc
 
-#: Assumed for what is stored beside key and value.
+#: Bytes assumed for metadata of a key.
 KEY_VALUE_OVERHEAD = 256
 LEASE_COST = 64
 
 
 def put_cost(request: rpc.PutRequest) -> int:
-    """Bytes a put may add."""
+    """Bytes that a put may add."""
     return len(request.key) + len(request.value) + KEY_VALUE_OVERHEAD
 
 
 def txn_cost(request: rpc.TxnRequest) -> int:
-    """Bytes a txn may add: its dearer branch, since the branch is not known yet."""
+    """Bytes that a txn may add: those of its larger branch."""
     return max(_branch_cost(request.success), _branch_cost(request.failure))
 
 

@@ -1,11 +1,11 @@
-"""Which database directory is the live one, and how another takes its place without a gap.
+"""The live database directory, and its atomic replacement by a snapshot.
 
     <root>/CURRENT    one line: the name of the live database directory
     <root>/db-<n>/    the database; a restore makes db-<n+1>
 
 A restore moves the new database beside the old one, makes it durable, opens it, and only then
 replaces CURRENT by rename. A crash before that rename leaves the old state, after it the new one;
-whatever CURRENT does not name is a leftover and is removed at the next start.
+a directory that CURRENT does not name is removed at the next start.
 """
 
 import re
@@ -19,7 +19,7 @@ _NAME = re.compile(r"db-(\d+)")
 
 
 class DatabaseDirectory:
-    """Opens, and on restore exchanges, the engine under one root directory."""
+    """Opens the engine under one root directory, and replaces it on restore."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -27,7 +27,8 @@ class DatabaseDirectory:
         self._number = 1
 
     def open(self) -> Engine:
-        """The live engine, a fresh one the first time. StorageError if the pointer is broken."""
+        """Open the live engine, or create it at the first start. Raises StorageError if CURRENT is
+        malformed."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._number = self._live_number()
         for number, path in self._databases():

@@ -1,13 +1,13 @@
 """Refusals of the state machine. `rusd/rpc/errors.py` maps them to etcd's errors.
 
-Each is a result of applying an entry: every member comes to the same one, and changes nothing.
+Each is the result of an applied request, the same on every member; the request changes nothing.
 """
 
 from rusd.base.errors import Refusal
 
 
 class Undecodable(Refusal):
-    """A committed proposal that no member can decode, and that all skip."""
+    """A committed proposal that no member can decode; all members skip it."""
 
     reason = "the proposal cannot be decoded"
 

@@ -1,8 +1,8 @@
-"""The replicated half of leases: which exist, their granted TTL, and which keys they hold.
+"""Replicated records of leases: ids, granted TTLs, attached keys.
 
-When a lease expires is not replicated: only the leader watches the clock (`rusd/lease`) and then
-proposes the revocation like any other request. A key is attached to one lease at most; the
-attachments have a family of their own, so that a start reads leases and never scans the keys.
+Deadlines are not replicated: the leader keeps them (`rusd/lease`) and proposes the expiry. A key is
+attached to one lease at most. Attachments have a family of their own, so a start does not scan the
+keys.
 """
 
 import struct
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rusd.state.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 from rusd.storage import Batch, Engine, Family
 
-#: Seconds; about 285 years, as etcd has it.
+#: Seconds (about 285 years), as in etcd.
 MAX_TTL = 9_000_000_000
 
 _ID = struct.Struct(">Q")
@@ -23,11 +23,11 @@ _LAST = _ID.pack(_MASK64)
 
 @dataclass(slots=True)
 class Lease:
-    """One lease as all members know it."""
+    """One lease, the same on all members."""
 
     #: Any int64 but 0.
     id: int
-    #: Granted time to live, whole seconds.
+    #: Granted time to live in whole seconds.
     ttl: int
     #: Seconds left at the last checkpoint; 0 if there was none since the last renewal.
     remaining_ttl: int = 0
@@ -35,13 +35,13 @@ class Lease:
 
 
 class Leases:
-    """All leases, in memory and (by the batches handed in) in the LEASE and LEASE_KEY families."""
+    """All leases, in memory and (by the batches passed in) in the families LEASE and LEASE_KEY."""
 
     def __init__(self) -> None:
         self._leases: dict[int, Lease] = {}
 
     def load(self, engine: Engine) -> None:
-        """Forget everything and read the stored leases."""
+        """Read the stored leases, in place of those in memory."""
         self._leases = {}
         for key, value in engine.scan(Family.LEASE, b"", None):
             lease_id = _signed(key)
@@ -80,19 +80,19 @@ class Leases:
         return lease
 
     def remove(self, batch: Batch, lease: Lease) -> None:
-        """The lease is gone; its keys were deleted, and so detached, before."""
+        """Remove a lease whose keys were deleted, and so detached, before."""
         del self._leases[lease.id]
         batch.delete(Family.LEASE, _key(lease.id))
 
     def checkpoint(self, batch: Batch, lease_id: int, remaining_ttl: int) -> None:
-        """Note how long the lease still had; unknown leases are ignored, as in etcd."""
+        """Store the seconds a lease has left; an unknown lease is ignored, as in etcd."""
         lease = self._leases.get(lease_id)
         if lease is not None:
             lease.remaining_ttl = remaining_ttl
             self._store(batch, lease)
 
     def reattach(self, batch: Batch, key: bytes, old: int, new: int) -> None:
-        """A key changed from lease `old` to lease `new` (0 = none) by a put or delete."""
+        """Move a key from lease `old` to lease `new` (0 = none)."""
         if old == new:
             return
         if old and (lease := self._leases.get(old)) is not None:
@@ -105,7 +105,7 @@ class Leases:
     # Many keys of one apply
 
     def discard(self, lease_id: int, key: bytes) -> None:
-        """Forget a key of a lease here; one of `detach`, `detach_interval` writes it."""
+        """Detach a key in memory; `detach` or `detach_interval` writes it."""
         if (lease := self._leases.get(lease_id)) is not None:
             lease.keys.discard(key)
 
@@ -113,12 +113,12 @@ class Leases:
         batch.delete(Family.LEASE_KEY, _key(lease_id) + key)
 
     def detach_interval(self, batch: Batch, lease_id: int, start: bytes, end: bytes) -> None:
-        """Every key in [start, end)."""
+        """Detach every key in [start, end)."""
         prefix = _key(lease_id)
         batch.delete_interval(Family.LEASE_KEY, prefix + start, prefix + end)
 
     def stored(self, engine: Engine, lease: Lease, count: int) -> Iterator[list[bytes]]:
-        """Keys of a lease as they are committed, in their order, `count` at a time."""
+        """Committed keys of a lease in key order, `count` at a time."""
         prefix = _key(lease.id)
         end = None if prefix == _LAST else _ID.pack(_ID.unpack(prefix)[0] + 1)
         rows = engine.cursor(Family.LEASE_KEY, prefix, end)

@@ -1,10 +1,10 @@
-"""Who belongs to the cluster, as the replicated state knows it.
+"""Replicated membership: members, removed ids, cluster id, cluster version.
 
-Written once at bootstrap (all members write the same from --initial-cluster), then changed by
-MEMBER_ATTRIBUTES (a member publishes its name and client URLs when it starts serving) and by
-additions, removals, updates and promotions, each refused as etcd refuses it when it is applied. An
-id that was removed never comes back. The cluster id is fixed at bootstrap; the cluster version is
-set by the leader.
+Bootstrap writes the first membership (the same on all members, from --initial-cluster). Later,
+MEMBER_ATTRIBUTES publishes a member's name and client URLs when it starts serving, and additions,
+removals, updates and promotions change the members. Validity is checked at apply, with etcd's
+refusals. A removed id is never reused. The cluster id is fixed at bootstrap; the leader sets the
+cluster version.
 """
 
 import struct
@@ -34,7 +34,7 @@ _CLUSTER_VERSION = b"cluster/version"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member; `name` is empty until it has published itself."""
+    """One member; `name` is empty until the member published its attributes."""
 
     id: int
     name: str = ""
@@ -43,7 +43,7 @@ class Member:
     is_learner: bool = False
 
     def message(self) -> rpc.Member:
-        """As the etcd message of MemberList."""
+        """Returns the etcd message of MemberList."""
         return rpc.Member(
             ID=self.id,
             name=self.name,
@@ -54,7 +54,7 @@ class Member:
 
     @classmethod
     def parse(cls, encoded: bytes) -> "Member":
-        """The inverse of `message().SerializeToString()`; protobuf's DecodeError if it is not."""
+        """Decodes an encoded `rpc.Member`. Raises protobuf's DecodeError if it is malformed."""
         message = rpc.Member.FromString(encoded)
         return cls(
             message.ID,
@@ -66,19 +66,19 @@ class Member:
 
 
 class Members:
-    """The membership, in memory and in the MEMBER family. Iterates in the order of ids."""
+    """The membership, in memory and in the family MEMBER. Iterates in the order of ids."""
 
     def __init__(self) -> None:
         self._members: dict[int, Member] = {}
-        #: Ids of members that were removed.
+        #: Ids of removed members.
         self.removed: set[int] = set()
         #: 0 until bootstrapped.
         self.cluster_id = 0
-        #: Such as "3.6.0"; None until the leader has set it.
+        #: For example "3.6.0"; None until the leader sets it.
         self.cluster_version: str | None = None
 
     def load(self, engine: Engine) -> None:
-        """Forget everything and read the stored membership."""
+        """Read the stored membership, in place of that in memory."""
         records = engine.scan(Family.MEMBER, _MEMBER_PREFIX, _MEMBER_END)
         self._members = {member.id: member for member in (Member.parse(v) for _, v in records)}
         removed = engine.scan(Family.MEMBER, _REMOVED_PREFIX, _REMOVED_END)
@@ -98,7 +98,7 @@ class Members:
         return self._members.get(member_id)
 
     def membership(self) -> Membership:
-        """As Raft sees it."""
+        """Returns the membership in Raft's terms."""
         learners = frozenset(member.id for member in self if member.is_learner)
         return Membership(
             frozenset(self._members) - learners,
@@ -109,7 +109,7 @@ class Members:
         )
 
     def bootstrap(self, batch: Batch, members: Sequence[Member], cluster_id: int) -> None:
-        """The first membership of a cluster that has none yet."""
+        """Write the first membership of a cluster."""
         self.cluster_id = cluster_id
         batch.put(Family.MEMBER, _CLUSTER_ID, _ID.pack(cluster_id))
         for member in members:
@@ -144,13 +144,13 @@ class Members:
         batch.put(Family.MEMBER, _REMOVED_PREFIX + _ID.pack(member_id), b"")
 
     def update(self, batch: Batch, member_id: int, peer_urls: Sequence[str]) -> None:
-        """Other peer URLs. MemberNotFound, PeerUrlExists."""
+        """Replace the peer URLs. MemberNotFound, PeerUrlExists."""
         updated = replace(self._existing(member_id), peer_urls=tuple(peer_urls))
         self._refuse_taken(updated)
         self._store(batch, updated)
 
     def promote(self, batch: Batch, member_id: int) -> None:
-        """A learner becomes a voter. MemberNotFound, NotLearner."""
+        """Make a learner a voter. MemberNotFound, NotLearner."""
         member = self._existing(member_id)
         if not member.is_learner:
             raise NotLearner

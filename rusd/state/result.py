@@ -1,4 +1,4 @@
-"""What applying a request gives to the client that waits for it."""
+"""The result of a request, for the client that waits for it."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from rusd.wire.chunks import Encoded
 
 
 class Applied(NamedTuple):
-    """A successful answer, the same on every member.
+    """A successful response, the same on every member.
 
-    The header's cluster id, member id and term are the answering member's own business; its
-    revision is not, since the store may have moved on before the answer is written.
+    The responding member adds the header: cluster id, member id and term are its own; the revision
+    is stored here, since the store may move on before the response is sent.
     """
 
-    #: `ResponseHeader.revision` of the answer.
+    #: `ResponseHeader.revision` of the response.
     revision: int
     #: The encoded etcd response without its header field.
     body: Encoded

@@ -1,7 +1,7 @@
-"""Txn: decide the branches, check what they will do, then do it, all at one revision.
+"""Txn: choose the branches, check their operations, then execute them at one revision.
 
-Nothing is written before every check has passed, so a refused txn leaves no trace. A txn of reads
-only needs no log entry and runs by `read` on the committed store.
+All checks precede the first write, so a refused txn changes nothing. A read-only txn needs no log
+entry and is evaluated by `read` on the committed store.
 """
 
 from collections.abc import Generator, Iterator
@@ -21,7 +21,7 @@ from rusd.wire.chunks import Encoded
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
-    """True if both branches hold ranges only (a nested txn counts as a write)."""
+    """True if both branches contain only ranges (a nested txn counts as a write)."""
     return all(
         operation.WhichOneof("request") == "request_range"
         for branch in (request.success, request.failure)
@@ -30,7 +30,7 @@ def is_read_only(request: rpc.TxnRequest) -> bool:
 
 
 def is_serializable(request: rpc.TxnRequest) -> bool:
-    """True for a read-only txn of which every range is serializable (or that has none)."""
+    """True if every range of a read-only txn is serializable."""
     return all(
         operation.request_range.serializable
         for branch in (request.success, request.failure)
@@ -41,7 +41,7 @@ def is_serializable(request: rpc.TxnRequest) -> bool:
 def write(
     writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool
 ) -> Applied | Generator[None, None, Applied]:
-    """Apply a txn, in slices if it may be long work; a Refusal leaves the writer untouched."""
+    """Apply a txn, in slices if it may be long. A refusal leaves the writer unchanged."""
     decision = decide(writer, request)
     if decision is None:
         return _write_slices(writer, leases, request, wanted)
@@ -73,7 +73,7 @@ def _write_slices(
 
 
 def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
-    """Answer a read-only txn of single keys from committed state; None for any other."""
+    """Evaluate a read-only txn of single keys on committed state; returns None for any other."""
     decision = decide(view, request)
     if decision is None:
         return None
@@ -88,7 +88,7 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
 
 
 def intervals(request: rpc.TxnRequest) -> set[tuple[bytes, bytes | None]]:
-    """[start, end) of all that a read-only txn may look at now."""
+    """Returns every interval [start, end) that a read-only txn may read at the present revision."""
     conditions = (bounds(one.key, one.range_end) for one in request.compare if one.range_end)
     ranges = (
         bounds(one.request_range.key, one.request_range.range_end)
@@ -102,7 +102,7 @@ def intervals(request: rpc.TxnRequest) -> set[tuple[bytes, bytes | None]]:
 def read_slices(
     view: View, leases: Leases, request: rpc.TxnRequest
 ) -> Generator[None, None, Applied]:
-    """Answer a read-only txn in slices. The view must not move on meanwhile."""
+    """Evaluate a read-only txn in slices. The view must not change meanwhile."""
     meter = Meter()
     decision = yield from decide_slices(view, request, meter)
     yield from _check_slices(view, leases, decision, meter)
@@ -115,7 +115,7 @@ def read_slices(
 
 
 def _check(view: View, leases: Leases, decision: Decision) -> None:
-    """`_check_slices` of few operations, none of them a txn."""
+    """`_check_slices` for few operations, none of them a txn."""
     for kind, operation in decision.operations:
         if kind == PUT:
             check_put_in_txn(view, leases, operation)
@@ -127,8 +127,8 @@ def _check(view: View, leases: Leases, decision: Decision) -> None:
 def _check_slices(
     view: View, leases: Leases, decision: Decision, meter: Meter
 ) -> Generator[None, None, None]:
-    """Raise what any operation of the branches taken would fail with. Where several would, etcd 3.5
-    tells of puts before ranges (3.6 goes by position); the former is what tests compare with."""
+    """Raise the refusal of any operation of the branches taken. If several would be refused, puts
+    precede ranges as in etcd 3.5 (etcd 3.6 goes by position)."""
     ranges = []
     for kind, operation in _flattened(decision):
         if kind == PUT:
@@ -142,7 +142,7 @@ def _check_slices(
 
 
 def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
-    """The operations that will run, those of nested txns in their places."""
+    """The operations in order of execution, those of nested txns included."""
     for kind, operation in decision.operations:
         if kind == TXN:
             yield from _flattened(operation)
@@ -155,7 +155,7 @@ def _execute(
 ) -> Generator[None, None, Encoded]:
     answers: list[Encoded] = []
     for kind, operation in decision.operations:
-        # A nested txn's header is empty.
+        # The header of a nested txn is empty.
         revision: int | None = None
         body: Encoded
         if kind == TXN:

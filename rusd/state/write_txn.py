@@ -1,7 +1,7 @@
-"""Put, DeleteRange and Range as they act on the store at one revision, with their lease effects.
+"""Put, DeleteRange and Range at one revision, with their effects on leases.
 
-`WriteTxn` is one revision in the making: a single request or a whole txn. Checks come before it
-(`check_put`, `check_range`), because what has been written to the batch cannot be taken back.
+A `WriteTxn` is one revision: a single request or a whole txn. Checks (`check_put`, `check_range`)
+precede it, since writes cannot be removed from the batch.
 """
 
 from bisect import bisect_right
@@ -31,15 +31,15 @@ def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
 
 
 def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> None:
-    """As `check_put`, in the other order: etcd up to 3.6 tells of the missing key first here."""
+    """As `check_put`, but an absent key is reported first, as in etcd up to 3.6."""
     check_key(request)
     _check_ignored(view, request)
     _check_lease(leases, request)
 
 
 def check_key(request: rpc.PutRequest) -> None:
-    """EmptyKey. The proposing member checks it as well; but what is stored must be readable,
-    whatever another member let through."""
+    """EmptyKey. The proposing member checks it too; this check protects the store from a
+    proposal that another member did not check."""
     if not request.key:
         raise EmptyKey
 
@@ -55,19 +55,19 @@ def _check_ignored(view: View, request: rpc.PutRequest) -> None:
 
 
 def check_range(view: View, request: rpc.RangeRequest) -> None:
-    """FutureRevision or Compacted; a range inside a txn must not fail half-way."""
+    """FutureRevision or Compacted. A range inside a txn must not fail after the first write."""
     revision = request.revision
     if revision == 0:
         return
     if revision > view.revision:
         raise FutureRevision
-    # etcd checks a negative revision here too, unlike in a range of its own.
+    # Unlike in a range outside a txn, etcd checks a negative revision here.
     if revision < view.compact_revision:
         raise Compacted
 
 
 class WriteTxn:
-    """The changes of one revision. Answers are encoded only if `wanted`; else they are empty."""
+    """The changes of one revision. Responses are encoded only if `wanted`; else they are empty."""
 
     def __init__(self, writer: Writer, leases: Leases, wanted: bool) -> None:
         self._writer = writer
@@ -78,15 +78,15 @@ class WriteTxn:
 
     @property
     def revision(self) -> int:
-        """The revision a read shows at this moment: the next one as soon as anything changed."""
+        """The revision of a read now: the next one as soon as anything changed."""
         return self._begin + 1 if self._txn.changed else self._begin
 
     def end(self) -> int:
-        """Close the revision; the store's revision afterwards."""
+        """Close the revision; returns the store's revision afterwards."""
         return self._txn.end()
 
     def put(self, request: rpc.PutRequest) -> bytes:
-        """Write one key; PutResponse without header."""
+        """Write one key; returns a PutResponse without header."""
         key, value, lease = request.key, request.value, request.lease
         if request.ignore_value or request.ignore_lease:
             live = self._writer.get(key)
@@ -103,7 +103,7 @@ class WriteTxn:
         return kv_response.put_response(None if before is None else before.kv)
 
     def delete(self, key: bytes) -> bytes | None:
-        """Delete one key; its KeyValue before, None if it did not exist."""
+        """Delete one key; returns its KeyValue before, or None if absent."""
         before = self._txn.delete(key)
         if before is None:
             return None
@@ -112,13 +112,13 @@ class WriteTxn:
         return before.kv
 
     def delete_one(self, request: rpc.DeleteRangeRequest) -> bytes:
-        """`delete_range` of a single key."""
+        """`delete_range` for a single key."""
         kv = self.delete(request.key)
         previous = [] if kv is None else [kv]
         return self._deleted(request, len(previous), kv_response.previous(previous))
 
     def delete_range(self, request: rpc.DeleteRangeRequest) -> Generator[None, None, Encoded]:
-        """Delete the live keys of an interval, in slices; DeleteRangeResponse without header."""
+        """Delete an interval of keys in slices; returns a DeleteRangeResponse without header."""
         if not request.range_end:
             return self.delete_one(request)
         rows = self._writer.rows(*bounds(request.key, request.range_end))
@@ -143,7 +143,7 @@ class WriteTxn:
     def _delete_many(
         self, request: rpc.DeleteRangeRequest, rows: Rows, part: list[bytes], following: list[bytes]
     ) -> Generator[None, None, Encoded]:
-        """All that is left of the interval: `part`, `following` and what `rows` holds."""
+        """Delete the rest of the interval: `part`, `following`, and the unread `rows`."""
         bulk_delete = self._txn.bulk_delete()
         detached = LeaseDetachments(self._leases)
         deleted = 0
@@ -164,9 +164,9 @@ class WriteTxn:
         return kv_response.long_delete_response(deleted, previous) if self._wanted else b""
 
     def end_lease(self, lease: Lease) -> Generator[None, None, None]:
-        """Delete the keys of a lease, in slices."""
+        """Delete the keys of a lease in slices."""
         if len(lease.keys) <= SLICE:
-            # Sorted, since the order becomes part of the stored revisions.
+            # Sorted, since sub-revisions store the order.
             for key in sorted(lease.keys):
                 self.delete(key)
             return
@@ -184,7 +184,7 @@ class WriteTxn:
         self._leases.detach_interval(self._writer.batch, lease.id, b"", last + b"\0")
 
     def _attached(self, lease: Lease) -> Iterator[list[bytes]]:
-        """The keys of a lease in their order, piece by piece (which may be empty)."""
+        """The keys of a lease in key order, in parts (some may be empty)."""
         versions = self._writer.overlay.versions
         own = sorted(key for key, live in versions.items() if live and live.lease == lease.id)
         at = 0
@@ -201,14 +201,14 @@ class WriteTxn:
     def range_slices(
         self, request: rpc.RangeRequest, meter: Meter
     ) -> Generator[None, None, Encoded]:
-        """Read, earlier changes of this revision included; RangeResponse without header."""
+        """Read after the earlier changes of this revision; returns a headerless RangeResponse."""
         if not self._wanted:
             return b""
         result = yield from self._writer.range_slices(request)
         return (yield from kv_response.range_slices(result, meter))
 
     def range(self, request: rpc.RangeRequest) -> bytes:
-        """Read, earlier changes of this revision included; RangeResponse without header."""
+        """Read after the earlier changes of this revision; returns a headerless RangeResponse."""
         if not self._wanted:
             return b""
         return kv_response.range_response(self._writer.range(request))

@@ -88,7 +88,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
         (writer, "SPILL_AGAIN_WRITES", 1), (entry_apply, "MAX_APPLY_WRITES", 4),
         (entry_apply, "EVENTS_PER_SLICE", 1),
         (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
-        (lease_detachments, "_FEW", 1), (lease_detachments, "_SLICE", 1),
+        (lease_detachments, "_SINGLE_KEYS", 1), (lease_detachments, "_SLICE", 1),
         (range_query, "SLICE", 1), (key_counts, "SLICE", 1),
         (rows, "_FETCH", 2),
     ):  # fmt: skip
