@@ -50,7 +50,7 @@ class Client:
         return self.random.randrange(len(self.names))
 
     def value(self) -> str:
-        """One that nobody else ever writes."""
+        """A value that is written only once in a run."""
         return f"{self.number}.{next(self._values)}"
 
     # --- registers --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A disk is an ext4 file system in a file, mounted over a loop device; that needs 
 A full disk is one with a ballast file on it. A slow one is frozen (fsfreeze) for short times again
 and again: everything that waits for the disk waits, as on a device whose cache is full.
 
-Directories of disks carry the process id of whoever made them. What a killed run left behind is
+Directories of disks carry the process id of the run. What a killed run left behind is
 unmounted and removed by the next one.
 """
 
@@ -69,7 +69,7 @@ class Disk:
             self._thawing = self._freezer = None
 
     def close(self) -> None:
-        """Unmount. Nobody may be using it any more."""
+        """Unmount. No process may still use it."""
         self.fast()
         with contextlib.suppress(OSError):
             _run("umount", "--lazy", str(self.path))

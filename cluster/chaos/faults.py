@@ -1,6 +1,6 @@
 """Each kind of fault: how it begins, and how it is healed.
 
-`begin(subject, step)` breaks something and returns who was hit and how to heal it. Leader kinds hit
+`begin(subject, step)` breaks something and returns the members affected and how to heal it. Leader kinds hit
 a member drawn by the schedule while there is no leader.
 """
 
@@ -43,7 +43,7 @@ def possible(subject: Subject) -> list[str]:
     return [kind for kind in _KINDS if needs.get(kind, True)]
 
 
-# --- who ------------------------------------------------------------------------------------------
+# --- targets---------------------------------------------------------------------------------------
 
 
 def _drawn(subject: Subject, step: Step) -> int:
@@ -167,8 +167,8 @@ def _partition_one(subject: Subject, step: Step) -> Broken:
 
 
 def _partition_all(subject: Subject, step: Step) -> Broken:
-    everybody = range(subject.size)
-    return _links(subject, [(a, b) for a in everybody for b in everybody if a != b], CUT, everybody)
+    members = range(subject.size)
+    return _links(subject, [(a, b) for a in members for b in members if a != b], CUT, members)
 
 
 def _leader_cannot_send(subject: Subject, step: Step) -> Broken:
@@ -196,9 +196,9 @@ def _one_way(subject: Subject, step: Step) -> Broken:
 
 
 def _everywhere(subject: Subject, rule: Rule) -> Broken:
-    everybody = range(subject.size)
-    links = [(a, b) for a in everybody for b in everybody if a != b]
-    broken = _links(subject, links, rule, everybody)
+    members = range(subject.size)
+    links = [(a, b) for a in members for b in members if a != b]
+    broken = _links(subject, links, rule, members)
     return broken._replace(detail=str(rule))
 
 

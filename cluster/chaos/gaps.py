@@ -1,4 +1,4 @@
-"""How long nobody, or somebody, could write: silences between acknowledgements.
+"""How long no client, or one client, could write: gaps between acknowledgements.
 
     puts at a steady pace, to every member ──▶ Acks ──▶ Gap around an event
 

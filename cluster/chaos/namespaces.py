@@ -11,7 +11,7 @@ Links are cut and made lossy by the kernel's packet filter in the receiver's nam
 so that members see what a pulled cable shows: silence. Delay needs the kernel's netem, and is only
 offered where there is one. Making this needs the rights of root on Linux; `obstacle` tells.
 
-Names carry the process id of whoever made them. What a killed run left behind is removed by the
+Names carry the process id of the run. What a killed run left behind is removed by the
 next one.
 """
 
@@ -109,7 +109,7 @@ class NamespaceNetwork:
                 self._delay(member)
 
     def _delay(self, member: int) -> None:
-        """What a member sends to anybody is late (netem knows no receivers without classes)."""
+        """Delay everything that a member sends (netem needs classes to tell receivers apart)."""
         late = [
             rule for (sender, _), rule in self._rules.items() if sender == member and rule.delay
         ]

@@ -16,7 +16,7 @@ from typing import Protocol
 class Rule:
     """What happens to what one member sends another."""
 
-    #: Nothing arrives, and nobody is told.
+    #: Nothing arrives, and neither end is notified.
     cut: bool = False
     #: Seconds everything is late, and by how much more at random.
     delay: float = 0.0

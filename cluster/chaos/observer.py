@@ -1,4 +1,4 @@
-"""Who leads, looked at from outside while the run goes on."""
+"""Records the leader, asked from outside during the run."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Progress:
     def status(
         self, ops_ok: int, ops_failed: int, ops_unknown: int, rate: float, leader: str
     ) -> None:
-        """Calls so far by outcome; acknowledged calls per second right now; who leads."""
+        """Calls so far by outcome; acknowledged calls per second; the leader."""
         now = time.monotonic()
         with self._lock:
             self._counts = (ops_ok, ops_failed, ops_unknown)

@@ -2,11 +2,11 @@
 
     member i ──dials──▶ proxy of j (the peer address j advertises) ──▶ j (where it really listens)
 
-Who is dialling is found by the process that owns the other end of the connection (Linux: /proc).
+The dialling member is found by the process that owns the other end of the connection (Linux: /proc).
 Each connection carries two directions, and each direction obeys the rule of its own link:
 
 - cut: bytes are held and nothing is read any more, so that the sender's window fills up; a new
-  connection is not passed on. Nobody is told, as with a cable that was pulled. When the rule is
+  connection is not passed on. Neither end is notified, as with a pulled cable. When the rule is
   lifted what was held goes on: TCP would have sent it again.
 - delay, jitter: bytes leave later, in order.
 - loss: a piece is late by a retransmission's time, which grows as TCP's does.

@@ -1,6 +1,6 @@
 """What is broken when: drawn from a seed before the run, kept as JSON, and run again from it.
 
-A step names roles, not members: who "leader" is shows when its time has come. Members by number are
+A step names roles, not members: "leader" is resolved when the step begins. Members by number are
 drawn here, so that the same seed gives the same steps whatever the cluster does.
 """
 

@@ -148,7 +148,7 @@ class Subject(LocalCluster):
         return self._find_leader()
 
     def heal(self) -> None:
-        """No fault any more: links clear, disks as they should be, everybody runs."""
+        """End every fault: links clear, disks restored, all members running."""
         self.network.heal()
         for disk in self.disks.values():
             disk.fast()

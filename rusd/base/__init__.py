@@ -1,2 +1,13 @@
-"""What every room may use: logs, pending results, sliced work, supervised tasks, URLs,
-sockets, durable files."""
+"""What every room may use; imports no other room.
+
+- `errors.py`: `Refusal`, the base of all errors that refuse one request
+- `pending.py`: results to come, whose callbacks run synchronously
+- `supervised.py`: background tasks whose failure ends the member
+- `sliced.py`: long work in slices, between which the loop serves others; `garbage.py`: the same for
+  collections of cyclic garbage
+- `durable.py`: files that survive a power cut
+- `logs.py`: etcd's log format; `systemd.py`: readiness and the journal
+- `urls.py`: the type of URLs; `sockets.py`: listening and connecting
+
+This room knows nothing of etcd's API, Raft, storage or protocols.
+"""

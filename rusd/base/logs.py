@@ -1,4 +1,4 @@
-"""Logging in etcd's shape: one JSON object a line, or a console line for people.
+"""Logging in etcd's format: one JSON object a line, or a console line.
 
 Rooms call `log = get_logger(__name__)` and `log.info("message", extra={"fields": {...}})`; the
 fields become keys of the JSON line. Lines go to standard error (etcd's default), to files or to
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rusd.base.systemd import JournalHandler
 
-#: etcd's level names, and what logging calls them.
+#: etcd's names of levels -> those of logging.
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -33,41 +33,43 @@ _NAMES = {
     logging.CRITICAL: "fatal",
 }
 FORMATS = ("json", "console")
-#: The output that is systemd's journal.
+#: The log output for systemd's journal.
 JOURNAL = "systemd/journal"
-#: An output that silences all others.
+#: The log output that discards everything.
 NOWHERE = "/dev/null"
-#: The logger above all of rusd's.
+#: The parent of all loggers of rusd.
 _OWN = "rusd"
 #: No blanks between keys and values, as etcd writes them and log searches expect them.
 _COMPACT = (",", ":")
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of a module; pass `__name__`."""
+    """Return the logger of a module; pass `__name__`."""
     return logging.getLogger(name)
 
 
-class Sparse:
-    """Warnings that strangers can cause at will, bounded: of each kind at most `BURST` lines in
-    `PERIOD` seconds. The first line of the next period says how many were left out."""
+class LimitedLog:
+    """Bounds warnings that unknown clients or peers can cause.
+
+    Each kind has at most `BURST` lines in `PERIOD` seconds. The first line of the next period says
+    how many were left out.
+    """
 
     BURST = 3
     PERIOD = 10.0
-    #: Kinds counted apart; any further ones share one count.
+    #: Kinds that are counted; further kinds share one count.
     KINDS = 64
-    #: Characters of a field: fields may repeat what a stranger sent.
+    #: Characters of a field, which may repeat text of a client or peer.
     FIELD = 200
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        #: Kind -> (begin of its period, lines in it).
+        #: Kind -> (start of its period, lines in it).
         self._written: dict[str, tuple[float, int]] = {}
 
     def warning(self, message: str, fields: Mapping[str, object], kind: str = "") -> None:
-        """A line, unless its kind (a text of the caller's own, never a stranger's) has had its
-        share."""
+        """Log a line, unless its kind had its share. `kind` must not contain text of a peer."""
         kind = f"{message}: {kind}"
         if kind not in self._written and len(self._written) >= self.KINDS:
             kind = ""
@@ -88,7 +90,7 @@ class Sparse:
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    """RFC 3339 with milliseconds and zone, as etcd writes it."""
+    """Format a time as etcd does: RFC 3339 with milliseconds and zone."""
     local = time.localtime(record.created)
     zone = time.strftime("%z", local)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", local)
@@ -105,15 +107,15 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def _encode(value: object) -> str:
-    """JSON of anything: what JSON has no form for is written as text."""
+    """Encode any value as JSON; values without a JSON form as text."""
     try:
         return json.dumps(value, default=str)
-    except (TypeError, ValueError):  # keys that are not text, a value that holds itself
+    except (TypeError, ValueError):  # keys that are not text, a cycle
         return json.dumps(repr(value))
 
 
 class JsonFormatter(logging.Formatter):
-    """{"level", "ts", "caller", "msg", fields…}; no field can take the place of the first four."""
+    """Formats {"level", "ts", "caller", "msg", fields…}; the first four cannot be replaced."""
 
     def format(self, record: logging.LogRecord) -> str:
         own = {
@@ -134,7 +136,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Tab-separated: time, level, caller, message, fields as JSON."""
+    """Formats tab-separated time, level, caller, message, and fields as JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [_timestamp(record), _level(record), _caller(record), record.getMessage()]
@@ -148,12 +150,10 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def configure(level: str, style: str, outputs: Sequence[str]) -> None:
-    """Set up logging: rusd's lines from `level` on, of libraries only warnings and worse.
+    """Set up logging: lines of rusd from `level` on, of libraries from warning on.
 
-    `outputs`: "default", "stderr", "stdout", "systemd/journal" or
-    files, as paths or file: URLs.
-
-    OSError if a file cannot be opened or there is no journal; the log is then as it was before.
+    `outputs`: "default", "stderr", "stdout", "systemd/journal" or files, as paths or file: URLs.
+    Raises OSError if a file or the journal cannot be opened; logging is then unchanged.
     """
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if style == "console" else JsonFormatter()
@@ -167,13 +167,13 @@ def configure(level: str, style: str, outputs: Sequence[str]) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
-    # Libraries have lines for every frame and request, with header values in them.
+    # Libraries log every frame and request, with values of headers.
     root.setLevel(max(logging.WARNING, LEVELS[level]))
     logging.getLogger(_OWN).setLevel(LEVELS[level])
 
 
 def flush() -> None:
-    """Hand everything written so far to the system; never raises."""
+    """Flush all handlers; never raises."""
     for handler in logging.getLogger().handlers:
         with contextlib.suppress(OSError, ValueError):
             handler.flush()

@@ -1,8 +1,7 @@
-"""An answer that comes later.
+"""`Pending`: a result to come, like asyncio.Future but without scheduling.
 
-`Pending` is what asyncio.Future is to a loop's callbacks, without the loop: whoever waits is called
-at the moment the answer is there, in the turn that found it, and a thousand answers cost no
-thousand callbacks scheduled. It can be awaited as well, for work that is a coroutine anyway.
+Callbacks run synchronously when the result is set, in the same turn of the loop: a thousand results
+cost no thousand scheduled callbacks. A coroutine can await it as well.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ _WAITING, _DONE, _FAILED, _CANCELLED = range(4)
 
 
 class Pending(Generic[T]):
-    """One answer, given once; the part of asyncio.Future's interface that is needed of it."""
+    """A result that is set once; the part of asyncio.Future's interface that rusd uses."""
 
     __slots__ = ("_callbacks", "_state", "_value")
 
@@ -24,22 +23,22 @@ class Pending(Generic[T]):
         self._value: object = None
         self._callbacks: list[Callable[[Any], object]] | None = None
 
-    # Giving it
+    # Setting the result
 
     def set_result(self, result: T) -> None:
-        """The answer. Ignored once there is one, or nobody wants it any more."""
+        """Set the result. Ignored after the first call and after `cancel`."""
         self._settle(_DONE, result)
 
     def set_exception(self, error: BaseException) -> None:
-        """There will be none, for this reason."""
+        """Set the exception that `result` raises; ignored as in `set_result`."""
         self._settle(_FAILED, error)
 
     def give(self, outcome: object) -> None:
-        """The answer, or the exception there is instead of one."""
+        """Set the result, or the exception if `outcome` is one."""
         self._settle(_FAILED if isinstance(outcome, BaseException) else _DONE, outcome)
 
     def cancel(self) -> bool:
-        """Nobody wants it any more."""
+        """Discard the result to come. False if it is set already."""
         if self._state != _WAITING:
             return False
         self._settle(_CANCELLED, None)
@@ -57,11 +56,11 @@ class Pending(Generic[T]):
         try:
             callback(self)
         except Exception as error:  # noqa: BLE001
-            # Whoever gave the answer is not to blame, and must go on.
-            context = {"message": "a callback of an answer failed", "exception": error}
+            # The code that set the result is not at fault and must go on.
+            context = {"message": "a callback of a result failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    # Waiting for it
+    # Waiting for the result
 
     def done(self) -> bool:
         return self._state != _WAITING
@@ -70,14 +69,14 @@ class Pending(Generic[T]):
         return self._state == _CANCELLED
 
     def exception(self) -> BaseException | None:
-        """Why there is no answer; None if there is one. Raises as `result` does."""
+        """Return the exception, or None if there is a result. Raises like `result` otherwise."""
         if self._state == _FAILED:
             return cast(BaseException, self._value)
         self._check()
         return None
 
     def result(self) -> T:
-        """The answer, or its exception raised; CancelledError, InvalidStateError."""
+        """Return the result, or raise its exception, CancelledError or InvalidStateError."""
         if self._state == _FAILED:
             raise cast(BaseException, self._value)
         self._check()
@@ -87,10 +86,10 @@ class Pending(Generic[T]):
         if self._state == _CANCELLED:
             raise asyncio.CancelledError
         if self._state == _WAITING:
-            raise asyncio.InvalidStateError("there is no answer yet")
+            raise asyncio.InvalidStateError("the result is not set")
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Call `callback` with this object when it is done: now, if it is."""
+        """Call `callback` with this object when it is done; at once if it is."""
         if self._state != _WAITING:
             self._call(callback)
         elif self._callbacks is None:
@@ -109,6 +108,6 @@ class Pending(Generic[T]):
             self.add_done_callback(wake)
             yield from waiter
         else:
-            # A coroutine that asks again after a refusal given at once must let the loop run.
+            # A coroutine that retries after an immediate refusal must still yield to the loop.
             yield
         return self.result()

@@ -1,9 +1,9 @@
-"""Listening sockets and connections for URLs: every address of a URL, or none at all.
+"""Listening sockets and connections for URLs: every address of a URL, or none.
 
-A name such as `localhost` stands for several addresses; one that is taken is an error, so that two
-members cannot share a port without a word, each on its own half. A wildcard (0.0.0.0 or [::]) is
-one socket for IPv4 and IPv6, as in Go, and for IPv4 alone where the machine has no IPv6. The scheme
-says nothing here: what is spoken on a connection is the caller's matter.
+A name such as `localhost` has several addresses. If one is taken, the whole URL is refused, so that
+two members cannot listen on one port, each for another address family. A wildcard (0.0.0.0 or [::])
+is one socket for IPv4 and IPv6, as in Go, and for IPv4 alone on a machine without IPv6. The scheme
+has no effect here: the caller decides about TLS.
 """
 
 import asyncio
@@ -23,38 +23,40 @@ from rusd.base.urls import Url
 Factory = Callable[[], asyncio.Protocol]
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-#: Connections the kernel keeps until they are accepted; it lowers this to its own maximum.
+#: Connections that the kernel queues for accept; it lowers this to its own maximum.
 BACKLOG = 4096
 #: Seconds of silence before the first TCP keep-alive probe, and between probes.
 KEEPALIVE_SECONDS = 30
-#: Errors of connecting to an unreachable or malformed URL (a member's URLs may be any text: etcd
-#: checks them in additions only).
+#: Errors from dialling an unreachable or malformed URL (etcd checks a member's URLs only when the
+#: member is added, so they may be any text).
 UNREACHABLE = (OSError, ValueError, OverflowError)
-#: An address family or an address that this machine does not have is no conflict.
+#: Errors of binding an address or address family that this machine does not have.
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT})
 
 
 class SocketFile:
-    """The file of a unix socket this process has made."""
+    """The file of a unix socket that this process created."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._made = _identity(path)
 
     def remove(self) -> None:
-        """Unless somebody has put another one in its place."""
+        """Remove the file, unless it was replaced by another one."""
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._made:
                 self._path.unlink()
 
 
 class Bound:
-    """The listening sockets of one URL; nobody accepts on them yet."""
+    """The bound sockets of one URL, before anything accepts on them."""
 
     def __init__(self, url: str) -> None:
-        """Resolves names, so it may block. OSError, with the URL in its text, if an address is
-        taken, the name is unknown, or this machine has none of its addresses. ValueError if it is
-        no URL."""
+        """Bind every address of `url`. May block to resolve names.
+
+        Raises OSError, with the URL in its text, if an address is taken, the name is unknown, or
+        this machine has none of its addresses; ValueError if the text is not a URL.
+        """
         self.sockets: list[socket.socket] = []
         self.files: list[SocketFile] = []
         parsed = Url(url)
@@ -69,7 +71,7 @@ class Bound:
             raise OSError(error.errno, f"cannot listen on {url}: {reason}") from error
 
     def close(self) -> None:
-        """For what nobody serves."""
+        """Close sockets that are not served, and remove their files."""
         for each in self.sockets:
             each.close()
         for file in self.files:
@@ -103,7 +105,7 @@ class Bound:
 
 
 class Listener:
-    """Accepts connections on what was bound."""
+    """Accepts connections on bound sockets."""
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
@@ -116,7 +118,7 @@ class Listener:
         context: ssl.SSLContext | None = None,
         handshake_timeout: float | None = None,
     ) -> None:
-        """Begin; `bound` belongs to this listener from then on, also if this fails."""
+        """Accept on `bound`, which this listener closes from then on, also if this fails."""
         loop = asyncio.get_running_loop()
         self._files += bound.files
         timeout = handshake_timeout if context is not None else None
@@ -134,7 +136,7 @@ class Listener:
             self._servers.append(server)
 
     def close(self) -> None:
-        """Accept nothing more; connections go on. Socket files are removed."""
+        """Stop accepting and remove socket files; open connections continue."""
         for server in self._servers:
             server.close()
         for file in self._files:
@@ -143,9 +145,9 @@ class Listener:
 
 
 async def connect(factory: Callable[[], P], url: str) -> P:
-    """The protocol of a new connection to a URL, without TLS. UNREACHABLE if there is none.
+    """Connect to a URL without TLS. Raises one of UNREACHABLE.
 
-    A URL that asks for TLS is not reached in plaintext.
+    A URL that requires TLS is not dialled in plaintext.
     """
     parsed = _plain(url)
     loop = asyncio.get_running_loop()
@@ -157,7 +159,7 @@ async def connect(factory: Callable[[], P], url: str) -> P:
 
 
 async def open_streams(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The same as two streams."""
+    """Connect to a URL; return its two streams."""
     parsed = _plain(url)
     if parsed.is_unix:
         return await asyncio.open_unix_connection(parsed.path)
@@ -165,7 +167,7 @@ async def open_streams(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWr
 
 
 def shown(peername: object) -> str:
-    """The remote end of a connection, for logs; an IPv4 client of an IPv6 socket as itself."""
+    """Format a remote address for logs; an IPv4-mapped address as IPv4."""
     if not isinstance(peername, tuple) or len(peername) < 2:
         return f"unix:{peername or ''}"
     host, port = str(peername[0]), peername[1]
@@ -198,11 +200,13 @@ def _wildcard(url: Url) -> socket.socket:
 
 
 def _listening(family: int, address: Any, *, both: bool = False) -> socket.socket:
-    """A socket that listens; what is set here every accepted connection inherits. `both`: IPv4
-    clients reach the IPv6 socket too."""
+    """Create a listening socket, whose options its accepted connections inherit.
+
+    `both`: an IPv6 socket accepts IPv4 clients too.
+    """
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # As servers do, so that connections of a member that has just stopped do not count.
+        # A member that was just stopped leaves connections in TIME_WAIT, which would block.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
@@ -225,7 +229,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _make_room(path: Path) -> None:
-    """Remove the socket file a dead process has left; OSError if it is anything else."""
+    """Remove the socket file of a dead process. Raises OSError if it is anything else."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""systemd's two protocols: the readiness of a service, and entries of the journal.
+"""Two protocols of systemd: readiness of a service, and entries of the journal.
 
-Readiness: one datagram to the socket that NOTIFY_SOCKET names (sd_notify(3)). Journal: one datagram
-an entry to journald's socket, `KEY=value` lines; a value with a line break is written as its key, a
-line break, its length as 64 bits little-endian, and its bytes. An entry too large for a datagram
-goes into a sealed memory file whose descriptor is sent (systemd's "Native Journal Protocol").
+Readiness is one datagram to the socket that NOTIFY_SOCKET names (sd_notify(3)). The journal takes
+one datagram for each entry at journald's socket: `KEY=value` lines; a value with a line break is
+its key, a line break, its length as 64 bits little-endian, and its bytes. An entry that is too
+large for a datagram is sent as a sealed memory file (systemd's "Native Journal Protocol").
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from pathlib import Path
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
-#: syslog's priorities, for logging's levels and above.
+#: Levels of logging -> priorities of syslog; the first level that is reached counts.
 _PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -30,7 +30,7 @@ _TOO_LARGE = frozenset((errno.EMSGSIZE, errno.ENOBUFS))
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell the service manager; False if there is none. OSError if it cannot be told."""
+    """Send `state` to the service manager. False if there is none. Raises OSError."""
     name = environ.get("NOTIFY_SOCKET", "")
     if not name:
         return False
@@ -46,7 +46,7 @@ class JournalHandler(logging.Handler):
     """Writes records to the journal with etcd's fields; to standard error if that fails."""
 
     def __init__(self, path: str | None = None) -> None:
-        """OSError if there is no journal at `path`, or at its usual place."""
+        """Connect to the journal at `path` or its usual place. Raises OSError if there is none."""
         super().__init__()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:

@@ -1,10 +1,10 @@
-"""The one type of URLs that name members: parsed once, compared in one way.
+"""`Url`, the type of every URL of a member, and the comparison of two members' URLs.
 
-A `Url` is the text in etcd's canonical form (scheme in lower case, other letters than ASCII
-percent-encoded), so that equal texts are equal URLs and member ids, which are hashes of the text,
-come out as etcd's; its parts are attributes. What is accepted is what etcd accepts for a flag or a
-member: http and https with host:port and no path, unix and unixs with a path. User, query and
-fragment are accepted and mean nothing.
+A `Url` is the text in etcd's canonical form (scheme in lower case, characters beyond ASCII
+percent-encoded), so that equal texts are equal URLs, and member ids, which are hashes of the text,
+equal etcd's. Its parts are attributes. Accepted is what etcd accepts for a flag or a member: http
+and https with host:port and no path, unix and unixs with a path. User, query and fragment are
+accepted without effect.
 
 `differing` compares the URLs of two members by the addresses their hosts resolve to.
 Source: Go's net/url and etcd's types.NewURLs and netutil.URLStringsEqual, facts only.
@@ -34,20 +34,20 @@ RESOLVE_INTERVAL = 1.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _AUTHORITY = re.compile(r"//([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: ASCII that Go takes in the name of a host; other letters may also be percent-encoded.
+#: Characters that Go accepts in a host name; those beyond ASCII may be percent-encoded.
 _NAME = re.compile(r"(?:[A-Za-z0-9\-_.~!$&'()*+,;=<>\"]|[^\x00-\x7f]|%[89A-Fa-f][0-9A-Fa-f])*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class Url(str):
-    """One URL. `Url(text)` raises ValueError, with etcd's reason, if it is none."""
+    """One URL. `Url(text)` raises ValueError with etcd's reason if the text is not a URL."""
 
     scheme: str
-    #: Without brackets, lower case; "" for unix sockets and where there is none.
+    #: In lower case, without brackets; "" for unix sockets and if absent.
     host: str
-    #: 0 for unix sockets and where there is none; may be above 65535.
+    #: 0 for unix sockets and if absent; may be above 65535.
     port: int
-    #: Of the socket file; "" for http and https.
+    #: Path of the socket file; "" for http and https.
     path: str
 
     def __new__(cls, text: str) -> "Url":
@@ -61,17 +61,17 @@ class Url(str):
 
     @property
     def is_unix(self) -> bool:
-        """Whether it names a unix socket: it has a path then, and neither host nor port."""
+        """Whether the URL names a unix socket: it has a path, and no host or port."""
         return self.scheme in ("unix", "unixs")
 
     @property
     def is_secure(self) -> bool:
-        """Whether it asks for TLS."""
+        """Whether the URL requires TLS."""
         return self.scheme in ("https", "unixs")
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens, whatever it speaks there: equal for http and https."""
+        """The address to listen on; equal for http and https."""
         return (f"unix:{self.path}", 0) if self.is_unix else (_normal(self.host), self.port)
 
 
@@ -106,7 +106,7 @@ def _parse(text: str) -> _Parts:
 
 
 def _host(host: str, text: str) -> tuple[str, str | None]:
-    """Name and port of a URL's host; port None if it is not given (or not clear)."""
+    """Split a host into name and port; the port is None if absent or ambiguous."""
     if host.startswith("["):
         inside, bracket, rest = host[1:].partition("]")
         if not bracket:
@@ -132,7 +132,7 @@ def _host(host: str, text: str) -> tuple[str, str | None]:
 
 
 def _normal(host: str) -> str:
-    """An address in its shortest form, that of IPv4 for one that is mapped; a name as it is."""
+    """Shorten an IP address, an IPv4-mapped one to IPv4; leave a name as it is."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -147,11 +147,11 @@ def _normal(host: str) -> str:
 def differing(
     one: Sequence[str], other: Sequence[str], timeout: float = RESOLVE_TIMEOUT
 ) -> str | None:
-    """Why the URLs of two members are not the same; None if they are.
+    """Return why the URLs of two members differ; None if they are the same.
 
-    URLs are the same if their scheme and port are and their hosts share an address; `localhost`
-    is only itself, as in etcd. Names are looked up only if the texts differ, until they are
-    resolved or `timeout` seconds are over: this blocks, but a signal handler can run.
+    Two URLs are the same if scheme and port are equal and the hosts share an address; `localhost`
+    equals only itself, as in etcd. Names are resolved only if the texts differ, for at most
+    `timeout` seconds. This blocks the thread, but a signal handler can run.
     """
     if len(one) != len(other):
         return f"{len(one)} URLs are not {len(other)}"
@@ -175,7 +175,7 @@ def differing(
 
 
 async def differing_in_thread(one: Sequence[str], other: Sequence[str]) -> str | None:
-    """`differing` for the event loop. A thread that still waits for names keeps nothing alive."""
+    """Run `differing` in a thread, which does not keep the process alive."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[str | None] = loop.create_future()
 
@@ -202,13 +202,13 @@ def _same(one: Url, other: Url, addresses: _Addresses) -> bool:
 
 
 def _resolve(hosts: Iterable[str], timeout: float) -> _Addresses:
-    """The addresses of each host. OSError if one has none in time."""
+    """Resolve each host. Raises OSError if one has no address in time."""
     found: _Addresses = {}
     answers: queue.SimpleQueue[tuple[str, frozenset[str]]] = queue.SimpleQueue()
     deadline = time.monotonic() + timeout
     wanted = set(hosts)
     for host in wanted:
-        # A thread for each: a look-up can neither be interrupted nor given a time.
+        # One thread each: a look-up takes no timeout and cannot be interrupted.
         arguments = (host, deadline, answers)
         threading.Thread(target=_look_up, args=arguments, daemon=True).start()
     while found.keys() < wanted:
@@ -224,7 +224,7 @@ def _resolve(hosts: Iterable[str], timeout: float) -> _Addresses:
 def _look_up(
     host: str, deadline: float, answers: "queue.SimpleQueue[tuple[str, frozenset[str]]]"
 ) -> None:
-    """Ask for `host` until there is an answer."""
+    """Resolve `host`, with retries until the deadline."""
     if host == "localhost":
         answers.put((host, frozenset((host,))))
         return

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
-from rusd.base.logs import Sparse, get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.observe.metrics import Histogram
 
 log = get_logger(__name__)
@@ -81,7 +81,7 @@ class LoopWatchdog:
         self.budget = max(budget, LEAST_BUDGET)
         self.delays = Delays()
         self._on_hold = on_hold or self._warn
-        self._warnings = Sparse(log)
+        self._warnings = LimitedLog(log)
         self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rusd.base.logs import Sparse, get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.apply import Applier
 from rusd.raft.core.campaign import Campaign
@@ -82,7 +82,7 @@ from rusd.raft.transport.peers import Peers
 from rusd.raft.transport.requests import Asks
 
 log = get_logger(__name__)
-suspicions = Sparse(log)
+suspicions = LimitedLog(log)
 
 #: Seconds between turns that nothing else caused.
 TICK = 0.02

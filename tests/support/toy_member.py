@@ -81,7 +81,7 @@ async def main(member: int, ports: list[int], directory: Path) -> None:
     def read() -> None:
         for line in sys.stdin:
             loop.call_soon_threadsafe(commands.put_nowait, line.split())
-        os._exit(0)  # whoever started this is gone
+        os._exit(0)  # the launching process is gone
 
     threading.Thread(target=read, daemon=True).start()
     failed = asyncio.ensure_future(node.wait_failed())

@@ -2,10 +2,10 @@
 
 A renewal (grant or answered keepalive) was processed after it was asked for, so the lease cannot
 have run out before asking time + TTL. When a key went is known from the final history (the revision
-of the delete) and from when anybody was first told of that revision or a later one.
+of the delete) and from when a client was first told of that revision or a later one.
 
 How much longer a lease may live has no limit here (a new leader starts its clock anew), but for
-one: at the end of the run leases that nobody renewed for long must be gone.
+one: at the end of the run leases without a renewal for long must be gone.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _ends_once(findings: Findings, lease: int, calls: list[LeaseCall]) -> None:
 
 
 class _Told:
-    """When a revision was first known to anybody: it was committed no later."""
+    """When a client was first told of a revision: it was committed no later."""
 
     def __init__(self, history: History) -> None:
         told = [
@@ -103,7 +103,7 @@ class _Told:
         told.sort()
         self._revisions = [revision for revision, _ in told]
         self._earliest = [at for _, at in told]
-        # Who was told of a later revision knows that all before it happened.
+        # A later revision implies that all before it are committed.
         for n in range(len(told) - 2, -1, -1):
             self._earliest[n] = min(self._earliest[n], self._earliest[n + 1])
 

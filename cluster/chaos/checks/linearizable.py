@@ -5,7 +5,7 @@ Judged by calls, answers and times alone; revisions have checks of their own (`r
 What is left out, and why nothing wrong can hide there:
 
 - failed calls: they had no effect (that none had is seen in the final history, `acknowledged`);
-- unknown reads: nobody saw the answer;
+- unknown reads: no client saw the answer;
 - serializable reads: they may be stale (`answers` judges them);
 - the parts of a refused txn over several keys: one of its comparisons failed, and for one key alone
   any of them may have held (`atomic` judges them together).

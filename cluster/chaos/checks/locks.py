@@ -96,7 +96,7 @@ def _owner(timeline: Timeline, hold: LockHold) -> Change | None:
 
 
 def _alive(findings: Findings, history: History, by_lock: dict[str, list[LockHold]]) -> None:
-    """Nobody gets a lock while the lease of an earlier holder, who kept it, certainly lives."""
+    """No client gets a lock while the lease of an earlier holder, still held, certainly lives."""
     calls = defaultdict(list)
     for call in history.leases:
         calls[call.lease].append(call)

@@ -1,4 +1,4 @@
-"""Is there an order of these calls on one register that everybody could have seen?
+"""Is there an order of these calls on one register that explains every answer?
 
 Wing and Gong's search as Porcupine does it: repeatedly take some call that no other unplaced call
 ended before, place it next in the order if the register allows it, step back where nothing fits,
@@ -12,16 +12,16 @@ What makes thousands of calls with dozens of unknown outcomes quick:
   here, and the others do not notice.
 - A call of unknown outcome may take effect at any time after it began, or never. It is placed only
   where the call that follows needs the value it leaves. For take any valid order. An unknown call
-  that is followed by an overwriting one was seen by nobody: leave it out. One that is followed by a
+  that is followed by an overwriting one was never read: leave it out. One that is followed by a
   call which would also have fitted without it can be placed behind that call, since it never ends.
   Repeat, and every unknown call stands in a shortest chain right before a call that did not fit
   without the chain. (A chain starts from the current value or with an unconditional call, goes on
   by compare-and-swaps, and visits no value twice, since the calls between two visits could be left
-  out.) No other chain needs trying, and an unknown value nobody saw is never tried at all.
+  out.) No other chain needs trying, and an unknown value that was never read is not tried at all.
 - Unknown calls with equal effects are interchangeable: the one that began first is used.
 - A value that only one call can leave does not come back: it is not overwritten before all calls
   that saw it are placed.
-- Values that nobody saw or expected are alike: they stand for one.
+- Values that were never read or compared are equivalent.
 - Having used fewer unknown calls is never worse: a state is given up when the same calls were
   placed with the same value and a subset of the unknown ones before.
 - Where answers carry revisions, the lowest is tried first. That is only the order of trying: every
@@ -101,7 +101,7 @@ class Search:
         self._makers: dict[Value, list[tuple[bool, Value, list[int]]]] = {}
         for (blind, expected, result), numbers in effects.items():
             self._makers.setdefault(result, []).append((blind, expected, numbers))
-        # Who saw a value that only one call can leave.
+        # The reader of a value that only one call can leave.
         made = Counter(left(op) for op in operations if op.action is not Action.READ)
         made[initial] += 1
         self._witnesses: dict[Value, list[int]] = {}

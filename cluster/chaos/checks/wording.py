@@ -31,7 +31,7 @@ def call(op: Operation) -> str:
 
 
 def operation(op: Operation) -> str:
-    """One line: when, who, where, what, and the revision it was told."""
+    """Format one line: time, client, member, call, and the revision in the answer."""
     if op.outcome is Outcome.OK and op.completed is not None:
         when = f"{op.invoked:.6f} to {op.completed:.6f} s"
     else:

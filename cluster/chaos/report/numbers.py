@@ -72,7 +72,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Reign:
-    """`member` led from `began` to `ended` (empty: nobody did)."""
+    """`member` led from `began` to `ended` (empty: there was no leader)."""
 
     member: str
     term: int

@@ -68,7 +68,7 @@ class Worker(ABC):
         try:
             while not self.stopping.is_set():
                 self.step()
-                # Who was held up does not make up for it.
+                # A delayed worker does not catch up.
                 due = max(clock(), due + 1 / self._rate)
                 self.stopping.wait(due - clock())
             self.finish()

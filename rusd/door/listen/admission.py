@@ -14,7 +14,7 @@ import resource
 import ssl
 from typing import cast
 
-from rusd.base.logs import Sparse, get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import Factory, shown
 from rusd.door.tls.context import ClientTls
 
@@ -36,7 +36,7 @@ class AdmissionControl:
             )
         self._full = float("inf") if soft == resource.RLIM_INFINITY else soft - RESERVED
         self._tls = tls if tls is not None and tls.denies_some else None
-        self._refusals = Sparse(log)
+        self._refusals = LimitedLog(log)
         self.factory = factory
 
     def __call__(self) -> "AdmittingProtocol":

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from rusd.base.logs import Sparse
+from rusd.base.logs import LimitedLog
 from rusd.raft.transport.dial_back import CONFIRMED
 from rusd.raft.transport.frames import (
     MAX_FRAME,
@@ -51,7 +51,7 @@ class Owner(Protocol):
     #: Gives the answer to who the members are, packed.
     membership: Callable[[], bytes]
     #: Lines about connections that were ended.
-    refusals: Sparse
+    refusals: LimitedLog
 
     def hello(self, nonce: bytes = b"") -> bytes:
         """This member's hello, packed."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, structs
 
-from rusd.base.logs import Sparse, get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import UNREACHABLE, Bound, Listener, connect
 from rusd.base.supervised import Tasks
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
@@ -82,7 +82,7 @@ class Peers:
         self._started = False
         #: Gives the answer to `member_query.MEMBERS_REQUEST`, packed.
         self.membership: Callable[[], bytes] = bytes
-        self.refusals = Sparse(log)
+        self.refusals = LimitedLog(log)
 
     def hello(self, nonce: bytes = b"") -> bytes:
         """This member's first frame, packed. `nonce`: of a connection it dialled."""

@@ -187,7 +187,7 @@ def test_a_message_that_does_not_fit_its_arguments_does_not_reach_the_caller(pat
 def test_lines_that_strangers_cause_are_few_and_say_how_many_were_left_out(path: Path) -> None:
     logs.configure("info", "json", [str(path)])
     now = 0.0
-    sparse = logs.Sparse(log, lambda: now)
+    sparse = logs.LimitedLog(log, lambda: now)
     for _ in range(5000):
         sparse.warning("dropped", {"remote": "10.0.0.1"}, kind="no hello")
     sparse.warning("dropped", {"remote": "10.0.0.2"}, kind="no message")
@@ -201,7 +201,7 @@ def test_lines_that_strangers_cause_are_few_and_say_how_many_were_left_out(path:
 
 def test_kinds_without_end_share_one_count(path: Path) -> None:
     logs.configure("info", "json", [str(path)])
-    sparse = logs.Sparse(log, lambda: 0.0)
+    sparse = logs.LimitedLog(log, lambda: 0.0)
     for number in range(5000):
         sparse.warning("dropped", {}, kind=f"kind {number}")
     assert len(lines(path)) == sparse.KINDS + sparse.BURST
