@@ -1,7 +1,7 @@
 """Each kind of fault: how it begins, and how it is healed.
 
-`begin(subject, step)` breaks something and returns the members affected and how to heal it. Leader kinds hit
-a member drawn by the schedule while there is no leader.
+`begin(subject, step)` breaks something and returns the members affected and how to heal it. Kinds
+that affect the leader affect a member drawn by the schedule while there is none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def possible(subject: Subject) -> list[str]:
     return [kind for kind in _KINDS if needs.get(kind, True)]
 
 
-# --- targets---------------------------------------------------------------------------------------
+# --- targets --------------------------------------------------------------------------------------
 
 
 def _drawn(subject: Subject, step: Step) -> int:

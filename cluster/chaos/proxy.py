@@ -2,7 +2,7 @@
 
     member i ──dials──▶ proxy of j (the peer address j advertises) ──▶ j (where it really listens)
 
-The dialling member is found by the process that owns the other end of the connection (Linux: /proc).
+The dialling member is found by the process at the other end of the connection (Linux: /proc).
 Each connection carries two directions, and each direction obeys the rule of its own link:
 
 - cut: bytes are held and nothing is read any more, so that the sender's window fills up; a new
