@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rusd.api.strict_reconfig import StrictReconfigCheck
+from rusd.base.chunks import Encoded, concatenated
 from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
@@ -28,7 +29,6 @@ from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
 from rusd.state.result import Applied
-from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 #: Part of the leader's log that a learner must hold to be promoted (etcd's readyPercentThreshold).

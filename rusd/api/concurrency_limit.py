@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from rusd.base.chunks import Chunks
 from rusd.base.pending import Pending
 from rusd.rpc.responses import Response
-from rusd.wire.chunks import Chunks
 
 
 class ConcurrencyLimit:

@@ -16,6 +16,7 @@ from rusd.api import validate
 from rusd.api.concurrency_limit import ConcurrencyLimit
 from rusd.api.range_stream import RangeStream
 from rusd.base import sliced
+from rusd.base.chunks import Chunks, Encoded, concatenated
 from rusd.base.pending import Pending
 from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import ReadView
@@ -32,7 +33,6 @@ from rusd.state.command import Kind, encode
 from rusd.state.leases import Leases
 from rusd.state.result import Applied
 from rusd.wire import kv_response
-from rusd.wire.chunks import Chunks, Encoded, concatenated
 from rusd.wire.header import Headers
 
 #: Bytes above which a value is sent without being copied into a joined response.

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from rusd.base import sliced
+from rusd.base.chunks import Encoded, concatenated
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.lease.ids import LeaseIds
@@ -21,7 +22,6 @@ from rusd.rpc.responses import Response, after
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
 from rusd.state.result import Applied
-from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 log = get_logger(__name__)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rusd import ETCD_VERSION, STORAGE_VERSION
 from rusd.base import sliced
+from rusd.base.chunks import Encoded, concatenated
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Indexes, LeadershipTransfer, Proposer, Role
@@ -24,7 +25,6 @@ from rusd.state.command import Kind, encode
 from rusd.state.members import Members
 from rusd.state.result import Applied
 from rusd.storage import Engine
-from rusd.wire.chunks import Encoded, concatenated
 from rusd.wire.header import Headers
 
 

@@ -156,7 +156,7 @@ class Turns:
         self._asks = Asks(self._send, self._die, describe)
         self._submission = Submission(self._core, self._proposals, self._send)
         self._reading = Reading(self._core, self._send, self._outgoing.broadcast)
-        self._compaction = Compaction(config, machine, self._journal, self._catchup)
+        self._compaction = Compaction(config, machine, self._journal, self._catchup.lowest_index)
         self._quarantine = Quarantine(
             self._core, self._incarnations, self._reading, config.request_timeout / 5
         )

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from rusd.base.chunks import Chunks, Encoded
 from rusd.base.pending import Pending
-from rusd.wire.chunks import Chunks, Encoded
 
 T = TypeVar("T")
 

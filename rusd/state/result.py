@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rusd.wire.chunks import Encoded
+from rusd.base.chunks import Encoded
 
 
 class Applied(NamedTuple):

@@ -7,6 +7,7 @@ entry and is evaluated by `read` on the committed store.
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from rusd.base.chunks import Encoded
 from rusd.base.sliced import Meter
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.store import Writer
@@ -17,7 +18,6 @@ from rusd.state.ports import View
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range
 from rusd.wire import kv_response
-from rusd.wire.chunks import Encoded
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:

@@ -7,6 +7,7 @@ precede it, since writes cannot be removed from the batch.
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 
+from rusd.base.chunks import Encoded
 from rusd.base.sliced import Meter
 from rusd.mvcc.bulk_delete import SLICE
 from rusd.mvcc.errors import Compacted, FutureRevision
@@ -19,7 +20,6 @@ from rusd.state.lease_detachments import LeaseDetachments
 from rusd.state.leases import Lease, Leases
 from rusd.state.ports import View
 from rusd.wire import kv_response
-from rusd.wire.chunks import Encoded
 from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
 
 

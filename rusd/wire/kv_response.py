@@ -7,10 +7,10 @@ Default values are omitted, as proto3 demands, so the bytes equal those of the p
 
 from collections.abc import Generator, Iterable, Sequence
 from itertools import chain
+from typing import Protocol
 
+from rusd.base.chunks import Chunks, Encoded, chunked, concatenated, size_of
 from rusd.base.sliced import Meter
-from rusd.mvcc.range_query import RangeResult
-from rusd.wire.chunks import Chunks, Encoded, chunked, concatenated, size_of
 from rusd.wire.keyvalue import varint
 
 #: Rows in a piece of a long answer.
@@ -18,6 +18,17 @@ PART = 1000
 _GONE = [b""] * PART
 #: `count` of a range that found one key.
 _ONE = b"\x20\x01"
+
+
+class RangeResult(Protocol):
+    """What a range found (`rusd.mvcc.range_query.RangeResult`)."""
+
+    #: Each KeyValue as field 2 of a message, in the order asked for.
+    framed: list[bytes]
+    #: True if `limit` cut the result.
+    more: bool
+    #: Keys in the interval before filters and limit.
+    count: int
 
 
 def int_field(number: int, value: int) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from rusd.base.chunks import Chunks
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.grpc import messages, status
@@ -29,7 +30,6 @@ from rusd.rpc.errors import (
     as_etcd,
 )
 from rusd.rpc.methods import Unary
-from rusd.wire.chunks import Chunks
 
 log = get_logger(__name__)
 

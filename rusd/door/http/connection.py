@@ -9,14 +9,11 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from rusd.door.caller import caller_of
-
-if TYPE_CHECKING:
-    from rusd.door.http.server import HttpDoor
 
 #: Seconds for a client to take at least some of what waits for it.
 STALLED = 60.0
@@ -31,12 +28,22 @@ class _Answered(ConnectionError):
     """An error response was written; nothing more is to be said on this connection."""
 
 
+class Connections(Protocol):
+    """The open connections of a door (`server.HttpDoor`)."""
+
+    def joined(self, connection: "HttpConnection", transport: asyncio.BaseTransport) -> None:
+        """A connection has begun."""
+
+    def left(self, connection: "HttpConnection") -> None:
+        """A connection is gone."""
+
+
 class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
     __slots__ = ("_door", "_in_a_row", "_last", "_moved", "_unfed", "_waiting", "caller")
 
-    def __init__(self, door: "HttpDoor", server: web.Server, **options: Any) -> None:
+    def __init__(self, door: Connections, server: web.Server, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._door = door
         self._in_a_row = 0

@@ -1,9 +1,10 @@
 """Shortening the log: first the state is made durable, then what it holds is forgotten."""
 
+from collections.abc import Callable
+
 from rusd.raft.config import RaftConfig
 from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Machine
-from rusd.raft.snapshots.streams import CatchUp
 
 #: Bytes of log above which it is compacted before its time, and what is then kept at most.
 LOG_BYTES = 128 << 20
@@ -14,12 +15,17 @@ class Compaction:
     """Decides when and how far; keeps a margin for members that lag or are being sent a state."""
 
     def __init__(
-        self, config: RaftConfig, machine: Machine, journal: Journal, catchup: CatchUp
+        self,
+        config: RaftConfig,
+        machine: Machine,
+        journal: Journal,
+        lowest_index: Callable[[], int | None],
     ) -> None:
+        """`lowest_index`: of the snapshots that are being sent; None if there is none."""
         self._config = config
         self._machine = machine
         self._journal = journal
-        self._catchup = catchup
+        self._lowest_index = lowest_index
         #: Applied index at the last compaction.
         self.at = machine.positions()[0].index
 
@@ -33,7 +39,7 @@ class Compaction:
         first = applied - self._config.catchup_entries
         if large:
             first = max(first, journal.index_keeping(KEPT_BYTES))
-        lowest = self._catchup.lowest_index()
+        lowest = self._lowest_index()
         first = min(first, applied, applied if lowest is None else lowest)
         if first > journal.first_index:
             self._machine.sync()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from rusd.base.chunks import Chunks
 from rusd.proto import rpc_pb2 as rpc
-from rusd.wire.chunks import Chunks
 from tests.unit.api.kv_bench import Bench
 from tests.unit.api.test_kv import whole
 from tests.unit.state.driver import put_op

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from rusd.base.chunks import Chunks
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.http2 import Serve
 from rusd.door.http.router import Router
@@ -22,7 +23,6 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
 from rusd.rpc.methods import BidiStream, CallCounts, Methods, ServerStream, Unary
 from rusd.rpc.streams import ResponseStream
-from rusd.wire.chunks import Chunks
 
 REQUEST = rpc.PutRequest
 LIMIT = 64 << 10

@@ -43,7 +43,9 @@ class Scene:
         self.catchup = CatchUp(
             directory / "snapshots", self.machine, lambda member, frame: None, unexpected
         )
-        self.compaction = Compaction(config, self.machine, self.journal, self.catchup)
+        self.compaction = Compaction(
+            config, self.machine, self.journal, lambda: self.catchup.lowest_index()
+        )
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rusd.base import chunks
+from rusd.base.chunks import Chunks, Encoded, concatenated, size_of
 from rusd.base.sliced import Meter, finish
 from rusd.mvcc.range_query import RangeResult
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.wire import chunks, kv_response
-from rusd.wire.chunks import Chunks, Encoded, concatenated, size_of
+from rusd.wire import kv_response
 
 pieces = st.lists(st.binary(max_size=20), max_size=8)
 
