@@ -1,9 +1,9 @@
 """Listening sockets: from URLs to admitted connections whose protocol is known.
 
-    URL ─▶ listener.py ─▶ (tls_or_plain.py) ─▶ (TLS) ─▶ admission.py ─▶ protocol_detection.py
+    URL ─▶ listener.py ─▶ (tls_listener.py, TLS) ─▶ admission.py ─▶ protocol_detection.py
 
 - `listener.py`            sockets for URLs, with TLS where a URL asks for it
-- `tls_or_plain.py`        one address for http and https: the first byte of a connection decides
+- `tls_listener.py`        TLS, alone or beside plaintext at one address; handshakes a few a turn
 - `admission.py`           is a descriptor left, and does the certificate admit the client
 - `protocol_detection.py`  HTTP/2 or HTTP/1.1, by the first bytes
 

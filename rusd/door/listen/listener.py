@@ -1,8 +1,7 @@
 """Listening sockets for URLs, with TLS where a URL asks for it.
 
-URL ─▶ base/sockets.py ─┬─ http, unix ────────────────┬─▶ admission.py ─▶ a protocol
-                        ├─ https, unixs ── TLS ───────┤
-                        └─ both at one address: tls_or_plain.py
+URL ─▶ base/sockets.py ─┬─ http, unix ────────────────────┬─▶ admission.py ─▶ a protocol
+                        └─ https, unixs: tls_listener.py ─┘
 """
 
 import errno
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from rusd.base.sockets import Bound, Factory, Listener
 from rusd.base.urls import Url
 from rusd.door.listen.admission import AdmissionControl
-from rusd.door.listen.tls_or_plain import TlsOrPlainListener
+from rusd.door.listen.tls_listener import TlsListener
 from rusd.door.tls.context import ClientTls
 
 #: Seconds for a TLS handshake, as in etcd.
@@ -26,7 +25,7 @@ class Listeners:
     """The listeners of one door."""
 
     def __init__(self) -> None:
-        self._listening: list[Listener | TlsOrPlainListener] = []
+        self._listening: list[Listener | TlsListener] = []
 
     async def listen(self, urls: Sequence[str], factory: Factory, tls: Tls = None) -> None:
         """Listen on every address of `urls`, with `tls` for https and unixs. An http and an https
@@ -61,11 +60,10 @@ class Listeners:
         plain_gate = AdmissionControl(factory, None)
         tls_gate = AdmissionControl(factory, tls if isinstance(tls, ClientTls) else None)
         bound = Bound(urls[0])
-        if secure and context is not None and len(secure) < len(urls):
-            both = TlsOrPlainListener(bound, plain_gate, tls_gate, context, HANDSHAKE_SECONDS)
-            self._listening.append(both)
+        if secure and context is not None:
+            plain = plain_gate if len(secure) < len(urls) else None
+            self._listening.append(TlsListener(bound, plain, tls_gate, context, HANDSHAKE_SECONDS))
             return
         listener = Listener()
         self._listening.append(listener)
-        gate = tls_gate if secure else plain_gate
-        await listener.serve(bound, gate, context if secure else None, HANDSHAKE_SECONDS)
+        await listener.serve(bound, plain_gate)

@@ -20,6 +20,7 @@ import uvloop
 from cluster.certificates import DAY, Authority, Identity
 from rusd.door.listen import admission, listener
 from rusd.door.listen.listener import Listeners
+from rusd.door.listen.tls_listener import HANDSHAKES
 from rusd.door.tls.context import ClientTls, TlsOptions
 from tests.unit.door.toys import free_port, ipv6
 
@@ -676,3 +677,48 @@ def test_a_socket_file_without_write_permission_is_an_error_with_its_url(
 
     run(main())
     assert not os.path.exists(tmp_path / "missing")
+
+
+def hello(context: ssl.SSLContext) -> bytes:
+    """The first message of a TLS client."""
+    outgoing = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize("schemes", [("https",), ("http", "https")], ids="+".join)
+def test_the_handshakes_of_a_burst_of_clients_are_spread_over_turns(
+    run: Run, authority: Authority, tls: ClientTls, schemes: tuple[str, ...]
+) -> None:
+    async def main() -> None:
+        loop, port, clients = asyncio.get_running_loop(), free_port(), 100
+        turns = [0]
+        chosen = tls.context.sni_callback
+
+        def count(*arguments: Any) -> None:
+            turns[-1] += 1
+            chosen(*arguments)
+
+        def turn() -> None:
+            turns.append(0)
+            loop.call_soon(turn)
+
+        tls.context.sni_callback = count
+        echoes = Echoes()
+        await echoes.on(*(f"{scheme}://127.0.0.1:{port}" for scheme in schemes), tls=tls)
+        first = hello(trusting(authority))
+        sockets = []
+        for _ in range(clients):  # before the loop looks at any of them
+            sockets.append(socket.create_connection(("127.0.0.1", port)))
+            sockets[-1].sendall(first)
+        turn()
+        while sum(turns) < clients:
+            await asyncio.sleep(0.01)
+        assert max(turns) <= 2 * HANDSHAKES
+        for each in sockets:
+            each.close()
+        echoes.close()
+
+    run(asyncio.wait_for(main(), 60))

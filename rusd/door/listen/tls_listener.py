@@ -1,13 +1,23 @@
-"""Plaintext and TLS at one address: the first byte of a connection tells which it is.
+"""TLS at an address, alone or beside plaintext: the first byte of a connection tells which it is.
+
+    accepted ─▶ first byte ─┬─ a TLS handshake ─▶ queue ─▶ `HANDSHAKES` a turn ─▶ asyncio
+                            └─ anything else ─▶ plaintext, if the address serves it
 
 The byte is peeked in the kernel's buffer before asyncio gets the connection, so that the handshake
-sees all of it. A connection that sends no byte in time is closed.
+sees all of it. A connection that sends no byte in time is closed. A handshake costs 0.2 to 4 ms in
+one piece, when the client's first message is read: thousands of clients that connect at once, as
+after the restart of a member, would hold the loop for seconds. Handshakes therefore begin a few a
+turn, in the order of their connections.
+
+Clients that complete their first message later than their first byte are not delayed by this, so a
+hostile client can still make many handshakes fall into one turn (`docs/limits.md`).
 """
 
 import asyncio
 import contextlib
 import socket
 import ssl
+from collections import deque
 
 from rusd.base.logs import get_logger
 from rusd.base.sockets import Bound
@@ -17,19 +27,20 @@ log = get_logger(__name__)
 
 #: The type of a TLS record that begins a handshake (RFC 8446, section 5.1).
 _HANDSHAKE = 0x16
-#: Connections accepted in one turn of the loop.
+#: Connections accepted, and handshakes begun, in one turn of the loop.
 _ACCEPTS = 64
+HANDSHAKES = 8
 #: Seconds of pause after a failed accept (no file descriptors, for example).
 _PAUSE = 1.0
 
 
-class TlsOrPlainListener:
-    """A listener for both."""
+class TlsListener:
+    """A listener for TLS, and for plaintext if it is given a `plain` admission."""
 
     def __init__(
         self,
         bound: Bound,
-        plain: AdmissionControl,
+        plain: AdmissionControl | None,
         secure: AdmissionControl,
         context: ssl.SSLContext,
         timeout: float,
@@ -44,13 +55,16 @@ class TlsOrPlainListener:
         #: Connections that have sent no byte, and their timeouts.
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
+        #: Connections whose first byte begins a handshake.
+        self._handshakes: deque[socket.socket] = deque()
+        self._starting = False
         self._tasks: set[asyncio.Task[None]] = set()
         for each in bound.sockets:
             each.setblocking(False)
             self._loop.add_reader(each.fileno(), self._accept, each)
 
     def close(self) -> None:
-        """Accept no more connections; those that have sent a byte continue."""
+        """Accept no more connections; those whose protocol or handshake has begun continue."""
         for timer in self._paused.values():
             timer.cancel()
         for each in self._bound.sockets:
@@ -59,6 +73,8 @@ class TlsOrPlainListener:
         for connection in list(self._waiting):
             self._forget(connection)
             connection.close()
+        while self._handshakes:
+            self._handshakes.popleft().close()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTS):
@@ -71,7 +87,7 @@ class TlsOrPlainListener:
                 self._loop.remove_reader(listening.fileno())
                 self._paused[listening] = self._loop.call_later(_PAUSE, self._resume, listening)
                 return
-            if self._plain.is_full(connection.fileno()):
+            if self._secure.is_full(connection.fileno()):
                 connection.close()
                 continue
             connection.setblocking(False)
@@ -100,21 +116,42 @@ class TlsOrPlainListener:
         except OSError:
             first = b""
         self._forget(connection)
-        if not first:
+        if first and first[0] == _HANDSHAKE:
+            self._handshakes.append(connection)
+            if not self._starting:
+                self._starting = True
+                self._loop.call_soon(self._start_handshakes)
+        elif first and self._plain is not None:
+            self._hand_over(connection, self._plain, None)
+        else:
             connection.close()
-            return
-        task = self._loop.create_task(self._hand_over(connection, first[0] == _HANDSHAKE))
+
+    def _start_handshakes(self) -> None:
+        """Begin some of the handshakes; the others in later turns."""
+        waiting = self._handshakes
+        for _ in range(min(HANDSHAKES, len(waiting))):
+            self._hand_over(waiting.popleft(), self._secure, self._context)
+        self._starting = bool(waiting)
+        if waiting:
+            self._loop.call_soon(self._start_handshakes)
+
+    def _hand_over(
+        self, connection: socket.socket, gate: AdmissionControl, context: ssl.SSLContext | None
+    ) -> None:
+        task = self._loop.create_task(self._connect(connection, gate, context))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _hand_over(self, connection: socket.socket, secure: bool) -> None:
+    async def _connect(
+        self, connection: socket.socket, gate: AdmissionControl, context: ssl.SSLContext | None
+    ) -> None:
         try:
             with contextlib.suppress(OSError):  # a handshake that failed, a client that has gone
                 await self._loop.connect_accepted_socket(
-                    self._secure if secure else self._plain,
+                    gate,
                     connection,
-                    ssl=self._context if secure else None,
-                    ssl_handshake_timeout=self._timeout if secure else None,
+                    ssl=context,
+                    ssl_handshake_timeout=None if context is None else self._timeout,
                 )
         except BaseException:
             connection.close()
