@@ -1,4 +1,4 @@
-"""Bodies of requests, bounded: in size, in time, and in memory for all of them together."""
+"""Bodies: those of requests, bounded in size, in time and in memory; the end of streamed ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -64,3 +64,10 @@ class Body:
         """The request is answered."""
         self._memory.release(self._taken)
         self._taken = 0
+
+
+async def close(chunks: AsyncIterator[bytes]) -> None:
+    """End a streamed body: the `finally` blocks of its generator run now."""
+    aclose = getattr(chunks, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -1,10 +1,10 @@
-"""One HTTP/1.1 connection: aiohttp's, with limits of its own and no trace of the library.
+"""One HTTP/1.1 connection: aiohttp's request handler with limits and etcd's error responses.
 
-- A client that asks and does not read is let go after `STALLED` seconds without progress; what the
-  kernel takes meanwhile is bounded by the number of requests that may follow one another unread.
-- A request that cannot be parsed is answered as Go's server answers it.
-- Requests behind a declined `Upgrade` are served: the parser stops at the end of such a request
-  and drops what was fed with it, so it is fed one header section at a time.
+- A client that does not read its responses is disconnected after `STALLED` seconds without
+  progress. The number of pipelined requests bounds what the kernel buffers meanwhile.
+- A request that cannot be parsed gets the response of Go's server.
+- Requests behind a declined `Upgrade` are served. aiohttp's parser stops at the end of such a
+  request and drops the bytes fed with it, so it is fed one header section at a time.
 """
 
 import asyncio
@@ -15,61 +15,61 @@ from aiohttp import web
 
 from rusd.door.caller import caller_of
 
-#: Seconds for a client to take at least some of what waits for it.
+#: Seconds for a client to read at least some of the bytes that wait for it.
 STALLED = 60.0
-#: Requests in a row that may arrive before the answer to the one in front of them is made; the
-#: connection is closed then. Clients that wait for their answers are never counted.
+#: Requests in a row that may arrive before the response to their predecessor; the connection is
+#: closed after the last. Clients that wait for each response are not affected.
 PIPELINED_AT_MOST = 100
 
 _END = b"\r\n\r\n"
 
 
 class _Answered(ConnectionError):
-    """An error response was written; nothing more is to be said on this connection."""
+    """An error response was written, the last on this connection."""
 
 
-class Connections(Protocol):
-    """The open connections of a door (`server.HttpDoor`)."""
+class ConnectionOwner(Protocol):
+    """Keeps the open connections."""
 
     def joined(self, connection: "HttpConnection", transport: asyncio.BaseTransport) -> None:
-        """A connection has begun."""
+        """A connection was made."""
 
     def left(self, connection: "HttpConnection") -> None:
-        """A connection is gone."""
+        """A connection was lost."""
 
 
 class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
-    __slots__ = ("_door", "_in_a_row", "_last", "_moved", "_unfed", "_waiting", "caller")
+    __slots__ = ("_in_a_row", "_last", "_moved", "_owner", "_unfed", "_waiting", "caller")
 
-    def __init__(self, door: Connections, server: web.Server, **options: Any) -> None:
+    def __init__(self, owner: ConnectionOwner, server: web.Server, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
-        self._door = door
+        self._owner = owner
         self._in_a_row = 0
-        #: What was read and not parsed, since enough requests wait; the last bytes that were.
+        #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
         self._last = b""
-        #: Bytes that wait for the client, and when that was less.
+        #: Bytes that wait for the client, and when they last became fewer.
         self._waiting = 0
         self._moved = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.caller = caller_of(transport)
-        self._door.joined(self, transport)
+        self._owner.joined(self, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unfed = b""
         super().connection_lost(exc)
-        self._door.left(self)
+        self._owner.left(self)
 
     def data_received(self, data: bytes) -> None:
         last, data = self._last, self._last + self._unfed + data
         self._unfed = b""
         position = len(last)
         while len(self._messages) < self._max_msg_queue_size:
-            # (The end of a section may be split between two reads.)
+            # The end of a section may be split between two reads.
             end = data.find(_END, max(position - len(_END) + 1, 0)) + len(_END)
             if end < len(_END) or end > len(data):
                 end = len(data)
@@ -81,12 +81,12 @@ class HttpConnection(web.RequestHandler):
         self._last = data[max(position - len(_END) + 1, 0) : position]
 
     def another(self) -> bool:
-        """Whether the connection goes on after the request at hand."""
+        """Whether the connection stays open after the current request."""
         self._in_a_row = self._in_a_row + 1 if self._messages else 0
         return self._in_a_row < PIPELINED_AT_MOST
 
     def stalled(self, unsent: int, now: float) -> bool:
-        """Whether the client has taken none of the `unsent` bytes for too long."""
+        """Whether the client has read none of the `unsent` bytes for STALLED seconds."""
         if unsent == 0 or unsent < self._waiting or self._waiting == 0:
             self._moved = now
         self._waiting = unsent

@@ -15,7 +15,7 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.h2 import Stream, block
 from rusd.door.h2.errors import INTERNAL_ERROR
-from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory
+from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory, close
 from rusd.door.http.router import page_request
 from rusd.rpc.call import Caller
 from rusd.rpc.pages import PageRequest, PageResponse
@@ -235,13 +235,6 @@ class PageQueue:
             call, _ = self._waiting.popitem(last=False)
             self._running.add(call)
             call.start()
-
-
-async def close(chunks: AsyncIterator[bytes]) -> None:
-    """End a streamed body: its generator's `finally` blocks run now."""
-    aclose = getattr(chunks, "aclose", None)
-    if aclose is not None:
-        await aclose()
 
 
 def _head(response: PageResponse, *fields: tuple[str, str]) -> bytes:

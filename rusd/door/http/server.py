@@ -17,9 +17,8 @@ from typing import cast
 from aiohttp import web
 
 from rusd.base.logs import get_logger
-from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory
+from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory, close
 from rusd.door.http.connection import HttpConnection
-from rusd.door.http.http2 import close
 from rusd.door.http.router import Router, page_request
 from rusd.door.listen.listener import Listeners, Tls
 from rusd.door.tls.context import ClientTls
@@ -31,13 +30,13 @@ log = get_logger(__name__)
 _SILENT = logging.getLogger(f"{__name__}.aiohttp")
 _SILENT.setLevel(logging.CRITICAL)
 
-#: Seconds from a connection's begin, or from its last answer, to the end of the next header.
+#: Seconds from the connection, or from its last response, to the end of the next header section.
 IDLE_SECONDS = 60.0
-#: Seconds in which the rest of a body that was not read is thrown away before the client is.
+#: Seconds for which the rest of an unread body is discarded before the connection is closed.
 LINGER_SECONDS = 2.0
-#: Seconds between looks at connections that do not read.
+#: Seconds between checks for clients that do not read.
 SWEEP = 1.0
-#: Seconds for answers under way when the door stops.
+#: Seconds for open requests to end when the door stops.
 GRACE_SECONDS = 1.0
 
 
@@ -66,12 +65,12 @@ class HttpDoor:
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def prepare(self) -> None:
-        """Make `protocol` usable without listening; `start` does it as well."""
+        """Make `protocol` usable without `start`, which includes it."""
         if self._runner.server is None:
             await self._runner.setup()
 
     async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
-        """Listen, with `tls` for https and unixs; OSError if an address cannot be had.
+        """Listen, with `tls` for https and unixs. Raises OSError if an address is not available.
 
         May be called again for more.
         """
@@ -81,7 +80,7 @@ class HttpDoor:
         await self._listeners.listen(urls, self.protocol, tls)
 
     def protocol(self) -> asyncio.Protocol:
-        """The protocol of one connection, accepted by anybody; `stop` ends it too."""
+        """Returns the protocol of an accepted connection; `stop` closes it too."""
         if self._stopping:
             return _Closing()
         server = self._runner.server
@@ -97,13 +96,13 @@ class HttpDoor:
         )
 
     def joined(self, connection: HttpConnection, transport: asyncio.BaseTransport) -> None:
-        """A connection has begun."""
+        """A connection was made."""
         self.connections[connection] = cast(asyncio.Transport, transport)
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
 
     def left(self, connection: HttpConnection) -> None:
-        """A connection is gone."""
+        """A connection was lost."""
         self.connections.pop(connection, None)
 
     def _sweep(self) -> None:
@@ -116,7 +115,7 @@ class HttpDoor:
         self._sweeping = loop.call_later(SWEEP, self._sweep) if again else None
 
     async def stop(self) -> None:
-        """Accept nothing more and close every connection, after answers that are under way."""
+        """Stop listening, and close every connection after its current response."""
         self._stopping = True
         self._listeners.close()
         await self._runner.cleanup()
@@ -154,7 +153,7 @@ class HttpDoor:
 
 
 class _Closing(asyncio.Protocol):
-    """For a connection that comes too late."""
+    """Closes a connection that was accepted while the door stopped."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
