@@ -32,7 +32,7 @@ from rusd.member.identity import (
     write_identity,
     write_joining,
 )
-from rusd.raft.core.proposals import decode_entry
+from rusd.raft.commands import decode_entry
 from rusd.raft.log.journal import Journal
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster, ask_all

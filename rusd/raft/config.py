@@ -1,4 +1,4 @@
-"""What the Raft room is told at start."""
+"""Settings of one Raft member. Defaults are etcd's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from rusd.raft.ports import Membership
 
 @dataclass(frozen=True, slots=True)
 class RaftConfig:
-    """One member's view of the cluster and its own limits."""
+    """Identity, first membership, directories, timeouts and log limits of one member."""
 
     member_id: int
     cluster_id: int
     #: Member id -> its peer URLs, this member included.
     peers: Mapping[int, Sequence[str]]
-    #: Holds the journal (`wal/`) and snapshots under way.
+    #: Holds the journal (`wal/`), incarnations and snapshots under way.
     directory: Path
     listen_peer_urls: Sequence[str]
     heartbeat_ms: int = 100
     election_ms: int = 1000
-    #: The log is compacted each time so many entries were applied.
+    #: Applied entries between two compactions of the log.
     snapshot_count: int = 10_000
     #: Entries kept behind the applied index for members that lag.
     catchup_entries: int = 5_000
@@ -31,14 +31,14 @@ class RaftConfig:
     removed: frozenset[int] = frozenset()
     #: Members that have served.
     started: frozenset[int] = frozenset()
-    #: The state is still to come, from the cluster this member joins.
+    #: This member joins a cluster: it has no state before its first snapshot.
     joining: bool = False
-    #: Where the journal lies, if not in `directory / "wal"`.
+    #: Directory of the journal, if not `directory / "wal"`.
     wal_directory: Path | None = None
 
     @property
     def membership(self) -> Membership:
-        """Who replicates, to begin with."""
+        """The membership to begin with."""
         return Membership(
             frozenset(self.peers) - self.learners,
             self.learners,
@@ -59,5 +59,5 @@ class RaftConfig:
 
     @property
     def request_timeout(self) -> float:
-        """Seconds after which a proposal or read is given up (etcd: 5 s + 2 election timeouts)."""
+        """Seconds after which a proposal or read fails: 5 s and 2 election timeouts."""
         return 5 + 2 * self.election

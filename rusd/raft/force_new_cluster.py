@@ -1,30 +1,34 @@
-"""Going on without a quorum (`--force-new-cluster`): what one member holds becomes the truth.
+"""Disaster recovery (`--force-new-cluster`): one member goes on without a quorum.
 
 The last resort after a majority was lost for good. While the member does not run, everything in its
-log is applied, also what was never proven to be committed; then entries are added, as if agreed
-upon, that remove everybody else. The next start is that of a cluster of one, which others may join.
-Whatever a majority had acknowledged without this member is lost: that is what the operator decided.
+log is applied, also what was never proven to be committed; then ConfChanges are added, as if
+committed, that remove all other members. The next start is that of a cluster of one, which others
+may join. What a majority had acknowledged without this member is lost: the operator decided so.
 
-Every step is durable before the next, and done again to the same end if it is cut off.
+Each step is durable before the next. A crash in between leaves a state from which the same call
+reaches the same end.
 """
 
 from collections.abc import Callable, Iterable
 
-from rusd.raft.core.proposals import decode_entry, encode_change
-from rusd.raft.core.syncobj import APPLY_ENTRIES, seat
-from rusd.raft.log.journal import Journal, LogEntry
-from rusd.raft.ports import Entry, Machine, Position, Request
+from rusd.raft.commands import decode_entry, encode_conf_change
+from rusd.raft.log.journal import Journal
+from rusd.raft.log.reconcile import reconcile
+from rusd.raft.ports import Entry, LogEntry, Machine, Position, Request
+
+#: Entries applied at a time.
+APPLY_ENTRIES = 64
 
 
 def force(journal: Journal, machine: Machine, changes: Callable[[], Iterable[bytes]]) -> None:
     """Apply the whole log to `machine`, then the payloads that `changes()` gives, which is called
     in between. The journal is flushed and the machine synced when this returns."""
-    seat(journal, *machine.positions())
+    reconcile(journal, *machine.positions())
     _apply_rest(journal, machine)
     term = max(journal.getCurrentTerm(), machine.positions()[0].term)
     for payload in changes():
         index = max(journal.last_index, machine.positions()[0].index) + 1
-        journal.add(encode_change((0, 0, payload)), index, term)
+        journal.add(encode_conf_change((0, 0, payload)), index, term)
     journal.flush()
     _apply_rest(journal, machine)
     machine.sync()

@@ -1,9 +1,9 @@
-"""Numbers by which a member finds its own questions and proposals again.
+"""Sequence numbers by which a member finds its own requests and proposals again.
 
-A message may outlive the process that caused it: the leader may answer a question of a member that
+A message may outlive the process that caused it: the leader may answer a request of a member that
 was restarted meanwhile, over the new connection, and entries of an earlier life are applied again
-after a restart. The numbers of each life therefore begin at a random place, so that no number is
-used twice.
+after a restart. The numbers of each life therefore begin at a random number, so that none is used
+twice.
 """
 
 import secrets

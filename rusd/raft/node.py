@@ -1,80 +1,72 @@
-"""`RaftNode`: a Raft member as the rooms above call it.
+"""`RaftNode`: one Raft member as the rooms above call it.
 
-What moves it on is in `turn.py`; here are the calls, each of which notes what is wanted, wakes the
-next turn and hands out a future.
+Each call notes in the core what is wanted, wakes the driver's next turn and returns a `Pending`,
+which is resolved from a turn. Nothing of Raft is decided here.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
-from rusd.raft.errors import (
-    BadTransferee,
-    NotLeader,
-    Stopped,
-    TooLarge,
-    TooManyProposals,
-    TransferTimeout,
-)
-from rusd.raft.ports import RoleListener
-from rusd.raft.read.waiting import Read
-from rusd.raft.transport.frames import MAX_CARRIED, TimeoutNow
+from rusd.raft.config import RaftConfig
+from rusd.raft.core.clock import Clock
+from rusd.raft.driver import Driver
+from rusd.raft.errors import BadTransferee, NotLeader, Stopped, TooLarge, TooManyProposals
+from rusd.raft.ports import Describe, Machine, Membership, RoleListener, undescribed
+from rusd.raft.transport.frames import MAX_CARRIED
 from rusd.raft.transport.requests import Handler
-from rusd.raft.turn import Turns
 
 log = get_logger(__name__)
 
-#: Committed but unapplied entries above which new proposals are refused (etcd's limit).
-MAX_APPLY_LAG = 5000
 #: Seconds that a stopping leader may take to hand leadership on.
 HAND_ON = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """What the leader knows of another member."""
+    """What a member knows of another one."""
 
     connected: bool
+    #: Highest index known to be on the other's disk (only on the leader, else 0).
     match_index: int
 
 
-class RaftNode(Turns):
+class RaftNode:
     """One member of the cluster. All methods belong to the event loop's thread."""
+
+    #: Runs the core; another one in the simulation.
+    driver_type = Driver
+
+    def __init__(
+        self, config: RaftConfig, machine: Machine, describe: Describe = undescribed
+    ) -> None:
+        """Opens the journal. Raises JournalLocked or JournalCorrupt. `describe`: for the errors of
+        handlers (`serve`)."""
+        self.config = config
+        self.member_id = config.member_id
+        self.driver = self.driver_type(config, machine, describe)
+        self._core = self.driver.core
 
     # Life
 
     async def start(self) -> None:
         """Listen for peers and begin. OSError if a peer port is taken."""
-        self._begin()
-        await self._peers.start(self.config.listen_peer_urls)
-        self._run()
+        await self.driver.start()
 
     async def stop(self) -> None:
-        """Hand leadership on if there is somebody to take it (for a second at most), then end:
+        """Hand leadership on if another voter can take it (for a second at most), then end:
         everything that still waits fails with Stopped."""
-        if self._stopped:
+        if self.driver.stopped:
             return
-        if not self._begun:  # it was only built
-            self._stopped = True
-            self._flusher.shutdown(wait=False)
-            self._journal.close()
-            return
-        await self._hand_on()
-        self._halt()
-        if self._flushing is not None:
-            await asyncio.wait({self._flushing})
-        await self._peers.stop()
-        await self._catchup.stop()
-        if not self._failed.done():
-            self._failed.cancel()
-            self._journal.flush()
-        self._flusher.shutdown(wait=False)
-        self._journal.close()
+        if self.driver.begun:
+            await self._hand_on()
+        await self.driver.stop()
 
     async def _hand_on(self) -> None:
-        candidates = self._peers.connected() & self._core.membership.voters
+        candidates = self.driver.peers.connected() & self._core.membership.voters
         if not self.is_leader or not candidates:
             return
         best = max(sorted(candidates), key=self._core.match_index)
@@ -87,109 +79,188 @@ class RaftNode(Turns):
 
     async def wait_failed(self) -> None:
         """Raises what broke this node; the process must end then."""
-        await self._failed
+        await self.driver.wait_failed()
 
-    # Calls
+    # State
+
+    @property
+    def clock(self) -> Clock:
+        """What all timeouts of this member are measured by."""
+        return self.driver.clock
+
+    @property
+    def leader_id(self) -> int:
+        """Member id of the leader, 0 if none is known."""
+        return self._core.leader
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._core.term
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads the current term."""
+        return self._core.is_leader
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member is sent the log and does not vote."""
+        return self.member_id in self._core.membership.learners
+
+    @property
+    def commit_index(self) -> int:
+        """Highest index known to be committed."""
+        return self._core.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """Highest index the state machine has applied."""
+        return self._core.applied_index
 
     @property
     def pending_proposals(self) -> int:
-        return len(self._proposals.waiting)
-
-    def on_role(self, listener: RoleListener) -> None:
-        self._listeners.append(listener)
-
-    def serve(self, kind: str, handler: Handler) -> None:
-        """Answer other members' questions of this kind."""
-        self._asks.serve(kind, handler)
-
-    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
-        """Put a question to another member. Raises what `Asks.ask` raises."""
-        if self._stopped:
-            raise Stopped
-        return await self._asks.ask(member_id, kind, body, self.clock.now() + timeout)
+        """Number of proposals of this member that wait for their result."""
+        return self._core.waiting_proposals
 
     def progress(self, member: int) -> float | None:
-        """Which part of this leader's log a member holds; None for one that is not of it."""
+        """Returns which part of this leader's log a member holds (0 to 1), or None if it is no
+        member."""
         if member == self.member_id:
             return 1.0
         if member not in self._core.peers:
             return None
-        return self._core.match_index(member) / self._journal.last_index
+        return self._core.match_index(member) / self.driver.journal.last_index
 
     def connected_since(self, member: int) -> float | None:
-        """Loop time at which the connection to a member was made; None: there is none."""
-        return self._peers.connected_since(member)
+        """Returns the loop time at which the connection to a member was made, or None if there is
+        none."""
+        return self.driver.peers.connected_since(member)
 
     def peer_status(self) -> dict[int, PeerStatus]:
-        """Every other member, as this one sees it (match index: only on the leader)."""
-        connected = self._peers.connected()
+        """Returns the status of every other member."""
+        connected = self.driver.peers.connected()
         return {
             member: PeerStatus(member in connected, self._core.match_index(member))
             for member in self._core.peers
         }
 
-    def propose(self, payload: bytes) -> Pending[Any]:
-        """Replicate `payload`; the machine's result once it is applied on this member.
+    # Events
 
-        Fails with TooLarge (above MAX_CARRIED), TooManyProposals, Stopped, or RequestTimeout or
+    def on_role(self, listener: RoleListener) -> None:
+        """Call `listener` after leader or term changed."""
+        self.driver.listeners.append(listener)
+
+    @property
+    def on_removed(self) -> Callable[[], None]:
+        """Called once, when this member learns that it was removed from the cluster."""
+        return self.driver.on_removed
+
+    @on_removed.setter
+    def on_removed(self, listener: Callable[[], None]) -> None:
+        self.driver.on_removed = listener
+
+    @property
+    def on_said_removed(self) -> Callable[[], None]:
+        """Called when another member says that this one was removed. That is no proof."""
+        return self.driver.on_said_removed
+
+    @on_said_removed.setter
+    def on_said_removed(self, listener: Callable[[], None]) -> None:
+        self.driver.on_said_removed = listener
+
+    @property
+    def on_bootstrapped(self) -> Callable[[], None]:
+        """Called when others know that this member, which holds nothing, held something once."""
+        return self.driver.handshake.on_bootstrapped
+
+    @on_bootstrapped.setter
+    def on_bootstrapped(self, listener: Callable[[], None]) -> None:
+        self.driver.handshake.on_bootstrapped = listener
+
+    # Requests between members
+
+    def serve(self, kind: str, handler: Handler) -> None:
+        """Answer other members' requests of this kind."""
+        self.driver.requests.serve(kind, handler)
+
+    async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
+        """Send a request to another member and return its response. Raises the other member's
+        error, a timeout or Stopped."""
+        if self.driver.stopped:
+            raise Stopped
+        deadline = self.clock.now() + timeout
+        return await self.driver.requests.ask(member_id, kind, body, deadline)
+
+    # Raft
+
+    def propose(self, payload: bytes) -> Pending[Any]:
+        """Replicate `payload`; resolves with the state machine's result once it is applied on this
+        member.
+
+        Fails with TooLarge (above MAX_CARRIED), TooManyProposals, Stopped, or RequestTimeout /
         LeaderFailed after `request_timeout` (then it may still be applied later).
         """
         answer: Pending[Any] = Pending()
-        if self._stopped:
+        if self.driver.stopped:
             answer.set_exception(Stopped())
         elif len(payload) > MAX_CARRIED:
             answer.set_exception(TooLarge())
-        elif self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG:
+        elif self._core.overloaded():
             answer.set_exception(TooManyProposals())
         else:
             deadline = self.clock.now() + self.config.request_timeout
-            self._proposals.add(payload, answer.give, deadline)
-            self._wake()
+            self._core.propose(payload, answer.give, deadline)
+            self.driver.wake()
         return answer
 
     def read_index(self) -> Pending[None]:
         """Resolves once everything that was acknowledged anywhere in the cluster before this call
-        is applied on this member. Fails with Stopped, RequestTimeout or
-        LeaderFailed."""
+        is applied on this member. Fails with Stopped, RequestTimeout or LeaderFailed."""
         answer: Pending[None] = Pending()
-        if self._stopped:
+        if self.driver.stopped:
             answer.set_exception(Stopped())
         else:
             deadline = self.clock.now() + self.config.request_timeout
-            self._reading.add(Read(answer.give, deadline))
-            self._wake()
+            self._core.read(answer.give, deadline)
+            self.driver.wake()
         return answer
 
     async def transfer_leadership(self, target: int) -> None:
-        """Make `target` the leader. Raises NotLeader, BadTransferee (not a voter),
-        TransferTimeout."""
+        """Make `target` the leader. Raises NotLeader, BadTransferee (no voter), TransferTimeout,
+        Stopped."""
         if not self.is_leader:
             raise NotLeader
         if target == self.member_id:
             return
         if target not in self._core.membership.voters:
             raise BadTransferee
-        deadline = self.clock.now() + self.config.request_timeout
-        suspended = self.clock.now() + self.config.election
-        term = self.term
-        self._submission.paused = True
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: object) -> None:
+            if isinstance(error, Exception) and not answer.done():
+                answer.set_exception(error)
+            elif not answer.done():
+                answer.set_result(None)
+
+        transfer = self._core.transfer(target, done, self.clock.now())
+        self.driver.wake()
         try:
-            asked = float("-inf")
-            while self.term == term or self.leader_id == 0:
-                now = self.clock.now()
-                if now > deadline:
-                    raise TransferTimeout
-                if now > suspended:
-                    self._submission.paused = False  # clients have waited long enough
-                ready = self._core.match_index(target) == self._journal.last_index
-                if self.is_leader and ready and now - asked > self.config.election:
-                    asked = now
-                    self._send(target, TimeoutNow(term))
-                self._wake()
-                await asyncio.sleep(0.005)
+            await answer
         finally:
-            self._submission.paused = False
-            self._wake()
-        if self.leader_id != target:
-            # Another member won the election. (etcd waits for the target until its timeout.)
-            raise TransferTimeout
+            self._core.abandon_transfer(transfer)
+            self.driver.wake()
+
+    # Membership
+
+    def reconfigure(self, membership: Membership) -> None:
+        """The machine applied a change of the membership; called within `Machine.begin` or
+        `Machine.restore`, so that it is in force for whatever comes behind."""
+        self._core.apply_membership(membership)
+        self.driver.wake()
+
+    def meet(self, membership: Membership, index: int = 0) -> None:
+        """Others say who the members are (to a member that has no leader); not older than entry
+        `index`."""
+        self._core.meet(membership, index)
+        self.driver.wake()

@@ -1,8 +1,9 @@
-"""What Raft asks of the state machine it replicates, and what it gives to the rooms above.
+"""Ports of the Raft room: the state machine it replicates, its log, and its state.
 
-Raft carries payloads (opaque bytes) in entries; one entry holds all payloads proposed in one loop
-turn. It knows nothing of what they mean. The state machine knows nothing of Raft but the position
-(index, term) it stores with its data, in one atomic write, so that state and position never differ.
+Raft carries payloads (opaque bytes) in entries; one entry holds all payloads proposed in one turn
+of the event loop. It does not know what they mean. The state machine knows nothing of Raft but the
+position (index, term) it stores with its data, in one atomic write, so that state and position
+never differ.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -33,25 +34,104 @@ class Entry(NamedTuple):
     requests: Sequence[Request]
 
 
-#: A payload whose first byte is this or higher changes the membership: it gets an entry of its own,
-#: and only once the change before it is applied (`changes.py`).
-CHANGE = 0xF0
+#: A payload whose first byte is this or higher is a ConfChange: it gets an entry of its own, and
+#: only once the ConfChange before it is applied (`core/conf_change.py`).
+CONF_CHANGE = 0xF0
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Who replicates. A change is in force once it is applied (`RaftNode.reconfigure`)."""
+    """The members of the cluster. A change is in force once it is applied."""
 
     #: Members with a vote.
     voters: frozenset[int]
-    #: Members that are sent everything and count for nothing.
+    #: Members that are sent the log and do not vote.
     learners: frozenset[int] = frozenset()
-    #: Peer URLs of them all.
+    #: Member id -> its peer URLs, for voters and learners.
     urls: Mapping[int, Sequence[str]] = field(default_factory=dict)
     #: Members that were removed, for good.
     removed: frozenset[int] = frozenset()
     #: Members that have served: what they acknowledged is on their disks.
     started: frozenset[int] = frozenset()
+
+
+class Role(NamedTuple):
+    """A member's part in a term."""
+
+    #: Member id of the leader, 0 if none is known.
+    leader: int
+    term: int
+    #: This member is the leader.
+    leads: bool
+
+
+#: (command, index, term) of an entry, as PySyncObj keeps them.
+LogEntry = tuple[bytes, int, int]
+
+
+class Log(Protocol):
+    """The log as the core sees it: what it changes is in memory, and durable after a flush, which
+    the core cannot do (`log/journal.py` implements both)."""
+
+    #: Last index that a flush made durable.
+    durable_index: int
+    #: While true an open-ended slice gives one entry only (hazard 3, `core/filters.py`).
+    shield: bool
+
+    @property
+    def first_index(self) -> int:
+        """Index of the oldest entry held; 0 if there is none."""
+
+    @property
+    def last_index(self) -> int:
+        """Index of the newest entry; 0 if there is none."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether entries, term or vote wait for a flush."""
+
+    def term_at(self, index: int) -> int | None:
+        """Returns the term of an entry, or None if the log does not hold it."""
+
+    def entries(self, start: int, end: int) -> Sequence[LogEntry]:
+        """Returns the entries with start <= index < end that the log holds."""
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        """Append an entry."""
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
+        """Note the commit index (in memory only)."""
+
+    def getVotedForNodeId(self) -> str | None:
+        """Returns the candidate voted for in the current term."""
+
+
+class RaftState(Protocol):
+    """What Raft knows of itself at this moment."""
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+
+    @property
+    def leader(self) -> int:
+        """Member id of the leader, 0 if none is known."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads the current term."""
+
+    @property
+    def commit_index(self) -> int:
+        """Highest index known to be committed."""
+
+    @property
+    def applied_index(self) -> int:
+        """Highest index the state machine has applied."""
+
+    @property
+    def membership(self) -> Membership:
+        """The members that count now."""
 
 
 #: Work that yields between its slices; its value are the results.

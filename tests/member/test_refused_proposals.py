@@ -22,8 +22,8 @@ from cluster.ports import Claim
 
 #: The command, with the number of unapplied entries at which proposals are refused below zero.
 REFUSING = """
-import rusd.raft.node
-rusd.raft.node.MAX_APPLY_LAG = -1
+import rusd.raft.core.core
+rusd.raft.core.core.MAX_APPLY_LAG = -1
 from rusd.cli import console
 console()
 """

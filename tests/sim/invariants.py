@@ -5,14 +5,13 @@
 - Leader completeness: whoever leads holds everything that was committed in earlier terms.
 - State machine safety: what is applied at an index is the same everywhere.
 - Match indexes: what a leader believes of another's disk is there.
-- Changes of the membership: every one in a log but the last is committed.
+- ConfChanges of the membership: every one in a log but the last is committed.
 - Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk.
 """
 
 from typing import TYPE_CHECKING
 
-from rusd.raft.core.proposals import is_change
-from rusd.raft.core.syncobj import STAND_IN
+from rusd.raft.commands import STAND_IN, is_conf_change
 from rusd.raft.transport.frames import AppendEntries, AppendReply, RequestVote, VoteGranted
 from tests.sim.network import frames_of
 
@@ -56,9 +55,11 @@ class Invariants:
         """Entries from `first` on are on this member's disk. (Those that were neither flushed nor
         sent when the process ended never were.)"""
         entries = journal.entries(first, 1 << 60)
-        if any(is_change(command) for command, _, _ in entries):
+        if any(is_conf_change(command) for command, _, _ in entries):
             changes = [
-                index for command, index, _ in journal.entries(0, 1 << 60) if is_change(command)
+                index
+                for command, index, _ in journal.entries(0, 1 << 60)
+                if is_conf_change(command)
             ]
             if len(changes) > 1 and changes[-2] > self.highest:
                 raise Violation(f"{host.member} has changes {changes}, of which two are open")

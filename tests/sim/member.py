@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rusd.member.force_new_cluster import removals
 from rusd.raft.config import RaftConfig
+from rusd.raft.driver import Driver
 from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
 from rusd.raft.node import RaftNode
-from rusd.raft.ports import Membership
+from rusd.raft.ports import Describe, Machine, Membership
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
@@ -46,18 +47,22 @@ class Process:
     """One life of a member's process; a token to compare with."""
 
 
-class SimNode(RaftNode):
-    """The node, which stands still while its host does, and is looked at after every turn."""
+class SimDriver(Driver):
+    """The driver, which stands still while its host does, and is looked at after every turn."""
 
+    #: The host whose node is being made.
     host: "Host"
+
+    def __init__(self, config: RaftConfig, machine: Machine, describe: Describe) -> None:
+        self.host = SimDriver.host
+        super().__init__(config, machine, describe)
 
     def _turn(self) -> None:
         host = self.host
         if host.stands_still(self, self._turn):
             return
-        host.world.running = host
         super()._turn()
-        if self._applier.busy:
+        if self.apply.busy:
             host.sliced()
         host.world.step(host)
 
@@ -65,17 +70,23 @@ class SimNode(RaftNode):
         if not self.host.stands_still(self, self._on_timer):
             super()._on_timer()
 
-    def _flushed(self, flushing: "asyncio.Future[bool]") -> None:
-        if not self.host.stands_still(self, self._flushed, flushing):
-            super()._flushed(flushing)
+    def _flushed(self, *arguments: Any) -> None:
+        if not self.host.stands_still(self, self._flushed, *arguments):
+            super()._flushed(*arguments)
             self.host.world.step(self.host)
 
     def _monotonic(self) -> float:
         return self.host.clock.time()
 
-    def _begin(self) -> None:
-        super()._begin()
+    def begin(self) -> None:
+        super().begin()
         self._loop = self.host.clock  # type: ignore[assignment]
+
+
+class SimNode(RaftNode):
+    """The node on such a driver."""
+
+    driver_type = SimDriver
 
 
 class Host:
@@ -121,7 +132,7 @@ class Host:
         """Start the process, on what the disk holds. `members`: the first membership (ids and peer
         URLs), or what a joining member was told."""
         world = self.world
-        SimJournal.host = SimPeers.host = self
+        SimJournal.host = SimPeers.host = SimDriver.host = self
         self.machine = StateMachine(self.directory / "state")
         if members is not None and not joining:
             records = [Member(id, f"m{id}", (url,)) for id, url in sorted(members.items())]
@@ -157,11 +168,9 @@ class Host:
             catchup_entries=world.catchup_entries,
         )
         world.invariants.started(self)
-        world.running = self
         try:
             self.node = node = SimNode(config, self.machine)
-            node.host = self
-            node._flusher = SimExecutor(  # type: ignore[assignment]
+            node.driver._flusher = SimExecutor(  # type: ignore[assignment]
                 lambda: self.process is process, lambda: self.flush_takes
             )
             self.machine.listen(Listeners(membership=node.reconfigure))
@@ -169,14 +178,14 @@ class Host:
             node.on_bootstrapped = self.told_bootstrapped
             node.serve("echo", world.echo)
             node.on_said_removed = lambda: world.told_removed(self)
-            node._begin()
+            node.driver.begin()
         except OSError as error:
             world.trace(f"{self.member} does not start: {error}")
             self.process = None
             self.journal.crash()
             world.loop.call_later(0.2, world.restart, self.member)
             return
-        node._run()
+        node.driver.run()
         task = world.loop.create_task(node.wait_failed())
         task.add_done_callback(lambda done: self._failed(process, done))
 
@@ -185,13 +194,13 @@ class Host:
         if self.process is None:
             return
         self.process = None
-        node = self.node
-        node._stopped = True
-        for timer in (node._timer, node._announcer):
+        driver = self.node.driver
+        driver.stopped = True
+        for timer in (driver._timer, driver._deadline):
             if timer is not None:
                 timer.cancel()
-        node._asks._tasks.cancel()
-        node._catchup._tasks.cancel()
+        driver.requests._tasks.cancel()
+        driver.streams._tasks.cancel()
         self.journal.crash()
         engine = self.machine.engine
         assert isinstance(engine, MemoryEngine)
@@ -237,7 +246,7 @@ class Host:
         """Keep a copy of what the disk holds now, when no process runs."""
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(self.directory, directory)
-        self.copy = Copy(directory, copies_of(directory), self.node._incarnations.own.number)
+        self.copy = Copy(directory, copies_of(directory), self.node.driver.incarnations.own.number)
 
     def put_copy_back(self) -> None:
         """The disk holds what it held when it was copied."""
@@ -260,9 +269,9 @@ class Host:
 
     # --- standing still ---------------------------------------------------------------------------
 
-    def stands_still(self, node: SimNode, call: Callable[..., Any], *arguments: Any) -> bool:
-        """Whether `call` has to wait; it is made later, unless the node's process is gone."""
-        if self.process is None or self.node is not node:
+    def stands_still(self, driver: SimDriver, call: Callable[..., Any], *arguments: Any) -> bool:
+        """Whether `call` has to wait; it is made later, unless the driver's process is gone."""
+        if self.process is None or self.node.driver is not driver:
             return True
         if self.paused:
             self._waiting.append((call, arguments))
@@ -295,7 +304,7 @@ class Host:
 
     def flushed(self) -> None:
         """The journal was flushed; on the loop, that held everything up."""
-        if self.process is not None and self.node._flushing is None:
+        if self.process is not None and self.node.driver._flushing is None:
             self.busy_until = max(self.busy_until, self.world.loop.now) + self.flush_takes
 
     def sliced(self) -> None:

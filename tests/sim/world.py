@@ -64,7 +64,6 @@ class World:
         self._tracing = tracing
         self._digest = hashlib.sha256()
         self.invariants = Invariants()
-        self.running: Host | None = None
         self.size = self.chance.choice((1, 3, 3, 3, 3, 5))
         if quiet:
             self.size = 3
@@ -97,7 +96,7 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         engine.stores.clear()
         asked = patch.object(rusd.member.member_list, "ask_all", self._ask_all)
-        with patched(random.Random(self.seed + 1), self._clock), asked:
+        with patched(random.Random(self.seed + 1)), asked:
             try:
                 self.loop.run_until_complete(self._main())
             finally:
@@ -114,9 +113,6 @@ class World:
         for task in tasks:
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-
-    def _clock(self) -> float:
-        return self.running.clock.time() if self.running is not None else self.loop.now
 
     def trace(self, text: str) -> None:
         line = f"{self.loop.now:9.5f} {text}"
@@ -162,7 +158,6 @@ class World:
             if host.member in told.removed:
                 host.told_removed()
             elif not led:
-                self.running = host
                 host.node.meet(told, other.node.applied_index)
             break
 
@@ -429,7 +424,7 @@ class World:
             return False
         host.lose_disk()
         told = max(others, key=lambda one: one.node.applied_index).machine.members
-        lives = [one.node._handshake.incarnations().get(host.member, 0) for one in others]
+        lives = [one.node.driver.handshake.incarnations().get(host.member, 0) for one in others]
         begin_recovering(host.directory, max(lives))
         host._told = {one.id: one.peer_urls[0] for one in told}
         return True
@@ -600,8 +595,8 @@ class World:
         others = [other for other in self.hosts.values() if other is not host]
         return all(
             hasattr(other, "node")
-            and host.member in other.node._incarnations.met
-            and other.node._incarnations.met[host.member].life.number > after
+            and host.member in other.node.driver.incarnations.met
+            and other.node.driver.incarnations.met[host.member].life.number > after
             for other in others
             if not other.removed
         )
@@ -844,7 +839,7 @@ class World:
             if key not in self._proposed:
                 raise Violation(f"{key!r} was never proposed")
         for host in hosts:
-            if host.node._proposals.waiting or host.node._asks._open:
+            if host.node.pending_proposals or host.node.driver.requests._open:
                 raise Violation(f"{host.member} keeps callbacks of calls that are over")
 
 

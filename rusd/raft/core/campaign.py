@@ -1,22 +1,23 @@
-"""Elections between members: asking for pre-votes, granting them, and following higher terms.
+"""Elections between members: PreVote, and following higher terms.
 
-`election.py` says when; here are the frames of PreVote and what they do to the core:
+`election.py` decides when; here are the messages of PreVote and what they do:
 
-    prevote {term, last_index, last_term}      would you vote for me in `term`?
-    prevote_reply {term, asked, granted}       `term` is the answering member's own
-    term {term}                                to a leader whose append came from an earlier term
+    PreVote {term, last_index, last_term}      would you vote for me in `term`?
+    PreVoteReply {term, asked, granted}        `term` is the voter's own
+    HigherTerm {term}                          to a leader whose append came from an earlier term
 
-None of them changes a term or a vote by itself, so none has to wait for the journal.
+None of them changes a term or a vote by itself, so PreVote's do not wait for the flush.
 """
 
 import random
 from collections.abc import Callable
 
-from rusd.raft.core.conf_change import committed_by_changes
-from rusd.raft.core.election import Election
-from rusd.raft.core.proposals import is_change
-from rusd.raft.core.syncobj import RaftCore
-from rusd.raft.transport.frames import Frame, HigherTerm, PreVote, PreVoteReply
+from rusd.raft.commands import is_conf_change
+from rusd.raft.core.algorithm import Algorithm
+from rusd.raft.core.conf_change import committed_by_conf_changes
+from rusd.raft.core.election import ElectionTimer
+from rusd.raft.core.outbox import Outbox
+from rusd.raft.transport.frames import HigherTerm, PreVote, PreVoteReply
 
 
 class Campaign:
@@ -25,95 +26,102 @@ class Campaign:
     def __init__(
         self,
         member: int,
-        core: RaftCore,
+        raft: Algorithm,
+        outbox: Outbox,
         timeout: float,
         now: float,
-        send: Callable[[int, Frame], None],
+        chance: random.Random,
     ) -> None:
-        """`timeout`: the election timeout, seconds."""
+        """`timeout`: the election timeout, seconds. `chance` spreads the campaigns."""
         self._member = member
-        self._core = core
-        self._send = send
+        self._raft = raft
+        self._outbox = outbox
         self._asked_term = 0
         #: Whether this member's votes count (`quarantine.py`).
         self.counts: Callable[[], bool] = lambda: True
-        self.timer = Election(timeout, self._others(), now, random.Random())
+        self._timeout = timeout
+        self._chance = chance
+        self.start(now)
+
+    def start(self, now: float) -> None:
+        """Start the election timer anew."""
+        self.timer = ElectionTimer(self._timeout, self._others(), now, self._chance)
 
     def _others(self) -> int:
-        return len(self._core.membership.voters - {self._member})
+        return len(self._raft.membership.voters - {self._member})
 
     def reconfigured(self) -> None:
-        """The core has another membership."""
+        """Another membership counts."""
         self.timer.others = self._others()
 
     def may(self) -> bool:
-        """Whether this member may campaign: it is a voter out of quarantine, and counts by a
-        membership that is at most one change old (`changes.py`)."""
-        core = self._core
-        core.raise_commit(committed_by_changes(core))
-        committed = core.log.entries(core.applied_index + 1, core.commit_index + 1)
-        changing = any(is_change(command) for command, _, _ in committed)
-        return core.votes and self.counts() and not changing
+        """Whether this member may campaign: it is a voter, is not in quarantine, and counts by a
+        membership that is at most one ConfChange old (`conf_change.py`)."""
+        raft = self._raft
+        raft.raise_commit(committed_by_conf_changes(raft))
+        committed = raft.log.entries(raft.applied_index + 1, raft.commit_index + 1)
+        changing = any(is_conf_change(command) for command, _, _ in committed)
+        return raft.votes and self.counts() and not changing
 
     def step(self, now: float, reachable: bool) -> None:
-        """Ask to be elected if it is time. `reachable`: anybody is connected."""
-        core, timer = self._core, self.timer
-        if core.is_leader:
+        """Ask for pre-votes if it is time. `reachable`: another member is connected."""
+        raft, timer = self._raft, self.timer
+        if raft.is_leader:
             return
         held = bool(timer.others) and not reachable and timer.hold(now)
         if not held and not timer.due(now):
             return
-        # As etcd's pre-candidate: it was silent for too long to be called the leader.
-        core.forget_leader()
+        # As etcd's pre-candidate: the leader was silent for too long to be called that.
+        raft.forget_leader()
         if held or not self.may():
             return
-        self._asked_term = core.term + 1
+        self._asked_term = raft.term + 1
         if timer.alone():
-            core.campaign()
+            raft.campaign()
             return
         last_term, last_index = self._last()
         request = PreVote(self._asked_term, last_index, last_term)
-        for member in core.membership.voters - {self._member}:
-            self._send(member, request)
+        for member in raft.membership.voters - {self._member}:
+            self._outbox.send(member, request)
 
     def _last(self) -> tuple[int, int]:
-        log = self._core.log
+        log = self._raft.log
         return log.term_at(log.last_index) or 0, log.last_index
 
-    def sticks_to_leader(self, now: float) -> bool:
-        """True while a healthy leader, perhaps this member, must not be deposed."""
-        return self._core.is_leader or self.timer.hears_leader(now)
+    def sticks_to_leader(self) -> bool:
+        """Whether a healthy leader, perhaps this member, must not be deposed."""
+        return self._raft.is_leader or self.timer.hears_leader(self._raft.now)
 
-    def asked(self, member: int, frame: PreVote, now: float) -> None:
-        """`prevote`."""
+    def asked(self, member: int, message: PreVote) -> None:
+        """Another member asks for a pre-vote."""
         granted = (
-            frame.term > self._core.term
+            message.term > self._raft.term
             and self.counts()
-            and not self.sticks_to_leader(now)
-            and (frame.last_term, frame.last_index) >= self._last()
+            and not self.sticks_to_leader()
+            and (message.last_term, message.last_index) >= self._last()
         )
         if granted:
             # Of two that ask each other at once, one must give up, or both elections may fail.
-            self.timer.yield_to(now, give_up=member > self._member)
-        self._send(member, PreVoteReply(self._core.term, frame.term, granted))
+            self.timer.yield_to(self._raft.now, give_up=member > self._member)
+        self._outbox.send(member, PreVoteReply(self._raft.term, message.term, granted))
 
-    def answered(self, member: int, frame: PreVoteReply, now: float) -> None:
-        """`prevote_reply`."""
-        core = self._core
-        if frame.term > core.term:
-            core.learn_term(member, frame.term)
+    def answered(self, member: int, message: PreVoteReply) -> None:
+        """Another member answers."""
+        raft = self._raft
+        if message.term > raft.term:
+            raft.learn_term(member, message.term)
         elif (
-            frame.granted
-            and frame.asked == core.term + 1 == self._asked_term
-            and not self.sticks_to_leader(now)
-            and member in core.membership.voters
+            message.granted
+            and message.asked == raft.term + 1 == self._asked_term
+            and not self.sticks_to_leader()
+            and member in raft.membership.voters
             and self.timer.granted(member)
             and self.may()
         ):
-            core.campaign()
+            raft.campaign()
 
-    def told_term(self, member: int, frame: HigherTerm, now: float) -> None:
-        """`term`."""
-        if frame.term > self._core.term:
-            self._core.learn_term(member, frame.term)
-            self.timer.postpone(now)
+    def told_term(self, member: int, message: HigherTerm) -> None:
+        """Another member refused an append: its term is later."""
+        if message.term > self._raft.term:
+            self._raft.learn_term(member, message.term)
+            self.timer.postpone(self._raft.now)

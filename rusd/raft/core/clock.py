@@ -4,7 +4,7 @@ After a stall (SIGSTOP, a suspended machine, a long callback) the event loop run
 reads sockets. A timeout judged then would judge the silence of others by what had arrived before
 the stall, although their messages wait in the sockets. So only the first part of a stall counts,
 and a timeout needs time in which the member could read. etcd's Raft counts ticks of a ticker, which
-drops those nobody took, to the same effect.
+drops those that were not taken, to the same effect.
 
 Used for everything that ends by time: elections, CheckQuorum, deadlines of calls and of questions,
 snapshot streams, leases.
@@ -16,23 +16,17 @@ from collections.abc import Callable
 class Clock:
     """The time of one member. It must be read more often than once in `stall` seconds."""
 
-    def __init__(
-        self, source: Callable[[], float], stall: float, on_stall: Callable[[float, float], None]
-    ) -> None:
-        """`source`: monotonic seconds. `stall`: seconds between two readings that count at most.
-        `on_stall` is called with the seconds that do not, and the source's time."""
+    def __init__(self, source: Callable[[], float], stall: float) -> None:
+        """`source`: monotonic seconds. `stall`: seconds between two readings that count at most."""
         self._source = source
         self._stall = stall
-        self._on_stall = on_stall
         self._read_at: float | None = None
         self._uncounted = 0.0
 
     def now(self) -> float:
-        """Seconds."""
+        """Returns seconds."""
         now = self._source()
         if self._read_at is not None and now - self._read_at > self._stall:
-            uncounted = now - self._read_at - self._stall
-            self._uncounted += uncounted
-            self._on_stall(uncounted, now)
+            self._uncounted += now - self._read_at - self._stall
         self._read_at = now
         return now - self._uncounted

@@ -1,71 +1,69 @@
-"""Changes of the membership in the log: one at a time, each in force once it is applied.
+"""ConfChanges in the log: one at a time, each in force once it is applied.
 
-As in etcd a change is an entry like any other, committed by the members before it, and in force on
-each member from the moment it applies it. Two memberships that differ by one member have no two
-majorities without a common one, so nothing can be decided twice while some apply it earlier than
-others. That argument needs two rules (etcd's `pendingConfIndex`, and its refusal to campaign over
-committed but unapplied changes):
+As in etcd a ConfChange is an entry like any other, committed by the members before it, and in force
+on each member from the moment that member applies it. Two memberships that differ by one member
+have no two majorities without a common member, so nothing is decided twice while some members apply
+it earlier than others. That argument needs two rules (etcd's `pendingConfIndex`, and its refusal to
+campaign over committed but unapplied changes):
 
-- A leader adds a change to its log only when it has applied the one before, and everything that
-  earlier leaders may have left behind: an entry of its own term is applied.
-- Hence every change in a log but the last is known to be committed; a member applies those before
-  it campaigns, or it would count by a membership that is two changes old. After a crash the log
-  says so, whatever the member knew of the commit index (`committed_by_changes`).
-
-No clock, no socket: the node calls in.
+- A leader appends a ConfChange only when it has applied the one before, and everything that earlier
+  leaders may have left behind: an entry of its own term is applied.
+- Hence every ConfChange in a log but the last is known to be committed; a member applies those
+  before it campaigns, or it would count by a membership that is two changes old. After a crash the
+  log shows it, whatever the member knew of the commit index (`committed_by_conf_changes`).
 """
 
 from collections import deque
 from collections.abc import Iterable
 
-from rusd.raft.core.proposals import Proposed, encode_change, is_change
-from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.commands import Proposed, encode_conf_change, is_conf_change
+from rusd.raft.core.algorithm import Algorithm
 
 
-class Changes:
-    """The leader's changes that wait for their turn."""
+class ConfChanges:
+    """The leader's ConfChanges that wait to be appended."""
 
-    def __init__(self, core: RaftCore) -> None:
-        self._core = core
+    def __init__(self, raft: Algorithm) -> None:
+        self._raft = raft
         self._waiting: deque[Proposed] = deque()
         self._term = 0
-        #: The newest change this leader put into its log.
+        #: The newest ConfChange this leader appended.
         self._last_index = 0
 
     def add(self, changes: Iterable[Proposed]) -> None:
-        """Take what was proposed to this leader in its term."""
-        if self._term != self._core.term:
+        """Note what was proposed to this leader in its term."""
+        if self._term != self._raft.term:
             self.drop()
-            self._term = self._core.term
+            self._term = self._raft.term
         self._waiting.extend(changes)
 
     def drop(self) -> None:
-        """Leadership is over: whoever proposed them proposes them again."""
+        """Leadership is over: the members that proposed them propose them again."""
         self._waiting.clear()
         self._last_index = 0
 
     def step(self, *, current: bool) -> bool:
-        """Put the next one into the log if its turn has come; whether it was. `current`: an entry
-        of the core's term is applied here."""
-        core = self._core
+        """Append the next one if the one before is applied; returns whether it was. `current`: an
+        entry of the current term is applied here."""
+        raft = self._raft
         if not self._waiting:
             return False
-        if self._term != core.term:
+        if self._term != raft.term:
             self.drop()
             return False
-        if not current or self._last_index > core.applied_index:
+        if not current or self._last_index > raft.applied_index:
             return False
-        self._last_index = core.propose(encode_change(self._waiting.popleft()))
+        self._last_index = raft.propose(encode_conf_change(self._waiting.popleft()))
         return True
 
 
-def committed_by_changes(core: RaftCore) -> int:
-    """The last index that the changes in the log beyond the applied ones prove to be committed; 0:
-    they prove nothing."""
-    log = core.log
+def committed_by_conf_changes(raft: Algorithm) -> int:
+    """Returns the last index that the unapplied ConfChanges in the log prove to be committed, or 0
+    if they prove nothing."""
+    log = raft.log
     changes = [
         index
-        for command, index, _ in log.entries(core.applied_index + 1, log.last_index + 1)
-        if is_change(command)
+        for command, index, _ in log.entries(raft.applied_index + 1, log.last_index + 1)
+        if is_conf_change(command)
     ]
     return changes[-2] if len(changes) > 1 else 0

@@ -1,4 +1,4 @@
-"""When to campaign, and whom to follow: PreVote and leader stickiness, without I/O.
+"""When to campaign, and which leader to follow: PreVote and leader stickiness, without I/O.
 
 A member whose timer runs out first asks whether it *would* be elected (PreVote, section 9.6 of the
 Raft thesis); it raises the term only if a quorum says yes. Others say no while they hear from a
@@ -11,7 +11,7 @@ import random
 LOST_SOON, LOST_LATE = 0.01, 0.15
 
 
-class Election:
+class ElectionTimer:
     """One member's election timer and PreVote round. Times are seconds of one monotonic clock."""
 
     def __init__(self, timeout: float, others: int, now: float, chance: random.Random) -> None:
@@ -27,7 +27,7 @@ class Election:
         self._deadline = now + chance.uniform(0.1, 0.5) * timeout if others else now
 
     def hears_leader(self, now: float) -> bool:
-        """True while a leader was heard within one election timeout."""
+        """Whether a leader was heard within one election timeout."""
         return now - self._heard < self._timeout
 
     def heard(self, now: float) -> None:
@@ -48,8 +48,8 @@ class Election:
         self._deadline = min(self._deadline, now + wait)
 
     def hold(self, now: float) -> bool:
-        """Nobody can be asked yet: ask soon after somebody can, not all at the same moment. True
-        if it would have been time."""
+        """No other voter can be asked yet: ask soon after one can, not all at the same moment.
+        Returns whether it would have been time."""
         if now < self._deadline:
             return False
         self._deadline = now + self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
@@ -63,7 +63,7 @@ class Election:
         self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)
 
     def due(self, now: float) -> bool:
-        """True when it is time to ask; the timer starts again."""
+        """Returns whether it is time to ask; the timer then starts again."""
         if now < self._deadline:
             return False
         self._deadline = now + self._chance.uniform(1, 2) * self._timeout
@@ -71,14 +71,14 @@ class Election:
         return True
 
     def granted(self, member: int) -> bool:
-        """A member would vote for this one; True once they are a quorum (once)."""
+        """A member would vote for this one; returns True once, when they are a quorum."""
         if self._granted is None:
             return False
         self._granted.add(member)
         return self._quorum()
 
     def alone(self) -> bool:
-        """True if no other voter is needed; asked after `due`."""
+        """Whether no other vote is needed; asked after `due`."""
         return self._quorum()
 
     def _quorum(self) -> bool:

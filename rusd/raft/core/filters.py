@@ -1,50 +1,41 @@
-"""What stands between the wire and PySyncObj: each check closes a hazard that loses writes.
+"""Checks between the wire and PySyncObj: each closes a hazard that loses writes.
 
 PySyncObj trusts its messages more than Raft allows. `Filters.incoming` decides what of a peer's
-message PySyncObj gets to see; `Filters._complete` adds to what PySyncObj sends. Both are pure
-functions of the core's state, so each hazard has a test without a socket.
+message PySyncObj gets to see; `Filters.complete` adds to what PySyncObj sends. Both are functions
+of the Raft state, so each hazard has a test without a socket.
 """
 
-from collections.abc import Callable
-
+from rusd.raft.commands import NO_OP, REGULAR, STAND_IN
+from rusd.raft.core.algorithm import Algorithm, BrokenMessage
 from rusd.raft.core.messages import Message
-from rusd.raft.core.syncobj import NO_OP, REGULAR, STAND_IN, RaftCore
-
-
-class Broken(Exception):
-    """A message no member sends: its connection is dropped."""
 
 
 class Filters:
-    """Checks for one core."""
+    """The checks of one member."""
 
-    def __init__(self, core: RaftCore) -> None:
-        self._core = core
-        core.link.complete = self._complete
+    def __init__(self, raft: Algorithm) -> None:
+        self._raft = raft
+        #: Voters whose grant was counted, and the term they belong to.
         self._voters: set[int] = set()
         self._voters_term = 0
-        #: True while a leadership transfer to this member makes its vote requests special.
-        self.transferring = False
-        #: Whether this member may be made leader (`Campaign.may`).
-        self.may_campaign: Callable[[], bool] = lambda: True
 
     # Outgoing
 
-    def _complete(self, message: Message) -> None:
-        """Complete a message of PySyncObj in the moment it is sent."""
+    def complete(self, message: Message) -> None:
+        """Complete a message of PySyncObj the moment it is sent."""
         kind = message["type"]
         if kind == "next_node_idx":
             # An acknowledgement speaks of the log in one term: the receiver must know which.
-            message["term"] = self._core.term
+            message["term"] = self._raft.term
             if message["reset"] and not message["success"]:
                 message["next_node_idx"] = self._first_of_term(message["next_node_idx"])
-        elif kind == "request_vote" and self.transferring:
+        elif kind == "request_vote" and self._raft.transferring:
             message["transfer"] = True
 
     def _first_of_term(self, index: int) -> int:
-        """Where the conflicting term begins: backtracking by terms, not by entries."""
-        log = self._core.log
-        floor = max(log.first_index + 1, self._core.commit_index + 1)
+        """Returns where the conflicting term begins, to go back by terms, not by entries."""
+        log = self._raft.log
+        floor = max(log.first_index + 1, self._raft.commit_index + 1)
         term = log.term_at(index)
         if term is None:
             return index
@@ -55,7 +46,7 @@ class Filters:
     # Incoming
 
     def incoming(self, member: int, message: Message) -> Message | None:
-        """The message as PySyncObj may see it, or None. Raises Broken."""
+        """Returns the message as PySyncObj may see it, or None. Raises BrokenMessage."""
         check = {
             "append_entries": self._append_entries,
             "next_node_idx": self._acknowledgement,
@@ -64,25 +55,25 @@ class Filters:
             "timeout_now": self._timeout_now,
         }.get(message["type"])
         if check is None:
-            raise Broken(f"unknown message {message['type']!r}")
+            raise BrokenMessage(f"unknown message {message['type']!r}")
         return check(member, message)
 
     def _acknowledgement(self, member: int, message: Message) -> Message | None:
-        core = self._core
-        if not core.is_leader or message["term"] != core.term:
+        raft = self._raft
+        if not raft.is_leader or message["term"] != raft.term:
             return None  # of another leadership: matchIndex would lie
-        if not 1 <= message["next_node_idx"] <= core.log.last_index + 1:
+        if not 1 <= message["next_node_idx"] <= raft.log.last_index + 1:
             return None
         return message
 
     def _append_entries(self, member: int, message: Message) -> Message | None:
-        core, log = self._core, self._core.log
-        if message["term"] < core.term:
+        raft, log = self._raft, self._raft.log
+        if message["term"] < raft.term:
             return None
-        if core.is_leader and message["term"] == core.term:
-            raise Broken("another leader in this term")
+        if raft.is_leader and message["term"] == raft.term:
+            raise BrokenMessage("another leader in this term")
         if message.keys() & {"serialized", "transmission"}:
-            raise Broken("PySyncObj's own snapshots are never sent")
+            raise BrokenMessage("PySyncObj's own snapshots are never sent")
         if "prevLogIdx" not in message:
             message["commit_index"] = 0  # a mere sign of life proves nothing of the log
             return message
@@ -90,11 +81,11 @@ class Filters:
         index, term = message["prevLogIdx"], message["prevLogTerm"]
         for offset, entry in enumerate(entries, 1):
             if entry[1] != index + offset or entry[0][:1] not in (REGULAR, NO_OP):
-                raise Broken("entries that do not follow each other")
+                raise BrokenMessage("entries that do not follow each other")
             if entry[0] == STAND_IN:
-                raise Broken("a stand-in for an entry of a snapshot")
+                raise BrokenMessage("a stand-in for an entry of a snapshot")
             if entry[2] > message["term"]:
-                raise Broken("an entry of a later term than its leader's")
+                raise BrokenMessage("an entry of a later term than its leader's")
         if index < log.first_index:
             # What is compacted here is applied, hence equal on all members (log matching).
             entries = [entry for entry in entries if entry[1] > log.first_index]
@@ -107,7 +98,7 @@ class Filters:
                 index, term = entries[held][1], entries[held][2]
                 held += 1
             entries = entries[held:]
-            if entries and index < core.commit_index:
+            if entries and index < raft.commit_index:
                 raise RuntimeError(
                     f"the leader's entry {index + 1} contradicts the committed entry here"
                 )
@@ -120,33 +111,24 @@ class Filters:
 
     def delivered(self) -> None:
         """PySyncObj has handled the message."""
-        self._core.log.shield = False
+        self._raft.log.shield = False
 
     def _request_vote(self, member: int, message: Message) -> Message | None:
-        if message["term"] < self._core.term:
+        if message["term"] < self._raft.term:
             return None
         return message
 
-    def repeats_vote(self, member: int, term: int) -> bool:
-        """True if this member voted for that candidate in `term`: its grant may be lost."""
-        core = self._core
-        return (
-            term == core.term
-            and core.log.getVotedForNodeId() == core.peers[member].id
-            and not core.is_leader
-        )
-
     def _response_vote(self, member: int, message: Message) -> Message | None:
-        if message["term"] != self._core.term:
+        if message["term"] != self._raft.term:
             return None
-        if self._voters_term != self._core.term:
-            self._voters, self._voters_term = set(), self._core.term
-        if member in self._voters or member not in self._core.membership.voters:
+        if self._voters_term != self._raft.term:
+            self._voters, self._voters_term = set(), self._raft.term
+        if member in self._voters or member not in self._raft.membership.voters:
             return None  # PySyncObj counts messages, Raft counts voters
         self._voters.add(member)
         return message
 
     def _timeout_now(self, member: int, message: Message) -> Message | None:
-        if message["term"] != self._core.term or self._core.leader != member:
+        if message["term"] != self._raft.term or self._raft.leader != member:
             return None
-        return message if self.may_campaign() else None
+        return message if self._raft.may_campaign() else None

@@ -1,11 +1,14 @@
-"""PySyncObj's messages: dicts, made and read in this room only.
+"""PySyncObj's messages: dicts, made and read in `core` only.
 
 Between members they travel as frames (`transport/frames.py`); here is the translation, both ways.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rusd.raft.ports import LogEntry
 from rusd.raft.transport.frames import (
+    MAX_FRAME,
     AppendEntries,
     AppendReply,
     RaftFrame,
@@ -16,9 +19,13 @@ from rusd.raft.transport.frames import (
 
 Message = dict[str, Any]
 
+#: Bytes of entries above which an append is sent as several frames. The rest of a frame is for what
+#: surrounds the entries; a single entry may be larger (`MAX_CARRIED`).
+APPEND_BYTES = MAX_FRAME // 2
+
 
 def message_of(frame: RaftFrame) -> Message:
-    """A frame as PySyncObj's message."""
+    """Returns a frame as PySyncObj's message."""
     match frame:
         case AppendEntries():
             message = {
@@ -53,27 +60,33 @@ def message_of(frame: RaftFrame) -> Message:
     raise TypeError(f"not a frame of Raft: {frame!r}")
 
 
-def frame_of(message: Message) -> RaftFrame:
-    """A message of PySyncObj, completed by `Filters`, as a frame."""
+def reply_of(message: Message) -> AppendReply | RequestVote | VoteGranted:
+    """Returns what PySyncObj sends, except appends, as a frame. All of these assert durability."""
     kind, term = message["type"], message["term"]
-    match kind:
-        case "append_entries":
-            return AppendEntries(
-                term,
-                message["commit_index"],
-                message["prevLogIdx"],
-                message["prevLogTerm"],
-                message["entries"],
-            )
-        case "next_node_idx":
-            return AppendReply(term, message["next_node_idx"], message["reset"], message["success"])
-        case "request_vote":
-            return RequestVote(
-                term,
-                message["last_log_index"],
-                message["last_log_term"],
-                message.get("transfer", False),
-            )
-        case "response_vote":
-            return VoteGranted(term)
+    if kind == "next_node_idx":
+        return AppendReply(term, message["next_node_idx"], message["reset"], message["success"])
+    if kind == "request_vote":
+        return RequestVote(
+            term,
+            message["last_log_index"],
+            message["last_log_term"],
+            message.get("transfer", False),
+        )
+    if kind == "response_vote":
+        return VoteGranted(term)
     raise ValueError(f"PySyncObj sends {kind!r}")
+
+
+def appends_of(message: Message) -> Iterator[AppendEntries]:
+    """Returns an append as one frame, or as several that follow each other if it is too large."""
+    term, commit = message["term"], message["commit_index"]
+    before, before_term = message["prevLogIdx"], message["prevLogTerm"]
+    entries: Sequence[LogEntry] = message["entries"]
+    size = first = 0
+    for at, (command, _, _) in enumerate(entries):
+        size += len(command)
+        if size > APPEND_BYTES and at > first:
+            yield AppendEntries(term, commit, before, before_term, entries[first:at])
+            _, before, before_term = entries[at - 1]
+            first, size = at, len(command)
+    yield AppendEntries(term, commit, before, before_term, entries[first:] if first else entries)

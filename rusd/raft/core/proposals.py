@@ -1,8 +1,8 @@
-"""Proposals on their way: group commit, forwarding, and what happens when a leader is lost.
+"""Proposals of this member's clients until they are applied, and what happens to them when a leader
+is lost.
 
-A proposal gets a sequence number that only this member uses, and only once. What was proposed in
-one loop turn travels as one batch: into one log entry on the leader, in one frame from a follower.
-When the entry is applied *here*, the number finds the waiting call.
+A proposal gets a sequence number that only this member uses, and only once. When its entry is
+applied *here*, the number finds the waiting call.
 
 A batch is tagged with the term it was sent in, and a leader takes only batches of its own term, in
 sequence order, skipping what it has (a broken connection makes followers send again). Terms in the
@@ -10,42 +10,32 @@ log never go down. So once an entry of a later term is applied here, a proposal 
 term that did not come back is provably not in the log, now or ever: it is proposed again, under a
 new number. Clients see a slow write instead of an error, and nothing is applied twice.
 
-No clock, no socket, no futures: `Waiting.done` is whatever the caller wants called.
+No clock, no socket, no futures: `Waiting.done` is what the caller wants called, and the calls are
+handed out as answers (`Ready`).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from rusd.base.errors import Refusal
-from rusd.raft.core.syncobj import REGULAR
-from rusd.raft.ids import first_number
-from rusd.raft.ports import CHANGE
-
-#: (origin member id, sequence, payload): one request as it stands in an entry.
-Proposed = tuple[int, int, bytes]
+from rusd.raft.commands import Proposed
+from rusd.raft.core.ready import Answer
 
 #: Limits of one entry; a larger single request travels alone.
 ENTRY_REQUESTS = 1000
 ENTRY_BYTES = 1 << 20
-#: Waiting calls above which new ones are refused.
+#: Waiting proposals above which new ones are refused.
 MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 256 << 20
-#: A member counts at most 2^40 proposals in one life before its next one could be met.
+#: The low bits of a sequence number count the proposals of one life of a member, the high bits tell
+#: its lives apart.
 LIFE_SHIFT = 40
-
-#: Between type byte and requests of an entry that changes the membership: never used by msgpack.
-_CHANGE_MARK = b"\xc1"
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[int, int, bytes]]).decode
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A call that waits for its proposal."""
+    """A proposal that a call waits for."""
 
     payload: bytes
     #: Called once with the machine's result or an exception.
@@ -54,37 +44,6 @@ class Waiting:
     deadline: float
     #: Term it was sent in; 0 while it was not.
     term: int = 0
-
-
-def encode_entry(requests: Sequence[Proposed]) -> bytes:
-    """The command of one log entry."""
-    return REGULAR + _encode(requests)
-
-
-def encode_change(request: Proposed) -> bytes:
-    """The command of an entry that changes the membership."""
-    return REGULAR + _CHANGE_MARK + _encode([request])
-
-
-def is_change(command: bytes) -> bool:
-    """Whether an entry changes the membership."""
-    return command[:2] == REGULAR + _CHANGE_MARK
-
-
-def decode_entry(command: bytes) -> list[Proposed]:
-    """The requests of a log entry; PySyncObj's own no-op entries hold none."""
-    if command[:1] != REGULAR:
-        return []
-    return _decode(memoryview(command)[2 if is_change(command) else 1 :])
-
-
-def split_changes(requests: Iterable[Proposed]) -> tuple[list[Proposed], list[Proposed]]:
-    """(all others, changes of the membership)"""
-    others: list[Proposed] = []
-    changes: list[Proposed] = []
-    for request in requests:
-        (changes if request[2] and request[2][0] >= CHANGE else others).append(request)
-    return others, changes
 
 
 def entries_of(requests: Iterable[Proposed]) -> Iterator[list[Proposed]]:
@@ -103,21 +62,22 @@ def entries_of(requests: Iterable[Proposed]) -> Iterator[list[Proposed]]:
 
 
 class Proposals:
-    """What this member's clients wait for."""
+    """The proposals of this member's clients."""
 
-    def __init__(self, member: int) -> None:
+    def __init__(self, member: int, first_number: int) -> None:
+        """`first_number`: where this life's sequence numbers begin (`ids.py`)."""
         self._member = member
-        # The high bits tell the lives of a member apart (see `Inbox`).
-        self._next = first_number()
+        self._next = first_number
         self.waiting: dict[int, Waiting] = {}
         self._unsent: deque[int] = deque()
         self._bytes = 0
 
     def full(self) -> bool:
-        """True when a new proposal must be refused."""
+        """Whether a new proposal must be refused."""
         return len(self.waiting) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def add(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
+        """Note a proposal; it is sent with the next step."""
         self._enqueue(Waiting(payload, done, deadline))
         self._bytes += len(payload)
 
@@ -127,10 +87,11 @@ class Proposals:
         self._unsent.append(self._next)
 
     def unsent(self) -> bool:
+        """Whether some were not sent yet."""
         return bool(self._unsent)
 
     def take(self, term: int) -> list[Proposed]:
-        """Everything not sent yet, now sent in `term`."""
+        """Returns everything not sent yet; it counts as sent in `term`."""
         taken: list[Proposed] = []
         for sequence in self._unsent:
             waiting = self.waiting.get(sequence)
@@ -141,7 +102,7 @@ class Proposals:
         return taken
 
     def sent_in(self, term: int) -> list[Proposed]:
-        """What was sent in `term` and is still waited for, to be sent to the same leader again."""
+        """Returns what was sent in `term` and still waits, to be sent to the same leader again."""
         return [
             (self._member, sequence, waiting.payload)
             for sequence, waiting in self.waiting.items()
@@ -149,40 +110,45 @@ class Proposals:
         ]
 
     def wanted(self, origin: int, sequence: int) -> bool:
-        """True if a call here waits for this request."""
+        """Whether a call here waits for this request."""
         return origin == self._member and sequence in self.waiting
 
     def hold(self, sequence: int) -> None:
-        """Its end is certain and only takes time: no deadline any more."""
+        """Remove a proposal's deadline: it is being applied, which only takes time."""
         if (waiting := self.waiting.get(sequence)) is not None:
             waiting.deadline = float("inf")
 
-    def resolve(self, sequence: int, result: object) -> None:
+    def resolve(self, sequence: int, result: object) -> Answer | None:
+        """Returns the answer to the call that waits for a proposal, if there is one."""
         waiting = self.waiting.pop(sequence, None)
-        if waiting is not None:
-            self._bytes -= len(waiting.payload)
-            waiting.done(result)
+        if waiting is None:
+            return None
+        self._bytes -= len(waiting.payload)
+        return waiting.done, result
 
     def lost_before(self, term: int) -> None:
-        """An entry of `term` was applied: what was sent in an earlier term will never be. It is
-        queued again."""
+        """An entry of `term` was applied: what was sent in an earlier term never will be. Queue it
+        again."""
         lost = [number for number, waiting in self.waiting.items() if 0 < waiting.term < term]
         for number in lost:
             waiting = self.waiting.pop(number)
             waiting.term = 0
             self._enqueue(waiting)
 
-    def fail(self, error: type[Refusal], which: Callable[[Waiting], bool] = lambda _: True) -> None:
-        """Fail waiting calls with an `error` each; their proposals may still be applied."""
-        for number in [number for number, one in self.waiting.items() if which(one)]:
-            self.resolve(number, error())
+    def fail(
+        self, error: type[Refusal], which: Callable[[Waiting], bool] = lambda _: True
+    ) -> list[Answer]:
+        """Give up proposals, with an `error` each; they may still come to be applied."""
+        numbers = [number for number, one in self.waiting.items() if which(one)]
+        answers = [self.resolve(number, error()) for number in numbers]
+        return [answer for answer in answers if answer is not None]
 
 
-class Inbox:
-    """What the leader has taken from each member in its term.
+class ForwardedBatches:
+    """What a leader has taken from each member in its term.
 
-    Numbers rise within one life of a member only: one that was restarted begins anywhere, and
-    must not find its proposals taken for old ones.
+    Sequence numbers rise within one life of a member only: a member that was restarted begins at a
+    random number, and its proposals must not be mistaken for earlier ones.
     """
 
     def __init__(self) -> None:
@@ -191,7 +157,8 @@ class Inbox:
         self._highest: dict[tuple[int, int], int] = {}
 
     def accept(self, term: int, batch: Iterable[Proposed]) -> list[Proposed]:
-        """Requests of the batch that were not taken before in `term` (the leader's own)."""
+        """Returns the requests of the batch that were not taken before in `term` (the leader's
+        own)."""
         if term != self._term:
             self._term = term
             self._highest.clear()

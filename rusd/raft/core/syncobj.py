@@ -1,8 +1,9 @@
-"""PySyncObj's SyncObj as a Raft core without I/O, threads or pickle.
+"""PySyncObj's SyncObj as a Raft algorithm without I/O, clock, threads or pickle.
 
-`RaftCore` is a SyncObj whose transport, journal, poller, log compaction and apply loop are ours:
-messages go in through `Link.deliver`, messages to send are collected in `Link.outbox`, `tick` moves
-it on. Deadlines of its own are pushed out of reach; `election.py` decides when it campaigns.
+`PySyncObjRaft` is a SyncObj whose transport, log, clock, poller, log compaction and apply loop are
+replaced: messages come in through `receive` and its filters, messages to send are collected in
+`Link.outbox`, `tick` moves it on. Deadlines of its own are pushed out of reach; `election.py`
+decides when it campaigns.
 
 The override of a private method works because Python mangles `self.__name` in SyncObj to
 `self._SyncObj__name`; `check_names` refuses to start if a release renames one of them, since the
@@ -10,30 +11,32 @@ override would otherwise silently become dead code and the stock behaviour (whic
 writes) would be back.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import pysyncobj.syncobj
 from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from rusd.raft.core.messages import Message
-from rusd.raft.log.journal import Journal, JournalError, LogEntry
-from rusd.raft.ports import Membership, Position
-
-#: First byte of a command (PySyncObj's command types; others are never accepted).
-REGULAR = b"\x00"
-NO_OP = b"\x01"
-#: Stands in the log for an entry that only a snapshot holds. It has the index and term of that
-#: entry, so logs can be compared at it, and not its command: it must never be sent.
-STAND_IN = NO_OP + b"snapshot"
+from rusd.raft.commands import NO_OP, STAND_IN
+from rusd.raft.core.algorithm import Sent
+from rusd.raft.core.filters import Filters
+from rusd.raft.core.messages import Message, appends_of, message_of, reply_of
+from rusd.raft.ports import Log, LogEntry, Membership, Position
+from rusd.raft.transport.frames import AppendEntries, RaftFrame
 
 #: Committed entries applied in one turn: more would hold up heartbeats. Half a MiB is some ten
 #: thousand of the smallest requests; a single entry may be larger.
 APPLY_ENTRIES = 64
 APPLY_BYTES = 512 << 10
+#: Bytes of entries sent to one member in one step; what is left follows with the next ones. A slice
+#: of the log (`log/journal.py`) may exceed it once.
+SEND_BYTES = 8 << 20
 
 _OUT_OF_REACH = 1e8
+
+#: PySyncObj's state of a leader.
+_LEADER = 2
 
 _PRIVATE = (
     "_SyncObj__applyLogEntries",
@@ -49,6 +52,7 @@ _PRIVATE_FIELDS = (
     "_SyncObj__raftCommitIndex",
     "_SyncObj__raftElectionDeadline",
     "_SyncObj__raftState",
+    "_SyncObj__raftCurrentTerm",
     "_SyncObj__raftLeader",
     "_SyncObj__raftMatchIndex",
     "_SyncObj__raftNextIndex",
@@ -79,6 +83,15 @@ class Peer(Node):  # type: ignore[misc]
         return self.member
 
 
+class _Clock:
+    """Time for PySyncObj, which reads a global function: that of the member that runs now."""
+
+    now = 0.0
+
+
+pysyncobj.syncobj.monotonicTime = lambda: _Clock.now
+
+
 class Link(Transport):  # type: ignore[misc]
     """PySyncObj's transport as two lists: nothing is sent from here."""
 
@@ -86,24 +99,25 @@ class Link(Transport):  # type: ignore[misc]
         super().__init__(None, None, [])
         #: (member id, message) in the order PySyncObj sent them.
         self.outbox: list[tuple[int, Message]] = []
-        #: Completes a message the moment it is sent: at the turn's end term and log may be others.
-        self.complete: Callable[[Message], None] | None = None
-        self._connected: set[int] = set()
+        #: Called with each message the moment it is sent: at the step's end term and log may be
+        #: others.
+        self.on_send: Callable[[int, Message], None] = lambda member, message: None
+        #: Members with a connection.
+        self.peers: set[int] = set()
 
     @property
     def ready(self) -> bool:
         return True
 
     def send(self, node: Peer, message: Message) -> bool:
-        if node.member not in self._connected:
+        if node.member not in self.peers:
             return False
-        if self.complete is not None:
-            self.complete(message)
+        self.on_send(node.member, message)
         self.outbox.append((node.member, message))
         return True
 
     def addNode(self, node: Peer) -> None:
-        """Membership is the node's business (`RaftCore.reconfigure`)."""
+        """Membership is set by (`PySyncObjRaft.reconfigure`)."""
 
     def dropNode(self, node: Peer) -> None:
         """See `addNode`."""
@@ -112,15 +126,12 @@ class Link(Transport):  # type: ignore[misc]
         """Nothing is held."""
 
     def connected(self, peer: Peer) -> None:
-        self._connected.add(peer.member)
+        self.peers.add(peer.member)
         self._onNodeConnected(peer)
 
     def disconnected(self, peer: Peer) -> None:
-        self._connected.discard(peer.member)
+        self.peers.discard(peer.member)
         self._onNodeDisconnected(peer)
-
-    def is_connected(self, member: int) -> bool:
-        return member in self._connected
 
     def deliver(self, peer: Peer, message: Message) -> None:
         """Hand a received (and filtered) message to PySyncObj."""
@@ -147,41 +158,39 @@ class _NoSerializer:
         self.wanted.discard(node.member)
 
 
-#: Applies committed entries; returns how many of them are applied. 0: it is called again with the
-#: same ones, to go on.
-Apply = Callable[[list[LogEntry]], int]
-
-
-class RaftCore(SyncObj):  # type: ignore[misc]
-    """One member's Raft state; driven from one thread."""
+class PySyncObjRaft(SyncObj):  # type: ignore[misc]
+    """One member's Raft state (`Algorithm`); driven from one thread."""
 
     def __init__(
         self,
         member: int,
         others: Iterable[int],
-        journal: Journal,
-        applied: tuple[Position, Position],
-        apply: Apply,
+        log: Log,
+        applied: Position,
         *,
         heartbeat: float,
         quorum_timeout: float,
+        now: float = 0.0,
     ) -> None:
-        """`others`: the other voters. `applied`: what the state machine holds (last, the one
-        before). `heartbeat`: seconds
-        between a leader's messages; `quorum_timeout`: seconds without answers of a quorum after
-        which a leader steps down (CheckQuorum)."""
+        """`others`: the other voters. `log`: continues the state machine's, which ends at `applied`
+        (`log/reconcile.py`). `heartbeat`: seconds between a leader's messages; `quorum_timeout`:
+        seconds without replies of a quorum after which a leader steps down (CheckQuorum)."""
         check_names(type(self))
-        self._apply = apply
-        #: Committed entries that are being applied.
-        self._group: list[LogEntry] = []
-        self._applies = True
+        self.now = now
         self.link = Link()
-        self.log = journal
+        self.link.on_send = self._complete
+        self.log = log
         self.member = member
-        #: Everybody else, voters and learners.
+        #: All other members, voters and learners.
         self.peers: dict[int, Peer] = {}
         self.membership = Membership(frozenset({member}))
-        seat(journal, *applied)
+        self.transferring = False
+        self.may_campaign: Callable[[], bool] = lambda: True
+        self.filters = Filters(self)
+        #: Bytes of entries sent to each member since `send_appends` began, and members that were
+        #: sent enough.
+        self._sent_bytes: dict[int, int] = {}
+        self._sent_enough: list[Peer] = []
         conf = SyncObjConf(
             autoTick=False,
             raftMinTimeout=_OUT_OF_REACH,
@@ -192,7 +201,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             appendEntriesUseBatch=True,
             appendEntriesBatchSizeBytes=1 << 30,
             dynamicMembershipChange=False,
-            journalFile=journal,
+            journalFile=log,
             fullDumpFile=None,
             useFork=False,
         )
@@ -208,9 +217,94 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         self._poller = _NoPoller()
         self._snapshots = _NoSerializer()
         self._SyncObj__serializer = self._snapshots
-        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = applied[0].index
-        journal.setRaftCommitIndex(applied[0].index)
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = applied.index
+        log.setRaftCommitIndex(applied.index)
         self.reconfigure(Membership(frozenset({member, *others})))
+
+    @property
+    def now(self) -> float:
+        """Seconds, as the caller set them."""
+        return self._now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._now = _Clock.now = now
+
+    # Messages
+
+    def receive(self, member: int, message: RaftFrame) -> bool:
+        """Handle a message; returns False if it was ignored. Raises BrokenMessage."""
+        return self.receive_message(member, message_of(message))
+
+    def receive_message(self, member: int, message: Message) -> bool:
+        """As `receive`, of a message in PySyncObj's form."""
+        seen = self.filters.incoming(member, message)
+        if seen is None:
+            return False
+        self.link.deliver(self.peers[member], seen)
+        self.filters.delivered()
+        return True
+
+    def take_messages(self) -> Sent:
+        """Returns what is to be sent, once. The same append to several members is one object."""
+        outbox, self.link.outbox = self.link.outbox, []
+        appends: list[tuple[int, AppendEntries]] = []
+        replies = []
+        made: dict[tuple[int, int, int, int], list[AppendEntries]] = {}
+        for member, message in outbox:
+            if message["type"] != "append_entries":
+                replies.append((member, reply_of(message)))
+            elif "serialized" in message:
+                # It needs a snapshot; a heartbeat keeps its election timer still.
+                appends.append((member, AppendEntries(message["term"], 0)))
+            else:
+                entries = message["entries"]
+                key = message["term"], message["commit_index"], message["prevLogIdx"], len(entries)
+                frames = made.get(key)
+                if frames is None:
+                    frames = made[key] = list(appends_of(message))
+                appends += [(member, frame) for frame in frames]
+        wanted, self._snapshots.wanted = self._snapshots.wanted, set()
+        return Sent(appends, replies, wanted)
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether `take_messages` would return any."""
+        return bool(self.link.outbox)
+
+    def _complete(self, member: int, message: Message) -> None:
+        self.filters.complete(message)
+        entries = message.get("entries")
+        if entries:
+            sent = self._sent_bytes.get(member, 0) + sum(len(command) for command, _, _ in entries)
+            self._sent_bytes[member] = sent
+            if sent >= SEND_BYTES:
+                # PySyncObj sends to a member as long as it is connected and lacks something.
+                self._sent_enough.append(self.peers[member])
+                self._SyncObj__connectedNodes.discard(self.peers[member])
+
+    @property
+    def connected_peers(self) -> Collection[int]:
+        """Members with a connection."""
+        return self.link.peers
+
+    def connected(self, member: int) -> None:
+        """A connection to a member was made; what it acknowledged before counts no more: it may be
+        on another disk."""
+        self._SyncObj__raftMatchIndex[self.peers[member]] = 0
+        self.link.connected(self.peers[member])
+
+    def disconnected(self, member: int) -> None:
+        """A member's connection ended."""
+        self.link.disconnected(self.peers[member])
+
+    def voted_for(self, member: int) -> bool:
+        """Whether this member voted for another one in the current term."""
+        return self.log.getVotedForNodeId() == node_id(member)
+
+    def repeats_vote(self, member: int, term: int) -> bool:
+        """Whether this member voted for another one in `term` and the grant may be lost."""
+        return term == self.term and self.voted_for(member) and not self.is_leader
 
     # Membership
 
@@ -218,7 +312,6 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         """From now on this membership counts. A leader that is no voter any more stands down."""
         self.membership = membership
         present = (membership.voters | membership.learners) - {self.member}
-        now = pysyncobj.syncobj.monotonicTime()
         following = self.log.last_index + 1
         for member in self.peers.keys() - present:
             peer = self.peers.pop(member)
@@ -231,7 +324,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             peer = self.peers[member] = Peer(member)
             self._SyncObj__raftNextIndex[peer] = following
             self._SyncObj__raftMatchIndex[peer] = 0
-            self._SyncObj__lastResponseTime[peer] = now
+            self._SyncObj__lastResponseTime[peer] = self.now
         voters = {self.peers[member] for member in sorted(membership.voters & self.peers.keys())}
         self._SyncObj__otherNodes = voters
         self._SyncObj__readonlyNodes = set(self.peers.values()) - voters
@@ -243,51 +336,49 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         """Whether this member is a voter."""
         return self.member in self.membership.voters
 
-    @property
-    def voters(self) -> int:
-        """Number of voters, this member included if it is one."""
-        return len(self.membership.voters)
-
     def stand_down(self) -> None:
-        """Lead no more."""
+        """Give up leadership."""
         self._SyncObj__setState(0)
         self._SyncObj__raftLeader = None
 
     def vote_for_leader(self) -> None:
-        """In this term no vote for anybody but the leader."""
+        """Vote for the known leader in the current term, in place of any earlier vote."""
         self._SyncObj__setCurrentTerm(self.term, node_id(self.leader))
 
-    def forget_match(self, member: int) -> None:
-        """What a member acknowledged counts no more: it may have lost it."""
-        self._SyncObj__raftMatchIndex[self.peers[member]] = 0
-
     def forget_leader(self) -> None:
-        """Follow nobody, until somebody leads again."""
+        """Follow nobody until a leader is heard."""
         self._SyncObj__raftLeader = None
 
     # State
 
     @property
     def term(self) -> int:
-        return int(self.raftCurrentTerm)
+        """The current term."""
+        term: int = self._SyncObj__raftCurrentTerm
+        return term
 
     @property
     def is_leader(self) -> bool:
-        return bool(self._isLeader())
+        """Whether this member leads the current term."""
+        return bool(self._SyncObj__raftState == _LEADER)
 
     @property
     def leader(self) -> int:
         """Member id of the leader, 0 if none is known."""
-        known = self._getLeader()
-        return known.member if known is not None else 0
+        leader: Peer | None = self._SyncObj__raftLeader
+        return leader.member if leader is not None else 0
 
     @property
     def commit_index(self) -> int:
-        return int(self.raftCommitIndex)
+        """Highest index known to be committed."""
+        index: int = self._SyncObj__raftCommitIndex
+        return index
 
     @property
     def applied_index(self) -> int:
-        return int(self.raftLastApplied)
+        """Highest index the state machine has applied."""
+        index: int = self._SyncObj__raftLastApplied
+        return index
 
     def match_index(self, member: int) -> int:
         """Highest entry known to be on another member's disk (leader only); 0 for a stranger."""
@@ -301,28 +392,19 @@ class RaftCore(SyncObj):  # type: ignore[misc]
 
     # Moving on
 
-    def tick(self, *, apply: bool = True) -> None:
-        """Count commits, apply (unless the caller does so later), step down or send heartbeats as
-        time demands."""
-        self._applies = apply
-        try:
-            self.doTick(0.0)
-        finally:
-            self._applies = True
-
-    def apply(self) -> None:
-        """Apply what is committed, or the first part of it if it is much."""
-        self._SyncObj__applyLogEntries()
+    def tick(self) -> None:
+        """Count commits; a leader sends heartbeats, or steps down without a quorum."""
+        self.doTick(0.0)
 
     def campaign(self) -> None:
-        """Become a candidate (the caller has made sure it may win). Who needs no other vote leads
-        at once; what it commits is counted by the next `tick`, when it is durable."""
+        """Become a candidate, or the leader if no other vote is needed; what a leader then commits
+        is counted by the next `tick`, when it is durable."""
         committed = self.commit_index
-        self._SyncObj__raftElectionDeadline = 0.0
-        self.tick(apply=False)
+        self._SyncObj__raftElectionDeadline = float("-inf")
+        self.doTick(0.0)
         self._SyncObj__raftCommitIndex = committed
         self.log.setRaftCommitIndex(committed)
-        # Whatever became of it: only this call, never PySyncObj's own timer, campaigns.
+        # Only this call, never PySyncObj's own timer, campaigns.
         self._SyncObj__raftElectionDeadline = float("inf")
 
     def propose(self, command: bytes) -> int:
@@ -341,48 +423,17 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             message = {"type": "next_node_idx", "reset": False, "success": False}
             self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
 
-    def count_no_silence(self, seconds: float, now: float) -> None:
-        """Excuse the others' silence (CheckQuorum) for `seconds` up to `now`, in which this member
-        could not hear anybody."""
-        heard = self._SyncObj__lastResponseTime
-        for peer in heard:
-            heard[peer] = min(heard[peer] + seconds, now)
-
     def learn_term(self, member: int, term: int) -> None:
         """Follow a higher term without granting a vote (the log check refuses term -1)."""
         vote = {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1}
         self.link.deliver(self.peers[member], vote)
 
-    def wants_snapshot(self) -> set[int]:
-        """Members whose next entry is no longer in the log; forgotten once asked."""
-        wanted, self._snapshots.wanted = self._snapshots.wanted, set()
-        return wanted
-
-    def installed(self, last: Position, before: Position) -> None:
-        """The state machine was replaced by a snapshot: the log continues from there."""
-        seat(self.log, last, before)
-        self._group = []
-        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
-        self.log.setRaftCommitIndex(last.index)
-
-    # Overrides of PySyncObj
-
-    def _SyncObj__applyLogEntries(self) -> bool:
-        """Apply committed entries as one group. An exception ends the process: hazard 11."""
-        if not self._applies:
-            return False
-        group = self._group = self._group or self._following()
-        if group and (count := self._apply(group)):
-            self._SyncObj__raftLastApplied = group[count - 1][1]
-            self._group = []
-        return False
-
-    def _following(self) -> list[LogEntry]:
-        """Committed entries that come next, not too many."""
-        first = self._SyncObj__raftLastApplied + 1
-        last = min(self._SyncObj__raftCommitIndex, first + APPLY_ENTRIES - 1)
+    def next_entries(self) -> Sequence[LogEntry]:
+        """Returns committed entries to apply next, not too many."""
+        first = self.applied_index + 1
+        last = min(self.commit_index, first + APPLY_ENTRIES - 1)
         if last < first:
-            return []
+            return ()
         entries = list(self.log.entries(first, last + 1))
         size = 0
         for count, (command, _, _) in enumerate(entries, 1):
@@ -394,15 +445,35 @@ class RaftCore(SyncObj):  # type: ignore[misc]
             raise RuntimeError(f"committed entry {first} is not in the log")
         return entries
 
+    def applied(self, index: int) -> None:
+        """The state machine has applied everything up to `index`."""
+        self._SyncObj__raftLastApplied = index
+
+    def installed(self, last: Position) -> None:
+        """State machine and log were replaced by a snapshot that ends at `last`."""
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
+        self.log.setRaftCommitIndex(last.index)
+
+    # Overrides of PySyncObj
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        """Off: the driver applies what `next_entries` returns (hazard 11)."""
+        return False
+
     def _SyncObj__sendAppendEntries(self) -> None:
         """Send appends; a member whose next entry this log only has a stand-in for gets a snapshot,
         as one does whose next entry lies before the log."""
+        _Clock.now = self._now
         unknown = self._stand_in()
         if unknown:
             following = self._SyncObj__raftNextIndex
             for peer in [peer for peer, index in following.items() if index == unknown]:
                 following[peer] = self.log.first_index
         super()._SyncObj__sendAppendEntries()
+        if self._sent_bytes:
+            self._sent_bytes.clear()
+            self._SyncObj__connectedNodes.update(self._sent_enough)
+            self._sent_enough.clear()
 
     def _stand_in(self) -> int:
         """Index of the second entry of the log if it is a stand-in, else 0. (The first entry is
@@ -418,7 +489,7 @@ class RaftCore(SyncObj):  # type: ignore[misc]
         return 0
 
     def _SyncObj__tryLogCompaction(self) -> None:
-        """Off: the node compacts the log itself, with a margin and a durable state."""
+        """Off: `log/compaction.py` does it, with a margin and a durable state."""
 
 
 def check_names(kind: type) -> None:
@@ -426,25 +497,3 @@ def check_names(kind: type) -> None:
     missing = [name for name in _PRIVATE if not hasattr(SyncObj, name)]
     if missing:
         raise RuntimeError(f"this PySyncObj lacks {missing}; rusd needs 0.3.17")
-
-
-def seat(journal: Journal, last: Position, before: Position) -> None:
-    """Make the log continue from the applied state (reference: restart by applied index).
-
-    A log that reaches the state's position with the same term keeps its tail; any other is older
-    than the state (which a quorum committed) and is replaced by the state's last two positions.
-    """
-    if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
-        return
-    if not len(journal) and not journal.getCurrentTerm():
-        # (Without entries but with a term it is a write of `seat` that a crash tore.)
-        raise JournalError(
-            f"{journal.directory} holds no log, but the state beside it ends at entry "
-            f"{last.index}: the log, with this member's votes, was lost"
-        )
-    if journal.first_index > last.index:
-        raise JournalError(
-            f"the log in {journal.directory} begins at entry {journal.first_index}, the state ends "
-            f"at {last.index}: applied state was lost"
-        )
-    journal.seat((STAND_IN, *before), (STAND_IN, *last))

@@ -1,12 +1,12 @@
-"""How far a message may take this member's term.
+"""How far a message may raise this member's term.
 
-Terms only rise, and are kept: one message with the largest number there is would leave no term for
-the next election, for good. A member that was away may be many elections behind, so any number that
-a cluster can have reached must be let in at once:
+Terms only rise and are durable: one message with the largest number would leave no term for the
+next election, for good. A member that was away may be many elections behind, so any number that a
+cluster can have reached must be accepted at once:
 
 - No message is believed that is more than `LEAP` ahead: 136 years of an election every second.
-- More than `STRIDE` ahead is believed once in `PAUSE` seconds. A refused message is as one that was
-  lost: the leader's next one, a heartbeat later, tells the same.
+- More than `STRIDE` ahead is believed once in `PAUSE` seconds. An ignored message is like a lost
+  one: the leader's next one, a heartbeat later, says the same.
 
 So the bound of all terms (`frames.MAX_TERM`) is 34 years of leaps away, and no honest cluster
 waits.
@@ -28,20 +28,20 @@ PAUSE = 1.0
 _RAISING = (AppendEntries, RequestVote, PreVoteReply, HigherTerm)
 
 
-class Terms:
-    """One member's guard of its term."""
+class TermLimit:
+    """Limits how far messages take one member's term."""
 
     def __init__(self) -> None:
         self._next_leap = float("-inf")
 
-    def believes(self, frame: Frame, own: int, now: float) -> bool:
-        """Whether a frame may be handled by a member whose term is `own`."""
-        if not isinstance(frame, _RAISING):
+    def believes(self, message: Frame, own: int, now: float) -> bool:
+        """Whether a message may be handled by a member whose term is `own`."""
+        if not isinstance(message, _RAISING):
             return True
-        ahead = frame.term - own
+        ahead = message.term - own
         return ahead <= STRIDE or (ahead <= LEAP and now >= self._next_leap)
 
     def moved(self, before: int, after: int, now: float) -> None:
-        """A frame took the term from `before` to `after`."""
+        """A message raised the term from `before` to `after`."""
         if after - before > STRIDE:
             self._next_leap = now + PAUSE

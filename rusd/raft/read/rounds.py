@@ -1,6 +1,6 @@
-"""Linearizable reads: the commit index, confirmed by a quorum, then awaited (Raft thesis 6.4).
+"""The leader's side of read index: the commit index, confirmed by a quorum (Raft thesis 6.4).
 
-A leader opens at most one round a turn for all reads that came in it: it notes its commit index and
+A leader opens at most one round a step for all reads that came in it: it notes its commit index and
 asks the others whether they still follow it in its term. A quorum of answers to this round, or to a
 later one, proves that it led when the round was opened; reads of the round may then be served by
 any member that has applied the noted index. Nothing here touches a socket or a clock.
@@ -22,24 +22,23 @@ class _Round:
     confirmed_by: set[int] = field(default_factory=set)
 
 
-class ReadIndex:
-    """The leader's side."""
+class ReadIndexRounds:
+    """The rounds of one leader."""
 
     def __init__(self, voters: int) -> None:
-        """`voters`: members in the cluster, this one included."""
+        """`voters`: number of voters in the cluster."""
         self._voters = voters
         self._number = 0
         self._waiting: list[Confirmed] = []
         self._rounds: deque[_Round] = deque()
 
     def add(self, reader: Confirmed) -> None:
-        """A read that arrived in this turn."""
+        """Note a read for the next round."""
         self._waiting.append(reader)
 
     def open(self, commit_index: int) -> int | None:
-        """Open a round for the waiting reads, at the end of the turn; returns the number to ask
-        the others with, None if nothing waits. The caller leads, and has applied an entry of its
-        term."""
+        """Open a round for the waiting reads; returns the number to ask the others with, or None if
+        nothing waits. The caller leads, and has applied an entry of its term."""
         if not self._waiting:
             return None
         self._number += 1
@@ -63,12 +62,12 @@ class ReadIndex:
                 reader(done.index)
 
     def unanswered(self) -> int | None:
-        """Number of the newest open round, to be asked again."""
+        """Returns the number of the newest open round, to be asked again."""
         return self._rounds[-1].number if self._rounds else None
 
     def reopen(self, voters: int) -> None:
-        """The membership changed: who confirmed a round may not count any more. All rounds begin
-        anew, as one."""
+        """The membership changed: a member that confirmed a round may not count any more. All
+        rounds begin anew, as one."""
         self._voters = voters
         self._waiting = [reader for one in self._rounds for reader in one.readers] + self._waiting
         self._rounds.clear()

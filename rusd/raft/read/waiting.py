@@ -1,12 +1,11 @@
-"""Linearizable reads on any member: who waits for what.
+"""Every member's side of read index: which reads wait for what.
 
-Reads of one turn travel together: the leader opens one round for them (`read_index.py`), a follower
-sends one question to the leader; with the confirmed index they wait until it is applied here. No
-clock, no socket: the node calls in with the time and sends what it is told.
+Reads of one step travel together: the leader opens one round for them (`rounds.py`), a follower
+sends one request to the leader; with the confirmed index they wait until it is applied here.
 
-A question without an answer is repeated under the same number until its reads' deadlines. The first
+A request without an answer is repeated under the same number until its reads' deadlines. The first
 answer serves them, whichever copy it belongs to and whichever leader sent it: each leader confirms
-an index that is not older than anything acknowledged before it received the question. A slow link
+an index that is not older than anything acknowledged before it received the request. A slow link
 therefore delays reads, and never starves them.
 """
 
@@ -14,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rusd.base.errors import Refusal
-from rusd.raft.ids import first_number
 
-#: Seconds after which a follower repeats a question to the leader.
+#: Seconds after which a follower repeats a request to the leader.
 RETRY = 0.5
-#: Reads that are let go at a time. Each is served there and then, and a thousand long ones would
+#: Reads that are released at a time. Each is served there and then, and a thousand long ones would
 #: hold up heartbeats.
 PORTION = 128
 
@@ -28,65 +26,72 @@ class Read:
     """A call that waits to read."""
 
     #: Called once: with None when it may read, or with an exception.
-    done: Callable[[Exception | None], None]
+    done: Callable[[object], None]
+    #: When it is given up, seconds.
     deadline: float
 
 
+#: A callback and what it is called with.
+Released = tuple[Callable[[object], None], object]
+
+
 @dataclass(slots=True)
-class _Question:
+class _Request:
     reads: list[Read]
     asked_at: float
 
 
-class Reads:
-    """This member's waiting reads."""
+class WaitingReads:
+    """The reads of one member."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_number: int) -> None:
+        """`first_number`: where this life's request numbers begin (`ids.py`)."""
         self._new: list[Read] = []
         #: Without an answer, by number.
-        self._questions: dict[int, _Question] = {}
-        #: Numbers of questions that are to be repeated.
+        self._requests: dict[int, _Request] = {}
+        #: Numbers of requests that are to be repeated.
         self._again: list[int] = []
-        self._last_question = first_number()
+        self._last_number = first_number
         #: Confirmed: (read index, reads), waiting to be applied.
         self._confirmed: list[tuple[int, list[Read]]] = []
-        #: These may go, a portion at a time.
+        #: These may be served, a portion at a time.
         self._ready: list[Read] = []
 
     def add(self, read: Read) -> None:
+        """Note a read."""
         self._new.append(read)
 
     def pending(self) -> bool:
-        """True if reads wait for a leader to be asked, or asked again."""
+        """Whether reads wait for a leader to be asked, or asked again."""
         return bool(self._new or self._again)
 
     def take(self) -> list[Read]:
-        """All reads without a confirmed index, for a leader to confirm itself."""
-        taken = [read for question in self._questions.values() for read in question.reads]
+        """Returns all reads without a confirmed index, for a leader to confirm itself."""
+        taken = [read for request in self._requests.values() for read in request.reads]
         taken += self._new
         self._new, self._again = [], []
-        self._questions.clear()
+        self._requests.clear()
         return taken
 
     def ask(self, now: float) -> list[int]:
-        """Returns the numbers of the questions to send to the leader: those to be repeated, and
-        one for all new reads."""
-        numbers = [number for number in self._again if number in self._questions]
+        """Returns the numbers of the requests to send to the leader: those to be repeated, and one
+        for all new reads."""
+        numbers = [number for number in self._again if number in self._requests]
         self._again = []
         for number in numbers:
-            self._questions[number].asked_at = now
+            self._requests[number].asked_at = now
         if self._new:
-            self._last_question += 1
-            self._questions[self._last_question] = _Question(self._new, now)
+            self._last_number += 1
+            self._requests[self._last_number] = _Request(self._new, now)
             self._new = []
-            numbers.append(self._last_question)
+            numbers.append(self._last_number)
         return numbers
 
     def answered(self, number: int, index: int) -> None:
-        """A leader confirmed `index` for a question."""
-        question = self._questions.pop(number, None)
-        if question is not None:
-            self.confirmed(index, question.reads)
+        """A leader confirmed `index` for a request."""
+        request = self._requests.pop(number, None)
+        if request is not None:
+            self.confirmed(index, request.reads)
 
     def confirmed(self, index: int | None, reads: list[Read]) -> None:
         """`index` is confirmed for these reads; None: ask again."""
@@ -96,50 +101,48 @@ class Reads:
             self._confirmed.append((index, reads))
 
     def ask_again(self, now: float, *, everything: bool = False) -> None:
-        """Repeat questions without an answer for RETRY (all of them after a leader change)."""
+        """Repeat requests without an answer for RETRY (all of them after a leader change)."""
         if everything:
-            for question in self._questions.values():
-                question.asked_at = float("-inf")
+            for request in self._requests.values():
+                request.asked_at = float("-inf")
         self._again = [
-            number
-            for number, question in self._questions.items()
-            if now - question.asked_at > RETRY
+            number for number, request in self._requests.items() if now - request.asked_at > RETRY
         ]
 
-    def applied(self, index: int) -> None:
-        """Everything up to `index` is applied: reads that waited for it may go, the first
-        `PORTION` of them now."""
+    def release(self, applied: int) -> list[Released]:
+        """Returns the reads whose index is applied, the first `PORTION` of them."""
         if self._confirmed:
             for wanted, reads in self._confirmed:
-                if wanted <= index:
+                if wanted <= applied:
                     self._ready += reads
-            self._confirmed = [one for one in self._confirmed if one[0] > index]
-        if self._ready:
-            portion, self._ready = self._ready[:PORTION], self._ready[PORTION:]
-            for read in portion:
-                read.done(None)
+            self._confirmed = [one for one in self._confirmed if one[0] > applied]
+        if not self._ready:
+            return []
+        portion, self._ready = self._ready[:PORTION], self._ready[PORTION:]
+        return [(read.done, None) for read in portion]
 
     @property
     def more(self) -> bool:
-        """Whether reads that may go wait for the next portion."""
+        """Whether reads that may be served wait for the next portion."""
         return bool(self._ready)
 
-    def expire(self, now: float, error: type[Refusal]) -> None:
-        """Give up reads whose deadline has passed."""
+    def expire(self, now: float, error: type[Refusal]) -> list[Released]:
+        """Give up reads whose deadline has passed, with an `error` each."""
+        late: list[Released] = []
 
         def alive(reads: list[Read]) -> list[Read]:
-            late = [read for read in reads if read.deadline <= now]
-            for read in late:
-                read.done(error())
-            return [read for read in reads if read.deadline > now] if late else reads
+            late.extend((read.done, error()) for read in reads if read.deadline <= now)
+            return [read for read in reads if read.deadline > now]
 
         self._new = alive(self._new)
         self._ready = alive(self._ready)
         self._confirmed = [(index, alive(reads)) for index, reads in self._confirmed]
-        for number, question in list(self._questions.items()):
-            question.reads = alive(question.reads)
-            if not question.reads:
-                del self._questions[number]
+        for number, request in list(self._requests.items()):
+            request.reads = alive(request.reads)
+            if not request.reads:
+                del self._requests[number]
+        return late
 
-    def fail(self, error: type[Refusal]) -> None:
-        self.expire(float("inf"), error)
+    def fail(self, error: type[Refusal]) -> list[Released]:
+        """Give up all reads."""
+        return self.expire(float("inf"), error)

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from rusd.base.logs import get_logger
@@ -56,9 +56,11 @@ class CatchUp:
         shutil.rmtree(directory, ignore_errors=True)
         self._receiver = SnapshotReceiver(directory / "incoming")
 
-    def sending_to(self, member: int) -> bool:
-        """True while a member is being sent a snapshot (it can use no entries meanwhile)."""
-        return member in self._streams
+    @property
+    def members(self) -> Collection[int]:
+        """Members that are being sent a snapshot (they can use no entries meanwhile); a live
+        view."""
+        return self._streams.keys()
 
     def lowest_index(self) -> int | None:
         """Index the log must be kept from for the members that are being sent a snapshot."""

@@ -19,7 +19,7 @@ from rusd.member.errors import Removed, RemovedByPeers
 from rusd.member.identity import Identity, known_membership
 from rusd.member.member_list import check_not_removed
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.core.proposals import encode_entry
+from rusd.raft.commands import encode_entry
 from rusd.raft.log.journal import Journal
 from rusd.raft.ports import Entry, Membership, Position, Request
 from rusd.raft.transport.incarnations import Incarnations

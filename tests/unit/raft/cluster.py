@@ -82,7 +82,7 @@ class Cluster:
             **self.settings,
         )
         node = self.nodes[member] = RaftNode(config, machine)
-        deliver = node._peers._on_frames
+        deliver = node.driver.peers._on_frames
 
         def cuttable(sender: int, frames: list[dict[str, Any]]) -> None:
             if (sender, member) in self.cut:
@@ -92,7 +92,7 @@ class Cluster:
             else:
                 deliver(sender, frames)
 
-        node._peers._on_frames = cuttable
+        node.driver.peers._on_frames = cuttable
         await node.start()
         return node
 
@@ -107,6 +107,10 @@ class Cluster:
         await node.stop()
         self.machines[member].close()
 
+    async def turn(self, node: RaftNode) -> None:
+        """Wait until a node has done what was noted in it."""
+        await until(lambda: not node._core.has_work)
+
     def isolate(self, member: int) -> None:
         for other in self.members:
             if other != member:
@@ -120,7 +124,7 @@ class Cluster:
 
         def agreed() -> RaftNode | None:
             for node in self.nodes.values():
-                if node.is_leader and node._applier.term == node.term:
+                if node.is_leader and node._core.applied_term == node.term:
                     near = [
                         other
                         for other in self.nodes.values()

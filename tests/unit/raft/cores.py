@@ -4,14 +4,29 @@ Each core has its real journal and filters; nothing runs unless the test says so
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
-from rusd.raft.core.filters import Filters
-from rusd.raft.core.syncobj import Message, RaftCore
-from rusd.raft.log.journal import Journal, LogEntry
-from rusd.raft.ports import Position
+from rusd.raft.core.messages import Message
+from rusd.raft.core.syncobj import PySyncObjRaft
+from rusd.raft.log.journal import Journal
+from rusd.raft.log.reconcile import reconcile
+from rusd.raft.ports import LogEntry, Position
 
 EMPTY = (Position(1, 0), Position(1, 0))
+
+
+class ApplyingRaft(PySyncObjRaft):
+    """Applies what is committed with every tick."""
+
+    #: Applies entries; returns how many.
+    apply: Callable[[list[LogEntry]], int]
+
+    def tick(self) -> None:
+        super().tick()
+        group = list(self.next_entries())
+        if group and (count := self.apply(group)):
+            self.applied(group[count - 1][1])
 
 
 class Member:
@@ -27,16 +42,17 @@ class Member:
         self.id = member
         self.journal = Journal(directory)
         self.applied: list[LogEntry] = []
-        self.core = RaftCore(
+        reconcile(self.journal, *applied)
+        self.core = ApplyingRaft(
             member,
             others,
             self.journal,
-            applied,
-            self._apply,
+            applied[0],
             heartbeat=0.001,
             quorum_timeout=1000.0,
+            now=1.0,
         )
-        self.filters = Filters(self.core)
+        self.core.apply = self._apply
         for peer in self.core.peers.values():
             self.core.link.connected(peer)
 
@@ -44,12 +60,14 @@ class Member:
         self.applied += entries
         return len(entries)
 
+    def installed(self, last: Position, before: Position) -> None:
+        """The state was replaced by a snapshot."""
+        reconcile(self.journal, last, before)
+        self.core.installed(last)
+
     def receive(self, sender: int, message: Message) -> None:
         """One message off the wire, as the node handles it."""
-        seen = self.filters.incoming(sender, copy.deepcopy(message))
-        if seen is not None:
-            self.core.link.deliver(self.core.peers[sender], seen)
-            self.filters.delivered()
+        self.core.receive_message(sender, copy.deepcopy(message))
 
     def sent(self, to: int | None = None, kind: str | None = None) -> list[Message]:
         """Take what was sent so far (and is durable by now), all of it or a selection."""

@@ -83,7 +83,7 @@ def a_small_window(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
-        assert scene.leader.sending_to(FOLLOWER)
+        assert FOLLOWER in scene.leader.members
         stream = scene.wire[0].stream
         complete = scene.deliver()
         assert complete is not None and complete.index == 2
@@ -91,7 +91,7 @@ def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
         scene.follower.finished(LEADER, stream, installed=True)
         scene.answer()
         assert scene.target.payloads == scene.source.payloads
-        assert not scene.leader.sending_to(FOLLOWER)
+        assert FOLLOWER not in scene.leader.members
 
     run(tmp_path, story)
 
@@ -113,10 +113,10 @@ def test_a_lost_chunk_ends_the_stream_and_another_one_succeeds_later(tmp_path: P
         await scene.begin()
         del scene.wire[1]
         assert scene.deliver() is None
-        assert not scene.leader.sending_to(FOLLOWER)
+        assert FOLLOWER not in scene.leader.members
         assert not (scene.incoming / "incoming").exists()
         scene.leader.begin(FOLLOWER, 2, scene.now)
-        assert not scene.leader.sending_to(FOLLOWER), "not at once: it may fail again"
+        assert FOLLOWER not in scene.leader.members, "not at once: it may fail again"
         scene.now += streams.PAUSE
         await scene.begin()
         assert scene.deliver() is not None
@@ -160,9 +160,9 @@ def test_a_stream_without_acknowledgements_is_given_up(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
         scene.leader.expire(scene.now + streams.STALLED)
-        assert scene.leader.sending_to(FOLLOWER)
+        assert FOLLOWER in scene.leader.members
         scene.leader.expire(scene.now + streams.STALLED + 1)
-        assert not scene.leader.sending_to(FOLLOWER)
+        assert FOLLOWER not in scene.leader.members
         assert list((tmp_path / "leader" / "snapshots").iterdir()) == []
 
     run(tmp_path, story)

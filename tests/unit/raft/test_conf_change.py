@@ -1,14 +1,14 @@
-"""Changes of the membership: one at a time, and who counts from then on."""
+"""ConfChanges of the membership: one at a time, and who counts from then on."""
 
 from pathlib import Path
 
 import pytest
 
-from rusd.raft.core.conf_change import Changes, committed_by_changes
-from rusd.raft.core.proposals import encode_change, encode_entry, is_change
-from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.commands import encode_conf_change, encode_entry, is_conf_change
+from rusd.raft.core.conf_change import ConfChanges, committed_by_conf_changes
+from rusd.raft.core.syncobj import PySyncObjRaft
 from rusd.raft.ports import Membership
-from rusd.raft.read.rounds import ReadIndex
+from rusd.raft.read.rounds import ReadIndexRounds
 from tests.unit.raft.cores import Member
 
 
@@ -26,15 +26,17 @@ def ack(term: int, index: int) -> dict[str, object]:
     return {**message, "term": term, "next_node_idx": index + 1}
 
 
-def changes_in(core: RaftCore) -> list[int]:
+def changes_in(core: PySyncObjRaft) -> list[int]:
     log = core.log
-    return [index for command, index, _ in log.entries(0, log.last_index + 1) if is_change(command)]
+    return [
+        index for command, index, _ in log.entries(0, log.last_index + 1) if is_conf_change(command)
+    ]
 
 
 def test_a_second_change_waits_until_the_first_is_applied(tmp_path: Path) -> None:
     leader = Member(1, [2, 3], tmp_path)
     leader.lead(1, [2])
-    changes = Changes(leader.core)
+    changes = ConfChanges(leader.core)
     changes.add([change(1), change(2)])
     assert changes.step(current=True)
     assert not changes.step(current=True)
@@ -51,7 +53,7 @@ def test_a_change_waits_until_an_entry_of_the_leaders_own_term_is_applied(tmp_pa
     """What earlier leaders left in the log may be a change that is still to come."""
     leader = Member(1, [2, 3], tmp_path)
     leader.lead(1, [2])
-    changes = Changes(leader.core)
+    changes = ConfChanges(leader.core)
     changes.add([change(1)])
     assert not changes.step(current=False)
     assert changes.step(current=True)
@@ -62,7 +64,7 @@ def test_what_waited_when_leadership_was_lost_is_not_added_by_a_later_leadership
 ) -> None:
     leader = Member(1, [2, 3], tmp_path)
     leader.lead(1, [2])
-    changes = Changes(leader.core)
+    changes = ConfChanges(leader.core)
     changes.add([change(1)])
     leader.core.learn_term(2, 4)
     leader.lead(5, [2])
@@ -73,12 +75,12 @@ def test_what_waited_when_leadership_was_lost_is_not_added_by_a_later_leadership
 def test_every_change_in_the_log_but_the_last_is_committed(tmp_path: Path) -> None:
     member = Member(1, [2, 3], tmp_path)
     core = member.core
-    assert committed_by_changes(core) == 0
-    core.log.add(encode_change(change(1)), 2, 1)
-    assert committed_by_changes(core) == 0
+    assert committed_by_conf_changes(core) == 0
+    core.log.add(encode_conf_change(change(1)), 2, 1)
+    assert committed_by_conf_changes(core) == 0
     core.log.add(encode_entry([(1, 2, b"\x01")]), 3, 1)
-    core.log.add(encode_change(change(3)), 4, 2)
-    assert committed_by_changes(core) == 2
+    core.log.add(encode_conf_change(change(3)), 4, 2)
+    assert committed_by_conf_changes(core) == 2
 
 
 def test_a_learner_gets_entries_but_does_not_count(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_new_member_is_sent_the_log_from_its_beginning(tmp_path: Path) -> None
 def test_a_read_confirmed_by_a_member_that_is_removed_is_confirmed_anew() -> None:
     """Two of five may be a majority of the three that stay only if they are among them."""
     found: list[int | None] = []
-    reads = ReadIndex(5)
+    reads = ReadIndexRounds(5)
     reads.add(found.append)
     number = reads.open(7)
     assert number is not None

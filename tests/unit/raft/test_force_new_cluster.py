@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.core.proposals import encode_change, encode_entry
-from rusd.raft.core.syncobj import NO_OP
+from rusd.raft.commands import NO_OP, encode_conf_change, encode_entry
 from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
 from rusd.state.command import Kind, encode
@@ -68,7 +67,7 @@ def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
 def test_what_was_cut_off_after_the_log_was_written_is_applied_next_time(tmp_path: Path) -> None:
     def test(journal: Journal, machine: StateMachine) -> None:
         force(journal, machine, lambda: [])
-        journal.add(encode_change((0, 0, remove(2))), 102, 3)
+        journal.add(encode_conf_change((0, 0, remove(2))), 102, 3)
         journal.flush()
         force(
             journal, machine, lambda: [remove(each.id) for each in machine.members if each.id > 1]

@@ -12,8 +12,8 @@ import pysyncobj.syncobj
 import pytest
 
 from rusd.raft.core import syncobj as core_module
-from rusd.raft.core.filters import Broken
-from rusd.raft.core.syncobj import RaftCore
+from rusd.raft.core.algorithm import BrokenMessage
+from rusd.raft.core.syncobj import PySyncObjRaft
 from rusd.raft.log.journal import JournalError, LogEntry
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries, entry
@@ -69,7 +69,7 @@ def test_pysyncobjs_own_snapshots_are_refused(tmp_path: Path) -> None:
     follower = Member(2, [1, 3], tmp_path)
     message = {"type": "append_entries", "term": 2, "commit_index": 5}
     for extra in ({"serialized": [b"", True, True]}, {"serialized": None}):
-        with pytest.raises(Broken):
+        with pytest.raises(BrokenMessage):
             follower.receive(1, {**message, **extra})
 
 
@@ -78,7 +78,7 @@ def test_pickled_transmissions_are_refused(tmp_path: Path) -> None:
     follower = Member(2, [1, 3], tmp_path)
     message = {"type": "append_entries", "term": 2, "commit_index": 5, "data": b"cos\nsystem"}
     place = {"prevLogIdx": 1, "prevLogTerm": 0, "entries": []}
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenMessage):
         follower.receive(1, {**message, **place, "transmission": "finish"})
 
 
@@ -86,7 +86,7 @@ def test_pickled_transmissions_are_refused(tmp_path: Path) -> None:
 def test_commands_that_pysyncobj_would_unpickle_are_refused(tmp_path: Path, kind: int) -> None:
     """Hazard 14: membership and version commands are pickles."""
     follower = Member(2, [1, 3], tmp_path)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenMessage):
         follower.append(1, 1, (1, 0), [(bytes([kind]) + b"cos\nsystem", 2, 1)])
 
 
@@ -214,7 +214,7 @@ def test_a_failing_apply_is_not_swallowed_nor_repeated(tmp_path: Path) -> None:
         calls.append(group)
         raise ValueError("storage")
 
-    follower.core._apply = fail
+    follower.core.apply = fail
     follower.append(1, 1, (1, 0), entries(2, 9, 1), commit=9)
     with pytest.raises(ValueError, match="storage"):
         follower.core.tick()
@@ -235,7 +235,7 @@ def applies_into(groups: list[list[LogEntry]]) -> Callable[[list[LogEntry]], int
 def test_committed_entries_reach_the_state_as_one_group(tmp_path: Path) -> None:
     groups: list[list[LogEntry]] = []
     follower = Member(2, [1, 3], tmp_path)
-    follower.core._apply = applies_into(groups)
+    follower.core.apply = applies_into(groups)
     follower.append(1, 1, (1, 0), entries(2, 40, 1), commit=40)
     follower.core.tick()
     assert groups == [entries(2, 40, 1)]
@@ -244,7 +244,7 @@ def test_committed_entries_reach_the_state_as_one_group(tmp_path: Path) -> None:
 def test_a_long_backlog_is_applied_in_bounded_groups(tmp_path: Path) -> None:
     groups: list[list[LogEntry]] = []
     follower = Member(2, [1, 3], tmp_path)
-    follower.core._apply = applies_into(groups)
+    follower.core.apply = applies_into(groups)
     follower.append(1, 1, (1, 0), entries(2, 1001, 1), commit=1001)
     while follower.core.applied_index < 1001:
         follower.core.tick()
@@ -317,7 +317,7 @@ def test_an_old_term_neither_adds_entries_nor_gets_an_acknowledgement(tmp_path: 
 
 def test_entries_out_of_order_are_refused(tmp_path: Path) -> None:
     follower = Member(2, [1, 3], tmp_path)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenMessage):
         follower.append(1, 1, (1, 0), [entry(2, 1), entry(4, 1)])
 
 
@@ -333,28 +333,26 @@ def test_a_single_member_leads_and_commits_alone(tmp_path: Path) -> None:
 
 def test_a_leader_steps_down_without_answers_of_a_quorum(tmp_path: Path) -> None:
     """Hazard 21: CheckQuorum."""
-    now = 100.0
     leader = Member(1, [2, 3], tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pysyncobj.syncobj, "monotonicTime", lambda: now)
-        leader.core.conf.leaderFallbackTimeout = 2.0
-        leader.lead(1, [2])
-        now += 1.9
-        leader.core.tick()
-        assert leader.core.is_leader
-        leader.core.heard_from(3)
-        now += 1.9
-        leader.core.tick()
-        assert leader.core.is_leader, "one answer of three members is a quorum"
-        now += 0.2
-        leader.core.tick()
-        assert not leader.core.is_leader
-        assert leader.core.leader == 0
+    leader.core.now = 100.0
+    leader.core.conf.leaderFallbackTimeout = 2.0
+    leader.lead(1, [2])
+    leader.core.now += 1.9
+    leader.core.tick()
+    assert leader.core.is_leader
+    leader.core.heard_from(3)
+    leader.core.now += 1.9
+    leader.core.tick()
+    assert leader.core.is_leader, "one answer of three members is a quorum"
+    leader.core.now += 0.2
+    leader.core.tick()
+    assert not leader.core.is_leader
+    assert leader.core.leader == 0
 
 
 def test_importing_the_core_starts_no_thread() -> None:
     code = (
-        "import threading; from rusd.raft.core.syncobj import RaftCore; "
+        "import threading; from rusd.raft.core.syncobj import PySyncObjRaft; "
         "assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -366,7 +364,7 @@ def test_learning_a_term_grants_no_vote(tmp_path: Path) -> None:
     assert member.core.term == 7
     assert member.sent() == []
     assert member.journal.getVotedForNodeId() is None
-    assert isinstance(member.core, RaftCore)
+    assert isinstance(member.core, PySyncObjRaft)
 
 
 def test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from rusd.base.errors import Refusal
-from rusd.raft.core import outbox
-from rusd.raft.core.outbox import APPEND_BYTES, _receivable
-from rusd.raft.core.proposals import encode_entry
+from rusd.raft.commands import encode_entry
+from rusd.raft.core import messages
+from rusd.raft.core.messages import APPEND_BYTES, appends_of
 from rusd.raft.errors import TooLarge
 from rusd.raft.transport import frames
 from rusd.raft.transport.frames import (
@@ -42,7 +42,8 @@ def test_an_append_is_sent_in_frames_that_follow_each_other(
     sizes: tuple[int, ...], counts: list[int]
 ) -> None:
     entries = [(bytes(size), 8 + at, 3) for at, size in enumerate(sizes)]
-    parts = list(_receivable(3, 6, (7, 2), entries))
+    append = {"type": "append_entries", "term": 3, "commit_index": 6, "entries": entries}
+    parts = list(appends_of({**append, "prevLogIdx": 7, "prevLogTerm": 2}))
     assert [len(part.entries) for part in parts] == counts
     assert [entry for part in parts for entry in part.entries] == entries
     index, term = 7, 2
@@ -70,7 +71,7 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
     for kind in (frames._key(AppendEntries), frames._key(Propose)):
         _, *rest = frames._OF_MEMBERS[kind]
         monkeypatch.setitem(frames._OF_MEMBERS, kind, (MAX_FRAME // 64, *rest))
-    monkeypatch.setattr(outbox, "APPEND_BYTES", APPEND_BYTES // 64)
+    monkeypatch.setattr(messages, "APPEND_BYTES", APPEND_BYTES // 64)
 
     async def scenario() -> None:
         async with Cluster(tmp_path, election_ms=2000, unsafe_no_fsync=True) as cluster:

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from rusd.raft.errors import RequestTimeout, Stopped
-from rusd.raft.log.journal import LogEntry
-from rusd.raft.ports import Position
+from rusd.raft.ports import LogEntry, Position
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, until
 from tests.unit.raft.cores import Member, entries
 
@@ -35,7 +34,7 @@ def test_a_long_apply_holds_up_only_what_waits_for_it(tmp_path: Path) -> None:
         hold(cluster, True)
         term, applied = leader.term, leader.applied_index
         long = leader.propose(b"long")
-        await until(lambda: all(node._applier.busy for node in cluster.nodes.values()))
+        await until(lambda: all(node.driver.apply.busy for node in cluster.nodes.values()))
         later = [node.propose(b"later") for node in (leader, follower)]
         reads = [node.read_index() for node in (leader, follower)]
         # Both proposals are committed while nobody applies, and nobody campaigns.
@@ -60,9 +59,10 @@ def test_a_call_whose_request_is_being_applied_is_not_given_up(tmp_path: Path) -
         leader = await cluster.leader()
         hold(cluster, True)
         long = leader.propose(b"long")
-        await until(lambda: leader._applier.busy)
+        await until(lambda: leader.driver.apply.busy)
         behind = leader.propose(b"behind")
-        leader._expire(leader.clock.now() + 1000)
+        leader._core._expire(leader.clock.now() + 1000)
+        await until(behind.done)
         assert isinstance(behind.exception(), RequestTimeout)
         assert not long.done()
         hold(cluster, False)
@@ -76,7 +76,7 @@ def test_stopping_in_the_midst_of_a_long_apply_ends_its_call(tmp_path: Path) -> 
         leader = await cluster.leader()
         hold(cluster, True)
         long = leader.propose(b"long")
-        await until(lambda: leader._applier.busy)
+        await until(lambda: leader.driver.apply.busy)
         await cluster.kill(leader.member_id)
         assert isinstance(long.exception(), Stopped)
         hold(cluster, False)
@@ -95,13 +95,13 @@ def test_a_snapshot_takes_the_place_of_entries_that_are_being_applied(tmp_path: 
         groups.append(group)
         return 0
 
-    follower.core._apply = go_on
+    follower.core.apply = go_on
     follower.append(1, 1, (1, 0), entries(2, 9, 1), commit=9)
     follower.core.tick()
     follower.core.tick()
     assert groups == [entries(2, 9, 1)] * 2
     assert follower.core.applied_index == 1
-    follower.core.installed(Position(20, 1), Position(19, 1))
+    follower.installed(Position(20, 1), Position(19, 1))
     follower.append(1, 1, (20, 1), entries(21, 22, 1), commit=22)
     follower.core.tick()
     assert groups[-1] == entries(21, 22, 1)

@@ -139,7 +139,7 @@ def test_a_member_that_returns_does_not_depose_the_leader(tmp_path: Path) -> Non
         term = leader.term
         cluster.isolate(lonely.member_id)
         await leader.propose(b"one")
-        await until(lambda: not lonely._campaign.timer.hears_leader(lonely.clock.now()))
+        await until(lambda: not lonely._core._campaign.timer.hears_leader(lonely.clock.now()))
         await asyncio.sleep(3 * ELECTION_MS / 1000)  # it tries to be elected meanwhile
         assert lonely.term == term
         cluster.heal()
@@ -212,10 +212,10 @@ def test_a_read_on_any_member_sees_what_was_acknowledged_before(tmp_path: Path) 
 def test_reads_do_not_grow_the_log(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
-        before = leader._journal.last_index
+        before = leader.driver.journal.last_index
         for node in cluster.nodes.values():
             await asyncio.gather(*(node.read_index() for _ in range(50)))
-        assert leader._journal.last_index == before
+        assert leader.driver.journal.last_index == before
 
     run(tmp_path, scenario)
 
@@ -229,7 +229,7 @@ def test_what_a_broken_connection_swallowed_is_applied_once(tmp_path: Path) -> N
             futures.append(follower.propose(payload(number)))
             await asyncio.sleep(0.002)
             if number % 7 == 3:
-                follower._peers.break_off(leader.member_id, "the test cuts it")
+                follower.driver.peers.break_off(leader.member_id, "the test cuts it")
         await asyncio.gather(*futures)
         applied = await cluster.equal()
         assert sorted(applied, key=int) == [str(number) for number in range(30)]
@@ -249,7 +249,7 @@ def test_a_frame_lost_on_the_way_to_the_leader_is_sent_again_on_a_new_connection
         await asyncio.sleep(0.05)
         assert not future.done()
         cluster.heal()
-        follower._peers.break_off(leader.member_id, "the test cuts it")
+        follower.driver.peers.break_off(leader.member_id, "the test cuts it")
         assert await future == 1
         assert await cluster.equal() == ["lost"]
 
@@ -367,7 +367,7 @@ def test_a_transfer_that_another_member_wins_has_failed(tmp_path: Path) -> None:
         target, third = await cluster.followers()
         cluster.isolate(target.member_id)
         transfer = asyncio.ensure_future(leader.transfer_leadership(target.member_id))
-        leader._send(third.member_id, TimeoutNow(leader.term))
+        leader.driver._send_one(third.member_id, TimeoutNow(leader.term))
         with pytest.raises(Refusal) as refused:
             await transfer
         assert isinstance(refused.value, TransferTimeout)
@@ -453,7 +453,7 @@ def test_a_member_far_behind_is_sent_the_state_instead_of_the_log(tmp_path: Path
         await cluster.kill(behind)
         for number in range(120):
             await leader.propose(payload(number))
-        assert leader._journal.first_index > 50
+        assert leader.driver.journal.first_index > 50
         node = await cluster.start(behind)
         await until(lambda: cluster.machines[behind].restored == 1)
         assert await node.propose(b"after") == 121
@@ -471,7 +471,7 @@ def test_the_log_is_compacted_with_a_margin(tmp_path: Path) -> None:
         node = cluster.nodes[1]
         for number in range(100):
             await node.propose(payload(number))
-        kept = node.applied_index - node._journal.first_index
+        kept = node.applied_index - node.driver.journal.first_index
         assert 30 <= kept <= 30 + 20
 
     run(tmp_path, scenario, size=1, snapshot_count=20, catchup_entries=30)

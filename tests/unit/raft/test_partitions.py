@@ -47,7 +47,7 @@ def break_links(cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         for other in cluster.members:
             if {(node.member_id, other), (other, node.member_id)} & cluster.cut:
-                node._peers.break_off(other, "the test cuts it")
+                node.driver.peers.break_off(other, "the test cuts it")
 
 
 async def disturb(cluster: Cluster, chance: random.Random, rounds: int) -> None:
@@ -88,6 +88,6 @@ def test_acknowledged_writes_survive_and_no_read_is_stale(tmp_path: Path, seed: 
             assert load.acknowledged <= set(applied), "acknowledged, but lost"
             assert max(Counter(applied).values()) == 1, "applied twice"
             assert load.stale == []
-            assert not any(node._stopped for node in cluster.nodes.values())
+            assert not any(node.driver.stopped for node in cluster.nodes.values())
 
     asyncio.run(body())

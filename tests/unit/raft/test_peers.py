@@ -16,7 +16,6 @@ from rusd.raft.transport.frames import (
     MAX_FRAME,
     MAX_TERM,
     PROTOCOL,
-    RAFT,
     Hello,
     HelloRefused,
     decode,
@@ -142,16 +141,16 @@ def against_a_liar(tmp_path: Path, attack: "Any") -> None:
         async with Cluster(tmp_path) as cluster:
             await cluster.leader()
             await cluster.kill(2)
-            await until(lambda: 2 not in cluster.nodes[1]._peers.connected())
+            await until(lambda: 2 not in cluster.nodes[1].driver.peers.connected())
             await cluster.leader()
             failures = unhandled()
             async with Rogue(cluster.ports[2], cluster.ports[1]) as rogue:
                 assert isinstance(rogue.answer, Hello)
-                await until(lambda: 2 in cluster.nodes[1]._peers.connected())
+                await until(lambda: 2 in cluster.nodes[1].driver.peers.connected())
                 await attack(cluster, rogue)
             async with asyncio.timeout(20):
                 await cluster.nodes[1].propose(b"one")
-            assert all(not node._stopped for node in cluster.nodes.values())
+            assert all(not node.driver.stopped for node in cluster.nodes.values())
             assert failures == []
 
     asyncio.run(body())
@@ -206,7 +205,8 @@ def test_a_frame_no_member_sends_ends_its_connection_only(
 def test_every_frame_of_a_member_has_its_handler(tmp_path: Path) -> None:
     async def body() -> None:
         async with Cluster(tmp_path, 1) as cluster:
-            handled = {*cluster.nodes[1]._handlers, *RAFT}
+            node = cluster.nodes[1]
+            handled = {*node.driver._handlers, *node._core._handlers}
             assert {frames._key(kind) for kind in handled} == frames._OF_MEMBERS.keys()
 
     asyncio.run(body())
@@ -264,16 +264,16 @@ def test_a_leadership_transfer_is_believed_of_the_leader_only(tmp_path: Path) ->
 def test_what_waits_for_the_next_turn_is_bounded_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     async def attack(cluster: Cluster, rogue: Rogue) -> None:
         node = cluster.nodes[1]
-        flushing = node._flushing = asyncio.get_running_loop().create_future()  # no turns
+        flushing = node.driver._flushing = asyncio.get_running_loop().create_future()  # no turns
         count = 5 * INBOX_FRAMES
         question = {"type": "ask", "kind": "nothing", "body": b""}
         rogue.send(*({**question, "id": number} for number in range(1, count + 1)))
-        (connection,) = [one for one in node._peers._all if one.member == 2]
+        (connection,) = [one for one in node.driver.peers._all if one.member == 2]
         await until(lambda: connection._paused)
-        assert len(node._inbox) <= INBOX_FRAMES + 100
-        node._flushing = None
+        assert len(node.driver._inbox) <= INBOX_FRAMES + 100
+        node.driver._flushing = None
         flushing.cancel()
-        node._wake()
+        node.driver.wake()
         last = raw({"type": "answer", "id": count, "body": b"", "error": []})[4:].split(b"body")[0]
         got = b""
         async with asyncio.timeout(20):
@@ -300,16 +300,16 @@ def test_a_member_of_an_older_release_is_dialled_since_it_cannot_be_asked(tmp_pa
                 await reader.read()
                 writer.close()
 
-            await until(lambda: 2 not in node._peers.connected())
+            await until(lambda: 2 not in node.driver.peers.connected())
             server = await asyncio.start_server(accept, "127.0.0.1", cluster.ports[2])
             assert await said(cluster.ports[1], hello(nonce=None)) == b""
-            await until(lambda: 2 in node._peers.connected())
+            await until(lambda: 2 in node.driver.peers.connected())
             assert dialled.count(1) == 1
             server.close()
             await cluster.leader()
             await cluster.start(2)
-            await until(lambda: 2 in node._peers.connected())
-            await until(lambda: 2 not in node._peers._dialers)
+            await until(lambda: 2 in node.driver.peers.connected())
+            await until(lambda: 2 not in node.driver.peers._dialers)
             assert await cluster.nodes[2].propose(b"one") == 1
 
     asyncio.run(body())
@@ -352,16 +352,18 @@ def test_silent_connections_are_few_and_do_not_keep_a_member_out(tmp_path: Path)
             await cluster.leader()
             await cluster.kill(3)
             node = cluster.nodes[1]
-            before = len(node._peers._all)
+            before = len(node.driver.peers._all)
             with logged() as text:
                 silent = [
                     await asyncio.open_connection("127.0.0.1", cluster.ports[1])
                     for _ in range(4 * unconfirmed.MOST)
                 ]
-                await until(lambda: len(node._peers._all) - before <= unconfirmed.MOST_OF_ADDRESS)
-                assert len(node._peers._strangers) <= unconfirmed.MOST_OF_ADDRESS
+                await until(
+                    lambda: len(node.driver.peers._all) - before <= unconfirmed.MOST_OF_ADDRESS
+                )
+                assert len(node.driver.peers._strangers) <= unconfirmed.MOST_OF_ADDRESS
                 await cluster.start(3)
-                await until(lambda: 3 in node._peers.connected(), timeout=4)
+                await until(lambda: 3 in node.driver.peers.connected(), timeout=4)
             assert len(text.getvalue()) < 8_000
             for _, writer in silent:
                 writer.close()
@@ -405,9 +407,11 @@ def test_members_connect_again_by_themselves(tmp_path: Path) -> None:
             await cluster.leader()
             for node in cluster.nodes.values():
                 for other in cluster.members:
-                    node._peers.break_off(other, "the test cuts it")
+                    node.driver.peers.break_off(other, "the test cuts it")
             await until(
-                lambda: all(len(node._peers.connected()) == 2 for node in cluster.nodes.values())
+                lambda: all(
+                    len(node.driver.peers.connected()) == 2 for node in cluster.nodes.values()
+                )
             )
             assert await cluster.nodes[2].propose(b"one") == 1
 
@@ -426,10 +430,10 @@ def test_members_of_another_cluster_never_meet_and_both_say_why(
             with logged() as text:
                 cluster.settings["cluster_id"] = 78
                 stranger = await cluster.start(3)
-                refusals = cluster.nodes[1]._peers.refusals
+                refusals = cluster.nodes[1].driver.peers.refusals
                 await until(lambda: sum(n for _, n in refusals._written.values()) >= 12)
                 await leader.propose(b"one")
-            assert stranger._peers.connected() == set()
+            assert stranger.driver.peers.connected() == set()
             assert cluster.machines[3].payloads == []
             lines = [json.loads(line) for line in text.getvalue().splitlines()]
             why = "cluster ID mismatch: 4e is not 4d"
@@ -482,7 +486,9 @@ def test_members_find_each_other_by_every_url_etcd_takes(tmp_path: Path, kind: s
         async with Named(tmp_path) as cluster:
             leader = await cluster.leader()
             assert await leader.propose(b"one") == 1
-            await until(lambda: all(len(n._peers.connected()) == 2 for n in cluster.nodes.values()))
+            await until(
+                lambda: all(len(n.driver.peers.connected()) == 2 for n in cluster.nodes.values())
+            )
 
     asyncio.run(body())
     assert not list(tmp_path.glob("*.sock"))
@@ -500,8 +506,8 @@ def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path
         async with Secret(tmp_path, size=2) as cluster:
             accepted: list[object] = []
             for node in cluster.nodes.values():
-                node._peers.opened = lambda connection: accepted.append(connection)  # type: ignore
-            assert not await cluster.nodes[2]._peers._dial_once(1, cluster.url(1))
+                node.driver.peers.opened = lambda connection: accepted.append(connection)  # type: ignore
+            assert not await cluster.nodes[2].driver.peers._dial_once(1, cluster.url(1))
             assert accepted == []
 
     asyncio.run(body())

@@ -1,14 +1,15 @@
 """Proposals on their way: numbers, batches, what is proven lost, what was taken before."""
 
+from rusd.raft.commands import NO_OP, decode_entry, encode_entry
 from rusd.raft.core import proposals
-from rusd.raft.core.proposals import Inbox, Proposals, decode_entry, encode_entry, entries_of
-from rusd.raft.core.syncobj import NO_OP
+from rusd.raft.core.proposals import ForwardedBatches, Proposals, entries_of
 from rusd.raft.errors import RequestTimeout, Stopped
+from rusd.raft.ids import first_number
 
 
 def added(count: int) -> tuple[Proposals, list[object]]:
     """A room with `count` proposals and the list their results go to."""
-    room = Proposals(7)
+    room = Proposals(7, first_number())
     results: list[object] = []
     for number in range(count):
         room.add(b"%d" % number, results.append, deadline=10.0 + number)
@@ -62,9 +63,8 @@ def test_only_a_waiting_proposal_of_this_member_is_wanted() -> None:
     (_, number, _), *_ = room.take(1)
     assert room.wanted(7, number)
     assert not room.wanted(8, number)
-    room.resolve(number, "done")
-    room.resolve(number, "again")
-    assert results == ["done"]
+    assert room.resolve(number, "done") == (results.append, "done")
+    assert room.resolve(number, "again") is None
     assert not room.wanted(7, number)
 
 
@@ -98,9 +98,8 @@ def test_a_broken_connection_sends_again_what_is_unanswered_in_its_order() -> No
 
 def test_late_ones_are_given_up() -> None:
     room, results = added(3)
-    room.fail(RequestTimeout, lambda waiting: waiting.deadline <= 11.0)
-    assert [type(result) for result in results] == [RequestTimeout, RequestTimeout]
-    assert results[0] is not results[1], "each call gets an error of its own"
+    failed = room.fail(RequestTimeout, lambda waiting: waiting.deadline <= 11.0)
+    assert [(done, type(error)) for done, error in failed] == [(results.append, RequestTimeout)] * 2
     assert [payload for _, _, payload in room.take(1)] == [b"2"]
 
 
@@ -123,7 +122,7 @@ def test_there_is_a_limit_to_the_bytes_that_wait() -> None:
 
 
 def test_the_leader_takes_each_number_once_in_its_term() -> None:
-    inbox = Inbox()
+    inbox = ForwardedBatches()
     batch = [(2, 10, b"a"), (2, 11, b"b")]
     assert inbox.accept(5, batch) == batch
     assert inbox.accept(5, [*batch, (2, 12, b"c")]) == [(2, 12, b"c")]
@@ -132,7 +131,7 @@ def test_the_leader_takes_each_number_once_in_its_term() -> None:
 
 
 def test_a_restarted_member_may_begin_with_lower_numbers() -> None:
-    inbox = Inbox()
+    inbox = ForwardedBatches()
     life = 1 << proposals.LIFE_SHIFT
     inbox.accept(5, [(2, 9 * life + 4, b"a")])
     assert inbox.accept(5, [(2, 3 * life, b"b")]) == [(2, 3 * life, b"b")]

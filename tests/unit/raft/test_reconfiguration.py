@@ -62,9 +62,11 @@ def test_new_urls_of_a_member_are_learnt_from_others_that_are_ahead(tmp_path: Pa
         known = told(node, stranger=False)
         moved = replace(known, urls={**known.urls, other: MOVED})
         node.meet(moved, node.applied_index)
-        assert node._peers._urls[other] != MOVED, "they may be behind"
+        await cluster.turn(node)
+        assert node.driver.peers._urls[other] != MOVED, "they may be behind"
         node.meet(moved, node.applied_index + 1)
-        assert node._peers._urls[other] == MOVED
+        await cluster.turn(node)
+        assert node.driver.peers._urls[other] == MOVED
         assert other in node._core.membership.voters
 
     run(tmp_path, scenario)
@@ -76,7 +78,8 @@ def test_new_urls_of_a_member_that_only_others_know_of_are_learnt(tmp_path: Path
         node.meet(told(node))
         met = told(node)
         node.meet(replace(met, urls={**met.urls, STRANGER: MOVED}), node.applied_index + 1)
-        assert node._peers._urls[STRANGER] == MOVED
+        await cluster.turn(node)
+        assert node.driver.peers._urls[STRANGER] == MOVED
         assert STRANGER in node._core.membership.learners
 
     run(tmp_path, scenario)

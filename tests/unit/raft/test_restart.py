@@ -42,7 +42,7 @@ def test_at_any_byte_of_the_write_that_seats_the_log(tmp_path: Path) -> None:
     follower = diverged(tmp_path / "follower")
     (segment,) = (tmp_path / "follower").glob("*.wal")
     before = segment.read_bytes()
-    follower.core.installed(*STATE)
+    follower.installed(*STATE)
     follower.journal.close()
     after = segment.read_bytes()
     changed = [at for at in range(len(before)) if before[at] != after[at]]
@@ -63,7 +63,7 @@ def test_before_old_segments_were_removed(tmp_path: Path, monkeypatch: pytest.Mo
     follower = diverged(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "_remove_segments", lambda self: None)
-        follower.core.installed(*STATE)
+        follower.installed(*STATE)
     follower.journal.close()
     again = Member(2, [1, 3], tmp_path, STATE)
     assert again.log() == SEATED
@@ -75,6 +75,6 @@ def test_an_installed_state_keeps_the_tail_that_agrees_with_it(tmp_path: Path) -
     follower = Member(2, [1, 3], tmp_path)
     follower.append(1, 4, (1, 0), [*entries(2, 11, 3), *entries(12, 20, 4)], commit=5)
     follower.core.tick()
-    follower.core.installed(*STATE)
+    follower.installed(*STATE)
     assert follower.journal.last_index == 20
     assert follower.core.commit_index == 12

@@ -14,6 +14,6 @@ def test_a_leader_that_was_silent_for_an_election_timeout_is_forgotten(tmp_path:
             # Frames are lost in both directions; the connections stay.
             cluster.isolate(follower.member_id)
             await until(lambda: follower.leader_id == 0)
-            assert follower._peers.connected()
+            assert follower.driver.peers.connected()
 
     asyncio.run(body())

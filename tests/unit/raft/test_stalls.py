@@ -16,13 +16,12 @@ STALLS = 4
 
 
 def test_of_a_stall_only_the_first_part_counts() -> None:
-    real, uncounted = [10.0], []
-    clock = Clock(lambda: real[0], 0.25, lambda *stall: uncounted.append(stall))
+    real = [10.0]
+    clock = Clock(lambda: real[0], 0.25)
     began = clock.now()
     for seconds, counted in ((0.25, 0.25), (5.0, 0.5), (0.125, 0.625), (0.0, 0.625), (1.25, 0.875)):
         real[0] += seconds
         assert clock.now() == began + counted
-    assert uncounted == [(4.75, 15.25), (1.0, 16.625)]
 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -52,7 +51,7 @@ def test_a_proposal_whose_deadline_passed_in_a_stall_is_answered(tmp_path: Path)
             (follower, _) = await cluster.followers()
             answer = follower.propose(payload(1))
             read = follower.read_index()
-            (waiting,) = follower._proposals.waiting.values()
+            (waiting,) = follower._core._proposals.waiting.values()
             waiting.deadline = follower.clock.now() + 1.0
             time.sleep(1.5)  # noqa: ASYNC251 (it stands still)
             await answer

@@ -42,7 +42,7 @@ def test_the_end_of_a_dialler_ends_the_member(
 
     def cause(node: RaftNode) -> None:
         monkeypatch.setattr(peers, "connect", fault)
-        node._peers.break_off(1, "the test cuts it")
+        node.driver.peers.break_off(1, "the test cuts it")
 
     ends_the_member(tmp_path, cause)
 
@@ -68,8 +68,8 @@ def test_a_fault_in_confirming_a_connection_ends_the_member(
 
 def test_a_fault_in_answering_a_request_ends_the_member(tmp_path: Path) -> None:
     def cause(node: RaftNode) -> None:
-        node._asks._send = fault
-        node._asks.asked(1, PeerRequest(1, "nothing", b""))
+        node.driver.requests._send = fault
+        node.driver.requests.asked(1, PeerRequest(1, "nothing", b""))
 
     ends_the_member(tmp_path, cause)
 
@@ -79,6 +79,6 @@ def test_a_fault_in_making_a_snapshot_ends_the_member(
 ) -> None:
     def cause(node: RaftNode) -> None:
         monkeypatch.setattr(CatchUp, "_push", fault)
-        node._catchup.begin(1, node.applied_index, node.clock.now())
+        node.driver.streams.begin(1, node.applied_index, node.clock.now())
 
     ends_the_member(tmp_path, cause)

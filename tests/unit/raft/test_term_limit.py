@@ -3,7 +3,7 @@
 import pytest
 from msgspec import structs
 
-from rusd.raft.core.term_limit import LEAP, PAUSE, STRIDE, Terms
+from rusd.raft.core.term_limit import LEAP, PAUSE, STRIDE, TermLimit
 from rusd.raft.transport.frames import (
     MAX_TERM,
     AppendEntries,
@@ -22,12 +22,12 @@ from rusd.raft.transport.frames import (
     ids=lambda frame: type(frame).__name__,
 )
 def test_a_member_that_was_away_for_a_billion_elections_catches_up_at_once(frame: Frame) -> None:
-    assert Terms().believes(structs.replace(frame, term=10**9), 0, 0.0)
-    assert not Terms().believes(structs.replace(frame, term=LEAP + 1), 0, 0.0)
+    assert TermLimit().believes(structs.replace(frame, term=10**9), 0, 0.0)
+    assert not TermLimit().believes(structs.replace(frame, term=LEAP + 1), 0, 0.0)
 
 
 def test_ordinary_elections_never_wait() -> None:
-    terms, term = Terms(), 0
+    terms, term = TermLimit(), 0
     for _ in range(1000):
         assert terms.believes(RequestVote(term + STRIDE, 0, 0), term, 0.0)
         terms.moved(term, term + STRIDE, 0.0)
@@ -35,7 +35,7 @@ def test_ordinary_elections_never_wait() -> None:
 
 
 def test_one_leap_is_believed_in_its_time() -> None:
-    terms = Terms()
+    terms = TermLimit()
     assert terms.believes(HigherTerm(LEAP), 0, 5.0)
     terms.moved(0, LEAP, 5.0)
     assert not terms.believes(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE / 2)
@@ -43,5 +43,5 @@ def test_one_leap_is_believed_in_its_time() -> None:
 
 
 def test_a_term_that_nobody_takes_over_may_be_any() -> None:
-    assert Terms().believes(PreVote(MAX_TERM, 0, 0), 0, 0.0)
-    assert Terms().believes(Removed(), 0, 0.0)
+    assert TermLimit().believes(PreVote(MAX_TERM, 0, 0), 0, 0.0)
+    assert TermLimit().believes(Removed(), 0, 0.0)

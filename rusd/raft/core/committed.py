@@ -1,0 +1,78 @@
+"""Committed entries on their way through the state machine, and its results back to the calls.
+
+`take` hands out the next entries, once; `resolve` gets the state machine's position and its
+results for all of them or the first ones, and finds the waiting calls. In between the state machine
+may take several slices of work, while steps go on.
+"""
+
+from collections.abc import Sequence
+
+from rusd.raft.commands import Proposed, decode_entry
+from rusd.raft.core.proposals import Proposals
+from rusd.raft.core.ready import Answer
+from rusd.raft.ports import Entry, LogEntry, Position, Request
+
+
+class CommittedEntries:
+    """The entries that the state machine has at the moment."""
+
+    def __init__(self, member: int, proposals: Proposals) -> None:
+        self._member = member
+        self._proposals = proposals
+        self._entries: list[tuple[Position, list[Proposed]]] = []
+
+    @property
+    def applying(self) -> bool:
+        """Whether entries were handed out whose results have not come back."""
+        return bool(self._entries)
+
+    def take(self, entries: Sequence[LogEntry]) -> list[Entry]:
+        """Returns log entries as the state machine takes them."""
+        wanted = self._proposals.wanted
+        self._entries = [
+            (Position(index, term), decode_entry(command)) for command, index, term in entries
+        ]
+        return [
+            Entry(
+                position,
+                [
+                    Request(payload, wanted(origin, sequence))
+                    for origin, sequence, payload in requests
+                ],
+            )
+            for position, requests in self._entries
+        ]
+
+    def hold(self, last: int) -> None:
+        """The entries up to index `last` are being applied and take their time: the calls that
+        wait for them have no deadline any more."""
+        for position, requests in self._entries:
+            if position.index > last:
+                break
+            for origin, sequence, _ in requests:
+                if origin == self._member:
+                    self._proposals.hold(sequence)
+
+    def resolve(self, reached: Position, results: Sequence[object]) -> list[Answer]:
+        """The state machine has applied the entries up to `reached`, with one result for each
+        request. Returns the answers to the calls of this member."""
+        answers: list[Answer] = []
+        at = count = 0
+        for position, requests in self._entries:
+            if position.index > reached.index:
+                break
+            for origin, sequence, _ in requests:
+                if origin == self._member:
+                    answer = self._proposals.resolve(sequence, results[at])
+                    if answer is not None:
+                        answers.append(answer)
+                at += 1
+            count += 1
+        if at != len(results) or not count:
+            raise RuntimeError(f"{at} requests were applied, with {len(results)} results")
+        self._entries = []
+        return answers
+
+    def drop(self) -> None:
+        """The state was replaced by a snapshot."""
+        self._entries = []

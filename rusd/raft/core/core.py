@@ -1,0 +1,505 @@
+"""`Core`: one Raft member as a function `(now, inbox) -> Ready`, without I/O.
+
+What happens between two steps is only noted (`propose`, `read`, `connected`, `apply_membership`);
+`step` handles the messages that came, moves the algorithm on, and returns the work that follows
+from it. The driver does that work (`driver.py`), tells what was applied (`applied`), and steps
+again when something new was noted, when a message or `Ready.deadline` comes, or at once while
+`has_work`.
+
+Order within a step:
+
+1. the inbox, message by message: term limit, quarantine, leader stickiness, then the algorithm
+2. tick: commits are counted, before anything is appended (`ready.py` says why)
+3. election, quarantine, leadership transfer
+4. proposals become an entry of the leader's log, or a message to the leader; appends go out
+5. linearizable reads are asked about, and released
+6. what this changed: role, deadlines
+"""
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from rusd.base.logs import LimitedLog, get_logger
+from rusd.raft.config import RaftConfig
+from rusd.raft.core.algorithm import Algorithm, BrokenMessage, Sent
+from rusd.raft.core.campaign import Campaign
+from rusd.raft.core.commit_notice import CommitNotice
+from rusd.raft.core.committed import CommittedEntries
+from rusd.raft.core.group_commit import GroupCommit
+from rusd.raft.core.membership import ActiveMembership
+from rusd.raft.core.outbox import Outbox
+from rusd.raft.core.proposals import Proposals
+from rusd.raft.core.quarantine import Quarantine
+from rusd.raft.core.ready import Answer, Ready
+from rusd.raft.core.term_limit import TermLimit
+from rusd.raft.core.transfer import LeadershipTransfer, Transfer
+from rusd.raft.errors import LeaderFailed, RequestTimeout, Stopped
+from rusd.raft.ports import Membership, Position, Role
+from rusd.raft.read.linearizable import LinearizableReads
+from rusd.raft.read.waiting import Read
+from rusd.raft.transport.frames import (
+    AppendEntries,
+    AppendReply,
+    Frame,
+    HigherTerm,
+    PreVote,
+    PreVoteReply,
+    Propose,
+    ReadIndexReply,
+    ReadIndexRequest,
+    ReadRound,
+    ReadRoundReply,
+    RequestVote,
+    Snapshot,
+    SnapshotBegin,
+    SnapshotChunk,
+    SnapshotEnd,
+    SnapshotReply,
+    SnapshotRequest,
+    TimeoutNow,
+    VoteGranted,
+)
+
+log = get_logger(__name__)
+ignored = LimitedLog(log)
+
+#: Committed but unapplied entries above which new proposals are refused (etcd's limit).
+MAX_APPLY_LAG = 5000
+#: Seconds between looks at the deadlines of calls.
+DEADLINES = 0.25
+
+
+class Core:
+    """One member of the cluster."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        raft: Algorithm,
+        applied: Position,
+        *,
+        now: float,
+        chance: random.Random,
+        first_number: Callable[[], int],
+        snapshot_streams: Collection[int] = (),
+        in_quarantine: bool = False,
+    ) -> None:
+        """`applied`: the state machine's position. `now`: seconds, as in `step`. `first_number`
+        returns where this life's sequence numbers begin. `snapshot_streams`: the members that are
+        being sent a snapshot, kept up to date by its owner."""
+        member = config.member_id
+        self._config = config
+        self._raft = raft
+        self._outbox = Outbox()
+        self._proposals = Proposals(member, first_number())
+        self._committed = CommittedEntries(member, self._proposals)
+        #: Term of the last applied entry.
+        self._applied_term = applied.term
+        raft.reconfigure(config.membership)
+        self._campaign = Campaign(member, raft, self._outbox, config.election, now, chance)
+        self._campaign.counts = lambda: not self._quarantine.active
+        self._reads = LinearizableReads(raft, self._outbox.send, first_number())
+        patience = config.request_timeout / 5
+        self._quarantine = Quarantine(raft, self._reads, patience, active=in_quarantine)
+        self._membership = ActiveMembership(
+            config.membership, member, raft, self._campaign, self._reads, self._outbox
+        )
+        self._group_commit = GroupCommit(raft, self._proposals, self._outbox)
+        self._transfer = LeadershipTransfer(
+            raft, self._outbox, election=config.election, timeout=config.request_timeout
+        )
+        self._term_limit = TermLimit()
+        self._notice = CommitNotice()
+        self._role = Role(0, raft.term, False)
+        #: No entry is accepted before the snapshot of the cluster this member joins.
+        self.joining = config.joining
+        self._streams = snapshot_streams
+        self._snapshot: list[tuple[int, Snapshot]] = []
+        self._wants_snapshot: set[int] = set()
+        self._broken: list[tuple[int, str]] = []
+        self._answers: list[Answer] = []
+        self._next_deadlines = 0.0
+        self._next_reminder = 0.0
+        raft.may_campaign = self._campaign.may
+        #: Frames that are handled here: type -> (member, message).
+        self._handlers: dict[type[Frame], Callable[[int, Any], None]] = {
+            AppendEntries: self._on_append,
+            AppendReply: self._on_reply,
+            RequestVote: self._on_request_vote,
+            VoteGranted: self._on_reply,
+            TimeoutNow: self._on_timeout_now,
+            Propose: self._group_commit.receive,
+            ReadRound: self._on_read_round,
+            ReadRoundReply: self._reads.round_confirmed,
+            ReadIndexRequest: self._reads.requested,
+            ReadIndexReply: self._reads.replied,
+            PreVote: self._campaign.asked,
+            PreVoteReply: self._campaign.answered,
+            HigherTerm: self._campaign.told_term,
+            SnapshotRequest: self._on_snapshot_request,
+            SnapshotReply: self._on_snapshot_reply,
+            SnapshotBegin: self._on_snapshot,
+            SnapshotChunk: self._on_snapshot,
+            SnapshotEnd: self._on_snapshot,
+        }
+
+    # State
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._raft.term
+
+    @property
+    def leader(self) -> int:
+        """Member id of the leader, 0 if none is known."""
+        return self._raft.leader
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads the current term."""
+        return self._raft.is_leader
+
+    @property
+    def commit_index(self) -> int:
+        """Highest index known to be committed."""
+        return self._raft.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """Highest index the state machine has applied."""
+        return self._raft.applied_index
+
+    @property
+    def applied_term(self) -> int:
+        """Term of the entry at `applied_index`."""
+        return self._applied_term
+
+    @property
+    def membership(self) -> Membership:
+        """The members that count now."""
+        return self._raft.membership
+
+    @property
+    def peers(self) -> Collection[int]:
+        """All other members, voters and learners."""
+        return self._raft.peers
+
+    @property
+    def in_quarantine(self) -> bool:
+        """Whether this member takes no part until it has caught up (`quarantine.py`)."""
+        return self._quarantine.active
+
+    @property
+    def waiting_proposals(self) -> int:
+        """Number of proposals that calls here wait for."""
+        return len(self._proposals.waiting)
+
+    @property
+    def deadline(self) -> float | None:
+        """See `Ready.deadline`."""
+        return self._notice.deadline
+
+    def match_index(self, member: int) -> int:
+        """Returns the highest index known to be on another member's disk (leader only)."""
+        return self._raft.match_index(member)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether another step is needed at once."""
+        raft = self._raft
+        return (
+            raft.commit_index > raft.applied_index
+            or raft.has_messages
+            or self._reads.more
+            or self._membership.changed
+            or self._quarantine.has_answer
+            or not self._outbox.empty
+            or bool(self._answers)
+            # A lone leader counts its entries as committed in the step behind their flush.
+            or (
+                len(raft.membership.voters) == 1
+                and raft.is_leader
+                and raft.commit_index < raft.log.last_index
+            )
+        )
+
+    # Calls: noted, and taken up by the next step
+
+    def overloaded(self) -> bool:
+        """Whether a new proposal must be refused."""
+        return self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG
+
+    def propose(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
+        """Replicate a payload; `done` is answered with the state machine's result, or an
+        exception."""
+        self._proposals.add(payload, done, deadline)
+
+    def read(self, done: Callable[[object], None], deadline: float) -> None:
+        """Wait until everything acknowledged before is applied here; `done` is answered with None
+        or an exception."""
+        self._reads.add(Read(done, deadline))
+
+    def transfer(self, target: int, done: Callable[[object], None], now: float) -> Transfer:
+        """Hand leadership to a voter; `done` is answered with None or an exception."""
+        return self._transfer.begin(target, done, now)
+
+    def abandon_transfer(self, transfer: Transfer) -> None:
+        """The caller of `transfer` does not wait any more."""
+        self._transfer.abandon(transfer)
+
+    def stop(self) -> list[Answer]:
+        """The node ends: returns answers for every call that waits, each with Stopped."""
+        return [
+            *self._proposals.fail(Stopped),
+            *self._reads.fail(Stopped),
+            *self._transfer.fail(Stopped),
+        ]
+
+    def start(self, now: float) -> None:
+        """Time begins: the election timer starts."""
+        self._campaign.start(now)
+
+    # Events
+
+    def connected(self, member: int) -> None:
+        """A connection to a member was made."""
+        if member in self._raft.peers:
+            self._raft.connected(member)
+            self._group_commit.reconnected(member)
+
+    def disconnected(self, member: int, now: float) -> None:
+        """A member's connection ended."""
+        if member in self._raft.peers:
+            self._raft.disconnected(member)
+        if self._raft.leader == member:
+            self._campaign.timer.leader_lost(now)
+            self._reads.leader_changed(now)
+
+    def apply_membership(self, membership: Membership) -> None:
+        """The state machine applied a ConfChange; in force for whatever comes behind."""
+        self._membership.apply(membership)
+
+    def meet(self, membership: Membership, index: int) -> None:
+        """Others say who the members are, not earlier than entry `index`."""
+        self._membership.meet(membership, index)
+
+    def begin_quarantine(self) -> None:
+        """Others know that this member's disk holds less than it has acknowledged."""
+        self._quarantine.begin()
+
+    def recovered(self) -> None:
+        """`Ready.recovered` is recorded."""
+        self._quarantine.end()
+
+    def applying(self, last: int) -> None:
+        """The state machine works on the entries up to `last`, in slices."""
+        self._committed.hold(last)
+
+    def applied(self, reached: Position, results: Sequence[object]) -> list[Answer]:
+        """The state machine has applied entries up to `reached`. Returns the answers that follow:
+        results, and reads that waited for it."""
+        answers = self._committed.resolve(reached, results)
+        self._raft.applied(reached.index)
+        if reached.term != self._applied_term:
+            self._applied_term = reached.term
+            self._proposals.lost_before(reached.term)
+        answers += self._reads.release(reached.index)
+        return answers
+
+    def installed(self, last: Position) -> None:
+        """State machine and log were replaced by a snapshot that ends at `last`."""
+        self._raft.installed(last)
+        self._committed.drop()
+        self._applied_term = last.term
+        self.joining = False
+        # Which of the waiting proposals the snapshot holds cannot be known.
+        self._answers += self._proposals.fail(LeaderFailed, lambda waiting: waiting.term > 0)
+
+    def acknowledge_snapshot(self, member: int, *, installed: bool) -> None:
+        """A stream of the leader is over: the leader goes on behind what this member holds. (A tail
+        that the log may have kept behind the snapshot is not known to be the leader's.)"""
+        raft = self._raft
+        proven = raft.applied_index if installed else raft.commit_index
+        holds = installed and not self._quarantine.active
+        reply = AppendReply(raft.term, proven + 1, reset=True, success=holds)
+        self._outbox.send_after_flush(member, reply)
+
+    # A step
+
+    def step(self, now: float, inbox: Sequence[tuple[int, Frame]]) -> Ready:
+        """Handle messages (of members, in order) and move on."""
+        raft = self._raft
+        raft.now = now
+        for member, message in inbox:
+            if member in raft.peers:
+                self._receive(member, message, now)
+        raft.tick()
+        self._campaign.step(now, reachable=bool(raft.connected_peers))
+        recovered = self._quarantine.step()
+        if self._transfer.active:
+            self._answers += self._transfer.step(now)
+        leader_connected = raft.leader in raft.connected_peers
+        current = self._applied_term == raft.term
+        self._group_commit.step(
+            leader_connected=leader_connected, current=current, paused=self._transfer.paused(now)
+        )
+        self._replicate(now)
+        self._reads.step(now, current=current, leader_connected=leader_connected)
+        if raft.is_leader and now >= self._next_reminder:
+            self._next_reminder = now + self._config.heartbeat
+            self._reads.remind()
+        if now >= self._next_deadlines:
+            self._next_deadlines = now + DEADLINES
+            self._expire(now)
+        reads = self._reads.release(raft.applied_index)
+        role, lost = self._role_change(now)
+        raft.transferring = False
+        return self._ready(role, lost, reads, recovered)
+
+    def _receive(self, member: int, message: Frame, now: float) -> None:
+        raft = self._raft
+        before = raft.term
+        if not self._term_limit.believes(message, before, now):
+            ignored.warning("ignored a term far ahead", {"peer": f"{member:x}"})
+            return
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            try:
+                handler(member, message)
+            except BrokenMessage as broken:
+                self._broken.append((member, str(broken)))
+        self._term_limit.moved(before, raft.term, now)
+
+    def _on_read_round(self, member: int, message: ReadRound) -> None:
+        if not self._quarantine.active:
+            self._reads.round_opened(member, message)
+
+    def _on_snapshot_request(self, member: int, message: SnapshotRequest) -> None:
+        raft = self._raft
+        if raft.is_leader and message.term == raft.term:
+            raft.heard_from(member)
+            self._wants_snapshot.add(member)
+
+    def _on_snapshot_reply(self, member: int, message: SnapshotReply) -> None:
+        self._raft.heard_from(member)
+
+    def _on_snapshot(self, member: int, message: Snapshot) -> None:
+        if self._raft.leader == member:
+            self._snapshot.append((member, message))
+
+    def _on_reply(self, member: int, message: AppendReply | VoteGranted) -> None:
+        self._raft.receive(member, message)
+
+    def _on_append(self, member: int, message: AppendEntries) -> None:
+        raft = self._raft
+        if message.term < raft.term:
+            self._outbox.send_after_flush(member, HigherTerm(raft.term))
+            return
+        message = self._without_entries(member, message)
+        if raft.receive(member, message) and raft.leader == member:
+            self._campaign.timer.heard(raft.now)
+            if message.is_heartbeat:
+                # PySyncObj says nothing to this; the leader counts replies (CheckQuorum).
+                alive = AppendReply(raft.term, 1, reset=False, success=False)
+                self._outbox.send_after_flush(member, alive)
+
+    def _on_request_vote(self, member: int, message: RequestVote) -> None:
+        raft, before = self._raft, self._raft.term
+        if self._quarantine.active:
+            return
+        if message.term > before and not message.transfer:
+            if self._campaign.sticks_to_leader():
+                return  # a healthy leader is not deposed
+        elif raft.repeats_vote(member, message.term):
+            self._outbox.send_after_flush(member, VoteGranted(message.term))
+        if raft.receive(member, message) and (raft.term > before or raft.voted_for(member)):
+            self._campaign.timer.postpone(raft.now)
+
+    def _on_timeout_now(self, member: int, message: TimeoutNow) -> None:
+        if self._raft.receive(member, message):
+            self._raft.transferring = True
+
+    def _without_entries(self, member: int, append: AppendEntries) -> AppendEntries:
+        """A member that joins has no state, and may not build one from the log's beginning either:
+        the first members wrote their membership into the state before the first entry. It and a
+        member in quarantine ask for a snapshot and take no entries."""
+        needs = self.joining or self._quarantine.active
+        if not needs or append.is_heartbeat:
+            return append
+        if self.joining or self._quarantine.wants_snapshot(self._raft.now):
+            self._outbox.send_after_flush(member, SnapshotRequest(append.term))
+        return AppendEntries(append.term, 0)
+
+    def _replicate(self, now: float) -> None:
+        """A leader sends new entries, and a commit index that moved."""
+        raft, notice = self._raft, self._notice
+        if not (raft.is_leader and raft.peers):
+            notice.deadline = None
+            return
+        if raft.log.last_index == raft.log.durable_index:
+            awaited = max(self._group_commit.awaited_index, self._reads.awaited_index)
+            if not notice.due(raft.commit_index, awaited, now):
+                return
+        notice.sent(raft.commit_index)
+        raft.send_appends()
+
+    def _role_change(self, now: float) -> tuple[Role | None, bool]:
+        """Returns the role if it changed, and whether leadership was lost with it."""
+        raft, was = self._raft, self._role
+        leader, term, leads = raft.leader, raft.term, raft.is_leader
+        if leader == was.leader and term == was.term and leads == was.leads:
+            return None, False
+        role = Role(leader, term, leads)
+        self._role = role
+        lost = was.leads and (not role.leads or role.term != was.term)
+        if lost:
+            self._reads.leadership_lost()
+            self._campaign.timer.postpone(now)
+        self._reads.leader_changed(now)
+        return role, lost
+
+    def _expire(self, now: float) -> None:
+        error = RequestTimeout if self._raft.leader else LeaderFailed
+        self._answers += self._proposals.fail(error, lambda waiting: waiting.deadline <= now)
+        self._answers += self._reads.expire(now, error)
+
+    def _ready(
+        self, role: Role | None, lost: bool, reads: Sequence[Answer], recovered: bool
+    ) -> Ready:
+        raft, outbox = self._raft, self._outbox
+        if raft.has_messages:
+            self._collect(raft.take_messages())
+        entries = () if self._committed.applying else raft.next_entries()
+        ready = Ready(
+            appends=outbox.appends,
+            messages=outbox.messages,
+            flush=raft.log.dirty,
+            flush_first=not raft.is_leader,
+            after_flush=outbox.after_flush,
+            reads=reads,
+            answers=self._answers,
+            entries=self._committed.take(entries) if entries else (),
+            recovered=recovered,
+            membership=self._membership.take(),
+            snapshots=self._wants_snapshot,
+            snapshot=self._snapshot,
+            broken=self._broken,
+            role=role,
+            leadership_lost=lost,
+            deadline=self._notice.deadline,
+        )
+        outbox.appends, outbox.messages, outbox.after_flush = [], [], []
+        self._answers, self._wants_snapshot, self._snapshot, self._broken = [], set(), [], []
+        return ready
+
+    def _collect(self, sent: Sent) -> None:
+        outbox = self._outbox
+        for member, append in sent.appends:
+            if member in self._streams and not append.is_heartbeat:
+                # It can use no entries before the snapshot; this keeps its election timer still.
+                append = AppendEntries(append.term, 0)
+            outbox.appends.append((member, append))
+        outbox.after_flush += sent.replies
+        self._wants_snapshot.update(sent.snapshots)

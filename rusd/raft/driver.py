@@ -1,0 +1,461 @@
+"""Does what the core says: the asyncio side of a Raft member.
+
+All work of a moment (messages that came in, new proposals and reads, a timer) is done in one *turn*
+of the event loop: `Core.step`, then what its `Ready` demands, in the order that `core/ready.py`
+gives and explains. Nothing is decided here but how the journal is flushed: on the loop, which is
+quicker for few clients and a fast disk, or in a thread, during which no turn runs.
+
+An exception in a turn leaves an unknown state behind: the driver stops at once, sends nothing more,
+and `wait_failed` raises it, which ends the process.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rusd.base.logs import get_logger
+from rusd.raft.apply import ApplyLoop
+from rusd.raft.config import RaftConfig
+from rusd.raft.core.clock import Clock
+from rusd.raft.core.core import Core
+from rusd.raft.core.ready import Answer, MembershipChange, Ready
+from rusd.raft.core.syncobj import PySyncObjRaft
+from rusd.raft.ids import first_number
+from rusd.raft.log.compaction import Compaction
+from rusd.raft.log.journal import Journal
+from rusd.raft.log.reconcile import reconcile
+from rusd.raft.ports import Describe, Machine, Membership, Role, RoleListener
+from rusd.raft.snapshots.install import SnapshotInstaller
+from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.transport import member_query
+from rusd.raft.transport.frames import (
+    Frame,
+    HelloRefused,
+    PeerRequest,
+    PeerResponse,
+    Removed,
+    SnapshotReply,
+    pack,
+)
+from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.incarnations import Incarnations, Mark
+from rusd.raft.transport.peers import Peers
+from rusd.raft.transport.requests import Asks
+
+log = get_logger(__name__)
+
+#: Seconds between turns that nothing else caused.
+TICK = 0.02
+#: Seconds between looks at the deadlines of requests to members and of snapshot streams.
+DEADLINES = 0.25
+#: Waiting proposals up to which the journal is flushed on the loop itself: quicker for one client.
+#: With more, a thread does it if the disk is slow, and what arrives meanwhile shares the next entry
+#: and flush. With a disk that needs no more than `FLUSH_SHORT` seconds the loop is quicker as well.
+FLUSH_INLINE = 2
+FLUSH_SHORT = 0.002
+
+
+class Driver:
+    """Runs one core: journal, state machine, connections, timers."""
+
+    def __init__(self, config: RaftConfig, machine: Machine, describe: Describe) -> None:
+        """Opens the journal. Raises JournalLocked or JournalCorrupt. `describe`: for the errors of
+        handlers."""
+        self.config = config
+        self._member = config.member_id
+        self._machine = machine
+        #: What all timeouts of this member are measured by.
+        self.clock = Clock(self._monotonic, max(config.election / 4, 2 * TICK))
+        self.journal = Journal(
+            config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
+        )
+        # The log may be cut to what the state holds, which therefore must be durable.
+        machine.sync()
+        reconcile(self.journal, *machine.positions())
+        self.incarnations = Incarnations(config.directory)
+        self.handshake = Handshake(
+            self._member,
+            config.cluster_id,
+            self.incarnations,
+            mark=lambda: Mark(self.core.term, self.journal.last_index),
+            joining=lambda: self.core.joining,
+        )
+        self.handshake.acknowledged = self._acknowledged
+        self.handshake.on_older = self._on_older
+        self.peers = Peers(
+            self._member,
+            config.cluster_id,
+            _others(config.membership, self._member),
+            handshake=self.handshake,
+            on_frames=self._received,
+            on_connected=self._connected,
+            on_lost=self._lost,
+            fail=self._die,
+        )
+        self.streams = CatchUp(config.directory / "snapshots", machine, self._send_one, self._die)
+        self.requests = Asks(self._send_one, self._die, describe)
+        self.core = self._make_core(config, machine)
+        self.apply = ApplyLoop(self.core, machine)
+        self._compaction = Compaction(config, machine, self.journal, self.streams.lowest_index)
+        self._installer = SnapshotInstaller(
+            self.core, machine, self.journal, self.streams, self._compaction
+        )
+        self._handlers: dict[type[Frame], Callable[[int, Any], None]] = {
+            PeerRequest: self.requests.asked,
+            PeerResponse: self.requests.answered,
+            HelloRefused: self._on_refused,
+            Removed: self._on_removed,
+            SnapshotReply: self._on_snapshot_reply,
+        }
+        self._inbox: list[tuple[int, Frame]] = []
+        #: Called after leader or term changed.
+        self.listeners: list[RoleListener] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        # A thread of its own: a flush must not wait behind long work in the shared ones.
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        #: The flush that runs in it; turns wait for it.
+        self._flushing: asyncio.Future[bool] | None = None
+        self.stopped = False
+        self._begun = False
+        self._next_deadlines = 0.0
+        self._membership = config.membership
+        self._members = frozenset(config.membership.urls)
+        self._removed = False
+        #: Called once, when this member learns that it was removed from the cluster.
+        self.on_removed: Callable[[], None] = lambda: None
+        #: Called when another member says that this one was removed. That is no proof: ask around.
+        self.on_said_removed: Callable[[], None] = lambda: None
+
+    def _make_core(self, config: RaftConfig, machine: Machine) -> Core:
+        now = self.clock.now()
+        applied = machine.positions()[0]
+        raft = PySyncObjRaft(
+            config.member_id,
+            config.membership.voters - {config.member_id},
+            self.journal,
+            applied,
+            heartbeat=config.heartbeat,
+            # CheckQuorum. (etcd's leader looks once per election timeout: 1 to 2 of them.)
+            quorum_timeout=config.election,
+            now=now,
+        )
+        return Core(
+            config,
+            raft,
+            applied,
+            now=now,
+            chance=random.Random(),
+            first_number=first_number,
+            snapshot_streams=self.streams.members,
+            in_quarantine=self.incarnations.own.recovering,
+        )
+
+    # Life
+
+    def _monotonic(self) -> float:
+        """Never the loop's time, which stands still during a callback."""
+        return time.monotonic()
+
+    async def start(self) -> None:
+        """Listen for peers and begin. OSError if a peer port is taken."""
+        self.begin()
+        await self.peers.start(self.config.listen_peer_urls)
+        self.run()
+
+    def begin(self) -> None:
+        """The loop runs: from now on there is time."""
+        self._begun = True
+        self._loop = asyncio.get_running_loop()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        self.core.start(self.clock.now())
+        if not self.core.joining:
+            self.peers.membership = self._member_list
+        self.journal.flush()
+
+    def run(self) -> None:
+        """Start the timers."""
+        self._timer = self._loop.call_later(TICK, self._on_timer)
+        self.wake()
+
+    async def stop(self) -> None:
+        """End: everything that still waits fails with Stopped."""
+        if not self._begun:  # it was only built
+            self.stopped = True
+            self._flusher.shutdown(wait=False)
+            self.journal.close()
+            return
+        self._halt()
+        if self._flushing is not None:
+            await asyncio.wait({self._flushing})
+        await self.peers.stop()
+        await self.streams.stop()
+        if not self._failed.done():
+            self._failed.cancel()
+            self.journal.flush()
+        self._flusher.shutdown(wait=False)
+        self.journal.close()
+
+    async def wait_failed(self) -> None:
+        """Raises what broke this member; the process must end then."""
+        await self._failed
+
+    @property
+    def begun(self) -> bool:
+        """Whether `start` was called."""
+        return self._begun
+
+    def _halt(self) -> None:
+        self.stopped = True
+        for timer in (self._timer, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        _answer(self.core.stop())
+        self.requests.stop()
+
+    def _die(self, error: BaseException) -> None:
+        log.critical("Raft cannot go on", exc_info=error)
+        self._halt()
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    # The turn
+
+    def wake(self) -> None:
+        """Something was noted: take a turn soon."""
+        if not (self._scheduled or self.stopped or self._flushing):
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _on_timer(self) -> None:
+        if not self.stopped:
+            self.clock.now()  # also while a flush keeps turns from running
+            self._timer = self._loop.call_later(TICK, self._on_timer)
+            self.wake()
+
+    def _on_deadline(self) -> None:
+        self._deadline = None
+        if self.core.deadline is not None:
+            self.wake()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.stopped or self._flushing:
+            # (An answer given within a turn may have asked for this one before the turn handed the
+            # journal to the thread; another follows the flush.)
+            return
+        try:
+            now = self.clock.now()
+            inbox, self._inbox = self._inbox, []
+            if inbox:
+                self.peers.handled()
+                self._serve(inbox)
+            self._do(self.core.step(now, inbox), now)
+        except Exception as error:  # noqa: BLE001
+            # Ends the node: its state is unknown.
+            self._die(error)
+
+    def _do(self, ready: Ready, now: float) -> None:
+        """What a step demands, in the order of `core/ready.py`."""
+        self._send_now(ready)
+        after_flush: Sequence[tuple[int, Frame]] = ready.after_flush
+        if ready.flush and ready.flush_first and not self._flush_is_long():
+            self.journal.flush()
+            self._send(after_flush)
+            after_flush = ()
+        _answer(ready.reads)
+        _answer(ready.answers)
+        self.apply.step(ready.entries)
+        if self.journal.dirty and self._flush_is_long():
+            flushing = self._loop.run_in_executor(self._flusher, self.journal.flush)
+            self._flushing = flushing
+            flushing.add_done_callback(lambda done: self._flushed(done, ready, after_flush))
+        else:
+            self.journal.flush()
+            self._finish(ready, after_flush)
+
+    def _flush_is_long(self) -> bool:
+        """Whether others have something to do meanwhile. A cluster of one overlaps its flush with
+        nothing but the thread."""
+        crowded = self.core.waiting_proposals > FLUSH_INLINE
+        return crowded and (not self.core.peers or self.journal.flush_seconds > FLUSH_SHORT)
+
+    def _flushed(
+        self,
+        flushing: "asyncio.Future[bool]",
+        ready: Ready,
+        after_flush: Sequence[tuple[int, Frame]],
+    ) -> None:
+        """The thread's flush is done; no turn ran meanwhile, so the journal was its alone."""
+        self._flushing = None
+        if self.stopped or flushing.cancelled():
+            return
+        try:
+            flushing.result()
+            self._finish(ready, after_flush)
+        except Exception as error:  # noqa: BLE001
+            # Ends the node: its state is unknown.
+            self._die(error)
+        else:
+            self.wake()
+
+    def _finish(self, ready: Ready, after_flush: Sequence[tuple[int, Frame]]) -> None:
+        """The end of a turn, once everything before is durable."""
+        core = self.core
+        self._send(after_flush)
+        if ready.recovered:
+            self.incarnations.recovered()
+            core.recovered()
+        if ready.membership is not None:
+            self._reconfigure(ready.membership)
+        now = self.clock.now()
+        if ready.leadership_lost:
+            self.streams.drop_all()
+        for member in ready.snapshots:
+            self.streams.begin(member, core.applied_index, now)
+        for member, frame in ready.snapshot:
+            if self._installer.receive(member, frame):
+                self.apply.drop()
+        for member, why in ready.broken:
+            self.peers.break_off(member, why)
+        if ready.role is not None:
+            self._announce(ready.role)
+        if now >= self._next_deadlines:
+            self._next_deadlines = now + DEADLINES
+            self.requests.expire(now)
+            self.streams.expire(now)
+        self._compaction.step(core.applied_index)
+        if ready.deadline is not None and self._deadline is None:
+            self._deadline = self._loop.call_later(ready.deadline - now, self._on_deadline)
+        if core.has_work:
+            self.wake()
+
+    def _announce(self, role: Role) -> None:
+        fields = {
+            "leader": f"{role.leader:x}" if role.leader else "",
+            "term": role.term,
+            "leads": role.leads,
+        }
+        log.info("raft role changed", extra={"fields": fields})
+        for listener in self.listeners:
+            listener(*role)
+
+    # Messages out
+
+    def _send_now(self, ready: Ready) -> None:
+        # The same object to several members is encoded once.
+        before: Frame | None = None
+        data = b""
+        for member, append in ready.appends:
+            if append is not before:
+                before, data = append, pack(append)
+            self.peers.send(member, data, droppable=not append.is_heartbeat)
+        self._send(ready.messages)
+
+    def _send(self, messages: Sequence[tuple[int, Frame]]) -> None:
+        before: Frame | None = None
+        data = b""
+        for member, message in messages:
+            if message is not before:
+                before, data = message, pack(message)
+            self.peers.send(member, data)
+
+    def _send_one(self, member: int, frame: Frame) -> None:
+        self.peers.send(member, pack(frame))
+
+    # Messages that are not the core's
+
+    def _serve(self, inbox: Iterable[tuple[int, Frame]]) -> None:
+        for member, frame in inbox:
+            handler = self._handlers.get(type(frame))
+            if handler is not None and member in self.core.peers:
+                handler(member, frame)
+
+    def _on_refused(self, member: int, frame: HelloRefused) -> None:
+        self.peers.refused(member, frame)
+        self.handshake.refused(frame)
+
+    def _on_removed(self, member: int, frame: Removed) -> None:
+        log.info(
+            "a peer says that this member was removed", extra={"fields": {"peer": f"{member:x}"}}
+        )
+        self.on_said_removed()
+
+    def _on_snapshot_reply(self, member: int, frame: SnapshotReply) -> None:
+        self.streams.reply(member, frame, self.clock.now())
+
+    # Membership
+
+    def _reconfigure(self, change: MembershipChange) -> None:
+        effective = change.effective
+        self._membership = change.applied
+        self.handshake.started = change.applied.started
+        for member in self._members - effective.urls.keys():
+            self.streams.drop(member)
+            self.requests.lost(member)
+        self._members = frozenset(effective.urls)
+        self.peers.reconfigure(_others(effective, self._member), effective.removed)
+        self.peers.membership = self._member_list
+        if self._member in change.applied.removed and not self._removed:
+            self._removed = True
+            self._loop.call_soon(self.on_removed)
+
+    def _member_list(self) -> bytes:
+        incarnations, index = self.handshake.incarnations(), self.core.applied_index
+        return member_query.answer(
+            member_query.Cluster(self.config.cluster_id, self._membership, incarnations, index)
+        )
+
+    # Incarnations
+
+    def _acknowledged(self, member: int) -> Mark:
+        index = self.core.match_index(member) if self.core.is_leader else 0
+        return Mark(self.core.term, index) if index else Mark()
+
+    def _on_older(self, number: int) -> None:
+        if not self.core.in_quarantine:
+            self.core.begin_quarantine()
+            try:
+                self.incarnations.recover(number)
+            except OSError as error:
+                self._die(error)
+            else:
+                self.wake()
+
+    # What the connections report
+
+    def _received(self, member: int, frames: list[Frame]) -> None:
+        if self.stopped:
+            return
+        self._inbox.extend((member, frame) for frame in frames)
+        self.wake()
+
+    def _connected(self, member: int) -> None:
+        log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})
+        self.core.connected(member)
+        self.wake()
+
+    def _lost(self, member: int) -> None:
+        if self.stopped:
+            return
+        log.info("peer lost", extra={"fields": {"peer": f"{member:x}"}})
+        self._inbox = [one for one in self._inbox if one[0] != member]
+        self.handshake.lost(member)
+        self.core.disconnected(member, self.clock.now())
+        self.streams.drop(member)
+        self.requests.lost(member)
+        self.wake()
+
+
+def _answer(answers: Sequence[Answer]) -> None:
+    for done, result in answers:
+        done(result)
+
+
+def _others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:
+    """Returns the peer URLs of all members but one."""
+    return {other: urls for other, urls in membership.urls.items() if other != member}

@@ -1,0 +1,155 @@
+"""Linearizable reads between members: the messages around `rounds.py` and `waiting.py`.
+
+    ReadIndexRequest {id}          a follower asks the leader for its reads
+    ReadRound {term, number}       the leader asks the others whether they still follow it
+    ReadRoundReply {term, number}  they do
+    ReadIndexReply {id, index}     the follower may read once it has applied `index`
+
+None of them waits for a disk. A request that cannot be answered (no leader, a new one, one that
+cannot reach a quorum) stays unanswered; the follower asks again.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from rusd.base.errors import Refusal
+from rusd.raft.ports import RaftState
+from rusd.raft.read.rounds import ReadIndexRounds
+from rusd.raft.read.waiting import Read, Released, WaitingReads
+from rusd.raft.transport.frames import (
+    ReadIndexReply,
+    ReadIndexRequest,
+    ReadRound,
+    ReadRoundReply,
+)
+
+Message = ReadIndexReply | ReadIndexRequest | ReadRound | ReadRoundReply
+
+
+class Followers(RaftState, Protocol):
+    """The Raft state, and the members to ask."""
+
+    @property
+    def peers(self) -> Collection[int]:
+        """All other members."""
+
+
+class LinearizableReads:
+    """One member's reads, and a leader's rounds for every member's."""
+
+    def __init__(
+        self, raft: Followers, send: Callable[[int, Message], None], first_number: int
+    ) -> None:
+        self._raft = raft
+        self._send = send
+        self._rounds = ReadIndexRounds(len(raft.membership.voters))
+        self._reads = WaitingReads(first_number)
+        #: The highest index a follower was told to wait for.
+        self.awaited_index = 0
+        #: (member, request number): waiting until this leader may open a round.
+        self._asked: list[tuple[int, int]] = []
+        #: Requests received and not answered yet: a repeated one needs no round of its own.
+        self._unanswered: set[tuple[int, int]] = set()
+
+    def add(self, read: Read) -> None:
+        """Note a read; it is asked about in the next step."""
+        self._reads.add(read)
+
+    def step(self, now: float, *, current: bool, leader_connected: bool) -> None:
+        """Put the waiting reads to a quorum, or to the leader. `current`: an entry of the current
+        term is applied here; before that, what earlier leaders committed may not be."""
+        raft, reads = self._raft, self._reads
+        if raft.is_leader:
+            if not current:
+                return
+            if reads.pending():
+                waiting = reads.take()
+                self._rounds.add(lambda index: reads.confirmed(index, waiting))
+            for member, number in self._asked:
+                self._rounds.add(self._replier(member, number))
+            self._asked = []
+            opened = self._rounds.open(raft.commit_index)
+            if opened is not None:
+                self._ask_followers(opened)
+        elif leader_connected and reads.pending():
+            for number in reads.ask(now):
+                self._send(raft.leader, ReadIndexRequest(number))
+
+    def _ask_followers(self, number: int) -> None:
+        message = ReadRound(self._raft.term, number)
+        for member in self._raft.peers:
+            self._send(member, message)
+
+    def _replier(self, member: int, number: int) -> Callable[[int | None], None]:
+        def reply(index: int | None) -> None:
+            self._unanswered.discard((member, number))
+            if index is not None:
+                self.awaited_index = max(self.awaited_index, index)
+                self._send(member, ReadIndexReply(number, index))
+
+        return reply
+
+    # Messages
+
+    def requested(self, member: int, message: ReadIndexRequest) -> None:
+        """A follower asks for its reads."""
+        request = member, message.id
+        if self._raft.is_leader and request not in self._unanswered:
+            self._unanswered.add(request)
+            self._asked.append(request)
+
+    def round_opened(self, member: int, message: ReadRound) -> None:
+        """A leader asks whether this member follows it."""
+        if message.term == self._raft.term and self._raft.leader == member:
+            self._send(member, ReadRoundReply(message.term, message.number))
+
+    def round_confirmed(self, member: int, message: ReadRoundReply) -> None:
+        """A member follows this leader."""
+        raft = self._raft
+        if raft.is_leader and message.term == raft.term and member in raft.membership.voters:
+            self._rounds.confirm(member, message.number)
+
+    def replied(self, member: int, message: ReadIndexReply) -> None:
+        """The leader confirmed this member's reads."""
+        self._reads.answered(message.id, message.index)
+
+    # What happens around
+
+    def release(self, applied: int) -> list[Released]:
+        """Returns reads that may be served, `applied` being the applied index; not too many."""
+        return self._reads.release(applied)
+
+    @property
+    def more(self) -> bool:
+        """Whether more reads may be served than were released."""
+        return self._reads.more
+
+    def reconfigured(self) -> None:
+        """Another membership counts."""
+        self._rounds.reopen(len(self._raft.membership.voters))
+
+    def leadership_lost(self) -> None:
+        """No round can be confirmed any more."""
+        self._rounds.fail()
+        self._asked = []
+        self._unanswered.clear()
+
+    def leader_changed(self, now: float) -> None:
+        """The leader that was asked may not answer any more."""
+        self._reads.ask_again(now, everything=True)
+
+    def remind(self) -> None:
+        """A heartbeat has passed: ask about the newest open round again."""
+        number = self._rounds.unanswered()
+        if number is not None:
+            self._ask_followers(number)
+
+    def expire(self, now: float, error: type[Refusal]) -> list[Released]:
+        """Ask again what is unanswered; give up what is late."""
+        self._reads.ask_again(now)
+        return self._reads.expire(now, error)
+
+    def fail(self, error: type[Refusal]) -> list[Released]:
+        """Give up everything."""
+        self._rounds.fail()
+        return self._reads.fail(error)
