@@ -15,12 +15,3 @@ def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     if range_end == FROM_KEY:
         return key, None
     return key, range_end
-
-
-def prefix_end(prefix: bytes) -> bytes:
-    """The `range_end` that makes `prefix` match all keys that begin with it."""
-    for length in range(len(prefix), 0, -1):
-        last = prefix[length - 1]
-        if last < 0xFF:
-            return prefix[: length - 1] + bytes([last + 1])
-    return FROM_KEY

@@ -51,8 +51,3 @@ def parse_index_key(index: bytes) -> tuple[bytes, int, int]:
 def revision_key_of(index: bytes) -> bytes:
     """The revision key of an index key's version, without the mark of a tombstone."""
     return b"%b_%b" % (index[-16:-8], index[-8:])
-
-
-def user_key(prefix: bytes) -> bytes:
-    """The user key an index prefix was made of."""
-    return prefix[: -len(_TERMINATOR)].replace(_ESCAPED_ZERO, b"\x00")

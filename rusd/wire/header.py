@@ -1,4 +1,4 @@
-"""Response headers: who answers, at which revision, in which term."""
+"""ResponseHeader: cluster id, member id, revision and Raft term of a response."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from rusd.wire.keyvalue import varint
 
 
 class Headers:
-    """Makes the headers of one member, encoded or as messages."""
+    """The headers of one member, encoded or as messages."""
 
     def __init__(self, cluster_id: int, member_id: int, term: Callable[[], int]) -> None:
         """`term` gives the member's current Raft term."""
@@ -19,7 +19,7 @@ class Headers:
         self._field = b""
 
     def field(self, revision: int) -> bytes:
-        """Field 1 of any response (tag and length included), encoded."""
+        """Field 1 of a response, encoded, with tag and length. Cached for one revision and term."""
         wanted = (revision, self._term())
         if wanted != self._cached:
             header = self._ids
@@ -32,7 +32,7 @@ class Headers:
         return self._field
 
     def message(self, revision: int) -> rpc.ResponseHeader:
-        """The header as a message; cluster services leave the revision 0, as etcd does."""
+        """The header as a message. Responses of the Cluster service have revision 0, as etcd's."""
         return rpc.ResponseHeader(
             cluster_id=self._cluster_id,
             member_id=self._member_id,

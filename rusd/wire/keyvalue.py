@@ -1,10 +1,10 @@
-"""mvccpb.KeyValue by hand: the encoding that is stored, sent and hashed.
+"""mvccpb.KeyValue: the encoding that is stored, sent and hashed.
 
-Made here instead of by protobuf because it is made once for every put, on every member: fields in
-number order, defaults left out, so the bytes are those protobuf's deterministic encoding gives.
+Every member encodes a KeyValue once for each put. Fields are in number order and defaults are left
+out, so the bytes are those of protobuf's deterministic encoding.
 
-Live versions are stored *framed*: as field 2 of a message, the number that KeyValues have in a
-RangeResponse, a PutResponse and an Event alike. An answer is then the stored bytes, joined.
+Live versions are stored *framed*: as field 2 of a message, which is the number of KeyValues in
+RangeResponse, PutResponse and Event alike. A response is the stored bytes, joined.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from rusd.proto import kv_pb2
 
 _parse = kv_pb2.KeyValue.FromString
-# A NamedTuple's own constructor is Python code and costs twice as much.
+# The constructor of a NamedTuple is Python code and takes twice as long.
 _tuple = tuple.__new__
 _MASK = (1 << 64) - 1
-#: Varints of the numbers below 2**14, and the same 14 bits as the lower part of a longer one.
+#: Varints of the numbers below 2**14; and the same 14 bits as the lower part of a longer varint.
 _LAST = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(1 << 14)]
 _LOWER = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(1 << 14)]
 
@@ -35,7 +35,7 @@ class Live(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One change, as watchers are told of it."""
+    """One change of a key, as it is sent to watchers."""
 
     #: PUT or DELETE.
     type: int
@@ -49,7 +49,7 @@ class Event(NamedTuple):
 
 
 def varint(number: int) -> bytes:
-    """Protobuf's base-128 encoding; negative numbers take ten bytes, as int64 does."""
+    """Protobuf's base-128 encoding; ten bytes for a negative number, as for an int64."""
     if 0 <= number < 0x4000:
         return _LAST[number]
     if 0 <= number < 0x1000_0000:
@@ -103,14 +103,14 @@ def _encode_sparse(
 
 
 def frame(kv: bytes) -> bytes:
-    """An encoded KeyValue as field 2 of a message: the form kept in family CURRENT."""
+    """An encoded KeyValue as field 2 of a message: the form of values in family CURRENT."""
     size = len(kv)
     return b"\x12%b%b" % (_LAST[size] if size < 0x4000 else varint(size), kv)
 
 
 def kv_of(framed: bytes) -> bytes:
     """The encoded KeyValue in a frame."""
-    # The length in front takes one byte, or two below 16 KiB.
+    # The length before it takes one byte below 128 bytes, two below 16 KiB.
     if framed[1] < 0x80:
         return framed[2:]
     if framed[2] < 0x80:
@@ -122,12 +122,12 @@ def kv_of(framed: bytes) -> bytes:
 
 
 def pack(live: Live) -> bytes:
-    """A version in the form kept in family CURRENT."""
+    """A version as a value of family CURRENT."""
     return frame(live.kv)
 
 
 def unpack(framed: bytes) -> Live:
-    """A value of family CURRENT."""
+    """The version in a value of family CURRENT."""
     return parse(kv_of(framed))
 
 
@@ -158,8 +158,8 @@ def value_of(kv: bytes) -> bytes:
 
 
 def deletion(key: bytes, mod_revision: int) -> bytes:
-    """The KeyValue of a DELETE event: key and revision of the deletion, nothing else. With revision
-    0 that of a stored tombstone: the key alone."""
+    """The KeyValue of a DELETE event: key and revision of the deletion. With revision 0, that of a
+    stored tombstone: the key alone."""
     if not mod_revision:
         return b"\x0a%b%b" % (varint(len(key)), key)
     return b"\x0a%b%b\x18%b" % (varint(len(key)), key, varint(mod_revision))

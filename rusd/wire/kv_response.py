@@ -1,8 +1,8 @@
-"""etcd's KV responses as bytes, joined from KeyValues that are already encoded.
+"""Responses of etcd's KV service, joined from encoded KeyValues.
 
-Every function returns a message *without* its header (fields from number 2 on); `sub_response`
-adds the short header that responses inside a txn carry. Field numbers: etcd's rpc.proto.
-Default values are omitted, as proto3 demands, so the bytes equal those of the protobuf library.
+A response has no header here (its fields begin at number 2); the answering member puts it in front.
+`response_op` adds the short header of a response inside a txn. Default values are omitted as proto3
+requires, so the bytes equal those of the protobuf library. Field numbers: etcd's rpc.proto.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -13,7 +13,7 @@ from rusd.base.chunks import Chunks, Encoded, chunked, concatenated, size_of
 from rusd.base.sliced import Meter
 from rusd.wire.keyvalue import varint
 
-#: Rows in a piece of a long answer.
+#: Rows in one piece of a long response.
 PART = 1000
 _GONE = [b""] * PART
 #: `count` of a range that found one key.
@@ -32,17 +32,17 @@ class RangeResult(Protocol):
 
 
 def int_field(number: int, value: int) -> bytes:
-    """An integer or bool field; nothing for zero."""
+    """An integer or bool field; empty for zero."""
     return varint(number << 3) + varint(value) if value else b""
 
 
 def _length(number: int, encoded: Encoded) -> bytes:
-    """What precedes `encoded` as a field."""
+    """Tag and length of the field whose value is `encoded`."""
     return varint(number << 3 | 2) + varint(size_of(encoded))
 
 
 def message_field(number: int, encoded: bytes) -> bytes:
-    """A sub-message or bytes field, also when empty."""
+    """A sub-message or bytes field, present even if empty."""
     return b"%b%b%b" % (varint(number << 3 | 2), varint(len(encoded)), encoded)
 
 
@@ -62,18 +62,18 @@ def range_response(result: RangeResult) -> bytes:
 
 
 def pieces(result: RangeResult) -> tuple[bytes, ...]:
-    """`range_response`, not joined."""
-    # Framed as field 2 by the store: nothing is encoded, everything is copied once.
+    """`range_response` in pieces that are not joined."""
+    # The store frames KeyValues as field 2, so nothing is encoded again.
     return (*result.framed, int_field(3, result.more) + int_field(4, result.count))
 
 
 def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
-    """`range_response` in pieces, made in slices; takes the rows out of `result`."""
+    """`range_response` in pieces of PART rows, made in slices. Removes the rows from `result`."""
     rows, parts = result.framed, []
     for start in range(0, len(rows), PART):
         stop = min(start + PART, len(rows))
         parts.append(b"".join(rows[start:stop]))
-        # Freeing a million rows at once would take as long as reading them.
+        # Freeing a million rows in one slice would take as long as reading them.
         rows[start:stop] = _GONE[: stop - start]
         yield
     parts.append(int_field(3, result.more) + int_field(4, result.count))
@@ -81,7 +81,7 @@ def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
 
 
 def range_slices(result: RangeResult, meter: Meter) -> Generator[None, None, Encoded]:
-    """`range_response`, made in slices; takes the rows out of a long `result`."""
+    """`range_response`, made in slices. Removes the rows from a long `result`."""
     if meter.passed(1 + len(result.framed) + result.count // 8):
         yield
     if len(result.framed) <= PART:
@@ -120,9 +120,10 @@ def txn_response(succeeded: bool, responses: Sequence[Encoded]) -> Encoded:
 
 
 def response_op(number: int, revision: int | None, body: Encoded) -> Encoded:
-    """ResponseOp whose member `number` is a response with a header of `revision` only.
+    """ResponseOp with a response whose header holds `revision` alone.
 
-    1 range, 2 put, 3 delete_range, 4 txn. A nested txn's header is there but empty: None.
+    `number`: 1 range, 2 put, 3 delete_range, 4 txn. `revision` None: an empty header, as that of a
+    nested txn.
     """
     header = b"" if revision is None else int_field(3, revision)
     field = message_field(1, header)

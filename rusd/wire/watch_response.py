@@ -1,7 +1,7 @@
-"""etcdserverpb.WatchResponse, encoded by hand from parts that many watchers share.
+"""etcdserverpb.WatchResponse, joined from parts that many watchers share.
 
-A response is the header field, the watch_id field, flags, and one field per event, in field order;
-so `header + watch_id + events` is the whole message and only the middle differs between watchers.
+A response is the header field, the watch_id field, flags, and one field for each event, in field
+order: only the watch_id differs between the watchers of one range.
 Field numbers: header 1, watch_id 2, created 3, canceled 4, compact_revision 5, cancel_reason 6,
 fragment 7, events 11. mvccpb.Event: type 1, kv 2, prev_kv 3. Zero values are left out.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from rusd.wire.keyvalue import DELETE, Event, varint
 
-#: The watch_id of responses that concern no watcher, or all of a stream.
+#: The watch_id of responses for no watcher, or for all watchers of a stream.
 NO_WATCHER = -1
 
 _CREATED = b"\x18\x01"
@@ -19,7 +19,7 @@ _FRAGMENT = b"\x38\x01"
 
 
 def watch_id_field(watch_id: int) -> bytes:
-    """Nothing for watcher 0: proto3 leaves zero out. Negative: ten bytes, two's complement."""
+    """Empty for watcher 0, since proto3 omits zero. Negative: ten bytes, two's complement."""
     return b"\x10" + varint(watch_id) if watch_id else b""
 
 
@@ -34,36 +34,36 @@ def event_field(event: Event, prev_kv: bool) -> bytes:
 
 
 def created(header: bytes, watch_id: int) -> bytes:
-    """The answer to a create request that was accepted."""
+    """Response to an accepted create request."""
     return header + watch_id_field(watch_id) + _CREATED
 
 
 def refused(header: bytes, reason: str) -> bytes:
-    """The answer to a create request that was not: created and canceled at once, as etcd does."""
+    """Response to a refused create request: created and canceled at once, as etcd's."""
     return header + watch_id_field(NO_WATCHER) + _CREATED + _CANCELED + _reason(reason)
 
 
 def canceled(header: bytes, watch_id: int) -> bytes:
-    """The answer to a cancel request."""
+    """Response to a cancel request."""
     return header + watch_id_field(watch_id) + _CANCELED
 
 
 def compacted(header: bytes, watch_id: int, compact_revision: int) -> bytes:
-    """The end of a watcher whose next revision is gone."""
+    """Last response of a watcher whose next revision was compacted."""
     return header + watch_id_field(watch_id) + _CANCELED + b"\x28" + varint(compact_revision)
 
 
 def progress(header: bytes, watch_id: int) -> bytes:
-    """No events: everything up to the header's revision was sent before this."""
+    """No events: all events up to the header's revision were sent before."""
     return header + watch_id_field(watch_id)
 
 
 def fragments(
     header: bytes, watch_id: bytes, event_fields: Sequence[bytes], limit: int
 ) -> Iterator[bytes]:
-    """The parts of one response that is too large: each below `limit` bytes, or a single event.
+    """Splits a response into parts below `limit` bytes, or of a single event.
 
-    Every part but the last says `fragment`. Sizes count that flag in all parts, as etcd's do.
+    Every part but the last has the flag `fragment`. As in etcd, sizes count the flag in all parts.
     """
     base = header + watch_id + _FRAGMENT
     part: list[bytes] = []

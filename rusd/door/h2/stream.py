@@ -89,16 +89,6 @@ class Stream:
         self.full = False
         self.trailers: bytes | None = None
 
-    @property
-    def may_send(self) -> bool:
-        """Whether the answer has not ended."""
-        return MAY_SEND[self.state]
-
-    @property
-    def may_receive(self) -> bool:
-        """Whether the request has not ended."""
-        return MAY_RECEIVE[self.state]
-
     def complete(self, head: bytes, payload: bytes, tail: bytes) -> None:
         """Send the whole answer: header block, body, trailer block."""
         if MAY_SEND[self.state]:

@@ -43,7 +43,6 @@ class SnapshotSender:
         self.index = index
         self._directory = directory
         self._chunks = self._read()
-        self._in_flight = 0
         self._sent = 0
         self._acknowledged = 0
         self._ended = False

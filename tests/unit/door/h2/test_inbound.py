@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rusd.door.grpc.messages import MessageReader, framed
 from rusd.door.h2 import Limits, Request, Stream
 from rusd.door.h2.inbound import NARROW
+from rusd.door.h2.states import MAY_SEND
 from rusd.door.memory_budget import MemoryBudget
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Pair, Receiver, Served, frames_of
 
@@ -102,7 +103,9 @@ def collectors(served: Served) -> list[Collector]:
 
 def whole(served: Served) -> list[Collector]:
     """Messages that wait for an answer."""
-    return [one for one in collectors(served) if one.message is not None and one.stream.may_send]
+    return [
+        one for one in collectors(served) if one.message is not None and MAY_SEND[one.stream.state]
+    ]
 
 
 def waiting(served: Served) -> list[Collector]:

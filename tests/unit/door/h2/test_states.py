@@ -15,6 +15,7 @@ from rusd.door.h2.states import (
     CONNECTION,
     CONNECTION_RULES,
     IGNORE,
+    MAY_SEND,
     STREAM,
     STREAM_RULES,
     ConnectionError,
@@ -152,7 +153,7 @@ def test_a_frame_is_sent_only_where_its_row_allows_it(
         case StreamEvent.SEND_END_STREAM:
             stream.end(TAIL)
         case _:
-            if stream.may_send or state is StreamState.HALF_CLOSED_LOCAL:
+            if MAY_SEND[stream.state] or state is StreamState.HALF_CLOSED_LOCAL:
                 served.connection.outbound.reset(stream, 8)
             else:  # the answer to a frame that is too late
                 served.connection._requests.reset_sent(STREAM_NUMBER)
