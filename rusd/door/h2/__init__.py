@@ -15,6 +15,7 @@
 - `hpack_decoder.py`  HPACK: blocks in, fields out
 - `inbound.py`        flow control of requests: windows, reservations, buffered bytes
 - `outbound.py`       frames to be written: flow control of answers, streams in turn
+- `settings.py`       SETTINGS of both sides
 - `rate_limit.py`     token buckets for frames that do no work
 
 The interfaces to other rooms (`Receiver`, `Ledger`) stand in `rusd/door/ports.py`.

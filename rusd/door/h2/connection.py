@@ -38,7 +38,7 @@ none while the socket takes nothing.
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from rusd.door.h2 import frames
+from rusd.door.h2 import frames, settings
 from rusd.door.h2.errors import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -125,7 +125,7 @@ class Connection(Generic[T]):
         self.more = False
         #: When the frame or header block that is under way, if any is, began to come.
         self.began = now
-        self._greeting = _greeting(limits)
+        self._preface = settings.server_preface(limits)
         #: By the type of the frame.
         self._handlers = (
             requests.data,
@@ -235,7 +235,7 @@ class Connection(Generic[T]):
         if not data.startswith(frames.PREFACE):
             self._step(ConnectionEvent.RECV_DATA)
         self._step(ConnectionEvent.RECV_PREFACE)
-        self._emit(self._greeting)
+        self._emit(self._preface)
         return len(frames.PREFACE)
 
     def _change(self, kind: int, flags: int) -> None:
@@ -317,34 +317,10 @@ class Connection(Generic[T]):
             if not self.inbound.acknowledged():
                 self._count_overhead()
             return
-        if len(payload) % 6:
-            raise H2ConnectionError(FRAME_SIZE_ERROR, "SETTINGS cut off")
         self._rates.count_settings()
-        initial_window = self.outbound.initial_window
-        for identifier, value in frames.read_settings(payload):
-            if identifier == frames.INITIAL_WINDOW_SIZE:
-                # (That this takes a stream's window beyond the largest is noticed at its next
-                # update, as in grpc-go: to look at every stream would not be O(1).)
-                if value > LARGEST_WINDOW:
-                    raise H2ConnectionError(FLOW_CONTROL_ERROR, "window too large")
-                initial_window = value
-            else:
-                self._apply(identifier, value)
-        self.outbound.resize(initial_window)
+        settings.apply(payload, self.outbound)
         self._emit(frames.SETTINGS_ACK)
         self.outbound.pump()
-
-    def _apply(self, identifier: int, value: int) -> None:
-        if identifier == frames.MAX_FRAME_SIZE:
-            if not frames.DEFAULT_FRAME <= value <= frames.LARGEST_FRAME:
-                raise H2ConnectionError(PROTOCOL_ERROR, "frame size out of range")
-            # (Frames sent stay at the default size, so that streams get their turns.)
-        elif identifier == frames.ENABLE_PUSH:
-            if value > 1:
-                raise H2ConnectionError(PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-        elif identifier == frames.HEADER_TABLE_SIZE and value < 4096:
-            # Blocks sent use no table; the update is due all the same (RFC 7541, 4.2).
-            self.outbound.table_update = b"\x20"
 
     def _push_promise(self, flags: int, ident: int, payload: bytes) -> None:
         """Never called: PUSH_PROMISE is an error in every state."""
@@ -422,17 +398,3 @@ class Connection(Generic[T]):
     def _wind_up(self) -> None:
         self.more = self._requests.abort_all(self._spent)
         self.inbound.lost()
-
-
-def _greeting(limits: Limits) -> bytes:
-    """The server's preface: its SETTINGS, and the window of the connection (3.4)."""
-    announced = {
-        frames.INITIAL_WINDOW_SIZE: limits.stream_window,
-        frames.MAX_HEADER_LIST_SIZE: limits.header_list,
-    }
-    if limits.max_streams < frames.UNLIMITED:
-        announced[frames.MAX_CONCURRENT_STREAMS] = limits.max_streams
-    greeting = frames.settings(announced)
-    if limits.connection_window > frames.DEFAULT_WINDOW:
-        greeting += frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW)
-    return greeting

@@ -17,9 +17,10 @@ PRIORITIZED = 0x20
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
 
-#: Every peer's window and largest frame until its SETTINGS say otherwise.
+#: Window, largest frame and HPACK table of either side until its SETTINGS say otherwise.
 DEFAULT_WINDOW = 65535
 DEFAULT_FRAME = 16384
+DEFAULT_TABLE = 4096
 LARGEST_FRAME = (1 << 24) - 1
 LARGEST_WINDOW = (1 << 31) - 1
 #: A setting without a limit.

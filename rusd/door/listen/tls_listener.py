@@ -1,7 +1,7 @@
 """TLS at an address, alone or beside plaintext: the first byte of a connection tells which it is.
 
     accepted ─▶ first byte ─┬─ a TLS handshake ─▶ queue ─▶ `HANDSHAKES` a turn ─▶ asyncio
-                            └─ anything else ─▶ plaintext, if the address serves it
+                            └─ anything else ─▶ plaintext, if the address serves it, else as TLS
 
 The byte is peeked in the kernel's buffer before asyncio gets the connection, so that the handshake
 sees all of it. A connection that sends no byte in time is closed. A handshake costs 0.2 to 4 ms in
@@ -116,12 +116,15 @@ class TlsListener:
         except OSError:
             first = b""
         self._forget(connection)
-        if first and first[0] == _HANDSHAKE:
+        if first and (first[0] == _HANDSHAKE or self._plain is None):
+            # (Without plaintext, TLS refuses what is not a handshake: it reads it first, so that
+            # closing does not reset the connection.)
             self._handshakes.append(connection)
             if not self._starting:
                 self._starting = True
                 self._loop.call_soon(self._start_handshakes)
-        elif first and self._plain is not None:
+        elif first:
+            assert self._plain is not None
             self._hand_over(connection, self._plain, None)
         else:
             connection.close()

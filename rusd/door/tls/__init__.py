@@ -13,5 +13,6 @@ Promises: changed certificates and keys are used from the next handshake on, wit
 they cannot be used, the last good ones stay. A revocation list that cannot be read admits no
 client. A session is resumed only under the authorities that verified it.
 
-Not here: TLS between members (`raft/transport`), who a certificate is in authentication.
+Not here: TLS between members (`raft/transport`), and the user that authentication derives from a
+certificate.
 """
