@@ -38,6 +38,18 @@ ONLY = {
     "raft": {"base"},
     "mvcc": {"base", "proto", "wire", "storage"},
 }
+#: The parts of raft from low to high; files of `raft/` itself by their names.
+RAFT = (
+    "errors ids ports",
+    "commands config",
+    "log transport",
+    "read snapshots",
+    "core",
+    "apply force_new_cluster",
+    "driver",
+    "node",
+    "interface",
+)
 #: What only one place may import, and which: prefixes of modules.
 OWNERS = {
     "rocksdict": ("rusd.storage",),
@@ -135,6 +147,19 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
+def wrong_parts_of_raft(imports: Imports) -> list[str]:
+    rank = ranks(RAFT)
+    wrong = []
+    for module, targets in files(imports).items():
+        for target in sorted(targets):
+            if not all(name.startswith("rusd.raft.") for name in (module, target)):
+                continue
+            part, other = module.split(".")[2], target.split(".")[2]
+            if part != other and rank.get(other, -1) >= rank.get(part, -1):
+                wrong.append(f"{module} -> {target}")
+    return wrong
+
+
 def strangers(imports: Imports) -> list[str]:
     """Imports of what belongs to another room, or to none."""
     wrong = []
@@ -186,10 +211,16 @@ def rusd() -> dict[str, set[str]]:
 
 def test_every_room_has_its_place_in_the_order(rusd: Imports) -> None:
     assert {room for module in rusd if (room := room_of(module))} == ranks(ROOMS).keys()
+    parts = {module.split(".")[2] for module in rusd if module.startswith("rusd.raft.")}
+    assert parts == ranks(RAFT).keys()
 
 
 def test_rooms_import_downwards_only(rusd: Imports) -> None:
     assert wrong_rooms(rusd) == []
+
+
+def test_the_parts_of_raft_import_downwards_only(rusd: Imports) -> None:
+    assert wrong_parts_of_raft(rusd) == []
 
 
 def test_libraries_are_imported_by_their_rooms_alone(rusd: Imports) -> None:
@@ -233,6 +264,16 @@ def test_an_import_upwards_is_noticed_wherever_it_stands(tmp_path: Path) -> None
 def test_an_import_of_a_sibling_room_is_noticed(tmp_path: Path) -> None:
     found = tree(tmp_path, lease__lessor="from rusd.watch import hub", watch__hub="")
     assert wrong_rooms(found) == ["rusd.lease.lessor -> rusd.watch.hub"]
+
+
+def test_an_import_upwards_within_raft_is_noticed(tmp_path: Path) -> None:
+    found = tree(
+        tmp_path,
+        raft__ports="from rusd.raft.core import messages",
+        raft__core__messages="",
+        raft__node="from rusd.raft import ports",
+    )
+    assert wrong_parts_of_raft(found) == ["rusd.raft.ports -> rusd.raft.core.messages"]
 
 
 def test_a_library_in_another_room_is_noticed(tmp_path: Path) -> None:
