@@ -149,7 +149,11 @@ class UnsyncedWatchers:
             responses.send(compacted(self._header(0), watcher.watch_id, compact_revision))
             self._remove(watcher, WatcherEvent.COMPACTED)
         else:
-            self._deliver(self._read(watcher.next, deadline), deadline)
+            began = self._loop.time()
+            window = self._read(watcher.next, deadline)
+            read = self._loop.time()
+            # A reading is worth serving many watchers with it, also one that took all of a slice.
+            self._deliver(window, max(deadline, read + max(SLICE_SECONDS, (read - began) / 2)))
 
     def _read(self, first: int, deadline: float) -> _Window:
         """Read history from revision `first` up to the limits of a window."""
@@ -255,10 +259,15 @@ class UnsyncedWatchers:
                 part = selected[start : start + ENCODED]
                 fields += encoder.fields(part, group.subscription.prev_kv)
                 yield
-            payload = Payload(self._header(self._published()), fields, self._fragment_bytes)
+            published = self._published()
+            payload = Payload(self._header(published), fields, self._fragment_bytes)
             for number, watcher in enumerate(watchers[group], 1):
                 if number % SENT == 0:
                     yield
+                    if published != self._published():
+                        # The header's revision never decreases on a stream.
+                        published = self._published()
+                        payload = Payload(self._header(published), fields, self._fragment_bytes)
                 if watcher not in self._queue:
                     continue
                 if not watcher.stream.responses.ready():
@@ -266,7 +275,7 @@ class UnsyncedWatchers:
                     continue
                 if fields:
                     payload.send(watcher)
-                self._delivered(watcher, revision, self._published())
+                self._delivered(watcher, revision, published)
             yield
 
     def _delivered(self, watcher: Watcher, last: int, published: int) -> None:
