@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec test-chaos test-chaos-short test-failover simulate clean
+        test-h2spec test-budget test-chaos test-chaos-short test-failover simulate clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -66,6 +66,10 @@ ifeq ($(CHAOS_SUBJECT),etcd)
 # The etcd from PyPI is 3.5.1, whose watches promise progress too early (etcd issue 15220).
 CHAOS         += --no-progress-requests
 endif
+
+test-budget: .venv/.installed-test  ## what holds the event loop, with a million keys (ten minutes)
+	RUSD_BUDGET_KEYS=1000000 $(BIN)/python -m pytest tests/member/test_loop_budget.py \
+	  tests/cluster/test_large_store.py $(ARGS)
 
 test-chaos: .venv/.installed-test  ## ten minutes of faults, judged (CHAOS_SUBJECT=etcd: the same for etcd)
 	$(CHAOS) --network auto --time $(CHAOS_TIME) --report build/chaos/$(CHAOS_SUBJECT)-1 $(ARGS)

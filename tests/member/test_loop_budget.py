@@ -1,0 +1,377 @@
+"""No operation holds the event loop for longer than half a heartbeat interval, on a large store.
+
+The member's own watchdog is the judge. An operation fails if it breaks the budget in each of
+ATTEMPTS attempts: a disturbance of the machine passes, work that is too long does not.
+`make test` runs it with 200,000 keys, `make test-budget` with a million (RUSD_BUDGET_KEYS).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cluster.local import LocalCluster
+from rusd.proto import rpc_pb2 as rpc
+from tests.bench.pipeline import run as send_all
+from tests.support.client import Client
+from tests.support.large_store import PREFIX, PREFIX_END, grant_leases, key, put_keys, stopped
+from tests.support.load import revision_of
+from tests.support.loop_report import Held, LoopReport
+from tests.support.pair import command
+
+KEYS = int(os.environ.get("RUSD_BUDGET_KEYS", "200000"))
+LEASES = KEYS // 5
+WATCHERS = KEYS // 100
+STREAMS = 10
+ATTEMPTS = 3
+#: Seconds that an operation may take on a machine that is busy with much else.
+LONG = 300.0
+#: A lease that holds all keys.
+LEASE = 7
+
+pytestmark = pytest.mark.timeout(2 * LONG)
+
+MAINTENANCE = "/etcdserverpb.Maintenance/"
+RUSD = [command("rusd")]
+#: The command with all slices of a piece of work made one.
+LONG_SLICE = """
+import rusd.base.sliced
+
+async def run(slices):
+    return rusd.base.sliced.finish(slices)
+
+rusd.base.sliced.run = run
+from rusd.cli import console
+console()
+"""
+
+
+@dataclass
+class Running:
+    """A member, and what its watchdog says."""
+
+    cluster: LocalCluster
+    client: Client
+    report: LoopReport
+
+    @property
+    def endpoint(self) -> str:
+        return self.cluster.endpoints[0]
+
+
+@contextmanager
+def running(directory: Path, binary: Sequence[str] = RUSD) -> Iterator[Running]:
+    """A member on the data in `directory`."""
+    with (
+        LocalCluster(1, directory=directory, binary=binary) as cluster,
+        Client(cluster.endpoints[0]) as client,
+    ):
+        yield Running(cluster, client, LoopReport(cluster.members[0]))
+
+
+@contextmanager
+def running_copy(stored: Path, binary: Sequence[str] = RUSD) -> Iterator[Running]:
+    copy = filled(stored, f"{stored.name}-copy-{uuid.uuid4().hex[:8]}")
+    try:
+        with running(copy, binary) as one:
+            yield one
+    finally:
+        shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a member that was stopped after its first start."""
+    directory = tmp_path_factory.mktemp("budget") / "empty"
+    with running(directory):
+        pass
+    return directory
+
+
+def filled(stored: Path, name: str) -> Path:
+    """A copy, for a member on other ports."""
+    directory = stored.with_name(name)
+    shutil.copytree(stored, directory, ignore=shutil.ignore_patterns("ports.json"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_keys(empty: Path) -> Path:
+    directory = filled(empty, "keys")
+    with stopped(directory / "rusd-1") as machine:
+        put_keys(machine, KEYS)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_versions(empty: Path) -> Path:
+    """Half as many keys, each written twice."""
+    directory = filled(empty, "versions")
+    with stopped(directory / "rusd-1") as machine:
+        for _ in range(2):
+            put_keys(machine, KEYS // 2)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_lease(empty: Path) -> Path:
+    directory = filled(empty, "lease")
+    with stopped(directory / "rusd-1") as machine:
+        grant_leases(machine, LEASE, 1, 100_000)
+        put_keys(machine, KEYS, value=b"v", lease=LEASE)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_leases(empty: Path) -> Path:
+    directory = filled(empty, "leases")
+    with stopped(directory / "rusd-1") as machine:
+        grant_leases(machine, 1, LEASES, 100_000)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reading(with_keys: Path) -> Iterator[Running]:
+    """One member for all operations that change nothing."""
+    with running_copy(with_keys) as one:
+        yield one
+
+
+def within_budget(attempt: Callable[[], list[Held]]) -> None:
+    """Fails with what held the loop if no attempt stays within the budget."""
+    for _ in range(ATTEMPTS):
+        held = attempt()
+        if not held:
+            return
+    raise AssertionError("\n".join(map(str, held)))
+
+
+# --- what changes nothing
+
+
+def whole(client: Client, **options: object) -> rpc.RangeResponse:
+    return client.range(PREFIX, PREFIX_END, timeout=LONG, **options)
+
+
+def all_keys(client: Client) -> None:
+    assert len(whole(client).kvs) == KEYS
+
+
+def half_of_the_keys(client: Client) -> None:
+    assert len(whole(client, limit=KEYS // 2).kvs) == KEYS // 2
+
+
+def count_only(client: Client) -> None:
+    assert whole(client, count_only=True).count == KEYS
+
+
+def keys_only(client: Client) -> None:
+    assert len(whole(client, keys_only=True).kvs) == KEYS
+
+
+def sorted_by_value(client: Client) -> None:
+    order, target = rpc.RangeRequest.DESCEND, rpc.RangeRequest.VALUE
+    assert len(whole(client, sort_order=order, sort_target=target).kvs) == KEYS
+
+
+def last_key(client: Client) -> None:
+    found = whole(client, sort_order=rpc.RangeRequest.DESCEND, limit=1)
+    assert [kv.key for kv in found.kvs] == [key(KEYS - 1)]
+
+
+def old_revision(client: Client) -> None:
+    """Half of the keys did not live yet."""
+    revision = client.range(b"x").header.revision // 2
+    assert 0 < len(whole(client, revision=revision).kvs) < KEYS
+
+
+def txn_of_ranges(client: Client) -> None:
+    rows = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, limit=KEYS // 4)
+    counting = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, count_only=True)
+    operations = [rpc.RequestOp(request_range=one) for one in (rows, counting, rows, counting)]
+    found = client.txn(rpc.TxnRequest(success=operations), timeout=LONG)
+    assert len(found.responses) == 4
+
+
+def txn_of_compares(client: Client) -> None:
+    condition = rpc.Compare(key=PREFIX, range_end=PREFIX_END, target=rpc.Compare.VERSION, version=1)
+    assert client.txn(rpc.TxnRequest(compare=[condition] * 2), timeout=LONG).succeeded
+
+
+def hash_of_everything(client: Client) -> None:
+    assert client.call(MAINTENANCE + "Hash", rpc.HashRequest(), rpc.HashResponse, LONG).hash
+
+
+def hash_of_the_keys(client: Client) -> None:
+    assert client.call(MAINTENANCE + "HashKV", rpc.HashKVRequest(), rpc.HashKVResponse, LONG).hash
+
+
+def defragment(client: Client) -> None:
+    client.call(MAINTENANCE + "Defragment", rpc.DefragmentRequest(), rpc.DefragmentResponse, LONG)
+
+
+def members_and_status(client: Client) -> None:
+    for _ in range(100):
+        assert len(client.members().members) == 1
+        assert client.status().dbSize
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        all_keys, half_of_the_keys, count_only, keys_only, sorted_by_value, last_key, old_revision,
+        txn_of_ranges, txn_of_compares, hash_of_everything, hash_of_the_keys, defragment,
+        members_and_status,
+    ],
+)  # fmt: skip
+def test_reading(reading: Running, operation: Callable[[Client], None]) -> None:
+    def attempt() -> list[Held]:
+        operation(reading.client)
+        return reading.report.beyond_budget()
+
+    within_budget(attempt)
+
+
+def test_pages(reading: Running) -> None:
+    def attempt() -> list[Held]:
+        for page in ("metrics", "health", "livez", "readyz", "version") * 20:
+            url = f"http://{reading.endpoint}/{page}"
+            with urllib.request.urlopen(url, timeout=LONG) as answer:
+                assert answer.read()
+        return reading.report.beyond_budget()
+
+    within_budget(attempt)
+
+
+def test_watchers_that_catch_up(reading: Running) -> None:
+    """Each of its own key, and one in a hundred of a range."""
+
+    def attempt() -> list[Held]:
+        # The newest tenth of the keys, and of the revisions.
+        oldest, step = KEYS - KEYS // 10, KEYS // 10 // WATCHERS
+        revision = revision_of(reading.endpoint) // 10 * 9
+        with Client(reading.endpoint) as client:
+            streams = [client.watch() for _ in range(STREAMS)]
+            for number in range(WATCHERS):
+                first = oldest + number * step
+                end = b"" if number % 101 else key(first + KEYS // 1000)
+                streams[number % STREAMS].create(key(first), end, start_revision=revision)
+            for stream in streams:
+                told: set[int] = set()
+                while len(told) < WATCHERS // STREAMS:
+                    response = stream.receive(LONG)
+                    if response.events:
+                        told.add(response.watch_id)
+        return reading.report.beyond_budget()
+
+    within_budget(attempt)
+
+
+# --- what changes the store: each attempt on a copy of it
+
+
+def changing(stored: Path, operation: Callable[[Running], None]) -> None:
+    def attempt() -> list[Held]:
+        with running_copy(stored) as one:
+            operation(one)
+            return one.report.beyond_budget()
+
+    within_budget(attempt)
+
+
+@pytest.mark.parametrize("prev_kv", [False, True])
+def test_deleting_all_keys(with_keys: Path, prev_kv: bool) -> None:
+    def operation(one: Running) -> None:
+        request = rpc.DeleteRangeRequest(key=PREFIX, range_end=PREFIX_END, prev_kv=prev_kv)
+        path = "/etcdserverpb.KV/DeleteRange"
+        found = one.client.call(path, request, rpc.DeleteRangeResponse, LONG)
+        assert found.deleted == KEYS
+        assert len(found.prev_kvs) == KEYS * prev_kv
+
+    changing(with_keys, operation)
+
+
+def test_a_txn_that_deletes_and_reads_all_keys(with_keys: Path) -> None:
+    def operation(one: Running) -> None:
+        rows = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, limit=KEYS // 4)
+        deletion = rpc.DeleteRangeRequest(key=key(KEYS // 4), range_end=PREFIX_END)
+        request = rpc.TxnRequest(
+            success=[
+                rpc.RequestOp(request_range=rows),
+                rpc.RequestOp(request_delete_range=deletion),
+                rpc.RequestOp(request_range=rows),
+            ]
+        )
+        found = one.client.txn(request, timeout=LONG)
+        assert found.responses[1].response_delete_range.deleted == KEYS - KEYS // 4
+
+    changing(with_keys, operation)
+
+
+def test_compaction(with_versions: Path) -> None:
+    def operation(one: Running) -> None:
+        revision = one.client.range(b"x").header.revision
+        request = rpc.CompactionRequest(revision=revision, physical=True)
+        one.client.call("/etcdserverpb.KV/Compact", request, rpc.CompactionResponse, LONG)
+
+    changing(with_versions, operation)
+
+
+def test_revoking_a_lease_of_all_keys(with_lease: Path) -> None:
+    def operation(one: Running) -> None:
+        request = rpc.LeaseTimeToLiveRequest(ID=LEASE, keys=True)
+        path = "/etcdserverpb.Lease/LeaseTimeToLive"
+        found = one.client.call(path, request, rpc.LeaseTimeToLiveResponse, LONG)
+        assert len(found.keys) == KEYS
+        revoking = rpc.LeaseRevokeRequest(ID=LEASE)
+        path = "/etcdserverpb.Lease/LeaseRevoke"
+        one.client.call(path, revoking, rpc.LeaseRevokeResponse, LONG)
+
+    changing(with_lease, operation)
+
+
+def test_very_many_leases(with_leases: Path) -> None:
+    def operation(one: Running) -> None:
+        path, first, count = "/etcdserverpb.Lease/Lease", 10 * LEASES, LEASES // 10
+        grants = (rpc.LeaseGrantRequest(TTL=1000, ID=first + n) for n in range(count))
+        send_all(one.endpoint, path + "Grant", (one.SerializeToString() for one in grants), 200)
+        found = one.client.call(
+            path + "Leases", rpc.LeaseLeasesRequest(), rpc.LeaseLeasesResponse, LONG
+        )
+        assert len(found.leases) == LEASES + count
+        revokes = (rpc.LeaseRevokeRequest(ID=first + n) for n in range(count))
+        send_all(one.endpoint, path + "Revoke", (one.SerializeToString() for one in revokes), 200)
+
+    changing(with_leases, operation)
+
+
+@pytest.mark.parametrize("stored", ["with_keys", "with_lease", "with_leases"])
+def test_starting(stored: str, request: pytest.FixtureRequest) -> None:
+    """From the moment on at which the state is open: then a member has peers and clients."""
+    directory = request.getfixturevalue(stored)
+
+    def attempt() -> list[Held]:
+        with running_copy(directory) as one:
+            return LoopReport(one.cluster.members[0], since=0).beyond_budget()
+
+    within_budget(attempt)
+
+
+# --- the test of the test
+
+
+def test_a_slice_that_is_too_long_is_noticed(with_keys: Path) -> None:
+    with running_copy(with_keys, [sys.executable, "-c", LONG_SLICE]) as one:
+        all_keys(one.client)
+        held = one.report.beyond_budget()
+    assert held
+    assert all("KV._read_on" in one.callback for one in held)
