@@ -1,7 +1,7 @@
 """Deleting many keys at one revision, in slices: range deletions and the ends of large leases.
 
-Rows of KEY and INDEX are written key by key, and may be written ahead (`ahead`). CURRENT changes
-only with the commit; there, keys between which nothing else lives are deleted as an interval.
+Rows of KEY and INDEX are written key by key, and may be spilled before the commit (`uncommitted`).
+CURRENT changes only at the commit; there, adjacent live keys are deleted as an interval.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,8 +18,8 @@ SLICE = 500
 
 
 class BulkDelete:
-    """Many deletions in one revision. Keys are handed in piece by piece in their order, and live on
-    for the writer until `end`."""
+    """Many deletions in one revision. The caller adds keys in key order, in parts; the writer's
+    reads see them as live until `end`."""
 
     def __init__(
         self,
@@ -30,26 +30,25 @@ class BulkDelete:
         main: int,
         events: BulkEvents,
     ) -> None:
-        """`batch`, `growth`, `overlay`: the writer's; `main`: the revision, `events` its events so
-        far."""
+        """`batch`, `growth`, `overlay`: of the writer; `main`: the revision; `events`: its events
+        so far."""
         self._engine = engine
         self._batch = batch
         self._growth = growth
         self._overlay = overlay
         self._main = main
         self._events = events
-        #: Where uncommitted versions live: an interval deleted as a whole must hold none but those
-        #: handed in.
+        #: Keys with uncommitted live versions: a deleted interval must contain only added ones.
         self._own = sorted(key for key, live in overlay.versions.items() if live is not None)
         self._live: Cursor | None = None
         self._adjacent = False
-        #: Deleted, and told of at the end: an interval is one write, however much lies in it.
+        #: Deleted intervals; each is one write.
         self._intervals: list[Interval] = []
         self._keys: list[bytes] = []
 
     def add(self, keys: list[bytes], kvs: Sequence[bytes], *, whole: bool = False) -> None:
-        """The next keys, all of which live, and their KeyValues. `whole`: nothing else lives
-        between the first key of all and the last of these."""
+        """Add live keys and their KeyValues. `whole`: no other key lives between the first key
+        added in total and the last of these."""
         main, write, grow = self._main, self._batch.operations.append, self._growth.delete
         for sub, (key, kv) in enumerate(zip(keys, kvs, strict=True), len(self._events)):
             tombstone = deletion(key, 0)
@@ -71,8 +70,8 @@ class BulkDelete:
             self._adjacent = False
 
     def _alone(self, keys: list[bytes]) -> bool:
-        """Whether nothing but these keys lives from the first to the last of them; and nothing
-        between them and those before, if those were `_adjacent`."""
+        """True if no other key lives between the first and the last of `keys`, nor between them and
+        the keys before, if those were `_adjacent`."""
         if self._adjacent:
             assert self._live is not None
             if self._next(keys, self._intervals[-1][1]):
@@ -92,7 +91,7 @@ class BulkDelete:
         return self._live.keys(len(keys)) == keys
 
     def end(self) -> Generator[None, None, None]:
-        """The keys are dead."""
+        """Delete the keys, in slices."""
         batch, overlay = self._batch, self._overlay
         self._events.changes += self._intervals
         self._events.changes += self._keys

@@ -1,12 +1,12 @@
-"""Compaction: what is recorded at once, and the removal of superseded versions in slices.
+"""Compaction: one mark at apply, then removal of superseded versions in slices.
 
-Applying a compaction writes one mark (`scheduledCompactRev`, etcd's name); from then on older
+Applying a compaction writes a mark (`scheduledCompactRev`, etcd's name); from then on, lower
 revisions are refused. Removal keeps, for each key, its newest version at or below the compact
 revision, unless that is a tombstone. A tombstone *at* the compact revision stays until the next
-compaction, since a watch may still start there.
+compaction, since a watch may start there.
 
-Work is proportional to the revisions since the last finished compaction: every version that can go
-belongs to a key that was deleted or written again in them, and the index finds the key's older
+The work is proportional to the revisions since the last finished compaction: every version to
+remove belongs to a key that was deleted or put again in them, and the index finds the key's older
 versions.
 """
 
@@ -24,9 +24,9 @@ from rusd.mvcc.revision import (
 from rusd.proto import kv_pb2
 from rusd.storage import Batch, Engine, Family
 
-#: Revisions or keys looked at, and versions removed, in one slice, at most.
+#: Revisions or keys read, and versions removed, in one slice at most.
 SLICE = 250
-#: Keys that are looked up together, in key order: neighbours share the index's blocks.
+#: Keys looked up together in key order: adjacent keys share blocks of the index.
 CHUNK = 10_000
 
 _parse = kv_pb2.KeyValue.FromString
@@ -36,7 +36,7 @@ _FINISHED = b"finishedCompactRev"
 
 
 def marks(engine: Engine) -> tuple[int, int]:
-    """(compact revision, revision up to which removal is finished); -1 where there is none."""
+    """Returns (compact revision, revision up to which removal is finished); -1 if absent."""
     return _mark(engine, _SCHEDULED), _mark(engine, _FINISHED)
 
 
@@ -46,33 +46,37 @@ def _mark(engine: Engine, name: bytes) -> int:
 
 
 def schedule(batch: Batch, revision: int) -> None:
-    """Record that revisions below `revision` are gone."""
+    """Record that revisions below `revision` cannot be read."""
     batch.put(Family.META, _SCHEDULED, revision_key(revision))
 
 
 def remove(
     engine: Engine, finished: int, target: int, limit: int = SLICE
 ) -> Generator[int, None, None]:
-    """Remove what `target` supersedes, given that `finished` was dealt with before. Yields after
-    each slice how many versions it removed, `limit` at most."""
+    """Remove versions that `target` supersedes; those of compaction `finished` are removed already.
+
+    Yields the number of versions removed after each slice, `limit` at most.
+    """
     removal = _Removal(engine, target, min(limit, SLICE))
-    # From `finished` on, since tombstones at it were kept.
+    # From `finished` on, since tombstones at it remained.
     for keys in superseding_keys(engine, max(finished, 0), target):
         yield from removal.of(keys) if keys else (0,)
     yield removal.write()
 
 
 def finish(batch: Batch, target: int) -> None:
-    """Record that what `target` supersedes is removed."""
+    """Record that the versions that `target` supersedes are removed."""
     batch.put(Family.META, _FINISHED, revision_key(target))
 
 
 def superseding_keys(engine: Engine, start: int, end: int) -> Generator[list[bytes], None, None]:
-    """The keys of which a revision from `start` to `end` deletes or replaces an earlier version:
-    many at a time, sorted, some of them repeatedly. Yields no keys after a slice without."""
+    """The keys of which a revision from `start` to `end` deletes or replaces an earlier version.
+
+    Yields sorted lists (a key may be in several); an empty list after a slice that found none.
+    """
     position, behind = revision_key(start), revision_key(end + 1)
     keys: set[bytes] = set()
-    # A cursor for each piece, not one for all: it would keep what is removed from being freed.
+    # A cursor for each part: one for all would keep RocksDB from freeing removed rows.
     while changed := engine.cursor(Family.KEY, position, behind).pairs(SLICE):
         for revision, kv in changed:
             parsed = _parse(kv)
@@ -98,7 +102,7 @@ class _Removal:
         self._batch = Batch()
 
     def write(self) -> int:
-        """Remove for good what was collected; returns the number of versions."""
+        """Write the collected removals; returns the number of versions."""
         count = len(self._batch) // 2
         if count:
             self._engine.write(self._batch)
@@ -106,7 +110,7 @@ class _Removal:
         return count
 
     def of(self, keys: Iterable[bytes]) -> Generator[int, None, None]:
-        """Remove every version of `keys` (sorted) that the target makes unreadable."""
+        """Remove every version of `keys` (sorted) that the target supersedes."""
         index = self._engine.cursor(Family.INDEX, b"", None)
         target, batch, full = self._target, self._batch, 2 * self._limit
         for number, key in enumerate(keys, 1):

@@ -1,12 +1,12 @@
 """Checksums by which members compare their stores.
 
-HashKV is etcd's: CRC-32C over the bucket name and every stored version up to a revision, leaving
-out what a compaction removes, so that members agree whatever their removal has reached.
+HashKV is etcd's: CRC-32C over the bucket name and every stored version up to a revision, without
+the versions that a compaction removes, so that members agree whatever their removal has reached.
 
-A compaction takes one more (`hash_of_compaction`), before it removes anything: of all versions up
-to the compact revision, also of those that go now, but not of what earlier compactions removed.
-From then on it is the answer for that revision (`CompactionHashes`), as in etcd: members that
-compacted alike give the same one at any later time. It is lost with the process.
+Before it removes versions, a compaction takes one more hash (`hash_of_compaction`): of all versions
+up to the compact revision, those to be removed included, but not those that earlier compactions
+removed. As in etcd, it is HashKV's result for that revision from then on (`CompactionHashes`), so
+members that compacted alike agree at any later time. It is not stored: a restart loses it.
 """
 
 from collections.abc import Generator
@@ -31,14 +31,14 @@ from rusd.wire.keyvalue import key_of
 
 #: Rows between two yields.
 SLICE = 500
-#: Compactions of which the hashes are kept (etcd's hashStorageMaxSize).
-KEPT = 10
+#: Number of compaction hashes kept (etcd's hashStorageMaxSize).
+MAX_HASHES = 10
 
 _NEVER_EQUAL = (b"raft/", b"size")
 
 
 class HashResult(NamedTuple):
-    """A HashKV and what it was taken of."""
+    """A HashKV and the revisions it covers."""
 
     hash: int
     compact_revision: int
@@ -52,28 +52,28 @@ class CompactionHashes:
         self._hashes: dict[int, HashResult] = {}
 
     def get(self, revision: int) -> HashResult | None:
-        """The hash of the compaction to `revision`."""
+        """Returns the hash of the compaction to `revision`, or None if absent."""
         return self._hashes.get(revision)
 
     def add(self, found: HashResult) -> None:
-        """Compact revisions only rise: the oldest goes."""
+        """Add a hash and drop the oldest, if there are too many."""
         self._hashes[found.hash_revision] = found
-        if len(self._hashes) > KEPT:
+        if len(self._hashes) > MAX_HASHES:
             del self._hashes[min(self._hashes)]
 
 
 def hash_kv(
     engine: Engine, revision: int, compact_revision: int
 ) -> Generator[None, None, HashResult]:
-    """CRC-32C of the versions readable at `revision`, in slices.
+    """Returns the CRC-32C of the versions readable at `revision`, in slices.
 
-    If no key is live at `revision`, etcd leaves nothing out but a tombstone at the compact
-    revision: what the compaction kept counts although it was deleted since.
+    If no key is live at `revision`, etcd leaves out only a tombstone at the compact revision:
+    versions that the compaction kept count although they were deleted since.
     """
     extend = google_crc32c.extend
     checksum = all_kept = extend(0, b"key")
     live = False
-    # Made together, so both see one state, whatever is written or removed between slices.
+    # Created together, so both see one state, whatever is written between slices.
     rows = engine.cursor(Family.KEY, b"", revision_key(max(revision + 1, 0)))
     versions = engine.cursor(Family.INDEX, b"", None)
     while part := rows.pairs(SLICE):
@@ -99,8 +99,10 @@ def hash_kv(
 def hash_of_compaction(
     engine: Engine, previous: int, target: int
 ) -> Generator[None, None, HashResult]:
-    """What etcd hashes while it compacts from `previous` to `target`, in slices. Nothing that
-    `target` supersedes may have been removed yet, and all that `previous` does."""
+    """Returns the hash that etcd takes while compacting from `previous` to `target`, in slices.
+
+    The versions that `previous` supersedes must be removed, those that `target` supersedes not.
+    """
     superseded: set[bytes] = set()
     for keys in superseding_keys(engine, previous + 1, target) if previous > 0 else ():
         yield from _kept_before(engine, keys, previous, superseded)
@@ -125,8 +127,8 @@ def hash_of_compaction(
 def _kept_before(
     engine: Engine, keys: list[bytes], previous: int, found: set[bytes]
 ) -> Generator[None, None, None]:
-    """Add to `found` the revision keys of those versions of `keys` (sorted) that are left of the
-    time up to `previous`: a put of each at most."""
+    """Add to `found` the revision keys of the remaining versions of `keys` (sorted) up to revision
+    `previous`: at most one put of each key."""
     index = engine.cursor(Family.INDEX, b"", None)
     for number, key in enumerate(keys, 1):
         prefix = index_prefix(key)
@@ -146,11 +148,11 @@ def _newest(versions: Cursor, kv: bytes, main: int, sub: int, revision: int) -> 
 def hash_everything(engine: Engine, revision: int) -> Generator[None, None, int]:
     """CRC-32C of all families but what differs among members by nature, in slices.
 
-    Leaves out the rows beyond the committed `revision`, which an apply under way has written ahead.
+    Leaves out the rows beyond the committed `revision`, which an unfinished apply spilled.
     """
     extend = google_crc32c.extend
     checksum = 0
-    # Made together, so all see one state.
+    # Created together, so all see one state.
     ends = {Family.KEY: revision_key(revision + 1)}
     cursors = [(family, engine.cursor(family, b"", ends.get(family))) for family in Family]
     for family, rows in cursors:

@@ -1,4 +1,4 @@
-"""History as events: what changed from a revision on, for watchers that catch up."""
+"""History as events from a revision on, for unsynced watchers."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from rusd.mvcc.revision import (
 from rusd.storage import Cursor, Engine, Family
 from rusd.wire.keyvalue import DELETE, PUT, Event, deletion, key_of
 
-#: Changes of one revision that are read at once.
+#: Changes of one revision that are read at once; more are read in parts.
 LONG_REVISION_EVENTS = 2000
 #: Rows read at a time, at most.
 _ROWS = 256
@@ -29,7 +29,7 @@ class LongRevision:
         self._compact_revision = compact_revision
 
     def parts(self, *, prev: bool) -> Iterator[list[Event]]:
-        """The events in order. `prev`: with what there was before, which costs as much again."""
+        """The events in order. `prev`: with previous KeyValues, which doubles the cost."""
         engine, main = self._engine, self._revision
         rows = engine.cursor(Family.KEY, revision_key(main), revision_key(main + 1))
         versions = engine.cursor(Family.INDEX, b"", None)
@@ -41,12 +41,12 @@ class LongRevision:
 def history(
     engine: Engine, start: int, last: int, compact_revision: int, limit: int
 ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
-    """(revision, events) from revision `start` to `last`, whole revisions only, at most `limit`."""
+    """(revision, events) of whole revisions from `start` to `last`, at most `limit` of them."""
     rows = engine.cursor(Family.KEY, revision_key(start), revision_key(last + 1))
     versions = engine.cursor(Family.INDEX, b"", None)
     revision, count = 0, 0
     changes: list[tuple[bytes, bytes]] = []
-    # Few at first, since often few are wanted.
+    # Few at first, since callers often take few.
     size = 4
     while pairs := rows.pairs(size):
         size = min(4 * size, _ROWS)
@@ -86,7 +86,7 @@ def _event(engine: Engine, versions: Cursor, key: bytes, kv: bytes, compact_revi
 
 
 def _before(engine: Engine, versions: Cursor, key: bytes, main: int, sub: int) -> bytes | None:
-    """The encoded KeyValue that the change (main, sub) of `key` replaced."""
+    """Returns the encoded KeyValue that the change (main, sub) of `key` replaced, or None."""
     prefix = index_prefix(key)
     newest = index_key(prefix, main, sub - 1) if sub else index_key(prefix, main - 1, LAST_SUB)
     last = versions.at_or_before(newest)

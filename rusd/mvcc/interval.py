@@ -1,14 +1,15 @@
-"""etcd's range_end conventions, in one place."""
+"""etcd's range_end conventions."""
 
-#: `range_end` of "all keys from `key` on".
+#: `range_end` for all keys from `key` on.
 FROM_KEY = b"\0"
 
 
 def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
-    """The interval [start, end) of user keys meant by `key` and `range_end`; end None is open.
+    """Returns the interval [start, end) of user keys for `key` and `range_end`; end None is
+    unbounded.
 
-    Empty `range_end`: the one key. A single zero byte: everything from `key` on. An end at or
-    before the key gives an empty interval.
+    Empty `range_end`: the single key. A single zero byte: all keys from `key` on. An end at or
+    before the key: an empty interval.
     """
     if not range_end:
         return key, key + b"\0"

@@ -1,4 +1,4 @@
-"""What a writer has changed, laid over the committed store."""
+"""Changes of a writer over the committed store, and the events of a revision."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
@@ -10,27 +10,28 @@ from rusd.wire.keyvalue import PUT, Event, Live, parse
 Interval = tuple[bytes, bytes]
 
 
-#: New keys that are put in their places one by one; with more, everything is sorted.
-_FEW = 16
+#: New keys up to which each is inserted in order; with more, all keys are sorted.
+_MAX_INSERTS = 16
 
 
 class Overlay:
-    """User key -> its version now; intervals where nothing else lives."""
+    """Versions of keys that differ from the committed store, and deleted intervals."""
 
     __slots__ = ("_order", "deleted_intervals", "versions")
 
     def __init__(self) -> None:
-        #: None where there is none: what was changed or looked at. Only `remove` takes keys out.
+        #: User key -> live version, None if absent: keys that were changed or read. Only `remove`
+        #: removes keys.
         self.versions: dict[bytes, Live | None] = {}
-        #: Deleted as a whole; `versions` holds what was put there since.
+        #: Deleted as a whole; `versions` holds keys put there since.
         self.deleted_intervals: list[Interval] = []
-        #: The keys of `versions` in order, but for the last ones that came.
+        #: The keys of `versions` in order, without the newest ones.
         self._order: list[bytes] = []
 
     def _ordered(self) -> list[bytes]:
         order = self._order
         new = islice(reversed(self.versions), len(self.versions) - len(order))
-        if len(self.versions) - len(order) > _FEW:
+        if len(self.versions) - len(order) > _MAX_INSERTS:
             order += new
             order.sort()
         else:
@@ -39,7 +40,7 @@ class Overlay:
         return order
 
     def remove(self, start: bytes, end: bytes) -> None:
-        """Nothing lives in [start, end) any more."""
+        """Delete every key in [start, end)."""
         order = self._ordered()
         first, last = bisect_left(order, start), bisect_left(order, end)
         for key in order[first:last]:
@@ -48,13 +49,13 @@ class Overlay:
         self.deleted_intervals.append((start, end))
 
     def within(self, start: bytes, end: bytes | None) -> list[bytes]:
-        """Keys of `versions` in [start, end), in their order."""
+        """Returns the keys of `versions` in [start, end), in order."""
         order = self._ordered()
         last = len(order) if end is None else bisect_left(order, end)
         return order[bisect_left(order, start) : last]
 
     def touches(self, start: bytes, end: bytes | None) -> bool:
-        """Whether anything in [start, end) may be another than it was."""
+        """True if [start, end) may differ from the committed store."""
         order = self._ordered()
         at = bisect_left(order, start)
         if at < len(order) and (end is None or order[at] < end):
@@ -65,7 +66,7 @@ class Overlay:
         )
 
     def deleted_until(self, key: bytes) -> bytes | None:
-        """The end of a deleted interval in which `key` lies."""
+        """Returns the end of a deleted interval that contains `key`, or None."""
         for start, end in self.deleted_intervals:
             if start <= key < end:
                 return end
@@ -73,14 +74,14 @@ class Overlay:
 
 
 class BulkEvents:
-    """The events of a revision that has too many to be kept: they are counted. Readers that need
-    them all find them in the store once they are committed."""
+    """The events of a revision with too many to keep in memory: only counted. After the commit,
+    readers find them in the store's history."""
 
     __slots__ = ("_count", "changes")
 
     def __init__(self, events: Iterable[Event]) -> None:
-        """Continues the `events` there are."""
-        #: Events, and keys and intervals deleted, in order.
+        """Continues with the `events` so far."""
+        #: Events, deleted keys and deleted intervals, in order.
         self.changes: list[Event | bytes | Interval] = list(events)
         self._count = len(self.changes)
 
@@ -92,7 +93,7 @@ class BulkEvents:
         self._count += 1
 
     def count(self, deleted: int) -> None:
-        """So many keys were deleted; `changes` will name them."""
+        """Count `deleted` deletions, which are added to `changes` later."""
         self._count += deleted
 
 
@@ -101,7 +102,7 @@ Events = list[Event] | BulkEvents
 
 
 def replayed(revisions: Iterable[tuple[int, Events]], until: int) -> Overlay:
-    """The overlay as it was at the end of revision `until`."""
+    """Returns the overlay as of the end of revision `until`."""
     overlay = Overlay()
     for main, events in revisions:
         if main > until:

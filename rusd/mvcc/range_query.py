@@ -1,8 +1,8 @@
-"""Range: which rows, in which order, how many; etcd's rules over any source of rows.
+"""etcd's rules for ranges (selection, order, limit, count) over any source of rows.
 
-`Rows` are the live keys of an interval at one revision, in key order; where they come from
-(CURRENT, history, a writer's overlay) does not matter here. A row is a framed KeyValue (see
-`keyvalue`), which is decoded only where a filter, a sort or `keys_only` needs it.
+`Rows` are the live keys of an interval at one revision, in key order, from any source (`rows`). A
+row is a framed KeyValue (`rusd/wire/keyvalue.py`), decoded only for a filter, a sort or
+`keys_only`.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -16,7 +16,7 @@ from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.wire.keyvalue import frame, kv_of
 
-#: Rows handled between two yields of a sliced range.
+#: Rows processed between two yields.
 SLICE = 1000
 #: The same where every row is decoded.
 DECODED_SLICE = 500
@@ -27,7 +27,7 @@ FREED_RUNS = 10
 _KEY = rpc.RangeRequest.KEY
 _UNORDERED = rpc.RangeRequest.NONE
 _DESCEND = rpc.RangeRequest.DESCEND
-#: Sort targets, as a KeyValue names them.
+#: Sort target -> field of a KeyValue.
 _TARGETS: dict[int, str] = {
     rpc.RangeRequest.KEY: "key",
     rpc.RangeRequest.VERSION: "version",
@@ -39,7 +39,7 @@ _parse = kv_pb2.KeyValue.FromString
 
 
 class RangeResult:
-    """What a range found."""
+    """The result of a range."""
 
     __slots__ = ("count", "framed", "more")
 
@@ -52,16 +52,16 @@ class RangeResult:
         framed: list[bytes] | None = None,
     ) -> None:
         """`kvs`: encoded KeyValues; or, instead, `framed`."""
-        #: Each KeyValue as field 2 of a message, in the order asked for.
+        #: Each KeyValue as field 2 of a message, in the requested order.
         self.framed = [frame(kv) for kv in kvs] if framed is None else framed
-        #: True when `limit` cut it.
+        #: True if `limit` cut the result.
         self.more = more
         #: Keys in the interval before filters and limit.
         self.count = count
 
     @property
     def kvs(self) -> list[bytes]:
-        """Encoded KeyValues, in the order asked for."""
+        """Encoded KeyValues, in the requested order."""
         return [kv_of(one) for one in self.framed]
 
 
@@ -69,7 +69,7 @@ NOTHING = RangeResult()
 
 
 def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
-    """Evaluate a request for a single key, of which `framed` is the version."""
+    """Evaluate a range of a single key; `framed`: its live version, None if absent."""
     if framed is None:
         return NOTHING
     if request.count_only:
@@ -80,7 +80,7 @@ def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
 
 
 class _FirstRows:
-    """The first `count` of some rows."""
+    """The first `count` rows of others."""
 
     def __init__(self, rows: Readable, count: int) -> None:
         self._rows = rows
@@ -96,7 +96,7 @@ class _FirstRows:
 
 
 class _Listed:
-    """Rows that were read before."""
+    """Rows in a list."""
 
     def __init__(self, rows: list[bytes]) -> None:
         self._rows = rows
@@ -115,11 +115,11 @@ Slices = Generator[None, None, RangeResult]
 
 
 def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
-    """Evaluate `request` (its interval and revision are in `rows` already), in slices.
+    """Evaluate `request` on `rows`, which have its interval and revision; in slices.
 
-    Source: etcd's range: filters drop keys before the limit but not from `count`; `more` says that
-    the limit cut the result; ties in a sort keep key order. Without a sort order and filters the
-    limit applies in key order: another sort target then sorts `limit` + 1 keys, not all.
+    As in etcd: filters drop keys before the limit but not from `count`; `more` means that the limit
+    cut the result; ties in a sort keep key order. Without a sort order and filters the limit
+    applies in key order, so another sort target sorts `limit` + 1 keys.
     """
     if request.count_only:
         return RangeResult(count=(yield from rows.count()))
@@ -147,22 +147,22 @@ def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
 
 
 def without_value(framed: bytes) -> bytes:
-    """A row as `keys_only` shows it."""
+    """Returns a row with an empty value (`keys_only`)."""
     kv = _parse(kv_of(framed))
     kv.value = b""
     return frame(kv.SerializeToString())
 
 
 def sort(rows: list[bytes], target: int, keys_only: bool) -> Generator[None, None, list[bytes]]:
-    """Rows in ascending order of a sort target, in slices; ties keep their order."""
+    """Returns rows in ascending order of a sort target, in slices; ties keep their order."""
     found, _, _ = yield from _selected(_Listed(rows), lambda kv: True, target, False, 0)
     if keys_only:
         yield from _strip(found)
     return found
 
 
-# Each of these yields only when it knows that there is more, so that what fits into one slice never
-# costs a turn of the loop.
+# The functions below yield only if more rows follow: a range that fits into one slice costs no turn
+# of the loop.
 
 
 def _in_key_order(rows: Rows, limit: int, keys_only: bool) -> Slices:
@@ -194,9 +194,9 @@ def _all(rows: Rows) -> Generator[None, None, list[bytes]]:
 def _selected(
     rows: Readable, accepts: Callable[[Any], bool], target: int, descend: bool, limit: int
 ) -> Generator[None, None, tuple[list[bytes], bool, int]]:
-    """Rows that pass the filters, sorted and cut; whether they were cut; the number of all rows."""
+    """Returns (rows that pass the filters, sorted and cut; True if cut; number of all rows)."""
     of = attrgetter(_TARGETS[target])
-    #: Each sorted in itself: (what is sorted by, row).
+    #: Sorted runs of (sort key, row).
     runs: list[list[tuple[Any, bytes]]] = []
     count = passed = 0
     part = yield from _read(rows, DECODED_SLICE)
@@ -208,7 +208,7 @@ def _selected(
             if accepts(kv):
                 run.append((of(kv), row))
         passed += len(run)
-        # Rows come in key order, and sorting keeps the order of ties, also in reverse.
+        # Rows come in key order, and a sort keeps the order of ties, also in reverse.
         run.sort(key=_first, reverse=descend)
         runs.append(run if limit <= 0 else run[:limit])
         part = yield from _read(rows, DECODED_SLICE)
@@ -244,7 +244,7 @@ def _cut(rows: list[bytes], limit: int) -> Generator[None, None, None]:
 
 
 def _strip(rows: list[bytes]) -> Generator[None, None, None]:
-    """Take the values out of `rows`."""
+    """Replace the values of `rows` by empty ones, in slices."""
     for start in range(0, len(rows), DECODED_SLICE):
         stop = start + DECODED_SLICE
         rows[start:stop] = map(without_value, rows[start:stop])

@@ -1,4 +1,4 @@
-"""The committed state of one moment, for reads of several intervals that take many slices."""
+"""The committed state of one moment, for reads of several intervals in many slices."""
 
 from collections.abc import Iterable
 
@@ -18,10 +18,10 @@ Bounds = tuple[bytes, bytes | None]
 
 
 class ReadView:
-    """A store that does not move on, for the intervals that are named at the beginning.
+    """A snapshot of a store for intervals given at creation.
 
-    A cursor sees what there was when it was made; so all are made at once. One reading at a time;
-    and like any rows, do not keep it for long.
+    A cursor sees the state as of its creation, so all cursors are created at once. One range is
+    read at a time. Short-lived, like any cursor.
     """
 
     def __init__(self, store: Store, intervals: Iterable[Bounds]) -> None:
@@ -34,13 +34,13 @@ class ReadView:
         self._any = store.engine.cursor(Family.CURRENT, b"", None)
 
     def get(self, key: bytes) -> Live | None:
-        """The live version of `key`, None if there is none."""
+        """Returns the live version of `key`, or None if absent."""
         self._any.seek(key)
         found = self._any.pairs(1)
         return unpack(found[0][1]) if found and found[0][0] == key else None
 
     def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
-        """As `Store.rows`; of the present, only for an interval that was named."""
+        """As `Store.rows`. At the current revision, only for an interval given at creation."""
         if revision > 0:
             return self._store.rows(start, end, revision)
         rows = self._rows[start, end]

@@ -17,7 +17,7 @@ _ESCAPED_ZERO = b"\x00\xff"
 #: Length of a put's revision key; a tombstone's is longer.
 REVISION_SIZE = _REVISION.size
 TOMBSTONE = b"t"
-#: Behind every change of a revision.
+#: Above every sub-revision.
 LAST_SUB = (1 << 63) - 1
 
 
@@ -26,13 +26,13 @@ def revision_key(main: int, sub: int = 0) -> bytes:
 
 
 def parse_revision_key(key: bytes) -> tuple[int, int, bool]:
-    """(main, sub, is it a tombstone)."""
+    """Returns (main, sub, True for a tombstone)."""
     main, _, sub = _REVISION.unpack_from(key)
     return main, sub, len(key) > _REVISION.size
 
 
 def index_prefix(key: bytes) -> bytes:
-    """What every index key of `key` begins with; sorts as `key` does among all keys."""
+    """Returns the prefix of all index keys of `key`; sorts as `key` does among all keys."""
     if b"\x00" in key:
         key = key.replace(b"\x00", _ESCAPED_ZERO)
     return key + _TERMINATOR
@@ -43,11 +43,11 @@ def index_key(prefix: bytes, main: int, sub: int) -> bytes:
 
 
 def parse_index_key(index: bytes) -> tuple[bytes, int, int]:
-    """(prefix, main, sub)."""
+    """Returns (prefix, main, sub)."""
     main, sub = _PAIR.unpack_from(index, len(index) - _PAIR.size)
     return index[: -_PAIR.size], main, sub
 
 
 def revision_key_of(index: bytes) -> bytes:
-    """The revision key of an index key's version, without the mark of a tombstone."""
+    """Returns the revision key of an index key, without the mark of a tombstone."""
     return b"%b_%b" % (index[-16:-8], index[-8:])

@@ -1,4 +1,4 @@
-"""Where a range's rows come from: live keys, history, or a writer's uncommitted changes."""
+"""Sources of rows for ranges: live keys, history, a writer's uncommitted changes."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
@@ -18,8 +18,8 @@ from rusd.mvcc.revision import (
 from rusd.storage import Engine, Family, StorageError
 from rusd.wire.keyvalue import frame, key_of, kv_of
 
-#: Revisions of one key read one by one before the rest is skipped by a seek.
-_PATIENCE = 16
+#: Revisions of one key read one by one before a seek skips the rest.
+_MAX_STEPS = 16
 #: Versions looked at, in search of the next live key, in one slice.
 _SOUGHT = 2000
 #: Rows fetched at once where each costs more than a step of a cursor.
@@ -27,7 +27,7 @@ _FETCH = 500
 
 
 class CurrentRows:
-    """Committed live keys of [start, end), as they were when this was made."""
+    """Committed live keys of [start, end) as of the creation of this object."""
 
     def __init__(
         self,
@@ -37,17 +37,17 @@ class CurrentRows:
         counts: KeyCounts,
         view: CountView | None = None,
     ) -> None:
-        """`counts`: of the store; `view`: one made together with this, if rows may be counted only
+        """`counts`: of the store; `view`: created at the same moment, for rows that are counted
         after other commits."""
         self._cursor = engine.cursor(Family.CURRENT, start, end)
         self._position, self._end = start, end
         self._counts = counts
         self._view = view
-        #: To see whether a view made later is a view of the same moment.
+        #: Tells whether a view created later is of the same state.
         self._commits = counts.commits
 
     def seek(self, start: bytes) -> None:
-        """Go to the first row at or behind `start`."""
+        """Move to the first row at or after `start`."""
         self._cursor.seek(start)
         self._position = start
 
@@ -69,7 +69,7 @@ class CurrentRows:
 
 
 class HistoryRows:
-    """Keys of [start, end) as they were at an older revision."""
+    """Keys of [start, end) at an older revision."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class HistoryRows:
                 if main <= self._revision:
                     newest, live = revision_key(main, sub), mark != TOMBSTONE
                 seen += 1
-                if seen > _PATIENCE:
+                if seen > _MAX_STEPS:
                     # A key changed often: find its version by a seek, and go on behind it.
                     found = versions.at_or_before(index_key(prefix, self._revision, LAST_SUB))
                     live = False
@@ -172,7 +172,7 @@ class HistoryRows:
 
 
 class OverlaidRows:
-    """Committed rows with a writer's own changes laid over them."""
+    """Committed rows with the changes of a writer."""
 
     def __init__(
         self, base: CurrentRows, overlay: Overlay, start: bytes, end: bytes | None
@@ -223,7 +223,7 @@ class OverlaidRows:
 def overlaid(
     engine: Engine, counts: KeyCounts, overlay: Overlay, start: bytes, end: bytes | None
 ) -> Rows:
-    """The live keys of [start, end) with `overlay` laid over what is committed."""
+    """Returns the live keys of [start, end) with the changes of `overlay`."""
     base = CurrentRows(engine, start, end, counts)
     if overlay.touches(start, end):
         return OverlaidRows(base, overlay, start, end)
@@ -231,7 +231,7 @@ def overlaid(
 
 
 def _count(read: Callable[[int], Sequence[bytes]]) -> Generator[None, None, int]:
-    """The number of rows left, by reading them in slices."""
+    """Returns the number of remaining rows by reading them, in slices."""
     count = 0
     while found := len(read(_FETCH)):
         count += found

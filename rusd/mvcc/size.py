@@ -1,14 +1,14 @@
-"""The size of the store by etcd's measure, which is what a quota and a dashboard are made for.
+"""The size of the store by etcd's measure, for the quota and for metrics.
 
 etcd keeps every version once, in pages of a file that only a defragmentation makes smaller:
 
     in use     what the rows of live keys, of history and of tombstones take in pages
     allocated  the most that was in use since the last defragmentation
 
-rusd's own files say something else: live values are kept twice, and RocksDB compresses and frees
-when it sees fit. So rows are counted as etcd would store them. Every change counts what it writes,
-and what it supersedes, of which the writer knows the length. How much of that a compaction removes
-follows from marks of the running total, so that nothing is read for it:
+The size of rusd's own files differs: live values are stored twice, and RocksDB compresses and frees
+asynchronously. So rows are counted as etcd would store them. Every change counts the version it
+writes and the one it supersedes. Marks of the running total tell how much a compaction removes,
+without reading rows:
 
     META "size"             the totals, in every batch that changes them
     META "size/<revision>"  what was superseded up to about every thousandth revision, and before
@@ -53,7 +53,7 @@ _LEAST_ROWS = 2
 
 
 def row_size(length: int) -> int:
-    """What a version of `length` encoded bytes takes among others like it."""
+    """Returns the bytes of a version of `length` encoded bytes, in pages filled with its like."""
     row = _ROW_HEADER + length
     count = max((_FILLED - _PAGE_HEADER) // row, _LEAST_ROWS)
     pages = -(-(_PAGE_HEADER + count * row) // _PAGE)
@@ -69,18 +69,18 @@ def _size(kv: bytes) -> int:
 
 
 class Growth:
-    """What uncommitted changes add."""
+    """Bytes that uncommitted changes add."""
 
     __slots__ = ("live", "superseded")
 
     def __init__(self) -> None:
-        #: Of the newest versions of live keys; may shrink.
+        #: Of the newest versions of live keys; may be negative.
         self.live = 0
         #: Of versions that were replaced or deleted, and of tombstones.
         self.superseded = 0
 
     def put(self, kv: bytes, before: bytes | None) -> None:
-        """A version, and the one it replaces."""
+        """Count a version and the one it replaces."""
         if before is None:
             self.live += _size(kv)
         else:
@@ -89,14 +89,14 @@ class Growth:
             self.superseded += old
 
     def delete(self, tombstone: bytes, before: bytes) -> None:
-        """A tombstone, and the version it ends."""
+        """Count a tombstone and the version it ends."""
         old = _size(before)
         self.live -= old
         self.superseded += old + _size(tombstone)
 
 
 def tombstones_at(engine: Engine, revision: int) -> Generator[int, None, int]:
-    """What the tombstones of one revision take; yields 0 after each slice."""
+    """Returns the bytes of the tombstones of one revision; yields 0 after each slice."""
     found = 0
     position, end = revision_key(revision), revision_key(revision + 1)
     while rows := engine.cursor(Family.KEY, position, end).pairs(SLICE):
@@ -189,7 +189,7 @@ class StoreSize:
         self._write(batch, self._totals._replace(removed=removed, finished=target))
 
     def defragmented(self, batch: Batch) -> None:
-        """Nothing is allocated any more but what is in use."""
+        """No more is allocated than is in use."""
         self._write(batch, self._totals._replace(peak=self._totals.in_use))
 
     def _superseded_up_to(self, engine: Engine, revision: int) -> int:

@@ -30,24 +30,24 @@ class Store:
         self.engine = engine
         #: The newest committed revision; 1 in a fresh store.
         self.revision = 1
-        #: Revisions below it cannot be read; -1 before the first compaction.
+        #: Lower revisions cannot be read; -1 before the first compaction.
         self.compact_revision = -1
-        #: Revision up to which superseded versions have left the disk.
+        #: Compact revision up to which superseded versions are removed.
         self.finished_compact_revision = -1
-        #: The compact revision before the present one, if that was finished when this came.
+        #: The compact revision before the current one, if its removal was finished.
         self._finished_before: int | None = None
         self._hashes = CompactionHashes()
         #: By etcd's measure.
         self.size = StoreSize()
-        #: Held while rows of an uncommitted revision are in the engine (`ahead`), or a copy is made
-        #: of it, which must hold none.
+        #: Held while rows of an uncommitted revision are in the engine (`uncommitted`), or while a
+        #: checkpoint is written, which must contain none.
         self.checkpoint_lock = threading.Lock()
         #: Numbers of keys in intervals.
         self.key_counts = KeyCounts()
         self.reopen(engine)
 
     def reopen(self, engine: Engine) -> None:
-        """Serve another engine from now on (after a snapshot was installed)."""
+        """Continue with another engine, after a snapshot was installed."""
         self.engine = engine
         self.key_counts.clear()
         uncommitted.forget(engine)
@@ -59,7 +59,7 @@ class Store:
         self.size.load(engine, self.revision, self.finished_compact_revision)
 
     def get(self, key: bytes) -> Live | None:
-        """The live version of `key`, None if there is none."""
+        """Returns the live version of `key`, or None if absent."""
         stored = self.engine.get(Family.CURRENT, key)
         return None if stored is None else unpack(stored)
 
@@ -107,7 +107,7 @@ class Store:
         )
 
     def begin(self) -> Writer:
-        """A writer on top of the committed state; commit it, or drop it to change nothing."""
+        """Returns a writer on the committed state. Without a commit it changes nothing."""
         return Writer(self)
 
     def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
@@ -124,7 +124,7 @@ class Store:
         return (yield from hash.hash_kv(self.engine, at, self.compact_revision))
 
     def defragmented(self) -> None:
-        """The engine was compacted: what is allocated is in use."""
+        """The engine was defragmented: no more is allocated than is in use."""
         batch = Batch()
         self.size.defragmented(batch)
         self.engine.write(batch)
@@ -134,7 +134,7 @@ class Store:
         return hash.hash_everything(self.engine, self.revision)
 
     def compacted(self, revision: int) -> None:
-        """A compaction to `revision` was written; what it supersedes is still there."""
+        """A compaction to `revision` was written; superseded versions are still stored."""
         finished = self.finished_compact_revision == self.compact_revision
         self._finished_before = self.compact_revision if finished else None
         self.compact_revision = revision
@@ -166,7 +166,7 @@ class Store:
 def _counting_nothing(
     hashing: Generator[None, None, HashResult],
 ) -> Generator[int, None, HashResult]:
-    """The same slices, none of which removes a version."""
+    """The same slices, as slices that remove no version."""
     while True:
         try:
             next(hashing)

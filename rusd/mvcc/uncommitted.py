@@ -1,48 +1,48 @@
-"""Writing ahead: what an apply too large for one write puts into the store before its commit.
+"""Spilled rows: rows of a long apply that are written before its commit.
 
-Rows of KEY and INDEX carry their revision, and no read looks beyond the committed one. So they may
-be written in slices, and the commit, one atomic write, is left with what is visible at once. A mark
-names the committed revision meanwhile; the commit removes it. A start that finds the mark removes
-the rows, and the log is applied again from the position in the store.
+Rows of KEY and INDEX contain their revision, and no read goes beyond the committed revision. So
+they can be written in slices, and the commit, one atomic write, contains only what becomes visible
+at once. A mark names the committed revision meanwhile; the commit removes it. A start that finds
+the mark removes the rows, and the log is applied again from the stored position.
 
-(A release that does not know the mark would take the rows for committed ones. It may therefore not
-be started on a store whose member was killed in the midst of such an apply.)
+(A release that does not know the mark would take the rows for committed ones. It must not be
+started on a store whose member was killed during such an apply.)
 """
 
 from rusd.mvcc.revision import index_key, index_prefix, parse_revision_key, revision_key
 from rusd.storage import Batch, Engine, Family, Operation
 from rusd.wire.keyvalue import key_of
 
-#: (A name that differs among members by nature: see `digest`.)
+#: (The prefix excludes it from `hash.hash_everything`: it differs between members.)
 _MARK = b"raft/ahead"
 #: Rows removed in one write.
 _REMOVED = 5000
 
 
-_AHEAD = (Family.KEY, Family.INDEX)
+_SPILLED = (Family.KEY, Family.INDEX)
 
 
 def split(batch: Batch, kept: list[Operation]) -> Batch:
-    """Take everything out of `batch`: what may be written ahead, and what is `kept`."""
+    """Empty `batch`: returns the rows that may be spilled, appends the others to `kept`."""
     ahead = Batch()
     for operation in batch.operations:
-        (ahead.operations if operation[0] in _AHEAD else kept).append(operation)
+        (ahead.operations if operation[0] in _SPILLED else kept).append(operation)
     batch.operations.clear()
     return ahead
 
 
 def mark(batch: Batch, revision: int) -> None:
-    """Rows beyond the committed `revision` follow."""
+    """Record that rows above the committed `revision` may follow."""
     batch.put(Family.META, _MARK, revision_key(revision))
 
 
 def unmark(batch: Batch) -> None:
-    """What was written ahead is committed."""
+    """Record that spilled rows are committed."""
     batch.delete(Family.META, _MARK)
 
 
 def forget(engine: Engine) -> None:
-    """Remove what an apply that was cut short has written ahead."""
+    """Remove the spilled rows of an apply that did not commit."""
     marked = engine.get(Family.META, _MARK)
     if marked is None:
         return

@@ -23,15 +23,14 @@ _KEY, _CURRENT, _INDEX = Family.KEY, Family.CURRENT, Family.INDEX
 # A NamedTuple's own constructor is Python code and costs twice as much.
 _tuple = tuple.__new__
 _UNKNOWN = object()
-#: Writes of a long apply that are kept for its commit; with more, rows are written ahead, and
-#: again whenever there are so many.
+#: Writes in the batch from which a long apply spills rows, at first and then again.
 SPILL_WRITES = 20_000
 SPILL_AGAIN_WRITES = 500
 
 
 class Writer:
-    """Changes collected in one batch. Later reads of the same writer see earlier changes; nobody
-    else does before `commit`."""
+    """Changes in one batch. Later reads of this writer see them; other reads only after
+    `commit`."""
 
     def __init__(self, store: CommittedStore) -> None:
         self._store = store
@@ -39,30 +38,30 @@ class Writer:
         #: The newest revision, this writer's finished txns included.
         self.revision = store.revision
         self.compact_revision = store.compact_revision
-        #: Everything that is written; other rooms add their records.
+        #: All writes of the apply; other rooms add their records.
         self.batch = Batch()
         self._write = self.batch.operations.append
         self._growth = Growth()
         #: (revision, its events) in order.
         self.events: list[tuple[int, Events]] = []
-        #: What differs from the committed state.
+        #: Differences from the committed state.
         self.overlay = Overlay()
         self._versions = self.overlay.versions
-        #: What cannot be written ahead, once something was; None before.
+        #: Writes that wait for the commit, once rows were spilled; None before.
         self._kept: list[Operation] | None = None
 
     def get(self, key: bytes) -> Live | None:
-        """The version of `key` now, own changes included."""
+        """Returns the live version of `key`, own changes included, or None if absent."""
         live = self._versions.get(key, _UNKNOWN)
         if live is _UNKNOWN:
-            # Kept, since a condition is often followed by a put of the same key.
+            # Kept, since a put of the same key often follows a condition.
             gone = self.overlay.deleted_intervals and self.overlay.deleted_until(key) is not None
             live = self._versions[key] = None if gone else self._store.get(key)
         return live  # type: ignore[return-value]
 
     def rows(self, start: bytes, end: bytes | None) -> Rows:
-        """The live keys of [start, end) now, to be read piece by piece; own changes that are made
-        meanwhile are not seen."""
+        """Returns the live keys of [start, end) now, own changes included. Later changes are not
+        seen."""
         return overlaid(self.engine, self._store.key_counts, self.overlay, start, end)
 
     def range_slices(self, request: rpc.RangeRequest) -> Slices:
@@ -80,7 +79,7 @@ class Writer:
             compacted = lambda: store.compact_revision  # noqa: E731
             rows = HistoryRows(lambda: store.engine, start, end, revision, compacted)
         elif revision > 0:
-            # What was committed before this writer, and its own finished txns up to there.
+            # Committed state, and own finished txns up to that revision.
             rows = overlaid(
                 self.engine, store.key_counts, replayed(self.events, revision), start, end
             )
@@ -89,7 +88,7 @@ class Writer:
         return (yield from range_query.run(request, rows))
 
     def range(self, request: rpc.RangeRequest) -> RangeResult:
-        """`range_slices` at once."""
+        """Evaluates a range at once."""
         if not request.range_end and request.revision <= 0:
             live = self.get(request.key)
             return range_query.of_one_key(request, None if live is None else frame(live.kv))
@@ -100,7 +99,7 @@ class Writer:
         return Txn(self)
 
     def put(self, key: bytes, value: bytes, lease: int) -> Live | None:
-        """A revision of its own for one put; returns the version there was before."""
+        """Put one key at a revision of its own; returns the version before, or None."""
         main = self.revision + 1
         events: list[Event] = []
         before = self._put(main, events, key, value, lease)
@@ -127,8 +126,8 @@ class Writer:
         return before
 
     def delete(self, key: bytes) -> Live | None:
-        """A revision of its own for one deletion; returns the version there was, None (and no
-        change) if there was none."""
+        """Delete one key at a revision of its own; returns the version before, or None (and no
+        revision) if absent."""
         before = self.get(key)
         if before is not None:
             main = self.revision + 1
@@ -159,7 +158,7 @@ class Writer:
         self.compact_revision = revision
 
     def kvs(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The encoded KeyValues of `keys` now, in their order; None where there is none."""
+        """Returns the encoded KeyValues of `keys` now, in order; None for an absent key."""
         overlay = self.overlay
         versions, deleted = overlay.versions, overlay.deleted_intervals
         found = self.engine.multi_get(_CURRENT, keys)
@@ -175,19 +174,20 @@ class Writer:
         return result
 
     def spill(self) -> None:
-        """Between two slices: write what nobody sees before the commit, if it is much."""
+        """Write rows that no read sees before the commit, if there are many. Called between two
+        slices."""
         if len(self.batch) < (SPILL_WRITES if self._kept is None else SPILL_AGAIN_WRITES):
             return
         if self._kept is None:
             if not self._store.checkpoint_lock.acquire(blocking=False):
-                return  # a copy is being made; perhaps next time
+                return  # a checkpoint is being written
             self._kept = []
         rows = uncommitted.split(self.batch, self._kept)
         uncommitted.mark(rows, self._store.revision)
         self.engine.write(rows)
 
     def commit(self) -> None:
-        """Write the batch and move the store."""
+        """Write the batch and advance the store."""
         if self._kept is not None:
             self.batch.operations[:0] = self._kept
             uncommitted.unmark(self.batch)
@@ -203,8 +203,8 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Nothing more will be written: it is committed, or forgotten (by a store that is replaced,
-        or closed; what was written ahead is removed when it is opened again)."""
+        """Release the store after the commit, or without one if the store is replaced or closed.
+        Opening it again removes spilled rows."""
         if self._kept is not None:
             self._kept = None
             self._store.checkpoint_lock.release()
@@ -222,26 +222,26 @@ class Txn:
 
     @property
     def changed(self) -> bool:
-        """True once something was put or deleted."""
+        """True after a put or deletion."""
         return bool(self._events)
 
     def put(self, key: bytes, value: bytes, lease: int) -> Live | None:
-        """Store `value`; returns the version there was before."""
+        """Put one key; returns the version before, or None."""
         return self._writer._put(self._main, self._events, key, value, lease)
 
     def delete(self, key: bytes) -> Live | None:
-        """Remove `key`; returns the version there was, None (and no change) if there was none."""
+        """Delete one key; returns the version before, or None (and no change) if absent."""
         before = self._writer.get(key)
         if before is not None:
             self._writer._delete(self._main, self._events, key, before)
         return before
 
     def delete_live(self, key: bytes, live: Live) -> None:
-        """Remove `key`, which is known to live so."""
+        """Delete one key whose live version is `live`."""
         self._writer._delete(self._main, self._events, key, live)
 
     def bulk_delete(self) -> BulkDelete:
-        """For deletions that are too many to be made at once."""
+        """Returns a `BulkDelete` for more deletions than one slice can do."""
         if not isinstance(self._events, BulkEvents):
             self._events = BulkEvents(self._events)
         writer = self._writer
@@ -250,7 +250,7 @@ class Txn:
         )
 
     def end(self) -> int:
-        """Close the txn: the writer's revision, one further if anything changed."""
+        """Close the txn; returns the writer's revision, one higher if anything changed."""
         if self._events:
             self._writer.revision = self._main
             self._writer.events.append((self._main, self._events))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rusd.base.errors import Refusal
 from rusd.mvcc.errors import Compacted
-from rusd.mvcc.hash import KEPT
+from rusd.mvcc.hash import MAX_HASHES
 from rusd.mvcc.revision import parse_revision_key, revision_key
 from rusd.mvcc.store import Store
 from rusd.storage import Engine, Family
@@ -44,7 +44,7 @@ class Rules:
         self.stored[revision] = self._hash(revision, keep)
         self.rows = [row for row in self.rows if row.main > revision or row in keep]
         self.compacted = revision
-        for old in sorted(self.stored)[:-KEPT]:
+        for old in sorted(self.stored)[:-MAX_HASHES]:
             del self.stored[old]
 
     def hash(self, revision: int) -> tuple[int, int, int]:

@@ -38,7 +38,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def shrink(patch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (key_counts, "BLOCK"),
-        (key_counts, "SLICE"), (rows, "_FETCH"), (rows, "_PATIENCE"), (rows, "_SOUGHT"),
+        (key_counts, "SLICE"), (rows, "_FETCH"), (rows, "_MAX_STEPS"), (rows, "_SOUGHT"),
         (range_query, "FREED_RUNS"), (compaction, "SLICE"), (hash, "SLICE"),
     ):  # fmt: skip
         patch.setattr(module, name, 2)
