@@ -3,8 +3,8 @@
     python -m tests.sim --seeds 1000            many schedules
     python -m tests.sim --seed 17 --trace       one of them, step by step
 
-What runs is rusd's own code: `RaftNode` with its turns, journal and snapshots on PySyncObj, and the
-state machine of `rusd/state`. What surrounds it is made up, and drawn from one seed:
+What runs is rusd's own code: `RaftNode` with its driver, core, journal and snapshots, and the state
+machine of `rusd/state`. What surrounds it is made up, and drawn from one seed:
 
 - `clock.py`: an asyncio loop in which time passes only when nothing else is left to do
 - `network.py`: connections as TCP makes them: order within one, breaks, silence, partitions in one
@@ -16,6 +16,7 @@ state machine of `rusd/state`. What surrounds it is made up, and drawn from one 
 - `invariants.py`: Raft's invariants, looked at after every step
 - `mutants.py`: the remedies of `rusd/raft` broken on purpose, each of which must be noticed
 
-The members' code is not changed for it: `patching.py` puts something else in the place of what it
-reaches for (the journal's disk, peers, the engine, random numbers, PySyncObj's clock).
+The members' code is not changed for it: `SimDriver` stands still while its host does, and
+`patching.py` replaces what the members reach for (the journal's disk, peers, the engine, random
+numbers). The core's time is the driver's clock.
 """

@@ -414,7 +414,8 @@ def a_lost_disk_is_not_noticed() -> Iterator[None]:
 @mutant
 def a_member_in_quarantine_takes_part() -> Iterator[None]:
     """It votes and acknowledges though others know more of it than its disk."""
-    with patch.object(Quarantine, "active", property(lambda self: False, lambda self, _: None)):
+    never = property(lambda self: False, lambda self, active: None)
+    with patch.object(Quarantine, "active", never, create=True):
         yield
 
 

@@ -54,6 +54,6 @@ def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
 )
 def test_a_broken_remedy_is_noticed(name: str) -> None:
     """Those that show soon; all of them by `python -m tests.sim.mutants`."""
-    found = caught(name, 40)
+    found = caught(name, 80)
     logging.disable(logging.NOTSET)
     assert found is not None
