@@ -11,6 +11,7 @@ therefore delays reads, and never starves them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rusd.base.errors import Refusal
 
@@ -21,8 +22,7 @@ RETRY = 0.5
 PORTION = 128
 
 
-@dataclass(slots=True, frozen=True)
-class Read:
+class Read(NamedTuple):
     """A call that waits to read."""
 
     #: Called once: with None when it may read, or with an exception.
