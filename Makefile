@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec test-budget test-chaos test-chaos-short test-failover simulate clean
+        test-h2spec test-differential test-budget test-chaos test-chaos-short test-failover simulate clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -95,6 +95,20 @@ build/h2spec:
 
 test-h2spec: .venv/.installed-test build/h2spec  ## the client port against h2spec (needs Go)
 	$(BIN)/python -m pytest tests/compat/test_h2spec.py $(ARGS)
+
+# The newest etcd, built with Go from the module proxy; nothing of it is in the tree.
+ETCD := v3.7.3
+
+build/etcd/etcd:
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	mkdir -p build/etcd
+	cd build/etcd && printf 'module etcd\n' > go.mod && GOFLAGS=-mod=mod \
+	  go get go.etcd.io/etcd/server/v3@$(ETCD) && GOFLAGS=-mod=mod \
+	  go build -o etcd go.etcd.io/etcd/server/v3
+
+test-differential: .venv/.installed-test build/etcd/etcd  ## beside the newest etcd (needs Go)
+	RUSD_TEST_ORACLE=$(CURDIR)/build/etcd/etcd $(BIN)/python -m pytest \
+	  tests/member/test_differential_*.py $(ARGS)
 
 bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)

@@ -1,108 +1,225 @@
-"""etcdserverpb.Auth while authentication is disabled and no users or roles exist.
+"""etcdserverpb.Auth: users, roles, permissions, and logins.
 
-Users and roles cannot be added: UserAdd and RoleAdd are UNIMPLEMENTED, and calls that name a user
-or a role do not find it. Tokens are ignored, as in etcd while authentication is disabled. Every
-response waits for a read index: etcd sends these calls through Raft.
+Changes are proposed and answered from this member's own apply; questions wait for a read index and
+are answered from the local state (etcd sends those through the log; the answers are the same).
+
+Passwords stay in the member that was asked: it hashes or compares them in a thread, and proposes
+the hash or the bare login. A login is retried if users or roles changed between the comparison and
+its apply, since the password may have been changed. An unknown user is compared with a hash of its
+own, so that the time of the answer does not tell whether a user exists.
 """
 
+import base64
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from rusd.auth.errors import AuthenticationFailed
+from rusd.auth.login_limit import LoginLimit
+from rusd.auth.providers import TokenProvider
+from rusd.auth.records import Identity
+from rusd.auth.store import AuthStore
+from rusd.base.chunks import whole
+from rusd.base.logs import LimitedLog, get_logger
+from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import ReadIndex
 from rusd.rpc.call import Call
-from rusd.rpc.errors import (
-    AUTH_NOT_ENABLED,
-    PERMISSION_NOT_GIVEN,
-    ROLE_EMPTY,
-    ROLE_NOT_FOUND,
-    ROOT_USER_NOT_EXIST,
-    USER_EMPTY,
-    USER_NOT_FOUND,
-    USERS_NOT_SUPPORTED,
-    Definition,
-)
+from rusd.rpc.errors import TOO_MANY_REQUESTS
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response, after
-from rusd.wire.header import Headers
+from rusd.rpc.signing import signed
+from rusd.state.auth_records import permission_message
+from rusd.state.command import Kind, Login, encode
+from rusd.state.result import Applied
 
-#: The revision of etcd's auth store before its first change.
-_FIRST_REVISION = 1
+log = get_logger(__name__)
+failed_logins = LimitedLog(log)
+
+
+class Node(Protocol):
+    """What the service needs of Raft."""
+
+    def propose(self, payload: bytes) -> Pending[Any]: ...
+    def read_index(self) -> Pending[None]: ...
 
 
 class Machine(Protocol):
-    """The part of the state machine in use."""
+    """What the service needs of the state machine."""
 
     @property
     def store(self) -> Store: ...
+    @property
+    def auth(self) -> AuthStore: ...
+
+
+class Headers(Protocol):
+    """Encoded response headers (rusd/wire/header.py)."""
+
+    def field(self, revision: int) -> bytes: ...
+
+
+class Passwords(Protocol):
+    """bcrypt in threads (rusd/api/password_work.py). Raises TOO_MANY_REQUESTS if too much waits."""
+
+    async def hash(self, password: str) -> bytes: ...
+    async def check(self, password: str, hashed: bytes | None) -> bool:
+        """None for the hash of a user that does not exist: False, after the same time."""
+
+
+_CHANGES: dict[str, tuple[Kind, type[Message]]] = {
+    "AuthEnable": (Kind.AUTH_ENABLE, rpc.AuthEnableRequest),
+    "AuthDisable": (Kind.AUTH_DISABLE, rpc.AuthDisableRequest),
+    "UserDelete": (Kind.USER_DELETE, rpc.AuthUserDeleteRequest),
+    "UserGrantRole": (Kind.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest),
+    "UserRevokeRole": (Kind.USER_REVOKE_ROLE, rpc.AuthUserRevokeRoleRequest),
+    "RoleAdd": (Kind.ROLE_ADD, rpc.AuthRoleAddRequest),
+    "RoleDelete": (Kind.ROLE_DELETE, rpc.AuthRoleDeleteRequest),
+    "RoleGrantPermission": (Kind.ROLE_GRANT_PERMISSION, rpc.AuthRoleGrantPermissionRequest),
+    "RoleRevokePermission": (Kind.ROLE_REVOKE_PERMISSION, rpc.AuthRoleRevokePermissionRequest),
+}
 
 
 class AuthService:
-    """etcdserverpb.Auth while authentication is disabled."""
+    """etcdserverpb.Auth."""
 
-    def __init__(self, node: ReadIndex, machine: Machine, headers: Headers) -> None:
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        headers: Headers,
+        tokens: TokenProvider,
+        passwords: Passwords,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` gives monotonic seconds."""
         self._node = node
         self._machine = machine
+        self._auth = machine.auth
         self._headers = headers
+        self._tokens = tokens
+        self._passwords = passwords
+        self._clock = clock
+        self._limit = LoginLimit()
 
     def methods(self) -> Methods:
-        """gRPC path -> method."""
-        refuse, refuse_unnamed, answer = self._refuse, self._refuse_unnamed, self._answer
-        status = rpc.AuthStatusResponse(authRevision=_FIRST_REVISION)
-        methods = {
-            "AuthEnable": refuse(rpc.AuthEnableRequest, ROOT_USER_NOT_EXIST),
-            "AuthDisable": answer(rpc.AuthDisableRequest, rpc.AuthDisableResponse()),
-            "AuthStatus": answer(rpc.AuthStatusRequest, status),
-            "Authenticate": refuse(rpc.AuthenticateRequest, AUTH_NOT_ENABLED),
-            "UserAdd": refuse_unnamed(rpc.AuthUserAddRequest, USER_EMPTY),
-            "UserGet": refuse(rpc.AuthUserGetRequest, USER_NOT_FOUND),
-            "UserList": answer(rpc.AuthUserListRequest, rpc.AuthUserListResponse()),
-            "UserDelete": refuse(rpc.AuthUserDeleteRequest, USER_NOT_FOUND),
-            "UserChangePassword": refuse(rpc.AuthUserChangePasswordRequest, USER_NOT_FOUND),
-            "UserGrantRole": refuse(rpc.AuthUserGrantRoleRequest, USER_NOT_FOUND),
-            "UserRevokeRole": refuse(rpc.AuthUserRevokeRoleRequest, USER_NOT_FOUND),
-            "RoleAdd": refuse_unnamed(rpc.AuthRoleAddRequest, ROLE_EMPTY),
-            "RoleGet": refuse(rpc.AuthRoleGetRequest, ROLE_NOT_FOUND),
-            "RoleList": answer(rpc.AuthRoleListRequest, rpc.AuthRoleListResponse()),
-            "RoleDelete": refuse(rpc.AuthRoleDeleteRequest, ROLE_NOT_FOUND),
-            "RoleGrantPermission": Unary(
-                rpc.AuthRoleGrantPermissionRequest, self._role_grant_permission
+        """The service by gRPC path."""
+        changes = {
+            name: Unary(request, self._changing(kind)) for name, (kind, request) in _CHANGES.items()
+        }
+        methods: Methods = {
+            **changes,
+            "AuthStatus": Unary(rpc.AuthStatusRequest, self._answering(self._status)),
+            "Authenticate": Unary(rpc.AuthenticateRequest, self.authenticate),
+            "UserAdd": Unary(rpc.AuthUserAddRequest, self.user_add),
+            "UserChangePassword": Unary(
+                rpc.AuthUserChangePasswordRequest, self.user_change_password
             ),
-            "RoleRevokePermission": refuse(rpc.AuthRoleRevokePermissionRequest, ROLE_NOT_FOUND),
+            "UserGet": Unary(rpc.AuthUserGetRequest, self._answering(self._user_get)),
+            "UserList": Unary(rpc.AuthUserListRequest, self._answering(self._user_list)),
+            "RoleGet": Unary(rpc.AuthRoleGetRequest, self._answering(self._role_get)),
+            "RoleList": Unary(rpc.AuthRoleListRequest, self._answering(self._role_list)),
         }
         return {f"/etcdserverpb.Auth/{name}": method for name, method in methods.items()}
 
-    def _role_grant_permission(
-        self, request: rpc.AuthRoleGrantPermissionRequest, call: Call
-    ) -> Response:
-        given = request.HasField("perm")
-        return self._refused(call, ROLE_NOT_FOUND if given else PERMISSION_NOT_GIVEN)
+    # Logins
 
-    def _refuse(self, request: type[Message], error: Definition) -> Unary:
-        return Unary(request, lambda request, call: self._refused(call, error))
+    async def authenticate(self, request: rpc.AuthenticateRequest, call: Call) -> bytes:
+        """A token for a user that knows its password. TOO_MANY_REQUESTS after too many failures
+        of this user at this address."""
+        name, auth = request.name, self._auth
+        await self._node.read_index()
+        while True:
+            revision = auth.revision
+            await self._check_password(name, request.password, call)
+            login = Login(name, self._tokens.prefix())
+            applied: Applied = await self._node.propose(encode(Kind.AUTHENTICATE, login.encode()))
+            if auth.revision == revision:
+                break
+            log.info("revision when password checked became stale; retrying")
+        issued = rpc.AuthenticateResponse.FromString(whole(applied.body)).token
+        token = self._tokens.token(issued, Identity(name, revision))
+        body = rpc.AuthenticateResponse(token=token).SerializeToString()
+        return self._headers.field(applied.revision) + body
 
-    def _refuse_unnamed(self, request: type[Message], unnamed: Definition) -> Unary:
-        def add(request: Any, call: Call) -> Response:
-            return self._refused(call, USERS_NOT_SUPPORTED if request.name else unnamed)
+    async def _check_password(self, name: str, password: str, call: Call) -> None:
+        """Raises AuthNotEnabled, NoPasswordUser, AuthenticationFailed or TOO_MANY_REQUESTS."""
+        address = call.caller.address.rpartition(":")[0]
+        try:
+            hashed = self._auth.login(name).password
+        except AuthenticationFailed:
+            hashed = None
+        if not self._limit.permits(name, address, self._clock()):
+            raise TOO_MANY_REQUESTS()
+        if not await self._passwords.check(password, hashed):
+            self._limit.failed(name, address, self._clock())
+            failed_logins.warning(
+                "invalid authentication was requested", {"user": name, "remote": address}
+            )
+            raise AuthenticationFailed
 
-        return Unary(request, add)
+    # Changes
 
-    def _answer(self, request: type[Message], response: Message) -> Unary:
-        encoded = response.SerializeToString()
+    async def user_add(self, request: rpc.AuthUserAddRequest, call: Call) -> bytes:
+        """Replicated, with the hash in place of the password."""
+        if request.options.no_password:
+            complete = rpc.AuthUserAddRequest(name=request.name, options=request.options)
+        else:
+            hashed = base64.b64encode(await self._passwords.hash(request.password)).decode()
+            complete = rpc.AuthUserAddRequest(
+                name=request.name, hashedPassword=hashed, options=request.options
+            )
+        return await self._change(Kind.USER_ADD, complete.SerializeToString(), call)
 
-        def answered() -> bytes:
-            return self._headers.field(self._machine.store.revision) + encoded
+    async def user_change_password(
+        self, request: rpc.AuthUserChangePasswordRequest, call: Call
+    ) -> bytes:
+        """Replicated, with the hash in place of the password. Without a password the request's own
+        hash is taken, as in etcd."""
+        hashed = request.hashedPassword
+        if request.password:
+            hashed = base64.b64encode(await self._passwords.hash(request.password)).decode()
+        complete = rpc.AuthUserChangePasswordRequest(name=request.name, hashedPassword=hashed)
+        return await self._change(Kind.USER_CHANGE_PASSWORD, complete.SerializeToString(), call)
 
-        return Unary(request, lambda request, call: self._confirmed(call, answered))
+    def _changing(self, kind: Kind) -> Callable[[Any, Call], Response]:
+        def change(request: Message, call: Call) -> Response:
+            body = call.raw or request.SerializeToString()
+            return after(self._node.propose(signed(call, encode(kind, body))), self._answer)
 
-    def _refused(self, call: Call, error: Definition) -> Response:
-        def refuse() -> bytes:
-            raise error()
+        return change
 
-        return self._confirmed(call, refuse)
+    async def _change(self, kind: Kind, body: bytes, call: Call) -> bytes:
+        return self._answer(await self._node.propose(signed(call, encode(kind, body))))
 
-    def _confirmed(self, call: Call, finish: Callable[[], bytes]) -> Response:
-        return after(self._node.read_index(), lambda _: finish())
+    def _answer(self, applied: Applied) -> bytes:
+        return self._headers.field(applied.revision) + whole(applied.body)
+
+    # Questions
+
+    def _answering(self, answer: Callable[[Any], Message]) -> Callable[[Any, Call], Response]:
+        def ask(request: Any, call: Call) -> Response:
+            def finish(_: None) -> bytes:
+                encoded = answer(request).SerializeToString()
+                return self._headers.field(self._machine.store.revision) + encoded
+
+            return after(self._node.read_index(), finish)
+
+        return ask
+
+    def _status(self, request: rpc.AuthStatusRequest) -> Message:
+        return rpc.AuthStatusResponse(enabled=self._auth.enabled, authRevision=self._auth.revision)
+
+    def _user_get(self, request: rpc.AuthUserGetRequest) -> Message:
+        return rpc.AuthUserGetResponse(roles=self._auth.user(request.name).roles)
+
+    def _user_list(self, request: rpc.AuthUserListRequest) -> Message:
+        return rpc.AuthUserListResponse(users=self._auth.users())
+
+    def _role_get(self, request: rpc.AuthRoleGetRequest) -> Message:
+        permissions = self._auth.role(request.role).permissions
+        return rpc.AuthRoleGetResponse(perm=map(permission_message, permissions))
+
+    def _role_list(self, request: rpc.AuthRoleListRequest) -> Message:
+        return rpc.AuthRoleListResponse(roles=self._auth.roles())

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from rusd.api import validate
 from rusd.api.concurrency_limit import ConcurrencyLimit
 from rusd.api.range_stream import RangeStream
+from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.base.chunks import Chunks, Encoded, concatenated
 from rusd.base.pending import Pending
@@ -27,10 +28,12 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response, after
+from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
 from rusd.state.command import Kind, encode
 from rusd.state.leases import Leases
+from rusd.state.permissions import Permissions
 from rusd.state.result import Applied
 from rusd.wire import kv_response
 from rusd.wire.header import Headers
@@ -55,6 +58,10 @@ class Machine(Protocol):
     def store(self) -> Store: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def auth(self) -> AuthStore: ...
+    @property
+    def permissions(self) -> Permissions: ...
 
 
 class Compactions(Protocol):
@@ -117,9 +124,13 @@ class KVService:
         self, request: rpc.RangeRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
         """Streams a range in chunks, all at the revision at which it starts."""
+
+        def check() -> None:
+            self._machine.permissions.range(call.identity, request)
+
         return RangeStream(
             request, self._node, self._machine.store, self._headers,
-            responses, self._limits.max_request_bytes,
+            responses, self._limits.max_request_bytes, check,
         )  # fmt: skip
 
     def put(self, request: rpc.PutRequest, call: Call) -> Response:
@@ -153,7 +164,7 @@ class KVService:
         body = call.raw or request.SerializeToString()
         if len(body) + ENVELOPE_BYTES > self._limits.max_request_bytes:
             raise REQUEST_TOO_LARGE()
-        return self._node.propose(encode(kind, body))
+        return self._node.propose(signed(call, encode(kind, body)))
 
     def _answer(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(applied.revision), applied.body)
@@ -164,6 +175,8 @@ class KVService:
 
     def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         store, leases = self._machine.store, self._machine.leases
+        if self._machine.auth.enabled:
+            sliced.finish(self._machine.permissions.txn(call.identity, request))
         applied = txn.read(store, leases, request)
         if applied is not None:
             return self._answer(applied)
@@ -176,18 +189,22 @@ class KVService:
         except StopIteration as end:
             return self._answer(end.value)
         return self._long_reads.start(
-            lambda: self._read_long_txn(reading),
+            lambda: self._read_long_txn(reading, call),
             # Nothing is held meanwhile: the read starts anew.
             lambda: self._read_txn(request, call),
         )
 
-    async def _read_long_txn(self, reading: Generator[None, None, Applied]) -> Encoded:
-        return self._answer(await sliced.run(reading))
+    async def _read_long_txn(self, reading: Generator[None, None, Applied], call: Call) -> Encoded:
+        applied = await sliced.run(reading)
+        self._machine.auth.check_current(call.identity)
+        return self._answer(applied)
 
     def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
         writable = call.wait_writable(small=not request.range_end)
         if writable is not None:
             return self._once_writable(writable, lambda: self._read_range(request, call))
+        if self._machine.auth.enabled:
+            self._machine.permissions.range(call.identity, request)
         store = self._machine.store
         revision = store.revision
         if not request.range_end:
@@ -198,7 +215,7 @@ class KVService:
         except StopIteration as end:
             return self._range_answer(revision, end.value)
         return self._long_reads.start(
-            lambda: self._read_long_range(revision, reading),
+            lambda: self._read_long_range(revision, reading, call),
             # Nothing is held meanwhile: the read starts anew.
             lambda: self._read_range(request, call),
         )
@@ -212,10 +229,11 @@ class KVService:
         return response if isinstance(response, bytes | Chunks) else await response
 
     async def _read_long_range(
-        self, revision: int, reading: Generator[None, None, RangeResult]
+        self, revision: int, reading: Generator[None, None, RangeResult], call: Call
     ) -> Encoded:
         """Finishes a range longer than one slice."""
         result = await sliced.run(reading)
+        self._machine.auth.check_current(call.identity)
         parts = Chunks(await sliced.run(kv_response.range_parts(result)))
         return concatenated(self._headers.field(revision), parts)
 

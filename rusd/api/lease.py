@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Generator
 from typing import Protocol
 
+from rusd.auth.records import Identity
+from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
 from rusd.base.errors import Refusal
@@ -15,12 +17,16 @@ from rusd.lease.lessor import Lessor
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Proposer
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
 from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS
 from rusd.rpc.methods import BidiStream, Methods, Unary
 from rusd.rpc.responses import Response, after
+from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
+from rusd.state.leases import Leases
+from rusd.state.permissions import Permissions
 from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
@@ -35,6 +41,12 @@ class Machine(Protocol):
 
     @property
     def store(self) -> Store: ...
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def auth(self) -> AuthStore: ...
+    @property
+    def permissions(self) -> Permissions: ...
 
 
 class LeaseService:
@@ -46,6 +58,7 @@ class LeaseService:
         machine: Machine,
         headers: Headers,
         lessor: Lessor,
+        authenticator: Authenticator,
         ids: LeaseIds,
         min_ttl: int,
     ) -> None:
@@ -54,6 +67,7 @@ class LeaseService:
         self._machine = machine
         self._headers = headers
         self._lessor = lessor
+        self._authenticator = authenticator
         self._ids = ids
         self._min_ttl = min_ttl
 
@@ -76,25 +90,40 @@ class LeaseService:
         complete = rpc.LeaseGrantRequest(
             ID=request.ID or self._ids.next(), TTL=max(request.TTL, self._min_ttl)
         )
-        return self._propose(Kind.LEASE_GRANT, complete.SerializeToString())
+        return self._propose(Kind.LEASE_GRANT, complete.SerializeToString(), call)
 
     def revoke(self, request: rpc.LeaseRevokeRequest, call: Call) -> Response:
         """Proposes a revocation, which deletes the attached keys at one revision."""
-        return self._propose(Kind.LEASE_REVOKE, request.SerializeToString())
+        return self._propose(Kind.LEASE_REVOKE, request.SerializeToString(), call)
 
     def keep_alive(self, call: Call, responses: ResponseStream) -> StreamHandler:
         """Opens a stream of renewals, answered in order."""
-        return KeepAlive(self._machine, self._headers, self._lessor, responses)
+        return KeepAlive(
+            self._machine, self._headers, self._lessor, self._authenticator, call, responses
+        )
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest, call: Call) -> bytes:
         """Asks the leader for the remaining time of a lease; -1 if it does not exist."""
+        machine, revision = self._machine, self._machine.auth.revision
+        if machine.auth.enabled and request.keys:
+            await sliced.run(machine.permissions.lease_reads(call.identity, request.ID))
         body = await self._lessor.time_to_live(request)
+        if request.keys:
+            machine.auth.check_unchanged(revision)
         return self._headers.field(self._machine.store.revision) + body
 
     async def leases(self, request: rpc.LeaseLeasesRequest, call: Call) -> bytes:
         """Lists the leases of the local state, without a read index, as in etcd."""
+        if self._machine.auth.enabled:
+            await sliced.run(self._permitted(call.identity))
         header = self._headers.field(self._machine.store.revision)
         return header + await sliced.run(self._listed())
+
+    def _permitted(self, identity: Identity) -> Generator[None, None, None]:
+        revision = self._machine.auth.revision
+        for lease in list(self._machine.leases):
+            yield from self._machine.permissions.lease_reads(identity, lease.id)
+        self._machine.auth.check_unchanged(revision)
 
     def _listed(self) -> Generator[None, None, bytes]:
         ids = yield from self._lessor.ids_by_expiry()
@@ -107,8 +136,8 @@ class LeaseService:
                 yield
         return b"".join(parts)
 
-    def _propose(self, kind: Kind, body: bytes) -> Response:
-        return after(self._node.propose(encode(kind, body)), self._answer)
+    def _propose(self, kind: Kind, body: bytes, call: Call) -> Response:
+        return after(self._node.propose(signed(call, encode(kind, body))), self._answer)
 
     def _answer(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(applied.revision), applied.body)
@@ -126,11 +155,15 @@ class KeepAlive:
         machine: Machine,
         headers: Headers,
         lessor: Lessor,
+        authenticator: Authenticator,
+        call: Call,
         responses: ResponseStream,
     ) -> None:
         self._machine = machine
         self._headers = headers
         self._lessor = lessor
+        self._authenticator = authenticator
+        self._call = call
         self._responses = responses
         self._waiting: list[int] = []
         self._room = asyncio.Event()
@@ -175,6 +208,8 @@ class KeepAlive:
             self._responses.finish()
 
     async def _renew(self, batch: list[int]) -> None:
+        if self._authenticator.enabled:
+            await self._permit(batch)
         # The header is made before the renewal: with a newer revision, a client could see a lease
         # renewed at a revision at which it was already revoked.
         header = self._headers.field(self._machine.store.revision)
@@ -185,6 +220,16 @@ class KeepAlive:
                 self._room.clear()
                 await self._room.wait()
             self._responses.send(header + body)
+
+    async def _permit(self, batch: list[int]) -> None:
+        """The caller must be identified, and may renew a lease whose keys it may all write."""
+        found = self._authenticator.identify(self._call)
+        identity = found if isinstance(found, Identity) else await found
+        machine, revision = self._machine, self._machine.auth.revision
+        machine.auth.check_identified(identity)
+        for lease_id in batch:
+            await sliced.run(machine.permissions.lease_writes(identity, lease_id))
+        machine.auth.check_unchanged(revision)
 
 
 def minimum_ttl(election_timeout: float) -> int:

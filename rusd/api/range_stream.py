@@ -17,6 +17,7 @@ revision, or ends with COMPACTED if that is compacted by then.
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -52,8 +53,11 @@ class RangeStream:
         headers: Headers,
         responses: ResponseStream,
         target_bytes: int,
+        check: Callable[[], None],
     ) -> None:
-        """`target_bytes`: about the size of a chunk (--max-request-bytes)."""
+        """`target_bytes`: about the size of a chunk (--max-request-bytes). `check` raises a Refusal
+        if the caller may not read the range, or not any more: before each chunk."""
+        self._check = check
         self._request = request
         self._node = node
         self._store = store
@@ -91,6 +95,7 @@ class RangeStream:
 
     async def _send(self) -> None:
         request, store = self._request, self._store
+        self._check()
         revision = store.revision
         reading = _ChunkReader(
             store, request, request.revision if request.revision > 0 else revision
@@ -108,11 +113,13 @@ class RangeStream:
                 chunk = (await sliced.run(steps))[: len(chunk)]
             if not more or sent == limit:
                 break
+            self._check()
             encoded = kv_response.range_response(RangeResult(framed=chunk))
             self._responses.send(kv_response.message_field(1, encoded))
             keys = next_chunk_keys(keys, len(encoded), self._target)
             await self._ready(reading)
         count = sent + await reading.count()
+        self._check()
         more = count > sent and not request.count_only
         last = kv_response.range_response(RangeResult(framed=chunk, more=more, count=count))
         self._responses.send(kv_response.message_field(1, self._headers.field(revision) + last))

@@ -3,27 +3,51 @@
 The watchers are those of `rusd.watch`; this file dispatches requests and checks permission. A
 stream ends when the client cancels it or the member stops: a client that closes only its sending
 side goes on receiving events, as from etcd (a watch through the JSON gateway depends on it).
+
+The caller is identified for every create request, and must be permitted to read the range; a
+refusal cancels that watcher alone, with etcd's texts. When users, roles or permissions change,
+watchers whose user may not read their range any more are canceled (etcd lets them go on).
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Generator
 
+from rusd.auth.errors import AuthError
+from rusd.auth.records import Identity
+from rusd.auth.store import AuthStore
+from rusd.base.errors import Refusal
+from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
-from rusd.rpc.errors import COMPACTED, EtcdError
+from rusd.rpc.errors import (
+    AUTH_OLD_REVISION,
+    COMPACTED,
+    INVALID_AUTH_TOKEN,
+    PERMISSION_DENIED,
+    TOO_MANY_REQUESTS,
+    USER_EMPTY,
+    Definition,
+    as_etcd,
+)
 from rusd.rpc.methods import BidiStream, Methods
 from rusd.rpc.streams import ResponseStream
 from rusd.watch.hub import WatchHub
 
-#: Raises an EtcdError unless the caller may read the range: (call, key, range_end as requested).
-Permit = Callable[[Call, bytes, bytes], None]
+#: Watchers checked again in one slice after a change of users or roles.
+WATCHERS_PER_SLICE = 1000
+#: Requests of one stream that may wait while its caller is identified; reading stops before.
+MAX_WAITING_REQUESTS = 10_000
 
 
 class WatchService:
     """etcdserverpb.Watch."""
 
-    def __init__(self, hub: WatchHub, permit: Permit | None = None) -> None:
+    def __init__(self, hub: WatchHub, authenticator: Authenticator, auth: AuthStore) -> None:
         self._hub = hub
-        self._permit = permit
+        self._authenticator = authenticator
+        self._auth = auth
+        self._open: dict[WatchHandler, None] = {}
 
     def methods(self) -> Methods:
         """gRPC path -> method."""
@@ -31,7 +55,23 @@ class WatchService:
 
     def open(self, call: Call, responses: ResponseStream) -> "WatchHandler":
         """Opens a stream."""
-        return WatchHandler(self._hub, self._permit, call, responses)
+        handler = WatchHandler(self, self._hub, self._authenticator, self._auth, call, responses)
+        self._open[handler] = None
+        return handler
+
+    def closed(self, handler: "WatchHandler") -> None:
+        """Forgets a stream that is over."""
+        self._open.pop(handler, None)
+
+    def recheck(self) -> Generator[None, None, None]:
+        """Cancels, in slices, the watchers that are not permitted any more."""
+        checked = 0
+        for handler in list(self._open):
+            for watch_id in handler.watch_ids():
+                handler.recheck(watch_id)
+                checked += 1
+                if checked % WATCHERS_PER_SLICE == 0:
+                    yield
 
 
 class WatchHandler:
@@ -39,17 +79,33 @@ class WatchHandler:
 
     def __init__(
         self,
+        service: WatchService,
         hub: WatchHub,
-        permit: Permit | None,
+        authenticator: Authenticator,
+        auth: AuthStore,
         call: Call,
         responses: ResponseStream,
     ) -> None:
+        self._service = service
         self._stream = hub.stream(responses)
-        self._permit = permit
+        self._authenticator = authenticator
+        self._auth = auth
         self._call = call
+        #: User that created the stream's watchers last; "" while authentication was off.
+        self._user = ""
+        #: Requests behind a create request whose caller is being identified; None: nothing waits.
+        self._waiting: deque[rpc.WatchRequest] | None = None
+        self._closed = False
+        self._responses = responses
 
     def received(self, request: rpc.WatchRequest) -> None:
         """Handles one request; an empty one is ignored, as in etcd."""
+        if self._waiting is not None:
+            if len(self._waiting) >= MAX_WAITING_REQUESTS:
+                self._responses.finish(TOO_MANY_REQUESTS())
+            else:
+                self._waiting.append(request)
+            return
         kind = request.WhichOneof("request_union")
         if kind == "create_request":
             self._create(request.create_request)
@@ -67,22 +123,78 @@ class WatchHandler:
 
     def closed(self) -> None:
         """The stream is over."""
+        self._closed = True
+        self._waiting = None
+        self._service.closed(self)
         self._stream.close()
+
+    # Permission
 
     def _create(self, request: rpc.WatchCreateRequest) -> None:
         if request.start_revision < 0:
             self._stream.refuse(COMPACTED.message)
+        elif not self._authenticator.enabled:
+            self._stream.create(request)
+        else:
+            self._create_identified(request)
+
+    def _create_identified(self, request: rpc.WatchCreateRequest) -> None:
+        try:
+            found = self._authenticator.identify(self._call)
+        except AuthError as error:
+            self._stream.refuse(_cancel_reason(error))
             return
-        if self._permit is not None:
-            try:
-                self._permit(self._call, request.key or b"\0", request.range_end)
-            except EtcdError as error:
-                self._stream.refuse(_status_text(error))
-                return
-        self._stream.create(request)
+        if isinstance(found, Identity):
+            self._permit(request, found)
+            return
+        self._waiting = deque()
+        found.add_done_callback(lambda identity: self._identified(request, identity))
+
+    def _identified(self, request: rpc.WatchCreateRequest, identity: Pending[Identity]) -> None:
+        if self._closed:
+            return
+        try:
+            self._permit(request, identity.result())
+        except Refusal as error:
+            self._stream.refuse(_cancel_reason(error))
+        waiting, self._waiting = self._waiting or deque(), None
+        for each in waiting:
+            self.received(each)
+
+    def _permit(self, request: rpc.WatchCreateRequest, identity: Identity) -> None:
+        try:
+            self._auth.check_read(identity, request.key or b"\0", request.range_end)
+        except AuthError as error:
+            self._stream.refuse(_cancel_reason(error))
+        else:
+            self._user = identity.user
+            self._stream.create(request)
+
+    def watch_ids(self) -> list[int]:
+        """Of the open watchers."""
+        return list(self._stream.state.watchers)
+
+    def recheck(self, watch_id: int) -> None:
+        """Cancel a watcher whose user may not read its range any more."""
+        watcher = self._stream.state.watchers.get(watch_id)
+        if watcher is None:
+            return
+        key, end, *_ = watcher.group.subscription
+        if not self._auth.may_read(self._user, key, b"\0" if end is None else end):
+            self._stream.cancel(watch_id, _status_text(PERMISSION_DENIED))
 
 
-def _status_text(error: EtcdError) -> str:
+def _cancel_reason(error: Refusal) -> str:
+    """etcd tells these by name, and calls everything else a denied permission."""
+    told = as_etcd(error)
+    named = (INVALID_AUTH_TOKEN, AUTH_OLD_REVISION, USER_EMPTY, PERMISSION_DENIED)
+    for definition in named:
+        if told is not None and told.message == definition.message:
+            return _status_text(definition)
+    return _status_text(PERMISSION_DENIED)
+
+
+def _status_text(error: Definition) -> str:
     """Returns a gRPC status as Go prints it, as in etcd's cancel_reason."""
     code = "".join(word.capitalize() for word in error.code.name.split("_"))
     return f"rpc error: code = {code} desc = {error.message}"

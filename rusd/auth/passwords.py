@@ -10,17 +10,12 @@ compares only the first 72 bytes of one that is given at login; the same holds h
 
 import bcrypt
 
+from rusd.auth.errors import PasswordTooLong
+
 #: Costs that bcrypt knows; etcd takes `DEFAULT_COST` for any other.
 MIN_COST, DEFAULT_COST, MAX_COST = 4, 10, 31
 #: Bytes of a password that count.
 MAX_LENGTH = 72
-
-
-class PasswordTooLong(Exception):
-    """The password has more than 72 bytes. The message is that of Go's bcrypt, as etcd sends it."""
-
-    def __init__(self) -> None:
-        super().__init__("bcrypt: password length exceeds 72 bytes")
 
 
 def hash_password(password: str, cost: int) -> bytes:

@@ -76,5 +76,20 @@ class Identity:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login that was applied: each member notes its token (simple tokens)."""
+
+    user: str
+    #: Random part of the token; empty with JSON Web Tokens.
+    prefix: str
+    #: Log index of the request.
+    index: int
+
+    @property
+    def token(self) -> str:
+        return f"{self.prefix}.{self.index}"
+
+
 #: A call without token or certificate.
 ANONYMOUS = Identity()

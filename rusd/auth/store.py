@@ -144,6 +144,19 @@ class AuthStore:
         if self.enabled:
             self._check(identity, Access.READ, key, range_end)
 
+    def check_unchanged(self, revision: int) -> None:
+        """Raise OldRevision if users or roles changed since the auth revision was `revision`."""
+        if self.enabled and revision != self.revision:
+            raise errors.OldRevision
+
+    def may_read(self, user: str, key: bytes, range_end: bytes) -> bool:
+        """Whether a user may read that range now, whatever its identity was established at."""
+        try:
+            self.check_read(Identity(user, self.revision), key, range_end)
+        except errors.AuthError:
+            return False
+        return True
+
     def check_write(self, identity: Identity, key: bytes, range_end: bytes = b"") -> None:
         """Raise unless the identity may write that range (see `_check`)."""
         if self.enabled:
@@ -201,12 +214,16 @@ class AuthStore:
         records.put_enabled(False)
         self._changed(records, None)
 
-    def add_user(self, records: Records, user: User) -> None:
+    def check_new_user(self, name: str) -> None:
         """Raises UserNameEmpty or UserExists."""
-        if not user.name:
+        if not name:
             raise errors.UserNameEmpty
-        if user.name in self._users:
+        if name in self._users:
             raise errors.UserExists
+
+    def add_user(self, records: Records, user: User) -> None:
+        """Raises as `check_new_user`."""
+        self.check_new_user(user.name)
         self._put_user(records, user)
         self._changed(records)
 

@@ -18,6 +18,8 @@ import secrets
 import string
 from collections.abc import Iterable
 
+from rusd.auth.records import Session
+
 #: Letters of the random part, as in etcd.
 PREFIX_LENGTH = 16
 #: Seconds a token lives without being used, if `--auth-token-ttl` is 0.
@@ -57,11 +59,9 @@ class SimpleTokens:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def assign(self, user: str, random_part: str, index: int, now: float) -> str:
-        """The token of a new session of `user`, issued by log entry `index`."""
-        token = f"{random_part}.{index}"
-        self._sessions[self._hash(token)] = (user, now + self._ttl)
-        return token
+    def assign(self, session: Session, now: float) -> None:
+        """Note the token of a new session."""
+        self._sessions[self._hash(session.token)] = (session.user, now + self._ttl)
 
     def identify(self, token: str, now: float) -> str | None:
         """The user whose token it is, None if there is none."""

@@ -39,3 +39,8 @@ def concatenated(*parts: Encoded) -> Encoded:
 def chunked(pieces: Iterable[bytes]) -> Encoded:
     """The pieces of one message; joined if they are short."""
     return concatenated(Chunks(pieces))
+
+
+def whole(encoded: Encoded) -> bytes:
+    """One piece, of a message that is known to be short."""
+    return b"".join(encoded) if isinstance(encoded, Chunks) else encoded

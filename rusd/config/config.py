@@ -217,6 +217,16 @@ class Config:
         "How much history to keep: 72h, 5m, a bare number of hours, or of revisions; 0: all.",
     )
 
+    auth_token: str = _flag(
+        "simple",
+        parsers.text,
+        "Auth",
+        "Kind of tokens: simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=TIME.",
+    )
+    auth_token_ttl: int = _flag(
+        300, parsers.unsigned, "Auth", "Seconds that an unused simple token lives."
+    )
+    bcrypt_cost: int = _flag(10, parsers.unsigned, "Auth", "Cost of hashing a password, 4 to 31.")
     cert_file: str = _flag("", parsers.text, "Security", "Certificate of the client URLs (PEM).")
     key_file: str = _flag("", parsers.text, "Security", "Its private key (PEM).")
     client_cert_auth: bool = _flag(

@@ -71,7 +71,6 @@ UNSUPPORTED: dict[str, UnsupportedFlag] = {
         "discovery-user",
         "discovery-password",
     ),
-    "auth-token": UnsupportedFlag(parsers.text, "simple", "tokens other than 'simple'"),
     "host-whitelist": UnsupportedFlag(parsers.text, "*", "host white lists"),
     "cors": UnsupportedFlag(parsers.text, "*", "CORS"),
     "enable-log-rotation": UnsupportedFlag(parsers.boolean, False, "log rotation"),
@@ -112,9 +111,7 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
         "raft-write-timeout",
     ),
     **_numbers(
-        "auth-token-ttl",
         "backend-batch-limit",
-        "bcrypt-cost",
         "distributed-tracing-sampling-rate",
         "max-snapshots",
         "max-wals",

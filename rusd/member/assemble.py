@@ -16,6 +16,7 @@ from rusd.api.health import HealthService
 from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService, minimum_ttl
 from rusd.api.maintenance import MaintenanceService
+from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.config import Config
@@ -37,6 +38,8 @@ from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.member_list import MemberList
 from rusd.member.pages import member_pages
+from rusd.member.sessions import Sessions
+from rusd.member.tokens import token_provider
 from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.member_samples import MemberSamples
@@ -44,7 +47,9 @@ from rusd.observe.metrics import CallMetrics, Metrics
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.errors import described
+from rusd.rpc.guards.authentication import Authentication
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, LeaderOnly, RequireLeader
 from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
@@ -75,6 +80,8 @@ class Components:
     member_list: MemberList
     watchdog: LoopWatchdog
     health: HealthService
+    sessions: Sessions
+    passwords: PasswordWork
     door: GrpcDoor
     http: HttpDoor
     tls: ClientTls | None
@@ -120,12 +127,17 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     limits = Limits(config.max_txn_ops, config.max_request_bytes)
     lease_ids = LeaseIds(member_id, int(time.time() * 1000))
     health = HealthService()
+    tokens = token_provider(config)
+    authenticator = Authenticator(machine.auth, tokens, node, certificates=config.client_cert_auth)
+    passwords = PasswordWork(config.bcrypt_cost)
+    watches = WatchService(hub, authenticator, machine.auth)
+    sessions = Sessions(tokens, watches)
     shared = (node, machine, headers)
     methods = _table(
         (
             KVService(*shared, compactor, limits),
-            LeaseService(*shared, lessor, lease_ids, minimum_ttl(election)),
-            WatchService(hub),
+            LeaseService(*shared, lessor, authenticator, lease_ids, minimum_ttl(election)),
+            watches,
             ClusterService(
                 *shared,
                 strict if config.strict_reconfig_check else None,
@@ -133,12 +145,18 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
                 clock=loop.time,
             ),
             MaintenanceService(*shared, max_size),
-            AuthService(*shared),
+            AuthService(*shared, tokens, passwords, loop.time),
             health,
         )
     )
-    # What is checked before a method runs, in etcd's order. Authentication goes after validation.
-    guards = (require_leader, quota, Validation(), LeaderOnly(lambda: node.is_leader))
+    # What is checked before a method runs, in etcd's order.
+    guards = (
+        require_leader,
+        quota,
+        Validation(),
+        Authentication(authenticator, machine.auth),
+        LeaderOnly(lambda: node.is_leader),
+    )
     by_role = RoleMethods(
         voter=guarded(methods, guards),
         learner=guarded(methods, (LearnerRestriction(), *guards)),
@@ -189,9 +207,12 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
             leases=lessor,
             before_restore=compactor.pause,
             restored=restored,
+            session=tokens.assign,
+            auth_changed=sessions.auth_changed,
             damage=fail,
         )
     )
+    machine.auth.on_change(tokens.end)
     node.on_role(lessor.role_changed)
     node.on_role(require_leader.on_role)
     node.on_role(samples.on_role)
@@ -212,6 +233,8 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         member_list=member_list,
         watchdog=watchdog,
         health=health,
+        sessions=sessions,
+        passwords=passwords,
         door=door,
         http=http,
         tls=tls,

@@ -88,6 +88,7 @@ class Member:
         await components.http.stop()
         await self._tasks.stop()
         await components.compactor.stop()
+        components.passwords.close()
         components.watchdog.stop()
         components.machine.close()
 
@@ -116,6 +117,7 @@ class Member:
         yield "Raft", node.wait_failed()
         yield "lease expiry", components.lessor.run()
         yield "leadership transfer", components.handover.run()
+        yield "sessions", components.sessions.run()
         yield "member list", components.member_list.run()
         yield "cluster version", keep_cluster_version(node, components.machine.members)
         if components.auto_compaction is not None:

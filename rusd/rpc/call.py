@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from rusd.auth.records import ANONYMOUS, Identity
+
 
 class WaitWritable(Protocol):
     """See `Call.wait_writable`."""
@@ -51,8 +53,11 @@ class Call:
     #: `small` (default False): the response holds one value at most.
     wait_writable: WaitWritable = _writable
 
+    #: Who calls; anonymous while authentication is off (see `guards/authentication.py`).
+    identity: Identity = ANONYMOUS
+
     @property
     def token(self) -> str | None:
         """The caller's auth token: metadata `token`, or `authorization` as the gateway sends it."""
-        metadata = self.metadata
-        return metadata.get("token") or metadata.get("authorization")
+        token = self.metadata.get("token")
+        return self.metadata.get("authorization") if token is None else token

@@ -10,6 +10,7 @@ Source of codes and texts: etcd `api/v3rpc/rpctypes/error.go`, facts only.
 from enum import IntEnum
 from typing import NamedTuple
 
+from rusd.auth import errors as auth
 from rusd.base.errors import Refusal
 from rusd.lease import errors as lease
 from rusd.mvcc import errors as mvcc
@@ -111,14 +112,28 @@ RANGE_STREAM_FILTER = Definition(
 )
 
 AUTH_NOT_ENABLED = _etcd(Code.FAILED_PRECONDITION, "authentication is not enabled")
+AUTH_FAILED = _etcd(Code.INVALID_ARGUMENT, "authentication failed, invalid user ID or password")
+#: etcd gives these three no status of their own, so they reach clients as UNKNOWN.
+NO_PASSWORD_USER = Definition(
+    Code.UNKNOWN, "auth: authentication failed, password was given for no password user"
+)
+PASSWORD_TOO_LONG = Definition(Code.UNKNOWN, "bcrypt: password length exceeds 72 bytes")
+VERIFY_ONLY = Definition(Code.UNKNOWN, "auth: token signing attempted with verify-only key")
+INVALID_AUTH_TOKEN = _etcd(Code.UNAUTHENTICATED, "invalid auth token")
+INVALID_AUTH_MGMT = _etcd(Code.INVALID_ARGUMENT, "invalid auth management")
+AUTH_OLD_REVISION = _etcd(Code.INVALID_ARGUMENT, "revision of auth store is old")
+PERMISSION_DENIED = _etcd(Code.PERMISSION_DENIED, "permission denied")
+ROOT_ROLE_NOT_EXIST = _etcd(Code.FAILED_PRECONDITION, "root user does not have root role")
+USER_EXISTS = _etcd(Code.FAILED_PRECONDITION, "user name already exists")
+ROLE_EXISTS = _etcd(Code.FAILED_PRECONDITION, "role name already exists")
+ROLE_NOT_GRANTED = _etcd(Code.FAILED_PRECONDITION, "role is not granted to the user")
+PERMISSION_NOT_GRANTED = _etcd(Code.FAILED_PRECONDITION, "permission is not granted to the role")
 ROOT_USER_NOT_EXIST = _etcd(Code.FAILED_PRECONDITION, "root user does not exist")
 USER_EMPTY = _etcd(Code.INVALID_ARGUMENT, "user name is empty")
 USER_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "user name not found")
 ROLE_EMPTY = _etcd(Code.INVALID_ARGUMENT, "role name is empty")
 ROLE_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "role name not found")
 PERMISSION_NOT_GIVEN = _etcd(Code.INVALID_ARGUMENT, "permission not given")
-#: Not etcd's.
-USERS_NOT_SUPPORTED = Definition(Code.UNIMPLEMENTED, "rusd: users and roles are not supported yet")
 
 #: Not etcd's: between members, and to the client of a member that had to ask another.
 ANSWER_TOO_LARGE = Definition(Code.RESOURCE_EXHAUSTED, "the answer is too large")
@@ -151,6 +166,26 @@ DEADLINE_EXCEEDED = Definition(Code.DEADLINE_EXCEEDED, "context deadline exceede
 
 #: Refusals of the rooms below -> what a client is told. (A refusal whose text varies: `as_etcd`.)
 _MEANINGS: dict[type[Refusal], Definition] = {
+    auth.AuthNotEnabled: AUTH_NOT_ENABLED,
+    auth.AuthenticationFailed: AUTH_FAILED,
+    auth.InvalidAuthManagement: INVALID_AUTH_MGMT,
+    auth.InvalidToken: INVALID_AUTH_TOKEN,
+    auth.NoPasswordUser: NO_PASSWORD_USER,
+    auth.OldRevision: AUTH_OLD_REVISION,
+    auth.PasswordTooLong: PASSWORD_TOO_LONG,
+    auth.PermissionDenied: PERMISSION_DENIED,
+    auth.PermissionNotGiven: PERMISSION_NOT_GIVEN,
+    auth.PermissionNotGranted: PERMISSION_NOT_GRANTED,
+    auth.RoleExists: ROLE_EXISTS,
+    auth.RoleNameEmpty: ROLE_EMPTY,
+    auth.RoleNotFound: ROLE_NOT_FOUND,
+    auth.RoleNotGranted: ROLE_NOT_GRANTED,
+    auth.RootRoleMissing: ROOT_ROLE_NOT_EXIST,
+    auth.RootUserMissing: ROOT_USER_NOT_EXIST,
+    auth.SigningImpossible: VERIFY_ONLY,
+    auth.UserExists: USER_EXISTS,
+    auth.UserNameEmpty: USER_EMPTY,
+    auth.UserNotFound: USER_NOT_FOUND,
     lease.LeaderTimeout: TIMEOUT,
     lease.NoLeader: NO_LEADER,
     mvcc.Compacted: COMPACTED,

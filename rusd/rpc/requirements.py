@@ -31,8 +31,10 @@ class Permission(Enum):
     VALID_TOKEN = auto()
     #: An authenticated user.
     USER = auto()
-    #: A user with permission for the keys of the request, or for those attached to its lease.
+    #: A user with permission for the keys of the request.
     KEYS = auto()
+    #: An authenticated user with permission for the keys attached to the lease of the request.
+    LEASE_KEYS = auto()
     #: The role root.
     ROOT = auto()
     #: Root, or the user that the request names, or a user with the role that it names.
@@ -61,6 +63,7 @@ _NONE = Requirements(Permission.NONE)
 _VALID_TOKEN = Requirements(Permission.VALID_TOKEN)
 _USER = Requirements(Permission.USER)
 _KEYS = Requirements(Permission.KEYS)
+_LEASE_KEYS = Requirements(Permission.LEASE_KEYS)
 _ROOT = Requirements(Permission.ROOT)
 
 #: Full gRPC path -> requirements.
@@ -70,13 +73,13 @@ REQUIREMENTS: Mapping[str, Requirements] = {
     "/etcdserverpb.KV/Put": Requirements(Permission.KEYS, cost=put_cost),
     "/etcdserverpb.KV/DeleteRange": _KEYS,
     "/etcdserverpb.KV/Txn": Requirements(Permission.KEYS, cost=txn_cost),
-    "/etcdserverpb.KV/Compact": _VALID_TOKEN,
+    "/etcdserverpb.KV/Compact": _ROOT,
     "/etcdserverpb.Watch/Watch": _KEYS,
     "/etcdserverpb.Lease/LeaseGrant": Requirements(Permission.USER, cost=_lease_cost),
-    "/etcdserverpb.Lease/LeaseRevoke": _KEYS,
-    "/etcdserverpb.Lease/LeaseKeepAlive": _KEYS,
-    "/etcdserverpb.Lease/LeaseTimeToLive": _KEYS,
-    "/etcdserverpb.Lease/LeaseLeases": _KEYS,
+    "/etcdserverpb.Lease/LeaseRevoke": _LEASE_KEYS,
+    "/etcdserverpb.Lease/LeaseKeepAlive": _LEASE_KEYS,
+    "/etcdserverpb.Lease/LeaseTimeToLive": _LEASE_KEYS,
+    "/etcdserverpb.Lease/LeaseLeases": _LEASE_KEYS,
     "/etcdserverpb.Cluster/MemberAdd": _ROOT,
     "/etcdserverpb.Cluster/MemberRemove": _ROOT,
     "/etcdserverpb.Cluster/MemberUpdate": _ROOT,

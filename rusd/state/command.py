@@ -4,14 +4,15 @@ The body is the etcd request message as the client encoded it, so a proposal cos
 exceptions are LEASE_GRANT, a completed copy (the proposing member chooses the id and raises the TTL
 to the minimum, so that all members store the same whatever their flags), and kinds that no client
 sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
-LEASE_EXPIRE: see `LeaseExpiry`; MEMBER_ADD: see `MemberAddition`; the other membership changes: an
-`etcdserverpb.Member`).
+LEASE_EXPIRE: see `LeaseExpiry`; AUTHENTICATE: see `Login`; SIGNED: see `sign`; MEMBER_ADD: see
+`MemberAddition`; the other membership changes: an `etcdserverpb.Member`).
 """
 
 import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from rusd.auth.records import Identity
 from rusd.state.members import Member
 
 
@@ -29,6 +30,20 @@ class Kind(IntEnum):
     MEMBER_ATTRIBUTES = 9
     CLUSTER_VERSION = 10
     LEASE_EXPIRE = 11
+    AUTH_ENABLE = 12
+    AUTH_DISABLE = 13
+    AUTHENTICATE = 14
+    USER_ADD = 15
+    USER_DELETE = 16
+    USER_CHANGE_PASSWORD = 17
+    USER_GRANT_ROLE = 18
+    USER_REVOKE_ROLE = 19
+    ROLE_ADD = 20
+    ROLE_DELETE = 21
+    ROLE_GRANT_PERMISSION = 22
+    ROLE_REVOKE_PERMISSION = 23
+    #: A proposal with the identity of its client: see `sign`.
+    SIGNED = 64
     # From `rusd.raft.ports.CHANGE` on: Raft orders these one at a time.
     MEMBER_ADD = 0xF0
     MEMBER_REMOVE = 0xF1
@@ -38,12 +53,56 @@ class Kind(IntEnum):
 
 _LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")
+_IDENTITY = struct.Struct(">BQH")
 _PREFIX = {kind: bytes((kind,)) for kind in Kind}
 
 
 def encode(kind: Kind, body: bytes) -> bytes:
     """The payload of a proposal."""
     return _PREFIX[kind] + body
+
+
+def sign(identity: Identity, payload: bytes) -> bytes:
+    """A proposal that is permitted or refused, when it is applied, as a request of `identity`.
+
+    SIGNED u8 | auth revision u64 | length of the user name u16 | user name | proposal
+    """
+    name = identity.user.encode()
+    return _IDENTITY.pack(Kind.SIGNED, identity.revision, len(name)) + name + payload
+
+
+def unsign(payload: bytes) -> tuple[Identity, bytes]:
+    """The inverse of `sign`. ValueError if it is not one."""
+    if len(payload) < _IDENTITY.size:
+        raise ValueError(f"signed proposal of {len(payload)} bytes")
+    _, revision, length = _IDENTITY.unpack_from(payload)
+    inner = _IDENTITY.size + length
+    name = payload[_IDENTITY.size : inner]
+    if len(name) != length:
+        raise ValueError("signed proposal ends within the user name")
+    return Identity(name.decode(), revision), payload[inner:]
+
+
+class Login(NamedTuple):
+    """A user whose password was checked by the member that proposes.
+
+    length of the token's part u8 | random part of a simple token, or nothing | user name
+    """
+
+    user: str
+    token_prefix: str
+
+    def encode(self) -> bytes:
+        prefix = self.token_prefix.encode()
+        return bytes((len(prefix),)) + prefix + self.user.encode()
+
+    @classmethod
+    def decode(cls, body: bytes) -> "Login":
+        """ValueError if it is not one."""
+        if not body or len(body) <= body[0]:
+            raise ValueError(f"login of {len(body)} bytes")
+        end = 1 + body[0]
+        return cls(body[end:].decode(), body[1:end].decode())
 
 
 class MemberAddition(NamedTuple):

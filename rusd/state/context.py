@@ -3,12 +3,17 @@
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
+from rusd.auth.records import Identity
 from rusd.mvcc.store import Writer
 from rusd.state.listeners import Listeners
 from rusd.state.result import Applied
 
 #: A command that takes several slices; yields between them.
 Work = Generator[None, None, Applied]
+
+
+#: Checks of one request: raises AuthError, or is a generator that does so, in slices.
+Permit = Callable[[Identity, Any], Generator[None, None, None] | None]
 
 
 class Handler(NamedTuple):
@@ -19,16 +24,21 @@ class Handler(NamedTuple):
     #: (writer, request, wanted) to result; `wanted`: a client of this member waits for the answer.
     #: Raises a Refusal if the command is refused; then nothing was written.
     apply: Callable[[Writer, Any, bool], Applied | Work]
+    #: What the client must be permitted, while authentication is enabled; None: nothing is checked
+    #: when it is applied (proposals of members, and what `api` checks before it proposes).
+    permit: Permit | None = None
 
 
 class ApplyContext:
     """State of the apply in progress."""
 
-    __slots__ = ("_notifications", "term")
+    __slots__ = ("_notifications", "index", "term")
 
     def __init__(self) -> None:
         #: Term of the entry that is being applied.
         self.term = 0
+        #: Its index.
+        self.index = 0
         self._notifications: list[Callable[[Listeners], None]] = []
 
     def after_commit(self, notification: Callable[[Listeners], None]) -> None:

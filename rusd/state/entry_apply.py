@@ -63,7 +63,7 @@ class EntryApply:
                 continue
             if position.index != applied.index + 1 or position.term < applied.term:
                 raise RuntimeError(f"entry {position} does not follow {applied}")
-            context.term = position.term
+            context.term, context.index = position.term, position.index
             self._before, self._applied = applied, position
             for count, (payload, wanted) in enumerate(requests, 1):
                 result = apply(writer, payload, wanted)

@@ -9,6 +9,7 @@ from rusd.state.context import ApplyContext, Handler, Work
 from rusd.state.cost import txn_cost
 from rusd.state.errors import NoSpace
 from rusd.state.leases import Leases
+from rusd.state.permissions import Permissions
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn, check_key, check_put
 from rusd.wire import kv_response
@@ -17,16 +18,21 @@ from rusd.wire import kv_response
 class KeyCommands:
     """Handlers of the commands that change or compact keys."""
 
-    def __init__(self, leases: Leases, alarms: Alarms, context: ApplyContext) -> None:
+    def __init__(
+        self, leases: Leases, alarms: Alarms, permissions: Permissions, context: ApplyContext
+    ) -> None:
         self._leases = leases
         self._alarms = alarms
+        self._permissions = permissions
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        permit = self._permissions
+        delete = rpc.DeleteRangeRequest.FromString
         return {
-            Kind.PUT: Handler(rpc.PutRequest.FromString, self._put),
-            Kind.DELETE_RANGE: Handler(rpc.DeleteRangeRequest.FromString, self._delete_range),
-            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn),
+            Kind.PUT: Handler(rpc.PutRequest.FromString, self._put, permit.put),
+            Kind.DELETE_RANGE: Handler(delete, self._delete_range, permit.delete_range),
+            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn, permit.txn),
             Kind.COMPACT: Handler(rpc.CompactionRequest.FromString, self._compact),
         }
 

@@ -1,5 +1,6 @@
 """Commands on leases: grant, revoke, expire, checkpoint."""
 
+from rusd.auth.records import Identity
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.alarms import Alarms
@@ -7,6 +8,7 @@ from rusd.state.command import Kind, LeaseExpiry
 from rusd.state.context import ApplyContext, Handler, Work
 from rusd.state.errors import LeaderChanged
 from rusd.state.leases import Leases
+from rusd.state.permissions import Check, Permissions
 from rusd.state.result import Applied
 from rusd.state.write_txn import WriteTxn
 from rusd.wire import kv_response
@@ -18,18 +20,26 @@ _KEYS_FREED_PER_SLICE = 5000
 class LeaseCommands:
     """Handlers of the commands that change leases."""
 
-    def __init__(self, leases: Leases, alarms: Alarms, context: ApplyContext) -> None:
+    def __init__(
+        self, leases: Leases, alarms: Alarms, permissions: Permissions, context: ApplyContext
+    ) -> None:
         self._leases = leases
         self._alarms = alarms
+        self._permissions = permissions
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
         return {
             Kind.LEASE_GRANT: Handler(rpc.LeaseGrantRequest.FromString, self._grant),
-            Kind.LEASE_REVOKE: Handler(rpc.LeaseRevokeRequest.FromString, self._revoke),
+            Kind.LEASE_REVOKE: Handler(
+                rpc.LeaseRevokeRequest.FromString, self._revoke, self._permit_revoke
+            ),
             Kind.LEASE_EXPIRE: Handler(LeaseExpiry.decode, self._expire),
             Kind.LEASE_CHECKPOINT: Handler(rpc.LeaseCheckpointRequest.FromString, self._checkpoint),
         }
+
+    def _permit_revoke(self, identity: Identity, request: rpc.LeaseRevokeRequest) -> Check:
+        return self._permissions.lease_writes(identity, request.ID)
 
     def _grant(self, writer: Writer, request: rpc.LeaseGrantRequest, wanted: bool) -> Applied:
         self._alarms.refuse_growth()

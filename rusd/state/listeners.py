@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rusd.auth.records import Session
 from rusd.mvcc.overlay import Events
 from rusd.raft.ports import Membership
 from rusd.storage import StorageError
@@ -51,6 +52,10 @@ class Listeners:
     #: The membership changed, by an entry or a snapshot.
     membership: Callable[[Membership], None] = _ignore
     leases: LeaseListener = field(default_factory=_NoLeaseListener)
+    #: A login was applied (simple tokens).
+    session: Callable[[Session], None] = _ignore
+    #: Users, roles, permissions, or whether authentication is enabled.
+    auth_changed: Callable[[], None] = _ignore_nothing
     #: `restore` is about to close the database: work on it in slices must stop.
     before_restore: Callable[[], None] = _ignore_nothing
     #: `restore` opened another database; the revision may have jumped.

@@ -18,10 +18,13 @@ must end the process: the member no longer knows what it has applied.
 from collections.abc import Sequence
 from pathlib import Path
 
+from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.mvcc.store import Store
 from rusd.raft.ports import Entry, Position, Unfinished
+from rusd.state import auth_records
 from rusd.state.alarms import Alarms
+from rusd.state.auth_commands import AuthCommands
 from rusd.state.cluster_commands import ClusterCommands
 from rusd.state.commands import Commands
 from rusd.state.context import ApplyContext
@@ -32,6 +35,7 @@ from rusd.state.lease_commands import LeaseCommands
 from rusd.state.leases import Leases
 from rusd.state.listeners import Listeners
 from rusd.state.members import Member, Members
+from rusd.state.permissions import Permissions
 from rusd.state.positions import Positions
 from rusd.storage import Batch, Engine, StorageError
 
@@ -42,8 +46,8 @@ LEASE_SIZE = 64
 class StateMachine:
     """etcd's implementation of the `Machine` port of `rusd/raft/ports.py`.
 
-    `store`, `leases`, `members` and `alarms` stay the same objects for life, also over a restore;
-    `engine` does not.
+    `store`, `leases`, `members`, `alarms` and `auth` stay the same objects for life, also over a
+    restore; `engine` does not.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -56,14 +60,20 @@ class StateMachine:
         self.leases = Leases()
         self.members = Members()
         self.alarms = Alarms()
+        self.auth = AuthStore()
+        #: What requests on keys and leases need.
+        self.permissions = Permissions(self.auth, self.leases)
         self._positions = Positions()
         self._context = ApplyContext()
+        permissions, context = self.permissions, self._context
         self._commands = Commands(
             {
-                **KeyCommands(self.leases, self.alarms, self._context).handlers(),
-                **LeaseCommands(self.leases, self.alarms, self._context).handlers(),
-                **ClusterCommands(self.members, self.alarms, self._context).handlers(),
-            }
+                **KeyCommands(self.leases, self.alarms, permissions, context).handlers(),
+                **LeaseCommands(self.leases, self.alarms, permissions, context).handlers(),
+                **ClusterCommands(self.members, self.alarms, context).handlers(),
+                **AuthCommands(self.auth, context).handlers(),
+            },
+            self.auth,
         )
         #: The last apply, if it took several slices.
         self._apply: EntryApply | None = None
@@ -76,6 +86,7 @@ class StateMachine:
     def _load(self) -> None:
         for records in (self._positions, self.leases, self.members, self.alarms):
             records.load(self.engine)
+        auth_records.load(self.auth, self.engine)
 
     # For Raft (rusd/raft/ports.py)
 
@@ -140,6 +151,7 @@ class StateMachine:
         self.store.reopen(self.engine)
         self._load()
         listeners.restored()
+        listeners.auth_changed()
         listeners.membership(self.members.membership())
         listeners.leases.restored()
 

@@ -74,12 +74,13 @@ class WatchStream:
         """Answer a create request with `created` and `canceled` in one response, as etcd does."""
         self._respond(watch_response.refused(self._header(), reason))
 
-    def cancel(self, watch_id: int) -> None:
-        """Remove one watcher and answer `canceled`; an unknown id is ignored, as in etcd."""
+    def cancel(self, watch_id: int, reason: str = "") -> None:
+        """Remove one watcher and answer `canceled`; an unknown id is ignored, as in etcd. `reason`:
+        why the server cancels it."""
         watcher = self.state.watchers.get(watch_id)
         if watcher is not None:
             self._hub.remove_watcher(watcher, WatcherEvent.CANCELED)
-            self._respond(watch_response.canceled(self._header(), watch_id))
+            self._respond(watch_response.canceled(self._header(), watch_id, reason))
 
     def progress(self) -> None:
         """Answer a progress request with the revision that every watcher has received.

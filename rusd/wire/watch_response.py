@@ -43,9 +43,9 @@ def refused(header: bytes, reason: str) -> bytes:
     return header + watch_id_field(NO_WATCHER) + _CREATED + _CANCELED + _reason(reason)
 
 
-def canceled(header: bytes, watch_id: int) -> bytes:
-    """Response to a cancel request."""
-    return header + watch_id_field(watch_id) + _CANCELED
+def canceled(header: bytes, watch_id: int, reason: str = "") -> bytes:
+    """Response to a cancel request; with a reason, the end of a watcher by the server."""
+    return header + watch_id_field(watch_id) + _CANCELED + (_reason(reason) if reason else b"")
 
 
 def compacted(header: bytes, watch_id: int, compact_revision: int) -> bytes:

@@ -45,7 +45,9 @@ FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 class Pair:
     """One rusd member and one etcd member."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
+        """`flags`: more of them, for both."""
+        self._flags = [*FLAGS, *flags]
         self._subject: LocalCluster | None = None
         self._oracle: LocalCluster | None = None
         self.rusd: Client
@@ -54,8 +56,8 @@ class Pair:
 
     def start(self) -> None:
         self.stop()
-        self._subject = LocalCluster(1, binary=[command(SUBJECT)], flags=FLAGS)
-        self._oracle = LocalCluster(1, binary=[command(ORACLE)], flags=FLAGS)
+        self._subject = LocalCluster(1, binary=[command(SUBJECT)], flags=self._flags)
+        self._oracle = LocalCluster(1, binary=[command(ORACLE)], flags=self._flags)
         self._subject.start()
         self._oracle.start()
         self.rusd = Client(self._subject.endpoints[0])

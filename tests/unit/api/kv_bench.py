@@ -9,12 +9,15 @@ from google.protobuf.message import Message
 
 from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService
+from rusd.auth.providers import SimpleProvider
 from rusd.base.errors import Refusal
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import EtcdError, as_etcd
+from rusd.rpc.guards.authentication import Authentication
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.guards.quota import Quota
@@ -127,10 +130,20 @@ class Bench:
         self.kv = KVService(
             self.node, self.machine, Headers(), self.compactions, limits or Limits()
         )
+        self.tokens = SimpleProvider(300, self.clock)
+        auth = self.machine.auth
+        self.authenticator = Authenticator(auth, self.tokens, self.node, certificates=True)
         self.lease = LeaseService(
-            self.node, self.machine, Headers(), self.lessor, LeaseIds(1, 5), 2
+            self.node,
+            self.machine,
+            Headers(),
+            self.lessor,
+            self.authenticator,
+            LeaseIds(1, 5),
+            2,
         )
-        guards = (self.require_leader, self.quota, Validation())
+        authentication = Authentication(self.authenticator, auth)
+        guards = (self.require_leader, self.quota, Validation(), authentication)
         table = guarded({**self.kv.methods(), **self.lease.methods()}, guards)
         self.methods = {path.rsplit("/", 1)[1]: method for path, method in table.items()}
         self.log.elect(1)

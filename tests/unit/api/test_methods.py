@@ -19,11 +19,11 @@ def test_every_method_with_requirements_is_served_once() -> None:
     part: Any = MagicMock()
     services = (
         KVService(part, part, part, part, Limits()),
-        LeaseService(part, part, part, part, part, 1),
-        WatchService(part),
+        LeaseService(part, part, part, part, part, part, 1),
+        WatchService(part, part, part),
         ClusterService(part, part, part),
         MaintenanceService(part, part, part, 1),
-        AuthService(part, part, part),
+        AuthService(part, part, part, part, part, part),
         HealthService(),
     )
     paths = [path for service in services for path in service.methods()]

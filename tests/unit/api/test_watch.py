@@ -6,28 +6,67 @@ from pathlib import Path
 
 import pytest
 
-from rusd.api.watch import Permit, WatchService
+from rusd.api.watch import WatchService
+from rusd.auth.providers import SimpleProvider
+from rusd.auth.records import Access, Permission, Session, User
+from rusd.auth.store import AuthStore
+from rusd.base import sliced
+from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc import errors
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import EtcdError
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import RequireLeader
 from rusd.rpc.methods import BidiStream
 from rusd.rpc.streams import StreamHandler
+from tests.unit.auth.recording import Recorded
 from tests.unit.watch.scene import Client, Scene, plain, seen
 
 PATIENCE = 3.0
 
 
+class Raft:
+    """A member whose log ends at an index, with reads that are released by hand."""
+
+    applied_index = 5
+
+    def __init__(self) -> None:
+        self.reads: list[Pending[None]] = []
+
+    def read_index(self) -> Pending[None]:
+        self.reads.append(Pending())
+        return self.reads[-1]
+
+
 class Member:
     """A watch service on a stage; `leader` is whom it believes to lead."""
 
-    def __init__(self, directory: Path, permit: Permit | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.scene = Scene(directory / "db")
         self.leader = 1
         self.require_leader = RequireLeader(self.scene.loop, lambda: self.leader, PATIENCE)
-        self.service = WatchService(self.scene.hub, permit)
+        self.auth, self.records = AuthStore(), Recorded()
+        self.tokens = SimpleProvider(300, self.scene.loop.time)
+        self.raft = Raft()
+        authenticator = Authenticator(self.auth, self.tokens, self.raft, certificates=False)
+        self.service = WatchService(self.scene.hub, authenticator, self.auth)
+
+    def enable_auth(self) -> None:
+        """Users `root`, and `u` that may read from a to m."""
+        auth, records = self.auth, self.records
+        auth.add_user(records, User("root", b"", ("root",)))
+        auth.add_user(records, User("u"))
+        auth.add_role(records, "r")
+        auth.grant_role(records, "u", "r")
+        auth.grant_permission(records, "r", Permission(Access.READ, b"a", b"m"))
+        auth.enable(records)
+
+    def log_in(self, user: str, index: int = 0) -> str:
+        session = Session(user, user.ljust(16, "x"), index)
+        self.tokens.assign(session)
+        return session.token
 
     def lead(self, leader: int) -> None:
         self.leader = leader
@@ -89,58 +128,120 @@ def test_a_stream_that_is_over_has_no_watchers(tmp_path: Path) -> None:
     assert member.scene.hub.watchers == 0
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (
-            EtcdError(errors.Code.PERMISSION_DENIED, "etcdserver: permission denied"),
-            "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
-        ),
-        (
-            EtcdError(errors.Code.UNAUTHENTICATED, "etcdserver: invalid auth token"),
-            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
-        ),
-    ],
-)
-def test_without_permission_the_watcher_is_refused_and_the_stream_stays(
-    tmp_path: Path, error: EtcdError, reason: str
-) -> None:
-    asked = []
+def refused(reason: str) -> dict[str, object]:
+    return {"watch_id": -1, "created": True, "canceled": True, "cancel_reason": reason}
 
-    def permit(call: Call, key: bytes, range_end: bytes) -> None:
-        asked.append((call.metadata["token"], key, range_end))
-        if key == b"secret":
-            raise error
 
-    handler, responses = Member(tmp_path, permit).connect(token="me")
-    handler.received(create(b"secret"))
-    handler.received(create(b"", range_end=b"\0"))
-    refused, created = responses.read()
-    assert plain(refused) == {
-        "watch_id": -1,
-        "created": True,
-        "canceled": True,
-        "cancel_reason": reason,
-    }
+DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+INVALID = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+NOBODY = "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+
+
+def test_without_permission_the_watcher_is_refused_and_the_stream_stays(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token=member.log_in("u"))
+    for key, end in ((b"z", b""), (b"a", b"\0"), (b"", b"\0"), (b"a", b"m\0"), (b"b", b"m")):
+        handler.received(create(key, range_end=end))
+    *denied, created = map(plain, responses.read())
+    assert denied == [refused(DENIED)] * 4
+    assert created == {"created": True}
+    assert not responses.finished
+
+
+def test_a_caller_that_is_nobody_or_forges_a_token_watches_nothing(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    for metadata, reason in (({}, NOBODY), ({"token": "x.1"}, INVALID), ({"token": ""}, INVALID)):
+        handler, responses = member.connect(**metadata)
+        handler.received(create(b"a"))
+        assert [plain(one) for one in responses.read()] == [refused(reason)]
+
+
+def test_a_token_that_ended_ends_no_watcher_and_creates_none(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token=member.log_in("u"))
+    handler.received(create(b"a"))
+    member.tokens.end(["u"])
+    handler.received(create(b"a"))
+    member.scene.put(b"a")
+    created, denied, event = responses.read()
     assert plain(created) == {"created": True}
-    assert asked == [("me", b"secret", b""), ("me", b"\0", b"\0")]
+    assert plain(denied) == refused(INVALID)
+    assert seen([event]) == [("put", b"a", 2)]
+
+
+def test_requests_behind_a_login_that_is_not_applied_here_keep_their_order(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token="u".ljust(16, "x") + ".9")
+    handler.received(create(b"a"))
+    handler.received(rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=0)))
+    handler.received(create(b"z"))
+    assert responses.read() == []
+    member.log_in("u", 9)
+    member.raft.applied_index = 9
+    member.raft.reads[0].set_result(None)
+    assert [plain(one) for one in responses.read()] == [
+        {"created": True},
+        {"canceled": True},
+        refused(DENIED),
+    ]
+
+
+def test_a_stream_that_closes_while_its_caller_is_identified_creates_nothing(
+    tmp_path: Path,
+) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token="u".ljust(16, "x") + ".9")
+    handler.received(create(b"a"))
+    handler.closed()
+    member.log_in("u", 9)
+    member.raft.reads[0].set_result(None)
+    assert responses.read() == [] and member.scene.hub.watchers == 0
+
+
+def test_a_watcher_ends_when_its_user_may_not_read_its_range_any_more(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token=member.log_in("u"))
+    other, kept = member.connect(token=member.log_in("root"))
+    handler.received(create(b"a", range_end=b"c"))
+    handler.received(create(b"d"))
+    other.received(create(b"a", range_end=b"c"))
+    member.auth.grant_permission(member.records, "r", Permission(Access.READ, b"d"))
+    member.auth.revoke_permission(member.records, "r", b"a", b"m")
+    sliced.finish(member.service.recheck())
+    assert [plain(one) for one in responses.read()][2:] == [
+        {"canceled": True, "cancel_reason": DENIED}
+    ]
+    assert [plain(one) for one in kept.read()] == [{"created": True}]
+    member.scene.put(b"d")
+    assert seen(responses.read()) == [("put", b"d", 2)]
+
+
+def test_a_watcher_of_nobody_ends_when_authentication_is_enabled(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    handler, responses = member.connect()
+    handler.received(create(b"a"))
+    member.enable_auth()
+    sliced.finish(member.service.recheck())
+    assert [plain(one) for one in responses.read()][1:] == [
+        {"canceled": True, "cancel_reason": DENIED}
+    ]
 
 
 def test_a_negative_start_is_refused_as_compacted_before_permission_is_asked_for(
     tmp_path: Path,
 ) -> None:
-    def permit(call: Call, key: bytes, range_end: bytes) -> None:
-        raise AssertionError("asked")
-
-    handler, outlet = Member(tmp_path, permit).connect()
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, outlet = member.connect()
     handler.received(create(b"a", start_revision=-1))
-    (refused,) = outlet.read()
-    assert plain(refused) == {
-        "watch_id": -1,
-        "created": True,
-        "canceled": True,
-        "cancel_reason": "etcdserver: mvcc: required revision has been compacted",
-    }
+    (answer,) = outlet.read()
+    assert plain(answer) == refused("etcdserver: mvcc: required revision has been compacted")
     assert not outlet.finished
 
 

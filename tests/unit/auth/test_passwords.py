@@ -2,7 +2,8 @@
 
 import pytest
 
-from rusd.auth.passwords import PasswordTooLong, check_password, effective_cost, hash_password
+from rusd.auth.errors import PasswordTooLong
+from rusd.auth.passwords import check_password, effective_cost, hash_password
 
 
 def test_a_password_is_known_again_by_its_hash() -> None:
@@ -24,7 +25,7 @@ def test_the_empty_password_is_one() -> None:
 
 def test_more_than_72_bytes_cannot_be_hashed() -> None:
     hash_password("x" * 72, 4)
-    with pytest.raises(PasswordTooLong, match="bcrypt: password length exceeds 72 bytes"):
+    with pytest.raises(PasswordTooLong):
         hash_password("é" * 37, 4)
 
 

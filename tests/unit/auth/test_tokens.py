@@ -2,12 +2,20 @@
 
 import pytest
 
+from rusd.auth.records import Session
 from rusd.auth.tokens import SimpleTokens, fingerprint, prefix, token_index
+
+
+def assign(tokens: SimpleTokens, user: str, random_part: str, index: int) -> str:
+    """The token of a new session, at time 0."""
+    session = Session(user, random_part, index)
+    tokens.assign(session, now=0)
+    return session.token
 
 
 def test_a_token_names_its_user_until_its_time_is_up() -> None:
     tokens = SimpleTokens(ttl=300)
-    token = tokens.assign("a", "x" * 16, 7, now=0)
+    token = assign(tokens, "a", "x" * 16, 7)
     assert token == "x" * 16 + ".7"
     assert tokens.identify(token, now=300) == "a"
     assert tokens.identify(token, now=601) is None
@@ -15,21 +23,21 @@ def test_a_token_names_its_user_until_its_time_is_up() -> None:
 
 def test_each_use_starts_the_time_anew() -> None:
     tokens = SimpleTokens(ttl=300)
-    token = tokens.assign("a", prefix(), 7, now=0)
+    token = assign(tokens, "a", prefix(), 7)
     assert all(tokens.identify(token, now=200.0 * use) == "a" for use in range(1, 10))
 
 
 def test_tokens_that_ended_are_forgotten() -> None:
     tokens = SimpleTokens(ttl=1)
     for index in range(100):
-        tokens.assign("a", prefix(), index, now=0)
+        assign(tokens, "a", prefix(), index)
     tokens.expire(now=2)
     assert len(tokens) == 0
 
 
 def test_the_tokens_of_one_user_end_alone_or_all_together() -> None:
     tokens = SimpleTokens()
-    a, b = tokens.assign("a", prefix(), 1, now=0), tokens.assign("b", prefix(), 1, now=0)
+    a, b = assign(tokens, "a", prefix(), 1), assign(tokens, "b", prefix(), 1)
     tokens.end(["a"])
     assert (tokens.identify(a, now=1), tokens.identify(b, now=1)) == (None, "b")
     tokens.end(None)
@@ -38,7 +46,7 @@ def test_the_tokens_of_one_user_end_alone_or_all_together() -> None:
 
 def test_a_ttl_of_zero_is_the_default() -> None:
     tokens = SimpleTokens(ttl=0)
-    assert tokens.identify(tokens.assign("a", prefix(), 1, now=0), now=299) == "a"
+    assert tokens.identify(assign(tokens, "a", prefix(), 1), now=299) == "a"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,7 @@ def test_a_prefix_is_sixteen_letters_and_never_the_same() -> None:
 
 def test_nothing_shows_a_token() -> None:
     tokens = SimpleTokens()
-    token = tokens.assign("a", "sesamesesamesesa", 1, now=0)
+    token = assign(tokens, "a", "sesamesesamesesa", 1)
     assert "sesame" not in repr(vars(tokens))
     assert fingerprint(token) == fingerprint(token) != fingerprint(token + "0")
     assert len(fingerprint(token)) == 12

@@ -413,7 +413,7 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
         "--max-wals=5",
         "--max-snapshots=0",
         "--backend-batch-interval=1s",
-        "--bcrypt-cost=4",
+        "--max-wals=4",
         "--enable-pprof=false",
         "--backend-bbolt-freelist-type=map",
         "--enable-grpc-gateway",

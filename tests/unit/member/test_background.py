@@ -37,7 +37,15 @@ class Component:
     check_compactions_every = check_every
 
 
-TASKS = ("lessor", "handover", "member_list", "auto_compaction", "corruption")
+TASKS = (
+    "lessor",
+    "handover",
+    "member_list",
+    "sessions",
+    "sessions",
+    "auto_compaction",
+    "corruption",
+)
 
 
 @pytest.mark.parametrize("failing", TASKS)

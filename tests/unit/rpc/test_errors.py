@@ -30,6 +30,7 @@ def refusals() -> list[type[Refusal]]:
             importlib.import_module(module.name)
     made = {EtcdError, AnsweredWithError, UnknownQuestion}
     rooms = {kind for kind in subclasses(Refusal) if kind.__module__.startswith("rusd.")}
+    rooms = {kind for kind in rooms if not kind.__subclasses__()}  # no base is raised itself
     return sorted(rooms - made, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
 
 

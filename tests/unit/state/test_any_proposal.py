@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.auth.records import Identity
 from rusd.base.errors import Refusal
+from rusd.proto import auth_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.command import Kind, LeaseExpiry, MemberAddition, encode
+from rusd.state.command import Kind, LeaseExpiry, Login, MemberAddition, encode, sign
 from rusd.state.errors import EmptyKey
 from rusd.state.members import Member
 from rusd.state.result import Applied
@@ -86,6 +88,43 @@ def messages() -> Iterator[tuple[Kind, st.SearchStrategy[bytes]]]:
     yield (
         Kind.LEASE_EXPIRE,
         st.builds(LeaseExpiry, st.integers(0, 3), NUMBER).map(LeaseExpiry.encode),
+    )
+    names = st.sampled_from(["", "root", "u"])
+    yield Kind.AUTHENTICATE, st.builds(Login, names, names).map(Login.encode)
+    for kind, request in {
+        Kind.AUTH_ENABLE: st.builds(rpc.AuthEnableRequest),
+        Kind.AUTH_DISABLE: st.builds(rpc.AuthDisableRequest),
+        Kind.USER_ADD: st.builds(
+            rpc.AuthUserAddRequest, name=names, hashedPassword=st.sampled_from(["", "eA==", "!"])
+        ),
+        Kind.USER_DELETE: st.builds(rpc.AuthUserDeleteRequest, name=names),
+        Kind.USER_CHANGE_PASSWORD: st.builds(
+            rpc.AuthUserChangePasswordRequest, name=names, hashedPassword=names
+        ),
+        Kind.USER_GRANT_ROLE: st.builds(rpc.AuthUserGrantRoleRequest, user=names, role=names),
+        Kind.USER_REVOKE_ROLE: st.builds(rpc.AuthUserRevokeRoleRequest, name=names, role=names),
+        Kind.ROLE_ADD: st.builds(rpc.AuthRoleAddRequest, name=names),
+        Kind.ROLE_DELETE: st.builds(rpc.AuthRoleDeleteRequest, role=names),
+        Kind.ROLE_GRANT_PERMISSION: st.builds(
+            rpc.AuthRoleGrantPermissionRequest,
+            name=names,
+            perm=st.builds(auth_pb2.Permission, key=KEY, range_end=KEY),
+        ),
+        Kind.ROLE_REVOKE_PERMISSION: st.builds(
+            rpc.AuthRoleRevokePermissionRequest, role=names, key=KEY, range_end=KEY
+        ),
+    }.items():
+        yield kind, request.map(lambda one: one.SerializeToString())  # type: ignore[attr-defined]
+    yield (
+        Kind.SIGNED,
+        st.builds(
+            lambda user, revision, put: sign(
+                Identity(user, revision), encode(Kind.PUT, put.SerializeToString())
+            )[1:],
+            names,
+            st.integers(0, 2**64 - 1),
+            PUT,
+        ),
     )
     yield Kind.CLUSTER_VERSION, st.sampled_from([b"", b"3.6.0", b"x.y", "\u20ac".encode()])
 

@@ -1,0 +1,42 @@
+"""Background work of authentication: tokens that ended, and watchers that lost their permission."""
+
+import asyncio
+import contextlib
+from collections.abc import Generator
+from typing import Protocol
+
+from rusd.auth.providers import TokenProvider
+from rusd.base import sliced
+
+#: Seconds between two looks at the tokens, as in etcd.
+EXPIRY_INTERVAL = 1.0
+
+
+class Watches(Protocol):
+    """Watchers that can be checked again (rusd/api/watch.py)."""
+
+    def recheck(self) -> Generator[None, None, None]: ...
+
+
+class Sessions:
+    """Forgets tokens that ended; checks watchers again after users or roles changed."""
+
+    def __init__(self, tokens: TokenProvider, watches: Watches) -> None:
+        self._tokens = tokens
+        self._watches = watches
+        self._changed = asyncio.Event()
+
+    def auth_changed(self) -> None:
+        """Users, roles, permissions, or whether authentication is on."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXPIRY_INTERVAL):
+                    await self._changed.wait()
+            self._tokens.expire()
+            if self._changed.is_set():
+                self._changed.clear()
+                await sliced.run(self._watches.recheck())

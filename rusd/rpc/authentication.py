@@ -1,0 +1,95 @@
+"""Who calls: the identity of a call, from its token or its client certificate.
+
+A token comes in the metadata `token`, or `authorization` (with or without "Bearer "). A call with
+neither has the identity of the common name of its certificate, if `--client-cert-auth` is on; a
+call through the JSON gateway never has, since the certificate there is the gateway's. Everything
+else is anonymous.
+
+A member that has not applied the login yet does not know its simple token. The log index in the
+token tells so; the member then waits for a read index, which is behind the login, and looks again.
+"""
+
+from typing import Protocol
+
+from rusd.auth.errors import InvalidToken
+from rusd.auth.providers import TokenProvider
+from rusd.auth.records import ANONYMOUS, Identity
+from rusd.auth.store import AuthStore
+from rusd.auth.tokens import fingerprint
+from rusd.base.logs import LimitedLog, get_logger
+from rusd.base.pending import Pending
+from rusd.rpc.call import Call
+
+log = get_logger(__name__)
+invalid_tokens = LimitedLog(log)
+
+_BEARER = "Bearer "
+
+
+class Node(Protocol):
+    """What is needed of Raft."""
+
+    @property
+    def applied_index(self) -> int: ...
+    def read_index(self) -> Pending[None]: ...
+
+
+class Authenticator:
+    """Identifies the calls of one member."""
+
+    def __init__(
+        self, auth: AuthStore, tokens: TokenProvider, node: Node, *, certificates: bool
+    ) -> None:
+        """`certificates`: whether a common name stands for a user."""
+        self._auth = auth
+        self._tokens = tokens
+        self._node = node
+        self._certificates = certificates
+
+    @property
+    def enabled(self) -> bool:
+        """Whether authentication is on; without it no call is identified."""
+        return self._auth.enabled
+
+    def identify(self, call: Call) -> Identity | Pending[Identity]:
+        """The identity of a call. Raises InvalidToken, or the result fails with it."""
+        token = call.token
+        if token is None:
+            return self._by_certificate(call)
+        token = token.removeprefix(_BEARER)
+        try:
+            return self._tokens.identify(token, self._auth.revision)
+        except InvalidToken:
+            if self._tokens.issued_at(token) <= self._node.applied_index:
+                raise self._invalid(token, call) from None
+        return self._wait(token, call)
+
+    def _wait(self, token: str, call: Call) -> Pending[Identity]:
+        found: Pending[Identity] = Pending()
+
+        def look(reached: Pending[None]) -> None:
+            if reached.cancelled():
+                found.cancel()
+            elif (failure := reached.exception()) is not None:
+                found.set_exception(failure)
+            elif not found.done():
+                try:
+                    found.set_result(self._tokens.identify(token, self._auth.revision))
+                except InvalidToken:
+                    found.set_exception(self._invalid(token, call))
+
+        self._node.read_index().add_done_callback(look)
+        return found
+
+    def _by_certificate(self, call: Call) -> Identity:
+        certificate = call.caller.certificate
+        if not self._certificates or certificate is None:
+            return ANONYMOUS
+        if "grpcgateway-accept" in call.metadata:
+            return ANONYMOUS
+        return Identity(certificate.common_name, self._auth.revision)
+
+    def _invalid(self, token: str, call: Call) -> InvalidToken:
+        fields = {"token-fingerprint": fingerprint(token), "remote": call.caller.address}
+        invalid_tokens.warning("invalid auth token", fields)
+        return InvalidToken()

@@ -1,0 +1,148 @@
+"""Identifies callers, and refuses those whose role the method does not admit.
+
+While authentication is off, calls pass and no token is looked at, as in etcd. While it is on, the
+identity is put into the call: services check permissions for keys with it, and sign proposals,
+which are checked again when they are applied.
+
+Streams of requests (Watch, LeaseKeepAlive) are not wrapped: their services identify the caller for
+every request, since a token may end, and authentication may be enabled, while a stream is open.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rusd.auth.records import Identity
+from rusd.auth.store import AuthStore
+from rusd.base.errors import Refusal
+from rusd.base.pending import Pending
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.authentication import Authenticator
+from rusd.rpc.call import Call
+from rusd.rpc.methods import BidiStream, Method, Unary
+from rusd.rpc.requirements import Permission, Requirements
+from rusd.rpc.responses import Response, after
+from rusd.rpc.streams import ResponseStream, StreamHandler
+
+_Check = Callable[[Identity, Any], None]
+
+
+class Authentication:
+    """See `Guard`."""
+
+    def __init__(self, authenticator: Authenticator, auth: AuthStore) -> None:
+        self._authenticator = authenticator
+        self._auth = auth
+        self._checks: dict[Permission, _Check] = {
+            Permission.VALID_TOKEN: lambda identity, request: None,
+            Permission.KEYS: lambda identity, request: None,
+            Permission.LEASE_KEYS: self._user,
+            Permission.USER: self._user,
+            Permission.ROOT: self._root,
+            Permission.ROOT_OR_SELF: self._root_or_self,
+            Permission.ROOT_TO_CHANGE: self._root_to_change,
+        }
+
+    def wrap(self, method: Method, requirements: Requirements) -> Method:
+        if requirements.permission is Permission.NONE or isinstance(method, BidiStream):
+            return method
+        check = self._checks[requirements.permission]
+        identify, auth = self._authenticator.identify, self._auth
+
+        if isinstance(method, Unary):
+            run = method.call
+
+            def call(request: Any, call: Call) -> Response:
+                if not auth.enabled:
+                    return run(request, call)
+                found = identify(call)
+                if isinstance(found, Identity):
+                    check(found, request)
+                    call.identity = found
+                    return run(request, call)
+                return after(found, lambda identity: identified(identity, request, call))
+
+            def identified(identity: Identity, request: Any, call: Call) -> Response:
+                check(identity, request)
+                call.identity = identity
+                return run(request, call)
+
+            return replace(method, call=call)
+
+        start = method.open
+
+        def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+            if not auth.enabled:
+                return start(request, call, responses)
+            found = identify(call)
+
+            def begin(identity: Identity) -> StreamHandler:
+                check(identity, request)
+                call.identity = identity
+                return start(request, call, responses)
+
+            if isinstance(found, Identity):
+                return begin(found)
+            return _StreamOnceIdentified(found, begin, responses)
+
+        return replace(method, open=open)
+
+    def _user(self, identity: Identity, request: Any) -> None:
+        self._auth.check_identified(identity)
+
+    def _root(self, identity: Identity, request: Any) -> None:
+        self._auth.check_root(identity)
+
+    def _root_or_self(self, identity: Identity, request: Any) -> None:
+        if isinstance(request, rpc.AuthUserGetRequest):
+            own = request.name == identity.user
+        else:
+            own = self._auth.has_role(identity.user, request.role)
+        if not own:
+            self._auth.check_root(identity)
+
+    def _root_to_change(self, identity: Identity, request: Any) -> None:
+        if request.action == rpc.AlarmRequest.GET:
+            self._auth.check_identified(identity)
+        else:
+            self._auth.check_root(identity)
+
+
+class _StreamOnceIdentified:
+    """A stream of responses that begins when its caller is identified."""
+
+    def __init__(
+        self,
+        identity: Pending[Identity],
+        begin: Callable[[Identity], StreamHandler],
+        responses: ResponseStream,
+    ) -> None:
+        self._begin = begin
+        self._responses = responses
+        self._handler: StreamHandler | None = None
+        self._closed = False
+        identity.add_done_callback(self._identified)
+
+    def _identified(self, identity: Pending[Identity]) -> None:
+        if self._closed:
+            return
+        try:
+            self._handler = self._begin(identity.result())
+        except Refusal as error:
+            self._responses.finish(error)
+
+    def received(self, request: Any) -> None:
+        """Not called: there is one request."""
+
+    def half_closed(self) -> None:
+        if self._handler is not None:
+            self._handler.half_closed()
+
+    def drained(self) -> None:
+        if self._handler is not None:
+            self._handler.drained()
+
+    def closed(self) -> None:
+        self._closed = True
+        if self._handler is not None:
+            self._handler.closed()

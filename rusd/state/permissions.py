@@ -1,0 +1,104 @@
+"""Which permissions a request needs, as etcd's apply checks them.
+
+Reads are checked before they run, by the member that serves them; writes when they are applied, on
+every member alike, by the user name and auth revision that the proposal carries (`command.Signed`).
+So a permission that was revoked before a write in the log does not permit it.
+
+    Put           write the key; with a lease, write every key of the lease; prev_kv: read the key
+    DeleteRange   write the range; prev_kv: read the range first
+    Txn           read the range of each condition, then each operation of BOTH branches, in order,
+                  nested txns likewise
+    LeaseRevoke   write every key of the lease
+    Range         read the range
+
+Checks raise an `rusd.auth.errors.AuthError`. A lease can hold very many keys, so its check is a
+generator that yields between slices.
+"""
+
+from collections.abc import Generator, Iterable
+from itertools import islice
+
+from rusd.auth.records import Identity
+from rusd.auth.store import AuthStore
+from rusd.proto import rpc_pb2 as rpc
+from rusd.state.leases import Lease, Leases
+
+#: Keys of a lease checked between two yields.
+KEYS_PER_SLICE = 5000
+
+Check = Generator[None, None, None]
+
+
+class Permissions:
+    """The checks of one member, over its users and its leases."""
+
+    def __init__(self, auth: AuthStore, leases: Leases) -> None:
+        self._auth = auth
+        self._leases = leases
+
+    def range(self, identity: Identity, request: rpc.RangeRequest) -> None:
+        self._auth.check_read(identity, request.key, request.range_end)
+
+    def put(self, identity: Identity, request: rpc.PutRequest) -> Check:
+        self._auth.check_write(identity, request.key)
+        yield from self.lease_writes(identity, request.lease)
+        if request.prev_kv:
+            self._auth.check_read(identity, request.key)
+
+    def delete_range(self, identity: Identity, request: rpc.DeleteRangeRequest) -> None:
+        # (In a txn etcd looks at prev_kv first; the error is the same.)
+        self._auth.check_write(identity, request.key, request.range_end)
+        if request.prev_kv:
+            self._auth.check_read(identity, request.key, request.range_end)
+
+    def txn(self, identity: Identity, request: rpc.TxnRequest) -> Check:
+        for condition in request.compare:
+            self._auth.check_read(identity, condition.key, condition.range_end)
+        yield from self._operations(identity, request.success)
+        yield from self._operations(identity, request.failure)
+
+    def _operations(self, identity: Identity, operations: Iterable[rpc.RequestOp]) -> Check:
+        for operation in operations:
+            kind = operation.WhichOneof("request")
+            if kind == "request_range":
+                self.range(identity, operation.request_range)
+            elif kind == "request_put":
+                yield from self.put(identity, operation.request_put)
+            elif kind == "request_delete_range":
+                self.delete_range(identity, operation.request_delete_range)
+            elif kind == "request_txn":
+                yield from self.txn(identity, operation.request_txn)
+
+    def lease_writes(self, identity: Identity, lease_id: int) -> Check:
+        """Write on every key of the lease; a lease that does not exist needs nothing."""
+        for key in self._keys(identity, lease_id):
+            if key is None:
+                yield
+            else:
+                self._auth.check_write(identity, key)
+
+    def lease_reads(self, identity: Identity, lease_id: int) -> Check:
+        """Read on every key of the lease (TimeToLive with keys, Leases)."""
+        for key in self._keys(identity, lease_id):
+            if key is None:
+                yield
+            else:
+                self._auth.check_read(identity, key)
+
+    def _keys(self, identity: Identity, lease_id: int) -> Generator[bytes | None, None, None]:
+        """Keys of a lease, None between two slices; none for `root`, which may do everything."""
+        lease = self._leases.get(lease_id) if lease_id else None
+        if lease is None or not lease.keys or self._auth.is_root(identity):
+            return
+        yield from _sliced(lease)
+
+
+def _sliced(lease: Lease) -> Generator[bytes | None, None, None]:
+    if len(lease.keys) <= KEYS_PER_SLICE:
+        yield from lease.keys
+        return
+    # (A copy: keys may come and go between the slices of a read's check.)
+    keys = iter(list(lease.keys))
+    while chunk := list(islice(keys, KEYS_PER_SLICE)):
+        yield from chunk
+        yield None

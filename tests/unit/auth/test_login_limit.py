@@ -1,0 +1,51 @@
+"""Failed logins are limited, and lock out nobody else."""
+
+from rusd.auth.login_limit import ADDRESS_BURST, MAX_TRACKED, PAIR_BURST, PAIR_RATE, LoginLimit
+
+
+def fail(limit: LoginLimit, user: str, address: str, times: int, now: float = 0) -> None:
+    for _ in range(times):
+        limit.failed(user, address, now)
+
+
+def test_a_burst_of_failures_is_permitted_and_more_must_wait() -> None:
+    limit = LoginLimit()
+    fail(limit, "a", "1.1.1.1", PAIR_BURST - 1)
+    assert limit.permits("a", "1.1.1.1", 0)
+    fail(limit, "a", "1.1.1.1", 1)
+    assert not limit.permits("a", "1.1.1.1", 0)
+    assert limit.permits("a", "1.1.1.1", 1 / PAIR_RATE + 0.01)
+
+
+def test_no_amount_of_failures_delays_the_next_try_any_further() -> None:
+    limit = LoginLimit()
+    fail(limit, "a", "1.1.1.1", 1000)
+    assert limit.permits("a", "1.1.1.1", 1 / PAIR_RATE + 1)
+
+
+def test_failures_at_one_address_do_not_lock_the_user_out_at_another() -> None:
+    limit = LoginLimit()
+    fail(limit, "a", "1.1.1.1", 1000)
+    assert limit.permits("a", "2.2.2.2", 0)
+
+
+def test_failures_of_one_user_do_not_lock_out_another_at_the_same_address() -> None:
+    limit = LoginLimit()
+    fail(limit, "a", "1.1.1.1", PAIR_BURST)
+    assert limit.permits("b", "1.1.1.1", 0)
+
+
+def test_an_address_that_tries_many_users_is_limited() -> None:
+    limit = LoginLimit()
+    for number in range(ADDRESS_BURST):
+        limit.failed(f"user-{number}", "1.1.1.1", 0)
+    assert not limit.permits("another", "1.1.1.1", 0)
+    assert limit.permits("another", "2.2.2.2", 0)
+
+
+def test_the_counts_are_bounded() -> None:
+    limit = LoginLimit()
+    for number in range(MAX_TRACKED + 100):
+        limit.failed("a", f"address-{number}", 0)
+    kept = [len(counts._counts) for counts in (limit._pairs, limit._addresses)]
+    assert kept == [MAX_TRACKED, MAX_TRACKED]

@@ -1,0 +1,275 @@
+"""The identity of a call, and the guard that refuses callers."""
+
+from typing import Any
+
+import pytest
+
+from rusd.auth.errors import InvalidToken, PermissionDenied, UserNameEmpty
+from rusd.auth.providers import SimpleProvider
+from rusd.auth.records import ANONYMOUS, Identity, Session, User
+from rusd.auth.store import AuthStore
+from rusd.base.pending import Pending
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.authentication import Authenticator
+from rusd.rpc.call import Call, Caller, Certificate
+from rusd.rpc.guards.authentication import Authentication
+from rusd.rpc.methods import ServerStream, Unary
+from rusd.rpc.requirements import REQUIREMENTS, Permission, Requirements
+from rusd.rpc.responses import Response
+from rusd.rpc.streams import ResponseStream, StreamHandler
+from tests.unit.auth.recording import Recorded
+
+
+class Raft:
+    applied_index = 5
+
+    def __init__(self) -> None:
+        self.reads: list[Pending[None]] = []
+
+    def read_index(self) -> Pending[None]:
+        self.reads.append(Pending())
+        return self.reads[-1]
+
+
+class Scene:
+    """Users root, u (role r) and v; authentication on."""
+
+    def __init__(self, certificates: bool = True) -> None:
+        self.auth, records = AuthStore(), Recorded()
+        for user in (User("root", b"", ("root",)), User("u", b"", ("r",)), User("v")):
+            self.auth.add_user(records, user)
+        self.auth.enable(records)
+        self.records = records
+        self.raft = Raft()
+        self.tokens = SimpleProvider(300, lambda: 0.0)
+        self.authenticator = Authenticator(
+            self.auth, self.tokens, self.raft, certificates=certificates
+        )
+        self.guard = Authentication(self.authenticator, self.auth)
+
+    def log_in(self, user: str, index: int = 1) -> str:
+        session = Session(user, user.ljust(16, "x"), index)
+        self.tokens.assign(session)
+        return session.token
+
+    def identity(self, user: str) -> Identity:
+        return Identity(user, self.auth.revision)
+
+
+def call(certificate: str | None = None, **metadata: str) -> Call:
+    known = None if certificate is None else Certificate(certificate)
+    return Call(metadata, b"", None, Caller("1.2.3.4:5", known))
+
+
+@pytest.mark.parametrize("form", ["token", "authorization", "bearer"])
+def test_a_token_identifies_its_user(form: str) -> None:
+    scene = Scene()
+    token = scene.log_in("u")
+    given = {"authorization": f"Bearer {token}"} if form == "bearer" else {form: token}
+    assert scene.authenticator.identify(call(**given)) == scene.identity("u")
+
+
+@pytest.mark.parametrize("token", ["", "x", "forged.1", "forged.x", "u" * 100_000])
+def test_another_token_is_invalid(token: str) -> None:
+    scene = Scene()
+    with pytest.raises(InvalidToken):
+        scene.authenticator.identify(call(token=token))
+
+
+def test_a_token_that_is_not_known_yet_is_looked_up_after_a_read_index() -> None:
+    scene = Scene()
+    found = scene.authenticator.identify(call(token="u".ljust(16, "x") + ".9"))
+    assert isinstance(found, Pending) and not found.done()
+    scene.log_in("u", 9)
+    scene.raft.reads[0].set_result(None)
+    assert found.result() == scene.identity("u")
+
+
+def test_a_token_that_is_not_known_after_it_either_is_invalid() -> None:
+    scene = Scene()
+    found = scene.authenticator.identify(call(token="x.18446744073709551615"))
+    assert isinstance(found, Pending)
+    scene.raft.reads[0].set_result(None)
+    assert isinstance(found.exception(), InvalidToken)
+
+
+def test_a_common_name_stands_for_a_user_without_a_token() -> None:
+    scene = Scene()
+    assert scene.authenticator.identify(call("u")) == scene.identity("u")
+    token = scene.log_in("v")
+    assert scene.authenticator.identify(call("u", token=token)) == scene.identity("v")
+
+
+def test_a_common_name_counts_only_with_client_cert_auth_and_not_through_the_gateway() -> None:
+    assert Scene(certificates=False).authenticator.identify(call("root")) == ANONYMOUS
+    through = call("root", **{"grpcgateway-accept": "application/json"})
+    assert Scene().authenticator.identify(through) == ANONYMOUS
+
+
+def test_a_call_with_neither_is_anonymous() -> None:
+    assert Scene().authenticator.identify(call()) == ANONYMOUS
+
+
+# The guard
+
+
+def guarded(scene: Scene, permission: Permission) -> Any:
+    """Calls a method with this requirement; returns the identity it saw."""
+
+    def run(request: Any, call: Call) -> Response:
+        return f"{call.identity.user}@{call.identity.revision}".encode()
+
+    method = scene.guard.wrap(Unary(rpc.RangeRequest, run), Requirements(permission))
+    assert isinstance(method, Unary)
+    return method.call
+
+
+ALARM, DISARM = rpc.AlarmRequest(), rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE)
+OWN, OTHER = rpc.AuthUserGetRequest(name="u"), rpc.AuthUserGetRequest(name="v")
+ROLE, FOREIGN = rpc.AuthRoleGetRequest(role="r"), rpc.AuthRoleGetRequest(role="s")
+
+
+@pytest.mark.parametrize(
+    ("permission", "request_", "user", "error"),
+    [
+        (Permission.VALID_TOKEN, None, "", None),
+        (Permission.KEYS, None, "", None),
+        (Permission.USER, None, "", UserNameEmpty),
+        (Permission.USER, None, "u", None),
+        (Permission.LEASE_KEYS, None, "", UserNameEmpty),
+        (Permission.ROOT, None, "", UserNameEmpty),
+        (Permission.ROOT, None, "u", PermissionDenied),
+        (Permission.ROOT, None, "root", None),
+        (Permission.ROOT_TO_CHANGE, ALARM, "", UserNameEmpty),
+        (Permission.ROOT_TO_CHANGE, ALARM, "u", None),
+        (Permission.ROOT_TO_CHANGE, DISARM, "u", PermissionDenied),
+        (Permission.ROOT_TO_CHANGE, DISARM, "root", None),
+        (Permission.ROOT_OR_SELF, OWN, "u", None),
+        (Permission.ROOT_OR_SELF, OTHER, "u", PermissionDenied),
+        (Permission.ROOT_OR_SELF, ROLE, "u", None),
+        (Permission.ROOT_OR_SELF, FOREIGN, "u", PermissionDenied),
+        (Permission.ROOT_OR_SELF, OTHER, "root", None),
+        (Permission.ROOT_OR_SELF, OTHER, "", UserNameEmpty),
+    ],
+)
+def test_a_caller_is_admitted_by_the_permission_of_the_method(
+    permission: Permission, request_: Any, user: str, error: type[Exception] | None
+) -> None:
+    scene = Scene()
+    made = call(token=scene.log_in(user)) if user else call()
+    run = guarded(scene, permission)
+    if error is None:
+        expected = f"{user}@{scene.auth.revision if user else 0}".encode()
+        assert run(request_, made) == expected
+    else:
+        with pytest.raises(error):
+            run(request_, made)
+
+
+@pytest.mark.parametrize("permission", Permission)
+def test_while_authentication_is_off_nobody_is_asked_and_no_token_looked_at(
+    permission: Permission,
+) -> None:
+    scene = Scene()
+    scene.auth.disable(scene.records)
+    assert guarded(scene, permission)(ALARM, call(token="stale.1")) == b"@0"
+
+
+def test_a_call_waits_for_the_login_that_is_not_applied_here_yet() -> None:
+    scene = Scene()
+    answer = guarded(scene, Permission.USER)(None, call(token="u".ljust(16, "x") + ".9"))
+    scene.log_in("u", 9)
+    scene.raft.reads[0].set_result(None)
+    assert answer.result() == f"u@{scene.auth.revision}".encode()
+
+
+class Responses:
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def send(self, message: bytes) -> None: ...
+    def ready(self) -> bool:
+        return True
+
+    def finish(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
+class Handler:
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def received(self, request: Any) -> None: ...
+    def half_closed(self) -> None:
+        self.events.append("half closed")
+
+    def drained(self) -> None:
+        self.events.append("drained")
+
+    def closed(self) -> None:
+        self.events.append("closed")
+
+
+def stream(scene: Scene, responses: Responses, **metadata: str) -> tuple[Any, list[Handler]]:
+    opened: list[Handler] = []
+
+    def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+        opened.append(Handler())
+        return opened[-1]
+
+    method = scene.guard.wrap(
+        ServerStream(rpc.SnapshotRequest, open), Requirements(Permission.ROOT)
+    )
+    assert isinstance(method, ServerStream)
+    return method.open(rpc.SnapshotRequest(), call(**metadata), responses), opened
+
+
+def test_a_stream_is_refused_when_it_is_opened() -> None:
+    scene = Scene()
+    with pytest.raises(PermissionDenied):
+        stream(scene, Responses(), token=scene.log_in("u"))
+
+
+def test_a_stream_begins_once_its_caller_is_identified() -> None:
+    scene, responses = Scene(), Responses()
+    handler, opened = stream(scene, responses, token="root".ljust(16, "x") + ".9")
+    assert opened == []
+    scene.log_in("root", 9)
+    scene.raft.reads[0].set_result(None)
+    handler.drained()
+    handler.closed()
+    assert opened[0].events == ["drained", "closed"]
+
+
+@pytest.mark.parametrize("user", ["u", "nobody"])
+def test_a_stream_whose_caller_is_refused_later_ends_with_the_refusal(user: str) -> None:
+    scene, responses = Scene(), Responses()
+    handler, opened = stream(scene, responses, token=user.ljust(16, "x") + ".9")
+    if user == "u":
+        scene.log_in("u", 9)
+    scene.raft.reads[0].set_result(None)
+    expected = PermissionDenied if user == "u" else InvalidToken
+    assert isinstance(responses.error, expected)
+    handler.closed()
+    assert opened == []
+
+
+def test_a_stream_that_is_closed_before_begins_never() -> None:
+    scene, responses = Scene(), Responses()
+    handler, opened = stream(scene, responses, token="root".ljust(16, "x") + ".9")
+    handler.closed()
+    scene.log_in("root", 9)
+    scene.raft.reads[0].set_result(None)
+    assert opened == [] and responses.error is None
+
+
+def test_every_method_states_what_it_requires() -> None:
+    """Only the health service, and logging in, are open to anybody."""
+    open_to_anybody = {
+        path for path, row in REQUIREMENTS.items() if row.permission is Permission.NONE
+    }
+    assert open_to_anybody == {
+        "/etcdserverpb.Auth/Authenticate",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    }
