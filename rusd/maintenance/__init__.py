@@ -1,8 +1,11 @@
-"""What a member does for its store in the background: physical and automatic compaction.
+"""Background work of a member on its store and its disks.
 
-`compactor` removes superseded revisions, slice by slice, after a compaction was applied; every
-member does this for itself, outside Raft, since it changes nothing that a client can read.
-`autocompact` decides, on the leader only, when a compaction is proposed (`--auto-compaction-mode`
-and `--auto-compaction-retention`). `handover` moves leadership away from a member whose disk is
-nearly full. None of them knows sockets or gRPC; the member drives them.
+`compactor` removes superseded revisions in slices after a compaction was applied: on every member,
+outside Raft, since it changes nothing that a client can read. `auto_compaction` proposes
+compactions on the leader (`--auto-compaction-mode`, `--auto-compaction-retention`).
+`corruption_check` asks the other members for hashes of their keys and raises the alarm CORRUPT;
+`hash_comparison` holds the rules of that, without I/O. `disk_space` measures free space,
+`leadership_transfer` moves leadership away from a member whose disk is nearly full.
+
+Knows no socket and no gRPC, and starts no task but the compactor's: the member runs the rest.
 """

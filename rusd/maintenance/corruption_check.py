@@ -10,7 +10,8 @@
   revision that does not move any more.
 
 As in etcd's corruption checker, but that every hash is taken anew: etcd compares those that the
-compactions left in memory, and none of a member that was restarted since. `hashes.py` decides.
+compactions left in memory, and none of a member that was restarted since. `hash_comparison.py`
+decides.
 """
 
 import asyncio

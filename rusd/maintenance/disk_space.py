@@ -2,9 +2,9 @@
 
 Before a disk is full, growth is refused with etcd's "database space exceeded" (`Space`, asked by
 the quota); reads and deletions go on, and so does everything once there is room again: no alarm is
-raised, nobody need disarm one. A leader hands leadership over meanwhile (`handover.py`). A disk
-that others fill to the last block ends the member in mid-write all the same. Then nothing in its
-memory can be trusted to be on disk: it lets go of everything, waits for room and begins anew as
+raised, nobody need disarm one. A leader hands leadership over meanwhile (`leadership_transfer.py`).
+A disk that others fill to the last block ends the member in mid-write all the same. Then nothing in
+its memory can be trusted to be on disk: it lets go of everything, waits for room and begins anew as
 after a crash (`rusd/member/process.py`), while the other members go on without it.
 """
 

@@ -2,7 +2,7 @@
 
 A HashKV covers all versions readable at one revision, without what a compaction takes away. So two
 members' hashes at one revision say something only if both have compacted to the same revision. The
-rules are those of etcd's corruption checker. No I/O: `corruption.py` asks and acts.
+rules are those of etcd's corruption checker. No I/O: `corruption_check.py` asks and acts.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """A leader that is short of disk space hands leadership over.
 
-A full disk ends a member in the middle of a write (`space.py`). For a follower that costs nothing,
-for a leader an election, after its clients were refused for a while. So a leader whose disk is
-nearly full asks the connected voters how much room they have:
+A full disk ends a member in the middle of a write (`disk_space.py`). For a follower that costs
+nothing, for a leader an election, after its clients were refused for a while. So a leader whose
+disk is nearly full asks the connected voters how much room they have:
 
     space {}      answer: free bytes, u64 big-endian
 

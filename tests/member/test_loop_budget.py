@@ -371,7 +371,8 @@ def test_starting(stored: str, request: pytest.FixtureRequest) -> None:
 
 def test_a_slice_that_is_too_long_is_noticed(with_keys: Path) -> None:
     with running_copy(with_keys, [sys.executable, "-c", LONG_SLICE]) as one:
-        all_keys(one.client)
+        # The longest of the operations that only read.
+        sorted_by_value(one.client)
         held = one.report.beyond_budget()
     assert held
-    assert all("KV._read_on" in one.callback for one in held)
+    assert any(one.callback.startswith("api/kv.py:") for one in held), held
