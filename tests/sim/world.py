@@ -399,7 +399,7 @@ class World:
         return False
 
     async def _ask_all(self, urls: object, patience: float = 0.0) -> list[Cluster]:
-        """`raft/joining.py`, asked by the host that is about to start."""
+        """`member_query.ask`, sent by the host that is about to start."""
         return [
             Cluster(CLUSTER, other.machine.members.membership())
             for other in self._alive()
