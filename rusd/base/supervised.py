@@ -40,6 +40,11 @@ class Tasks:
         for task in self._running:
             task.cancel()
 
+    async def finish(self) -> None:
+        """Wait until no task runs. (Threads cannot be cancelled: their tasks end by themselves.)"""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def stop(self) -> None:
         """Cancel all tasks and wait for their ends. A failure meanwhile still counts."""
         self.cancel()

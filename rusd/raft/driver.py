@@ -12,11 +12,13 @@ and `wait_failed` raises it, which ends the process.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 from rusd.base.logs import get_logger
+from rusd.base.worker import Worker
 from rusd.raft.apply import ApplyLoop
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
@@ -28,8 +30,9 @@ from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
 from rusd.raft.log.reconcile import reconcile
 from rusd.raft.ports import Describe, Machine, Membership, Role, RoleListener
+from rusd.raft.snapshots.incoming import IncomingSnapshot
 from rusd.raft.snapshots.install import SnapshotInstaller
-from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.snapshots.streams import SnapshotStreams
 from rusd.raft.transport import member_query
 from rusd.raft.transport.frames import (
     Frame,
@@ -43,7 +46,7 @@ from rusd.raft.transport.frames import (
 from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
-from rusd.raft.transport.requests import Asks
+from rusd.raft.transport.requests import PeerRequests
 
 log = get_logger(__name__)
 
@@ -74,7 +77,8 @@ class Driver:
         )
         # The log may be cut to what the state holds, which therefore must be durable.
         machine.sync()
-        reconcile(self.journal, *machine.positions())
+        if reconcile(self.journal, *machine.positions()):
+            self.journal.settle()
         self.incarnations = Incarnations(config.directory)
         self.handshake = Handshake(
             self._member,
@@ -95,13 +99,38 @@ class Driver:
             on_lost=self._lost,
             fail=self._die,
         )
-        self.streams = CatchUp(config.directory / "snapshots", machine, self._send_one, self._die)
-        self.requests = Asks(self._send_one, self._die, describe)
+        # Snapshots and the sync before a compaction; they may take long.
+        self._worker = Worker("snapshots")
+        snapshots = config.directory / "snapshots"
+        self.streams = SnapshotStreams(snapshots, machine, self._send_one, self._worker, self._die)
+        self.requests = PeerRequests(self._send_one, self._die, describe)
         self.core = self._make_core(config, machine)
         self.apply = ApplyLoop(self.core, machine)
-        self._compaction = Compaction(config, machine, self.journal, self.streams.lowest_index)
-        self._installer = SnapshotInstaller(
-            self.core, machine, self.journal, self.streams, self._compaction
+        self._compaction = Compaction(
+            config,
+            machine,
+            self.journal,
+            self.streams.lowest_index,
+            self._worker,
+            self._die,
+            self.wake,
+        )
+        installer = SnapshotInstaller(
+            self.core,
+            machine,
+            self.journal,
+            self._compaction,
+            self._worker,
+            self._no_turns,
+            self.apply.drop,
+        )
+        self._incoming = IncomingSnapshot(
+            snapshots / "incoming",
+            self._send_one,
+            self._worker,
+            self._die,
+            installer.install,
+            self._snapshot_ended,
         )
         self._handlers: dict[type[Frame], Callable[[int, Any], None]] = {
             PeerRequest: self.requests.asked,
@@ -120,6 +149,8 @@ class Driver:
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
         #: The flush that runs in it; turns wait for it.
         self._flushing: asyncio.Future[bool] | None = None
+        #: A snapshot is being installed; turns wait for it.
+        self._held = False
         self.stopped = False
         self._begun = False
         self._next_deadlines = 0.0
@@ -193,7 +224,10 @@ class Driver:
         if self._flushing is not None:
             await asyncio.wait({self._flushing})
         await self.peers.stop()
+        await self._incoming.stop()
         await self.streams.stop()
+        await self._compaction.stop()
+        self._worker.stop()
         if not self._failed.done():
             self._failed.cancel()
             self.journal.flush()
@@ -227,7 +261,7 @@ class Driver:
 
     def wake(self) -> None:
         """Something was noted: take a turn soon."""
-        if not (self._scheduled or self.stopped or self._flushing):
+        if not (self._scheduled or self.stopped or self._flushing or self._held):
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -244,7 +278,7 @@ class Driver:
 
     def _turn(self) -> None:
         self._scheduled = False
-        if self.stopped or self._flushing:
+        if self.stopped or self._flushing or self._held:
             # (An answer given within a turn may have asked for this one before the turn handed the
             # journal to the thread; another follows the flush.)
             return
@@ -277,6 +311,18 @@ class Driver:
         else:
             self.journal.flush()
             self._finish(ready, after_flush)
+
+    @asynccontextmanager
+    async def _no_turns(self) -> AsyncIterator[None]:
+        """Within it no turn runs, and the journal is the caller's alone."""
+        self._held = True
+        try:
+            if self._flushing is not None:
+                await asyncio.wait({self._flushing})
+            yield
+        finally:
+            self._held = False
+            self.wake()
 
     def _flush_is_long(self) -> bool:
         """Whether others have something to do meanwhile. A cluster of one overlaps its flush with
@@ -318,8 +364,7 @@ class Driver:
         for member in ready.snapshots:
             self.streams.begin(member, core.applied_index, now)
         for member, frame in ready.snapshot:
-            if self._installer.receive(member, frame):
-                self.apply.drop()
+            self._incoming.receive(member, frame)
         for member, why in ready.broken:
             self.peers.break_off(member, why)
         if ready.role is not None:
@@ -385,6 +430,10 @@ class Driver:
         )
         self.on_said_removed()
 
+    def _snapshot_ended(self, member: int, installed: bool) -> None:
+        self.core.acknowledge_snapshot(member, installed=installed)
+        self.wake()
+
     def _on_snapshot_reply(self, member: int, frame: SnapshotReply) -> None:
         self.streams.reply(member, frame, self.clock.now())
 
@@ -436,6 +485,7 @@ class Driver:
 
     def _connected(self, member: int) -> None:
         log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})
+        self.handshake.connected(member)
         self.core.connected(member)
         self.wake()
 

@@ -15,6 +15,12 @@ class TooManyProposals(Refusal):
     reason = "too many proposals are waiting"
 
 
+class TooManyReads(Refusal):
+    """As many reads wait for their read index as this member takes."""
+
+    reason = "too many reads are waiting"
+
+
 class TooManyQuestions(Refusal):
     """A member answers no further questions of other members before it has answered others."""
 

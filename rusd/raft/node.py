@@ -14,7 +14,14 @@ from rusd.base.pending import Pending
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
 from rusd.raft.driver import Driver
-from rusd.raft.errors import BadTransferee, NotLeader, Stopped, TooLarge, TooManyProposals
+from rusd.raft.errors import (
+    BadTransferee,
+    NotLeader,
+    Stopped,
+    TooLarge,
+    TooManyProposals,
+    TooManyReads,
+)
 from rusd.raft.ports import Describe, Machine, Membership, RoleListener, undescribed
 from rusd.raft.transport.frames import MAX_CARRIED
 from rusd.raft.transport.requests import Handler
@@ -216,10 +223,13 @@ class RaftNode:
 
     def read_index(self) -> Pending[None]:
         """Resolves once everything that was acknowledged anywhere in the cluster before this call
-        is applied on this member. Fails with Stopped, RequestTimeout or LeaderFailed."""
+        is applied on this member. Fails with TooManyReads, Stopped, RequestTimeout or
+        LeaderFailed."""
         answer: Pending[None] = Pending()
         if self.driver.stopped:
             answer.set_exception(Stopped())
+        elif self._core.reads_full:
+            answer.set_exception(TooManyReads())
         else:
             deadline = self.clock.now() + self.config.request_timeout
             self._core.read(answer.give, deadline)

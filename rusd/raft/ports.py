@@ -146,6 +146,24 @@ class Unfinished(NamedTuple):
     last: int
 
 
+class Prepared(Protocol):
+    """A checkpoint that was opened beside the live state. All methods but `install` do I/O: run
+    them in a thread, one at a time. The order is commit, install, release; or discard."""
+
+    def commit(self) -> None:
+        """From now on the next start finds this state in place of the live one. Durable when this
+        returns; a crash within leaves one of the two."""
+
+    def install(self) -> None:
+        """Replace the live state, on the loop. Afterwards `Machine.positions()` is this one's."""
+
+    def discard(self) -> None:
+        """Remove this state, which was not committed."""
+
+    def release(self) -> None:
+        """Remove the state that this one has replaced."""
+
+
 class Machine(Protocol):
     """The replicated state machine (implemented by `rusd/state`)."""
 
@@ -160,8 +178,8 @@ class Machine(Protocol):
         Returns one result per request, flattened over the entries in order: None where not
         wanted, else a value to hand to the waiter; an Exception instance is raised in the waiter.
         Long work instead gives a generator with the results as its value. Each step is a slice of
-        work; nothing else is begun before it has ended. It is dropped when `restore` is called, or
-        when the process ends, and the entries are applied again.
+        work; nothing else is begun before it has ended. It is dropped when a `Prepared` is
+        installed, or when the process ends, and the entries are applied again.
         Deterministic. An exception ends the process.
         """
 
@@ -175,9 +193,9 @@ class Machine(Protocol):
         """Write a consistent copy of the whole state into the new directory `directory`.
         Synchronous and cheap (hard links). False: not now, since an apply is half done."""
 
-    def restore(self, directory: Path) -> None:
-        """Replace the whole state by the checkpoint in `directory` (which it takes over, by
-        rename, crash-safe). Afterwards `positions()` is the checkpoint's."""
+    def prepare(self, checkpoint: Path) -> Prepared:
+        """Take over the directory `checkpoint`, make it durable, and open it beside the live state,
+        which is unchanged. Does I/O: run it in a thread."""
 
 
 #: Turns the error of a handler (`RaftNode.serve`) into a status code and a text, which cross to the

@@ -200,6 +200,7 @@ _MEANINGS: dict[type[Refusal], Definition] = {
     raft.TooLarge: REQUEST_TOO_LARGE,
     raft.TooManyProposals: TOO_MANY_REQUESTS,
     raft.TooManyQuestions: TOO_MANY_REQUESTS,
+    raft.TooManyReads: TOO_MANY_REQUESTS,
     raft.TransferTimeout: TIMEOUT_LEADER_TRANSFER,
     state.Corrupt: CORRUPT,
     state.EmptyKey: EMPTY_KEY,

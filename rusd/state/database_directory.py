@@ -3,9 +3,9 @@
     <root>/CURRENT    one line: the name of the live database directory
     <root>/db-<n>/    the database; a restore makes db-<n+1>
 
-A restore moves the new database beside the old one, makes it durable, opens it, and only then
-replaces CURRENT by rename. A crash before that rename leaves the old state, after it the new one;
-a directory that CURRENT does not name is removed at the next start.
+A restore moves the new database beside the old one, fsyncs it, opens it (`prepare`), and only then
+replaces CURRENT by rename (`Replacement.commit`). A crash before that rename leaves the old state,
+after it the new one. A database that CURRENT does not name is removed at the next start.
 """
 
 import re
@@ -39,11 +39,9 @@ class DatabaseDirectory:
             self._point_at(self._number)
         return engine
 
-    def replace(self, live: Engine, checkpoint: Path) -> Engine:
-        """Take over the directory `checkpoint` as the live database; `live` is closed.
-
-        StorageError if it cannot be opened: then the old database stays live and open.
-        """
+    def prepare(self, live: Engine, checkpoint: Path) -> "Replacement":
+        """Move the directory `checkpoint` beside the live database, fsync its files and names, and
+        open it. Raises StorageError if it cannot be opened; `live` stays the live database."""
         number = self._number + 1
         path = self._path(number)
         shutil.rmtree(path, ignore_errors=True)
@@ -56,13 +54,12 @@ class DatabaseDirectory:
         except StorageError:
             shutil.rmtree(path, ignore_errors=True)
             raise
+        return Replacement(self, number, engine, live)
+
+    def make_live(self, number: int) -> None:
+        """Name database `number` in CURRENT; durable when this returns."""
         self._point_at(number)
-        live.close()
-        # A read that is still under way keeps the old database open, which may then be removing
-        # files itself. What is left is removed at the next start.
-        shutil.rmtree(self._path(self._number), ignore_errors=True)
         self._number = number
-        return engine
 
     def _path(self, number: int) -> Path:
         return self._root / f"db-{number}"
@@ -86,3 +83,35 @@ class DatabaseDirectory:
 
     def _point_at(self, number: int) -> None:
         durable.write(self._pointer, f"db-{number}\n".encode())
+
+
+class Replacement:
+    """A database that is ready to replace the live one. The methods do I/O, and may run in a
+    thread, one at a time; each is called once at most."""
+
+    def __init__(
+        self, directory: DatabaseDirectory, number: int, engine: Engine, replaced: Engine
+    ) -> None:
+        self._directory = directory
+        self._number = number
+        self._replaced = replaced
+        self.engine = engine
+
+    def commit(self) -> None:
+        """From now on the next start opens this database."""
+        self._directory.make_live(self._number)
+
+    def discard(self) -> None:
+        """Remove this database, which was not committed."""
+        _remove(self.engine)
+
+    def release(self) -> None:
+        """Close and remove the database that this one has replaced."""
+        # A read that is still under way keeps the old database open, which may then be removing
+        # files itself. What is left is removed at the next start.
+        _remove(self._replaced)
+
+
+def _remove(engine: Engine) -> None:
+    engine.close()
+    shutil.rmtree(engine.directory, ignore_errors=True)

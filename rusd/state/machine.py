@@ -15,7 +15,7 @@ A refused request (Refusal) changes nothing. Any other exception leaves the batc
 must end the process: the member no longer knows what it has applied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rusd.auth.store import AuthStore
@@ -28,7 +28,7 @@ from rusd.state.auth_commands import AuthCommands
 from rusd.state.cluster_commands import ClusterCommands
 from rusd.state.commands import Commands
 from rusd.state.context import ApplyContext
-from rusd.state.database_directory import DatabaseDirectory
+from rusd.state.database_directory import DatabaseDirectory, Replacement
 from rusd.state.entry_apply import EntryApply
 from rusd.state.key_commands import KeyCommands
 from rusd.state.lease_commands import LeaseCommands
@@ -137,16 +137,17 @@ class StateMachine:
             lock.release()
         return True
 
-    def restore(self, directory: Path) -> None:
-        """Replace the state by the checkpoint in `directory`, which is moved.
+    def prepare(self, checkpoint: Path) -> "PreparedState":
+        """Move `checkpoint` beside the live database, make it durable and open it. May run in a
+        thread. Raises StorageError if it cannot be opened; the state stays."""
+        replacement = self._directory.prepare(self.engine, checkpoint)
+        return PreparedState(replacement, self._install)
 
-        A crash at any step leaves the old state or the new one. Raises StorageError if the
-        checkpoint cannot be opened; the old state stays.
-        """
+    def _install(self, prepared: Replacement) -> None:
         self._abandon_apply()
         listeners = self._listeners
         listeners.before_restore()
-        self.engine = self._directory.replace(self.engine, directory)
+        self.engine = prepared.engine
         self.engine.on_damage = self._damaged
         self.store.reopen(self.engine)
         self._load()
@@ -188,3 +189,18 @@ class StateMachine:
         self._abandon_apply()
         self.engine.sync()
         self.engine.close()
+
+
+class PreparedState:
+    """A checkpoint opened beside the live state (`rusd/raft/ports.py`, `Prepared`)."""
+
+    def __init__(self, replacement: Replacement, install: Callable[[Replacement], None]) -> None:
+        self._replacement = replacement
+        self._install = install
+        self.commit = replacement.commit
+        self.discard = replacement.discard
+        self.release = replacement.release
+
+    def install(self) -> None:
+        """Serve this state from now on. It was committed."""
+        self._install(self._replacement)

@@ -39,8 +39,8 @@ class Copy:
     directory: Path
     #: The databases in it.
     stores: dict[str, Store]
-    #: Number of the life that it was made in.
-    life: int
+    #: Number of the incarnation that it was made in.
+    incarnation: int
 
 
 class Process:
@@ -107,6 +107,8 @@ class Host:
         self.disk_full = False
         #: Seconds a flush takes.
         self.flush_takes = 0.0
+        #: Seconds that a piece of work on snapshots takes in its thread.
+        self.work_takes = self.chance.choice((0.0, 0.001, 0.01))
         #: Seconds a slice of a long apply takes.
         self.slice_takes = self.chance.choice((0.0005, 0.002, 0.008))
         #: While a flush on the loop takes: nothing else happens, nothing leaves.
@@ -170,6 +172,9 @@ class Host:
         world.invariants.started(self)
         try:
             self.node = node = SimNode(config, self.machine)
+            node.driver._worker._executor = SimExecutor(  # type: ignore[assignment]
+                lambda: self.process is process, lambda: self.work_takes
+            )
             node.driver._flusher = SimExecutor(  # type: ignore[assignment]
                 lambda: self.process is process, lambda: self.flush_takes
             )
@@ -200,7 +205,8 @@ class Host:
             if timer is not None:
                 timer.cancel()
         driver.requests._tasks.cancel()
-        driver.streams._tasks.cancel()
+        for tasks in (driver.streams._tasks, driver._incoming._tasks, driver._compaction._tasks):
+            tasks.cancel()
         self.journal.crash()
         engine = self.machine.engine
         assert isinstance(engine, MemoryEngine)

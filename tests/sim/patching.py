@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import rusd.base.worker
 import rusd.mvcc.writer
 import rusd.raft.driver
 import rusd.raft.ids
@@ -46,6 +47,7 @@ def patched(chance: random.Random) -> Iterator[None]:
         patch.object(rusd.raft.driver, "Journal", SimJournal),
         patch.object(rusd.raft.driver, "Peers", SimPeers),
         patch.object(rusd.raft.driver, "ThreadPoolExecutor", lambda *_, **__: None),
+        patch.object(rusd.base.worker, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.raft.read.waiting, "RETRY", 0.15),
         patch.object(rusd.raft.driver, "TICK", 0.05),
         patch.object(rusd.raft.driver, "FLUSH_INLINE", 0),

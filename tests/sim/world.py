@@ -595,8 +595,8 @@ class World:
         others = [other for other in self.hosts.values() if other is not host]
         return all(
             hasattr(other, "node")
-            and host.member in other.node.driver.incarnations.met
-            and other.node.driver.incarnations.met[host.member].life.number > after
+            and host.member in other.node.driver.incarnations.peers
+            and other.node.driver.incarnations.peers[host.member].incarnation.number > after
             for other in others
             if not other.removed
         )
@@ -624,7 +624,7 @@ class World:
 
     def _put_copy_back(self) -> None:
         host = self._any()
-        copied = host.copy is not None and self._known(host, host.copy.life)
+        copied = host.copy is not None and self._known(host, host.copy.incarnation)
         if copied and self._may_lose_its_disk(host):
             self.trace(f"{host.member} is put on an older copy of its disk")
             host.crash()

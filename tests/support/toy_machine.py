@@ -83,13 +83,37 @@ class ToyMachine:
         (directory / "log").write_bytes(line.encode() + b"\n")
         return True
 
-    def restore(self, directory: Path) -> None:
-        self._file.close()
-        (directory / "log").replace(self.directory / "log")
-        shutil.rmtree(directory)
-        self.payloads = []
-        self.restored += 1
-        self._open()
+    def prepare(self, checkpoint: Path) -> "ToyPrepared":
+        return ToyPrepared(self, checkpoint)
+
+    def restore(self, checkpoint: Path) -> None:
+        prepared = self.prepare(checkpoint)
+        prepared.commit()
+        prepared.install()
+        prepared.release()
 
     def close(self) -> None:
         self._file.close()
+
+
+class ToyPrepared:
+    """Implements `rusd.raft.ports.Prepared`."""
+
+    def __init__(self, machine: ToyMachine, checkpoint: Path) -> None:
+        self._machine = machine
+        self._checkpoint = checkpoint
+
+    def commit(self) -> None:
+        (self._checkpoint / "log").replace(self._machine.directory / "log")
+
+    def install(self) -> None:
+        machine = self._machine
+        machine._file.close()
+        machine.payloads = []
+        machine.restored += 1
+        machine._open()
+
+    def discard(self) -> None:
+        shutil.rmtree(self._checkpoint)
+
+    release = discard

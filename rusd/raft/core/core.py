@@ -236,6 +236,11 @@ class Core:
         exception."""
         self._proposals.add(payload, done, deadline)
 
+    @property
+    def reads_full(self) -> bool:
+        """Whether a further read must be refused."""
+        return self._reads.full
+
     def read(self, done: Callable[[object], None], deadline: float) -> None:
         """Wait until everything acknowledged before is applied here; `done` is answered with None
         or an exception."""

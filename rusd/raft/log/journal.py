@@ -150,14 +150,17 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self.size -= sum(len(command) for command, _, _ in self._entries[:drop])
         del self._entries[:drop]
         self._record(Kind.BASE, records.index(self.first_index))
-        self.flush()
-        self._remove_segments()
+        self.settle()
 
     def seat(self, before: LogEntry, last: LogEntry) -> None:
-        """Replace the whole log by two entries, the newest that a state already holds."""
+        """Replace the whole log by two entries, the newest that a state already holds. Durable
+        after `settle`."""
         self.clear()
         for command, index, term in (before, last) if before[1] < last[1] else (last,):
             self.add(command, index, term)
+
+    def settle(self) -> None:
+        """Flush, then remove the segments that hold nothing any more. May run in a thread."""
         self.flush()
         self._remove_segments()
 

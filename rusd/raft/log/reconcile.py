@@ -9,11 +9,12 @@ from rusd.raft.log.journal import Journal, JournalError
 from rusd.raft.ports import Position
 
 
-def reconcile(journal: Journal, last: Position, before: Position) -> None:
-    """Make the log continue from `last`, the position behind `before`. Durable when it returns.
-    Raises JournalError if state and log cannot belong together."""
+def reconcile(journal: Journal, last: Position, before: Position) -> bool:
+    """Make the log continue from `last`, the position behind `before`; returns whether the log
+    had to be replaced, which is durable after `Journal.settle`. Raises JournalError if state and
+    log cannot belong together."""
     if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
-        return
+        return False
     if not len(journal) and not journal.getCurrentTerm():
         # (Without entries but with a term it is a write of `seat` that a crash tore.)
         raise JournalError(
@@ -26,3 +27,4 @@ def reconcile(journal: Journal, last: Position, before: Position) -> None:
             f"at {last.index}: applied state was lost"
         )
     journal.seat((STAND_IN, *before), (STAND_IN, *last))
+    return True

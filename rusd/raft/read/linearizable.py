@@ -9,6 +9,7 @@ None of them waits for a disk. A request that cannot be answered (no leader, a n
 cannot reach a quorum) stays unanswered; the follower asks again.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -22,6 +23,11 @@ from rusd.raft.transport.frames import (
     ReadRound,
     ReadRoundReply,
 )
+
+#: Requests of one member that wait for a quorum at once. Further ones are dropped; the member asks
+#: again after `waiting.RETRY` seconds. (A leader without a quorum steps down after an election
+#: timeout, in which a member sends one request a turn.)
+MAX_UNANSWERED = 4096
 
 Message = ReadIndexReply | ReadIndexRequest | ReadRound | ReadRoundReply
 
@@ -48,8 +54,14 @@ class LinearizableReads:
         self.awaited_index = 0
         #: (member, request number): waiting until this leader may open a round.
         self._asked: list[tuple[int, int]] = []
-        #: Requests received and not answered yet: a repeated one needs no round of its own.
-        self._unanswered: set[tuple[int, int]] = set()
+        #: Member -> its requests received and not answered yet: a repeated one needs no round of
+        #: its own.
+        self._unanswered: defaultdict[int, set[int]] = defaultdict(set)
+
+    @property
+    def full(self) -> bool:
+        """Whether a further read must be refused."""
+        return self._reads.full
 
     def add(self, read: Read) -> None:
         """Note a read; it is asked about in the next step."""
@@ -82,7 +94,7 @@ class LinearizableReads:
 
     def _replier(self, member: int, number: int) -> Callable[[int | None], None]:
         def reply(index: int | None) -> None:
-            self._unanswered.discard((member, number))
+            self._unanswered[member].discard(number)
             if index is not None:
                 self.awaited_index = max(self.awaited_index, index)
                 self._send(member, ReadIndexReply(number, index))
@@ -93,10 +105,11 @@ class LinearizableReads:
 
     def requested(self, member: int, message: ReadIndexRequest) -> None:
         """A follower asks for its reads."""
-        request = member, message.id
-        if self._raft.is_leader and request not in self._unanswered:
-            self._unanswered.add(request)
-            self._asked.append(request)
+        unanswered = self._unanswered[member]
+        known = message.id in unanswered
+        if self._raft.is_leader and not known and len(unanswered) < MAX_UNANSWERED:
+            unanswered.add(message.id)
+            self._asked.append((member, message.id))
 
     def round_opened(self, member: int, message: ReadRound) -> None:
         """A leader asks whether this member follows it."""

@@ -1,18 +1,31 @@
 """Installs the snapshot that a leader sends to a member which its log cannot bring up to date.
 
-The stream is written and checked by `streams.py`. When it is whole and newer than what this member
-knows to be committed, it replaces the state, then the log; the reply to the leader leaves after
-both. Whatever fails in between ends the process; the next start finds one whole state.
+`incoming.py` hands it over whole and durable. If it is newer than what this member knows to be
+committed, it replaces the state, then the log. The order, and what is true after each step:
+
+    prepare   in the worker   the state is open beside the live one; nothing has changed
+    commit    in the worker   the next start finds the new state, and discards an older log
+    install   on the loop     the live state is the new one
+    seat      on the loop     the log in memory continues from it
+    flush     in the worker   so does the log on the disk
+    release   in the worker   the old state is gone
+
+From commit to flush no turn runs (as during any flush), so nothing is applied to the old state or
+sent on the strength of either. During prepare and release the member takes part as ever. Whatever
+fails from commit on ends the process; the next start finds one whole state.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol
 
+from rusd.base.worker import Worker
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
 from rusd.raft.log.reconcile import reconcile
 from rusd.raft.ports import Machine, Position
-from rusd.raft.snapshots.streams import CatchUp
-from rusd.raft.transport.frames import Snapshot
+from rusd.raft.snapshots.transfer import Received
 
 
 class Follower(Protocol):
@@ -25,41 +38,50 @@ class Follower(Protocol):
     def installed(self, last: Position) -> None:
         """State machine and log were replaced by a snapshot that ends at `last`."""
 
-    def acknowledge_snapshot(self, member: int, *, installed: bool) -> None:
-        """A stream of the leader is over."""
-
 
 class SnapshotInstaller:
-    """One member's side of being sent a snapshot."""
+    """Replaces one member's state and log."""
 
     def __init__(
         self,
         core: Follower,
         machine: Machine,
         journal: Journal,
-        streams: CatchUp,
         compaction: Compaction,
+        worker: Worker,
+        no_turns: Callable[[], AbstractAsyncContextManager[None]],
+        installed: Callable[[], None],
     ) -> None:
+        """`no_turns`: within it no turn runs and the journal is not flushed. `installed` is called
+        when the state was replaced."""
         self._core = core
         self._machine = machine
         self._journal = journal
-        self._streams = streams
         self._compaction = compaction
+        self._worker = worker
+        self._no_turns = no_turns
+        self._installed = installed
 
-    def receive(self, member: int, frame: Snapshot) -> bool:
-        """Take a part of the leader's stream; returns whether a snapshot was installed."""
-        complete = self._streams.receive(member, frame)
-        if complete is None:
+    async def install(self, snapshot: Received) -> bool:
+        """Install the snapshot if it is newer than what is known to be committed; whether it is."""
+        if snapshot.index <= self._core.commit_index:
             return False
-        newer = complete.index > self._core.commit_index
-        if newer:
-            self._machine.restore(complete.directory)
-            last, before = self._machine.positions()
-            if last.index < complete.index:
-                raise RuntimeError(f"the snapshot ends at {last.index}, not at {complete.index}")
-            reconcile(self._journal, last, before)
-            self._core.installed(last)
-            self._compaction.at = last.index
-        self._streams.finished(member, frame.stream, installed=newer)
-        self._core.acknowledge_snapshot(member, installed=newer)
+        run = self._worker.run
+        prepared = await run(partial(self._machine.prepare, snapshot.directory))
+        async with self._no_turns():
+            newer = snapshot.index > self._core.commit_index
+            if newer:
+                await run(prepared.commit)
+                prepared.install()
+                last, before = self._machine.positions()
+                if last.index < snapshot.index:
+                    raise RuntimeError(
+                        f"the snapshot ends at {last.index}, not at {snapshot.index}"
+                    )
+                reconcile(self._journal, last, before)
+                self._core.installed(last)
+                self._compaction.at = last.index
+                self._installed()
+                await run(self._journal.settle)
+        await run(prepared.release if newer else prepared.discard)
         return newer

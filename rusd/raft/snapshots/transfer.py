@@ -1,17 +1,20 @@
-"""Shipping a checkpoint to a member whose next entry is no longer in the log.
+"""The files of a snapshot on their way: read and framed by the leader, checked and written here.
 
-The leader's sender reads a checkpoint directory (files, no deeper) and offers frames with a window
-of unacknowledged bytes; the follower's receiver writes them beside its state, checks every chunk
-and the whole, makes it durable and only then gives it out for installation. A stream that breaks
-leaves nothing behind but files that the next start or stream removes.
+`SnapshotSender` reads a checkpoint directory (files, no deeper) into frames, with a window of
+unacknowledged bytes. `SnapshotReceiver` writes the frames beside the follower's state, checks each
+chunk and the whole, and returns the checkpoint once it is durable. A stream that breaks leaves
+nothing behind but files that the next start or stream removes.
 
-No socket and no clock here, but files.
+Durability: each chunk is fdatasynced when it is written; at the end each file, their directory and
+its parent are fsynced. What `Received` names is on the disk.
+
+Both block on the disk and run in a thread (`streams.py`, `incoming.py`): no socket and no clock.
 """
 
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +22,11 @@ from rusd.base import durable
 from rusd.raft.transport.frames import Snapshot, SnapshotBegin, SnapshotChunk, SnapshotEnd
 
 CHUNK_BYTES = 512 << 10
+#: Bytes of one stream that were sent and are not acknowledged.
 WINDOW_BYTES = 8 << 20
+#: Bytes and frames that a sender reads at a time, and that are then sent at a time.
+BATCH_BYTES = 2 << 20
+BATCH_FRAMES = 256
 
 
 class Received(NamedTuple):
@@ -35,7 +42,7 @@ class SnapshotError(Exception):
 
 
 class SnapshotSender:
-    """One stream to one member; owns (and finally removes) the checkpoint directory."""
+    """One stream to one member. `acknowledge` may be called while another thread is in `take`."""
 
     def __init__(self, stream: int, directory: Path, index: int) -> None:
         """`index`: applied index when the checkpoint was begun."""
@@ -47,7 +54,7 @@ class SnapshotSender:
         self._acknowledged = 0
         self._ended = False
 
-    def _read(self) -> Iterator[Snapshot]:
+    def _read(self) -> Generator[Snapshot, None, None]:
         files = sorted(self._directory.iterdir())
         for path in files:
             if not path.is_file():
@@ -67,21 +74,32 @@ class SnapshotSender:
                     left -= len(data)
         yield SnapshotEnd(self.stream)
 
-    def frames(self) -> Iterator[Snapshot]:
-        """What may be sent now without leaving the window."""
-        while not self._ended and self._sent - self._acknowledged < WINDOW_BYTES:
+    def take(self) -> list[Snapshot]:
+        """Read the next frames, a batch at most. Empty if the window is full, or the stream read.
+        Raises SnapshotError or OSError."""
+        frames: list[Snapshot] = []
+        size = 0
+        while (
+            not self._ended
+            and self._sent - self._acknowledged < WINDOW_BYTES
+            and size < BATCH_BYTES
+            and len(frames) < BATCH_FRAMES
+        ):
             frame = next(self._chunks)
             if isinstance(frame, SnapshotChunk):
                 self._sent += len(frame.data)
+                size += len(frame.data)
             self._ended = isinstance(frame, SnapshotEnd)
-            yield frame
+            frames.append(frame)
+        return frames
 
     def acknowledge(self, received: int) -> None:
         """The member holds so many bytes."""
         self._acknowledged = max(self._acknowledged, min(received, self._sent))
 
     def close(self) -> None:
-        self._chunks.close()  # type: ignore[attr-defined]
+        """Close the file that is being read and remove the checkpoint."""
+        self._chunks.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
@@ -145,7 +163,7 @@ class SnapshotReceiver:
         with (self._directory / name).open("r+b") as file:
             file.seek(frame.offset)
             file.write(data)
-            # Bit by bit: one fsync of everything at the end would hold up the loop.
+            # As it comes: the leader waits less at the end, and a full disk is found early.
             file.flush()
             os.fdatasync(file.fileno())
         self._written[name] += len(data)

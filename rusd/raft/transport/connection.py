@@ -1,11 +1,12 @@
-"""One connection between members: bytes become frames, and its first frame says whose it is.
+"""One TCP connection to another member: bytes become frames; the first frame names the member.
 
     dialled   hello out ─▶ hello in ─▶ frames both ways
-    accepted  hello in ─▶ the claim is confirmed (`belonging.py`) ─▶ hello out ─▶ frames both ways
-              or a question (`question.py`) ─▶ its answer ─▶ the end
+    accepted  hello in ─▶ the claim is confirmed (`dial_back.py`) ─▶ hello out ─▶ frames both ways
+              or a query (`query.py`) ─▶ its response ─▶ the end
 
-Whatever else comes ends the connection, with a line in the log unless there were many of its kind.
-Nothing is read while this member has not handled what was read before: the sender waits.
+Any other bytes end the connection, with a line in the log unless there were many of its kind. While
+`INBOX_FRAMES` frames or `INBOX_BYTES` bytes wait for the next turn nothing more is read: TCP holds
+the sender back.
 """
 
 import asyncio
@@ -34,8 +35,7 @@ from rusd.raft.transport.frames import (
 from rusd.raft.transport.handshake import Handshake
 
 HELLO_TIMEOUT = 5.0
-#: Bytes waiting to be written to a slow peer above which appends are dropped (Raft sends them
-#: again).
+#: Bytes waiting to be written to a slow peer above which appends are dropped (Raft repeats them).
 SLOW_PEER_BYTES = 32 << 20
 #: Frames and bytes of one member that wait for the next turn; above, nothing more is read.
 INBOX_FRAMES = 2048
@@ -45,42 +45,42 @@ SILENCE_MS = 5000
 
 
 class Owner(Protocol):
-    """What a connection needs of `Peers`."""
+    """What a connection uses of `Peers`."""
 
     handshake: Handshake
-    #: Gives the answer to who the members are, packed.
+    #: Returns the member list, packed.
     membership: Callable[[], bytes]
-    #: Lines about connections that were ended.
+    #: Log of connections that were ended.
     refusals: LimitedLog
 
     def hello(self, nonce: bytes = b"") -> bytes:
         """This member's hello, packed."""
 
     def opened(self, connection: "Connection") -> bool:
-        """A connection is there; False if there is no room for it."""
+        """Register a connection; False if there is no room for it."""
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
-        """Why a hello is refused, None if it is fine."""
+        """Returns why a hello is refused, or None if it is valid."""
 
     def claimed(self, connection: "Connection", hello: Hello) -> None:
-        """An accepted connection says that it is a member's: `accept` or `refuse` it."""
+        """Check that an accepted connection is the member's it names; `accept` or `refuse` it."""
 
     def dialled(self, request: DialBack) -> bool:
-        """Whether this member opened the connection it is asked about."""
+        """Whether this member opened the connection that the request names."""
 
     def greeted(self, connection: "Connection") -> None:
-        """A connection is known to be a member's."""
+        """Use a connection for its member from now on."""
 
     def received(self, connection: "Connection", frames: list[Frame]) -> None:
-        """Frames of a member."""
+        """Hand on the frames of a member."""
 
     def closed(self, connection: "Connection") -> None:
-        """A connection is gone."""
+        """Forget a connection."""
 
 
 def _watch_for_silence(sock: socket.socket) -> None:
-    """Let the kernel end a connection whose other host fell silent. Else a partition that heals
-    would leave it waiting for a retransmission that comes minutes later."""
+    """Let the kernel end a connection whose other host fell silent. After a partition it would
+    otherwise wait for a retransmission that comes minutes later."""
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -96,13 +96,13 @@ def _watch_for_silence(sock: socket.socket) -> None:
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection to another member, or to a stranger."""
+    """One TCP connection, dialled or accepted."""
 
     def __init__(self, peers: Owner, expected: int | None) -> None:
         """`expected`: the member that was dialled; None for an accepted connection."""
         self._peers = peers
         self.expected = expected
-        #: By which the member that is dialled can ask whether this one did it.
+        #: Names this connection when the dialled member asks back; empty if it was accepted.
         self.nonce = secrets.token_bytes(16) if expected is not None else b""
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -110,10 +110,10 @@ class Connection(asyncio.Protocol):
         self._claimed = False
         self._frames = self._bytes = 0
         self._paused = False
-        #: Member id once the hello was seen, and confirmed if it was accepted.
+        #: Member id once the hello was received (and confirmed, if accepted); 0 before.
         self.member = 0
 
-    # Life
+    # Start and end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def close(self, last: bytes) -> None:
-        """End the connection once `last` is written, soon at any rate."""
+        """End the connection once `last` is written, after HELLO_TIMEOUT at the latest."""
         if self.ended or self._transport is None:
             return
         self._transport.write(last)
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
         self._limit_time()
 
     def drop(self, why: str, message: str = "dropped a peer connection") -> None:
-        """End the connection at once, and say why."""
+        """End the connection at once, and log why."""
         if self._transport is None:
             return
         if not self._transport.is_closing():
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def refuse(self, refusal: HelloRefused) -> None:
-        """End a connection whose other side can be told why."""
+        """Send a refusal and end the connection."""
         if not self.ended:
             self._say("refused a peer", refusal.reason)
             self.close(pack(refusal))
@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
         member = self.member or self.expected
         if member:
             fields["peer"] = f"{member:x}"
-        # What is behind a colon in a reason may be a stranger's.
+        # What is behind a colon in a reason may come from the other side.
         self._peers.refusals.warning(message, fields, f"{member} {why.partition(':')[0]}")
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def handled(self) -> None:
-        """Everything received was handled."""
+        """Read on: everything received was handled."""
         self._frames = self._bytes = 0
         if self._paused:
             self._paused = False
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self.data_received, b"")
 
     def _end_of_frame(self, start: int) -> int | None:
-        """Where the frame at `start` ends; None if it is not all there."""
+        """Returns where the frame at `start` ends, or None if it is incomplete."""
         buffer = self._buffer
         there = len(buffer) - start - 4
         if there < 0:
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
         length = int.from_bytes(buffer[start : start + 4], "big")
         if length > (MAX_FRAME if self.member else SMALL):
             raise Refused("a frame that is too long")
-        if length > SMALL:  # which every kind may have
+        if length > SMALL:  # every kind may have SMALL bytes
             if there < PREFIX:
                 return None
             kind = buffer[start + 4 : start + 4 + PREFIX]
@@ -291,7 +291,7 @@ class Connection(asyncio.Protocol):
             self.drop(problem)
 
     def accept(self, member: int) -> None:
-        """What was claimed is true."""
+        """The claim was confirmed."""
         if self.ended:
             return
         self._claimed = False

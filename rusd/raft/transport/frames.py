@@ -86,7 +86,7 @@ class Hello(Frame, frozen=True, tag="hello"):
 
 
 class MembersRequest(Frame, frozen=True, tag="members"):
-    """Asks for the member list (`member_query.py`)."""
+    """PeerRequests for the member list (`member_query.py`)."""
 
     protocol: Name
 
@@ -110,7 +110,7 @@ class MembersResponse(Frame, frozen=True, tag="membership"):
 
 
 class DialBack(Frame, frozen=True, tag="confirm"):
-    """Asks the owner of an address whether it dialled this connection (`dial_back.py`)."""
+    """PeerRequests the owner of an address whether it dialled this connection (`dial_back.py`)."""
 
     protocol: Name
     cluster: Number
@@ -185,7 +185,7 @@ class TimeoutNow(RaftFrame, frozen=True, tag="timeout_now"):
 
 
 class PreVote(Frame, frozen=True, tag="prevote"):
-    """Asks for a vote in `term` without raising the term (Raft thesis, section 9.6)."""
+    """PeerRequests for a vote in `term` without raising the term (Raft thesis, section 9.6)."""
 
     term: Term
     last_index: Index

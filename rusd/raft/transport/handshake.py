@@ -1,22 +1,22 @@
-"""What a hello means: whether the process that sent it may stand for the member it names.
+"""Decides from a hello whether the process that sent it may stand for the member it names.
 
-    hello {protocol, cluster, member, nonce, life, term, index, joining}
-    refused {reason, why, number}      instead of a hello, or right behind it; then the end
+    Hello {protocol, cluster, member, nonce, incarnation, term, index, joining}
+    HelloRefused {reason, why, number}     in place of a hello, or behind it; then the end
 
-That it comes from the member's address is found out before (`belonging.py`), so of two processes of
-a member only one at its own peer URLs gets in. `life` (`lives.py`) says which data directory that
-one runs on, and in which of its starts; `term` and `index` how far its journal is. A hello without
-them is of an earlier release and taken as it is. `why` a life is refused, with `number` the last
-one that is known of the member:
+That the hello comes from the member's address is established before (`dial_back.py`), so of two
+processes of a member only one at its own peer URLs gets in. `incarnation` (`incarnations.py`) names
+the data directory and the start of the process; `term` and `index` tell how far its journal is. A
+hello without them comes from an earlier release and is accepted. An incarnation is refused, with
+`number` that of the last one known of the member:
 
-    bootstrapped   a member that is known, on a directory where nothing is: its disk was lost
-    older          a directory that holds less than the member has said: a copy, or another one
+    bootstrapped   a known member on an empty directory: its disk was lost
+    older          a directory that holds less than the member has acknowledged: a copy, or another
 
-A member refused as `bootstrapped` ends. As `older` it goes into quarantine: it takes no part in a
-quorum until it has caught up (`quarantine.py`), and says so in its next hello, which is accepted.
+A member refused as `bootstrapped` ends. As `older` it goes into quarantine: it counts for no quorum
+until it has caught up (`core/quarantine.py`), and its next hello, which says so, is accepted.
 
-What nobody remembers cannot be noticed. A member that lost its disk, among others that never met
-it, is a new one to them.
+Limit: an incarnation that no other member has recorded cannot be compared. A member that lost its
+disk is new to members that never met it.
 """
 
 from collections.abc import Callable, Collection
@@ -40,7 +40,7 @@ _REASONS = {
 
 
 class Handshake:
-    """One member's hellos, and its judgement of those of others."""
+    """One member's hellos, and its checks of those of others."""
 
     def __init__(
         self,
@@ -51,23 +51,26 @@ class Handshake:
         mark: Callable[[], Mark],
         joining: Callable[[], bool],
     ) -> None:
-        """`mark`: how far this member's journal is. `joining`: its state is still to come."""
+        """`mark`: how far this member's journal is. `joining`: it has no state yet."""
         self._member = member
         self._cluster = cluster
         self._incarnations = incarnations
         self._mark = mark
         self._joining = joining
-        #: Members that were published: they hold something.
+        #: Members that said hello from another data directory than the one they were connected
+        #: with: what they acknowledged over the connection that still counts is of the old one.
+        self._replacing: set[int] = set()
+        #: Members that were published, so their directories are not empty.
         self.started: Collection[int] = ()
-        #: What a member is known to have acknowledged to this leader.
+        #: Returns what a member has acknowledged to this leader.
         self.acknowledged: Callable[[int], Mark] = lambda member: Mark()
-        #: This member's disk was lost, and others know it.
+        #: Called when another member knows that this one's disk was lost.
         self.on_bootstrapped: Callable[[], None] = lambda: None
-        #: This member must catch up, behind lives up to this number.
+        #: Called when this member must catch up; with the number of its last known incarnation.
         self.on_older: Callable[[int], None] = lambda number: None
 
     def hello(self) -> Hello:
-        """OSError: this member's life is not durable, nothing may be said."""
+        """Returns this member's hello. Raises OSError if its incarnation cannot be made durable."""
         mark = self._mark()
         return Hello(
             protocol=PROTOCOL,
@@ -81,55 +84,71 @@ class Handshake:
 
     def incarnations(self) -> dict[int, int]:
         """Member id -> number of its last known incarnation."""
-        return {member: met.life.number for member, met in self._incarnations.met.items()}
+        return {
+            member: record.incarnation.number for member, record in self._incarnations.peers.items()
+        }
 
     # Hellos of others
 
     def receive(self, hello: Hello) -> HelloRefused | None:
         """Check a hello whose member and cluster are right. Returns None if it may stand for the
         member, which is recorded; else the frame that refuses it."""
-        life = hello.incarnation
-        if life is UNSET:
+        incarnation = hello.incarnation
+        if incarnation is UNSET:
             return None
         member = hello.member
-        why = self._judge(member, life, Mark(hello.term, hello.index), hello.joining)
+        why = self._judge(member, incarnation, Mark(hello.term, hello.index), hello.joining)
         if why is None:
+            known = self._incarnations.peers.get(member)
+            if known is not None and known.incarnation.directory != incarnation.directory:
+                self._replacing.add(member)
             try:
-                self._incarnations.meet(member, life)
+                self._incarnations.record(member, incarnation)
             except OSError as error:
                 # (On a full disk: it may have room again when the other side dials again.)
                 return HelloRefused(f"cannot record the member's incarnation: {error.strerror}")
             return None
-        known = self._incarnations.met.get(member)
-        number = known.life.number if known is not None else 0
+        known = self._incarnations.peers.get(member)
+        number = known.incarnation.number if known is not None else 0
         return HelloRefused(_REASONS[why], why, number)
 
-    def _judge(self, member: int, life: Incarnation, mark: Mark, joining: bool) -> Reason | None:
-        known = self._incarnations.met.get(member)
+    def _judge(
+        self, member: int, incarnation: Incarnation, mark: Mark, joining: bool
+    ) -> Reason | None:
+        known = self._incarnations.peers.get(member)
         empty = mark.index <= 1
         lost: Reason = BOOTSTRAPPED if empty and not joining else OLDER
-        if life.recovering:
+        if incarnation.recovering:
             return None
         if known is None:
             return lost if empty and member in self.started else None
-        if known.life.directory != life.directory:
-            replaces = life.replaces >= known.life.number
+        if known.incarnation.directory != incarnation.directory:
+            replaces = incarnation.replaces >= known.incarnation.number
             joins = joining and member not in self.started
             return None if replaces or joins else lost
-        if not life.follows(known.life):
+        if not incarnation.follows(known.incarnation):
             return OLDER
-        acknowledged = max(known.acknowledged, self.acknowledged(member))
+        acknowledged = known.acknowledged
+        if member not in self._replacing:
+            acknowledged = max(acknowledged, self.acknowledged(member))
         return OLDER if mark < acknowledged else None
 
+    def connected(self, member: int) -> None:
+        """The connection of a member that said hello counts from now on."""
+        self._replacing.discard(member)
+
     def lost(self, member: int) -> None:
-        """A member's connection ended: what it acknowledged over it is known best now."""
+        """Record what a member has acknowledged: its connection ended. (Not if the connection was
+        of another data directory than the member has now.)"""
+        if member in self._replacing:
+            return
         try:
             self._incarnations.acknowledged(member, self.acknowledged(member))
         except OSError as error:
             fields = {"peer": f"{member:x}", "error": str(error)}
-            log.warning("what a member acknowledged is not durable", extra={"fields": fields})
+            log.warning("cannot record what a member has acknowledged", extra={"fields": fields})
 
-    # What others say to this one's
+    # Refusals by others
 
     def refused(self, refusal: HelloRefused) -> None:
         """Another member refused this one's hello."""

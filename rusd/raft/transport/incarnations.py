@@ -1,17 +1,19 @@
 """Incarnations of members: the data directory a member runs on, and the count of its starts.
 
-Raft trusts that a member remembers its votes and acknowledgements. A removed data directory, an
+Raft relies on a member to remember its votes and acknowledgements. A removed data directory, an
 older copy of one, and a second process on a copy all break that, and nothing in the log shows it.
-So every directory gets a random id when it is made, and every start on it that others hear of the
-next number and a random one. A copy may be started more often than the original, so the numbers
-alone do not tell them apart: a life also names those before it on its directory, and one that was
-met must be among them.
+So every directory gets a random id when it is made. Every start on it that another member hears of
+gets the next number and a random nonce. A copy may be started more often than the original, so the
+numbers alone do not tell them apart: an incarnation also names those before it on its directory,
+and the one that a peer has recorded must be among them.
 
-    <member>/life      this member's own: directory, number, replaces, recovering
-    <member>/lives     of each other member: the last life met, and what it had acknowledged
+    <member>/life      this member's own incarnation
+    <member>/lives     of each other member: the last incarnation, and what it had acknowledged
 
-Both are durable before anything is said or believed on their strength. What they are compared for
-is in `handshake.py`.
+Durability: `life` is replaced and fsynced before the incarnation is sent for the first time, and
+before a quarantine begins or ends. `lives` is replaced and fsynced before a hello is accepted, and
+when what a member has acknowledged is recorded. `handshake.py` compares them; nothing here knows of
+connections.
 """
 
 import secrets
@@ -27,7 +29,7 @@ T = TypeVar("T")
 
 
 class IncarnationsDamaged(Exception):
-    """A file of lives cannot be read."""
+    """The file `life` or `lives` cannot be read."""
 
 
 class Mark(NamedTuple):
@@ -39,11 +41,11 @@ class Mark(NamedTuple):
 
 #: No member is started as many times.
 MAX_NUMBER = 1 << 50
-#: Bytes by which a life names one before it, and how many it names at most: a hello is 1 KiB at
-#: most. A member with more starts in a row that no peer saw has to catch up.
-PAST_BYTES, MOST_PAST = 4, 128
-#: How far others may take a member's number at once. They may lie, and it must not come to its end.
-#: Too few is no harm: in quarantine it is accepted with any, and then known by it.
+#: Bytes by which an incarnation names an earlier one, and how many it names: a hello is 1 KiB at
+#: most. A member that was started more often while a peer was away has to catch up for that peer.
+PAST_BYTES, MAX_PAST = 4, 128
+#: How far a refusal may raise a member's number at once: a faulty peer must not exhaust it. Too low
+#: a number is harmless: in quarantine any is accepted, and then recorded.
 LEAP = 1 << 32
 
 
@@ -52,24 +54,24 @@ class Incarnation(msgspec.Struct, frozen=True):
 
     #: Random, of the data directory.
     directory: int
-    #: How many starts of the directory others heard of, and those it replaces.
+    #: Counts the starts that another member heard of, on this directory and those it replaces.
     number: Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
     #: Random, of the process.
     nonce: int = 0
-    #: Number of the last life of the directory that this one took the place of; 0: none.
+    #: Number of the last incarnation of the directory that this one replaced; 0: none.
     replaces: int = 0
-    #: The disk may hold less than the member has acknowledged (`quarantine.py`).
+    #: The disk may hold less than the member has acknowledged (`core/quarantine.py`).
     recovering: bool = False
-    #: The lives before it on this directory, the newest first: the ends of their nonces.
-    past: Annotated[bytes, msgspec.Meta(max_length=PAST_BYTES * MOST_PAST)] = b""
+    #: Earlier incarnations on this directory, newest first: the ends of their nonces.
+    past: Annotated[bytes, msgspec.Meta(max_length=PAST_BYTES * MAX_PAST)] = b""
 
     def next(self) -> "Incarnation":
-        """The life of the next start on this directory."""
-        past = (self._name() + self.past)[: PAST_BYTES * MOST_PAST]
+        """Returns the incarnation of the next start on this directory."""
+        past = (self._name() + self.past)[: PAST_BYTES * MAX_PAST]
         return msgspec.structs.replace(self, number=self.number + 1, nonce=_random(), past=past)
 
     def follows(self, other: "Incarnation") -> bool:
-        """Whether `other` is this life, or one before it on this directory."""
+        """Whether `other` is this incarnation, or an earlier one on this directory."""
         names = (self.past[at : at + PAST_BYTES] for at in range(0, len(self.past), PAST_BYTES))
         return self.nonce == other.nonce or other._name() in names
 
@@ -77,69 +79,71 @@ class Incarnation(msgspec.Struct, frozen=True):
         return (self.nonce & 0xFFFFFFFF).to_bytes(PAST_BYTES, "big")
 
 
-class Met(msgspec.Struct, frozen=True):
-    """What is remembered of another member."""
+class PeerRecord(msgspec.Struct, frozen=True):
+    """What is recorded of another member."""
 
-    life: Incarnation
-    #: It acknowledged to hold this, when this member led.
+    incarnation: Incarnation = msgspec.field(name="life")
+    #: What it acknowledged to this member as leader.
     acknowledged: Mark = Mark()
 
 
 class Incarnations:
-    """The two files of one member's directory."""
+    """The two files in one member's directory."""
 
     def __init__(self, directory: Path) -> None:
-        """Begin the next life. It counts from `said` on: a start that ends before it meets anybody
-        leaves no trace, else a member that fails at start many times had to catch up for it.
-        IncarnationsDamaged, OSError."""
+        """Begin the next incarnation. It is recorded by `said`: a start that ends before it reaches
+        another member leaves no trace, or a member that fails at start many times would have to
+        catch up for it. Raises IncarnationsDamaged or OSError."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._own_path, self._met_path = directory / "life", directory / "lives"
+        self._own_path, self._peers_path = directory / "life", directory / "lives"
         found = _read(self._own_path, Incarnation)
         self.own = Incarnation(_random(), 1, _random()) if found is None else found.next()
         self._kept = False
-        self.met: Mapping[int, Met] = _read(self._met_path, dict[int, Met]) or {}
+        self.peers: Mapping[int, PeerRecord] = _read(self._peers_path, dict[int, PeerRecord]) or {}
 
     def said(self) -> Incarnation:
-        """This life, for others to hear: durable before. OSError."""
+        """Returns this incarnation, to be sent; durable when this returns. Raises OSError."""
         if not self._kept:
             self._keep_own()
         return self.own
 
     def recover(self, after: int) -> None:
-        """The disk holds less than this member has said, in lives up to number `after`: from now
-        on it is another directory, which has to catch up."""
+        """The disk holds less than this member has acknowledged, in incarnations up to number
+        `after`: from now on it is another directory, which has to catch up. Durable; OSError."""
         number = max(min(after, self.own.number + LEAP), self.own.number)
         self.own = Incarnation(_random(), number + 1, self.own.nonce, number, recovering=True)
         self._keep_own()
 
     def recovered(self) -> None:
-        """It caught up."""
+        """It has caught up. Durable; OSError."""
         self.own = msgspec.structs.replace(self.own, recovering=False)
         self._keep_own()
 
-    def meet(self, member: int, life: Incarnation) -> None:
-        """Another member is in this life now. OSError: that is not remembered."""
-        known = self.met.get(member)
-        life = msgspec.structs.replace(life, past=b"")
-        if known is None or known.life != life:
-            same = known is not None and known.life.directory == life.directory
-            self._keep(member, Met(life, known.acknowledged if known and same else Mark()))
+    def record(self, member: int, incarnation: Incarnation) -> None:
+        """Record the incarnation of another member. Durable; OSError: it is not recorded."""
+        known = self.peers.get(member)
+        incarnation = msgspec.structs.replace(incarnation, past=b"")
+        if known is None or known.incarnation != incarnation:
+            same = known is not None and known.incarnation.directory == incarnation.directory
+            self._keep(
+                member, PeerRecord(incarnation, known.acknowledged if known and same else Mark())
+            )
 
     def acknowledged(self, member: int, mark: Mark) -> None:
-        """Another member holds this. OSError: that is remembered by this process only."""
-        known = self.met.get(member)
+        """Record what another member has acknowledged. Durable; OSError: in memory only."""
+        known = self.peers.get(member)
         if known is not None and known.acknowledged < mark:
-            met = Met(known.life, mark)
+            record = PeerRecord(known.incarnation, mark)
             try:
-                self._keep(member, met)
+                self._keep(member, record)
             except OSError:
-                self.met = {**self.met, member: met}
+                self.peers = {**self.peers, member: record}
                 raise
 
-    def _keep(self, member: int, met: Met) -> None:
-        all_met = {**self.met, member: met}
-        durable.write(self._met_path, msgspec.json.encode(all_met))
-        self.met = all_met
+    def _keep(self, member: int, record: PeerRecord) -> None:
+        records = {**self.peers, member: record}
+        durable.write(self._peers_path, msgspec.json.encode(records))
+        self.peers = records
 
     def _keep_own(self) -> None:
         durable.write(self._own_path, msgspec.json.encode(self.own))
@@ -147,10 +151,10 @@ class Incarnations:
 
 
 def begin_recovering(directory: Path, after: int) -> None:
-    """Make a directory whose member had another one before, in lives up to number `after`."""
+    """Prepare a directory for a member that had another one, in incarnations up to `after`."""
     number = min(after, LEAP)
-    life = Incarnation(_random(), number, replaces=number, recovering=True)
-    durable.write(directory / "life", msgspec.json.encode(life))
+    incarnation = Incarnation(_random(), number, replaces=number, recovering=True)
+    durable.write(directory / "life", msgspec.json.encode(incarnation))
 
 
 def _random() -> int:

@@ -1,13 +1,11 @@
-"""Asking a cluster from outside who its members are.
+"""PeerRequests a cluster for its member list, from outside.
 
-    members {protocol}                                 instead of a hello; one answer, then the end
-    membership {cluster, members, learners, removed, started, lives, index}
-        members: member id -> its peer URLs; started: those that have served; lives: of those that
-        were met, the number of the last one (`lives.py`); index: of the log, up to which this holds
+    MembersRequest {protocol}      in place of a hello; one response, then the end
+    MembersResponse {cluster, members, learners, removed, started, incarnations, index}
 
-A member that joins learns its own id this way, and the cluster's. One that begins a cluster learns
-that it had begun it before, on another disk. One that starts, or cannot reach somebody, learns that
-it was removed meanwhile: the others know it no more and will not talk to it.
+A member that joins learns its own id and the cluster's this way. A member that begins a cluster
+learns that it had begun it before, on another disk. A member that starts, or cannot reach its
+peers, learns that it was removed: they do not accept its connections any more.
 """
 
 import asyncio
@@ -16,14 +14,14 @@ from dataclasses import dataclass, field
 
 from rusd.raft.ports import Membership
 from rusd.raft.transport.frames import PROTOCOL, MembersRequest, MembersResponse, pack
-from rusd.raft.transport.query import TIMEOUT, put
+from rusd.raft.transport.query import TIMEOUT, query
 
 MEMBERS_REQUEST = pack(MembersRequest(PROTOCOL))
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a member says of its cluster."""
+    """What a member reports of its cluster."""
 
     id: int
     membership: Membership
@@ -50,8 +48,8 @@ def answer(cluster: Cluster) -> bytes:
 
 
 async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
-    """Ask the member at a peer URL; None if nobody there gives a proper answer in time."""
-    found = await put(url, MEMBERS_REQUEST, patience)
+    """Ask the member at a peer URL; None if no valid response comes in time."""
+    found = await query(url, MEMBERS_REQUEST, patience)
     if not isinstance(found, MembersResponse):
         return None
     learners = frozenset(found.learners)
@@ -62,7 +60,7 @@ async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
 
 
 async def ask_all(urls: Iterable[Sequence[str]], patience: float = TIMEOUT) -> list[Cluster]:
-    """What all of these members say (each with its peer URLs), in their order. Two that fell behind
-    may know of each other only what is old."""
+    """Returns the responses of all these members (each with its peer URLs), in their order. (All,
+    since a member that fell behind may list members as they were.)"""
     answers = await asyncio.gather(*(ask(url, patience) for each in urls for url in each))
     return [found for found in answers if found is not None]

@@ -1,10 +1,10 @@
-"""Connections to the other members: frames over TCP, nothing of Raft's meaning.
+"""All connections of one member to its peers.
 
 One connection for each pair of members carries both directions; the member with the higher id
-dials. Its first frame is a hello (`handshake.py`). The member that dialled knows
-the other by its address, the one that was dialled asks back there (`belonging.py`). A new
-connection of a member replaces its old one, whose late frames are dropped. Instead of a hello
-anybody may ask who the members are (`joining.py`).
+dials. The first frame is a hello (`handshake.py`). The dialling side knows its peer by the address
+that it dialled, the accepting side asks back there (`dial_back.py`). A new connection of a member
+replaces its old one, whose late frames are dropped. In place of a hello any host may ask for the
+member list (`member_query.py`).
 
 A member of a release before the nonce cannot be asked back; it is dialled whatever its id.
 """
@@ -30,7 +30,7 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from rusd.raft.transport.handshake import Handshake
-from rusd.raft.transport.unconfirmed import Strangers
+from rusd.raft.transport.unconfirmed import UnconfirmedConnections
 
 log = get_logger(__name__)
 
@@ -38,8 +38,8 @@ log = get_logger(__name__)
 DEAD_PEER_BYTES = 256 << 20
 REDIAL = 0.1
 REDIAL_MAX = 1.0
-#: Claims of one member that are looked into at once.
-MOST_CLAIMS = 8
+#: Connections that claim to be of one member and are being confirmed at once.
+MAX_CLAIMS = 8
 
 
 class Peers:
@@ -68,10 +68,10 @@ class Peers:
         self._on_lost = on_lost
         self._live: dict[int, Connection] = {}
         self._all: set[Connection] = set()
-        self._strangers: Strangers[Connection] = Strangers()
+        self._unconfirmed: UnconfirmedConnections[Connection] = UnconfirmedConnections()
         #: Dialling, and asking whether a connection is a member's.
         self._tasks = Tasks(fail)
-        #: Member -> connections that claim to be its, and are looked into.
+        #: Member -> connections that claim to be its, and are being confirmed.
         self._claims: Counter[int] = Counter()
         self._listener = Listener()
         #: Members with lower ids are dialled, and those of an older release.
@@ -80,7 +80,7 @@ class Peers:
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
         self._started = False
-        #: Gives the answer to `member_query.MEMBERS_REQUEST`, packed.
+        #: Returns the response to `MembersRequest`, packed.
         self.membership: Callable[[], bytes] = bytes
         self.refusals = LimitedLog(log)
 
@@ -119,8 +119,8 @@ class Peers:
             dialer.cancel()
 
     def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
-        """Other members, or other URLs of the same. Who is gone is cut off, and told so if it is
-        among the `removed`."""
+        """Use these members and URLs. Closes connections to departed peers; sends `Removed` to
+        those among the `removed`."""
         gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
         self._urls = dict(urls)
         for member in gone:
@@ -145,7 +145,8 @@ class Peers:
         return self._since.get(member) if member in self._live else None
 
     def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
-        """Write a packed frame, if the member is connected and not hopelessly behind."""
+        """Write a packed frame if the member is connected. Ends its connection above
+        DEAD_PEER_BYTES unsent bytes; drops a `droppable` frame above SLOW_PEER_BYTES."""
         connection = self._live.get(member)
         if connection is None:
             return
@@ -156,7 +157,7 @@ class Peers:
             connection.write(data)
 
     def break_off(self, member: int, why: str) -> None:
-        """End a member's connection (it sent what no member sends)."""
+        """End a member's connection: it sent what no member sends."""
         connection = self._live.get(member)
         if connection is not None:
             connection.drop(why)
@@ -167,22 +168,22 @@ class Peers:
         if connection is not None:
             connection.refused(refusal)
 
-    # What connections report
+    # Calls of the connections
 
     def opened(self, connection: Connection) -> bool:
-        """False if there is no room for an accepted connection."""
+        """Register a connection; False if there is no room for an accepted one."""
         if connection.expected is None:
-            if self._strangers.too_many_files(connection.descriptor):
+            if self._unconfirmed.too_many_files(connection.descriptor):
                 self.refusals.warning("too many open files: peer connections refused", {})
                 return False
-            oldest = self._strangers.add(connection, connection.remote)
+            oldest = self._unconfirmed.add(connection, connection.remote)
             if oldest is not None:
                 oldest.drop("too many connections without a hello")
         self._all.add(connection)
         return True
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
-        """Why this hello is refused, None if it is fine."""
+        """Returns why a hello is refused, or None if it is valid."""
         if hello.protocol != PROTOCOL:
             return "another protocol than " + PROTOCOL
         if hello.cluster != self._cluster:
@@ -193,23 +194,23 @@ class Peers:
         return None
 
     def claimed(self, connection: Connection, hello: Hello) -> None:
-        """An accepted connection says whose it is: ask there."""
+        """An accepted connection names its member: ask back at that member's address."""
         member, nonce = hello.member, hello.nonce
-        self._strangers.remove(connection)
+        self._unconfirmed.remove(connection)
         if nonce is UNSET:
             connection.drop("a hello without a nonce, of an older release: dialled instead")
             self._begin_to_dial(member)
             return
-        if self._claims[member] >= MOST_CLAIMS:
+        if self._claims[member] >= MAX_CLAIMS:
             connection.refuse(HelloRefused("too many connections claim to be of this member"))
             return
         self._claims[member] += 1
         task = self._tasks.start(
-            f"confirm a connection of {member:x}", self._look_into(connection, hello, nonce)
+            f"confirm a connection of {member:x}", self._confirm(connection, hello, nonce)
         )
         task.add_done_callback(lambda _: self._claims.subtract((member,)))
 
-    async def _look_into(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
+    async def _confirm(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
         member = hello.member
         urls = self._urls.get(member, ())
         if not await confirmed(urls, self._cluster, self._member, nonce):
@@ -220,11 +221,11 @@ class Peers:
             connection.refuse(refusal)
         else:
             if member > self._member:
-                self._end_dialling(member)  # it is of an older release no more
+                self._end_dialling(member)  # it was of an older release before
             connection.accept(member)
 
     def dialled(self, request: DialBack) -> bool:
-        """Whether this member opened the connection it is asked about."""
+        """Whether this member opened the connection that the request names."""
         return request.cluster == self._cluster and any(
             connection.expected == request.member and connection.nonce == request.nonce
             for connection in self._all
@@ -242,7 +243,7 @@ class Peers:
         self._on_connected(member)
 
     def handled(self) -> None:
-        """Everything received so far was handled: more may be read."""
+        """Read on: everything received so far was handled."""
         for connection in self._live.values():
             connection.handled()
 
@@ -252,7 +253,7 @@ class Peers:
 
     def closed(self, connection: Connection) -> None:
         self._all.discard(connection)
-        self._strangers.remove(connection)
+        self._unconfirmed.remove(connection)
         if self._live.get(connection.member) is connection:
             del self._live[connection.member]
             self._on_lost(connection.member)
@@ -269,8 +270,8 @@ class Peers:
             wait = min(REDIAL_MAX, wait * 1.5)
 
     async def _dial_once(self, member: int, url: str) -> bool:
-        """Connect, unless the member is connected; returns after the connection's end whether it
-        was the member's."""
+        """Connect, unless the member is connected. Returns after the connection's end, whether it
+        was confirmed to be the member's."""
         lost = self._lost[member]
         lost.clear()
         if member in self._live:

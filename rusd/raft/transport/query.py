@@ -1,9 +1,9 @@
-"""One question to a peer port, before any hello: one answer, then the end.
+"""One request to a peer port in place of a hello: one response, then the end.
 
-    members   {protocol}                          who are the members? (`joining.py`)
-    confirm   {protocol, cluster, member, nonce}  is this connection yours? (`belonging.py`)
+    MembersRequest   the member list (`member_query.py`)
+    DialBack         whether a connection is the address's own (`dial_back.py`)
 
-The answer comes from the address this member dialled, and from nobody else.
+The response is that of the dialled address.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from rusd.raft.transport.frames import PREFIX, Frame, Refused, decode, limit
 TIMEOUT = 5.0
 
 
-async def put(url: str, question: bytes, patience: float = TIMEOUT) -> Frame | None:
-    """The answer to a packed `question`; None if nobody there gives a proper one in time."""
+async def query(url: str, request: bytes, patience: float = TIMEOUT) -> Frame | None:
+    """Returns the response to a packed request, or None if no valid one comes in time."""
     try:
         async with asyncio.timeout(patience):
             reader, writer = await open_streams(url)
             try:
-                writer.write(question)
+                writer.write(request)
                 size = int.from_bytes(await reader.readexactly(4), "big")
                 prefix = await reader.readexactly(min(size, PREFIX))
                 if size > limit(prefix, member=False):

@@ -1,6 +1,14 @@
-"""Small questions between members (lease renewals and the like), with an answer each."""
+"""Requests between members on behalf of the rooms above (lease renewals and the like).
+
+    PeerRequest {id, kind, body}     to one member
+    PeerResponse {id, body, error}   of the handler of that kind
+
+Nothing is repeated: a request fails when its deadline passes or its connection breaks, and may have
+been served all the same. This room knows neither the kinds nor the bodies.
+"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -23,26 +31,28 @@ from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerR
 
 log = get_logger(__name__)
 
-#: Questions of others that are worked on at once; further ones are refused. Each is a task.
-MOST_ANSWERS = 4096
+#: Requests of one member that are worked on at once, and the bytes of their bodies; further ones
+#: are refused with TooManyQuestions. Each is a task.
+MAX_SERVED = 1024
+MAX_SERVED_BYTES = 32 << 20
 
-#: Bytes of a question's body that fit into its frame.
+#: Bytes of a request's body that fit into its frame.
 MAX_BODY = REQUEST - SMALL
-#: Answers a question: (asking member, body) -> body. What it raises is described to the asker.
+#: Serves requests: (requesting member, body) -> body. What it raises is described to that member.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 Send = Callable[[int, Frame], None]
 
 
-class _Question(NamedTuple):
-    """A question that this member waits to be answered."""
+class _Sent(NamedTuple):
+    """A request without a response."""
 
     member: int
     deadline: float
     answer: asyncio.Future[bytes]
 
 
-class Asks:
-    """Both sides of asking."""
+class PeerRequests:
+    """Requests sent and requests served."""
 
     def __init__(
         self,
@@ -54,11 +64,15 @@ class Asks:
         self._send = send
         self._describe = describe
         self._number = first_number()
-        self._open: dict[int, _Question] = {}
+        self._open: dict[int, _Sent] = {}
         self._handlers: dict[str, Handler] = {}
         self._tasks = Tasks(fail)
+        #: Member -> requests of it that are worked on, and the bytes of their bodies.
+        self._served: Counter[int] = Counter()
+        self._served_bytes: Counter[int] = Counter()
 
     def serve(self, kind: str, handler: Handler) -> None:
+        """Serve requests of this kind."""
         self._handlers[kind] = handler
 
     async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
@@ -68,7 +82,7 @@ class Asks:
         self._number += 1
         number = self._number
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._open[number] = _Question(member, deadline, future)
+        self._open[number] = _Sent(member, deadline, future)
         self._send(member, PeerRequest(number, kind, body))
         try:
             return await future
@@ -76,12 +90,26 @@ class Asks:
             del self._open[number]
 
     def asked(self, member: int, request: PeerRequest) -> None:
-        """A member asks this one."""
-        if len(self._tasks) >= MOST_ANSWERS:
+        """Serve a request of a member."""
+        size = len(request.body)
+        full = (
+            self._served[member] >= MAX_SERVED
+            or self._served_bytes[member] + size > MAX_SERVED_BYTES
+        )
+        if full:
             refusal = list[int | str](self._describe(TooManyQuestions()))
             self._send(member, PeerResponse(request.id, b"", refusal))
             return
-        self._tasks.start(f"answer {request.kind} of {member:x}", self._answer(member, request))
+        self._served[member] += 1
+        self._served_bytes[member] += size
+        task = self._tasks.start(
+            f"answer {request.kind} of {member:x}", self._answer(member, request)
+        )
+        task.add_done_callback(lambda _: self._ended(member, size))
+
+    def _ended(self, member: int, size: int) -> None:
+        self._served[member] -= 1
+        self._served_bytes[member] -= size
 
     async def _answer(self, member: int, request: PeerRequest) -> None:
         body = b""
@@ -95,15 +123,15 @@ class Asks:
                 raise AnswerTooLarge
         except Exception as failure:
             if not isinstance(failure, Refusal):
-                log.exception("a member's question failed")
+                log.exception("a member's request failed")
             body, error = b"", list(self._describe(failure))
         self._send(member, PeerResponse(request.id, body, error))
 
     def answered(self, member: int, response: PeerResponse) -> None:
-        question = self._open.get(response.id)
-        if question is None or question.member != member or question.answer.done():
+        sent = self._open.get(response.id)
+        if sent is None or sent.member != member or sent.answer.done():
             return
-        future = question.answer
+        future = sent.answer
         error = response.error
         if len(error) == 2 and isinstance(error[0], int):
             future.set_exception(AnsweredWithError(error[0], str(error[1])))
@@ -111,19 +139,19 @@ class Asks:
             future.set_result(response.body)
 
     def lost(self, member: int) -> None:
-        """A member's connection broke: its answers will not come."""
-        self._fail(ConnectionLost, lambda question: question.member == member)
+        """Fail the requests to a member: its connection broke."""
+        self._fail(ConnectionLost, lambda sent: sent.member == member)
 
     def expire(self, now: float) -> None:
-        """Gives up questions whose deadline has passed."""
-        self._fail(RequestTimeout, lambda question: question.deadline <= now)
+        """Fail the requests whose deadline has passed."""
+        self._fail(RequestTimeout, lambda sent: sent.deadline <= now)
 
     def stop(self) -> None:
-        """Fails all questions with Stopped, and drops those of others."""
-        self._fail(Stopped, lambda question: True)
+        """Fail all requests with Stopped, and drop those of others."""
+        self._fail(Stopped, lambda sent: True)
         self._tasks.cancel()
 
-    def _fail(self, error: type[Refusal], which: Callable[[_Question], bool]) -> None:
-        for question in self._open.values():
-            if which(question) and not question.answer.done():
-                question.answer.set_exception(error())
+    def _fail(self, error: type[Refusal], which: Callable[[_Sent], bool]) -> None:
+        for sent in self._open.values():
+            if which(sent) and not sent.answer.done():
+                sent.answer.set_exception(error())

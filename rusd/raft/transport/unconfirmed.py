@@ -1,24 +1,24 @@
-"""Accepted connections that are not known to be a member's yet: few of them, and few of an address.
+"""Limits accepted connections that have not sent a hello: in all, and from one address.
 
-The one that has waited longest makes room for a new one, of the same address if that has its share.
-A member says hello at once, so those that wait are not members.
+At a limit the oldest one is ended for the new one: of the same address if that address has its
+share. A member sends its hello at once, so the oldest ones are no members.
 """
 
 import resource
 from typing import Generic, TypeVar
 
-#: At once, and of one address.
-MOST = 64
-MOST_OF_ADDRESS = 32
-#: File descriptors that none of them may have: the journal, the store and the members need some.
-#: (Clients leave more, `door/admission.py`.)
+#: Connections without a hello, in all and from one address.
+MAX_UNCONFIRMED = 64
+MAX_OF_ADDRESS = 32
+#: File descriptors kept free of them, for the journal, the store and the members. (Clients leave
+#: more, `door/admission.py`.)
 RESERVED = 64
 
 C = TypeVar("C")
 
 
-class Strangers(Generic[C]):
-    """Connections in the order they came."""
+class UnconfirmedConnections(Generic[C]):
+    """Connections without a hello, in the order of their arrival."""
 
     def __init__(self) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -30,17 +30,17 @@ class Strangers(Generic[C]):
         return len(self._waiting)
 
     def too_many_files(self, descriptor: int) -> bool:
-        """Whether a connection must go because of its descriptor. The kernel gives every new one
-        the lowest number that is free, so the number tells how many are in use."""
+        """Whether a connection must be refused for want of descriptors. The kernel assigns the
+        lowest free number, so the number tells how many are in use."""
         return descriptor >= self._full
 
     def add(self, connection: C, address: str) -> C | None:
-        """One more; the connection that has to go for it, if any."""
+        """Add a connection; returns the one to end for it, or None."""
         same = [one for one, of in self._waiting.items() if of == address]
         oldest = None
-        if len(same) >= MOST_OF_ADDRESS:
+        if len(same) >= MAX_OF_ADDRESS:
             oldest = same[0]
-        elif len(self._waiting) >= MOST:
+        elif len(self._waiting) >= MAX_UNCONFIRMED:
             oldest = next(iter(self._waiting))
         if oldest is not None:
             del self._waiting[oldest]
@@ -48,5 +48,5 @@ class Strangers(Generic[C]):
         return oldest
 
     def remove(self, connection: C) -> None:
-        """It is gone, or no stranger any more."""
+        """Forget a connection: it ended, or sent its hello."""
         self._waiting.pop(connection, None)

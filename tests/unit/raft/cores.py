@@ -42,7 +42,8 @@ class Member:
         self.id = member
         self.journal = Journal(directory)
         self.applied: list[LogEntry] = []
-        reconcile(self.journal, *applied)
+        if reconcile(self.journal, *applied):
+            self.journal.settle()
         self.core = ApplyingRaft(
             member,
             others,
@@ -63,6 +64,7 @@ class Member:
     def installed(self, last: Position, before: Position) -> None:
         """The state was replaced by a snapshot."""
         reconcile(self.journal, last, before)
+        self.journal.settle()
         self.core.installed(last)
 
     def receive(self, sender: int, message: Message) -> None:

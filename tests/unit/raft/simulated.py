@@ -91,7 +91,8 @@ class Member:
     def start(self) -> None:
         """Start the process on what the disk holds."""
         self.journal = Journal(self.config.directory / "wal", fsync=False)
-        reconcile(self.journal, *self.machine.positions)
+        if reconcile(self.journal, *self.machine.positions):
+            self.journal.settle()
         raft = PySyncObjRaft(
             self.id,
             self.config.membership.voters - {self.id},
@@ -333,7 +334,8 @@ class Cluster:
         if newer:
             follower.machine = leader.machine.copy()
             last, before = follower.machine.positions
-            reconcile(follower.journal, last, before)
+            if reconcile(follower.journal, last, before):
+                follower.journal.settle()
             core.installed(last)
             if follower.machine.membership is not None:
                 core.apply_membership(follower.machine.membership)

@@ -1,14 +1,16 @@
 """When the log is shortened and what is kept; the state is made durable before."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from rusd.base.worker import Worker
 from rusd.raft.config import RaftConfig
 from rusd.raft.log import compaction
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
-from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.snapshots.streams import SnapshotStreams
 from tests.support.toy_machine import ToyMachine
 from tests.unit.raft.cluster import unexpected
 
@@ -40,12 +42,35 @@ class Scene:
             compact(first)
 
         self.journal.compact = noted  # type: ignore[method-assign]
-        self.catchup = CatchUp(
-            directory / "snapshots", self.machine, lambda member, frame: None, unexpected
+        worker = Worker("test")
+        self.streams = SnapshotStreams(
+            directory / "snapshots", self.machine, lambda member, frame: None, worker, unexpected
         )
+        self.woken = 0
         self.compaction = Compaction(
-            config, self.machine, self.journal, lambda: self.catchup.lowest_index()
+            config,
+            self.machine,
+            self.journal,
+            lambda: self.streams.lowest_index(),
+            worker,
+            unexpected,
+            self.wake,
         )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def step(self, applied: int) -> None:
+        """The end of a turn, and of the one that the sync asks for."""
+
+        async def turns() -> None:
+            woken = self.woken
+            self.compaction.step(applied)
+            await self.compaction.stop()
+            if self.woken > woken:
+                self.compaction.step(applied)
+
+        asyncio.run(turns())
 
 
 @pytest.fixture
@@ -54,18 +79,18 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def test_it_waits_for_enough_applied_entries(scene: Scene) -> None:
-    scene.compaction.step(100)
+    scene.step(100)
     assert scene.order == []
-    scene.compaction.step(101)
+    scene.step(101)
     assert scene.order == ["sync", "compact"], "the state first, then the log"
     assert scene.journal.first_index == 101 - 30
 
 
 def test_it_counts_from_the_last_time(scene: Scene) -> None:
-    scene.compaction.step(101)
-    scene.compaction.step(200)
+    scene.step(101)
+    scene.step(200)
     assert scene.journal.first_index == 71
-    scene.compaction.step(201)
+    scene.step(201)
     assert scene.journal.first_index == 171
 
 
@@ -74,12 +99,12 @@ def test_a_large_log_is_compacted_before_its_time(
 ) -> None:
     monkeypatch.setattr(compaction, "LOG_BYTES", 50_000)
     monkeypatch.setattr(compaction, "KEPT_BYTES", 20_000)
-    scene.compaction.step(40)
+    scene.step(40)
     assert scene.journal.first_index == 40, "never beyond what is applied"
-    scene.compaction.step(40)
+    scene.step(40)
     assert scene.order == ["sync", "compact"], "once"
     scene.compaction.at = 1
-    scene.compaction.step(990)
+    scene.step(990)
     assert scene.journal.first_index == 960 and scene.journal.size < 50_000
 
 
@@ -88,13 +113,13 @@ def test_a_margin_of_many_large_entries_is_cut_by_bytes(
 ) -> None:
     monkeypatch.setattr(compaction, "LOG_BYTES", 50_000)
     monkeypatch.setattr(compaction, "KEPT_BYTES", 1_000)
-    scene.compaction.step(1000)
+    scene.step(1000)
     assert scene.journal.first_index == 991
 
 
 def test_what_a_member_needs_after_its_snapshot_is_kept(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scene.catchup, "lowest_index", lambda: 50)
-    scene.compaction.step(500)
+    monkeypatch.setattr(scene.streams, "lowest_index", lambda: 50)
+    scene.step(500)
     assert scene.journal.first_index == 50

@@ -26,7 +26,7 @@ from rusd.raft.transport.frames import (
 from rusd.raft.transport.handshake import BOOTSTRAPPED, OLDER, Handshake
 from rusd.raft.transport.incarnations import (
     MAX_NUMBER,
-    MOST_PAST,
+    MAX_PAST,
     PAST_BYTES,
     Incarnation,
     Incarnations,
@@ -91,12 +91,12 @@ def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None
 
 def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b", index=5)
-    known = c.incarnations.met[B].life
-    for _ in range(3 * MOST_PAST):
+    known = c.incarnations.peers[B].incarnation
+    for _ in range(3 * MAX_PAST):
         Side(B, tmp_path / "b", index=5)
     b = Side(B, tmp_path / "b", index=5)
     assert c.meets(b) is None
-    assert c.incarnations.met[B].life.number == known.number + 1
+    assert c.incarnations.peers[B].incarnation.number == known.number + 1
     assert Incarnations(tmp_path / "b").own.follows(b.incarnations.own), "what was said is durable"
 
 
@@ -144,23 +144,23 @@ def test_a_copy_is_noticed_however_often_it_was_started_meanwhile(c: Side, tmp_p
 
 def test_starts_that_a_peer_did_not_see_are_no_copy(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    heard_elsewhere(tmp_path / "b", MOST_PAST - 1)
+    heard_elsewhere(tmp_path / "b", MAX_PAST - 1)
     connected_once(c, tmp_path / "b", index=9)
 
 
 def test_after_too_many_unseen_starts_a_member_must_catch_up(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    heard_elsewhere(tmp_path / "b", MOST_PAST)
+    heard_elsewhere(tmp_path / "b", MAX_PAST)
     assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER
 
 
 def test_a_hello_with_all_the_lives_it_may_name_is_taken_by_the_landed_release(
     tmp_path: Path,
 ) -> None:
-    heard_elsewhere(tmp_path / "b", MOST_PAST + 2)
+    heard_elsewhere(tmp_path / "b", MAX_PAST + 2)
     side = Side(B, tmp_path / "b", index=2**60, term=2**60)
     hello = pack(structs.replace(side.shake.hello(), nonce=bytes(16), member=2**64 - 1))
-    assert len(side.incarnations.own.past) == PAST_BYTES * MOST_PAST
+    assert len(side.incarnations.own.past) == PAST_BYTES * MAX_PAST
     assert len(hello) <= SMALL
 
 
@@ -274,7 +274,7 @@ def test_damaged_lives_are_refused(tmp_path: Path) -> None:
     for each in damage:
         lives = Incarnations(tmp_path)
         lives.said()
-        lives.meet(B, Incarnation(1, 1))
+        lives.record(B, Incarnation(1, 1))
         for name in ("life", "lives"):
             path = tmp_path / name
             kept = path.read_bytes()
@@ -324,7 +324,7 @@ def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
             b.shake.refused(frame)
     assert b.told == []
     assert c.meets(b) is None
-    assert Incarnations(tmp_path / "c").met[B].life == b.incarnations.own
+    assert Incarnations(tmp_path / "c").peers[B].incarnation == b.incarnations.own
 
 
 def test_what_a_member_acknowledged_is_known_though_the_disk_is_full(
@@ -337,3 +337,34 @@ def test_what_a_member_acknowledged_is_known_though_the_disk_is_full(
         c.shake.lost(B)
     c.shake.acknowledged = lambda member: Mark()
     assert c.meets(Side(B, tmp_path / "b", term=3, index=7)) == OLDER
+
+
+def test_what_a_lost_directory_acknowledged_does_not_count_for_the_new_one(
+    c: Side, tmp_path: Path
+) -> None:
+    """The connection of the old directory is replaced after the hello of the new one."""
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    new = Side(B, tmp_path / "b2")
+    new.joining = True
+    assert c.meets(new) is None
+    assert c.meets(new) is None, "also when it says hello twice"
+    c.shake.lost(B)
+    c.shake.acknowledged = lambda member: Mark()
+    c.shake.connected(B)
+    new.mark = Mark(3, 2)
+    assert c.meets(new) is None
+    assert c.incarnations.peers[B].acknowledged == Mark()
+
+
+def test_what_the_new_directory_acknowledged_counts_again(c: Side, tmp_path: Path) -> None:
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    new = Side(B, tmp_path / "b2")
+    new.joining = True
+    assert c.meets(new) is None
+    c.shake.lost(B)
+    c.shake.connected(B)
+    c.shake.acknowledged = lambda member: Mark(3, 5)
+    c.shake.lost(B)
+    new.mark = Mark(3, 4)
+    assert c.meets(new) == OLDER

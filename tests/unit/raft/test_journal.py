@@ -479,6 +479,7 @@ def test_a_seated_log_holds_only_the_states_positions(tmp_path: Path) -> None:
     journal = filled(tmp_path, 200)
     journal.setCurrentTerm(9, "voted")
     journal.seat((b"\x01", 999, 7), (b"\x01", 1000, 8))
+    journal.settle()
     again = reopened(journal, tmp_path)
     assert contents(again) == [(b"\x01", 999, 7), (b"\x01", 1000, 8)]
     assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (9, "voted")

@@ -100,6 +100,7 @@ class JournalModel(RuleBasedStateMachine):
         index = self.entries[-1][1] + ahead
         before, last = (b"\x01", index, self.term), (b"\x01", index + 1, self.term)
         self.journal.seat(before, last)
+        self.journal.settle()
         self.entries = [before, last]
         self.flushed()
 

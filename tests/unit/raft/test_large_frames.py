@@ -21,7 +21,7 @@ from rusd.raft.transport.frames import (
     decode,
     pack,
 )
-from rusd.raft.transport.requests import MAX_BODY, Asks
+from rusd.raft.transport.requests import MAX_BODY, PeerRequests
 from tests.unit.raft.cluster import Cluster, unexpected, until
 
 LARGE = bytes(33 << 20)
@@ -95,7 +95,7 @@ def test_a_member_that_was_away_is_sent_entries_of_more_than_half_a_frame(
 def test_an_answer_that_no_member_would_take_is_an_error() -> None:
     async def scenario() -> None:
         sent: list[Any] = []
-        asks = Asks(lambda member, frame: sent.append(frame), unexpected)
+        asks = PeerRequests(lambda member, frame: sent.append(frame), unexpected)
 
         async def too_much(member: int, body: bytes) -> bytes:
             return bytes(MAX_CARRIED + len(body))

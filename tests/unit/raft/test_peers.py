@@ -356,12 +356,12 @@ def test_silent_connections_are_few_and_do_not_keep_a_member_out(tmp_path: Path)
             with logged() as text:
                 silent = [
                     await asyncio.open_connection("127.0.0.1", cluster.ports[1])
-                    for _ in range(4 * unconfirmed.MOST)
+                    for _ in range(4 * unconfirmed.MAX_UNCONFIRMED)
                 ]
                 await until(
-                    lambda: len(node.driver.peers._all) - before <= unconfirmed.MOST_OF_ADDRESS
+                    lambda: len(node.driver.peers._all) - before <= unconfirmed.MAX_OF_ADDRESS
                 )
-                assert len(node.driver.peers._strangers) <= unconfirmed.MOST_OF_ADDRESS
+                assert len(node.driver.peers._unconfirmed) <= unconfirmed.MAX_OF_ADDRESS
                 await cluster.start(3)
                 await until(lambda: 3 in node.driver.peers.connected(), timeout=4)
             assert len(text.getvalue()) < 8_000

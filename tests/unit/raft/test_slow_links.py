@@ -6,7 +6,7 @@ from typing import Any
 
 from rusd.raft.read.waiting import RETRY
 from rusd.raft.transport.frames import PeerResponse
-from rusd.raft.transport.requests import Asks
+from rusd.raft.transport.requests import PeerRequests
 from tests.unit.raft.cluster import Cluster, payload, unexpected
 
 LEADER = 1
@@ -35,7 +35,7 @@ def test_an_answer_to_a_question_of_an_earlier_life_answers_nothing() -> None:
         sent: list[Any] = []
         asking = []
         for _life in range(2):
-            asks = Asks(lambda member, frame: sent.append(frame), unexpected)
+            asks = PeerRequests(lambda member, frame: sent.append(frame), unexpected)
             asking.append(asyncio.create_task(asks.ask(LEADER, "ttl", b"", 60.0)))
             await asyncio.sleep(0)
         earlier, now = (frame.id for frame in sent)

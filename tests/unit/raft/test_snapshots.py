@@ -8,7 +8,7 @@ from msgspec import structs
 
 from rusd.raft.snapshots import transfer
 from rusd.raft.snapshots.transfer import Received, SnapshotError, SnapshotReceiver, SnapshotSender
-from rusd.raft.transport.frames import SnapshotBegin
+from rusd.raft.transport.frames import Snapshot, SnapshotBegin
 
 FILES = {
     "CURRENT": b"MANIFEST-1\n",
@@ -32,9 +32,17 @@ def receiver(tmp_path: Path) -> SnapshotReceiver:
     return SnapshotReceiver(tmp_path / "incoming")
 
 
+def taken(sender: SnapshotSender) -> list[Snapshot]:
+    """All frames that may be sent now."""
+    frames: list[Snapshot] = []
+    while batch := sender.take():
+        frames += batch
+    return frames
+
+
 def ship(sender: SnapshotSender, receiver: SnapshotReceiver) -> Received:
     while True:
-        for frame in list(sender.frames()):
+        for frame in sender.take():
             complete = receiver.frame(9, frame)
             if complete is not None:
                 return complete
@@ -51,11 +59,11 @@ def test_no_more_than_a_window_is_under_way(
     sender: SnapshotSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "WINDOW_BYTES", transfer.CHUNK_BYTES)
-    sent = sum(len(getattr(frame, "data", b"")) for frame in sender.frames())
+    sent = sum(len(getattr(frame, "data", b"")) for frame in taken(sender))
     assert transfer.CHUNK_BYTES <= sent <= 2 * transfer.CHUNK_BYTES
-    assert list(sender.frames()) == []
+    assert taken(sender) == []
     sender.acknowledge(sent)
-    assert list(sender.frames())
+    assert taken(sender)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,7 @@ def test_no_more_than_a_window_is_under_way(
 def test_a_wrong_chunk_ends_the_stream_and_leaves_nothing(
     sender: SnapshotSender, receiver: SnapshotReceiver, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    begin, chunk, *_ = sender.frames()
+    begin, chunk, *_ = taken(sender)
     receiver.frame(9, begin)
     with pytest.raises(SnapshotError):
         receiver.frame(9, structs.replace(chunk, **change))
@@ -81,7 +89,7 @@ def test_a_wrong_chunk_ends_the_stream_and_leaves_nothing(
 def test_a_chunk_that_comes_twice_ends_the_stream(
     sender: SnapshotSender, receiver: SnapshotReceiver
 ) -> None:
-    begin, chunk, *_ = sender.frames()
+    begin, chunk, *_ = taken(sender)
     receiver.frame(9, begin)
     receiver.frame(9, chunk)
     with pytest.raises(SnapshotError):
@@ -91,7 +99,7 @@ def test_a_chunk_that_comes_twice_ends_the_stream(
 def test_a_stream_that_ends_early_gives_no_checkpoint(
     sender: SnapshotSender, receiver: SnapshotReceiver
 ) -> None:
-    begin, *_, end = list(sender.frames())
+    begin, *_, end = taken(sender)
     receiver.frame(9, begin)
     with pytest.raises(SnapshotError):
         receiver.frame(9, end)
@@ -107,7 +115,7 @@ def test_file_names_stay_inside_the_directory(receiver: SnapshotReceiver, name: 
 def test_a_newer_stream_replaces_the_running_one(
     sender: SnapshotSender, receiver: SnapshotReceiver
 ) -> None:
-    begin, chunk, *_ = sender.frames()
+    begin, chunk, *_ = taken(sender)
     receiver.frame(9, begin)
     receiver.frame(9, chunk)
     receiver.frame(8, structs.replace(begin, stream=3))
@@ -124,17 +132,19 @@ def test_what_an_earlier_life_received_is_removed_at_start(tmp_path: Path) -> No
 
 
 def test_a_sender_removes_its_checkpoint(sender: SnapshotSender, tmp_path: Path) -> None:
-    list(sender.frames())
+    taken(sender)
     sender.close()
     assert not (tmp_path / "outgoing").exists()
 
 
-def test_a_file_that_became_shorter_is_noticed(sender: SnapshotSender, tmp_path: Path) -> None:
-    frames = sender.frames()
-    next(frames)
+def test_a_file_that_became_shorter_is_noticed(
+    sender: SnapshotSender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "BATCH_FRAMES", 1)
+    sender.take()
     (tmp_path / "outgoing" / "000001.sst").write_bytes(b"short")
     with pytest.raises(SnapshotError):
-        list(frames)
+        taken(sender)
 
 
 def test_a_checkpoint_with_directories_in_it_is_refused(
@@ -143,4 +153,4 @@ def test_a_checkpoint_with_directories_in_it_is_refused(
     """It would arrive without them."""
     (tmp_path / "outgoing" / "deeper").mkdir()
     with pytest.raises(SnapshotError):
-        list(sender.frames())
+        taken(sender)

@@ -9,7 +9,7 @@ import uvloop
 
 from rusd.raft.core.clock import Clock
 from rusd.raft.errors import RequestTimeout
-from rusd.raft.transport.requests import Asks
+from rusd.raft.transport.requests import PeerRequests
 from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload, unexpected
 
 STALLS = 4
@@ -63,7 +63,7 @@ def test_a_proposal_whose_deadline_passed_in_a_stall_is_answered(tmp_path: Path)
 
 def test_a_question_is_given_up_at_its_deadline() -> None:
     async def scenario() -> None:
-        asks = Asks(lambda member, frame: None, unexpected)
+        asks = PeerRequests(lambda member, frame: None, unexpected)
         question = asyncio.create_task(asks.ask(1, "ttl", b"", 3.0))
         await asyncio.sleep(0)
         asks.expire(2.9)

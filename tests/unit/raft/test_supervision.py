@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rusd.raft.node import RaftNode
-from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.snapshots.streams import SnapshotStreams
 from rusd.raft.transport import peers
 from rusd.raft.transport.frames import PeerRequest
 from tests.unit.raft.cluster import Cluster
@@ -78,7 +78,7 @@ def test_a_fault_in_making_a_snapshot_ends_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cause(node: RaftNode) -> None:
-        monkeypatch.setattr(CatchUp, "_push", fault)
+        monkeypatch.setattr(SnapshotStreams, "_push", fault)
         node.driver.streams.begin(1, node.applied_index, node.clock.now())
 
     ends_the_member(tmp_path, cause)

@@ -10,7 +10,7 @@ import pytest
 import rusd
 from rusd.base.errors import Refusal
 from rusd.raft.errors import AnsweredWithError, RequestTimeout, UnknownQuestion
-from rusd.raft.transport.requests import Asks
+from rusd.raft.transport.requests import PeerRequests
 from rusd.rpc import errors
 from rusd.rpc.errors import Code, Definition, EtcdError, as_etcd, described
 from tests.unit.raft.cluster import unexpected
@@ -71,8 +71,8 @@ def answered(error: Exception) -> Exception:
         async def fail(member: int, body: bytes) -> bytes:
             raise error
 
-        asker = Asks(sender("asker"), unexpected)
-        answerer = Asks(sender("answerer"), unexpected, described)
+        asker = PeerRequests(sender("asker"), unexpected)
+        answerer = PeerRequests(sender("answerer"), unexpected, described)
         answerer.serve("fail", fail)
         asking = asyncio.ensure_future(asker.ask(2, "fail", b"", 1.0))
         await sent["asker"].wait()

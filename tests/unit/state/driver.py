@@ -137,3 +137,11 @@ def txn_op(
 def version_is(key: bytes, version: int) -> rpc.Compare:
     """The condition that a key has been put `version` times since its creation."""
     return rpc.Compare(key=key, target=rpc.Compare.VERSION, version=version)
+
+
+def restore(machine: StateMachine, checkpoint: Path) -> None:
+    """Replace the state by a checkpoint, as Raft does it."""
+    prepared = machine.prepare(checkpoint)
+    prepared.commit()
+    prepared.install()
+    prepared.release()

@@ -12,7 +12,7 @@ from rusd.proto import auth_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind, Login, encode, sign, unsign
 from rusd.state.result import Applied
-from tests.unit.state.driver import Driver, delete_op, put_op
+from tests.unit.state.driver import Driver, delete_op, put_op, restore
 
 HASH = base64.b64encode(b"$2a$04$hash").decode()
 READ, WRITE, READWRITE = range(3)
@@ -208,7 +208,7 @@ def test_users_and_roles_come_with_a_snapshot(auth: AuthDriver, tmp_path: Path) 
     heard: list[str] = []
     other = AuthDriver(tmp_path / "other")
     other.listen(auth_changed=lambda: heard.append("changed"))
-    other.machine.restore(tmp_path / "checkpoint")
+    restore(other.machine, tmp_path / "checkpoint")
     assert heard == ["changed"]
     assert other.machine.auth.users() == ["root", "u"]
     with pytest.raises(errors.PermissionDenied):

@@ -10,6 +10,14 @@ from rusd.state.database_directory import DatabaseDirectory
 from rusd.storage import Batch, Engine, Family, StorageError
 
 
+def replace(directory: DatabaseDirectory, live: Engine, checkpoint: Path) -> Engine:
+    """All steps of a restore."""
+    replacement = directory.prepare(live, checkpoint)
+    replacement.commit()
+    replacement.release()
+    return replacement.engine
+
+
 def write(engine: Engine, value: bytes) -> None:
     batch = Batch()
     batch.put(Family.META, b"name", value)
@@ -57,7 +65,7 @@ def test_replacing_makes_the_checkpoint_live_and_removes_the_old(
     root: Path, checkpoint: Path
 ) -> None:
     directory = DatabaseDirectory(root)
-    engine = directory.replace(directory.open(), checkpoint)
+    engine = replace(directory, directory.open(), checkpoint)
     assert engine.get(Family.META, b"name") == b"new"
     engine.close()
     assert databases(root) == ["db-2"]
@@ -68,8 +76,8 @@ def test_replacing_makes_the_checkpoint_live_and_removes_the_old(
 def test_replacing_twice_goes_on_counting(root: Path, checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path / "again")
     directory = DatabaseDirectory(root)
-    engine = directory.replace(directory.open(), checkpoint)
-    engine = directory.replace(engine, tmp_path / "again")
+    engine = replace(directory, directory.open(), checkpoint)
+    engine = replace(directory, engine, tmp_path / "again")
     engine.close()
     assert databases(root) == ["db-3"]
 
@@ -97,7 +105,7 @@ def test_a_leftover_in_the_way_of_a_replacement_is_overwritten(
     engine = directory.open()
     (root / "db-2").mkdir()
     (root / "db-2" / "half").write_bytes(b"copied")
-    directory.replace(engine, checkpoint).close()
+    replace(directory, engine, checkpoint).close()
     assert live_value(root) == b"new"
 
 
@@ -138,7 +146,7 @@ def test_a_crash_at_any_step_leaves_one_whole_state(
     with monkeypatch.context() as patch:
         patch.setattr(step, crash)
         with pytest.raises(KeyboardInterrupt):
-            directory.replace(live, checkpoint)
+            replace(directory, live, checkpoint)
     live.close()
     gc.collect()  # a crashed process holds no locks
     assert live_value(root) == survivor
@@ -162,7 +170,7 @@ def test_a_checkpoint_that_is_no_database_leaves_the_old_one_live(
     directory = DatabaseDirectory(root)
     engine = directory.open()
     with pytest.raises(StorageError):
-        directory.replace(engine, broken)
+        replace(directory, engine, broken)
     assert engine.get(Family.META, b"name") == b"old"
     engine.close()
     assert live_value(root) == b"old"
@@ -174,7 +182,7 @@ def test_a_read_under_way_does_not_stand_in_the_way_of_a_restore(
     directory = DatabaseDirectory(root)
     live = directory.open()
     reading = live.cursor(Family.META, b"", None)
-    engine = directory.replace(live, checkpoint)
+    engine = replace(directory, live, checkpoint)
     assert reading.values(10) == [b"old"]
     del reading, live
     gc.collect()

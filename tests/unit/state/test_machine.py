@@ -12,7 +12,7 @@ from rusd.state.command import Kind, encode
 from rusd.state.errors import Undecodable
 from rusd.state.machine import StateMachine
 from rusd.storage import Family, StorageError
-from tests.unit.state.driver import Driver
+from tests.unit.state.driver import Driver, restore
 
 
 def put(key: bytes) -> bytes:
@@ -130,7 +130,7 @@ def test_two_members_store_the_same_whoever_is_waited_for(tmp_path: Path) -> Non
 def install(source: Driver, target: Driver, checkpoint: Path) -> None:
     """Restore one machine from another one's checkpoint."""
     source.machine.checkpoint(checkpoint)
-    target.machine.restore(checkpoint)
+    restore(target.machine, checkpoint)
 
 
 def test_the_size_is_there_at_once_counts_leases_and_comes_with_a_snapshot(

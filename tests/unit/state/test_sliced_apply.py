@@ -25,7 +25,7 @@ from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.storage import Family
 from tests.sim.engine import MemoryEngine
-from tests.unit.state.driver import Driver, delete_op, put_op, range_op, txn_op
+from tests.unit.state.driver import Driver, delete_op, put_op, range_op, restore, txn_op
 
 names = st.sampled_from([b"a", b"a\0", b"aa", b"b", b"c", b"ca", b"d", b"e", b"f", b"g"])
 ends = st.sampled_from([b"\0", b"b", b"ca", b"d", b"f", b"h"])
@@ -262,7 +262,7 @@ def test_no_copy_is_made_of_a_store_with_a_half_apply(long: Driver, tmp_path: Pa
         pass
     assert long.machine.checkpoint(tmp_path / "copy")
     copy = StateMachine(tmp_path / "other")
-    copy.restore(tmp_path / "copy")
+    restore(copy, tmp_path / "copy")
     assert visible(copy) == visible(long.machine)
     copy.close()
 
@@ -274,7 +274,7 @@ def test_a_state_that_is_replaced_forgets_its_half_apply(long: Driver, tmp_path:
     slices = begin(long, Kind.DELETE_RANGE, delete_all())
     for _ in range(20):
         next(slices)
-    long.machine.restore(tmp_path / "copy")
+    restore(long.machine, tmp_path / "copy")
     assert visible(long.machine) == before
     assert attached(long.machine)[7] == {b"k%03d" % number for number in range(1, 300, 2)}
     assert long.delete(b"k", b"l").deleted == 300
@@ -285,7 +285,7 @@ def test_a_sliced_apply_that_never_started_releases_the_store(long: Driver, tmp_
     assert long.machine.checkpoint(tmp_path / "copy")
     begin(long, Kind.DELETE_RANGE, delete_all())
     assert not long.machine.checkpoint(tmp_path / "refused")
-    long.machine.restore(tmp_path / "copy")
+    restore(long.machine, tmp_path / "copy")
     assert long.machine.checkpoint(tmp_path / "again")
     assert long.delete(b"k", b"l").deleted == 300
 

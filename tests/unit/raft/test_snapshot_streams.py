@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from rusd.base.worker import Worker
 from rusd.raft.ports import Entry, Position, Request
-from rusd.raft.snapshots import streams, transfer
-from rusd.raft.snapshots.streams import CatchUp
+from rusd.raft.snapshots import incoming, streams, transfer
+from rusd.raft.snapshots.incoming import IncomingSnapshot
+from rusd.raft.snapshots.streams import SnapshotStreams
 from rusd.raft.snapshots.transfer import Received
 from rusd.raft.transport.frames import SnapshotReply
 from tests.support.toy_machine import ToyMachine
@@ -31,31 +33,64 @@ class Scene:
         text = b"x" * (9 * transfer.CHUNK_BYTES // 2)
         self.source.apply([Entry(Position(2, 1), [Request(text, False)])])
         self.target = ToyMachine(directory / "follower" / "state")
-        self.incoming = directory / "follower" / "snapshots"
-        self.leader = CatchUp(
+        self.incoming = directory / "follower" / "incoming"
+        self.worker = Worker("test")
+        self.leader = SnapshotStreams(
             directory / "leader" / "snapshots",
             self.source,
             lambda _, frame: self.wire.append(frame),
+            self.worker,
             unexpected,
         )
-        self.follower = CatchUp(
-            self.incoming, self.target, lambda _, frame: self.back.append(frame), unexpected
+        self.installed: list[Received] = []
+        #: Ends of whole streams: whether they were installed.
+        self.ends: list[bool] = []
+        self.follower = self.restarted()
+
+    def restarted(self) -> IncomingSnapshot:
+        return IncomingSnapshot(
+            self.incoming,
+            lambda _, frame: self.back.append(frame),
+            self.worker,
+            unexpected,
+            self.install,
+            lambda _, installed: self.ends.append(installed),
         )
+
+    async def install(self, snapshot: Received) -> bool:
+        self.installed.append(snapshot)
+        self.target.restore(snapshot.directory)
+        return True
 
     async def begin(self) -> None:
         """The leader's checkpoint is made and the first window sent."""
         self.leader.begin(FOLLOWER, 2, self.now)
-        await until(lambda: self.wire)
+        await self.window()
 
-    def deliver(self) -> Received | None:
-        """What is on the wire arrives, and the answers, until nothing more is sent."""
-        complete = None
-        while self.wire or self.back:
-            frames, self.wire[:] = list(self.wire), []
-            for frame in frames:
-                complete = self.follower.receive(LEADER, frame) or complete
-            self.answer()
-        return complete
+    async def window(self) -> None:
+        """The leader has sent what it may."""
+        stream = self.leader._streams[FOLLOWER]
+        await until(lambda: stream.sender is not None and self.wire)
+        while frames := len(self.wire):
+            await self.worker.run(lambda: None)
+            await asyncio.sleep(0)
+            await self.worker.run(lambda: None)
+            if len(self.wire) == frames:
+                return
+
+    async def deliver(self) -> None:
+        """What is on the wire arrives, and the answers, until the stream has ended."""
+        async with asyncio.timeout(20):
+            while FOLLOWER in self.leader.members or self.follower._tasks:
+                frames, self.wire[:] = list(self.wire), []
+                for frame in frames:
+                    self.follower.receive(LEADER, frame)
+                self.answer()
+                await asyncio.sleep(0.001)
+
+    async def written(self) -> None:
+        """The follower has worked off what it received."""
+        await until(lambda: not self.follower._tasks)
 
     def answer(self) -> None:
         answers, self.back[:] = list(self.back), []
@@ -69,6 +104,7 @@ def run(directory: Path, story: Callable[[Scene], Awaitable[None]]) -> None:
         await story(scene)
         await scene.leader.stop()
         await scene.follower.stop()
+        scene.worker.stop()
         scene.source.close()
         scene.target.close()
 
@@ -84,14 +120,11 @@ def test_the_state_arrives_and_the_stream_ends(tmp_path: Path) -> None:
     async def story(scene: Scene) -> None:
         await scene.begin()
         assert FOLLOWER in scene.leader.members
-        stream = scene.wire[0].stream
-        complete = scene.deliver()
-        assert complete is not None and complete.index == 2
-        scene.target.restore(complete.directory)
-        scene.follower.finished(LEADER, stream, installed=True)
-        scene.answer()
+        await scene.deliver()
+        assert [snapshot.index for snapshot in scene.installed] == [2]
+        assert scene.ends == [True]
         assert scene.target.payloads == scene.source.payloads
-        assert FOLLOWER not in scene.leader.members
+        await until(lambda: not list((tmp_path / "leader" / "snapshots").iterdir()))
 
     run(tmp_path, story)
 
@@ -112,14 +145,15 @@ def test_a_lost_chunk_ends_the_stream_and_another_one_succeeds_later(tmp_path: P
     async def story(scene: Scene) -> None:
         await scene.begin()
         del scene.wire[1]
-        assert scene.deliver() is None
-        assert FOLLOWER not in scene.leader.members
-        assert not (scene.incoming / "incoming").exists()
+        await scene.deliver()
+        assert scene.installed == []
+        assert not scene.incoming.exists()
         scene.leader.begin(FOLLOWER, 2, scene.now)
         assert FOLLOWER not in scene.leader.members, "not at once: it may fail again"
         scene.now += streams.PAUSE
         await scene.begin()
-        assert scene.deliver() is not None
+        await scene.deliver()
+        assert len(scene.installed) == 1
 
     run(tmp_path, story)
 
@@ -130,10 +164,39 @@ def test_chunks_of_a_stream_that_broke_are_not_acknowledged(tmp_path: Path) -> N
         begin, chunk, *_ = scene.wire
         scene.follower.receive(LEADER, begin)
         scene.follower.receive(LEADER, structs.replace(chunk, crc=0))
+        await scene.written()
         assert scene.back[-1].received == -1
         answers = len(scene.back)
         scene.follower.receive(LEADER, chunk)
+        await scene.written()
         assert len(scene.back) == answers
+
+    run(tmp_path, story)
+
+
+def test_a_stream_that_exceeds_the_window_is_ended_and_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "QUEUE_BYTES", 3 * transfer.CHUNK_BYTES)
+
+    async def story(scene: Scene) -> None:
+        await scene.begin()
+        begin, chunk, *_ = scene.wire
+        for frame in (begin, *[chunk] * 100):
+            scene.follower.receive(LEADER, frame)
+        assert len(scene.follower._queue) <= 4
+        assert [reply.received for reply in scene.back] == [-1]
+        await scene.written()
+        answers = len(scene.back)
+        scene.follower.receive(LEADER, chunk)
+        await scene.written()
+        assert len(scene.back) == answers
+        scene.answer()
+        scene.now += streams.PAUSE
+        scene.wire.clear()
+        await scene.begin()
+        await scene.deliver()
+        assert len(scene.installed) == 1, "the next stream is taken"
 
     run(tmp_path, story)
 
@@ -144,13 +207,14 @@ def test_acknowledgements_out_of_order_or_of_another_stream_open_no_window(tmp_p
         sent = len(scene.wire)
         stream = scene.wire[0].stream
         reply = SnapshotReply(stream, 0)
-        another = SnapshotReply(stream + 7, 1 << 30)
-        scene.leader.reply(FOLLOWER, another, scene.now)
+        scene.leader.reply(FOLLOWER, SnapshotReply(stream + 7, 1 << 30), scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
+        await scene.window()
         assert len(scene.wire) == sent
         scene.leader.reply(FOLLOWER, SnapshotReply(stream, transfer.CHUNK_BYTES), scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
         scene.leader.reply(FOLLOWER, reply, scene.now)
+        await scene.window()
         assert len(scene.wire) == sent + 1
 
     run(tmp_path, story)
@@ -163,6 +227,7 @@ def test_a_stream_without_acknowledgements_is_given_up(tmp_path: Path) -> None:
         assert FOLLOWER in scene.leader.members
         scene.leader.expire(scene.now + streams.STALLED + 1)
         assert FOLLOWER not in scene.leader.members
+        await until(lambda: not scene.leader._tasks)
         assert list((tmp_path / "leader" / "snapshots").iterdir()) == []
 
     run(tmp_path, story)
@@ -173,16 +238,16 @@ def test_a_follower_that_restarts_in_the_middle_starts_over(tmp_path: Path) -> N
         await scene.begin()
         for frame in scene.wire:
             scene.follower.receive(LEADER, frame)
-        assert any((scene.incoming / "incoming").iterdir())
+        await scene.written()
+        assert any(scene.incoming.iterdir())
         scene.wire.clear()
         scene.back.clear()
         scene.leader.drop(FOLLOWER)
-        scene.follower = CatchUp(
-            scene.incoming, scene.target, lambda _, frame: scene.back.append(frame), unexpected
-        )
+        scene.follower = scene.restarted()
         assert not scene.incoming.exists()
         await scene.begin()
-        assert scene.deliver() is not None
+        await scene.deliver()
+        assert len(scene.installed) == 1
 
     run(tmp_path, story)
 
@@ -195,12 +260,35 @@ def test_a_member_that_goes_while_the_checkpoint_is_made_leaves_none_behind(
         scene.leader.drop(FOLLOWER)
         await until(lambda: not scene.leader._tasks)
         assert scene.wire == []
-        assert list((tmp_path / "leader" / "snapshots").iterdir()) == []
+        directory = tmp_path / "leader" / "snapshots"
+        assert not directory.exists() or list(directory.iterdir()) == []
 
     run(tmp_path, story)
 
 
-def test_a_full_disk_is_no_unhandled_failure_of_whoever_makes_a_checkpoint(
+def test_a_checkpoint_that_cannot_be_made_yet_is_not_tried_for_a_dropped_stream(
+    tmp_path: Path,
+) -> None:
+    async def story(scene: Scene) -> None:
+        tries: list[Path] = []
+
+        def refuse(directory: Path) -> bool:
+            tries.append(directory)
+            return False
+
+        scene.source.checkpoint = refuse  # type: ignore[method-assign]
+        scene.leader.begin(FOLLOWER, 2, scene.now)
+        await until(lambda: len(tries) > 2)
+        scene.leader.drop(FOLLOWER)
+        await until(lambda: not scene.leader._tasks)
+        tried = len(tries)
+        await asyncio.sleep(3 * streams.CHECKPOINT_RETRY)
+        assert len(tries) == tried
+
+    run(tmp_path, story)
+
+
+def test_a_full_disk_is_no_unhandled_failure_of_the_task_that_makes_a_checkpoint(
     tmp_path: Path,
 ) -> None:
     async def story(scene: Scene) -> None:

@@ -1,0 +1,123 @@
+"""The snapshot that a leader sends to this member.
+
+Frames are queued on the loop and written by the `Worker`, in order; each acknowledgement leaves
+when its chunk is on the disk, so the sender's window bounds the queue. A sender that ignores the
+window ends its stream. When the snapshot is whole and durable it is handed to `install`, and while
+that works the queue waits.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from rusd.base.logs import get_logger
+from rusd.base.supervised import Tasks
+from rusd.base.worker import Worker
+from rusd.raft.snapshots.transfer import (
+    WINDOW_BYTES,
+    Received,
+    SnapshotError,
+    SnapshotReceiver,
+)
+from rusd.raft.transport.frames import Frame, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotReply
+
+log = get_logger(__name__)
+
+#: Bytes of frames that wait to be written; a stream that exceeds them is ended. A sender that keeps
+#: to its window has the window and one frame for each file under way.
+QUEUE_BYTES = 4 * WINDOW_BYTES
+#: What a frame counts besides its data, and a file in the list of them.
+FRAME_BYTES = 128
+
+#: Installs a snapshot; returns whether it replaced the state.
+Install = Callable[[Received], Awaitable[bool]]
+#: Called at the end of a whole stream: the member that sent it, and whether it was installed.
+Acknowledge = Callable[[int, bool], None]
+
+
+class IncomingSnapshot:
+    """One stream at a time; a newer one replaces an older."""
+
+    def __init__(
+        self,
+        directory: Path,
+        send: Callable[[int, Frame], None],
+        worker: Worker,
+        fail: Callable[[BaseException], None],
+        install: Install,
+        acknowledge: Acknowledge,
+    ) -> None:
+        """`directory`: for this alone, on the state's file system; removed here."""
+        self._send = send
+        self._worker = worker
+        self._install = install
+        self._acknowledge = acknowledge
+        self._receiver = SnapshotReceiver(directory)
+        self._queue: deque[tuple[int, Snapshot]] = deque()
+        self._queued = 0
+        #: (member, stream) that was ended here: what still comes of it is dropped.
+        self._ended: tuple[int, int] | None = None
+        self._tasks = Tasks(fail)
+        #: A task works on the queue. (It is in `_tasks` for a moment longer.)
+        self._working = False
+        self._stopped = False
+
+    def receive(self, member: int, frame: Snapshot) -> None:
+        """A frame from the leader."""
+        if self._stopped or self._ended == (member, frame.stream):
+            return
+        self._queued += _size(frame)
+        self._queue.append((member, frame))
+        if self._queued > QUEUE_BYTES:
+            log.warning("a snapshot broke off", extra={"fields": {"error": "window exceeded"}})
+            self._queue.clear()
+            self._queued = 0
+            self._ended = (member, frame.stream)
+            self._send(member, SnapshotReply(frame.stream, -1))
+        elif not self._working:
+            self._working = True
+            self._tasks.start("receive a snapshot", self._work())
+
+    async def _work(self) -> None:
+        while self._queue and not self._stopped:
+            member, frame = self._queue.popleft()
+            self._queued -= _size(frame)
+            try:
+                complete = await self._worker.run(partial(self._receiver.frame, member, frame))
+            except (SnapshotError, OSError) as error:
+                log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
+                await self._finish(member, frame.stream)
+                continue
+            if complete is not None:
+                await self._complete(member, frame.stream, complete)
+            elif self._receiver.takes(member, frame):
+                self._send(member, SnapshotReply(frame.stream, self._receiver.received))
+        self._working = False
+
+    async def _complete(self, member: int, stream: int, complete: Received) -> None:
+        installed = not self._stopped and await self._install(complete)
+        if installed:
+            log.info("installed a snapshot", extra={"fields": {"from": f"{member:x}"}})
+        await self._finish(member, stream)
+        # Behind the end of the stream: while it lasts, the leader sends no entries.
+        self._acknowledge(member, installed)
+
+    async def _finish(self, member: int, stream: int) -> None:
+        """Tell the leader that this stream is over; installed or not, it goes on by the next
+        `AppendReply`."""
+        await self._worker.run(self._receiver.reset)
+        self._send(member, SnapshotReply(stream, -1))
+
+    async def stop(self) -> None:
+        """Take nothing more; wait until the disk is not touched any more."""
+        self._stopped = True
+        await self._tasks.finish()
+
+
+def _size(frame: Snapshot) -> int:
+    if isinstance(frame, SnapshotChunk):
+        return FRAME_BYTES + len(frame.data)
+    if isinstance(frame, SnapshotBegin):
+        return FRAME_BYTES * (1 + len(frame.files))
+    return FRAME_BYTES
