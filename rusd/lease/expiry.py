@@ -1,11 +1,19 @@
 """Deadlines of leases on the leader, in a heap; the caller passes in the time.
 
-Times are seconds of one monotonic clock. A renewed lease leaves its old heap entry behind; the
-entry differs from the lease's latest (`_due_at`) and is dropped when it comes up.
+Times are seconds of one monotonic clock. The heap holds one valid entry for each lease: its
+deadline, or an earlier one. A renewal leaves the entry where it is; when the entry comes up, it
+moves to the lease's deadline. An entry that is replaced by an earlier one stays behind, as does
+that of a revoked lease. It differs from the lease's latest (`_due_at`) and is dropped when it comes
+up, or once three quarters of the heap are such entries.
+
+Work on many leases is done in slices: a new leader with 200,000 leases assigns their deadlines
+while it serves. A lease without a deadline does not expire meanwhile.
 """
 
 import heapq
+from collections.abc import Generator
 
+from rusd.base import sliced
 from rusd.lease.ports import LeaseRecords
 
 #: Seconds after which an expiry that was not applied is proposed again.
@@ -21,9 +29,14 @@ class LeaseDeadlines:
         self._leases = leases
         self._primary = False
         self._by_lease: dict[int, float] = {}
-        #: Time of the one valid heap entry of a lease: its deadline, or its next retry.
+        #: Time of the one valid heap entry of a lease: its deadline or an earlier one, or its next
+        #: retry.
         self._due_at: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
+        #: The heap that replaces it, while that is being built.
+        self._new_heap: list[tuple[float, int]] | None = None
+        #: The rest of the slices that assign deadlines after a promotion.
+        self._promotion: Generator[None, None, None] | None = None
 
     @property
     def primary(self) -> bool:
@@ -35,21 +48,22 @@ class LeaseDeadlines:
 
         `extend`: seconds added for the time without a leader, in which no client could renew.
         """
+        self._start_anew()
         self._primary = True
-        self._by_lease = {
-            lease.id: now + extend + (lease.remaining_ttl or lease.ttl) for lease in self._leases
-        }
-        if len(self._by_lease) >= REVOKE_RATE:
-            self._spread()
-        self._due_at = dict(self._by_lease)
-        self._rebuild_heap()
+        self._promotion = self._assign(now + extend)
+        self._continue_promotion()
 
     def demote(self) -> None:
-        """Stop leading: deadlines are another member's business."""
+        """Forget all deadlines: another member leads."""
+        self._start_anew()
         self._primary = False
+
+    def _start_anew(self) -> None:
+        self._promotion = None
         self._by_lease = {}
         self._due_at = {}
         self._heap = []
+        self._new_heap = None
 
     def granted(self, lease_id: int, ttl: int, now: float) -> None:
         """A lease was granted. No effect on a follower."""
@@ -81,40 +95,89 @@ class LeaseDeadlines:
         """Returns the seconds left: negative after the deadline, infinite without one."""
         return self._by_lease.get(lease_id, float("inf")) - now
 
-    def due(self, now: float, limit: int) -> list[int]:
-        """Returns the ids of at most `limit` expired leases.
+    def due(self, now: float, limit: int) -> Generator[None, None, list[int]]:
+        """Returns the ids of at most `limit` expired leases, in slices.
 
         Each is returned again after RETRY_INTERVAL until `revoked` or `renew` is called for it.
         """
+        while self._promotion is not None:
+            self._continue_promotion()
+            yield
+        if len(self._heap) > 4 * len(self._by_lease) + 64:
+            yield from self._rebuild_heap()
+        heap = self._heap
+        meter = sliced.Meter()
         found: list[int] = []
-        while self._heap and len(found) < limit and self._heap[0][0] <= now:
-            turn, lease_id = heapq.heappop(self._heap)
+        while heap and len(found) < limit and heap[0][0] <= now:
+            turn, lease_id = heapq.heappop(heap)
             if self._due_at.get(lease_id) == turn:
-                found.append(lease_id)
-                self._push(now + RETRY_INTERVAL, lease_id)
-        return found
+                deadline = self._by_lease[lease_id]
+                if deadline <= now:
+                    found.append(lease_id)
+                    deadline = now + RETRY_INTERVAL
+                self._push(deadline, lease_id)
+            if meter.passed():
+                yield
+                if self._heap is not heap:
+                    return []  # promoted or demoted between two slices
+        # Between two slices, a lease may have been revoked and granted anew.
+        return [lease_id for lease_id in found if self.expired(lease_id, now)]
+
+    def _continue_promotion(self) -> None:
+        assert self._promotion is not None
+        if next(self._promotion, True):
+            self._promotion = None
+
+    def _assign(self, start: float) -> Generator[None, None, None]:
+        """Set deadlines that begin at `start`, in slices, in order of expiry.
+
+        Delays them so that less than three quarters of REVOKE_RATE are due in one second: after a
+        change of leader many leases would expire together. As in etcd.
+        """
+        leases = list(self._leases)
+        timed: list[tuple[float, int]] = []
+        for first in range(0, len(leases), sliced.SORTED):
+            timed += [
+                (start + (lease.remaining_ttl or lease.ttl), lease.id)
+                for lease in leases[first : first + sliced.SORTED]
+            ]
+            if first + sliced.SORTED < len(leases):
+                yield
+        timed = yield from sliced.ordered(timed)
+        spacing = 4 / (3 * REVOKE_RATE) if len(timed) >= REVOKE_RATE else 0.0
+        earliest = float("-inf")
+        for number, (deadline, lease_id) in enumerate(timed, 1):
+            earliest = max(deadline, earliest + spacing)
+            # Between two slices, it may have been granted, renewed or revoked.
+            if lease_id not in self._by_lease and self._leases.get(lease_id) is not None:
+                self._set(lease_id, earliest)
+            if number % sliced.SORTED == 0 and number < len(timed):
+                yield
 
     def _set(self, lease_id: int, deadline: float) -> None:
         self._by_lease[lease_id] = deadline
-        self._push(deadline, lease_id)
-        # Each renewal leaves an entry; a long-lived lease must not grow the heap.
-        if len(self._heap) > 4 * len(self._by_lease) + 64:
-            self._rebuild_heap()
+        if deadline < self._due_at.get(lease_id, float("inf")):
+            self._push(deadline, lease_id)
 
     def _push(self, turn: float, lease_id: int) -> None:
         self._due_at[lease_id] = turn
         heapq.heappush(self._heap, (turn, lease_id))
+        if self._new_heap is not None:
+            heapq.heappush(self._new_heap, (turn, lease_id))
 
-    def _rebuild_heap(self) -> None:
-        self._heap = [(turn, lease_id) for lease_id, turn in self._due_at.items()]
-        heapq.heapify(self._heap)
-
-    def _spread(self) -> None:
-        """Delay deadlines so that less than three quarters of REVOKE_RATE are due in one second:
-        after a change of leader many leases would expire together. As in etcd."""
-        per_second = 3 * REVOKE_RATE // 4
-        spacing = 1.0 / per_second
-        earliest = float("-inf")
-        for lease_id, deadline in sorted(self._by_lease.items(), key=lambda item: item[1]):
-            earliest = max(deadline, earliest + spacing)
-            self._by_lease[lease_id] = earliest
+    def _rebuild_heap(self) -> Generator[None, None, None]:
+        """Drop the entries of revoked leases, in slices."""
+        old, new = self._heap, list[tuple[float, int]]()
+        self._new_heap = new
+        meter = sliced.Meter()
+        for lease_id, turn in list(self._due_at.items()):
+            if self._due_at.get(lease_id) == turn:
+                heapq.heappush(new, (turn, lease_id))
+            if meter.passed():
+                yield
+                if self._new_heap is not new:
+                    return  # promoted or demoted between two slices
+        self._heap, self._new_heap = new, None
+        while old:
+            del old[-sliced.SORTED :]
+            yield

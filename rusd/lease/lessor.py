@@ -30,7 +30,8 @@ TICK = 0.5
 REPORT_FAILURES = 5.0
 #: Seconds between two attempts to reach the leader.
 RETRY = 0.05
-#: Seconds that one request to the leader may take before the leader is determined again.
+#: Seconds after which a leader that does not answer, or that no quorum confirms, is determined
+#: again.
 ATTEMPT = 2.0
 
 _RENEW = "lease/renew"
@@ -72,12 +73,13 @@ class Lessor:
     async def run(self) -> None:
         """Check the deadlines every TICK until cancelled."""
         while True:
-            self.tick()
+            await sliced.run(self.tick())
             await asyncio.sleep(TICK)
 
-    def tick(self) -> None:
-        """Propose the expiry of due leases, REVOKE_RATE * TICK at most."""
-        for lease_id in self._deadlines.due(self._clock(), int(REVOKE_RATE * TICK)):
+    def tick(self) -> Generator[None, None, None]:
+        """Propose the expiry of due leases, REVOKE_RATE * TICK at most, in slices."""
+        due = yield from self._deadlines.due(self._clock(), int(REVOKE_RATE * TICK))
+        for lease_id in due:
             payload = encode(Kind.LEASE_EXPIRE, LeaseExpiry(self._term, lease_id).encode())
             self._node.propose(payload).add_done_callback(self._note_outcome)
 
@@ -95,12 +97,14 @@ class Lessor:
         NoLeader, LeaderTimeout if no leader could be asked.
         """
         asked = b"".join(map(_INT64.pack, lease_ids))
-        answer = await self._at_leader(_RENEW, asked)
+        answer = await self._at_leader(_RENEW, asked, ATTEMPT)
         return [ttl for (ttl,) in _INT64.iter_unpack(answer)]
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest) -> bytes:
         """Returns a LeaseTimeToLiveResponse without header from the leader. Raises as `renew`."""
-        return await self._at_leader(_TIME_TO_LIVE, request.SerializeToString())
+        # Sorting a million keys takes longer than an attempt, and would only begin again.
+        patience = float("inf") if request.keys else ATTEMPT
+        return await self._at_leader(_TIME_TO_LIVE, request.SerializeToString(), patience)
 
     def ids_by_expiry(self) -> Generator[None, None, list[int]]:
         """Returns the ids of all leases in order of expiry, in slices.
@@ -152,13 +156,14 @@ class Lessor:
 
     # Requests to the leader
 
-    async def _at_leader(self, kind: str, body: bytes) -> bytes:
+    async def _at_leader(self, kind: str, body: bytes, patience: float) -> bytes:
+        """Returns the leader's answer; `patience`: seconds for another member to give it."""
         started = self._clock()
         deadline = started + 5 + 2 * self._election_timeout
         while (now := self._clock()) < deadline:
             leader = self._node.leader_id
             if leader:
-                answer = await self._attempt(leader, kind, body, min(ATTEMPT, deadline - now))
+                answer = await self._attempt(leader, kind, body, min(patience, deadline - now))
                 if answer != _NOT_PRIMARY:
                     return answer
             elif now - started > self._election_timeout:
@@ -169,8 +174,8 @@ class Lessor:
     async def _attempt(self, leader: int, kind: str, body: bytes, timeout: float) -> bytes:
         try:
             if leader == self._node.member_id:
-                async with asyncio.timeout(timeout):
-                    return await self._handlers[kind](leader, body)
+                # Each of its waits has its own limit; answering has none, as in etcd.
+                return await self._handlers[kind](leader, body)
             return await self._node.ask(leader, kind, body, timeout)
         except (Refusal, OSError, TimeoutError):
             # The leader may have changed: determine it again.
@@ -182,8 +187,9 @@ class Lessor:
         if not self._deadlines.primary:
             return False
         try:
-            await self._node.read_index()
-        except Refusal:
+            async with asyncio.timeout(ATTEMPT):
+                await self._node.read_index()
+        except (Refusal, TimeoutError):
             return False
         return self._deadlines.primary
 

@@ -85,7 +85,8 @@ class InstantNode:
         return future
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
-        return await self.log.nodes[member_id].handlers[kind](self.member_id, body)
+        async with asyncio.timeout(timeout):
+            return await self.log.nodes[member_id].handlers[kind](self.member_id, body)
 
     def progress(self, member_id: int) -> float | None:
         return self.progresses.get(member_id)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rusd.api.lease import minimum_ttl
+from rusd.base.sliced import finish
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout
 from rusd.rpc import errors
@@ -220,7 +221,7 @@ def test_a_closed_stream_renews_nothing_more(run: Run) -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         bench.clock.now += 5
-        bench.lessor.tick()
+        finish(bench.lessor.tick())
         assert bench.machine.leases.get(1) is None
 
     run(scenario)

@@ -1,7 +1,8 @@
 """LeaseExpiry and renewal over real state machines, with one member's clock in the test's hand."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ class Cluster:
         """Let time pass and give every member's loop a turn."""
         self.clock.now += seconds
         for each in self.lessors.values():
-            each.tick()
+            finish(each.tick())
 
     def leases(self, member: int = 1) -> set[int]:
         return {lease.id for lease in self.machines[member].leases}
@@ -117,7 +118,7 @@ def test_only_the_leader_looks_at_the_clock(run: Run) -> None:
         await cluster.grant(7, 10)
         cluster.log.payloads.clear()
         cluster.clock.now += 100
-        cluster.lessors[2].tick()
+        finish(cluster.lessors[2].tick())
         assert cluster.log.payloads == []
 
     run(scenario)
@@ -181,6 +182,36 @@ def test_a_renewal_of_a_lease_that_cannot_be_revoked_is_given_up_and_leaves_noth
             assert not cluster.lessors[1]._waiting
 
     run(scenario)
+
+
+@pytest.mark.parametrize("member", [1, 2])
+def test_a_list_of_keys_that_takes_longer_than_an_attempt_is_made_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, member: int
+) -> None:
+    monkeypatch.setattr(lessor, "ATTEMPT", 0.01)
+    monkeypatch.setattr(lessor, "_keys_field", slow := SlowKeys())
+
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.grant(7, 10)
+        await cluster.put(b"k", 7)
+        assert (await remaining(cluster, member, 7)).keys == [b"k"]
+        assert slow.made == 1
+
+    run(scenario)
+
+
+class SlowKeys:
+    """Lists keys for five attempts' time."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, keys: list[bytes]) -> Generator[None, None, bytes]:
+        self.made += 1
+        end = time.monotonic() + 5 * lessor.ATTEMPT
+        while time.monotonic() < end:
+            yield
+        return rpc.LeaseTimeToLiveResponse(keys=keys).SerializeToString()
 
 
 def test_a_new_leader_gives_every_lease_its_time_again(run: Run) -> None:
