@@ -5,8 +5,8 @@ are answered from the local state (etcd sends those through the log; the answers
 
 Passwords stay in the member that was asked: it hashes or compares them in a thread, and proposes
 the hash or the bare login. A login is retried if users or roles changed between the comparison and
-its apply, since the password may have been changed. An unknown user is compared with a hash of its
-own, so that the time of the answer does not tell whether a user exists.
+its apply, since the password may have been changed. The password of an unknown user is compared
+with the hash of another one, so that the time of the answer does not tell whether a user exists.
 """
 
 import base64
@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from rusd.auth.errors import AuthenticationFailed
-from rusd.auth.login_limit import LoginLimit
+from rusd.auth.login_limit import LoginLimit, address_of
+from rusd.auth.passwords import MAX_LENGTH
 from rusd.auth.providers import TokenProvider
 from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
@@ -63,9 +64,11 @@ class Headers(Protocol):
 class Passwords(Protocol):
     """bcrypt in threads (rusd/api/password_work.py). Raises TOO_MANY_REQUESTS if too much waits."""
 
-    async def hash(self, password: str) -> bytes: ...
-    async def check(self, password: str, hashed: bytes | None) -> bool:
-        """None for the hash of a user that does not exist: False, after the same time."""
+    async def hash(self, password: str, address: str) -> bytes: ...
+    async def check(
+        self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
+    ) -> bool:
+        """Whether `hashed` is of this password. `permit` is called before they are compared."""
 
 
 _CHANGES: dict[str, tuple[Kind, type[Message]]] = {
@@ -102,6 +105,8 @@ class AuthService:
         self._passwords = passwords
         self._clock = clock
         self._limit = LoginLimit()
+        #: Logins with an unknown user or a wrong password.
+        self.failed_logins = 0
 
     def methods(self) -> Methods:
         """The service by gRPC path."""
@@ -129,10 +134,14 @@ class AuthService:
         """A token for a user that knows its password. TOO_MANY_REQUESTS after too many failures
         of this user at this address."""
         name, auth = request.name, self._auth
+        # What does not count is not kept while the call waits, and nothing longer than needed.
+        password = request.password[:MAX_LENGTH]
+        request.ClearField("password")
+        call.raw = b""
         await self._node.read_index()
         while True:
             revision = auth.revision
-            await self._check_password(name, request.password, call)
+            await self._check_password(name, password, call)
             login = Login(name, self._tokens.prefix())
             applied: Applied = await self._node.propose(encode(Kind.AUTHENTICATE, login.encode()))
             if auth.revision == revision:
@@ -145,19 +154,29 @@ class AuthService:
 
     async def _check_password(self, name: str, password: str, call: Call) -> None:
         """Raises AuthNotEnabled, NoPasswordUser, AuthenticationFailed or TOO_MANY_REQUESTS."""
-        address = call.caller.address.rpartition(":")[0]
+        address = address_of(call.caller.address)
+
+        def permit() -> None:
+            if not self._limit.permits(name, address, self._clock()):
+                raise TOO_MANY_REQUESTS()
+
         try:
-            hashed = self._auth.login(name).password
+            hashed: bytes | None = self._auth.login(name).password
+            known = True
         except AuthenticationFailed:
-            hashed = None
-        if not self._limit.permits(name, address, self._clock()):
-            raise TOO_MANY_REQUESTS()
-        if not await self._passwords.check(password, hashed):
-            self._limit.failed(name, address, self._clock())
-            failed_logins.warning(
-                "invalid authentication was requested", {"user": name, "remote": address}
-            )
-            raise AuthenticationFailed
+            hashed, known = self._auth.decoy(name), False
+        permit()
+        # (Once more when its turn has come: the failures of calls that waited before it count.)
+        fits = await self._passwords.check(password, hashed, address, permit)
+        if fits and known:
+            self._limit.succeeded(name, address)
+            return
+        self.failed_logins += 1
+        self._limit.failed(name, address, self._clock())
+        failed_logins.warning(
+            "invalid authentication was requested", {"user": name, "remote": call.caller.address}
+        )
+        raise AuthenticationFailed
 
     # Changes
 
@@ -166,7 +185,7 @@ class AuthService:
         if request.options.no_password:
             complete = rpc.AuthUserAddRequest(name=request.name, options=request.options)
         else:
-            hashed = base64.b64encode(await self._passwords.hash(request.password)).decode()
+            hashed = await self._hash(request, call)
             complete = rpc.AuthUserAddRequest(
                 name=request.name, hashedPassword=hashed, options=request.options
             )
@@ -179,9 +198,17 @@ class AuthService:
         hash is taken, as in etcd."""
         hashed = request.hashedPassword
         if request.password:
-            hashed = base64.b64encode(await self._passwords.hash(request.password)).decode()
+            hashed = await self._hash(request, call)
         complete = rpc.AuthUserChangePasswordRequest(name=request.name, hashedPassword=hashed)
         return await self._change(Kind.USER_CHANGE_PASSWORD, complete.SerializeToString(), call)
+
+    async def _hash(self, request: Any, call: Call) -> str:
+        """The hash of the request's password, which is not kept any longer."""
+        password = request.password
+        request.ClearField("password")
+        call.raw = b""
+        hashed = await self._passwords.hash(password, address_of(call.caller.address))
+        return base64.b64encode(hashed).decode()
 
     def _changing(self, kind: Kind) -> Callable[[Any, Call], Response]:
         def change(request: Message, call: Call) -> Response:

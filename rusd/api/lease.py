@@ -109,6 +109,9 @@ class LeaseService:
             await sliced.run(machine.permissions.lease_reads(call.identity, request.ID))
         body = await self._lessor.time_to_live(request)
         if request.keys:
+            if machine.auth.enabled and not machine.auth.is_root(call.identity):
+                # The leader may know keys of the lease that this member has not applied.
+                await sliced.run(machine.permissions.reads(call.identity, _keys_of(body)))
             machine.auth.check_unchanged(revision)
         return self._headers.field(self._machine.store.revision) + body
 
@@ -141,6 +144,10 @@ class LeaseService:
 
     def _answer(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(applied.revision), applied.body)
+
+
+def _keys_of(body: bytes) -> list[bytes]:
+    return list(rpc.LeaseTimeToLiveResponse.FromString(body).keys)
 
 
 class KeepAlive:

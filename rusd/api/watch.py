@@ -36,8 +36,9 @@ from rusd.watch.hub import WatchHub
 
 #: Watchers checked again in one slice after a change of users or roles.
 WATCHERS_PER_SLICE = 1000
-#: Requests of one stream that may wait while its caller is identified; reading stops before.
-MAX_WAITING_REQUESTS = 10_000
+#: Requests of one stream that may wait while its caller is identified, and their bytes; the stream
+#: of a client that sends more is ended.
+MAX_WAITING_REQUESTS, MAX_WAITING_BYTES = 10_000, 4 << 20
 
 
 class WatchService:
@@ -95,16 +96,14 @@ class WatchHandler:
         self._user = ""
         #: Requests behind a create request whose caller is being identified; None: nothing waits.
         self._waiting: deque[rpc.WatchRequest] | None = None
+        self._waiting_bytes = 0
         self._closed = False
         self._responses = responses
 
     def received(self, request: rpc.WatchRequest) -> None:
         """Handles one request; an empty one is ignored, as in etcd."""
         if self._waiting is not None:
-            if len(self._waiting) >= MAX_WAITING_REQUESTS:
-                self._responses.finish(TOO_MANY_REQUESTS())
-            else:
-                self._waiting.append(request)
+            self._wait(self._waiting, request)
             return
         kind = request.WhichOneof("request_union")
         if kind == "create_request":
@@ -113,6 +112,14 @@ class WatchHandler:
             self._stream.cancel(request.cancel_request.watch_id)
         elif kind == "progress_request":
             self._stream.progress()
+
+    def _wait(self, waiting: deque[rpc.WatchRequest], request: rpc.WatchRequest) -> None:
+        self._waiting_bytes += request.ByteSize()
+        if len(waiting) >= MAX_WAITING_REQUESTS or self._waiting_bytes > MAX_WAITING_BYTES:
+            waiting.clear()
+            self._responses.finish(TOO_MANY_REQUESTS())
+        else:
+            waiting.append(request)
 
     def half_closed(self) -> None:
         """The client sends no more requests; its watchers go on."""
@@ -158,6 +165,7 @@ class WatchHandler:
         except Refusal as error:
             self._stream.refuse(_cancel_reason(error))
         waiting, self._waiting = self._waiting or deque(), None
+        self._waiting_bytes = 0
         for each in waiting:
             self.received(each)
 

@@ -113,8 +113,12 @@ class JwtTokens:
         if not isinstance(claims, dict):
             raise InvalidToken
         user, revision = claims.get("username"), claims.get("revision")
-        if not isinstance(user, str) or not _is_number(revision) or revision < 0:
+        if not isinstance(user, str) or not _is_number(revision) or not 0 <= revision < 1 << 64:
             raise InvalidToken
+        try:
+            user.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            raise InvalidToken from None
         _check_times(claims, now)
         return Identity(user, int(revision))
 

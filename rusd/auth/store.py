@@ -52,6 +52,8 @@ class AuthStore:
         self._roles: dict[str, Role] = {}
         #: Per user, made at the first check after a change.
         self._merged: dict[str, _Merged] = {}
+        #: Hashes of users; None after a change (see `decoy`).
+        self._decoys: list[bytes] | None = None
         #: Called after each applied change, with the users whose tokens end (None: all of them).
         self._listeners: list[Callable[[frozenset[str] | None], None]] = []
 
@@ -64,6 +66,7 @@ class AuthStore:
         self.revision = max(revision, 1)
         self.enabled = enabled
         self._merged.clear()
+        self._decoys = None
         self._tell(None)
 
     def on_change(self, listener: Callable[[frozenset[str] | None], None]) -> None:
@@ -114,6 +117,15 @@ class AuthStore:
         if user.no_password:
             raise errors.NoPasswordUser
         return user
+
+    def decoy(self, name: str) -> bytes | None:
+        """A hash to compare the password of an unknown user with: that of another user, the same
+        one for the same name. So the time of an answer shows nothing, also if the hashes of users
+        differ in cost. None if no user has a password."""
+        if self._decoys is None:
+            self._decoys = [user.password for user in self._users.values() if user.password]
+        # (Python's hash of a text differs from process to process.)
+        return self._decoys[hash(name) % len(self._decoys)] if self._decoys else None
 
     # Permission checks
 
@@ -334,6 +346,7 @@ class AuthStore:
         self.revision += 1
         records.put_revision(self.revision)
         self._merged.clear()
+        self._decoys = None
         self._tell(ended)
 
     def _tell(self, ended: frozenset[str] | None) -> None:

@@ -85,6 +85,13 @@ class Permissions:
             else:
                 self._auth.check_read(identity, key)
 
+    def reads(self, identity: Identity, keys: list[bytes]) -> Check:
+        """Read on each of these keys."""
+        for number, key in enumerate(keys, 1):
+            self._auth.check_read(identity, key)
+            if number % KEYS_PER_SLICE == 0:
+                yield
+
     def _keys(self, identity: Identity, lease_id: int) -> Generator[bytes | None, None, None]:
         """Keys of a lease, None between two slices; none for `root`, which may do everything."""
         lease = self._leases.get(lease_id) if lease_id else None

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from rusd.api.lease import minimum_ttl
+from rusd.auth.records import Access, Permission, Session, User
 from rusd.base.sliced import finish
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout
 from rusd.rpc import errors
 from tests.unit.api.kv_bench import Bench
+from tests.unit.auth.recording import Recorded
 
 Scenario = Callable[[Bench], Awaitable[None]]
 Run = Callable[..., None]
@@ -240,5 +242,40 @@ def test_a_call_that_wants_a_leader_is_refused_without_one(run: Run) -> None:
         with pytest.raises(errors.EtcdError) as refused:
             bench.open("LeaseKeepAlive", hasleader="true")
         assert refused.value == errors.NO_LEADER()
+
+    run(scenario)
+
+
+def test_keys_that_only_the_leader_knows_are_not_shown_without_permission(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that is behind sees a lease without keys; the answer is the leader's."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.call("LeaseGrant", rpc.LeaseGrantRequest(ID=7, TTL=60))
+        auth, records = bench.machine.auth, Recorded()
+        auth.add_user(records, User("root", b"", ("root",)))
+        auth.add_user(records, User("u"))
+        auth.add_role(records, "r")
+        auth.grant_role(records, "u", "r")
+        auth.grant_permission(records, "r", Permission(Access.READ, b"mine"))
+        auth.enable(records)
+        tokens = {}
+        for user in ("root", "u"):
+            session = Session(user, user.ljust(16, "x"), 0)
+            bench.tokens.assign(session)
+            tokens[user] = session.token
+        keys = [b"mine"]
+
+        async def of_leader(request: rpc.LeaseTimeToLiveRequest) -> bytes:
+            return rpc.LeaseTimeToLiveResponse(ID=7, keys=keys).SerializeToString()
+
+        monkeypatch.setattr(bench.lessor, "time_to_live", of_leader)
+        request = rpc.LeaseTimeToLiveRequest(ID=7, keys=True)
+        assert (await bench.call("LeaseTimeToLive", request, token=tokens["u"])).keys == keys
+        keys.append(b"secret")
+        refusal = await bench.refusal("LeaseTimeToLive", request, token=tokens["u"])
+        assert refusal == errors.PERMISSION_DENIED()
+        assert (await bench.call("LeaseTimeToLive", request, token=tokens["root"])).keys == keys
 
     run(scenario)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.api.watch import WatchService
+from rusd.api.watch import MAX_WAITING_BYTES, WatchService
 from rusd.auth.providers import SimpleProvider
 from rusd.auth.records import Access, Permission, Session, User
 from rusd.auth.store import AuthStore
@@ -201,6 +201,20 @@ def test_a_stream_that_closes_while_its_caller_is_identified_creates_nothing(
     member.log_in("u", 9)
     member.raft.reads[0].set_result(None)
     assert responses.read() == [] and member.scene.hub.watchers == 0
+
+
+def test_the_bytes_that_wait_while_a_caller_is_identified_are_bounded(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.enable_auth()
+    handler, responses = member.connect(token="u".ljust(16, "x") + ".9")
+    handler.received(create(b"a"))
+    for _ in range(MAX_WAITING_BYTES >> 20):
+        assert responses.error is None
+        handler.received(create(b"k" * (1 << 20)))
+    assert responses.error == errors.TOO_MANY_REQUESTS()
+    handler.closed()
+    member.raft.reads[0].set_result(None)
+    assert member.scene.hub.watchers == 0
 
 
 def test_a_watcher_ends_when_its_user_may_not_read_its_range_any_more(tmp_path: Path) -> None:

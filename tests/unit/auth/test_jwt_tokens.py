@@ -113,6 +113,8 @@ def forged() -> dict[str, str]:
         "no revision": signed({"username": "root", "exp": NOW + 300}),
         "a user that is no text": signed({**CLAIMS, "username": ["root"]}),
         "a revision that is no number": signed({**CLAIMS, "revision": True}),
+        "a revision of more than 64 bits": signed({**CLAIMS, "revision": 1 << 64}),
+        "half a surrogate pair": signed(b'{"username":"\\ud800","revision":7}'),
         "a negative revision": signed({**CLAIMS, "revision": -1}),
         "claims that are no object": signed(b"[]"),
         "claims that are no JSON": signed(b"{"),

@@ -289,3 +289,16 @@ def test_a_restarted_member_knows_the_same() -> None:
 
 def test_a_password_hash_is_in_no_representation() -> None:
     assert "hash" not in repr(User("a", b"hash"))
+
+
+def test_an_unknown_user_is_compared_with_the_hash_of_some_user() -> None:
+    store, records = enabled_store(A, User("n", b"", (), no_password=True))
+    known = {b"hash"}
+    assert {store.decoy(f"guess {number}") for number in range(50)} == known
+    store.add_user(records, User("b", b"costly"))
+    assert {store.decoy(f"guess {number}") for number in range(200)} == {b"hash", b"costly"}
+    assert len({store.decoy("the same") for _ in range(50)}) == 1
+
+
+def test_where_nobody_has_a_password_there_is_no_hash_to_compare_with() -> None:
+    assert AuthStore().decoy("guess") is None
