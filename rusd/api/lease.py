@@ -232,6 +232,7 @@ class KeepAlive:
         """The caller must be identified, and may renew a lease whose keys it may all write."""
         found = self._authenticator.identify(self._call)
         identity = found if isinstance(found, Identity) else await found
+        self._call.identity = identity
         machine, revision = self._machine, self._machine.auth.revision
         machine.auth.check_identified(identity)
         for lease_id in batch:

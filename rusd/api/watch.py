@@ -10,7 +10,7 @@ watchers whose user may not read their range any more are canceled (etcd lets th
 """
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from rusd.auth.errors import AuthError
 from rusd.auth.records import Identity
@@ -41,11 +41,23 @@ WATCHERS_PER_SLICE = 1000
 MAX_WAITING_REQUESTS, MAX_WAITING_BYTES = 10_000, 4 << 20
 
 
+#: (request, its call, why it is refused)
+Denied = Callable[[rpc.WatchCreateRequest, Call, Refusal], None]
+
+
 class WatchService:
     """etcdserverpb.Watch."""
 
-    def __init__(self, hub: WatchHub, authenticator: Authenticator, auth: AuthStore) -> None:
+    def __init__(
+        self,
+        hub: WatchHub,
+        authenticator: Authenticator,
+        auth: AuthStore,
+        denied: Denied = lambda request, call, error: None,
+    ) -> None:
+        """`denied` is called for each watcher that is refused for want of a permission."""
         self._hub = hub
+        self.denied = denied
         self._authenticator = authenticator
         self._auth = auth
         self._open: dict[WatchHandler, None] = {}
@@ -149,7 +161,7 @@ class WatchHandler:
         try:
             found = self._authenticator.identify(self._call)
         except AuthError as error:
-            self._stream.refuse(_cancel_reason(error))
+            self._refuse(request, error)
             return
         if isinstance(found, Identity):
             self._permit(request, found)
@@ -163,20 +175,25 @@ class WatchHandler:
         try:
             self._permit(request, identity.result())
         except Refusal as error:
-            self._stream.refuse(_cancel_reason(error))
+            self._refuse(request, error)
         waiting, self._waiting = self._waiting or deque(), None
         self._waiting_bytes = 0
         for each in waiting:
             self.received(each)
 
     def _permit(self, request: rpc.WatchCreateRequest, identity: Identity) -> None:
+        self._call.identity = identity
         try:
             self._auth.check_read(identity, request.key or b"\0", request.range_end)
         except AuthError as error:
-            self._stream.refuse(_cancel_reason(error))
+            self._refuse(request, error)
         else:
             self._user = identity.user
             self._stream.create(request)
+
+    def _refuse(self, request: rpc.WatchCreateRequest, error: Refusal) -> None:
+        self._service.denied(request, self._call, error)
+        self._stream.refuse(_cancel_reason(error))
 
     def watch_ids(self) -> list[int]:
         """Of the open watchers."""

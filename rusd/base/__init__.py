@@ -6,6 +6,7 @@
 - `sliced.py`: long work in slices, between which the loop serves others; `garbage.py`: the same for
   collections of cyclic garbage
 - `durable.py`: files that survive a power cut
+- `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `systemd.py`: readiness and the journal
 - `urls.py`: the type of URLs; `sockets.py`: listening and connecting
 

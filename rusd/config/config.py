@@ -229,6 +229,13 @@ class Config:
     bcrypt_cost: int = _flag(10, parsers.unsigned, "Auth", "Cost of hashing a password, 4 to 31.")
     cert_file: str = _flag("", parsers.text, "Security", "Certificate of the client URLs (PEM).")
     key_file: str = _flag("", parsers.text, "Security", "Its private key (PEM).")
+    audit_log: str = _flag(
+        "",
+        parsers.text,
+        "Auth",
+        "Write logins, changes of users and roles, and denied calls to a file, or 'stderr'; not"
+        " etcd's.",
+    )
     client_cert_auth: bool = _flag(
         False, parsers.boolean, "Security", "Require client certificates."
     )

@@ -19,7 +19,8 @@ from rusd.api.maintenance import MaintenanceService
 from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
-from rusd.config import Config
+from rusd.base.line_file import LineFile
+from rusd.config import Config, ConfigError
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.router import Router
@@ -36,6 +37,7 @@ from rusd.maintenance.leadership_transfer import Handover
 from rusd.member.bootstrap import Bootstrapped
 from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
+from rusd.member.key_files import warn_if_exposed
 from rusd.member.member_list import MemberList
 from rusd.member.pages import member_pages
 from rusd.member.sessions import Sessions
@@ -47,8 +49,10 @@ from rusd.observe.metrics import CallMetrics, Metrics
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
+from rusd.rpc.audit import AuditLog, left_out
 from rusd.rpc.authentication import Authenticator
 from rusd.rpc.errors import described
+from rusd.rpc.guards.audit import audited
 from rusd.rpc.guards.authentication import Authentication
 from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, LeaderOnly, RequireLeader
@@ -82,6 +86,7 @@ class Components:
     health: HealthService
     sessions: Sessions
     passwords: PasswordWork
+    audit: LineFile | None
     door: GrpcDoor
     http: HttpDoor
     tls: ClientTls | None
@@ -98,6 +103,8 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     election = config.election_timeout / 1000
     members = known_membership(config, machine)
     tls = client_tls(config)
+    if tls is not None:
+        warn_if_exposed(config.key_file)
 
     node = RaftNode(_raft_config(config, machine, identity, members), machine, described)
     headers = Headers(cluster_id, member_id, lambda: node.term)
@@ -130,7 +137,12 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     tokens = token_provider(config)
     authenticator = Authenticator(machine.auth, tokens, node, certificates=config.client_cert_auth)
     passwords = PasswordWork(config.bcrypt_cost)
-    watches = WatchService(hub, authenticator, machine.auth)
+    audit_file = _audit_file(config)
+    audit = None if audit_file is None else AuditLog(audit_file, time.time)
+    watches = WatchService(
+        hub, authenticator, machine.auth, *(() if audit is None else (audit.watch_denied,))
+    )
+    authentication = AuthService(node, machine, headers, tokens, passwords, loop.time)
     sessions = Sessions(tokens, watches)
     shared = (node, machine, headers)
     methods = _table(
@@ -145,7 +157,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
                 clock=loop.time,
             ),
             MaintenanceService(*shared, max_size),
-            AuthService(*shared, tokens, passwords, loop.time),
+            authentication,
             health,
         )
     )
@@ -157,13 +169,20 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         Authentication(authenticator, machine.auth),
         LeaderOnly(lambda: node.is_leader),
     )
-    by_role = RoleMethods(
-        voter=guarded(methods, guards),
-        learner=guarded(methods, (LearnerRestriction(), *guards)),
-    )
+    voter, learner = guarded(methods, guards), guarded(methods, (LearnerRestriction(), *guards))
+    if audit is not None:
+        voter, learner = audited(voter, audit), audited(learner, audit)
+    by_role = RoleMethods(voter, learner)
 
     checks = HealthChecks(node, machine)
-    samples = MemberSamples(node, machine, hub, checks, quota=max_size)
+    samples = MemberSamples(
+        node,
+        machine,
+        hub,
+        checks,
+        quota=max_size,
+        failed_logins=lambda: authentication.failed_logins,
+    )
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
     budget = TimeBudget()
@@ -235,6 +254,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
         health=health,
         sessions=sessions,
         passwords=passwords,
+        audit=audit_file,
         door=door,
         http=http,
         tls=tls,
@@ -261,6 +281,16 @@ def _raft_config(
         catchup_entries=config.snapshot_catchup_entries,
         unsafe_no_fsync=config.unsafe_no_fsync,
     )
+
+
+def _audit_file(config: Config) -> LineFile | None:
+    """Where the audit log goes; None without `--audit-log`. Raises ConfigError."""
+    if not config.audit_log:
+        return None
+    try:
+        return LineFile(config.audit_log, lambda count: left_out(count, time.time))
+    except OSError as error:
+        raise ConfigError(f"--audit-log: {config.audit_log}: {error.strerror}") from None
 
 
 def _auto_compaction(

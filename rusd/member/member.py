@@ -89,6 +89,8 @@ class Member:
         await self._tasks.stop()
         await components.compactor.stop()
         components.passwords.close()
+        if components.audit is not None:
+            components.audit.close()
         components.watchdog.stop()
         components.machine.close()
 

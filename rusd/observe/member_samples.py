@@ -4,6 +4,7 @@ A number has etcd's name only if it means the same here; metrics that rusd does 
 omitted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +47,8 @@ class MemberSamples:
     checks: HealthChecks
     #: The space quota in bytes.
     quota: int
+    #: Returns how many logins have failed.
+    failed_logins: Callable[[], int] = lambda: 0
 
     def __post_init__(self) -> None:
         self._leader = 0
@@ -103,6 +106,17 @@ class MemberSamples:
             Sample("rusd_storage_size_in_bytes", "Files and memtables.", machine.engine.size()),
             Sample("etcd_debugging_mvcc_current_revision", "Revision.", store.revision),
             Sample("etcd_debugging_mvcc_compact_revision", "Compacted.", store.compact_revision),
+        ]
+        auth = self.machine.auth
+        samples += [
+            Sample("etcd_debugging_auth_revision", "Changes of users and roles.", auth.revision),
+            Sample("rusd_auth_enabled", "Whether authentication is on.", auth.enabled),
+            Sample(
+                "rusd_failed_logins_total",
+                "Logins with an unknown user or a wrong password.",
+                self.failed_logins(),
+                counter=True,
+            ),
         ]
         for alarm in self.machine.alarms:
             labels = {

@@ -8,6 +8,9 @@ see no type of a gRPC library; the door sees no etcd semantics; either can be ex
 - `responses.py` encoded responses, and responses of proposals and reads to come;
 - `streams.py` the two ends of a streaming call;
 - `errors.py` etcd's errors: gRPC status code and text of each;
+- `authentication.py` the identity of a call; `signing.py` proposals that carry it;
+- `requirements.py` what each method requires before it runs;
+- `audit.py` lines of the audit log;
 - `guards/` checks wrapped round the table of methods.
 
 A refusal (`rusd/base/errors.py`) is raised or awaited; the door answers it with the status that

@@ -8,8 +8,9 @@ does not need a check is left as it is and pays nothing for it.
 - `learner.py` refuses what a learner does not serve; swaps the table when the role changes;
 - `leader.py` metadata `hasleader`, and methods of the leader alone;
 - `quota.py` the space quota;
-- `validation.py` malformed requests.
+- `validation.py` malformed requests;
+- `authentication.py` identifies the caller, and refuses roles that a method does not admit;
+- `audit.py` reports logins, changes of users and denied calls; before all others, if it is there.
 
 etcd's order of checks: learner, `hasleader`, quota, validation, authentication, leader alone.
-Authentication is not implemented; its guard goes between validation and the leader's.
 """

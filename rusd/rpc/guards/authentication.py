@@ -57,14 +57,14 @@ class Authentication:
                     return run(request, call)
                 found = identify(call)
                 if isinstance(found, Identity):
-                    check(found, request)
                     call.identity = found
+                    check(found, request)
                     return run(request, call)
                 return after(found, lambda identity: identified(identity, request, call))
 
             def identified(identity: Identity, request: Any, call: Call) -> Response:
-                check(identity, request)
                 call.identity = identity
+                check(identity, request)
                 return run(request, call)
 
             return replace(method, call=call)
@@ -77,8 +77,8 @@ class Authentication:
             found = identify(call)
 
             def begin(identity: Identity) -> StreamHandler:
-                check(identity, request)
                 call.identity = identity
+                check(identity, request)
                 return start(request, call, responses)
 
             if isinstance(found, Identity):
