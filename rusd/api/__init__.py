@@ -8,7 +8,7 @@
 - `lease.py` etcdserverpb.Lease
 - `cluster.py` etcdserverpb.Cluster; `strict_reconfig.py` the check before a membership change
 - `maintenance.py` etcdserverpb.Maintenance
-- `auth.py` etcdserverpb.Auth
+- `auth.py` etcdserverpb.Auth; `password_work.py` bcrypt in threads, and how much of it may wait
 - `health.py` grpc.health.v1.Health
 - `concurrency_limit.py` a bound on long reads under way
 

@@ -11,6 +11,7 @@ certificate, and `AuthStore` says whether it may read or write a range of keys.
 - `store.py`      `AuthStore`: users, roles, the auth revision, enabled or not; permission checks
 - `tokens.py`     simple tokens: random names for sessions, kept in memory by every member
 - `jwt_tokens.py` JSON Web Tokens: signed, so that members share a key and keep nothing
+- `providers.py`  both kinds of tokens behind one interface
 - `login_limit.py` how often a wrong password may be tried
 - `passwords.py`  bcrypt hashes: made and compared, in a thread of the caller's choice
 - `errors.py`     what is refused, by name; `rpc` gives etcd's codes and texts

@@ -5,6 +5,8 @@
 - `supervised.py`: background tasks whose failure ends the member
 - `sliced.py`: long work in slices, between which the loop serves others; `garbage.py`: the same for
   collections of cyclic garbage
+- `worker.py`: one thread for work that would block the loop
+- `chunks.py`: encoded messages in pieces
 - `durable.py`: files that survive a power cut
 - `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `systemd.py`: readiness and the journal

@@ -6,6 +6,7 @@
 - `unsupported_flags.py`: flags of etcd that are refused, or accepted without effect
 - `parsers.py`: text to typed values, in Go's notation
 - `load.py`: command line, environment or file to a `Config`
+- `auth_token.py`: the options of `--auth-token`
 - `check.py`: contradictions between flags; `tls.py`: those of TLS, and the names of cipher suites
 - `help.py`: the text of `--help`
 
@@ -13,8 +14,8 @@ Promises: a flag that rusd cannot honour is refused at start, never ignored in s
 ConfigError with one line, in etcd's words where etcd has any.
 
 No other room reads the command line, the environment or a file of configuration (but systemd's
-NOTIFY_SOCKET, `base/systemd.py`). This room opens
-nothing that a flag names but the configuration file, and knows no component that uses a flag.
+NOTIFY_SOCKET, `base/systemd.py`). This room opens nothing that a flag names but the configuration
+file, and knows no component that uses a flag.
 """
 
 from rusd.config.check import check_bootstrap

@@ -12,6 +12,10 @@
 - `publication.py`: this member's name and client URLs, told to the cluster through Raft
 - `cluster_version.py`: the cluster version, proposed by the leader
 - `pages.py`: the pages of the HTTP port by path
+- `tokens.py`: the token provider that `--auth-token` asks for; `key_files.py`: warns of private
+  keys that other users can read
+- `sessions.py`: forgets ended tokens, checks watchers again after users or roles changed
+- `errors.py`: why a member ends without a failure of its own
 - `member_list.py`: asks peers whether this member was removed, and for members it does not know
 
 Promises: a first start never reuses the id of a member whose disk was lost, and never serves data

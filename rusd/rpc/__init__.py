@@ -9,6 +9,7 @@ see no type of a gRPC library; the door sees no etcd semantics; either can be ex
 - `streams.py` the two ends of a streaming call;
 - `errors.py` etcd's errors: gRPC status code and text of each;
 - `authentication.py` the identity of a call; `signing.py` proposals that carry it;
+- `pages.py` requests and responses of HTTP pages;
 - `requirements.py` what each method requires before it runs;
 - `audit.py` lines of the audit log;
 - `guards/` checks wrapped round the table of methods.

@@ -1,6 +1,6 @@
 """The replicated state machine: applies etcd's requests in the order of Raft's log.
 
-    committed entries -> machine -> commands -> (mvcc Writer, leases, members, alarms)
+    committed entries -> machine -> commands -> (mvcc Writer, leases, members, users, alarms)
                                  -> ONE storage write
                                  -> results for waiting clients, events for watchers
 
@@ -8,14 +8,15 @@ Files:
     machine             the state machine: apply, checkpoint, restore
     entry_apply         one apply: entries to one storage write, in slices where long
     commands            dispatch of a proposal to its handler, by kind
-    key_commands, lease_commands, cluster_commands
+    key_commands, lease_commands, cluster_commands, auth_commands
                         handlers of each kind
+    permissions         which permissions a request needs
     context             what all handlers share during an apply
     command             proposals: kinds and their encoding
     write_txn           puts, deletes and ranges of one revision, with their lease effects
     txn, compare        txns: conditions, checks, execution
     lease_detachments   keys that a range deletion detaches from their leases
-    leases, members, alarms, positions
+    leases, members, alarms, positions, auth_records
                         records beside the keys, in memory and in families of their own
     listeners           what the machine reports after a commit
     result              the result of a request

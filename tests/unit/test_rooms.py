@@ -1,0 +1,31 @@
+"""Every package of rusd opens with a page that names all its files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "rusd"
+PACKAGES = sorted(
+    path.parent for path in ROOT.rglob("__init__.py") if path.parent not in (ROOT, ROOT / "proto")
+)
+
+
+def unnamed(package: Path) -> list[str]:
+    """Modules and packages inside that the package's page does not mention."""
+    page = (package / "__init__.py").read_text()
+    inside = [path.stem for path in package.glob("*.py") if path.stem != "__init__"]
+    inside += [path.parent.name for path in package.glob("*/__init__.py")]
+    return sorted(name for name in inside if not re.search(rf"\b{re.escape(name)}\b", page))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_page_of_a_package_names_all_its_files(package: Path) -> None:
+    assert unnamed(package) == []
+
+
+def test_a_file_that_is_not_named_is_found(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text('"""Names `known.py` only."""')
+    for name in ("known.py", "unknown.py"):
+        (tmp_path / name).touch()
+    assert unnamed(tmp_path) == ["unknown"]
