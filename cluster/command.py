@@ -21,7 +21,7 @@ STRIDE = 10_000
 
 
 def client_ports(base: int, members: int) -> list[int]:
-    """`base`, then base + 20000, + 30000, …"""
+    """Return `base`, then base + 20000, base + 30000 and so on."""
     found = [base] + [base + STRIDE * (index + 1) for index in range(1, members)]
     if base < 1 or found[-1] + 2 > 65535:
         raise ValueError(f"{members} members do not fit above port {base}")
@@ -40,6 +40,7 @@ def etcdctl() -> str:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}.local",
         description="Start a cluster on loopback ports and keep it until Ctrl-C.",
@@ -60,6 +61,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def start(chosen: argparse.Namespace) -> LocalCluster:
+    """Start the cluster, on other ports if the default ones are taken."""
+
     def cluster(ports: Sequence[int] | None) -> LocalCluster:
         return LocalCluster(
             chosen.members,
@@ -101,6 +104,7 @@ def describe(cluster: LocalCluster) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the cluster until Ctrl-C; return the exit code."""
     chosen = arguments(argv)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -15,6 +15,7 @@ DEFAULT_URL = "http://127.0.0.1:2381/livez"
 
 
 def alive(url: str, timeout: float = 3.0) -> bool:
+    """Whether `url` answers with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return bool(answer.status == 200)

@@ -155,7 +155,7 @@ class LocalCluster:
 
     @property
     def endpoints(self) -> list[str]:
-        """ "host:port" of every member for clients, in the order of `members`."""
+        """Client address ("host:port") of every member, in the order of `members`."""
         return [member.endpoint for member in self.members]
 
     # --- one member ---------------------------------------------------------------------------
@@ -189,8 +189,10 @@ class LocalCluster:
     # --- membership ---------------------------------------------------------------------------
 
     def new_member(self) -> int:
-        """Index of one more member, which does not run yet. Add its `peer_url` to the cluster
-        first (MemberAdd), then `start_all` lets it join."""
+        """Index of one more member, which does not run yet.
+
+        Add its `peer_url` to the cluster first (MemberAdd), then `start_all` lets it join.
+        """
         directory = self.members[0].data_dir.parent
         index = len(self.members)
         client, peer, metrics = self._claim.any(3)
@@ -203,7 +205,8 @@ class LocalCluster:
 
     def dismiss(self, index: int) -> None:
         """A member was removed from the cluster (MemberRemove): it may end by itself, is not
-        started again, and new members are not told of it."""
+        started again, and new members are not told of it.
+        """
         self.members[index].dismiss()
         self._left.add(index)
         self.size -= 1

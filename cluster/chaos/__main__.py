@@ -1,3 +1,5 @@
+"""`python -m cluster.chaos`."""
+
 from .command import console
 
 console()

@@ -299,6 +299,7 @@ class Client:
 
 
 def put_operation(key: str, value: str, lease: int = 0) -> rpc.RequestOp:
+    """Return a put as an operation of a transaction."""
     put = rpc.PutRequest(key=key.encode(), value=value.encode(), lease=lease)
     return rpc.RequestOp(request_put=put)
 

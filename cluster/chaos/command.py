@@ -23,6 +23,7 @@ _MISSING = "rusd-chaos needs more packages: pip install 'rusd[chaos]'"
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="rusd-chaos",
         description="Break a cluster of local members on purpose, and judge by what its clients "

@@ -52,7 +52,8 @@ class Failure(Exception):
 
     def outcome(self, *, writes: bool) -> Outcome:
         """A read that was not answered told nothing; a write may have happened, or may still,
-        unless it was refused or never left this process."""
+        unless it was refused or never left this process.
+        """
         return fate(self.code, self.text) if writes else Outcome.FAILED
 
 

@@ -88,8 +88,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message on a watch. `watcher` names one logical watch: when its stream breaks it goes on,
-    on the same or another member, from the revision behind the last it saw."""
+    """One message on a watch.
+
+    `watcher` names one logical watch: when its stream breaks it goes on, on the same or another
+    member, from the revision behind the last it saw.
+    """
 
     watcher: str
     endpoint: str

@@ -41,6 +41,7 @@ def show(verdicts: Iterable[Verdict], console: Console) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Judge the history at a path; return the exit code."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {__package__}.judge", description="Judge a kept chaos history again."
     )

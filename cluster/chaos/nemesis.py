@@ -32,7 +32,9 @@ class Nemesis:
 
     def run(self, steps: Sequence[Step], until: float) -> None:
         """All steps, or those that begin before the time `until`; everything is healed after.
-        Raises what went wrong with healing."""
+
+        Raises what went wrong with healing.
+        """
         healing: threading.Thread | None = None
         for step in steps:
             if step.kind in ALONE:

@@ -45,7 +45,9 @@ class ProxyNetwork:
         seed: int = 0,
     ) -> None:
         """`routes`: member -> (address to listen on, address it listens on itself).
-        `pids`: process id -> member, of those that run now. Listens when this returns."""
+
+        `pids`: process id -> member, of those that run now. Listens when this returns.
+        """
         self._routes = routes
         self._pids = pids
         self._random = random.Random(seed)
@@ -229,7 +231,8 @@ class _Connection:
 
 def owner(address: tuple[str, int], remote: tuple[str, int], pids: Mapping[int, int]) -> int | None:
     """Which of the processes `pids` (process id -> member) has the TCP socket that is bound to
-    `address` and connected to `remote`; None: none of them."""
+    `address` and connected to `remote`; None: none of them.
+    """
     inode = _inode(address, remote)
     if inode is None:
         return None

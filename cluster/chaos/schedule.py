@@ -86,6 +86,7 @@ def draw(seed: int, seconds: float, kinds: Iterable[str]) -> list[Step]:
 
 
 def save(steps: Sequence[Step], path: Path) -> None:
+    """Write a schedule as JSON lines, for `--schedule`."""
     path.write_text(json.dumps([asdict(step) for step in steps], indent=1) + "\n")
 
 

@@ -59,8 +59,10 @@ class Subject(LocalCluster):
         flags: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
-        """`network`: one of NETWORKS. `with_disks`: give members disks of their own, where that
-        is possible."""
+        """`network`: one of NETWORKS.
+
+        `with_disks`: give members disks of their own, where that is possible.
+        """
         super().__init__(
             size, binary=command_of(subject), flags=[*TIMES, *flags], start_timeout=60.0
         )
@@ -105,7 +107,8 @@ class Subject(LocalCluster):
 
     def refuses(self, index: int) -> None:
         """Start a member without its data, with the flags of its first start: it must end, and say
-        why. ClusterError if it does not."""
+        why. ClusterError if it does not.
+        """
         member = self.members[index]
         self.start_again(index)
         member.dismiss()
@@ -159,7 +162,8 @@ class Subject(LocalCluster):
 
     def wait_settled(self, timeout: float = 60.0) -> None:
         """Until all members follow one leader and answer; those that end meanwhile are started
-        again (a member may find only now that its disk had been full)."""
+        again (a member may find only now that its disk had been full).
+        """
         deadline = time.monotonic() + timeout
         while True:
             for index in range(len(self.members)):
@@ -240,7 +244,7 @@ def unavailable(subject: Subject) -> list[str]:
 
 
 def network_of(kind: str) -> str:
-    """ "auto" as what is possible here. ValueError if `kind` is not."""
+    """Resolve "auto" to what is possible here. Raises ValueError if `kind` is not."""
     if kind not in ("auto", "namespaces"):
         return kind
     obstacle = namespaces.obstacle()

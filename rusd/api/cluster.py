@@ -66,8 +66,10 @@ class ClusterService:
         max_learners: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`strict`: None with `--strict-reconfig-check=false`. `clock`: seconds, that of
-        `strict`."""
+        """`strict`: None with `--strict-reconfig-check=false`.
+
+        `clock`: seconds, that of `strict`.
+        """
         self._node = node
         self._machine = machine
         self._headers = headers
@@ -100,7 +102,8 @@ class ClusterService:
 
     def member_add(self, request: rpc.MemberAddRequest, call: Call) -> Response:
         """Raises PEER_URL_EXISTS, TOO_MANY_LEARNERS; with the strict check also
-        MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY."""
+        MEMBER_NOT_ENOUGH_STARTED, UNHEALTHY.
+        """
         urls = _peer_urls(request)
         if self._strict is not None:
             self._strict.addition(request.isLearner, self._clock())
@@ -111,20 +114,24 @@ class ClusterService:
 
     def member_remove(self, request: rpc.MemberRemoveRequest, call: Call) -> Response:
         """Raises MEMBER_NOT_FOUND; with the strict check also MEMBER_NOT_ENOUGH_STARTED,
-        UNHEALTHY."""
+        UNHEALTHY.
+        """
         if self._strict is not None:
             self._strict.removal(request.ID, self._clock())
         return self._change(Kind.MEMBER_REMOVE, rpc.Member(ID=request.ID).SerializeToString())
 
     def member_update(self, request: rpc.MemberUpdateRequest, call: Call) -> Response:
-        """Raises MEMBER_NOT_FOUND; PEER_URL_EXISTS for a URL of another member. URLs are not
-        parsed, as in etcd: a malformed one leaves the member unreachable."""
+        """Raises MEMBER_NOT_FOUND; PEER_URL_EXISTS for a URL of another member.
+
+        URLs are not parsed, as in etcd: a malformed one leaves the member unreachable.
+        """
         member = rpc.Member(ID=request.ID, peerURLs=request.peerURLs)
         return self._change(Kind.MEMBER_UPDATE, member.SerializeToString())
 
     async def member_promote(self, request: rpc.MemberPromoteRequest, call: Call) -> bytes:
         """Raises MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY; with the strict check
-        also MEMBER_NOT_ENOUGH_STARTED. Asks the leader, which alone knows a learner's progress."""
+        also MEMBER_NOT_ENOUGH_STARTED. Asks the leader, which alone knows a learner's progress.
+        """
         if self._node.is_leader:
             body = await self._promote(request.ID)
         elif self._node.leader_id:

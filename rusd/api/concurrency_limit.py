@@ -24,7 +24,8 @@ class ConcurrencyLimit:
         retry: Callable[[], Response],
     ) -> Response:
         """Returns the response of `work`, run in a task, if the limit allows it now; else that of
-        `retry`, called in its turn. `retry` may call `start` again."""
+        `retry`, called in its turn. `retry` may call `start` again.
+        """
         if self._running >= self._limit:
             return self._wait(retry)
         self._running += 1

@@ -151,7 +151,8 @@ class KVService:
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
         """Proposes a compaction; with `physical`, responds when this member has removed the
-        versions."""
+        versions.
+        """
         if not request.physical:
             return self._propose(Kind.COMPACT, request, call)
         proposal = self._submit(Kind.COMPACT, request, call)

@@ -242,5 +242,6 @@ class KeepAlive:
 
 def minimum_ttl(election_timeout: float) -> int:
     """Returns the shortest TTL granted, in seconds: one and a half election timeouts, rounded up,
-    so that a leader election alone does not expire a lease. `election_timeout` in seconds."""
+    so that a leader election alone does not expire a lease. `election_timeout` in seconds.
+    """
     return -int(-election_timeout * 1.5 // 1)

@@ -128,7 +128,8 @@ class MaintenanceService:
 
     async def hash_kv(self, request: rpc.HashKVRequest, call: Call) -> bytes:
         """Returns a checksum of the keys at a revision, equal on all members that have applied
-        it."""
+        it.
+        """
         result = await sliced.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),

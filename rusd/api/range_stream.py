@@ -195,7 +195,8 @@ class _ChunkReader:
 
 def next_chunk_keys(keys: int, size: int, target: int) -> int:
     """Keys of the next chunk: twice as many after one below half the target (bytes), half as many
-    after one above twice the target."""
+    after one above twice the target.
+    """
     if size < target // 2:
         return keys * 2
     if size > target * 2:

@@ -87,8 +87,10 @@ class JwtTokens:
         return self._keys.signing is None
 
     def issue(self, identity: Identity, now: float) -> str:
-        """A token for this user and auth revision; `now` in seconds since the epoch. Raises
-        SigningImpossible."""
+        """A token for this user and auth revision; `now` in seconds since the epoch.
+
+        Raises SigningImpossible.
+        """
         if self._keys.signing is None:
             raise SigningImpossible
         claims = {

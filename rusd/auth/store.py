@@ -71,7 +71,8 @@ class AuthStore:
 
     def on_change(self, listener: Callable[[frozenset[str] | None], None]) -> None:
         """Call `listener` after every change, with the names of users whose tokens are void now
-        (None: all tokens are void)."""
+        (None: all tokens are void).
+        """
         self._listeners.append(listener)
 
     # Questions
@@ -136,7 +137,8 @@ class AuthStore:
 
     def check_root(self, identity: Identity) -> None:
         """Raise UserNameEmpty, UserNotFound or PermissionDenied unless the user has the role
-        `root`, or auth is off."""
+        `root`, or auth is off.
+        """
         if not self.enabled:
             return
         if not identity.user:
@@ -176,7 +178,8 @@ class AuthStore:
 
     def check_current(self, identity: Identity) -> None:
         """Raise OldRevision if users or roles changed since `identity` was established: the second
-        check of a read, after its data was read."""
+        check of a read, after its data was read.
+        """
         if identity.revision and identity.revision != self.revision:
             raise errors.OldRevision
 
@@ -249,16 +252,20 @@ class AuthStore:
         self._changed(records, frozenset({name}))
 
     def change_password(self, records: Records, name: str, password: bytes) -> None:
-        """`password` is the bcrypt hash. Raises UserNotFound. The user's tokens end. A user without
-        password stays without."""
+        """`password` is the bcrypt hash.
+
+        Raises UserNotFound. The user's tokens end. A user without password stays without.
+        """
         user = self.user(name)
         kept = b"" if user.no_password else password
         self._put_user(records, User(name, kept, user.roles, user.no_password))
         self._changed(records, frozenset({name}))
 
     def grant_role(self, records: Records, name: str, role: str) -> None:
-        """Raises UserNotFound or RoleNotFound (the role `root` need not exist). A role that the
-        user has already changes nothing."""
+        """Raises UserNotFound or RoleNotFound (the role `root` need not exist).
+
+        A role that the user has already changes nothing.
+        """
         user = self.user(name)
         if role != ROOT and role not in self._roles:
             raise errors.RoleNotFound
@@ -269,7 +276,8 @@ class AuthStore:
 
     def revoke_role(self, records: Records, name: str, role: str) -> None:
         """Raises InvalidAuthManagement (root from root, while enabled), UserNotFound or
-        RoleNotGranted."""
+        RoleNotGranted.
+        """
         if self.enabled and name == role == ROOT:
             raise errors.InvalidAuthManagement
         user = self.user(name)
@@ -299,8 +307,10 @@ class AuthStore:
         self._changed(records)
 
     def grant_permission(self, records: Records, name: str, permission: Permission | None) -> None:
-        """Replace the access of a permission on the same range, else add one. Raises
-        PermissionNotGiven, InvalidAuthManagement (an impossible range) or RoleNotFound."""
+        """Replace the access of a permission on the same range, else add one.
+
+        Raises PermissionNotGiven, InvalidAuthManagement (an impossible range) or RoleNotFound.
+        """
         if permission is None:
             raise errors.PermissionNotGiven
         if not is_valid(permission.key, permission.range_end):
@@ -319,7 +329,8 @@ class AuthStore:
 
     def revoke_permission(self, records: Records, name: str, key: bytes, range_end: bytes) -> None:
         """Raises RoleNotFound, or PermissionNotGranted unless there is one on exactly that
-        range."""
+        range.
+        """
         role = self._require_role(name)
         given = Permission(Access.READ, key, range_end)
         kept = tuple(each for each in role.permissions if not _same_range(each, given))

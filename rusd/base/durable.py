@@ -14,8 +14,11 @@ _FOREIGN = frozenset((errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS))
 
 
 def write(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Replace the file at `path`. After a crash it holds either the old content or the new one,
-    after the return the new one. `mode`: permissions of the new file, reduced by the umask."""
+    """Replace the file at `path`.
+
+    After a crash it holds either the old content or the new one, after the return the new one.
+    `mode`: permissions of the new file, reduced by the umask.
+    """
     draft = path.with_suffix(".new")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(content)

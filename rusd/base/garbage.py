@@ -18,8 +18,10 @@ _limit = 0
 
 
 def bound_collections() -> None:
-    """Freeze what there is, and from now on what survives a full collection. For the life of the
-    process."""
+    """Freeze what there is, and from now on what survives a full collection.
+
+    For the life of the process.
+    """
     global _limit
     gc.freeze()
     _limit = gc.get_freeze_count() + GROWTH

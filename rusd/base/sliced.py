@@ -65,8 +65,10 @@ def ordered(items: list[Ordered]) -> Generator[None, None, list[Ordered]]:
 
 
 async def rest(worked: float) -> None:
-    """Between two slices, the last of which took `worked` seconds: let the others go on. If there
-    are any, for as long again, since what they do takes several turns of the loop."""
+    """Between two slices, the last of which took `worked` seconds: let the others go on.
+
+    If there are any, for as long again, since what they do takes several turns of the loop.
+    """
     done = time.perf_counter()
     await asyncio.sleep(0)
     if time.perf_counter() - done > worked * _NOTICED:

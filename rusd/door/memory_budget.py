@@ -223,8 +223,10 @@ class MemoryBudget:
 
 
 def trim() -> None:
-    """Return freed memory to the system. (glibc keeps what was freed below the top of its heaps;
-    other libraries have no such call.)"""
+    """Return freed memory to the system.
+
+    (glibc keeps what was freed below the top of its heaps; other libraries have no such call.)
+    """
     if _malloc_trim is not None:
         _malloc_trim(0)
 

@@ -67,7 +67,8 @@ class TimeBudget:
 
     def enter(self) -> float:
         """The charge a new connection begins with: behind those that are known, and behind the new
-        ones before it."""
+        ones before it.
+        """
         self._entered = max(self._entered, self._level) + QUANTUM
         return self._entered
 
@@ -136,7 +137,8 @@ class TimeBudget:
 
     def _run_deferred(self) -> None:
         """Run deferred workers; during a rest only those that have used less than the last that
-        worked, since the overrun was not theirs."""
+        worked, since the overrun was not theirs.
+        """
         queue, limit = self._queue, self._level if self._resting else float("inf")
         try:
             while queue and self._used < BACKLOG and queue[0][0] < limit:

@@ -183,7 +183,8 @@ class Lessor:
 
     async def _confirm_lead(self) -> bool:
         """Returns True if a quorum confirms that this member leads and every entry committed before
-        is applied."""
+        is applied.
+        """
         if not self._deadlines.primary:
             return False
         try:
@@ -208,7 +209,8 @@ class Lessor:
 
     async def _ended(self, lease_id: int) -> bool:
         """Wait until an expired lease is revoked, or may be renewed since the leader changed; False
-        after ATTEMPT seconds, since a CORRUPT alarm refuses every revocation."""
+        after ATTEMPT seconds, since a CORRUPT alarm refuses every revocation.
+        """
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(lease_id, []).append(ended)
         try:

@@ -40,7 +40,8 @@ class CompactedStore(Protocol):
 
     def compact_slices(self, limit: int) -> Generator[int, None, None]:
         """Remove one slice per step, up to `compact_revision`; yields the number of versions it
-        had, `limit` at most."""
+        had, `limit` at most.
+        """
 
 
 class Compactor:
@@ -55,7 +56,8 @@ class Compactor:
     ) -> None:
         """`batch_limit`: versions removed between two rests of `sleep_interval` seconds (0: etcd's
         default).
-        `on_failure` hears of a store that cannot be written: such a member must end."""
+        `on_failure` hears of a store that cannot be written: such a member must end.
+        """
         self._store = store
         self._limit = batch_limit
         self._sleep = sleep_interval or DEFAULT_SLEEP

@@ -6,5 +6,7 @@ class Removed(Exception):
 
 
 class RemovedByPeers(Exception):
-    """Peers report that this member was removed; its own log does not say so. The process ends
-    with a failure, as etcd's does."""
+    """Peers report that this member was removed; its own log does not say so.
+
+    The process ends with a failure, as etcd's does.
+    """

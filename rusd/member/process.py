@@ -51,8 +51,10 @@ def serve(config: Config) -> int:
 
 
 def run(make: Callable[[], Runnable], space: Space | None = None) -> int | None:
-    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code. None
-    if it failed for want of `space`, of which there is enough now: it shall begin anew."""
+    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code.
+
+    None if it failed for want of `space`, of which there is enough now: it shall begin anew.
+    """
     _open_many_files()
     import uvloop  # here, so that --help and --version do not wait for it
 

@@ -133,8 +133,10 @@ class CountView:
     def count(
         self, cursor: Cursor, position: bytes, end: bytes | None
     ) -> Generator[None, None, int]:
-        """Number of keys in [position, end), in slices. `cursor` reads CURRENT as of the view's
-        moment and up to `end`; it may be anywhere."""
+        """Number of keys in [position, end), in slices.
+
+        `cursor` reads CURRENT as of the view's moment and up to `end`; it may be anywhere.
+        """
         total = work = 0
         placed = False
         while end is None or position < end:

@@ -14,8 +14,10 @@ class Readable(Protocol):
     """Rows in key order; each is a framed KeyValue (see `rusd/wire/keyvalue.py`)."""
 
     def seeks(self) -> bool:
-        """Search for the next row during one slice. Returns True if it is not found yet; `read`
-        searches without slices."""
+        """Search for the next row during one slice.
+
+        Returns True if it is not found yet; `read` searches without slices.
+        """
 
     def read(self, count: int) -> list[bytes]:
         """Returns some of the next rows, `count` at most; none at the end."""

@@ -80,7 +80,8 @@ class HealthChecks:
 
     async def health(self, exclude: Iterable[str], serializable: bool) -> str:
         """Why this member is unhealthy, "" if it is not: alarms but those in `exclude`, then the
-        leader and a read unless `serializable`."""
+        leader and a read unless `serializable`.
+        """
         reason = await self._unhealthy(set(exclude), serializable)
         if reason:
             self.failures += 1
@@ -105,7 +106,8 @@ class HealthChecks:
 
     async def live(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:
         """Results of the liveness checks but those in `exclude`, or of `only` one; None if there is
-        no check of that name."""
+        no check of that name.
+        """
         return await self._run("livez", self._live, only, set(exclude))
 
     async def ready(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:

@@ -77,7 +77,8 @@ class LoopWatchdog:
 
     def __init__(self, budget: float, on_hold: Callable[[Hold], None] | None = None) -> None:
         """`budget` in seconds, LEAST_BUDGET at least; `on_hold` is called on the loop's thread
-        after each hold beyond it (by default: a warning in the log)."""
+        after each hold beyond it (by default: a warning in the log).
+        """
         self.budget = max(budget, LEAST_BUDGET)
         self.delays = Delays()
         self._on_hold = on_hold or self._warn

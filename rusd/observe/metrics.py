@@ -60,8 +60,11 @@ class CallMetrics:
     """grpc_server_started_total and grpc_server_handled_total, from the counts of the methods."""
 
     def __init__(self, methods: Methods, unknown: CallCounts | None = None) -> None:
-        """`unknown`: calls of paths that are no method. Every status of every method is shown from
-        the start, so that a rate begins at the first call."""
+        """`unknown`: calls of paths that are no method.
+
+        Every status of every method is shown from the start, so that a rate begins at the first
+        call.
+        """
         self._started = [
             (_labels(_names(path, _type(method))), method.counts)
             for path, method in methods.items()

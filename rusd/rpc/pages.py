@@ -31,7 +31,8 @@ class RequestBody(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yields the body as it arrives, without limits of size and time; the client sends only as
-        fast as it is read."""
+        fast as it is read.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ class Login(NamedTuple):
 
 class MemberAddition(NamedTuple):
     """A member to add, and the learner limit of the proposing member's flags: a limit taken from
-    each member's own flags would let their states differ."""
+    each member's own flags would let their states differ.
+    """
 
     max_learners: int
     #: Id, peer URLs and whether it is a learner.

@@ -87,6 +87,9 @@ def finished(work: Work) -> Generator[None, None, Applied | Refusal]:
 
 
 def _result(refusal: Refusal) -> Refusal:
-    """A refusal as a result, without its traceback. The frames refer to the results of the apply,
-    and so to the refusal: such a cycle keeps the requests until a garbage collection."""
+    """A refusal as a result, without its traceback.
+
+    The frames refer to the results of the apply, and so to the refusal: such a cycle keeps the
+    requests until a garbage collection.
+    """
     return refusal.with_traceback(None)

@@ -122,7 +122,8 @@ class Members:
 
     def add(self, batch: Batch, member: Member, max_learners: int) -> None:
         """MemberNotFound for an id that was removed, MemberExists, PeerUrlExists,
-        TooManyLearners."""
+        TooManyLearners.
+        """
         if member.id in self.removed:
             raise MemberNotFound
         if member.id in self._members:

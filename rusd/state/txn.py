@@ -127,8 +127,10 @@ def _check(view: View, leases: Leases, decision: Decision) -> None:
 def _check_slices(
     view: View, leases: Leases, decision: Decision, meter: Meter
 ) -> Generator[None, None, None]:
-    """Raise the refusal of any operation of the branches taken. If several would be refused, puts
-    precede ranges as in etcd 3.5 (etcd 3.6 goes by position)."""
+    """Raise the refusal of any operation of the branches taken.
+
+    If several would be refused, puts precede ranges as in etcd 3.5 (etcd 3.6 goes by position).
+    """
     ranges = []
     for kind, operation in _flattened(decision):
         if kind == PUT:

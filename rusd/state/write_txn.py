@@ -38,8 +38,11 @@ def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> Non
 
 
 def check_key(request: rpc.PutRequest) -> None:
-    """EmptyKey. The proposing member checks it too; this check protects the store from a
-    proposal that another member did not check."""
+    """EmptyKey.
+
+    The proposing member checks it too; this check protects the store from a proposal that another
+    member did not check.
+    """
     if not request.key:
         raise EmptyKey
 

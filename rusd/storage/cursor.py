@@ -35,8 +35,10 @@ class Cursor:
         end: bytes | None,
         unreadable: Callable[[Exception], StorageError],
     ) -> None:
-        """`iterator` has `end` as its upper bound; `unreadable` converts RocksDB's errors. A seek
-        must precede the first read."""
+        """`iterator` has `end` as its upper bound; `unreadable` converts RocksDB's errors.
+
+        A seek must precede the first read.
+        """
         self._iterator = iterator
         # RocksDB keeps a pointer to these bytes: they must live as long as the iterator.
         self._end = end

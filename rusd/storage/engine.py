@@ -15,8 +15,11 @@ from rusd.storage.options import database_options, family_options
 
 
 class Engine:
-    """Reads, atomic writes, checkpoints. Not thread-safe by contract: the event loop owns it,
-    but `checkpoint` and `compact` may run in a thread beside reads and writes."""
+    """Reads, atomic writes, checkpoints.
+
+    Not thread-safe by contract: the event loop owns it, but `checkpoint` and `compact` may run in a
+    thread beside reads and writes.
+    """
 
     def __init__(self, directory: Path, database: Rdict) -> None:
         """Use `Engine.open`."""
@@ -92,8 +95,10 @@ class Engine:
         return values
 
     def cursor(self, family: Family, start: bytes, end: bytes | None) -> Cursor:
-        """Returns the rows of [start, end) in key order as of now; `end` None is unbounded. Later
-        writes are not seen."""
+        """Returns the rows of [start, end) in key order as of now; `end` None is unbounded.
+
+        Later writes are not seen.
+        """
         cursor = self._cursor(family, end)
         cursor.seek(start)
         return cursor
@@ -118,8 +123,10 @@ class Engine:
         return found[0] if found and found[0][0] >= start else None
 
     def _backwards(self, family: Family, end: bytes | None) -> Cursor:
-        """The rows before `end` in descending order. (rocksdict 0.3.29 takes a lower bound for an
-        upper bound, so none is set.)"""
+        """The rows before `end` in descending order.
+
+        (rocksdict 0.3.29 takes a lower bound for an upper bound, so none is set.)
+        """
         cursor = self._cursor(family, end)
         cursor.seek_to_last()
         return cursor
@@ -154,8 +161,10 @@ class Engine:
             raise StorageError(f"cannot sync {self.directory}: {error}") from error
 
     def compact(self) -> None:
-        """Rewrite all tables without deleted rows (etcd's defragmentation). Run it in a thread;
-        reads and writes continue meanwhile."""
+        """Rewrite all tables without deleted rows (etcd's defragmentation).
+
+        Run it in a thread; reads and writes continue meanwhile.
+        """
         for family in Family:
             reader = self._readers[family]
             reader.flush()
@@ -177,8 +186,10 @@ class Engine:
         return damage
 
     def close(self) -> None:
-        """Release the directory. No iterator may exist. Errors of later reads are not reported as
-        damage."""
+        """Release the directory.
+
+        No iterator may exist. Errors of later reads are not reported as damage.
+        """
         self.on_damage = lambda error: None
         self._readers.clear()
         self._handles.clear()

@@ -27,6 +27,7 @@ _BUSY = {Family.KEY, Family.CURRENT, Family.INDEX}
 
 
 def database_options() -> Options:
+    """Return the options of the database as a whole."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)

@@ -24,8 +24,10 @@ class WatcherGroups:
         self._ranges: IntervalMap[list[Group]] = IntervalMap()
 
     def join(self, subscription: Subscription) -> Group:
-        """Returns the group of this subscription, a new one if there is none. The caller adds a
-        watcher to it."""
+        """Returns the group of this subscription, a new one if there is none.
+
+        The caller adds a watcher to it.
+        """
         groups = self._find(subscription)
         if groups is None:
             groups = []

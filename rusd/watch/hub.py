@@ -38,7 +38,8 @@ class WatchHub:
         max_request_bytes: int = 1536 * 1024,
     ) -> None:
         """`header` returns the encoded header field for a revision; `progress_interval` is in
-        seconds."""
+        seconds.
+        """
         self.revision = history.revision
         self.loop = loop
         self.header = header
@@ -125,7 +126,8 @@ class WatchHub:
 
     def progress_interval(self) -> float:
         """Seconds between progress responses of a stream: the configured interval and up to a
-        tenth more, so that streams opened together do not report together."""
+        tenth more, so that streams opened together do not report together.
+        """
         return self._progress_interval * (1 + random.random() / 10)
 
     def add_watcher(

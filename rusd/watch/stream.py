@@ -148,7 +148,8 @@ class WatchStream:
 
     def _tick(self) -> None:
         """Send progress to each watcher that asked for it and received nothing since the last
-        tick."""
+        tick.
+        """
         self._timer = None
         notified = [watcher for watcher in self.state.watchers.values() if watcher.notify]
         for watcher in notified:

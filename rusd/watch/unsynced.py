@@ -188,7 +188,8 @@ class UnsyncedWatchers:
 
     def _deliver(self, window: _Window, deadline: float) -> None:
         """Serve the unsynced watchers whose next revision lies in the window: all of them, or those
-        that can be served until `deadline`."""
+        that can be served until `deadline`.
+        """
         first, last, matches = window
         published = self._published()
         header = self._header(published)

@@ -99,7 +99,7 @@ class Subject:
         return leader if role == "leader" else (leader + 1) % len(self.cluster.members)
 
     def endpoint(self, role: str) -> str:
-        """ "host:port" of that member."""
+        """Client address of that member, host:port."""
         return self.cluster.members[self.target(role)].endpoint
 
     def url(self, role: str) -> str:

@@ -35,7 +35,8 @@ def etcd() -> Iterator[LocalCluster]:
 @pytest.fixture(autouse=True)
 def bystander(cluster: LocalCluster) -> Iterator[None]:
     """Well-behaved clients of every member whose calls must all succeed meanwhile, and the same
-    processes afterwards."""
+    processes afterwards.
+    """
     stop = threading.Event()
     failures: list[Exception] = []
     calls = [0] * 3

@@ -202,7 +202,8 @@ def test_writes_go_on_soon_after_the_leader_was_killed(cluster: Cluster) -> None
 
 def test_processes_that_were_stopped_keep_their_leader(cluster: Cluster) -> None:
     """All of them at once, as when the machine below them is suspended: when they go on, what the
-    others had sent still waits in their sockets."""
+    others had sent still waits in their sockets.
+    """
     for _ in range(4):
         leader = cluster.leader()
         views = [process.status()[:2] for process in cluster.running.values()]

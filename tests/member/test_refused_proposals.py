@@ -31,7 +31,7 @@ console()
 
 @pytest.fixture
 def refusing(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
-    """(process, client URL, log)"""
+    """Yields (process, client URL, log)."""
     ports = Claim()
     client, peer = ports.any(2)
     url, log = f"http://127.0.0.1:{client}", tmp_path / "log"

@@ -1,5 +1,6 @@
 """The storage engine in memory, with RocksDB's promises: batches are atomic, and a crash keeps all
-that was synced and any prefix of what was not."""
+that was synced and any prefix of what was not.
+"""
 
 import itertools
 import pickle

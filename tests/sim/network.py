@@ -173,7 +173,8 @@ class Network:
 
     def break_off(self, pair: frozenset[int], *, ended_by: int = 0, silent_for: int = 0) -> None:
         """End a connection. `ended_by`: the member whose process is gone. `silent_for`: the member
-        whose machine is gone, of which the other hears only by silence."""
+        whose machine is gone, of which the other hears only by silence.
+        """
         connection = self._connections.pop(pair, None)
         if connection is None:
             return

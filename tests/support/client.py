@@ -42,6 +42,7 @@ class Refused(Exception):
 
 
 def refusal(error: grpc.RpcError) -> Refused:
+    """Convert an error of grpcio."""
     return Refused(error.code().name, error.details() or "")
 
 
@@ -237,8 +238,11 @@ class Stream(Generic[Answer]):
         self._requests.put(None)
 
     def receive(self, timeout: float = TIMEOUT) -> Answer:
-        """The next message. Raises Refused for an error status, EOFError at a clean end and
-        queue.Empty after `timeout` seconds."""
+        """The next message.
+
+        Raises Refused for an error status, EOFError at a clean end and queue.Empty after `timeout`
+        seconds.
+        """
         got = self._answers.get(timeout=timeout)
         if got is None:
             raise EOFError("the server ended the stream")

@@ -122,7 +122,8 @@ class Writers:
 class Readers:
     """Threads that read linearizably, each from one of `endpoints` after the other; the list may be
     changed at any time. No read may be refused, or be older than what was acknowledged before it
-    began."""
+    began.
+    """
 
     def __init__(self, endpoints: list[str], writers: Writers, threads: int = 2) -> None:
         self.endpoints = endpoints

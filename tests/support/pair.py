@@ -120,12 +120,14 @@ class Example:
 
 
 def same_refusal(mine: object, theirs: object) -> bool:
+    """Whether both servers refused with the same code and text."""
     return isinstance(mine, Refused) and isinstance(theirs, Refused) and mine == theirs
 
 
 def outcome(
     client: Client, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Message | Refused:
+    """Call a method of a client; return its answer without ids, or the refusal."""
     try:
         answer: Message = without_ids(getattr(client, method)(*arguments, **options))
     except Refused as refused:

@@ -48,8 +48,10 @@ class Command:
     line: int
 
     def argument(self, default: str | None = None) -> str:
-        """Returns the next argument that was not read. ScriptError if there is none and no
-        default."""
+        """Returns the next argument that was not read.
+
+        ScriptError if there is none and no default.
+        """
         if self.args:
             return self.args.pop(0)
         if default is None:
@@ -125,8 +127,11 @@ def replay(
     functions: Mapping[str, Run],
     errors: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
-    """Run the script at `path` and compare. `functions`: command name -> function. `errors`: what
-    a command that must fail may raise; any other exception ends the test."""
+    """Run the script at `path` and compare.
+
+    `functions`: command name -> function. `errors`: what a command that must fail may raise; any
+    other exception ends the test.
+    """
     blocks = parse(path.read_text())
     expected = _text(blocks)
     for block in blocks:

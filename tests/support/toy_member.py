@@ -56,11 +56,13 @@ class Load:
 
 
 def say(line: str) -> None:
+    """Write a line to standard output."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 async def main(member: int, ports: list[int], directory: Path) -> None:
+    """Run the member until it fails."""
     urls = {number: [f"http://127.0.0.1:{port}"] for number, port in enumerate(ports, 1)}
     machine = ToyMachine(directory / "state")
     config = RaftConfig(

@@ -19,6 +19,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that no acknowledged change was lost, and that none appeared unasked."""
     findings = Findings("acknowledged writes", "acknowledged writes")
     asked = _asked(history)
     timeline = Timeline.of(history)

@@ -18,6 +18,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that each answer fits its own call and the revision it names."""
     findings = Findings("answers match the history", "answers")
     timeline = Timeline.of(history)
     if timeline is None:

@@ -16,6 +16,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that transactions took effect as a whole."""
     findings = Findings("transactions are atomic", "transactions")
     groups: dict[int, list[Operation]] = defaultdict(list)
     for op in history.operations:

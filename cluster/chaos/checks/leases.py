@@ -23,6 +23,7 @@ GRACE = 30.0
 
 
 def check(history: History) -> Verdict:
+    """Check that keys lived exactly as long as their leases allowed."""
     findings = Findings("leases", "lease calls")
     findings.checked = len(history.leases)
     calls: dict[int, list[LeaseCall]] = defaultdict(list)
@@ -45,7 +46,8 @@ def check(history: History) -> Verdict:
 def renewed_until(calls: list[LeaseCall], before: float | None = None) -> float:
     """The time until which this lease certainly lives, unless it is revoked; 0: no renewal known.
 
-    `before`: by renewals asked for before then."""
+    `before`: by renewals asked for before then.
+    """
     return max(
         (
             call.invoked + call.ttl

@@ -18,6 +18,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that no two clients held a lock at once."""
     findings = Findings("locks", "holds")
     findings.checked = len(history.locks)
     timeline = Timeline.of(history)

@@ -13,6 +13,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that all members ended with the same history."""
     findings = Findings("members agree", "members")
     finals = history.finals
     findings.checked = len(finals)

@@ -18,6 +18,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
+    """Check that revisions follow the real time of the calls."""
     findings = Findings("revisions in real time", "calls")
     _unique(findings, history)
     _ordered(findings, history)

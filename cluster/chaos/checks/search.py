@@ -75,8 +75,11 @@ class _Place:
 
 
 class Search:
-    """The calls on one key. Failed calls and unknown reads must have been left out, as must refused
-    parts of a txn over several keys (which of the comparisons failed is not known)."""
+    """The calls on one key.
+
+    Failed calls and unknown reads must have been left out, as must refused parts of a txn over
+    several keys (which of the comparisons failed is not known).
+    """
 
     def __init__(self, operations: list[Operation], initial: Value = None) -> None:
         by_beginning = sorted(operations, key=lambda op: op.invoked)

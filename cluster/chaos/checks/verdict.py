@@ -22,8 +22,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One promise. `checked` counts the things looked at; `undecided` (then `holds` is False) means
-    that neither yes nor no could be said, and `summary` tells why."""
+    """One promise.
+
+    `checked` counts the things looked at; `undecided` (then `holds` is False) means that neither
+    yes nor no could be said, and `summary` tells why.
+    """
 
     name: str
     holds: bool

@@ -22,6 +22,7 @@ _LISTED = 5
 
 
 def check(history: History) -> Verdict:
+    """Check that every watcher saw every event once and in order."""
     findings = Findings("watches", "messages")
     messages: dict[str, list[Delivery]] = defaultdict(list)
     for message in history.deliveries:

@@ -33,7 +33,8 @@ class Curves:
     """Per step of `step` seconds, the value at `at[n]` stands for at[n] <= time < at[n] + step.
 
     Rates are calls per second by the time of their answer (unknown ones: of their beginning);
-    latencies are of acknowledged calls, None where there was none."""
+    latencies are of acknowledged calls, None where there was none.
+    """
 
     step: float
     at: list[float] = field(default_factory=list)
@@ -82,6 +83,8 @@ class Reign:
 
 @dataclass
 class Numbers:
+    """The figures of one run."""
+
     seconds: float
     ok: int
     failed: int
@@ -97,6 +100,7 @@ class Numbers:
 
 
 def measure(history: History) -> Numbers:
+    """Compute the figures from a history."""
     operations = history.operations
     seconds = _end(history)
     acknowledged = sorted(

@@ -1,5 +1,6 @@
 """The plots of a report, as plotly figures: dicts of `data` and `layout`, without colours that
-depend on light or dark (the page adds those)."""
+depend on light or dark (the page adds those).
+"""
 
 from __future__ import annotations
 

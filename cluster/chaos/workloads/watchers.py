@@ -130,7 +130,7 @@ class Watcher:
 
 
 def change_of(event: kv.Event) -> Change:
-    """A watch event as a record. (The same texts come from every member: they are kept once.)"""
+    """Convert a watch event. Equal texts, which every member sends, share one object."""
     item = event.kv
     key = sys.intern(item.key.decode())
     if event.type == kv.Event.DELETE:

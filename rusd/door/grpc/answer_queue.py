@@ -33,7 +33,8 @@ class AnswerQueue:
         allows_small: Callable[[], bool],
     ) -> None:
         """`queued`: bytes that wait for the client; `exceeds_share`: whether the connection must
-        not hold more; `allows_small`: whether it may hold a small answer all the same."""
+        not hold more; `allows_small`: whether it may hold a small answer all the same.
+        """
         self._loop = asyncio.get_running_loop()
         self._memory = memory
         self._queued = queued

@@ -55,7 +55,8 @@ def decompress(message: bytes, limit: int) -> bytes:
 
 def _member(message: bytes, position: int, room: int, plain: list[bytes]) -> tuple[int, int]:
     """Decompress the member at `position` into `plain`, at most `room` bytes; returns where it ends
-    and how much room is left."""
+    and how much room is left.
+    """
     unpacker = zlib.decompressobj(_GZIP)
     with memoryview(message) as view:
         while room > 0 and not unpacker.eof:

@@ -52,8 +52,10 @@ class GrpcConnection(asyncio.Protocol):
         connections: "dict[GrpcConnection, None]",
         used: float = 0.0,
     ) -> None:
-        """`connections`: those of the door, which this one joins and leaves. `used`: its charge as
-        a worker so far."""
+        """`connections`: those of the door, which this one joins and leaves.
+
+        `used`: its charge as a worker so far.
+        """
         self.door = door
         self.caller = Caller("")
         self._dispatcher = dispatcher
@@ -229,7 +231,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def _close_lingering(self, transport: asyncio.Transport) -> None:
         """Close the sending side first: to close the socket while the client writes would reset the
-        connection, and GOAWAY with the reason would be lost."""
+        connection, and GOAWAY with the reason would be lost.
+        """
         self._closing = self._loop.call_later(LINGER_SECONDS, transport.abort)
         if transport.can_write_eof() and not transport.is_closing():
             with suppress(OSError):  # the client has just gone

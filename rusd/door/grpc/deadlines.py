@@ -25,7 +25,8 @@ class Deadlines:
 
     def add(self, owner: DeadlineOwner, call: TimedCall, deadline: float) -> int:
         """Give `call` to `owner` when `deadline` (loop time, seconds) has passed; returns its
-        slot."""
+        slot.
+        """
         if self._timer is None:
             self._done = int(self._loop.time() / TICK)
             self._timer = self._loop.call_later(TICK, self._tick)

@@ -53,9 +53,11 @@ class Dispatcher:
         body_memory: BodyMemory,
         unknown_calls: CallCounts,
     ) -> None:
-        """`pages` answers requests that are not gRPC; without it they are refused. `body_memory`
-        counts their bodies.
-        `unknown_calls` counts calls of methods that the table does not hold."""
+        """`pages` answers requests that are not gRPC; without it they are refused.
+
+        `body_memory` counts their bodies. `unknown_calls` counts calls of methods that the table
+        does not hold.
+        """
         self.parse = CallHeaderParser(methods, pages=pages is not None)
         self._pages = pages
         self._body_memory = body_memory

@@ -36,8 +36,10 @@ class PingPolicy:
         self._strikes = 0
 
     def allows(self, now: float, *, excused: bool) -> bool:
-        """Count a ping at `now`; `excused`: something was sent since the last one. False if the
-        connection must end (ENHANCE_YOUR_CALM)."""
+        """Count a ping at `now`; `excused`: something was sent since the last one.
+
+        False if the connection must end (ENHANCE_YOUR_CALM).
+        """
         last, self._last = self._last, now
         if excused:
             self._strikes = 0

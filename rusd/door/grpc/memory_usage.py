@@ -61,7 +61,8 @@ class MemoryUsage:
 
     def is_idle_holder(self) -> bool:
         """Whether the client has held much and moved little for `IDLE_SECONDS`; asked once a second
-        while memory must be freed."""
+        while memory must be freed.
+        """
         moved = self._h2.outbound.sent + self._h2.inbound.collected
         claimed = self.claimed
         busy = (moved - self._moved) * MOVED_PART >= claimed

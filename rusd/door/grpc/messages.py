@@ -44,7 +44,9 @@ class MessageReader:
 
     def __init__(self, limit: int, encoding: str) -> None:
         """`limit`: bytes of one message, before and after decompression.
-        `encoding`: the call's grpc-encoding."""
+
+        `encoding`: the call's grpc-encoding.
+        """
         self._limit = limit
         self._encoding = encoding
         self._buffer = bytearray()
@@ -70,8 +72,10 @@ class MessageReader:
         self._buffer += chunk
 
     def next(self) -> bytes | None:
-        """The next whole message, decompressed; None if it is incomplete. Raises EtcdError if it is
-        malformed or too large."""
+        """The next whole message, decompressed; None if it is incomplete.
+
+        Raises EtcdError if it is malformed or too large.
+        """
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return None

@@ -63,11 +63,13 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
     ) -> None:
-        """`keepalive_*`: see `Keepalive`. `unknown_calls` counts calls of unknown methods.
-        `pages` answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies;
-        `http` makes protocols for HTTP/1.1.
-        `budget`: the time for everything that connections cause.
-        `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine."""
+        """`keepalive_*`: see `Keepalive`.
+
+        `unknown_calls` counts calls of unknown methods. `pages` answers HTTP/2 requests that are
+        not gRPC, `body_memory` counts their bodies; `http` makes protocols for HTTP/1.1. `budget`:
+        the time for everything that connections cause. `memory_budget`: bytes, see
+        `memory_budget.py`; 0: by the size of the machine.
+        """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
         self._memory_budget = memory_budget or default_budget(self.limit)
@@ -122,7 +124,8 @@ class GrpcDoor:
 
     def _close_idle_holders(self) -> None:
         """Close connections that hold much and move little, the largest first, until there is
-        space."""
+        space.
+        """
         idle = [one for one in self.connections if one.memory.is_idle_holder()]
         idle.sort(key=lambda one: one.memory.claimed, reverse=True)
         for connection in idle:

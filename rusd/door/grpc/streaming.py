@@ -192,7 +192,8 @@ class StreamCall:
 
     def _deliver(self) -> None:
         """Pass whole messages to the service while it has room for responses and the connection has
-        time left."""
+        time left.
+        """
         spent = self._connection.door.budget.spent
         try:
             while self._response < FINISHED and self.ready():

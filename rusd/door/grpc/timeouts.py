@@ -42,7 +42,8 @@ class Timeouts:
 
     def unresponsive(self, now: float, heard: float, *, held: bool) -> bool:
         """Whether the client reads nothing (`held`: the socket takes no data), or did not answer a
-        ping; `heard`: when it was last heard of."""
+        ping; `heard`: when it was last heard of.
+        """
         return self._stalled(now, held) or self._heartbeat.dead(now, heard)
 
     def ping_due(self, now: float, heard: float) -> bool:

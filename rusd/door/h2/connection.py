@@ -94,10 +94,12 @@ class Connection(Generic[T]):
         ledger: Ledger | None = None,
     ) -> None:
         """`interpret`: see HeaderReader; Malformed resets the stream.
+
         `opened` (stream, meaning, whether the request has no body) returns the stream's receiver;
         None if it has answered already. `pinged`: whether the client may ping as often as it does.
         `now`: seconds of any clock, as for `receive`. `spent`: whether the owner's time is over.
-        `ledger` counts the bytes that are held."""
+        `ledger` counts the bytes that are held.
+        """
         self.state = ConnectionState.PREFACE
         self._row = CONNECTION[self.state]
         self._pinged = pinged
@@ -178,7 +180,8 @@ class Connection(Generic[T]):
 
     def act(self) -> None:
         """Act on what came in, one frame at least, until the owner's time is spent; `more` says
-        whether something is left."""
+        whether something is left.
+        """
         if self.closed:
             self._wind_up()
             return

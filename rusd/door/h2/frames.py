@@ -41,6 +41,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def settings(values: dict[int, int]) -> bytes:
+    """Encode a SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*item) for item in values.items()))
 
 
@@ -50,14 +51,17 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def reset(stream: int, code: int) -> bytes:
+    """Encode a RST_STREAM frame."""
     return frame(RST_STREAM, 0, stream, _LONG.pack(code))
 
 
 def window_update(stream: int, increment: int) -> bytes:
+    """Encode a WINDOW_UPDATE frame."""
     return frame(WINDOW_UPDATE, 0, stream, _LONG.pack(increment))
 
 
 def goaway(last_stream: int, code: int, text: str = "") -> bytes:
+    """Encode a GOAWAY frame."""
     return frame(GOAWAY, 0, 0, _LONG.pack(last_stream) + _LONG.pack(code) + text.encode())
 
 

@@ -65,8 +65,10 @@ class HeaderReader(Generic[T]):
 
     def __init__(self, max_list_size: int, interpret: Callable[[Request], T]) -> None:
         """`max_list_size`: bytes of one decoded list, 32 per field included (RFC 9113, 6.5.2).
+
         `interpret` turns a request into what the user of the connection needs; it must depend on
-        the request only, since its results are cached."""
+        the request only, since its results are cached.
+        """
         self._decoder = Decoder(max_list_size)
         self._interpret = interpret
         self._known: dict[bytes, T] = {}

@@ -79,8 +79,11 @@ class Inbound:
         clock: Callable[[], float],
         ledger: Ledger,
     ) -> None:
-        """`streams`: the open ones, owned by the stream table. `emit` writes a frame. `clock`:
-        seconds at the latest read. `ledger` counts the bytes that are buffered."""
+        """`streams`: the open ones, owned by the stream table.
+
+        `emit` writes a frame. `clock`: seconds at the latest read. `ledger` counts the bytes that
+        are buffered.
+        """
         self._limits = limits
         self._streams = streams
         self._emit = emit

@@ -35,7 +35,8 @@ class Outbound:
     ) -> None:
         """`wake` is called when there is something to `take` and nothing was before; `ended` when
         the server has sent END_STREAM, `reset` when it has sent RST_STREAM. `ledger` counts the
-        bytes that wait."""
+        bytes that wait.
+        """
         self._wake = wake
         self._ended = ended
         self._reset = reset
@@ -190,7 +191,8 @@ class Outbound:
 
     def pump(self) -> None:
         """Send what the windows let through, one frame of each stream in turn; no more at a time
-        than a socket is likely to take: the owner pumps on when it has written that."""
+        than a socket is likely to take: the owner pumps on when it has written that.
+        """
         while self.sendable and self._batch < BATCH_BYTES:
             self._batch += LOOK_BYTES
             stream, _ = self.in_turn.popitem(last=False)

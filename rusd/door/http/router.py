@@ -90,7 +90,8 @@ def page_request(
 
 class _Turns:
     """Lets requests go on in their order, `AT_ONCE` in one turn of the loop: a client may pipeline
-    thousands of requests, and pages that wait for nothing would all be made in one turn."""
+    thousands of requests, and pages that wait for nothing would all be made in one turn.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[Pending[None]] = deque()

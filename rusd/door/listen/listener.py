@@ -28,8 +28,9 @@ class Listeners:
         self._listening: list[Listener | TlsListener] = []
 
     async def listen(self, urls: Sequence[str], factory: Factory, tls: Tls = None) -> None:
-        """Listen on every address of `urls`, with `tls` for https and unixs. An http and an https
-        URL of one address share it.
+        """Listen on every address of `urls`, with `tls` for https and unixs.
+
+        An http and an https URL of one address share it.
 
         Raises OSError with the URL in its text if one is not available; then none is listened on.
         """

@@ -40,8 +40,10 @@ class ProtocolDetector(asyncio.Protocol):
         http2: MakeHttp2,
         http1: MakeProtocol | None,
     ) -> None:
-        """`unidentified`: those of the door, which this one joins and leaves. `http1` None:
-        HTTP/1.1 is not served."""
+        """`unidentified`: those of the door, which this one joins and leaves.
+
+        `http1` None: HTTP/1.1 is not served.
+        """
         self._budget = budget
         self._unidentified = unidentified
         self._http2 = http2

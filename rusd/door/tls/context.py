@@ -135,7 +135,8 @@ class ClientTls:
 
     def _check_session(self, connection: ssl.SSLObject) -> None:
         """Refuse sessions older than the authorities: OpenSSL resumes a session without verifying
-        the certificate again."""
+        the certificate again.
+        """
         session = connection.session
         if session is None:
             return

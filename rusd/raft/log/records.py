@@ -65,6 +65,7 @@ def encode(kind: Kind, body: bytes, flush: int, first: bool, seed: int) -> bytes
 
 
 def entry(index: int, term: int, command: bytes) -> bytes:
+    """Encode the body of an ENTRY record."""
     return _ENTRY.pack(index, term) + command
 
 
@@ -75,19 +76,23 @@ def parse_entry(body: bytes) -> tuple[bytes, int, int]:
 
 
 def hard_state(term: int, vote: str) -> bytes:
+    """Encode term and vote."""
     return _INDEX.pack(term) + vote.encode()
 
 
 def parse_hard_state(body: bytes) -> tuple[int, str]:
+    """Decode term and vote."""
     (term,) = _INDEX.unpack_from(body)
     return term, body[_INDEX.size :].decode()
 
 
 def index(number: int) -> bytes:
+    """Encode a log index."""
     return _INDEX.pack(number)
 
 
 def parse_index(body: bytes) -> int:
+    """Decode a log index."""
     number: int = _INDEX.unpack(body)[0]
     return number
 
@@ -133,7 +138,8 @@ def _record_at(data: bytes, offset: int, seed: int) -> Record | None:
 
 def _later_flush(data: bytes, offset: int, flush: int | None, seed: int) -> bool:
     """True if a flush begins behind `offset`, where the bytes are damaged: what they held (of
-    flush `flush`, the last one seen, or of the next) was durable before that one was written."""
+    flush `flush`, the last one seen, or of the next) was durable before that one was written.
+    """
     at = data.find(MAGIC, offset)
     while at >= 0:
         record = _record_at(data, at, seed)

@@ -48,8 +48,10 @@ class Segments:
     """The directory of one journal, locked while open."""
 
     def __init__(self, directory: Path, size: int, fsync: bool) -> None:
-        """`size`: bytes reserved for a segment. `fsync` False leaves durability to luck
-        (`--unsafe-no-fsync`)."""
+        """`size`: bytes reserved for a segment.
+
+        `fsync` False leaves durability to luck (`--unsafe-no-fsync`).
+        """
         self._directory = directory
         self._size = size
         self._fsync = fsync
@@ -125,8 +127,11 @@ class Segments:
         return self._directory / f"{number:016x}.wal"
 
     def read(self, number: int) -> bytes:
-        """All bytes. JournalCorrupt if it is shorter than a segment that was written to can be:
-        its space is reserved, durably, before anything else."""
+        """All bytes.
+
+        JournalCorrupt if it is shorter than a segment that was written to can be: its space is
+        reserved, durably, before anything else.
+        """
         data = self.path(number).read_bytes()
         if len(data) < self._size and data.strip(b"\0"):
             raise JournalCorrupt(
@@ -168,8 +173,11 @@ class Segments:
             raise
 
     def append(self, data: bytes) -> None:
-        """Write `data` and make it durable. An OSError leaves its durability unknown: the process
-        must end (a failed fdatasync may not be retried)."""
+        """Write `data` and make it durable.
+
+        An OSError leaves its durability unknown: the process must end (a failed fdatasync may not
+        be retried).
+        """
         assert self._file is not None
         written = 0
         try:

@@ -45,9 +45,11 @@ class Quota:
         clock: Callable[[], float] = time.monotonic,
         scarce: Callable[[float], bool] = lambda now: False,
     ) -> None:
-        """`limit`: bytes; 0 for DEFAULT_QUOTA, negative for no quota. `size` returns the bytes
-        allocated, by etcd's measure. `scarce` returns whether the disk is nearly full at a time of
-        `clock`."""
+        """`limit`: bytes; 0 for DEFAULT_QUOTA, negative for no quota.
+
+        `size` returns the bytes allocated, by etcd's measure. `scarce` returns whether the disk is
+        nearly full at a time of `clock`.
+        """
         self._limit = limit or DEFAULT_QUOTA
         self._size = size
         self._node = node
@@ -73,7 +75,8 @@ class Quota:
     def refuse(self, cost: int) -> Pending[bytes] | None:
         """Returns None if `cost` bytes fit; else a response that fails with NO_SPACE once the alarm
         is raised, so that a client that lists alarms then finds it. Raises NO_SPACE, without an
-        alarm, if the disk is nearly full."""
+        alarm, if the disk is nearly full.
+        """
         if cost <= 0:
             return None
         now = self._clock()

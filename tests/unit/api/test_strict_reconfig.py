@@ -17,7 +17,8 @@ NOW = 100.0
 
 def check(*members: str, since: dict[int, float | None] | None = None) -> StrictReconfigCheck:
     """Members 1, 2, …: "started", "new" (never started) or "learner"; all but `since` have been
-    connected for long."""
+    connected for long.
+    """
     known = Members()
     known.bootstrap(
         Batch(),

@@ -25,7 +25,7 @@ SOMEBODY = Identity("somebody", 7)
 
 
 def pem(key: Any) -> tuple[bytes, bytes]:
-    """(public, private)"""
+    """Returns (public, private)."""
     return (
         key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),

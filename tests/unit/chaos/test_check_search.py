@@ -78,7 +78,8 @@ def test_the_search_says_what_trying_all_orders_says(operations: list[Operation]
 
 class Simulation:
     """A true register under concurrent clients: each call takes effect at a moment between its
-    ends. Some answers get lost, some calls take effect long after their client gave up."""
+    ends. Some answers get lost, some calls take effect long after their client gave up.
+    """
 
     def __init__(self, seed: int, calls: int, clients: int = 5, lost: float = 0.1) -> None:
         chance = random.Random(seed)

@@ -582,7 +582,7 @@ def test_a_changed_authority_admits_its_own_clients_only(
 
 
 def session(context: ssl.SSLContext, port: int, old: Any = None) -> tuple[Any, bool]:
-    """(the session of one connection, whether it is `old` resumed)"""
+    """Returns (the session of one connection, whether it is `old` resumed)."""
     with (
         socket.create_connection(("127.0.0.1", port)) as raw,
         context.wrap_socket(raw, server_hostname="127.0.0.1", session=old) as connection,

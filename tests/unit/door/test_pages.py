@@ -140,7 +140,8 @@ def test_metrics_are_rendered_once_for_all_that_asked_before_and_anew_for_the_ne
 
 def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn() -> None:
     """In the order in which they were asked for; one that nobody waits for any more holds up
-    none."""
+    none.
+    """
     answered: list[int] = []
 
     async def ask(pages: Router, number: int) -> None:

@@ -152,7 +152,8 @@ def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
 
 def test_new_connections_without_end_do_not_keep_a_known_one_waiting() -> None:
     """Each comes, asks for as much as it gets in one go, and is gone: none of them ever has used
-    more than the known one."""
+    more than the known one.
+    """
 
     async def test(budget: TimeBudget, clock: Clock) -> None:
         known = Job(budget, clock, 1, QUANTUM / 10)

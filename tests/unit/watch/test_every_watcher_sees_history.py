@@ -220,7 +220,8 @@ def test_every_watcher_sees_exactly_its_part_of_history(
     seed: int, long: int, many: int, sent: int
 ) -> None:
     """`long`: events from which on a revision is told in slices; `many`: the same for pairs of an
-    event and a range; `sent`: messages of a slice."""
+    event and a range; `sent`: messages of a slice.
+    """
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "LONG_REVISION_EVENTS", long)
         patch.setattr(groups, "LONG_REVISION_EVENTS", long)

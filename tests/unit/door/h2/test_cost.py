@@ -116,7 +116,8 @@ def test_frames_cost_no_more_where_many_streams_wait(name: str) -> None:
 
 def test_raising_windows_by_next_to_nothing_ends_the_connection() -> None:
     """The first raise of windows that answers wait for is free; each further one must let them
-    send something."""
+    send something.
+    """
     served = crowded(9000)
     rounds = 0
     while not served.connection.closed:
