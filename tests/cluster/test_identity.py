@@ -67,14 +67,35 @@ def holds(cluster: LocalCluster, index: int) -> bool:
         return len(client.range(KEY).kvs) == 1
 
 
-def test_a_member_that_lost_its_disk_does_not_elect_a_leader_without_what_it_acknowledged(
-    cluster: LocalCluster,
-) -> None:
+def acknowledged_by_two(cluster: LocalCluster) -> tuple[int, int, int]:
+    """(a, b, c): a led and b acknowledged what c has not; all three are killed then."""
     c = follower(cluster)
     a, b = cluster.leader(), 3 - c - cluster.leader()
     cluster.kill(c)
     written(cluster, a)
     cluster.kill_all()
+    return a, b, c
+
+
+def forced_alone(cluster: LocalCluster) -> None:
+    """Member 0 goes on alone (`--force-new-cluster`), after all were killed."""
+    written(cluster, 0)
+    cluster.kill_all()
+    cluster.set_flags(0, ["--force-new-cluster"])
+    start(cluster, 0)
+    wait_until(lambda: serves(cluster.endpoints[0]))
+
+
+def end_as_removed(cluster: LocalCluster, *indexes: int) -> None:
+    for each in indexes:
+        assert cluster.members[each].wait(30) == 1
+        assert "permanently removed" in logs(cluster, each)
+
+
+def test_a_member_that_lost_its_disk_does_not_elect_a_leader_without_what_it_acknowledged(
+    cluster: LocalCluster,
+) -> None:
+    a, b, c = acknowledged_by_two(cluster)
     lose_disk(cluster, b)
     start(cluster, c)
     start(cluster, b)
@@ -88,11 +109,7 @@ def test_a_member_that_lost_its_disk_does_not_elect_a_leader_without_what_it_ack
 
 
 def test_it_is_refused_as_well_by_one_that_starts_after_it(cluster: LocalCluster) -> None:
-    c = follower(cluster)
-    a, b = cluster.leader(), 3 - c - cluster.leader()
-    cluster.kill(c)
-    written(cluster, a)
-    cluster.kill_all()
+    _, b, c = acknowledged_by_two(cluster)
     lose_disk(cluster, b)
     start(cluster, b)
     wait_until(lambda: "ready to serve" in logs(cluster, b) or "starting" in logs(cluster, b))
@@ -104,11 +121,7 @@ def test_it_is_refused_as_well_by_one_that_starts_after_it(cluster: LocalCluster
 def test_with_existing_it_counts_for_nothing_until_a_leader_of_the_others_brought_it_up_to_date(
     cluster: LocalCluster,
 ) -> None:
-    c = follower(cluster)
-    a, b = cluster.leader(), 3 - c - cluster.leader()
-    cluster.kill(c)
-    written(cluster, a)
-    cluster.kill_all()
+    a, b, c = acknowledged_by_two(cluster)
     lose_disk(cluster, b)
     cluster.set_flags(b, ["--initial-cluster-state=existing"])
     start(cluster, c)
@@ -185,26 +198,17 @@ def test_of_two_processes_of_one_member_only_that_at_its_address_counts_and_both
 def test_members_left_behind_by_a_forced_new_cluster_end_when_they_are_started(
     cluster: LocalCluster,
 ) -> None:
-    written(cluster, 0)
-    cluster.kill_all()
+    forced_alone(cluster)
     for each in (1, 2):
         cluster.members[each].dismiss()
-    cluster.set_flags(0, ["--force-new-cluster"])
-    start(cluster, 0)
-    wait_until(lambda: serves(cluster.endpoints[0]))
     start(cluster, 1, 2)
+    end_as_removed(cluster, 1, 2)
     for each in (1, 2):
-        assert cluster.members[each].wait(30) == 1
-        assert "permanently removed" in logs(cluster, each)
         assert '"leads":true' not in logs(cluster, each)
 
 
 def test_those_that_could_not_reach_it_end_once_they_can(cluster: LocalCluster) -> None:
-    written(cluster, 0)
-    cluster.kill_all()
-    cluster.set_flags(0, ["--force-new-cluster"])
-    start(cluster, 0)
-    wait_until(lambda: serves(cluster.endpoints[0]))
+    forced_alone(cluster)
     cluster.kill(0)
     start(cluster, 1, 2)
     wait_until(lambda: serves(cluster.endpoints[1]))
@@ -212,9 +216,7 @@ def test_those_that_could_not_reach_it_end_once_they_can(cluster: LocalCluster) 
         cluster.members[each].dismiss()
     cluster.set_flags(0, [])
     start(cluster, 0)
-    for each in (1, 2):
-        assert cluster.members[each].wait(30) == 1
-        assert "permanently removed" in logs(cluster, each)
+    end_as_removed(cluster, 1, 2)
 
 
 def test_a_new_cluster_starts_whatever_the_order_and_a_member_may_come_late() -> None:
