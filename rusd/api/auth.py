@@ -132,7 +132,8 @@ class AuthService:
 
     async def authenticate(self, request: rpc.AuthenticateRequest, call: Call) -> bytes:
         """A token for a user that knows its password. TOO_MANY_REQUESTS after too many failures
-        of this user at this address."""
+        of this user at this address.
+        """
         name, auth = request.name, self._auth
         # What does not count is not kept while the call waits, and nothing longer than needed.
         password = request.password[:MAX_LENGTH]
@@ -195,7 +196,8 @@ class AuthService:
         self, request: rpc.AuthUserChangePasswordRequest, call: Call
     ) -> bytes:
         """Replicated, with the hash in place of the password. Without a password the request's own
-        hash is taken, as in etcd."""
+        hash is taken, as in etcd.
+        """
         hashed = request.hashedPassword
         if request.password:
             hashed = await self._hash(request, call)

@@ -56,7 +56,8 @@ class RangeStream:
         check: Callable[[], None],
     ) -> None:
         """`target_bytes`: about the size of a chunk (--max-request-bytes). `check` raises a Refusal
-        if the caller may not read the range, or not any more: before each chunk."""
+        if the caller may not read the range, or not any more: before each chunk.
+        """
         self._check = check
         self._request = request
         self._node = node

@@ -129,4 +129,5 @@ class PasswordTooLong(AuthError):
 
 class InvalidKey(Exception):
     """A key file for tokens is missing, unreadable or does not fit the signing method: the member
-    cannot start with it."""
+    cannot start with it.
+    """

@@ -27,7 +27,8 @@ class TokenProvider(Protocol):
 
     def token(self, issued: str, identity: Identity) -> str:
         """The token of a login; `issued`: the simple token that was applied. Raises
-        SigningImpossible."""
+        SigningImpossible.
+        """
 
     def identify(self, token: str, revision: int) -> Identity:
         """`revision`: the auth revision now. Raises InvalidToken."""

@@ -41,7 +41,7 @@ class Tasks:
             task.cancel()
 
     async def finish(self) -> None:
-        """Wait until no task runs. (Threads cannot be cancelled: their tasks end by themselves.)"""
+        """Wait until no task runs: threads cannot be cancelled, their tasks end by themselves."""
         while self._running:
             await asyncio.wait(self._running)
 

@@ -11,8 +11,10 @@ _OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def warn_if_exposed(path: str) -> None:
-    """Log a warning if group or others may read or write the file. (etcd does not look; refusing
-    would break set-ups that work with etcd.)"""
+    """Log a warning if group or others may read or write the file.
+
+    etcd does not check; a refusal would break set-ups that work with etcd.
+    """
     if not path:
         return
     try:

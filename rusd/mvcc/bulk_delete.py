@@ -19,7 +19,8 @@ SLICE = 500
 
 class BulkDelete:
     """Many deletions in one revision. The caller adds keys in key order, in parts; the writer's
-    reads see them as live until `end`."""
+    reads see them as live until `end`.
+    """
 
     def __init__(
         self,
@@ -31,7 +32,8 @@ class BulkDelete:
         events: BulkEvents,
     ) -> None:
         """`batch`, `growth`, `overlay`: of the writer; `main`: the revision; `events`: its events
-        so far."""
+        so far.
+        """
         self._engine = engine
         self._batch = batch
         self._growth = growth
@@ -48,7 +50,8 @@ class BulkDelete:
 
     def add(self, keys: list[bytes], kvs: Sequence[bytes], *, whole: bool = False) -> None:
         """Add live keys and their KeyValues. `whole`: no other key lives between the first key
-        added in total and the last of these."""
+        added in total and the last of these.
+        """
         main, write, grow = self._main, self._batch.operations.append, self._growth.delete
         for sub, (key, kv) in enumerate(zip(keys, kvs, strict=True), len(self._events)):
             tombstone = deletion(key, 0)
@@ -71,7 +74,8 @@ class BulkDelete:
 
     def _alone(self, keys: list[bytes]) -> bool:
         """True if no other key lives between the first and the last of `keys`, nor between them and
-        the keys before, if those were `_adjacent`."""
+        the keys before, if those were `_adjacent`.
+        """
         if self._adjacent:
             assert self._live is not None
             if self._next(keys, self._intervals[-1][1]):

@@ -128,7 +128,8 @@ def _kept_before(
     engine: Engine, keys: list[bytes], previous: int, found: set[bytes]
 ) -> Generator[None, None, None]:
     """Add to `found` the revision keys of the remaining versions of `keys` (sorted) up to revision
-    `previous`: at most one put of each key."""
+    `previous`: at most one put of each key.
+    """
     index = engine.cursor(Family.INDEX, b"", None)
     for number, key in enumerate(keys, 1):
         prefix = index_prefix(key)

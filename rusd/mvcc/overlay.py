@@ -75,7 +75,8 @@ class Overlay:
 
 class BulkEvents:
     """The events of a revision with too many to keep in memory: only counted. After the commit,
-    readers find them in the store's history."""
+    readers find them in the store's history.
+    """
 
     __slots__ = ("_count", "changes")
 

@@ -22,6 +22,7 @@ LAST_SUB = (1 << 63) - 1
 
 
 def revision_key(main: int, sub: int = 0) -> bytes:
+    """Encode a revision as a key of the family KEY."""
     return _REVISION.pack(main, b"_", sub)
 
 
@@ -39,6 +40,7 @@ def index_prefix(key: bytes) -> bytes:
 
 
 def index_key(prefix: bytes, main: int, sub: int) -> bytes:
+    """Encode a key of the family INDEX."""
     return prefix + _PAIR.pack(main, sub)
 
 

@@ -38,7 +38,8 @@ class CurrentRows:
         view: CountView | None = None,
     ) -> None:
         """`counts`: of the store; `view`: created at the same moment, for rows that are counted
-        after other commits."""
+        after other commits.
+        """
         self._cursor = engine.cursor(Family.CURRENT, start, end)
         self._position, self._end = start, end
         self._counts = counts
@@ -81,7 +82,8 @@ class HistoryRows:
     ) -> None:
         """`engine`: of the store; a snapshot may replace it meanwhile, with the same history.
         `compacted` tells the compact revision: once it lies above `revision`, what is being read
-        may be removed at any time, and further reading raises Compacted."""
+        may be removed at any time, and further reading raises Compacted.
+        """
         self._engine, self._start, self._end = engine, start, end
         self._revision = revision
         self._compacted = compacted
@@ -136,7 +138,8 @@ class HistoryRows:
 
     def _versions(self) -> Iterator[bytes | None]:
         """Revision keys of the versions at the revision, in the order of user keys; None after
-        each slice of versions."""
+        each slice of versions.
+        """
         sought = 0
         end = None if self._end is None else index_prefix(self._end)
         versions = self._engine().cursor(Family.INDEX, index_prefix(self._start), end)

@@ -78,7 +78,8 @@ class Store:
 
     def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
-        step, what `range` raises; and Compacted later if a compaction overtakes it."""
+        step, what `range` raises; and Compacted later if a compaction overtakes it.
+        """
         start, end = bounds(request.key, request.range_end)
         return (yield from range_query.run(request, self.rows(start, end, request.revision)))
 
@@ -99,7 +100,8 @@ class Store:
         self, start_revision: int, *, limit_revisions: int
     ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
         """(revision, its events) in order from `start_revision` on, at most `limit_revisions` of
-        them. Raises Compacted if `start_revision` lies below the compact revision."""
+        them. Raises Compacted if `start_revision` lies below the compact revision.
+        """
         if start_revision < self.compact_revision:
             raise Compacted
         return history.history(
@@ -112,13 +114,15 @@ class Store:
 
     def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
         """etcd's HashKV: the hash taken by the compaction to `revision`, else that of all versions
-        readable at `revision` (0: now). Raises FutureRevision or Compacted at the first step."""
+        readable at `revision` (0: now). Raises FutureRevision or Compacted at the first step.
+        """
         taken = self._hashes.get(revision)
         return taken if taken is not None else (yield from self.hash_readable(revision))
 
     def hash_readable(self, revision: int) -> Generator[None, None, HashResult]:
         """As `hash_kv`, always of what is readable now: also members of which some were restarted
-        since the compaction can compare it."""
+        since the compaction can compare it.
+        """
         self.check_readable(revision)
         at = revision or self.revision
         return (yield from hash.hash_kv(self.engine, at, self.compact_revision))

@@ -30,7 +30,8 @@ SPILL_AGAIN_WRITES = 500
 
 class Writer:
     """Changes in one batch. Later reads of this writer see them; other reads only after
-    `commit`."""
+    `commit`.
+    """
 
     def __init__(self, store: CommittedStore) -> None:
         self._store = store
@@ -61,12 +62,14 @@ class Writer:
 
     def rows(self, start: bytes, end: bytes | None) -> Rows:
         """Returns the live keys of [start, end) now, own changes included. Later changes are not
-        seen."""
+        seen.
+        """
         return overlaid(self.engine, self._store.key_counts, self.overlay, start, end)
 
     def range_slices(self, request: rpc.RangeRequest) -> Slices:
         """Evaluate `request` at its revision (0: now, also within an open txn), in slices. Raises
-        FutureRevision or Compacted at the first step."""
+        FutureRevision or Compacted at the first step.
+        """
         revision = request.revision
         if revision > self.revision:
             raise FutureRevision
@@ -127,7 +130,8 @@ class Writer:
 
     def delete(self, key: bytes) -> Live | None:
         """Delete one key at a revision of its own; returns the version before, or None (and no
-        revision) if absent."""
+        revision) if absent.
+        """
         before = self.get(key)
         if before is not None:
             main = self.revision + 1
@@ -175,7 +179,8 @@ class Writer:
 
     def spill(self) -> None:
         """Write rows that no read sees before the commit, if there are many. Called between two
-        slices."""
+        slices.
+        """
         if len(self.batch) < (SPILL_WRITES if self._kept is None else SPILL_AGAIN_WRITES):
             return
         if self._kept is None:
@@ -204,14 +209,15 @@ class Writer:
 
     def close(self) -> None:
         """Release the store after the commit, or without one if the store is replaced or closed.
-        Opening it again removes spilled rows."""
+        Opening it again removes spilled rows.
+        """
         if self._kept is not None:
             self._kept = None
             self._store.checkpoint_lock.release()
 
 
 class Txn:
-    """The changes of one revision, numbered 0, 1, 2 …"""
+    """The changes of one revision, numbered from 0."""
 
     __slots__ = ("_events", "_main", "_writer")
 

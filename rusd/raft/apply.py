@@ -25,7 +25,8 @@ class ApplyLoop:
 
     def step(self, entries: Sequence[Entry]) -> None:
         """Apply entries as one write, or do the next slice of the apply under way; then call the
-        calls that wait for their results."""
+        calls that wait for their results.
+        """
         if self._slices is None:
             if not entries:
                 return

@@ -66,7 +66,8 @@ class Driver:
 
     def __init__(self, config: RaftConfig, machine: Machine, describe: Describe) -> None:
         """Opens the journal. Raises JournalLocked or JournalCorrupt. `describe`: for the errors of
-        handlers."""
+        handlers.
+        """
         self.config = config
         self._member = config.member_id
         self._machine = machine
@@ -326,7 +327,8 @@ class Driver:
 
     def _flush_is_long(self) -> bool:
         """Whether others have something to do meanwhile. A cluster of one overlaps its flush with
-        nothing but the thread."""
+        nothing but the thread.
+        """
         crowded = self.core.waiting_proposals > FLUSH_INLINE
         return crowded and (not self.core.peers or self.journal.flush_seconds > FLUSH_SHORT)
 

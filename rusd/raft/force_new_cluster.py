@@ -22,7 +22,8 @@ APPLY_ENTRIES = 64
 
 def force(journal: Journal, machine: Machine, changes: Callable[[], Iterable[bytes]]) -> None:
     """Apply the whole log to `machine`, then the payloads that `changes()` gives, which is called
-    in between. The journal is flushed and the machine synced when this returns."""
+    in between. The journal is flushed and the machine synced when this returns.
+    """
     if reconcile(journal, *machine.positions()):
         journal.settle()
     _apply_rest(journal, machine)

@@ -51,7 +51,8 @@ class RaftNode:
         self, config: RaftConfig, machine: Machine, describe: Describe = undescribed
     ) -> None:
         """Opens the journal. Raises JournalLocked or JournalCorrupt. `describe`: for the errors of
-        handlers (`serve`)."""
+        handlers (`serve`).
+        """
         self.config = config
         self.member_id = config.member_id
         self.driver = self.driver_type(config, machine, describe)
@@ -65,7 +66,8 @@ class RaftNode:
 
     async def stop(self) -> None:
         """Hand leadership on if another voter can take it (for a second at most), then end:
-        everything that still waits fails with Stopped."""
+        everything that still waits fails with Stopped.
+        """
         if self.driver.stopped:
             return
         if self.driver.begun:
@@ -132,7 +134,8 @@ class RaftNode:
 
     def progress(self, member: int) -> float | None:
         """Returns which part of this leader's log a member holds (0 to 1), or None if it is no
-        member."""
+        member.
+        """
         if member == self.member_id:
             return 1.0
         if member not in self._core.peers:
@@ -141,7 +144,8 @@ class RaftNode:
 
     def connected_since(self, member: int) -> float | None:
         """Returns the loop time at which the connection to a member was made, or None if there is
-        none."""
+        none.
+        """
         return self.driver.peers.connected_since(member)
 
     def peer_status(self) -> dict[int, PeerStatus]:
@@ -193,7 +197,8 @@ class RaftNode:
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
         """Send a request to another member and return its response. Raises the other member's
-        error, a timeout or Stopped."""
+        error, a timeout or Stopped.
+        """
         if self.driver.stopped:
             raise Stopped
         deadline = self.clock.now() + timeout
@@ -224,7 +229,8 @@ class RaftNode:
     def read_index(self) -> Pending[None]:
         """Resolves once everything that was acknowledged anywhere in the cluster before this call
         is applied on this member. Fails with TooManyReads, Stopped, RequestTimeout or
-        LeaderFailed."""
+        LeaderFailed.
+        """
         answer: Pending[None] = Pending()
         if self.driver.stopped:
             answer.set_exception(Stopped())
@@ -238,7 +244,8 @@ class RaftNode:
 
     async def transfer_leadership(self, target: int) -> None:
         """Make `target` the leader. Raises NotLeader, BadTransferee (no voter), TransferTimeout,
-        Stopped."""
+        Stopped.
+        """
         if not self.is_leader:
             raise NotLeader
         if target == self.member_id:
@@ -265,12 +272,14 @@ class RaftNode:
 
     def reconfigure(self, membership: Membership) -> None:
         """The machine applied a change of the membership; called within `Machine.begin` or
-        `Machine.restore`, so that it is in force for whatever comes behind."""
+        `Machine.restore`, so that it is in force for whatever comes behind.
+        """
         self._core.apply_membership(membership)
         self.driver.wake()
 
     def meet(self, membership: Membership, index: int = 0) -> None:
         """Others say who the members are (to a member that has no leader); not older than entry
-        `index`."""
+        `index`.
+        """
         self._core.meet(membership, index)
         self.driver.wake()

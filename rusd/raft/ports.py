@@ -71,7 +71,8 @@ LogEntry = tuple[bytes, int, int]
 
 class Log(Protocol):
     """The log as the core sees it: what it changes is in memory, and durable after a flush, which
-    the core cannot do (`log/journal.py` implements both)."""
+    the core cannot do (`log/journal.py` implements both).
+    """
 
     #: Last index that a flush made durable.
     durable_index: int
@@ -148,11 +149,13 @@ class Unfinished(NamedTuple):
 
 class Prepared(Protocol):
     """A checkpoint that was opened beside the live state. All methods but `install` do I/O: run
-    them in a thread, one at a time. The order is commit, install, release; or discard."""
+    them in a thread, one at a time. The order is commit, install, release; or discard.
+    """
 
     def commit(self) -> None:
         """From now on the next start finds this state in place of the live one. Durable when this
-        returns; a crash within leaves one of the two."""
+        returns; a crash within leaves one of the two.
+        """
 
     def install(self) -> None:
         """Replace the live state, on the loop. Afterwards `Machine.positions()` is this one's."""
@@ -169,7 +172,8 @@ class Machine(Protocol):
 
     def positions(self) -> tuple[Position, Position]:
         """(last applied, the one before it). (1, 0) and (1, 0) for an empty state: PySyncObj's
-        log begins with a sentinel at index 1, term 0."""
+        log begins with a sentinel at index 1, term 0.
+        """
 
     def begin(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
         """Apply entries in order, all of them or the first ones, as ONE atomic storage write
@@ -191,11 +195,13 @@ class Machine(Protocol):
 
     def checkpoint(self, directory: Path) -> bool:
         """Write a consistent copy of the whole state into the new directory `directory`.
-        Synchronous and cheap (hard links). False: not now, since an apply is half done."""
+        Synchronous and cheap (hard links). False: not now, since an apply is half done.
+        """
 
     def prepare(self, checkpoint: Path) -> Prepared:
         """Take over the directory `checkpoint`, make it durable, and open it beside the live state,
-        which is unchanged. Does I/O: run it in a thread."""
+        which is unchanged. Does I/O: run it in a thread.
+        """
 
 
 #: Turns the error of a handler (`RaftNode.serve`) into a status code and a text, which cross to the

@@ -6,5 +6,6 @@ from rusd.state.command import sign
 
 def signed(call: Call, payload: bytes) -> bytes:
     """The proposal as a request of the call's identity; unchanged for an anonymous one (and while
-    authentication is off), which is refused when it is applied if authentication is on by then."""
+    authentication is off), which is refused when it is applied if authentication is on by then.
+    """
     return sign(call.identity, payload) if call.identity.revision else payload

@@ -65,6 +65,7 @@ class BatchRecords:
 
 
 def user_message(user: User) -> auth_pb2.User:
+    """Convert a user to its message."""
     return auth_pb2.User(
         name=user.name.encode(),
         password=user.password,
@@ -74,6 +75,7 @@ def user_message(user: User) -> auth_pb2.User:
 
 
 def user_of(encoded: bytes) -> User:
+    """Decode a user."""
     message = auth_pb2.User.FromString(encoded)
     return User(
         message.name.decode(),
@@ -84,23 +86,27 @@ def user_of(encoded: bytes) -> User:
 
 
 def role_message(role: Role) -> auth_pb2.Role:
+    """Convert a role to its message."""
     return auth_pb2.Role(
         name=role.name.encode(), keyPermission=map(permission_message, role.permissions)
     )
 
 
 def role_of(encoded: bytes) -> Role:
+    """Decode a role."""
     message = auth_pb2.Role.FromString(encoded)
     return Role(message.name.decode(), tuple(map(permission_of, message.keyPermission)))
 
 
 def permission_message(permission: Permission) -> auth_pb2.Permission:
+    """Convert a permission to its message."""
     message = auth_pb2.Permission(key=permission.key, range_end=permission.range_end)
     message.permType = permission.access  # type: ignore[assignment]
     return message
 
 
 def permission_of(message: auth_pb2.Permission) -> Permission:
+    """Convert a message to a permission."""
     return Permission(int(message.permType), message.key, message.range_end)
 
 

@@ -28,7 +28,8 @@ class DatabaseDirectory:
 
     def open(self) -> Engine:
         """Open the live engine, or create it at the first start. Raises StorageError if CURRENT is
-        malformed."""
+        malformed.
+        """
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._number = self._live_number()
         for number, path in self._databases():
@@ -41,7 +42,8 @@ class DatabaseDirectory:
 
     def prepare(self, live: Engine, checkpoint: Path) -> "Replacement":
         """Move the directory `checkpoint` beside the live database, fsync its files and names, and
-        open it. Raises StorageError if it cannot be opened; `live` stays the live database."""
+        open it. Raises StorageError if it cannot be opened; `live` stays the live database.
+        """
         number = self._number + 1
         path = self._path(number)
         shutil.rmtree(path, ignore_errors=True)
@@ -87,7 +89,8 @@ class DatabaseDirectory:
 
 class Replacement:
     """A database that is ready to replace the live one. The methods do I/O, and may run in a
-    thread, one at a time; each is called once at most."""
+    thread, one at a time; each is called once at most.
+    """
 
     def __init__(
         self, directory: DatabaseDirectory, number: int, engine: Engine, replaced: Engine

@@ -139,7 +139,8 @@ class StateMachine:
 
     def prepare(self, checkpoint: Path) -> "PreparedState":
         """Move `checkpoint` beside the live database, make it durable and open it. May run in a
-        thread. Raises StorageError if it cannot be opened; the state stays."""
+        thread. Raises StorageError if it cannot be opened; the state stays.
+        """
         replacement = self._directory.prepare(self.engine, checkpoint)
         return PreparedState(replacement, self._install)
 

@@ -76,7 +76,8 @@ class WatchStream:
 
     def cancel(self, watch_id: int, reason: str = "") -> None:
         """Remove one watcher and answer `canceled`; an unknown id is ignored, as in etcd. `reason`:
-        why the server cancels it."""
+        why the server cancels it.
+        """
         watcher = self.state.watchers.get(watch_id)
         if watcher is not None:
             self._hub.remove_watcher(watcher, WatcherEvent.CANCELED)

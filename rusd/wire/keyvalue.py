@@ -159,7 +159,8 @@ def value_of(kv: bytes) -> bytes:
 
 def deletion(key: bytes, mod_revision: int) -> bytes:
     """The KeyValue of a DELETE event: key and revision of the deletion. With revision 0, that of a
-    stored tombstone: the key alone."""
+    stored tombstone: the key alone.
+    """
     if not mod_revision:
         return b"\x0a%b%b" % (varint(len(key)), key)
     return b"\x0a%b%b\x18%b" % (varint(len(key)), key, varint(mod_revision))

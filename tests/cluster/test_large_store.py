@@ -92,7 +92,8 @@ def read(client: Client, number: int) -> None:
 
 def test_deleting_all_keys_in_one_request_costs_no_leader(tmp_path: Path) -> None:
     """Writes that are ordered behind the deletion are answered after it, as in etcd; everything
-    else goes on, on all members."""
+    else goes on, on all members.
+    """
     with running(tmp_path) as cluster:
         reports = [LoopReport(member) for member in cluster.members]
         with (

@@ -52,8 +52,10 @@ class Invariants:
     # --- the log ----------------------------------------------------------------------------------
 
     def durable(self, host: "Host", journal: "SimJournal", first: int) -> None:
-        """Entries from `first` on are on this member's disk. (Those that were neither flushed nor
-        sent when the process ended never were.)"""
+        """Entries from `first` on are on this member's disk.
+
+        Those that were neither flushed nor sent when the process ended never were.
+        """
         entries = journal.entries(first, 1 << 60)
         if any(is_conf_change(command) for command, _, _ in entries):
             changes = [

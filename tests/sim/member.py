@@ -132,7 +132,8 @@ class Host:
 
     def start(self, members: dict[int, str] | None = None, joining: bool = False) -> None:
         """Start the process, on what the disk holds. `members`: the first membership (ids and peer
-        URLs), or what a joining member was told."""
+        URLs), or what a joining member was told.
+        """
         world = self.world
         SimJournal.host = SimPeers.host = SimDriver.host = self
         self.machine = StateMachine(self.directory / "state")

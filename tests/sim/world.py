@@ -55,7 +55,8 @@ class World:
 
     def __init__(self, seed: int, *, quiet: bool = False, tracing: bool = False) -> None:
         """`quiet`: nothing but followers that are cut off and come back; then the leader must stay
-        what it is."""
+        what it is.
+        """
         self.seed = seed
         self.chance = random.Random(seed)
         self.loop = SimLoop()
@@ -143,7 +144,8 @@ class World:
 
     def ask_around(self, host: Host, *, everybody: bool = False) -> None:
         """One member asks who the members are: everybody, if it has no leader or was told that it
-        was removed, or those it has no connection to."""
+        was removed, or those it has no connection to.
+        """
         if host.process is None or host.paused:
             return
         led = bool(host.node.leader_id)
@@ -557,7 +559,8 @@ class World:
 
     def _restart_behind_slow_links(self) -> None:
         """A follower on whose answers the leader depends is restarted again and again, and its
-        clients read: answers to questions of an earlier life arrive in the next one."""
+        clients read: answers to questions of an earlier life arrive in the next one.
+        """
         leader = self._leader()
         followers = [host for host in self._alive() if not host.node.is_leader]
         if leader is None or not followers or self.size < 3:
@@ -591,7 +594,8 @@ class World:
 
     def _known(self, host: Host, after: int = 0) -> bool:
         """Whether everybody else remembers a life of this member, later than number `after`. A
-        member that nobody met may lose its disk unnoticed: it is a new one."""
+        member that nobody met may lose its disk unnoticed: it is a new one.
+        """
         others = [other for other in self.hosts.values() if other is not host]
         return all(
             hasattr(other, "node")
@@ -701,7 +705,8 @@ class World:
 
     async def _stand_still(self, follower: int) -> None:
         """A follower, or every member, stands still for longer than an election timeout: what
-        waits in the sockets shows that nobody is gone."""
+        waits in the sockets shows that nobody is gone.
+        """
         hosts = [self.hosts[follower]] if self.chance.random() < 0.3 else list(self.hosts.values())
         for host in hosts:
             host.pause()

@@ -107,7 +107,8 @@ def _client(endpoint: str, token: str | None) -> Client:
 
 def auth_pair() -> Iterator[Pair]:
     """A pair with quick password hashes. etcd before 3.6 decides some calls otherwise: there the
-    test is skipped (`make test-differential` brings a newer one)."""
+    test is skipped (`make test-differential` brings a newer one).
+    """
     both = Pair("--bcrypt-cost=4")
     try:
         with both.example():

@@ -20,7 +20,8 @@ def key(number: int) -> bytes:
 @contextmanager
 def stopped(data_dir: Path) -> Iterator[StateMachine]:
     """The state of the stopped member with this data directory. What is written to it has no log
-    entries: a cluster needs the same on all its members."""
+    entries: a cluster needs the same on all its members.
+    """
     machine = StateMachine(data_dir / "member" / "state")
     try:
         yield machine

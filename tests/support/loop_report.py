@@ -35,7 +35,8 @@ class LoopReport:
 
     def beyond_budget(self) -> list[Held]:
         """Holds that used the processor for longer than the budget: on a busy machine, time passes
-        by itself."""
+        by itself.
+        """
         # What was going on has ended when two more timers of the watchdog have run.
         seen = self._delays()
         assert seen > self._observed, "the watchdog observes nothing"

@@ -127,7 +127,8 @@ class Algorithm(RaftState, Protocol):
 
     def match_index(self, member: int) -> int:
         """Returns the highest index known to be on another member's disk (leader only); 0 for a
-        stranger."""
+        stranger.
+        """
 
     def raise_commit(self, index: int) -> None:
         """Everything up to `index` is known to be committed."""

@@ -56,7 +56,8 @@ class Campaign:
 
     def may(self) -> bool:
         """Whether this member may campaign: it is a voter, is not in quarantine, and counts by a
-        membership that is at most one ConfChange old (`conf_change.py`)."""
+        membership that is at most one ConfChange old (`conf_change.py`).
+        """
         raft = self._raft
         raft.raise_commit(committed_by_conf_changes(raft))
         committed = raft.log.entries(raft.applied_index + 1, raft.commit_index + 1)

@@ -19,7 +19,8 @@ class CommitNotice:
 
     def due(self, commit: int, awaited: int, now: float) -> bool:
         """Whether the commit index is to be sent though there are no entries to send. `awaited`:
-        the highest index that a call on a follower waits for."""
+        the highest index that a call on a follower waits for.
+        """
         if commit == self._sent:
             return False
         if self.deadline is None:

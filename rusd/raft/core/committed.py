@@ -45,7 +45,8 @@ class CommittedEntries:
 
     def hold(self, last: int) -> None:
         """The entries up to index `last` are being applied and take their time: the calls that
-        wait for them have no deadline any more."""
+        wait for them have no deadline any more.
+        """
         for position, requests in self._entries:
             if position.index > last:
                 break
@@ -55,7 +56,8 @@ class CommittedEntries:
 
     def resolve(self, reached: Position, results: Sequence[object]) -> list[Answer]:
         """The state machine has applied the entries up to `reached`, with one result for each
-        request. Returns the answers to the calls of this member."""
+        request. Returns the answers to the calls of this member.
+        """
         answers: list[Answer] = []
         at = count = 0
         for position, requests in self._entries:

@@ -44,7 +44,8 @@ class ConfChanges:
 
     def step(self, *, current: bool) -> bool:
         """Append the next one if the one before is applied; returns whether it was. `current`: an
-        entry of the current term is applied here."""
+        entry of the current term is applied here.
+        """
         raft = self._raft
         if not self._waiting:
             return False
@@ -59,7 +60,8 @@ class ConfChanges:
 
 def committed_by_conf_changes(raft: Algorithm) -> int:
     """Returns the last index that the unapplied ConfChanges in the log prove to be committed, or 0
-    if they prove nothing."""
+    if they prove nothing.
+    """
     log = raft.log
     changes = [
         index

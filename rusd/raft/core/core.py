@@ -87,7 +87,8 @@ class Core:
     ) -> None:
         """`applied`: the state machine's position. `now`: seconds, as in `step`. `first_number`
         returns where this life's sequence numbers begin. `snapshot_streams`: the members that are
-        being sent a snapshot, kept up to date by its owner."""
+        being sent a snapshot, kept up to date by its owner.
+        """
         member = config.member_id
         self._config = config
         self._raft = raft
@@ -233,7 +234,8 @@ class Core:
 
     def propose(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
         """Replicate a payload; `done` is answered with the state machine's result, or an
-        exception."""
+        exception.
+        """
         self._proposals.add(payload, done, deadline)
 
     @property
@@ -243,7 +245,8 @@ class Core:
 
     def read(self, done: Callable[[object], None], deadline: float) -> None:
         """Wait until everything acknowledged before is applied here; `done` is answered with None
-        or an exception."""
+        or an exception.
+        """
         self._reads.add(Read(done, deadline))
 
     def transfer(self, target: int, done: Callable[[object], None], now: float) -> Transfer:
@@ -304,7 +307,8 @@ class Core:
 
     def applied(self, reached: Position, results: Sequence[object]) -> list[Answer]:
         """The state machine has applied entries up to `reached`. Returns the answers that follow:
-        results, and reads that waited for it."""
+        results, and reads that waited for it.
+        """
         answers = self._committed.resolve(reached, results)
         self._raft.applied(reached.index)
         if reached.term != self._applied_term:
@@ -323,8 +327,10 @@ class Core:
         self._answers += self._proposals.fail(LeaderFailed, lambda waiting: waiting.term > 0)
 
     def acknowledge_snapshot(self, member: int, *, installed: bool) -> None:
-        """A stream of the leader is over: the leader goes on behind what this member holds. (A tail
-        that the log may have kept behind the snapshot is not known to be the leader's.)"""
+        """Acknowledge a stream of the leader that has ended, so that the leader goes on behind it.
+
+        A tail that the log may have kept behind the snapshot is not known to be the leader's.
+        """
         raft = self._raft
         proven = raft.applied_index if installed else raft.commit_index
         holds = installed and not self._quarantine.active
@@ -429,7 +435,8 @@ class Core:
     def _without_entries(self, member: int, append: AppendEntries) -> AppendEntries:
         """A member that joins has no state, and may not build one from the log's beginning either:
         the first members wrote their membership into the state before the first entry. It and a
-        member in quarantine ask for a snapshot and take no entries."""
+        member in quarantine ask for a snapshot and take no entries.
+        """
         needs = self.joining or self._quarantine.active
         if not needs or append.is_heartbeat:
             return append

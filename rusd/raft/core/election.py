@@ -16,7 +16,8 @@ class ElectionTimer:
 
     def __init__(self, timeout: float, others: int, now: float, chance: random.Random) -> None:
         """`timeout`: the election timeout T; the timer runs T to 2T. `others`: number of other
-        voters."""
+        voters.
+        """
         self._timeout = timeout
         #: Number of other voters; a change of the membership changes it.
         self.others = others
@@ -49,7 +50,8 @@ class ElectionTimer:
 
     def hold(self, now: float) -> bool:
         """No other voter can be asked yet: ask soon after one can, not all at the same moment.
-        Returns whether it would have been time."""
+        Returns whether it would have been time.
+        """
         if now < self._deadline:
             return False
         self._deadline = now + self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
@@ -57,7 +59,8 @@ class ElectionTimer:
 
     def yield_to(self, now: float, *, give_up: bool) -> None:
         """Another member was told that it may win: let it try first. `give_up`: also end this
-        member's own round."""
+        member's own round.
+        """
         if give_up:
             self._granted = None
         self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)

@@ -36,7 +36,8 @@ class GroupCommit:
     def step(self, *, leader_connected: bool, current: bool, paused: bool) -> None:
         """Append what waits to the leader's log, or forward it to the leader. `current`: an entry
         of the current term is applied here. `paused`: leadership is being transferred, nothing is
-        appended."""
+        appended.
+        """
         raft, proposals = self._raft, self._proposals
         if not raft.is_leader:
             # Taken from others in a term that is over: they propose it again themselves.

@@ -48,7 +48,8 @@ class ActiveMembership:
 
     def apply(self, membership: Membership) -> None:
         """The state machine names these members from now on. What is gone is sent the commit index
-        first: a member that is removed shall learn it from its own log."""
+        first: a member that is removed shall learn it from its own log.
+        """
         raft = self._raft
         self._applied = membership
         known = membership.urls.keys() | membership.removed
@@ -63,7 +64,8 @@ class ActiveMembership:
 
     def meet(self, others: Membership, index: int) -> None:
         """Others name these members; they may be ahead of this member's state, or behind. Their
-        list is not older than entry `index` of the log."""
+        list is not older than entry `index` of the log.
+        """
         known = {**self._applied.urls, **self._met}
         newer = index > self._raft.applied_index
         new = {

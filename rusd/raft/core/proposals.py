@@ -128,7 +128,8 @@ class Proposals:
 
     def lost_before(self, term: int) -> None:
         """An entry of `term` was applied: what was sent in an earlier term never will be. Queue it
-        again."""
+        again.
+        """
         lost = [number for number, waiting in self.waiting.items() if 0 < waiting.term < term]
         for number in lost:
             waiting = self.waiting.pop(number)
@@ -158,7 +159,8 @@ class ForwardedBatches:
 
     def accept(self, term: int, batch: Iterable[Proposed]) -> list[Proposed]:
         """Returns the requests of the batch that were not taken before in `term` (the leader's
-        own)."""
+        own).
+        """
         if term != self._term:
             self._term = term
             self._highest.clear()

@@ -36,7 +36,8 @@ class Quarantine:
         self, raft: Algorithm, reads: LinearizableReads, patience: float, *, active: bool
     ) -> None:
         """`patience`: seconds between two requests for a snapshot. `active`: it began in an earlier
-        life."""
+        life.
+        """
         self._raft = raft
         self._reads = reads
         self._patience = patience
@@ -66,7 +67,8 @@ class Quarantine:
 
     def step(self) -> bool:
         """Ask for the way out, if there is a leader. Returns whether this member has caught up: its
-        vote then belongs to the leader, once it is flushed."""
+        vote then belongs to the leader, once it is flushed.
+        """
         raft = self._raft
         if not self.active or not raft.leader:
             self._answered = False

@@ -174,7 +174,8 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     ) -> None:
         """`others`: the other voters. `log`: continues the state machine's, which ends at `applied`
         (`log/reconcile.py`). `heartbeat`: seconds between a leader's messages; `quorum_timeout`:
-        seconds without replies of a quorum after which a leader steps down (CheckQuorum)."""
+        seconds without replies of a quorum after which a leader steps down (CheckQuorum).
+        """
         check_names(type(self))
         self.now = now
         self.link = Link()
@@ -290,7 +291,8 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     def connected(self, member: int) -> None:
         """A connection to a member was made; what it acknowledged before counts no more: it may be
-        on another disk."""
+        on another disk.
+        """
         self._SyncObj__raftMatchIndex[self.peers[member]] = 0
         self.link.connected(self.peers[member])
 
@@ -398,7 +400,8 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     def campaign(self) -> None:
         """Become a candidate, or the leader if no other vote is needed; what a leader then commits
-        is counted by the next `tick`, when it is durable."""
+        is counted by the next `tick`, when it is durable.
+        """
         committed = self.commit_index
         self._SyncObj__raftElectionDeadline = float("-inf")
         self.doTick(0.0)
@@ -462,7 +465,8 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__sendAppendEntries(self) -> None:
         """Send appends; a member whose next entry this log only has a stand-in for gets a snapshot,
-        as one does whose next entry lies before the log."""
+        as one does whose next entry lies before the log.
+        """
         _Clock.now = self._now
         unknown = self._stand_in()
         if unknown:
@@ -476,9 +480,11 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
             self._sent_enough.clear()
 
     def _stand_in(self) -> int:
-        """Index of the second entry of the log if it is a stand-in, else 0. (The first entry is
-        never sent. Earlier releases wrote two NO_OPs for stand-ins, of entries that their state
-        held; at index 2 one is real.)"""
+        """Index of the second entry of the log if it is a stand-in, else 0.
+
+        The first entry is never sent. Earlier releases wrote two NO_OPs for stand-ins, of entries
+        that their state held; at index 2 one is real.
+        """
         head = self.log.entries(0, self.log.first_index + 2)
         if len(head) < 2:
             return 0

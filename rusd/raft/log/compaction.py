@@ -31,7 +31,8 @@ class Compaction:
         wake: Callable[[], None],
     ) -> None:
         """`lowest_index`: of the snapshots that are being sent; None if there is none. `wake` asks
-        for a turn, since a sync has ended."""
+        for a turn, since a sync has ended.
+        """
         self._config = config
         self._machine = machine
         self._journal = journal
@@ -46,7 +47,8 @@ class Compaction:
 
     def step(self, applied: int) -> None:
         """Cut the log if a sync has ended; begin one if enough was applied since the last time, or
-        the log is too large. Called at the end of a turn."""
+        the log is too large. Called at the end of a turn.
+        """
         if self._synced:
             synced, self._synced = self._synced, 0
             self._journal.compact(self._first(synced))

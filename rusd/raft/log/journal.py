@@ -143,7 +143,8 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
 
     def compact(self, first: int) -> None:
         """Forget entries below index `first` (two entries stay at least): record it durably, then
-        remove the segments that hold nothing else."""
+        remove the segments that hold nothing else.
+        """
         drop = min(first - self.first_index, len(self._entries) - 2)
         if drop <= 0:
             return
@@ -154,7 +155,8 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
 
     def seat(self, before: LogEntry, last: LogEntry) -> None:
         """Replace the whole log by two entries, the newest that a state already holds. Durable
-        after `settle`."""
+        after `settle`.
+        """
         self.clear()
         for command, index, term in (before, last) if before[1] < last[1] else (last,):
             self.add(command, index, term)

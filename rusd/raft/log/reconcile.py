@@ -12,7 +12,8 @@ from rusd.raft.ports import Position
 def reconcile(journal: Journal, last: Position, before: Position) -> bool:
     """Make the log continue from `last`, the position behind `before`; returns whether the log
     had to be replaced, which is durable after `Journal.settle`. Raises JournalError if state and
-    log cannot belong together."""
+    log cannot belong together.
+    """
     if journal.term_at(last.index) == last.term or (last.index == 1 and not len(journal)):
         return False
     if not len(journal) and not journal.getCurrentTerm():

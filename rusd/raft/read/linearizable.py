@@ -69,7 +69,8 @@ class LinearizableReads:
 
     def step(self, now: float, *, current: bool, leader_connected: bool) -> None:
         """Put the waiting reads to a quorum, or to the leader. `current`: an entry of the current
-        term is applied here; before that, what earlier leaders committed may not be."""
+        term is applied here; before that, what earlier leaders committed may not be.
+        """
         raft, reads = self._raft, self._reads
         if raft.is_leader:
             if not current:

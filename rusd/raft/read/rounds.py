@@ -38,7 +38,8 @@ class ReadIndexRounds:
 
     def open(self, commit_index: int) -> int | None:
         """Open a round for the waiting reads; returns the number to ask the others with, or None if
-        nothing waits. The caller leads, and has applied an entry of its term."""
+        nothing waits. The caller leads, and has applied an entry of its term.
+        """
         if not self._waiting:
             return None
         self._number += 1
@@ -67,7 +68,8 @@ class ReadIndexRounds:
 
     def reopen(self, voters: int) -> None:
         """The membership changed: a member that confirmed a round may not count any more. All
-        rounds begin anew, as one."""
+        rounds begin anew, as one.
+        """
         self._voters = voters
         self._waiting = [reader for one in self._rounds for reader in one.readers] + self._waiting
         self._rounds.clear()

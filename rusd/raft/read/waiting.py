@@ -85,7 +85,8 @@ class WaitingReads:
 
     def ask(self, now: float) -> list[int]:
         """Returns the numbers of the requests to send to the leader: those to be repeated, and one
-        for all new reads."""
+        for all new reads.
+        """
         numbers = [number for number in self._again if number in self._requests]
         self._again = []
         for number in numbers:

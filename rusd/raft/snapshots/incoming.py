@@ -105,7 +105,8 @@ class IncomingSnapshot:
 
     async def _finish(self, member: int, stream: int) -> None:
         """Tell the leader that this stream is over; installed or not, it goes on by the next
-        `AppendReply`."""
+        `AppendReply`.
+        """
         await self._worker.run(self._receiver.reset)
         self._send(member, SnapshotReply(stream, -1))
 

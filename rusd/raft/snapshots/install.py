@@ -53,7 +53,8 @@ class SnapshotInstaller:
         installed: Callable[[], None],
     ) -> None:
         """`no_turns`: within it no turn runs and the journal is not flushed. `installed` is called
-        when the state was replaced."""
+        when the state was replaced.
+        """
         self._core = core
         self._machine = machine
         self._journal = journal

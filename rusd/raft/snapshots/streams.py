@@ -75,7 +75,8 @@ class SnapshotStreams:
     @property
     def members(self) -> Collection[int]:
         """Members that are being sent a snapshot (they can use no entries meanwhile); a live
-        view."""
+        view.
+        """
         return self._streams.keys()
 
     def lowest_index(self) -> int | None:

@@ -76,7 +76,8 @@ class SnapshotSender:
 
     def take(self) -> list[Snapshot]:
         """Read the next frames, a batch at most. Empty if the window is full, or the stream read.
-        Raises SnapshotError or OSError."""
+        Raises SnapshotError or OSError.
+        """
         frames: list[Snapshot] = []
         size = 0
         while (

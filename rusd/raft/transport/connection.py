@@ -80,7 +80,8 @@ class Owner(Protocol):
 
 def _watch_for_silence(sock: socket.socket) -> None:
     """Let the kernel end a connection whose other host fell silent. After a partition it would
-    otherwise wait for a retransmission that comes minutes later."""
+    otherwise wait for a retransmission that comes minutes later.
+    """
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

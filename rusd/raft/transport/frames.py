@@ -143,7 +143,8 @@ class RaftFrame(Frame, frozen=True):
 
 class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
     """Entries behind (`prev_index`, `prev_term`), or a heartbeat: the last three fields are set
-    together or not at all."""
+    together or not at all.
+    """
 
     commit_index: Index
     prev_index: Index | UnsetType = field(default=UNSET, name="prevLogIdx")
@@ -167,6 +168,8 @@ class AppendReply(RaftFrame, frozen=True, tag="next_node_idx"):
 
 
 class RequestVote(RaftFrame, frozen=True, tag="request_vote"):
+    """A candidate's request for a vote."""
+
     last_log_index: Index
     last_log_term: Term
     #: The leader asked for this election (`TimeoutNow`).
@@ -193,6 +196,8 @@ class PreVote(Frame, frozen=True, tag="prevote"):
 
 
 class PreVoteReply(Frame, frozen=True, tag="prevote_reply"):
+    """The answer to a `PreVote`."""
+
     #: The voter's own term.
     term: Term
     #: The term that was asked about.
@@ -221,6 +226,8 @@ class ReadRound(Frame, frozen=True, tag="read"):
 
 
 class ReadRoundReply(Frame, frozen=True, tag="read_reply"):
+    """The answer to a leadership confirmation."""
+
     term: Term
     number: Number
 
@@ -232,6 +239,8 @@ class ReadIndexRequest(Frame, frozen=True, tag="read_index"):
 
 
 class ReadIndexReply(Frame, frozen=True, tag="read_index_reply"):
+    """The read index for a follower."""
+
     id: Number
     index: Index
 
@@ -245,6 +254,8 @@ class PeerRequest(Frame, frozen=True, tag="ask"):
 
 
 class PeerResponse(Frame, frozen=True, tag="answer"):
+    """The answer to a `PeerRequest`."""
+
     id: Number
     body: bytes
     #: Empty, or code and text.
@@ -268,6 +279,8 @@ class Snapshot(Frame, frozen=True, tag="snapshot", omit_defaults=False):
 
 
 class SnapshotBegin(Snapshot, frozen=True, tag="snapshot"):
+    """The list of files of a snapshot."""
+
     index: Index
     #: File name -> size in bytes.
     files: Annotated[dict[Name, Number], Meta(max_length=MAX_FILES)]
@@ -275,6 +288,8 @@ class SnapshotBegin(Snapshot, frozen=True, tag="snapshot"):
 
 
 class SnapshotChunk(Snapshot, frozen=True, tag="snapshot"):
+    """Bytes of one file of a snapshot."""
+
     file: Name
     offset: Number
     data: bytes
@@ -284,10 +299,14 @@ class SnapshotChunk(Snapshot, frozen=True, tag="snapshot"):
 
 
 class SnapshotEnd(Snapshot, frozen=True, tag="snapshot"):
+    """The end of a snapshot."""
+
     op: Literal["end"] = "end"
 
 
 class SnapshotReply(Frame, frozen=True, tag="snapshot_reply"):
+    """The acknowledgement of a part of a snapshot."""
+
     stream: Number
     #: Bytes written; negative at the end of the stream.
     received: int
@@ -404,13 +423,15 @@ def pack(frame: Frame) -> bytes:
 
 def limit(prefix: Body, *, member: bool) -> int:
     """Size limit of a frame whose body begins with `prefix` (`PREFIX` bytes, or all of it).
-    `member`: the connection is known to be a member's. Raises Refused."""
+    `member`: the connection is known to be a member's. Raises Refused.
+    """
     return _known(prefix, member)[0]
 
 
 def decode(body: Body, *, member: bool) -> Frame:
     """The frame, if its kind may come over such a connection (`member`: known to be a member's).
-    Raises Refused."""
+    Raises Refused.
+    """
     decoder = _known(body, member)[1]
     try:
         frame: Frame = decoder(body)

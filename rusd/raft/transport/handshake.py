@@ -92,7 +92,8 @@ class Handshake:
 
     def receive(self, hello: Hello) -> HelloRefused | None:
         """Check a hello whose member and cluster are right. Returns None if it may stand for the
-        member, which is recorded; else the frame that refuses it."""
+        member, which is recorded; else the frame that refuses it.
+        """
         incarnation = hello.incarnation
         if incarnation is UNSET:
             return None
@@ -138,8 +139,10 @@ class Handshake:
         self._replacing.discard(member)
 
     def lost(self, member: int) -> None:
-        """Record what a member has acknowledged: its connection ended. (Not if the connection was
-        of another data directory than the member has now.)"""
+        """Record what a member has acknowledged, when its connection has ended.
+
+        Not if the connection was of another data directory than the member has now.
+        """
         if member in self._replacing:
             return
         try:

@@ -93,7 +93,8 @@ class Incarnations:
     def __init__(self, directory: Path) -> None:
         """Begin the next incarnation. It is recorded by `said`: a start that ends before it reaches
         another member leaves no trace, or a member that fails at start many times would have to
-        catch up for it. Raises IncarnationsDamaged or OSError."""
+        catch up for it. Raises IncarnationsDamaged or OSError.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self._own_path, self._peers_path = directory / "life", directory / "lives"
         found = _read(self._own_path, Incarnation)
@@ -109,7 +110,8 @@ class Incarnations:
 
     def recover(self, after: int) -> None:
         """The disk holds less than this member has acknowledged, in incarnations up to number
-        `after`: from now on it is another directory, which has to catch up. Durable; OSError."""
+        `after`: from now on it is another directory, which has to catch up. Durable; OSError.
+        """
         number = max(min(after, self.own.number + LEAP), self.own.number)
         self.own = Incarnation(_random(), number + 1, self.own.nonce, number, recovering=True)
         self._keep_own()

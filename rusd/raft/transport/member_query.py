@@ -60,7 +60,9 @@ async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
 
 
 async def ask_all(urls: Iterable[Sequence[str]], patience: float = TIMEOUT) -> list[Cluster]:
-    """Returns the responses of all these members (each with its peer URLs), in their order. (All,
-    since a member that fell behind may list members as they were.)"""
+    """Returns the responses of all these members (each with its peer URLs), in their order.
+
+    All of them, since a member that fell behind may list members as they were.
+    """
     answers = await asyncio.gather(*(ask(url, patience) for each in urls for url in each))
     return [found for found in answers if found is not None]

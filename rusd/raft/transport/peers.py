@@ -58,7 +58,8 @@ class Peers:
         fail: Callable[[BaseException], None],
     ) -> None:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids; `fail`
-        gets the exception of a background task, which ends the member."""
+        gets the exception of a background task, which ends the member.
+        """
         self._member = member
         self._cluster = cluster
         self.handshake = handshake
@@ -91,7 +92,8 @@ class Peers:
 
     async def start(self, listen: Sequence[str]) -> None:
         """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
-        taken."""
+        taken.
+        """
         try:
             for url in listen:
                 await self._listener.serve(Bound(url), lambda: Connection(self, None))
@@ -120,7 +122,8 @@ class Peers:
 
     def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
         """Use these members and URLs. Closes connections to departed peers; sends `Removed` to
-        those among the `removed`."""
+        those among the `removed`.
+        """
         gone, new = self._urls.keys() - urls.keys(), urls.keys() - self._urls.keys()
         self._urls = dict(urls)
         for member in gone:
@@ -146,7 +149,8 @@ class Peers:
 
     def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
         """Write a packed frame if the member is connected. Ends its connection above
-        DEAD_PEER_BYTES unsent bytes; drops a `droppable` frame above SLOW_PEER_BYTES."""
+        DEAD_PEER_BYTES unsent bytes; drops a `droppable` frame above SLOW_PEER_BYTES.
+        """
         connection = self._live.get(member)
         if connection is None:
             return
@@ -271,7 +275,8 @@ class Peers:
 
     async def _dial_once(self, member: int, url: str) -> bool:
         """Connect, unless the member is connected. Returns after the connection's end, whether it
-        was confirmed to be the member's."""
+        was confirmed to be the member's.
+        """
         lost = self._lost[member]
         lost.clear()
         if member in self._live:

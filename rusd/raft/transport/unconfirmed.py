@@ -31,7 +31,8 @@ class UnconfirmedConnections(Generic[C]):
 
     def too_many_files(self, descriptor: int) -> bool:
         """Whether a connection must be refused for want of descriptors. The kernel assigns the
-        lowest free number, so the number tells how many are in use."""
+        lowest free number, so the number tells how many are in use.
+        """
         return descriptor >= self._full
 
     def add(self, connection: C, address: str) -> C | None:

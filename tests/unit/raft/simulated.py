@@ -189,7 +189,8 @@ class Cluster:
 
     def disconnect(self, member: int) -> None:
         """The other members notice that a member's connections broke; it does not, and what it
-        sends is lost."""
+        sends is lost.
+        """
         for other in self.running():
             if other.id != member:
                 self.cut |= {(member, other.id), (other.id, member)}
@@ -225,7 +226,8 @@ class Cluster:
 
     def settle(self) -> None:
         """Deliver messages and step members until nothing is left to do, at one moment (but for the
-        2 ms after which a leader announces a commit index)."""
+        2 ms after which a leader announces a commit index).
+        """
         for _ in range(1000):
             if not self.round():
                 deadlines = [one.core.deadline for one in self.running() if one.core.deadline]
@@ -238,7 +240,8 @@ class Cluster:
 
     def round(self) -> bool:
         """Deliver what is under way, then step every member that has something to do. Returns
-        whether anything was done."""
+        whether anything was done.
+        """
         network, self._network = self._network, deque()
         for sender, receiver, message in network:
             one = self.members.get(receiver)

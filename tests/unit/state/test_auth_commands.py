@@ -38,7 +38,8 @@ class AuthDriver(Driver):
 
     def as_user(self, user: str, kind: Kind, body: bytes, revision: int = 0) -> Applied:
         """A proposal of `user`, at the auth revision of now or the one given; its refusal is
-        raised."""
+        raised.
+        """
         identity = Identity(user, revision or self.machine.auth.revision) if user else ANONYMOUS
         (result,) = self.apply_payloads([sign(identity, encode(kind, body))])
         if isinstance(result, Exception):

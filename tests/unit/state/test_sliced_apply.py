@@ -1,5 +1,6 @@
 """Long requests in slices: the same results and the same bytes as at once, nothing of it visible
-before its end, and nothing left of it if it never ends."""
+before its end, and nothing left of it if it never ends.
+"""
 
 from __future__ import annotations
 
