@@ -50,7 +50,8 @@ class PasswordWork:
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
     ) -> bool:
         """Whether `hashed` is of this password; for None, False after the same time. `permit` is
-        called when the turn of this call has come, and may raise. Raises TOO_MANY_REQUESTS."""
+        called when the turn of this call has come, and may raise. Raises TOO_MANY_REQUESTS.
+        """
         await self._turn(address)
         try:
             permit()
@@ -104,7 +105,8 @@ class PasswordWork:
 
     def _shorten_longest(self, length: int) -> None:
         """Refuse the last call of the longest queue. Raises TOO_MANY_REQUESTS if none is longer
-        than `length`."""
+        than `length`.
+        """
         longest = max(self._queues.values(), key=len)
         if len(longest) <= max(length, 1):
             raise TOO_MANY_REQUESTS()

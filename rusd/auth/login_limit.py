@@ -29,7 +29,8 @@ _HOST_PREFIX = 64
 
 def address_of(remote: str) -> str:
     """The address that failures are counted by; `remote`: "127.0.0.1:4711", "[::1]:4711", or
-    anything else for a UNIX socket."""
+    anything else for a UNIX socket.
+    """
     host, _, _ = remote.rpartition(":")
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])

@@ -122,7 +122,8 @@ class AuthStore:
     def decoy(self, name: str) -> bytes | None:
         """A hash to compare the password of an unknown user with: that of another user, the same
         one for the same name. So the time of an answer shows nothing, also if the hashes of users
-        differ in cost. None if no user has a password."""
+        differ in cost. None if no user has a password.
+        """
         if self._decoys is None:
             self._decoys = [user.password for user in self._users.values() if user.password]
         # (Python's hash of a text differs from process to process.)
