@@ -32,7 +32,8 @@ class LineFile:
 
     def __init__(self, path: str, dropped: Callable[[int], str]) -> None:
         """`dropped` makes the line that counts dropped ones. Raises OSError if the file cannot be
-        opened."""
+        opened.
+        """
         self._path = path
         self._dropped_line = dropped
         self._queue: queue.Queue[str | None] = queue.Queue(MAX_QUEUED)
