@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec test-differential test-budget test-chaos test-chaos-short test-failover simulate clean
+        test-h2spec test-differential test-compat compatibility test-budget test-chaos \
+        test-chaos-short test-failover simulate clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -96,19 +97,39 @@ build/h2spec:
 test-h2spec: .venv/.installed-test build/h2spec  ## the client port against h2spec (needs Go)
 	$(BIN)/python -m pytest tests/compat/test_h2spec.py $(ARGS)
 
-# The newest etcd, built with Go from the module proxy; nothing of it is in the tree.
-ETCD := v3.7.3
+# etcd, built with Go from the module proxy; nothing of it is in the tree. `make ETCD=v3.6.16 …`
+# takes another version.
+ETCD     := v3.7.3
+ETCD_DIR := build/etcd-$(ETCD)
 
-build/etcd/etcd:
+$(ETCD_DIR)/go.mod:
 	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
-	mkdir -p build/etcd
-	cd build/etcd && printf 'module etcd\n' > go.mod && GOFLAGS=-mod=mod \
-	  go get go.etcd.io/etcd/server/v3@$(ETCD) && GOFLAGS=-mod=mod \
-	  go build -o etcd go.etcd.io/etcd/server/v3
+	mkdir -p $(ETCD_DIR)
+	cd $(ETCD_DIR) && printf 'module etcd\n' > go.mod && GOFLAGS=-mod=mod \
+	  go get go.etcd.io/etcd/server/v3@$(ETCD) go.etcd.io/etcd/tests/v3@$(ETCD) \
+	  go.etcd.io/etcd/etcdctl/v3@$(ETCD) go.etcd.io/etcd/etcdutl/v3@$(ETCD)
 
-test-differential: .venv/.installed-test build/etcd/etcd  ## beside the newest etcd (needs Go)
-	RUSD_TEST_ORACLE=$(CURDIR)/build/etcd/etcd $(BIN)/python -m pytest \
+$(ETCD_DIR)/etcd: $(ETCD_DIR)/go.mod
+	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o etcd go.etcd.io/etcd/server/v3
+
+$(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
+	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
+
+test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest etcd (needs Go)
+	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  tests/member/test_differential_*.py $(ARGS)
+
+$(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(ETCD_DIR)/go.mod
+	$(BIN)/python -m tests.compat.etcd_suite.build $(ETCD_DIR) $(ETCD)
+
+ETCD_SUITE := $(addprefix $(ETCD_DIR)/,etcd etcdctl etcdutl e2e.test)
+
+# ARGS="common e2e", ARGS="e2e --run TestCtlV3Auth", ARGS="common --subject etcd"
+test-compat: .venv/.installed-test $(ETCD_SUITE)  ## etcd's own test suites (needs Go, root)
+	$(BIN)/python -m tests.compat.etcd_suite --build $(ETCD_DIR) --version $(ETCD) $(ARGS)
+
+compatibility: .venv/.installed-test  ## docs/compatibility.md, of the last runs of test-compat
+	$(BIN)/python -m tests.compat.etcd_suite --build $(ETCD_DIR) --version $(ETCD) --page
 
 bench: .venv/.installed-test  ## rusd beside etcd; writes docs/benchmarks.md
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)

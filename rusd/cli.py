@@ -121,6 +121,8 @@ def _log_start(loaded: Loaded) -> None:
                 "initial-advertise-peer-urls": config.initial_advertise_peer_urls,
                 "initial-cluster": config.initial_cluster,
                 "initial-cluster-state": config.initial_cluster_state,
+                "snapshot-catchup-entries": config.snapshot_catchup_entries,
+                "v2-deprecation": "write-only",  # etcd's default, which it enforces
             }
         },
     )

@@ -164,6 +164,9 @@ def _check_foreign(given: Mapping[str, Any], notes: list[str]) -> None:
                 f"--{name} is not possible: rusd does not support {UNSUPPORTED[name].subject} yet"
             )
         foreign = WITHOUT_EFFECT.get(name)
+        if foreign is not None and foreign.note:
+            notes.append(foreign.note)
+            continue
         asks = foreign is not None and foreign.default is not None and value != foreign.default
         if asks or (name in NOT_YET and value != KNOWN[name].default):
             notes.append(f"--{name} is accepted but has no effect in rusd")

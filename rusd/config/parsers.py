@@ -77,10 +77,11 @@ def duration(text: str) -> float:
     return (-total if text.startswith("-") else total) / 10**9
 
 
-#: etcd 3.6's feature gates.
+#: The feature gates of etcd 3.6 and 3.7.
 GATES = frozenset(
     (
         "CompactHashCheck",
+        "FastLeaseKeepAlive",
         "InitialCorruptCheck",
         "LeaseCheckpoint",
         "LeaseCheckpointPersist",
@@ -151,6 +152,13 @@ def choice(*valid: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def v2_deprecation(value: str) -> str:
+    """A stage of the removal of etcd's v2 store that etcd 3.6 and 3.7 accept."""
+    if value not in ("write-only", "write-only-skip-check", "write-only-drop-data", "gone"):
+        raise ValueError(f'invalid value "{value}"')
+    return value
 
 
 def folded(parse: "Parser") -> "Parser":

@@ -22,6 +22,9 @@ class UnsupportedFlag(NamedTuple):
     default: object
     #: For an unsupported flag: what is missing, to complete "rusd does not support … yet".
     subject: str = ""
+    #: For a flag without effect: what the log says when it is set, whatever its value. Tools of
+    #: etcd look for these texts.
+    note: str = ""
 
 
 _PEER_TLS = "TLS between members"
@@ -85,7 +88,12 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     "client-cert-file": UnsupportedFlag(parsers.text, ""),
     "client-key-file": UnsupportedFlag(parsers.text, ""),
     "backend-batch-interval": UnsupportedFlag(parsers.duration, None),
-    "bootstrap-defrag-threshold-megabytes": UnsupportedFlag(parsers.unsigned, 0),
+    "bootstrap-defrag-threshold-megabytes": UnsupportedFlag(
+        parsers.unsigned,
+        0,
+        note="Skipping defragmentation: "
+        "--bootstrap-defrag-threshold-megabytes has no effect in rusd",
+    ),
     "discovery-fallback": UnsupportedFlag(parsers.choice("exit", "proxy"), None),
     "distributed-tracing-address": UnsupportedFlag(parsers.text, None),
     "distributed-tracing-instance-id": UnsupportedFlag(parsers.text, None),
@@ -98,7 +106,17 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     "peer-skip-client-san-verification": UnsupportedFlag(parsers.boolean, None),
     "socket-reuse-port": UnsupportedFlag(parsers.boolean, False),
     "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
-    "v2-deprecation": UnsupportedFlag(parsers.text, None),
+    "max-snapshots": UnsupportedFlag(
+        parsers.signed,
+        None,
+        note="--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
+    ),
+    "v2-deprecation": UnsupportedFlag(
+        parsers.v2_deprecation,
+        None,
+        note="--v2-deprecation is deprecated and scheduled for removal in v3.8. "
+        "The default value is enforced, ignoring user input.",
+    ),
     "discovery-insecure-transport": UnsupportedFlag(parsers.boolean, None),
     "discovery-insecure-skip-tls-verify": UnsupportedFlag(parsers.boolean, None),
     **_durations(
@@ -113,7 +131,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     **_numbers(
         "backend-batch-limit",
         "distributed-tracing-sampling-rate",
-        "max-snapshots",
         "max-wals",
         "proxy-dial-timeout",
         "proxy-failure-wait",

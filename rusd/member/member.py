@@ -137,7 +137,15 @@ class Member:
         if not await publish(components.node, member):
             return
         for url in self._config.client_urls:
-            log.info("ready to serve client requests", extra={"fields": {"address": url}})
+            fields = {"fields": {"address": url}}
+            log.info("ready to serve client requests", extra=fields)
+            if url.scheme in ("https", "unixs"):
+                log.info("serving client traffic securely", extra=fields)
+            else:
+                log.info(
+                    "serving client traffic insecurely; this is strongly discouraged!",
+                    extra=fields,
+                )
         self._on_ready()
 
     # Failure

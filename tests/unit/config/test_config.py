@@ -411,7 +411,6 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
     "flag",
     [
         "--max-wals=5",
-        "--max-snapshots=0",
         "--backend-batch-interval=1s",
         "--max-wals=4",
         "--enable-pprof=false",
@@ -421,6 +420,40 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
 )
 def test_tuning_without_meaning_here_is_accepted_silently(flag: str) -> None:
     assert loaded(flag) == Loaded(Config())
+
+
+@pytest.mark.parametrize(
+    ("flag", "note"),
+    [
+        (
+            "--max-snapshots=10",
+            "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
+        ),
+        (
+            "--v2-deprecation=gone",
+            "--v2-deprecation is deprecated and scheduled for removal in v3.8. "
+            "The default value is enforced, ignoring user input.",
+        ),
+        (
+            "--bootstrap-defrag-threshold-megabytes=1000",
+            "Skipping defragmentation: "
+            "--bootstrap-defrag-threshold-megabytes has no effect in rusd",
+        ),
+    ],
+)
+def test_deprecated_flags_are_noted_in_the_words_of_etcd(flag: str, note: str) -> None:
+    assert loaded(flag) == Loaded(Config(), (note,))
+
+
+def test_a_withdrawn_stage_of_v2_deprecation_is_refused() -> None:
+    text = 'invalid value "not-yet" for flag -v2-deprecation: invalid value "not-yet"'
+    with pytest.raises(ConfigError, match=text):
+        loaded("--v2-deprecation=not-yet")
+
+
+def test_the_feature_gate_of_fast_keep_alives_is_accepted() -> None:
+    # Without the gate etcd waits for the applied index before a renewal, as rusd does.
+    assert loaded("--feature-gates=FastLeaseKeepAlive=false").config.feature_gates == ()
 
 
 # -- who reads it --------------------------------------------------------------------------------
