@@ -55,9 +55,9 @@ class LoginLimit:
     def permits(self, user: str, address: str, now: float) -> bool:
         """Whether this login may be tried now."""
         pair = _pair(user, address)
-        if not self._pairs.below(pair, now):
+        if not self._pairs.has_room(pair, now):
             return False
-        return pair in self._known or self._addresses.below(address, now)
+        return pair in self._known or self._addresses.has_room(address, now)
 
     def failed(self, user: str, address: str, now: float) -> None:
         """Count a login that was tried and failed."""
@@ -86,8 +86,9 @@ class _Counts:
         #: Key -> (count, time of it); the latest failure last.
         self._counts: OrderedDict[object, tuple[float, float]] = OrderedDict()
 
-    def below(self, key: object, now: float) -> bool:
-        return self._count(key, now) < self._burst
+    def has_room(self, key: object, now: float) -> bool:
+        """Whether one more failure fits."""
+        return self._count(key, now) <= self._burst - 1
 
     def add(self, key: object, now: float) -> None:
         # (Capped, so that no amount of failures delays the next try for longer than one burst.)

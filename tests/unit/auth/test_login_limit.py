@@ -26,6 +26,17 @@ def test_a_burst_of_failures_is_permitted_and_more_must_wait() -> None:
     assert limit.permits("a", "1.1.1.1", 1 / PAIR_RATE + 0.01)
 
 
+def test_guesses_one_after_another_are_limited_to_the_rate() -> None:
+    limit = LoginLimit()
+    tried = 0
+    for millisecond in range(20_000):
+        now = millisecond / 1000
+        if limit.permits("a", "1.1.1.1", now):
+            limit.failed("a", "1.1.1.1", now)
+            tried += 1
+    assert tried == PAIR_BURST + 20 * PAIR_RATE - 1
+
+
 def test_no_amount_of_failures_delays_the_next_try_any_further() -> None:
     limit = LoginLimit()
     fail(limit, "a", "1.1.1.1", 1000)
