@@ -56,7 +56,7 @@ def client_of(endpoint: str, user: str) -> Client:
 
 
 def leader(cluster: LocalCluster) -> int:
-    """(The launcher asks without a token, and is refused.)"""
+    """The index of the leading member; the launcher asks without a token, and is refused."""
     for number, endpoint in enumerate(cluster.endpoints):
         with client_of(endpoint, "root") as root:
             status = root.status()

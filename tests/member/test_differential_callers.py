@@ -51,7 +51,8 @@ def filled(method: MethodDescriptor) -> Message:
 
 def first(client: Client, path: str, request: Message) -> object:
     """The refusal of a call, the reason why a watcher is refused, or the type of the first answer;
-    on the wire a call with one request is the same whatever its kind."""
+    on the wire a call with one request is the same whatever its kind.
+    """
     answer = message_factory.GetMessageClass(METHODS[path].output_type)
     metadata = client._metadata
     call = client.channel.stream_stream(
