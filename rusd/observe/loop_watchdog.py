@@ -9,10 +9,10 @@ that the loop called. No callback is wrapped: the cost is that of the timer and 
 wake-ups, whatever the load.
 
 The delay of a timer also grows when the thread waits for a processor or when the process is
-suspended. The kernel counts both (`/proc/<pid>/task/<tid>/schedstat`): the wait for a processor is
-subtracted, and a suspended process is reported as such and not observed. A call into C that keeps
-the interpreter's lock delays the watchdog as well; the lock is handed over when the call returns,
-within the same callback, so that the callback is still named.
+suspended. The kernel counts the wait (`/proc/<pid>/task/<tid>/schedstat`), and it is subtracted. A
+process in which the watchdog did not run either was suspended: that is reported and not observed. A
+call into C that keeps the interpreter's lock delays the watchdog as well; the lock is handed over
+when the call returns, within the same callback, so that the callback is still named.
 
 Does not measure single callbacks: many short callbacks in one turn of the loop count together, as
 they do for a heartbeat that is due.
@@ -41,6 +41,8 @@ RESOLUTION = 0.01
 LEAST_BUDGET = 2 * RESOLUTION
 #: Upper bounds of the histogram's buckets, seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: Seconds after which a thread that waits for the interpreter's lock wakes up.
+LOCK_WAIT = 0.005
 #: Shown where no sample of the stack was taken in time.
 UNKNOWN = "unknown"
 
@@ -91,17 +93,20 @@ class LoopWatchdog:
         #: When the timer is due; when the thread read the stack meanwhile, and what it saw.
         self._due = 0.0
         self._seen: list[tuple[float, tuple[str, str]]] = []
+        #: When the thread woke up last; the longest time between two wake-ups since the last timer.
+        self._woke = 0.0
+        self._gap = 0.0
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ident = threading.get_ident()
         self._own = _Scheduling(threading.get_native_id())
         self._used = time.thread_time()
+        self._woke = time.monotonic()
+        self._watching = _Scheduling(0)  # until the thread runs: counts nothing
         self._schedule()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
-        # Known once the thread runs, which `Thread.start` waits for.
-        self._watching = _Scheduling(self._thread.native_id or 0)
 
     def stop(self) -> None:
         """Ends the thread; without effect if it was not started."""
@@ -144,13 +149,14 @@ class LoopWatchdog:
             self.delays.observe(late)
         if self._seen:
             self._seen = []
-        self._watching.runs()
+        self._gap = 0.0
+        self._watching.start_anew()
         self._schedule()
 
     def _held(self, late: float, cpu: float) -> None:
         due = self._due
         seen = Counter(what for when, what in self._seen if when == due)
-        if cpu < late / 2 and self._watching.runs() * self.budget < late / 2:
+        if cpu < late / 2 and self._suspended() > late / 2:
             # Neither thread ran: there is nothing to blame.
             log.warning("the process did not run", extra={"fields": {"for": _shown(late)}})
             return
@@ -169,27 +175,39 @@ class LoopWatchdog:
         }
         self._warnings.warning("the event loop was held for too long", fields, hold.callback)
 
+    def _suspended(self) -> float:
+        """Returns for how long the watchdog did not run since the last timer: 0 if it waited for
+        the interpreter's lock, which a call that uses no processor may hold."""
+        gap = max(self._gap, time.monotonic() - self._woke)
+        gap -= self._watching.waited()
+        return gap if self._watching.runs() * LOCK_WAIT < gap / 2 else 0.0
+
     # In the thread
 
     def _watch(self) -> None:
+        self._watching = _Scheduling(threading.get_native_id())
         pause = self.budget / 2
         while not self._stopped.wait(pause):
-            due = self._due
-            overdue = time.monotonic() - due
-            if overdue < self.budget / 2:
-                # A timer that runs in time moves `due` on meanwhile.
-                pause = self.budget / 2 - overdue
-                continue
-            pause = self.budget / 2
-            frame = sys._current_frames().get(self._ident)
-            what = _described(frame, self._caller)
-            if what is not None:
-                self._seen.append((due, what))
-            del frame
+            now = time.monotonic()
+            self._gap, self._woke = max(self._gap, now - self._woke), now
+            pause = self._look()
+
+    def _look(self) -> float:
+        """Read the stack of the loop thread if the timer is overdue; returns the seconds until the
+        next look."""
+        due = self._due
+        overdue = time.monotonic() - due
+        if overdue < self.budget / 2:
+            # A timer that runs in time moves `due` on meanwhile.
+            return self.budget / 2 - overdue
+        what = _described(sys._current_frames().get(self._ident), self._caller)
+        if what is not None:
+            self._seen.append((due, what))
+        return self.budget / 2
 
 
 class _Scheduling:
-    """What the kernel counts of one thread; zeros where it does not."""
+    """Times that the kernel counts for one thread; zeros where it does not."""
 
     def __init__(self, native_id: int) -> None:
         self._file = -1
@@ -212,10 +230,14 @@ class _Scheduling:
         return since / 1e9
 
     def runs(self) -> int:
-        """How often the thread was given a processor since the last call."""
+        """Returns how often the thread was given a processor since the last call."""
         runs = self._read()[1]
         since, self._runs = runs - self._runs, runs
         return since
+
+    def start_anew(self) -> None:
+        """Count from now on."""
+        self._waited, self._runs = self._read()
 
     def close(self) -> None:
         if self._file >= 0:
