@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ import pytest
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.bench.pipeline import run as send_all
+from tests.support.auth_pair import auth_call
 from tests.support.client import Client
 from tests.support.large_store import PREFIX, PREFIX_END, grant_leases, key, put_keys, stopped
 from tests.support.load import revision_of
@@ -35,6 +37,8 @@ STREAMS = 10
 ATTEMPTS = 3
 #: Seconds that an operation may take on a machine that is busy with much else.
 LONG = 300.0
+#: Expiries to wait for: some seconds' worth.
+EXPIRED = 3000
 #: A lease that holds all keys.
 LEASE = 7
 
@@ -69,20 +73,24 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, binary: Sequence[str] = RUSD) -> Iterator[Running]:
+def running(
+    directory: Path, binary: Sequence[str] = RUSD, flags: Sequence[str] = ()
+) -> Iterator[Running]:
     """A member on the data in `directory`."""
     with (
-        LocalCluster(1, directory=directory, binary=binary) as cluster,
+        LocalCluster(1, directory=directory, binary=binary, flags=flags) as cluster,
         Client(cluster.endpoints[0]) as client,
     ):
         yield Running(cluster, client, LoopReport(cluster.members[0]))
 
 
 @contextmanager
-def running_copy(stored: Path, binary: Sequence[str] = RUSD) -> Iterator[Running]:
+def running_copy(
+    stored: Path, binary: Sequence[str] = RUSD, flags: Sequence[str] = ()
+) -> Iterator[Running]:
     copy = filled(stored, f"{stored.name}-copy-{uuid.uuid4().hex[:8]}")
     try:
-        with running(copy, binary) as one:
+        with running(copy, binary, flags) as one:
             yield one
     finally:
         shutil.rmtree(copy)
@@ -136,6 +144,14 @@ def with_leases(empty: Path) -> Path:
     directory = filled(empty, "leases")
     with stopped(directory / "rusd-1") as machine:
         grant_leases(machine, 1, LEASES, 100_000)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_leases_of_a_second(empty: Path) -> Path:
+    directory = filled(empty, "expiring")
+    with stopped(directory / "rusd-1") as machine:
+        grant_leases(machine, 1, LEASES, 1)
     return directory
 
 
@@ -194,6 +210,17 @@ def old_revision(client: Client) -> None:
     assert 0 < len(whole(client, revision=revision).kvs) < KEYS
 
 
+def streamed(client: Client) -> None:
+    request = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END)
+    method = client.channel.unary_stream(
+        "/etcdserverpb.KV/RangeStream",
+        request_serializer=rpc.RangeRequest.SerializeToString,
+        response_deserializer=rpc.RangeStreamResponse.FromString,
+    )
+    parts = method(request, timeout=LONG)
+    assert sum(len(part.range_response.kvs) for part in parts) == KEYS
+
+
 def txn_of_ranges(client: Client) -> None:
     rows = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, limit=KEYS // 4)
     counting = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, count_only=True)
@@ -229,7 +256,7 @@ def members_and_status(client: Client) -> None:
     "operation",
     [
         all_keys, half_of_the_keys, count_only, keys_only, sorted_by_value, last_key, old_revision,
-        txn_of_ranges, txn_of_compares, hash_of_everything, hash_of_the_keys, defragment,
+        streamed, txn_of_ranges, txn_of_compares, hash_of_everything, hash_of_the_keys, defragment,
         members_and_status,
     ],
 )  # fmt: skip
@@ -352,6 +379,61 @@ def test_very_many_leases(with_leases: Path) -> None:
         send_all(one.endpoint, path + "Revoke", (one.SerializeToString() for one in revokes), 200)
 
     changing(with_leases, operation)
+
+
+def test_very_many_leases_that_expire(with_leases_of_a_second: Path) -> None:
+    """A member that becomes leader delays them by etcd's rule, and ends them at its rate."""
+
+    def attempt() -> list[Held]:
+        with running_copy(with_leases_of_a_second) as one:
+            path = "/etcdserverpb.Lease/LeaseLeases"
+            deadline = time.monotonic() + LONG
+            while True:
+                found = one.client.call(path, rpc.LeaseLeasesRequest(), rpc.LeaseLeasesResponse)
+                if len(found.leases) <= LEASES - EXPIRED:
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+            return LoopReport(one.cluster.members[0], since=0).beyond_budget()
+
+    within_budget(attempt)
+
+
+def test_corruption_checks(with_keys: Path) -> None:
+    """Before serving, and all the time."""
+    flags = ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=100ms"]
+
+    def attempt() -> list[Held]:
+        with running_copy(with_keys, flags=flags) as one:
+            assert b"initial corruption checking passed" in one.cluster.members[0].log.read_bytes()
+            for _ in range(3):
+                hash_of_the_keys(one.client)
+            return LoopReport(one.cluster.members[0], since=0).beyond_budget()
+
+    within_budget(attempt)
+
+
+def test_checking_all_watchers_again_after_users_changed(with_keys: Path) -> None:
+    """Authentication is enabled: none of them may read any more."""
+
+    def operation(one: Running) -> None:
+        streams = [one.client.watch() for _ in range(STREAMS)]
+        for number in range(WATCHERS):
+            streams[number % STREAMS].create(key(number), b"" if number % 2 else PREFIX_END)
+        for stream in streams:
+            for _ in range(WATCHERS // STREAMS):
+                assert stream.receive(LONG).created
+        root = {"name": "root", "password": "secret"}
+        for method, fields in (
+            ("UserAdd", root), ("UserGrantRole", {"user": "root", "role": "root"}),
+            ("AuthEnable", {}),
+        ):  # fmt: skip
+            one.client.call(*auth_call(method, **fields))
+        for stream in streams:
+            for _ in range(WATCHERS // STREAMS):
+                assert stream.receive(LONG).canceled
+
+    changing(with_keys, operation)
 
 
 @pytest.mark.parametrize("stored", ["with_keys", "with_lease", "with_leases"])
