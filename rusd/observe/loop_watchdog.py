@@ -177,7 +177,8 @@ class LoopWatchdog:
 
     def _suspended(self) -> float:
         """Returns for how long the watchdog did not run since the last timer: 0 if it waited for
-        the interpreter's lock, which a call that uses no processor may hold."""
+        the interpreter's lock, which a call that uses no processor may hold.
+        """
         gap = max(self._gap, time.monotonic() - self._woke)
         gap -= self._watching.waited()
         return gap if self._watching.runs() * LOCK_WAIT < gap / 2 else 0.0
@@ -194,7 +195,8 @@ class LoopWatchdog:
 
     def _look(self) -> float:
         """Read the stack of the loop thread if the timer is overdue; returns the seconds until the
-        next look."""
+        next look.
+        """
         due = self._due
         overdue = time.monotonic() - due
         if overdue < self.budget / 2:
