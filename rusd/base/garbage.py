@@ -1,10 +1,13 @@
-"""Bounds the time of collections of cyclic garbage, which hold the event loop.
+"""Bounds the time that collections of cyclic garbage hold the event loop.
 
-A full collection of CPython visits every container in the process: 110 ms with 200,000 leases.
-Here, what survives one is frozen, so that the next visits only what was allocated since (about
-10 ms). Reference counting frees frozen objects as before. Only a cycle of them that falls out of
-use stays; when GROWTH more objects are frozen than after the last collection of everything, a
-collection of everything is made.
+A full collection of CPython visits every container of the process: 60 ms for a million objects. The
+survivors of one are frozen here, so that the next visits only what was allocated since: 5 to 20 ms.
+
+Reference counting frees frozen objects as before; only cycles stay that become garbage after they
+were frozen. Therefore one collection visits everything once GROWTH more objects are frozen than
+after the last such collection. It cannot be divided (CPython 3.11 has no incremental collection)
+and holds the loop beyond the budget; `docs/limits.md` says for how long. The memory of frozen
+cycles is bounded by GROWTH objects, some hundred MiB.
 """
 
 import gc

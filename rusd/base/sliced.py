@@ -1,4 +1,9 @@
-"""Long work on the loop, a slice at a time, sharing it fairly with whoever else is there."""
+"""Long work on the event loop, in slices.
+
+Work is a generator that yields between slices of some milliseconds and returns its result. `run`
+executes it in a task, with a pause after each slice while the loop has other work; `finish`
+executes it at once. Starts no thread.
+"""
 
 import asyncio
 import time
@@ -8,18 +13,18 @@ from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
-#: Anything that can be sorted.
+#: Types that `ordered` sorts.
 Ordered = TypeVar("Ordered", bytes, tuple[float, int])
 
 #: Items sorted, or merged, in one slice.
 SORTED = 1000
 
-#: Work of others that takes less than this part of a slice's time is not worth stepping aside for.
+#: Part of a slice's time below which other work of the loop counts as none.
 _NOTICED = 1 / 8
 
 
 class Meter:
-    """Counts work in units of some microseconds: when a slice of many small steps is full."""
+    """Counts units of work, some microseconds each, and tells when they fill a slice."""
 
     __slots__ = ("_left",)
 
@@ -30,7 +35,7 @@ class Meter:
         self._left = self.SLICE
 
     def passed(self, units: int = 1) -> bool:
-        """So many units were done; true if they fill a slice, and the next one begins."""
+        """Adds `units`; returns True if the slice is full, and begins the next one."""
         self._left -= units
         if self._left > 0:
             return False
@@ -39,7 +44,7 @@ class Meter:
 
 
 def finish(slices: Generator[None, None, T]) -> T:
-    """The result of sliced work, at once."""
+    """Executes all slices at once; returns the result."""
     while True:
         try:
             next(slices)
@@ -49,7 +54,7 @@ def finish(slices: Generator[None, None, T]) -> T:
 
 
 def ordered(items: list[Ordered]) -> Generator[None, None, list[Ordered]]:
-    """`sorted(items)`, in slices."""
+    """Returns `sorted(items)`, in slices."""
     if len(items) <= SORTED:
         return sorted(items)
     runs = []
@@ -65,9 +70,8 @@ def ordered(items: list[Ordered]) -> Generator[None, None, list[Ordered]]:
 
 
 async def rest(worked: float) -> None:
-    """Between two slices, the last of which took `worked` seconds: let the others go on.
-
-    If there are any, for as long again, since what they do takes several turns of the loop.
+    """Pause after a slice that took `worked` seconds: one turn of the loop, or as long as the slice
+    if other work ran in that turn, since a request takes several turns.
     """
     done = time.perf_counter()
     await asyncio.sleep(0)
@@ -76,7 +80,7 @@ async def rest(worked: float) -> None:
 
 
 async def run(slices: Generator[None, None, T]) -> T:
-    """The result of work that yields between its slices."""
+    """Executes the slices with pauses between them; returns the result."""
     while True:
         began = time.perf_counter()
         try:
