@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .tls import Tls
+from .tls import PeerTls, Tls
 
 DAY = timedelta(days=1)
 
@@ -87,6 +87,11 @@ class Authority:
         launcher = self.issue("launcher")
         files = (server.cert, server.key, self.cert, launcher.cert, launcher.key)
         return Tls(*files, verify_clients)
+
+    def peer_tls(self, name: str = "peer") -> PeerTls:
+        """A certificate for members of this machine to connect to each other with."""
+        identity = self.issue(name, ["127.0.0.1", "::1", "localhost"])
+        return PeerTls(identity.cert, identity.key, self.cert)
 
     def revoke(self, *identities: Identity, file: str = "revoked") -> Path:
         """A revocation list (DER, as etcd reads it) of exactly these."""

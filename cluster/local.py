@@ -25,7 +25,7 @@ from typing import Self, TypeVar
 
 from . import ports, wire
 from .process import STOP_TIMEOUT, Guard, Member
-from .tls import Tls
+from .tls import PeerTls, Tls
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ class LocalCluster:
         member_flags: Mapping[int, Sequence[str]] | None = None,
         env: Mapping[str, str] | None = None,
         tls: Tls | None = None,
+        peer_tls: PeerTls | bool = False,
         directory: Path | str | None = None,
         client_ports: Sequence[int] | None = None,
         start_timeout: float = 30.0,
@@ -79,6 +80,8 @@ class LocalCluster:
             last and win over the launcher's own.
         env: added to the environment. ETCD_* variables of this process are not passed on.
         tls: what members serve their client URLs with; None: plain HTTP.
+        peer_tls: what members connect to each other with; True: https peer URLs, whose flags
+            are given in `flags` or `member_flags`; False: plain HTTP.
         directory: keeps data, logs and port numbers there, to be started again by a later
             LocalCluster on the same directory.
         client_ports: ports for clients; each member's peers use the next number, metrics the
@@ -97,6 +100,7 @@ class LocalCluster:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         self._env = inherited | dict(env or {})
         self._tls = tls
+        self._peer_tls = peer_tls
         self._credentials = tls.credentials() if tls is not None else None
         self._keep = Path(directory) if directory is not None else None
         self._client_ports = client_ports
@@ -196,8 +200,7 @@ class LocalCluster:
         directory = self.members[0].data_dir.parent
         index = len(self.members)
         client, peer, metrics = self._claim.any(3)
-        scheme = "http" if self._tls is None else "https"
-        member = Member(f"rusd-{index + 1}", directory, (client, peer, metrics), ports.HOST, scheme)
+        member = self._member(index, directory, (client, peer, metrics))
         self.members.append(member)
         self._joined.add(index)
         self.size += 1
@@ -321,11 +324,20 @@ class LocalCluster:
             directory = Path(tempfile.mkdtemp(prefix="rusd-cluster-"))
         self._guard = Guard(directory if self._keep is None else None)
         numbers = self._ports(directory)
-        scheme = "http" if self._tls is None else "https"
         self.members = [
-            Member(f"rusd-{index + 1}", directory, three, ports.HOST, scheme)
+            self._member(index, directory, three)
             for index, three in enumerate(zip(*[iter(numbers)] * 3, strict=True))
         ]
+
+    def _member(self, index: int, directory: Path, three: tuple[int, int, int]) -> Member:
+        return Member(
+            f"rusd-{index + 1}",
+            directory,
+            three,
+            ports.HOST,
+            client_scheme="http" if self._tls is None else "https",
+            peer_scheme="https" if self._peer_tls else "http",
+        )
 
     def _ports(self, directory: Path) -> list[int]:
         """Client, peer and metrics port of each member; a kept directory keeps its numbers."""
@@ -369,6 +381,7 @@ class LocalCluster:
             f"--initial-cluster-state={'existing' if index in self._joined else 'new'}",
             f"--initial-cluster-token={self._token}",
             *(self._tls.flags() if self._tls is not None else ()),
+            *(self._peer_tls.flags() if isinstance(self._peer_tls, PeerTls) else ()),
             *self._flags,
             *self._member_flags.get(index, ()),
         ]

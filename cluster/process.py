@@ -61,6 +61,7 @@ class Member:
         ports: tuple[int, int, int],
         host: str,
         client_scheme: str = "http",
+        peer_scheme: str = "http",
     ) -> None:
         """`ports`: client, peer, metrics. Files are kept in `directory`: `<name>` and its log."""
         client, peer, metrics = ports
@@ -68,7 +69,7 @@ class Member:
         #: "host:port" that clients connect to.
         self.endpoint = f"{host}:{client}"
         self.client_url = f"{client_scheme}://{host}:{client}"
-        self.peer_url = f"http://{host}:{peer}"
+        self.peer_url = f"{peer_scheme}://{host}:{peer}"
         self.metrics_url = f"http://{host}:{metrics}"
         self.data_dir = directory / name
         #: Everything the member wrote to its standard output and error, over all its starts.

@@ -1,4 +1,4 @@
-"""How the members of a cluster under test serve TLS to clients, and how one asks them then."""
+"""TLS of a cluster under test: what its members serve clients and each other with."""
 
 from __future__ import annotations
 
@@ -35,3 +35,22 @@ class Tls(NamedTuple):
             self.client_key.read_bytes(),
             self.client_cert.read_bytes(),
         )
+
+
+class PeerTls(NamedTuple):
+    """PEM files for TLS between members. `cluster.certificates.Authority.peer_tls` makes them."""
+
+    #: Certificate and key, shown in both directions.
+    cert: Path
+    key: Path
+    #: The authority of all members.
+    authority: Path
+
+    def flags(self) -> list[str]:
+        """For a member."""
+        return [
+            f"--peer-cert-file={self.cert}",
+            f"--peer-key-file={self.key}",
+            f"--peer-trusted-ca-file={self.authority}",
+            "--peer-client-cert-auth",
+        ]

@@ -144,26 +144,32 @@ class Listener:
         self._servers, self._files = [], []
 
 
-async def connect(factory: Callable[[], P], url: str) -> P:
-    """Connect to a URL without TLS. Raises one of UNREACHABLE.
+async def connect(factory: Callable[[], P], url: str, context: ssl.SSLContext | None = None) -> P:
+    """Connect to a URL, with TLS by `context` if it requires that. Raises one of UNREACHABLE.
 
     A URL that requires TLS is not dialled in plaintext.
     """
-    parsed = _plain(url)
+    parsed, name = _dialled(url, context)
     loop = asyncio.get_running_loop()
     if parsed.is_unix:
         _, protocol = await loop.create_unix_connection(factory, parsed.path)
     else:
-        _, protocol = await loop.create_connection(factory, parsed.host, parsed.port)
+        _, protocol = await loop.create_connection(
+            factory, parsed.host, parsed.port, ssl=context, server_hostname=name
+        )
     return protocol
 
 
-async def open_streams(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a URL; return its two streams."""
-    parsed = _plain(url)
+async def open_streams(
+    url: str, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a URL, as `connect` does; return its two streams."""
+    parsed, name = _dialled(url, context)
     if parsed.is_unix:
         return await asyncio.open_unix_connection(parsed.path)
-    return await asyncio.open_connection(parsed.host, parsed.port)
+    return await asyncio.open_connection(
+        parsed.host, parsed.port, ssl=context, server_hostname=name
+    )
 
 
 def shown(peername: object) -> str:
@@ -176,11 +182,12 @@ def shown(peername: object) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _plain(url: str) -> Url:
+def _dialled(url: str, context: ssl.SSLContext | None) -> tuple[Url, str | None]:
+    """The URL, and the name that the server's certificate must have."""
     parsed = Url(url)
-    if parsed.is_secure:
-        raise ConnectionError(errno.EPROTONOSUPPORT, f"no TLS between members yet: {url}")
-    return parsed
+    if parsed.is_secure != (context is not None) or parsed.scheme == "unixs":
+        raise ConnectionError(errno.EPROTONOSUPPORT, f"cannot dial {url}: no TLS for it")
+    return parsed, parsed.host if parsed.is_secure else None
 
 
 def _is_wildcard(host: str) -> bool:

@@ -113,7 +113,7 @@ def _tcp(flags: Mapping[str, tuple[Url, ...]]) -> list[tuple[str, Url]]:
 
 
 def _check_peer_scheme(flag: str, url: Url) -> None:
-    if url.is_secure:
+    if url.scheme == "unixs":
         raise ConfigError(f"--{flag}: rusd does not support {url.scheme} URLs yet ({url})")
 
 

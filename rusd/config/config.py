@@ -254,6 +254,45 @@ class Config:
         "Security",
         "Names or addresses; a client's certificate must be for one of them.",
     )
+    peer_cert_file: str = _flag(
+        "", parsers.text, "Security", "Certificate of the peer URLs, shown to peers too (PEM)."
+    )
+    peer_key_file: str = _flag("", parsers.text, "Security", "Its private key (PEM).")
+    peer_client_cert_auth: bool = _flag(
+        False, parsers.boolean, "Security", "Require certificates of peers."
+    )
+    peer_client_cert_file: str = _flag(
+        "", parsers.text, "Security", "Certificate to dial peers with, if not --peer-cert-file."
+    )
+    peer_client_key_file: str = _flag("", parsers.text, "Security", "Its private key (PEM).")
+    peer_trusted_ca_file: str = _flag(
+        "",
+        parsers.text,
+        "Security",
+        "Authorities whose certificates peers must come with, in both directions (PEM).",
+    )
+    peer_crl_file: str = _flag(
+        "", parsers.text, "Security", "Revocation list for certificates of peers."
+    )
+    peer_cert_allowed_cn: tuple[str, ...] = _flag(
+        (), parsers.strings, "Security", "Common names; a peer's certificate must have one of them."
+    )
+    peer_cert_allowed_hostname: tuple[str, ...] = _flag(
+        (),
+        parsers.strings,
+        "Security",
+        "Names or addresses; a peer's certificate must be for one of them.",
+    )
+    peer_skip_client_san_verification: bool = _flag(
+        False,
+        parsers.boolean,
+        "Security",
+        "Accept a peer from an address that its certificate does not name.",
+        "experimental-peer-skip-client-san-verification",
+    )
+    peer_auto_tls: bool = _flag(
+        False, parsers.boolean, "Security", "Make a certificate for the peer URLs at a first start."
+    )
     auto_tls: bool = _flag(
         False,
         parsers.boolean,
@@ -261,7 +300,10 @@ class Config:
         "Make a certificate for the client URLs at a first start.",
     )
     self_signed_cert_validity: int = _flag(
-        1, parsers.unsigned, "Security", "Years such a certificate is good for."
+        1,
+        parsers.unsigned,
+        "Security",
+        "Years a certificate of --auto-tls or --peer-auto-tls is good for.",
     )
     cipher_suites: tuple[str, ...] = _flag(
         (), parsers.strings, "Security", "Cipher suites of TLS 1.2, by their IANA names."

@@ -197,45 +197,47 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    """Return the document with etcd's two TLS sections as flags; that of peers must be empty."""
+    """Return the document with etcd's two TLS sections as flags."""
     plain: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     # Keys in any case, as etcd reads them.
     for key, value in ((str(key).lower(), value) for key, value in document.items()):
-        if key not in (_CLIENT_TLS, _PEER_TLS):
+        keys = _TLS_SECTIONS.get(key)
+        if keys is None:
             plain[key] = value
         elif isinstance(value, dict):
             for name, asked in ((str(name).lower(), asked) for name, asked in value.items()):
-                flag = _CLIENT_KEYS.get(name) if key == _CLIENT_TLS else None
+                flag = keys.get(name)
                 if flag is not None:
                     sections[flag] = asked
                 elif asked:
-                    subject = "TLS between members" if key == _PEER_TLS else "this"
-                    raise ConfigError(
-                        f"{key}: {name} in {path}: rusd does not support {subject} yet"
-                    )
+                    raise ConfigError(f"{key}: {name} in {path}: rusd does not support this yet")
         elif value is not None:
             raise ConfigError(f"invalid {key} in {path}")
     return plain | sections
 
 
-_CLIENT_TLS = "client-transport-security"
-_PEER_TLS = "peer-transport-security"
-#: Keys of the section of clients -> flags.
-_CLIENT_KEYS = {
-    **{
-        name: name
-        for name in (
-            "cert-file",
-            "key-file",
-            "client-cert-file",
-            "client-key-file",
-            "client-cert-auth",
-            "trusted-ca-file",
-            "auto-tls",
-        )
+_TLS_KEYS = (
+    "cert-file",
+    "key-file",
+    "client-cert-file",
+    "client-key-file",
+    "client-cert-auth",
+    "trusted-ca-file",
+    "auto-tls",
+)
+#: Section -> its keys -> flags.
+_TLS_SECTIONS: dict[str, dict[str, str]] = {
+    "client-transport-security": {
+        **{name: name for name in _TLS_KEYS},
+        "allowed-hostname": "client-cert-allowed-hostname",
     },
-    "allowed-hostname": "client-cert-allowed-hostname",
+    "peer-transport-security": {
+        **{name: f"peer-{name}" for name in _TLS_KEYS},
+        "allowed-cn": "peer-cert-allowed-cn",
+        "allowed-hostname": "peer-cert-allowed-hostname",
+        "skip-client-san-verification": "peer-skip-client-san-verification",
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""The flags of TLS on the client port: versions, cipher suites, contradictions.
+"""The flags of TLS on both ports: versions, cipher suites, contradictions.
 
 Cipher suites are those that Go knows, by their IANA names; `SUITES` maps them to OpenSSL's names.
 The three suites of TLS 1.3 cannot be chosen in Go or Python: they are accepted without effect.
@@ -58,7 +58,7 @@ def contradiction(config: Config) -> str | None:
             return f'unexpected TLS cipher suite "{name}"'
     if low == "TLS1.3" and config.cipher_suites:
         return "cipher suites cannot be configured when only TLS1.3 is enabled"
-    return _without_certificate(config)
+    return _without_certificate(config) or _peer_contradiction(config)
 
 
 def _without_certificate(config: Config) -> str | None:
@@ -81,6 +81,37 @@ def _without_certificate(config: Config) -> str | None:
     return None
 
 
+def _peer_contradiction(config: Config) -> str | None:
+    """Return why peers cannot be served or dialled with TLS; None if they can."""
+    cert, key = config.peer_cert_file, config.peer_key_file
+    client_cert, client_key = config.peer_client_cert_file, config.peer_client_key_file
+    names, hosts = config.peer_cert_allowed_cn, config.peer_cert_allowed_hostname
+    secure = [url for url in config.listen_peer_urls if url.is_secure]
+    if config.peer_auto_tls and not cert and not key:
+        if config.self_signed_cert_validity == 0:
+            return "--self-signed-cert-validity is invalid, it should be greater than 0"
+    elif secure and not cert and not key:
+        host, port = secure[0].address
+        return f"cannot listen on TLS for {host}:{port}: KeyFile and CertFile are not presented"
+    elif bool(cert) != bool(key):
+        return f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
+    if bool(client_cert) != bool(client_key):
+        return (
+            "ClientKeyFile and ClientCertFile must both be present or both absent: "
+            f"key: {client_key}, cert: {client_cert}]"
+        )
+    if names and hosts:
+        return (
+            "AllowedCNs and AllowedHostnames are mutually exclusive "
+            f"(cns={_quoted(names)}, hostnames={_quoted(hosts)})"
+        )
+    return None
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return "[" + " ".join(f'"{name}"' for name in names) + "]"
+
+
 def notes(config: Config) -> Iterator[str]:
     """Yield a warning, as etcd does, for each flag of TLS that has no effect here."""
     given = bool(config.cert_file or config.key_file)
@@ -97,5 +128,21 @@ def notes(config: Config) -> Iterator[str]:
         if config.client_cert_auth:
             yield (
                 "scheme is http or unix while --client-cert-auth is enabled; "
+                f"ignoring client cert auth for this URL: {url}"
+            )
+    given = bool(config.peer_cert_file or config.peer_key_file)
+    if config.peer_auto_tls and given:
+        yield "ignoring peer auto TLS since certs given"
+    for url in config.listen_peer_urls:
+        if url.is_secure:
+            continue
+        if given or config.peer_auto_tls:
+            yield (
+                "scheme is HTTP while key and cert files are present; "
+                f"ignoring key and cert files for {url}"
+            )
+        if config.peer_client_cert_auth:
+            yield (
+                "scheme is HTTP while --peer-client-cert-auth is enabled; "
                 f"ignoring client cert auth for this URL: {url}"
             )

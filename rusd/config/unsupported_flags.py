@@ -27,7 +27,6 @@ class UnsupportedFlag(NamedTuple):
     note: str = ""
 
 
-_PEER_TLS = "TLS between members"
 _DISCOVERY = "discovery"
 
 
@@ -48,18 +47,6 @@ def _numbers(*names: str) -> dict[str, UnsupportedFlag]:
 
 
 UNSUPPORTED: dict[str, UnsupportedFlag] = {
-    **_all(
-        _PEER_TLS,
-        "peer-cert-file",
-        "peer-key-file",
-        "peer-client-cert-file",
-        "peer-client-key-file",
-        "peer-trusted-ca-file",
-        "peer-crl-file",
-        "peer-cert-allowed-cn",
-        "peer-cert-allowed-hostname",
-    ),
-    **_switches(_PEER_TLS, "peer-client-cert-auth", "peer-auto-tls"),
     **_all(
         _DISCOVERY,
         "discovery",
@@ -103,7 +90,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     "enable-pprof": UnsupportedFlag(parsers.boolean, False),
     "log-rotation-config-json": UnsupportedFlag(parsers.text, None),
     "memory-mlock": UnsupportedFlag(parsers.boolean, False),
-    "peer-skip-client-san-verification": UnsupportedFlag(parsers.boolean, None),
     "socket-reuse-port": UnsupportedFlag(parsers.boolean, False),
     "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
     "max-snapshots": UnsupportedFlag(
@@ -169,6 +155,5 @@ OLD_SPELLINGS: dict[str, str] = {
         "downgrade-check-time",
         "enable-distributed-tracing",
         "memory-mlock",
-        "peer-skip-client-san-verification",
     )
 }

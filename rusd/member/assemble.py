@@ -27,6 +27,7 @@ from rusd.door.http.router import Router
 from rusd.door.http.server import HttpDoor
 from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls, client_tls
+from rusd.door.tls.peer import PeerTls
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic
@@ -92,11 +93,13 @@ class Components:
     tls: ClientTls | None
 
 
-def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fail) -> Components:
+def assemble(
+    config: Config, machine: StateMachine, identity: Identity, peers: PeerTls, fail: Fail
+) -> Components:
     """Build the components above `machine`. Opens Raft's journal; starts nothing.
 
-    `fail` is called with an error after which the member must end. Raises ConfigError (TLS files
-    that cannot be used), JournalError.
+    `peers`: TLS of the peer URLs. `fail` is called with an error after which the member must end.
+    Raises ConfigError (TLS files that cannot be used), JournalError.
     """
     loop = asyncio.get_running_loop()
     member_id, cluster_id = identity
@@ -105,8 +108,10 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     tls = client_tls(config)
     if tls is not None:
         warn_if_exposed(config.key_file)
+    for key in (config.peer_key_file, config.peer_client_key_file):
+        warn_if_exposed(key)
 
-    node = RaftNode(_raft_config(config, machine, identity, members), machine, described)
+    node = RaftNode(_raft_config(config, machine, identity, members, peers), machine, described)
     headers = Headers(cluster_id, member_id, lambda: node.term)
     require_leader = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
 
@@ -126,7 +131,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
     auto_compaction = _auto_compaction(config, node, machine)
     corruption = Corruption(node, machine.store, machine.members)
     handover = Handover(node, space, lambda: machine.members.membership().voters)
-    member_list = MemberList(node, identity, lambda: known_membership(config, machine).urls)
+    member_list = MemberList(node, identity, lambda: known_membership(config, machine).urls, peers)
 
     max_size = config.quota_backend_bytes or DEFAULT_QUOTA
     quota = Quota(config.quota_backend_bytes, lambda: machine.size, node, scarce=space.scarce)
@@ -262,7 +267,7 @@ def assemble(config: Config, machine: StateMachine, identity: Identity, fail: Fa
 
 
 def _raft_config(
-    config: Config, machine: StateMachine, identity: Identity, members: Membership
+    config: Config, machine: StateMachine, identity: Identity, members: Membership, tls: PeerTls
 ) -> RaftConfig:
     return RaftConfig(
         member_id=identity.member_id,
@@ -275,6 +280,7 @@ def _raft_config(
         directory=config.member_path,
         wal_directory=config.wal_path,
         listen_peer_urls=config.listen_peer_urls,
+        tls=tls,
         heartbeat_ms=config.heartbeat_interval,
         election_ms=config.election_timeout,
         snapshot_count=config.snapshot_count,

@@ -34,6 +34,7 @@ from rusd.member.identity import (
 )
 from rusd.raft.commands import decode_entry
 from rusd.raft.log.journal import Journal
+from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.transport.incarnations import begin_recovering
 from rusd.raft.transport.member_query import Cluster, ask_all
 from rusd.state.command import Kind
@@ -56,7 +57,7 @@ class Bootstrapped(ConfigError):
         )
 
 
-async def query_existing_cluster(config: Config) -> Cluster | None:
+async def query_existing_cluster(config: Config, tls: PeerTls = WITHOUT_TLS) -> Cluster | None:
     """Query the peers at a first start. Returns the cluster to join; None at a later start, and at
     the first start of a new cluster.
 
@@ -69,13 +70,13 @@ async def query_existing_cluster(config: Config) -> Cluster | None:
     peers = [urls for urls in config.initial_peers.values() if urls != own]
     if config.initial_cluster_state != "existing":
         member = member_id(own, config.initial_cluster_token)
-        for found in await ask_all(peers, QUERY_TIMEOUT):
+        for found in await ask_all(peers, QUERY_TIMEOUT, tls):
             if member in found.membership.removed:
                 raise RemovedByPeers(REMOVED)
             if member in found.membership.started or member in found.incarnations:
                 raise Bootstrapped(member)
         return None
-    answers = await ask_all(peers)
+    answers = await ask_all(peers, tls=tls)
     if not answers:
         raise ConfigError(
             "cannot fetch cluster info from peer urls: could not retrieve cluster information "

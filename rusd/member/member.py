@@ -11,6 +11,7 @@ from typing import Any
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Tasks
 from rusd.config import Config
+from rusd.door.tls.peer import PeerTls, peer_tls
 from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
 from rusd.member.cluster_version import keep_cluster_version
@@ -54,14 +55,15 @@ class Member:
         self._failure: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
         prepare(config)
-        found = await query_existing_cluster(config)
-        identity, components = self._open(found)
+        tls = peer_tls(config)
+        found = await query_existing_cluster(config, tls)
+        identity, components = self._open(found, tls)
         self._components = components
         machine, node = components.machine, components.node
         known = known_membership(config, machine).urls
         others = [urls for member, urls in known.items() if member != identity.member_id]
         components.watchdog.start()
-        await check_not_removed(identity, others)
+        await check_not_removed(identity, others, tls)
         await node.start()
         if config.initial_corrupt_check:
             await components.corruption.check_before_serving(config.election_timeout / 1000)
@@ -98,7 +100,7 @@ class Member:
         """Wait until an error ends this member, and raise it."""
         await self._failure
 
-    def _open(self, found: Cluster | None) -> tuple[Identity, Components]:
+    def _open(self, found: Cluster | None, tls: PeerTls) -> tuple[Identity, Components]:
         """Open the state, establish this member's identity, and build what stands above."""
         config = self._config
         machine = StateMachine(config.member_path / "state")
@@ -106,7 +108,7 @@ class Member:
             if config.force_new_cluster:
                 force_new_cluster(config, machine)
             identity = establish(config, machine, found)
-            return identity, assemble(config, machine, identity, self._fail)
+            return identity, assemble(config, machine, identity, tls, self._fail)
         except BaseException:
             machine.close()
             raise

@@ -14,7 +14,7 @@ from rusd.member.bootstrap import QUERY_TIMEOUT
 from rusd.member.errors import RemovedByPeers
 from rusd.member.identity import REMOVED, Identity
 from rusd.raft.interface import Peers, Role
-from rusd.raft.ports import Membership
+from rusd.raft.ports import WITHOUT_TLS, Membership, PeerTls
 from rusd.raft.transport.member_query import ask_all
 
 #: Seconds between two queries of a member without a leader.
@@ -30,13 +30,15 @@ class Node(Role, Peers, Protocol):
         """Take over the member list of a peer, unless this member knows a later one."""
 
 
-async def check_not_removed(own: Identity, peers: Iterable[Sequence[str]]) -> None:
+async def check_not_removed(
+    own: Identity, peers: Iterable[Sequence[str]], tls: PeerTls = WITHOUT_TLS
+) -> None:
     """Ask the peers at start, before this member takes part, whether it is still a member.
 
     They may have gone on without it (`--force-new-cluster`), and the first peer that connects may
     not know. Raises RemovedByPeers if one says that it was removed.
     """
-    for found in await ask_all(peers, QUERY_TIMEOUT):
+    for found in await ask_all(peers, QUERY_TIMEOUT, tls):
         if found.id == own.cluster_id and own.member_id in found.membership.removed:
             raise RemovedByPeers(REMOVED)
 
@@ -45,12 +47,17 @@ class MemberList:
     """Queries the peers that this member hears nothing from, and all of them without a leader."""
 
     def __init__(
-        self, node: Node, own: Identity, urls: Callable[[], Mapping[int, Sequence[str]]]
+        self,
+        node: Node,
+        own: Identity,
+        urls: Callable[[], Mapping[int, Sequence[str]]],
+        tls: PeerTls = WITHOUT_TLS,
     ) -> None:
         """`urls`: the peer URLs of every member, as far as this one knows."""
         self._node = node
         self._own = own
         self._urls = urls
+        self._tls = tls
         self._reported = asyncio.Event()
 
     def removal_reported(self) -> None:
@@ -70,7 +77,7 @@ class MemberList:
                     await self._reported.wait()
             peers = self._peers_to_ask()
             self._reported.clear()
-            for found in await ask_all(peers):
+            for found in await ask_all(peers, tls=self._tls):
                 if found.id != self._own.cluster_id:
                     continue
                 if self._own.member_id in found.membership.removed:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rusd.raft.ports import Membership
+from rusd.raft.ports import WITHOUT_TLS, Membership, PeerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class RaftConfig:
     started: frozenset[int] = frozenset()
     #: This member joins a cluster: it has no state before its first snapshot.
     joining: bool = False
+    #: TLS of https peer URLs.
+    tls: PeerTls = WITHOUT_TLS
     #: Directory of the journal, if not `directory / "wal"`.
     wal_directory: Path | None = None
 

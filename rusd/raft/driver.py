@@ -99,6 +99,7 @@ class Driver:
             on_connected=self._connected,
             on_lost=self._lost,
             fail=self._die,
+            tls=config.tls,
         )
         # Snapshots and the sync before a compaction; they may take long.
         self._worker = Worker("snapshots")

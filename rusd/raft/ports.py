@@ -6,6 +6,8 @@ position (index, term) it stores with its data, in one atomic write, so that sta
 never differ.
 """
 
+import errno
+import ssl
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,3 +218,41 @@ def undescribed(error: Exception) -> tuple[int, str]:
 
 #: Called on the loop after leader or term changed: (leader member id or 0, term, am I the leader).
 RoleListener = Callable[[int, int, bool], None]
+
+
+class PeerTls(Protocol):
+    """Contexts and checks of the peer port."""
+
+    @property
+    def server(self) -> ssl.SSLContext | None:
+        """The context of https listeners; None without a certificate."""
+
+    def client(self) -> ssl.SSLContext:
+        """The context for one more connection to a peer."""
+
+    def check_server(self, connection: ssl.SSLObject) -> None:
+        """Check a dialled peer after the handshake. Raises an exception with the reason."""
+
+    async def admit(self, connection: ssl.SSLObject, host: str) -> None:
+        """Check an accepted peer at address `host` after the handshake.
+
+        Raises an exception with the reason if it is refused.
+        """
+
+
+class WithoutTls:
+    """For a member that neither listens on https nor dials it."""
+
+    server: ssl.SSLContext | None = None
+
+    def client(self) -> ssl.SSLContext:
+        raise ConnectionError(errno.EPROTONOSUPPORT, "no TLS between members")
+
+    def check_server(self, connection: ssl.SSLObject) -> None:
+        raise NotImplementedError
+
+    async def admit(self, connection: ssl.SSLObject, host: str) -> None:
+        raise NotImplementedError
+
+
+WITHOUT_TLS: PeerTls = WithoutTls()

@@ -400,7 +400,7 @@ class World:
             host.told_removed()
         return False
 
-    async def _ask_all(self, urls: object, patience: float = 0.0) -> list[Cluster]:
+    async def _ask_all(self, urls: object, patience: float = 0.0, *_: object) -> list[Cluster]:
         """`member_query.ask`, sent by the host that is about to start."""
         return [
             Cluster(CLUSTER, other.machine.members.membership())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from rusd.door.tls.revocation import RevocationList
 
@@ -22,22 +23,41 @@ class Denied(Exception):
 class ClientCertificatePolicy:
     """What the flags require of a client certificate beyond a trusted signature."""
 
-    def __init__(self, crl_file: Path | None, allowed_hostnames: Sequence[str]) -> None:
+    def __init__(
+        self,
+        crl_file: Path | None,
+        allowed_hostnames: Sequence[str],
+        allowed_common_names: Sequence[str] = (),
+    ) -> None:
         """OSError or ValueError if there is a revocation list that cannot be read."""
         self._revoked = RevocationList(crl_file) if crl_file is not None else None
-        self._names = tuple(allowed_hostnames)
+        self._hostnames = tuple(allowed_hostnames)
+        self._common_names = frozenset(allowed_common_names)
 
     def check(self, connection: ssl.SSLObject) -> None:
         """Check a client after its handshake; raises Denied. Without a certificate it passes."""
-        if self._revoked is None and not self._names:
+        self.check_revoked(connection)
+        self.check_names(connection)
+
+    def check_revoked(self, connection: ssl.SSLObject) -> None:
+        """Check the certificates that were sent against the revocation list; raises Denied."""
+        if self._revoked is None:
+            return
+        leaf = connection.getpeercert(binary_form=True)
+        if leaf is not None:
+            self._check_revoked(self._revoked, {leaf, *_sent(connection)})
+
+    def check_names(self, connection: ssl.SSLObject) -> None:
+        """Check the names in the certificate; raises Denied."""
+        if not self._hostnames and not self._common_names:
             return
         leaf = connection.getpeercert(binary_form=True)
         if leaf is None:
             return
-        if self._revoked is not None:
-            self._check_revoked(self._revoked, {leaf, *_sent(connection)})
         certificate = x509.load_der_x509_certificate(leaf)
-        if self._names and not any(matches(certificate, name) for name in self._names):
+        if self._hostnames and not any(matches(certificate, name) for name in self._hostnames):
+            raise Denied("client certificate authentication failed")
+        if self._common_names and common_name(certificate) not in self._common_names:
             raise Denied("client certificate authentication failed")
 
     def _check_revoked(self, revoked: RevocationList, chain: set[bytes]) -> None:
@@ -68,6 +88,12 @@ def matches(certificate: x509.Certificate, name: str) -> bool:
         found = {each.lower().removesuffix(".") for each in names.get_values_for_type(x509.DNSName)}
         return wanted in found or wild in found
     return address in names.get_values_for_type(x509.IPAddress)
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The common name of a certificate, the last if it has several (as in Go); "" without one."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[-1].value) if names else ""
 
 
 def _sent(connection: ssl.SSLObject) -> list[bytes]:

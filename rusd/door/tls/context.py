@@ -37,7 +37,7 @@ class TlsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TlsOptions:
-    """The TLS flags of the client port; names of versions and cipher suites are Go's."""
+    """The TLS flags of one port; names of versions and cipher suites are Go's."""
 
     cert_file: Path
     key_file: Path
@@ -46,6 +46,8 @@ class TlsOptions:
     crl_file: Path | None = None
     #: Names or IP addresses of which a client certificate must hold one; empty: any certificate.
     allowed_hostnames: tuple[str, ...] = ()
+    #: Common names of which a client certificate must have one; empty: any.
+    allowed_common_names: tuple[str, ...] = ()
     #: Empty: OpenSSL's choice.
     cipher_suites: tuple[str, ...] = ()
     min_version: str = "TLS1.2"
@@ -53,6 +55,8 @@ class TlsOptions:
     max_version: str = ""
     #: Protocols for ALPN, in order of preference.
     protocols: tuple[str, ...] = ("h2", "http/1.1")
+    #: What the flags of the certificate begin with, for errors.
+    flag_prefix: str = ""
 
     @property
     def verifies(self) -> bool:
@@ -82,7 +86,7 @@ def client_tls(config: Config) -> "ClientTls | None":
     if not config.cert_file and not config.key_file:
         hosts = [url.host for url in config.client_urls]
         years = config.self_signed_cert_validity
-        from rusd.door.tls.self_signed import self_signed  # see _rules
+        from rusd.door.tls.self_signed import self_signed  # see certificate_policy
 
         cert, key = self_signed(config.data_path / "fixtures" / "client", hosts, years)
     authorities, revoked = config.trusted_ca_file, config.client_crl_file
@@ -107,14 +111,14 @@ class ClientTls:
     def __init__(self, options: TlsOptions) -> None:
         """TlsError if a file cannot be used."""
         self._options = options
-        self._tried = _state(options.files)
-        self._newest = _context(options)
-        self._trusted = _state(options.authorities)
+        self._tried = file_state(options.files)
+        self._newest = server_context(options)
+        self._trusted = file_state(options.authorities)
         #: Ids of the sessions that were verified by the current authorities.
         self._sessions: dict[bytes, None] = {}
-        self._rules = _rules(options)
+        self._rules = certificate_policy(options)
         #: The context of every listener; each handshake switches to the newest certificates.
-        self.context = _context(options)
+        self.context = server_context(options)
         self.context.sni_callback = self._on_hello
 
     def speaking(self, *protocols: str) -> "ClientTls":
@@ -153,16 +157,16 @@ class ClientTls:
         connection.context = self._newest
 
     def _refresh(self) -> None:
-        state = _state(self._options.files)
+        state = file_state(self._options.files)
         if state == self._tried:
             return
         self._tried = state
         try:
-            self._newest = _context(self._options)
+            self._newest = server_context(self._options)
         except TlsError as error:
             log.warning("changed certificates not used", extra={"fields": {"error": str(error)}})
         else:
-            trusted = _state(self._options.authorities)
+            trusted = file_state(self._options.authorities)
             if trusted != self._trusted:
                 self._trusted = trusted
                 self._sessions.clear()
@@ -172,7 +176,7 @@ class ClientTls:
             )
 
 
-def _rules(options: TlsOptions) -> "ClientCertificatePolicy | None":
+def certificate_policy(options: TlsOptions) -> "ClientCertificatePolicy | None":
     """None: clients need no certificate."""
     if not options.verifies:
         return None
@@ -180,20 +184,20 @@ def _rules(options: TlsOptions) -> "ClientCertificatePolicy | None":
     from rusd.door.tls.client_certificates import ClientCertificatePolicy
 
     try:
-        return ClientCertificatePolicy(options.crl_file, options.allowed_hostnames)
+        return ClientCertificatePolicy(
+            options.crl_file, options.allowed_hostnames, options.allowed_common_names
+        )
     except (OSError, ValueError) as error:
-        _fail(f"cannot read --client-crl-file {options.crl_file}", error)
+        flag = "--peer-crl-file" if options.flag_prefix else "--client-crl-file"
+        _fail(f"cannot read {flag} {options.crl_file}", error)
 
 
-def _context(options: TlsOptions) -> ssl.SSLContext:
+def server_context(options: TlsOptions) -> ssl.SSLContext:
     """A server context from the files as they are now. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(options.protocols)
-    context.minimum_version = VERSIONS[options.min_version]
-    if options.max_version:
-        context.maximum_version = VERSIONS[options.max_version]
-    if options.cipher_suites:
-        _choose_ciphers(context, options.cipher_suites)
+    if options.protocols:
+        context.set_alpn_protocols(options.protocols)
+    _choose(context, options)
     if options.verifies:
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= (
@@ -202,29 +206,65 @@ def _context(options: TlsOptions) -> ssl.SSLContext:
         # Every connection shows its certificate anew: it may have been revoked.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-    try:
-        _load(context, options)
-    except OSError as error:
-        _fail(f"cannot use {', '.join(map(str, options.files))}", error)
+    _load(context, options, ssl.Purpose.CLIENT_AUTH)
     return context
 
 
-def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
-    for path in options.files:
-        with path.open("rb") as file:  # OpenSSL would not say which one is missing
-            file.read(1)
+def client_context(options: TlsOptions | None, *, verify: bool) -> ssl.SSLContext:
+    """A context to dial with, from the files as they are now. Raises TlsError.
+
+    None: without a certificate, by the authorities of the system. `verify` false: the server
+    proves nothing.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.hostname_checks_common_name = False  # as in Go
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in Go
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if options is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        return context
+    _choose(context, options)
+    _load(context, options, ssl.Purpose.SERVER_AUTH)
+    return context
+
+
+def _choose(context: ssl.SSLContext, options: TlsOptions) -> None:
+    """Set versions and cipher suites."""
+    context.minimum_version = VERSIONS[options.min_version]
+    if options.max_version:
+        context.maximum_version = VERSIONS[options.max_version]
+    if options.cipher_suites:
+        _choose_ciphers(context, options.cipher_suites)
+
+
+def _load(context: ssl.SSLContext, options: TlsOptions, purpose: ssl.Purpose) -> None:
+    """Read the files, and trust the authorities that certificates for `purpose` come from."""
+    flags = options.flag_prefix
     try:
-        context.load_cert_chain(options.cert_file, options.key_file, password=_refuse_password)
+        for path in options.files:
+            with path.open("rb") as file:  # OpenSSL would not say which one is missing
+                file.read(1)
+        _load_certificate(context, options)
+        if options.trusted_ca_file is not None:
+            context.load_verify_locations(options.trusted_ca_file)
+        elif options.verifies or purpose is ssl.Purpose.SERVER_AUTH:
+            context.load_default_certs(purpose)  # by the authorities of the system, as in etcd
     except ssl.SSLError as error:
-        _fail(f"cannot use --cert-file {options.cert_file}, --key-file {options.key_file}", error)
-    if options.trusted_ca_file is None:
-        if options.verifies:  # by the authorities of the system, as in etcd
-            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        return
+        flag = "--peer-trusted-ca-file" if flags else "--trusted-ca-file"
+        _fail(f"cannot use {flag} {options.trusted_ca_file}", error)
+    except OSError as error:
+        _fail(f"cannot use {', '.join(map(str, options.files))}", error)
+
+
+def _load_certificate(context: ssl.SSLContext, options: TlsOptions) -> None:
+    cert, key, flags = options.cert_file, options.key_file, options.flag_prefix
     try:
-        context.load_verify_locations(options.trusted_ca_file)
+        context.load_cert_chain(cert, key, password=_refuse_password)
     except ssl.SSLError as error:
-        _fail(f"cannot use --trusted-ca-file {options.trusted_ca_file}", error)
+        _fail(f"cannot use --{flags}cert-file {cert}, --{flags}key-file {key}", error)
 
 
 def _choose_ciphers(context: ssl.SSLContext, names: Sequence[str]) -> None:
@@ -250,11 +290,12 @@ def _fail(what: str, error: Exception) -> NoReturn:
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "no certificate or key in PEM").replace("_", " ").lower()
     elif isinstance(error, OSError):
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        said = str(error.strerror)
+        reason = f"open {error.filename}: {said.lower()}" if error.filename else said
     raise TlsError(f"{what}: {reason}") from error
 
 
-def _state(files: Sequence[Path]) -> tuple[object, ...]:
+def file_state(files: Sequence[Path]) -> tuple[object, ...]:
     """Changes when one of the files is written, replaced or removed."""
     return tuple(_stamp(path) for path in files)
 

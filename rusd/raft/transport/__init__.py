@@ -3,6 +3,8 @@
 - `frames.py`: every frame as a type with its bounds; bytes to frames and back
 - `connection.py`: one TCP connection: whole frames off its bytes, and which may come first
 - `peers.py`: all connections: dialling, listening, which one of a member counts
+- `tls.py`: what it needs for TLS between members, and dialling with it
+- `tls_listener.py`: https peer URLs, until the TLS handshake is complete
 - `dial_back.py`: whether an accepted connection is the member's that it claims to be
 - `unconfirmed.py`: the limit of accepted connections that are not confirmed
 - `handshake.py`: whether the process that said hello may stand for its member
@@ -13,9 +15,10 @@
 Bytes pass `Connection` and become frames; the frames of a confirmed connection go to `Peers`, and
 from there to the driver. A frame out is packed by its sender and written by `Peers.send`.
 
-Promises: a connection counts as a member's only if this member dialled its address, or the owner of
-that address has confirmed it. Bytes that no member sends end their connection and nothing else.
-Everything that waits is bounded (`docs/limits.md`).
+Promises: over https nothing of a peer is read before its certificate is accepted. A connection
+counts as a member's only if this member dialled its address, or the owner of that address has
+confirmed it. Bytes that no member sends end their connection and nothing else. Everything that
+waits is bounded (`docs/limits.md`).
 
 The room knows nothing of Raft's rules and keeps no log: what a frame does is decided in `core/`.
 """

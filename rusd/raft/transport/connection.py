@@ -12,10 +12,13 @@ the sender back.
 import asyncio
 import secrets
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from rusd.base.logs import LimitedLog
+from rusd.base.sockets import shown
+from rusd.raft.ports import PeerTls
 from rusd.raft.transport.dial_back import CONFIRMED
 from rusd.raft.transport.frames import (
     MAX_FRAME,
@@ -33,8 +36,11 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.tls import BAD_CERTIFICATE
 
 HELLO_TIMEOUT = 5.0
+#: How a TLS record of a handshake begins.
+TLS_HANDSHAKE = b"\x16\x03"
 #: Bytes waiting to be written to a slow peer above which appends are dropped (Raft repeats them).
 SLOW_PEER_BYTES = 32 << 20
 #: Frames and bytes of one member that wait for the next turn; above, nothing more is read.
@@ -48,6 +54,7 @@ class Owner(Protocol):
     """What a connection uses of `Peers`."""
 
     handshake: Handshake
+    tls: PeerTls
     #: Returns the member list, packed.
     membership: Callable[[], bytes]
     #: Log of connections that were ended.
@@ -58,6 +65,9 @@ class Owner(Protocol):
 
     def opened(self, connection: "Connection") -> bool:
         """Register a connection; False if there is no room for it."""
+
+    def admit(self, connection: "Connection", frame: Frame) -> None:
+        """Check the certificate of an accepted connection: `admitted` or `close`."""
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
         """Returns why a hello is refused, or None if it is valid."""
@@ -108,7 +118,12 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: A check is under way: nothing is read.
         self._claimed = False
+        #: The TLS connection; None on plain TCP.
+        self.tls: ssl.SSLObject | None = None
+        #: The certificate was accepted, or there is no TLS.
+        self._admitted = True
         self._frames = self._bytes = 0
         self._paused = False
         #: Member id once the hello was received (and confirmed, if accepted); 0 before.
@@ -124,8 +139,24 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=SLOW_PEER_BYTES)
         _watch_for_silence(transport.get_extra_info("socket"))
         self._limit_time()
-        if self.expected is not None:
+        self.tls = transport.get_extra_info("ssl_object")
+        self._admitted = self.tls is None
+        if self.expected is not None and self._server_is_right():
+            self._admitted = True
             self.write(self._peers.hello(self.nonce))
+
+    def _server_is_right(self) -> bool:
+        """Whether the certificate of a dialled peer is accepted; else the connection is ended."""
+        if self.tls is None:
+            return True
+        try:
+            self._peers.tls.check_server(self.tls)
+        except Exception as error:  # noqa: BLE001
+            # Logged. Certificates are written by others: any exception refuses.
+            self._say("rejected a peer's certificate", str(error))
+            self.close(pack(HelloRefused(BAD_CERTIFICATE)))
+            return False
+        return True
 
     def _limit_time(self) -> None:
         loop = asyncio.get_running_loop()
@@ -136,6 +167,11 @@ class Connection(asyncio.Protocol):
         """Address of the other side."""
         name = self._transport.get_extra_info("peername") if self._transport else None
         return str(name[0]) if isinstance(name, tuple) else str(name)
+
+    @property
+    def address(self) -> str:
+        """Address and port of the other side, for logs."""
+        return shown(self._transport.get_extra_info("peername")) if self._transport else ""
 
     @property
     def descriptor(self) -> int:
@@ -174,7 +210,7 @@ class Connection(asyncio.Protocol):
 
     def refused(self, refusal: HelloRefused) -> None:
         """The other side refused this member's hello."""
-        self.drop(f"it says: {refusal.reason}", "a peer refuses this member")
+        self.drop(f"remote error: {refusal.reason}", "a peer refuses this member")
 
     def _say(self, message: str, why: str) -> None:
         fields: dict[str, object] = {"remote": self.remote, "reason": why}
@@ -187,6 +223,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if isinstance(error, ssl.SSLError) and not self.member:
+            self._say("rejected connection on peer endpoint", str(error))
         self._transport = None
         self._peers.closed(self)
 
@@ -248,6 +286,8 @@ class Connection(asyncio.Protocol):
         if there < 0:
             return None
         length = int.from_bytes(buffer[start : start + 4], "big")
+        if self.tls is None and not self.member and buffer.startswith(TLS_HANDSHAKE):
+            raise Refused("a TLS handshake on a port without TLS")
         if length > (MAX_FRAME if self.member else SMALL):
             raise Refused("a frame that is too long")
         if length > SMALL:  # every kind may have SMALL bytes
@@ -261,7 +301,12 @@ class Connection(asyncio.Protocol):
     # The first frame
 
     def _opening(self, frame: Frame) -> None:
-        if isinstance(frame, Hello):
+        if isinstance(frame, HelloRefused) and self.expected is None:
+            self.refused(frame)
+        elif not self._admitted:
+            self._claimed = True
+            self._peers.admit(self, frame)
+        elif isinstance(frame, Hello):
             self._hello(frame)
         elif self.expected is not None:
             if not isinstance(frame, HelloRefused):
@@ -290,6 +335,18 @@ class Connection(asyncio.Protocol):
             self.refuse(HelloRefused(problem))
         else:
             self.drop(problem)
+
+    def admitted(self, frame: Frame) -> None:
+        """The certificate is accepted: read on, from the first frame."""
+        if self.ended:
+            return
+        self._claimed, self._admitted = False, True
+        try:
+            self._opening(frame)
+        except Refused as refused:
+            self.drop(str(refused))
+        else:
+            self.data_received(b"")
 
     def accept(self, member: int) -> None:
         """The claim was confirmed."""

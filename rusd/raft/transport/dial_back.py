@@ -16,17 +16,20 @@ connection is refused, and this member dials that one instead (`Peers`), which i
 import asyncio
 from collections.abc import Sequence
 
+from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.transport.frames import PROTOCOL, DialBack, DialBackConfirmed, pack
 from rusd.raft.transport.query import query
 
 CONFIRMED = pack(DialBackConfirmed())
 
 
-async def confirmed(urls: Sequence[str], cluster: int, member: int, nonce: bytes) -> bool:
+async def confirmed(
+    urls: Sequence[str], cluster: int, member: int, nonce: bytes, tls: PeerTls = WITHOUT_TLS
+) -> bool:
     """Whether the owner of `urls` confirms that it dialled `member` (this one) with that nonce."""
     request = pack(DialBack(PROTOCOL, cluster, member, nonce))
     # All at once: a URL that never answers must not use up the time the connection has.
-    asked = [asyncio.ensure_future(query(url, request)) for url in dict.fromkeys(urls)]
+    asked = [asyncio.ensure_future(query(url, request, tls=tls)) for url in dict.fromkeys(urls)]
     try:
         for each in asyncio.as_completed(asked):
             answer = await each

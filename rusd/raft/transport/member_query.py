@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rusd.raft.ports import Membership
+from rusd.raft.ports import WITHOUT_TLS, Membership, PeerTls
 from rusd.raft.transport.frames import PROTOCOL, MembersRequest, MembersResponse, pack
 from rusd.raft.transport.query import TIMEOUT, query
 
@@ -47,9 +47,9 @@ def answer(cluster: Cluster) -> bytes:
     )
 
 
-async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
+async def ask(url: str, patience: float = TIMEOUT, tls: PeerTls = WITHOUT_TLS) -> Cluster | None:
     """Ask the member at a peer URL; None if no valid response comes in time."""
-    found = await query(url, MEMBERS_REQUEST, patience)
+    found = await query(url, MEMBERS_REQUEST, patience, tls)
     if not isinstance(found, MembersResponse):
         return None
     learners = frozenset(found.learners)
@@ -59,10 +59,12 @@ async def ask(url: str, patience: float = TIMEOUT) -> Cluster | None:
     return Cluster(found.cluster, membership, found.incarnations, found.index)
 
 
-async def ask_all(urls: Iterable[Sequence[str]], patience: float = TIMEOUT) -> list[Cluster]:
+async def ask_all(
+    urls: Iterable[Sequence[str]], patience: float = TIMEOUT, tls: PeerTls = WITHOUT_TLS
+) -> list[Cluster]:
     """Returns the responses of all these members (each with its peer URLs), in their order.
 
     All of them, since a member that fell behind may list members as they were.
     """
-    answers = await asyncio.gather(*(ask(url, patience) for each in urls for url in each))
+    answers = await asyncio.gather(*(ask(url, patience, tls) for each in urls for url in each))
     return [found for found in answers if found is not None]

@@ -10,14 +10,17 @@ A member of a release before the nonce cannot be asked back; it is dialled whate
 """
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, structs
 
 from rusd.base.logs import LimitedLog, get_logger
-from rusd.base.sockets import UNREACHABLE, Bound, Listener, connect
+from rusd.base.sockets import UNREACHABLE, Bound, Listener
 from rusd.base.supervised import Tasks
+from rusd.base.urls import Url
+from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.transport.dial_back import confirmed
 from rusd.raft.transport.frames import (
@@ -30,6 +33,8 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from rusd.raft.transport.handshake import Handshake
+from rusd.raft.transport.tls import BAD_CERTIFICATE, connect, report
+from rusd.raft.transport.tls_listener import PendingHandshake, TlsListener
 from rusd.raft.transport.unconfirmed import UnconfirmedConnections
 
 log = get_logger(__name__)
@@ -56,6 +61,7 @@ class Peers:
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
         fail: Callable[[BaseException], None],
+        tls: PeerTls = WITHOUT_TLS,
     ) -> None:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids; `fail`
         gets the exception of a background task, which ends the member.
@@ -69,7 +75,11 @@ class Peers:
         self._on_lost = on_lost
         self._live: dict[int, Connection] = {}
         self._all: set[Connection] = set()
-        self._unconfirmed: UnconfirmedConnections[Connection] = UnconfirmedConnections()
+        self._unconfirmed: UnconfirmedConnections[Connection | PendingHandshake] = (
+            UnconfirmedConnections()
+        )
+        self.tls = tls
+        self._tls_listeners: list[TlsListener] = []
         #: Dialling, and asking whether a connection is a member's.
         self._tasks = Tasks(fail)
         #: Member -> connections that claim to be its, and are being confirmed.
@@ -96,12 +106,30 @@ class Peers:
         """
         try:
             for url in listen:
-                await self._listener.serve(Bound(url), lambda: Connection(self, None))
+                await self._listen(url)
         except BaseException:
-            self._listener.close()
+            self._close_listeners()
             raise
         self._started = True
         self._dial(self._urls)
+
+    async def _listen(self, url: str) -> None:
+        context = self.tls.server if Url(url).is_secure else None
+        bound = Bound(url)
+        if context is None:
+            await self._listener.serve(bound, self._accepted)
+        else:
+            listener = TlsListener(self, bound, context, self._accepted, self._tasks)
+            self._tls_listeners.append(listener)
+
+    def _accepted(self) -> Connection:
+        return Connection(self, None)
+
+    def _close_listeners(self) -> None:
+        self._listener.close()
+        for listener in self._tls_listeners:
+            listener.close()
+        self._tls_listeners = []
 
     def _dial(self, members: Iterable[int]) -> None:
         for member in members:
@@ -135,8 +163,8 @@ class Peers:
 
     async def stop(self) -> None:
         self._started = False
+        self._close_listeners()
         await self._tasks.stop()
-        self._listener.close()
         for connection in list(self._all):
             connection.close(b"")
 
@@ -176,15 +204,50 @@ class Peers:
 
     def opened(self, connection: Connection) -> bool:
         """Register a connection; False if there is no room for an accepted one."""
-        if connection.expected is None:
-            if self._unconfirmed.too_many_files(connection.descriptor):
-                self.refusals.warning("too many open files: peer connections refused", {})
-                return False
-            oldest = self._unconfirmed.add(connection, connection.remote)
-            if oldest is not None:
-                oldest.drop("too many connections without a hello")
+        if connection.expected is None and not self._make_room(connection):
+            return False
         self._all.add(connection)
         return True
+
+    def _make_room(self, new: Connection | PendingHandshake) -> bool:
+        if self._unconfirmed.too_many_files(new.descriptor):
+            self.refusals.warning("too many open files: peer connections refused", {})
+            return False
+        oldest = self._unconfirmed.add(new, new.remote)
+        if oldest is not None:
+            oldest.drop("too many connections without a hello")
+        return True
+
+    def handshaking(self, handshake: PendingHandshake) -> bool:
+        """Count a TLS handshake; False if there is no room for it."""
+        return self._make_room(handshake)
+
+    def handshaken(self, handshake: PendingHandshake, error: Exception | None) -> None:
+        """A TLS handshake ended; with `error` if there is no connection."""
+        self._unconfirmed.remove(handshake)
+        if error is not None:
+            self._rejected(handshake.address, handshake.remote, error)
+
+    def admit(self, connection: Connection, frame: Frame) -> None:
+        """Check the certificate of an accepted connection, and let its first frame in."""
+        self._tasks.start("check a peer's certificate", self._admit(connection, frame))
+
+    async def _admit(self, connection: Connection, frame: Frame) -> None:
+        secure = connection.tls
+        assert secure is not None
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                await self.tls.admit(secure, connection.remote)
+        except Exception as error:  # noqa: BLE001
+            # Logged. Certificates are written by others: any exception refuses.
+            self._rejected(connection.address, connection.remote, error)
+            connection.close(pack(HelloRefused(BAD_CERTIFICATE)))
+        else:
+            connection.admitted(frame)
+
+    def _rejected(self, address: str, host: str, error: Exception) -> None:
+        fields = {"remote-addr": address, "error": str(error)}
+        self.refusals.warning("rejected connection on peer endpoint", fields, f"tls {host}")
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
         """Returns why a hello is refused, or None if it is valid."""
@@ -217,7 +280,7 @@ class Peers:
     async def _confirm(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
         member = hello.member
         urls = self._urls.get(member, ())
-        if not await confirmed(urls, self._cluster, self._member, nonce):
+        if not await confirmed(urls, self._cluster, self._member, nonce, self.tls):
             connection.refuse(HelloRefused("the member's peer URLs do not confirm its connection"))
         elif member not in self._urls:
             connection.drop("removed meanwhile")
@@ -285,8 +348,10 @@ class Peers:
         try:
             # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
             async with asyncio.timeout(HELLO_TIMEOUT):
-                connection = await connect(lambda: Connection(self, member), url)
-        except UNREACHABLE:
+                connection = await connect(lambda: Connection(self, member), url, self.tls)
+        except UNREACHABLE as error:
+            if isinstance(error, ssl.SSLError):
+                report(url, str(error))
             return False
         await lost.wait()
         return connection.member == member

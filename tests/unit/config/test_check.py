@@ -31,8 +31,11 @@ def config(*argv: str) -> Config:
         (["--advertise-client-urls=http://:1"], 'must be "host:port"'),
         (["--initial-advertise-peer-urls=http://:1"], 'must be "host:port"'),
         (["--listen-peer-urls=http://localhost:2379"], "both listen on http://localhost:2379"),
-        (["--listen-peer-urls=https://127.0.0.1:1"], "does not support https URLs yet"),
-        (["--listen-peer-urls=HTTPS://127.0.0.1:1"], "does not support https URLs yet"),
+        (
+            ["--listen-peer-urls=https://127.0.0.1:1"],
+            "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
+        ),
+        (["--listen-peer-urls=HTTPS://127.0.0.1:1"], "cannot listen on TLS for 127.0.0.1:1"),
         (["--listen-peer-urls=unixs:///a"], "does not support unixs URLs yet"),
         (["--listen-peer-urls=http://127.0.0.1:99999"], "address 99999: invalid port"),
         (["--listen-peer-urls=http://[::1%25lo]:1"], "expected IP in URL for binding"),
@@ -113,8 +116,8 @@ ADVERTISED = ("advertise-client", "initial-advertise-peer")
         (["--name="], "must not be empty"),
         (["--name=a=b"], "must not be empty nor contain"),
         (
-            ["--initial-cluster=default=http://localhost:2380,b=https://a:1"],
-            "does not support https URLs yet",
+            ["--initial-cluster=default=http://localhost:2380,b=unixs:///a"],
+            "does not support unixs URLs yet",
         ),
     ],
 )

@@ -267,8 +267,8 @@ def test_unknown_variables_are_noted_and_etcds_own_are_not() -> None:
 
 
 def test_a_variable_can_ask_for_what_is_not_supported_no_more_than_a_flag() -> None:
-    with pytest.raises(ConfigError, match="does not support TLS between members yet"):
-        config(environ={"ETCD_PEER_CERT_FILE": "x.pem"})
+    with pytest.raises(ConfigError, match="does not support discovery yet"):
+        config(environ={"ETCD_DISCOVERY": "x"})
 
 
 # -- YAML file -----------------------------------------------------------------------------------
@@ -361,8 +361,8 @@ def test_unknown_keys_are_noted(tmp_path: Path) -> None:
         ("pre-vote: 'true'", "must be true or false"),
         ("listen-client-urls: ftp://a", "URL scheme must be http"),
         ("election-timeout: 3", "should be at least 5 times"),
-        ("peer-transport-security: {cert-file: a.pem}", "does not support TLS between members yet"),
-        ("peer-transport-security: {auto-tls: true}", "does not support TLS between members yet"),
+        ("peer-transport-security: {cert-file: a.pem}", "must both be present[key: , cert: a.pem]"),
+        ("peer-transport-security: {nonsense: true}", "does not support this yet"),
         ("peer-transport-security: 5", "invalid peer-transport-security"),
     ],
 )

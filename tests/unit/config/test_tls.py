@@ -238,3 +238,68 @@ def test_clients_may_have_http_and_https_on_one_address_as_in_etcd() -> None:
         f"--listen-client-urls={both}", "--advertise-client-urls=http://h:1", *GIVEN
     ).config
     assert len(config.listen_client_urls) == 2
+
+
+# -- peers: texts as etcd 3.7 ends with ------------------------------------------------------------
+
+PEER_HTTPS = ["--listen-peer-urls=https://127.0.0.1:1"]
+PEER_PAIR = ["--peer-cert-file=c", "--peer-key-file=k"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            PEER_HTTPS,
+            "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
+        ),
+        (["--peer-cert-file=c"], "KeyFile and CertFile must both be present[key: , cert: c]"),
+        (["--peer-key-file=k"], "KeyFile and CertFile must both be present[key: k, cert: ]"),
+        (
+            [*PEER_PAIR, "--peer-client-cert-file=x"],
+            "ClientKeyFile and ClientCertFile must both be present or both absent",
+        ),
+        (
+            [*PEER_PAIR, "--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b,c"],
+            'are mutually exclusive (cns=["a"], hostnames=["b" "c"])',
+        ),
+        (
+            [*PEER_HTTPS, "--peer-auto-tls", "--self-signed-cert-validity=0"],
+            "it should be greater than 0",
+        ),
+    ],
+)
+def test_flags_of_peers_that_contradict_each_other_are_refused(
+    argv: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(parse_arguments(argv), {})
+    assert message in str(caught.value)
+
+
+def test_a_file_has_a_section_for_the_tls_of_peers(tmp_path: Path) -> None:
+    config = from_yaml(
+        tmp_path,
+        """
+        listen-peer-urls: https://127.0.0.1:1
+        peer-transport-security:
+          cert-file: c
+          key-file: k
+          client-cert-file: cc
+          client-key-file: ck
+          client-cert-auth: true
+          trusted-ca-file: t
+          allowed-cn: [a, b]
+          skip-client-san-verification: true
+        """,
+    ).config
+    assert (config.peer_cert_file, config.peer_key_file) == ("c", "k")
+    assert (config.peer_client_cert_file, config.peer_client_key_file) == ("cc", "ck")
+    assert (config.peer_trusted_ca_file, config.peer_client_cert_auth) == ("t", True)
+    assert config.peer_cert_allowed_cn == ("a", "b")
+    assert config.peer_skip_client_san_verification
+
+
+def test_certificates_of_peers_without_an_https_url_are_noted() -> None:
+    notes = load(parse_arguments([*PEER_PAIR, "--peer-client-cert-auth"]), {}).notes
+    assert len([note for note in notes if "ignoring" in note]) == 2

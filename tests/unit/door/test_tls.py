@@ -69,7 +69,7 @@ def test_a_file_that_is_not_there_is_named(server: Identity, missing: str) -> No
     files: dict[str, Any] = {"cert_file": server.cert, "key_file": server.key}
     files["client_cert_auth"] = True
     text = refusal(TlsOptions(**files | {missing: Path("/nowhere/x.pem")}))
-    assert text.endswith("/nowhere/x.pem: No such file or directory")
+    assert text.endswith("open /nowhere/x.pem: no such file or directory")
 
 
 @pytest.mark.parametrize("broken", ["cert_file", "key_file", "trusted_ca_file", "crl_file"])

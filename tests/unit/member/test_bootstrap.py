@@ -150,7 +150,7 @@ def test_a_member_that_joins_may_name_its_peers_by_other_names_of_their_addresse
     def getaddrinfo(host: str, *_: object, **__: object) -> list[object]:
         return [(0, 0, 0, "", (names.get(host, host), 0))]
 
-    async def ask_all(urls: Iterable[Sequence[str]], *_: object) -> list[Cluster]:
+    async def ask_all(urls: Iterable[Sequence[str]], *_: object, **__: object) -> list[Cluster]:
         assert list(urls)
         return [THERE]
 
@@ -205,7 +205,7 @@ OTHER = member_id(["http://10.0.0.1:2380"], "token")
 def told(monkeypatch: pytest.MonkeyPatch, *answers: Cluster) -> None:
     """What the others say when they are asked."""
 
-    async def ask_all(urls: object, patience: float = 0) -> list[Cluster]:
+    async def ask_all(urls: object, *_: object, **__: object) -> list[Cluster]:
         return list(answers)
 
     monkeypatch.setattr(bootstrap, "ask_all", ask_all)
