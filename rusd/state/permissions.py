@@ -39,8 +39,16 @@ class Permissions:
     def range(self, identity: Identity, request: rpc.RangeRequest) -> None:
         self._auth.check_read(identity, request.key, request.range_end)
 
-    def put(self, identity: Identity, request: rpc.PutRequest) -> Check:
+    def put(self, identity: Identity, request: rpc.PutRequest) -> Check | None:
+        """Most puts have no lease, and are checked without a generator."""
         self._auth.check_write(identity, request.key)
+        if request.lease:
+            return self._put_with_lease(identity, request)
+        if request.prev_kv:
+            self._auth.check_read(identity, request.key)
+        return None
+
+    def _put_with_lease(self, identity: Identity, request: rpc.PutRequest) -> Check:
         yield from self.lease_writes(identity, request.lease)
         if request.prev_kv:
             self._auth.check_read(identity, request.key)
@@ -63,7 +71,7 @@ class Permissions:
             if kind == "request_range":
                 self.range(identity, operation.request_range)
             elif kind == "request_put":
-                yield from self.put(identity, operation.request_put)
+                yield from self.put(identity, operation.request_put) or ()
             elif kind == "request_delete_range":
                 self.delete_range(identity, operation.request_delete_range)
             elif kind == "request_txn":

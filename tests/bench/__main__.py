@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import fill, leasing, million, unary, watching
+from tests.bench import authenticated, fill, leasing, million, unary, watching
 from tests.bench.calls import groups
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
@@ -38,6 +38,8 @@ def run(members: int, plan: Plan) -> list[Table]:
         rows.attempt(partial(unary.run_group, group, members, plan, rows))
         if group.heading == "Writes":
             rows.attempt(partial(fill.run_new_keys, members, plan, rows))
+    users = table(authenticated.HEADING)
+    users.attempt(partial(authenticated.run, members, plan, users))
     watches = table("Watches")
     watches.attempt(partial(watching.run_fan_out, members, plan, watches))
     leases = table("Leases")

@@ -11,9 +11,10 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 #: Part of what was counted that must be found in the answers and in the store.
 ENOUGH = 0.95
@@ -80,6 +81,7 @@ def measure(
     seconds: float,
     warm_up: float,
     scratch: Path,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> Measured:
     """Send `message` to `paths` for `seconds`; raises LoadFailed if h2load saw a failure."""
     data = scratch / "request.bin"
@@ -93,6 +95,7 @@ def measure(
             f"--warm-up-time={warm_up * 1000:.0f}ms",
             f"--clients={shape.connections}",
             f"--max-concurrent-streams={shape.streams}",
+            *(f"--header={name}: {value}" for name, value in metadata.items()),
         ),
         capture_output=True,
         text=True,
