@@ -439,3 +439,40 @@ def _puts(client: Client) -> float:
         client.put(b"p", b"1")
         times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def test_a_full_store_and_a_learner_change_nothing_about_who_may_do_what() -> None:
+    """NOSPACE: users are still managed, and a refusal of permission comes before that of space."""
+    with LocalCluster(1, flags=[*FLAGS, "--quota-backend-bytes=4194304"]) as cluster:
+        populate(cluster.endpoints[0])
+        with (
+            client_of(cluster.endpoints[0], "root") as root,
+            client_of(cluster.endpoints[0], "u") as user,
+            Client(cluster.endpoints[0]) as nobody,
+        ):
+
+            def full() -> bool:
+                error = refused(lambda: root.put(b"z", b"v" * 500_000))
+                return error is not None and "space exceeded" in error.message
+
+            until(full, "the quota is used up")
+            assert refused(lambda: user.put(b"b", b"1")) == Refused(
+                "RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded"
+            )
+            assert user.range(b"b").count == 1
+            assert refused(lambda: user.range(b"secret")) == DENIED
+            assert refused(lambda: nobody.range(b"b")) is not None
+            disarm = rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, alarm=rpc.NOSPACE)
+            path = "/etcdserverpb.Maintenance/Alarm"
+            assert refused(lambda: user.call(path, disarm, rpc.AlarmResponse)) == DENIED
+            auth(root, "UserAdd", name="w", password=PASSWORD)
+            auth(root, "RoleRevokePermission", role="r", key=b"a", range_end=b"m")
+            assert refused(lambda: user.range(b"b")) == DENIED
+            assert log_in(cluster.endpoints[0], "w")
+            # A learner that never starts: it has no vote, and is added by root alone.
+            url = "http://127.0.0.1:1"
+            assert refused(lambda: user.member_add(url, learner=True)) == DENIED
+            added = root.member_add(url, learner=True)
+            assert refused(lambda: user.member_promote(added.member.ID)) == DENIED
+            assert refused(lambda: user.member_remove(added.member.ID)) == DENIED
+            root.member_remove(added.member.ID)
