@@ -20,9 +20,9 @@ SCALE = 4
 SUITES = ("common", "e2e")
 MODULE = "go.etcd.io/etcd/tests/v3"
 
-# A limit stands in a call: WithTimeout(ctx, 10*time.Second), ExecuteWithTimeout(t, ...), and in
-# the default time of a dialogue with etcdctl.
-_LIMIT = re.compile(r"(WithTimeout\([^\n]*?)\btime\.(Second|Minute)\)")
+# WithTimeout(ctx, 10*time.Second), ExecuteWithTimeout(t, ...); time.After(40 * time.Second), where
+# shorter ones are pauses or wait for nothing to happen.
+_LIMIT = re.compile(r"(WithTimeout\([^\n]*?|time\.After\(\d\d+ ?\* ?)\btime\.(Second|Minute)\)")
 
 
 def scaled(source: str) -> str:

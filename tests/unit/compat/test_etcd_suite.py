@@ -18,11 +18,20 @@ def events(*pairs: tuple[str, str]) -> list[str]:
     return [json.dumps({"Action": action, "Test": name}) for action, name in pairs]
 
 
-def test_limits_of_contexts_are_multiplied_and_pauses_are_not() -> None:
-    source = "context.WithTimeout(t.Context(), 10*time.Second)\ntime.Sleep(2 * time.Second)\n"
-    assert scaled(source) == (
-        f"context.WithTimeout(t.Context(), 10*{SCALE}*time.Second)\ntime.Sleep(2 * time.Second)\n"
-    )
+@pytest.mark.parametrize(
+    ("source", "changed"),
+    [
+        (
+            "WithTimeout(t.Context(), 10*time.Second)",
+            f"WithTimeout(t.Context(), 10*{SCALE}*time.Second)",
+        ),
+        ("<-time.After(40 * time.Second):", f"<-time.After(40 * {SCALE}*time.Second):"),
+        ("<-time.After(2 * time.Second):", "<-time.After(2 * time.Second):"),
+        ("time.Sleep(20 * time.Second)", "time.Sleep(20 * time.Second)"),
+    ],
+)
+def test_limits_are_multiplied_and_pauses_are_not(source: str, changed: str) -> None:
+    assert scaled(source) == changed
 
 
 def test_only_innermost_sub_tests_count() -> None:
