@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.compat.etcd_suite.build import SUITES
-from tests.compat.etcd_suite.expected import Expected, load
+from tests.compat.etcd_suite.cases import Suite
+from tests.compat.etcd_suite.expected import NOT_RUN, Expected, load
 
 PAGE = Path(__file__).parents[3] / "docs" / "compatibility.md"
 #: Names of the cluster configurations of `common`, as they stand in the names of sub-tests.
 CONFIGURATIONS = ("NoTLS", "PeerTLS_and_ClientTLS", "PeerAutoTLS_and_ClientAutoTLS")
 ANY = "others"
+#: A function that was not among those of the last run.
+NO_RESULT = "no result"
 
 _HEAD = """\
 # Compatibility
@@ -25,8 +28,9 @@ root; do not edit.
 A cell counts leaves (innermost sub-tests): `12` passed all 12, `9/12` passed 9 of 12. `others` are
 sub-tests that do not run in etcd's three usual cluster configurations, and functions without
 sub-tests. Every leaf that does not pass has its reason below; `make test-compat` fails if a leaf
-does better or worse than this. Time limits of the suites are multiplied, since they are made for
-quiet machines.
+does better or worse than this. `no result`: the function was not among those run last, or its last
+run was older than a change it depends on. Time limits of the suites are multiplied, since they are
+made for quiet machines.
 
 Not run at all: `integration`, which embeds etcd's Go packages, and the clusters of mixed versions
 (`MinorityLastVersion`, `QuorumLastVersion`), whose members would be real etcd of the release
@@ -39,6 +43,9 @@ def write(build: Path, version: str, expectation: Path) -> None:
     parts = [_HEAD.format(version=version)]
     for name in SUITES:
         results = json.loads((build / "results" / f"{name}.json").read_text())
+        seen = {leaf.split("/")[0] for leaf in results}
+        missing = set(Suite(build, name, version).functions(".")) - seen
+        results |= dict.fromkeys(missing, NO_RESULT)
         parts.append(section(name, results, load(expectation, name)))
     PAGE.write_text("\n".join(parts))
 
@@ -90,7 +97,7 @@ def _cell(results: Iterable[str]) -> str:
     good = found.count("pass")
     if not found:
         return ""
-    for whole in ("skip", "not run"):
+    for whole in ("skip", NOT_RUN, NO_RESULT):
         if found.count(whole) == len(found):
             return whole
     return str(good) if good == len(found) else f"{good}/{len(found)}"
