@@ -49,7 +49,7 @@ class Node(Role, Peers, Proposer, ReadIndex, PeerCalls, Protocol):
     """What is used of the Raft node."""
 
 
-class Corruption:
+class CorruptionCheck:
     """One member's checks; it answers the others' from the moment it is made."""
 
     def __init__(self, node: Node, store: Store, members: Members) -> None:

@@ -1,11 +1,13 @@
-"""Room on the disks that a member writes to, and what becomes of a member that has none.
+"""Free space of the disks that a member writes to, and what happens without any.
 
-Before a disk is full, growth is refused with etcd's "database space exceeded" (`Space`, asked by
-the quota); reads and deletions go on, and so does everything once there is room again: no alarm is
-raised, nobody need disarm one. A leader hands leadership over meanwhile (`leadership_transfer.py`).
-A disk that others fill to the last block ends the member in mid-write all the same. Then nothing in
-its memory can be trusted to be on disk: it lets go of everything, waits for room and begins anew as
-after a crash (`rusd/member/process.py`), while the other members go on without it.
+While a disk is nearly full, growth is refused with etcd's "database space exceeded" (`DiskSpace`,
+asked by the quota). Reads and deletions are served, and growth is too as soon as there is space
+again: no alarm is raised, so none has to be disarmed. A leader transfers leadership meanwhile
+(`leadership_transfer.py`).
+
+A disk that other processes fill to the last block still ends the member in the middle of a write.
+Its memory may then differ from its disk, so it closes everything, waits for space and starts as
+after a crash (`rusd/member/process.py`), while the other members serve.
 """
 
 import errno
@@ -13,54 +15,54 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-#: Bytes that must be free for anything to grow: the next journal segment, a flush of all memtables.
+#: Free bytes below which growth is refused: the next journal segment and a flush of all memtables.
 RESERVE = 64 << 20
-#: Bytes that must be free for a member that found its disk full to begin anew.
-ENOUGH = RESERVE // 2
-#: Seconds for which a look at the disks may serve.
-LOOK_INTERVAL = 0.2
+#: Free bytes at which a member that stopped on a full disk starts again.
+RESTART_FREE = RESERVE // 2
+#: Seconds for which a measurement is used.
+MEASURE_INTERVAL = 0.2
 
 #: (path) -> bytes free for this process.
 Free = Callable[[Path], int]
 
 
 def free(path: Path) -> int:
-    """Bytes free on the file system of `path`, or of what is there of it."""
+    """Free bytes on the file system of `path`, or of its nearest existing parent."""
     while not path.exists() and path != path.parent:
         path = path.parent
     found = os.statvfs(path)
     if found.f_files and not found.f_favail:
-        return 0  # no more files can be made
+        return 0  # out of inodes
     return found.f_bavail * found.f_frsize
 
 
-class Space:
+class DiskSpace:
     """The disks of one member."""
 
     def __init__(self, paths: Sequence[Path], free: Free = free) -> None:
         self._paths = paths
         self._free = free
-        self._looked_at = float("-inf")
+        self._measured_at = float("-inf")
         self._scarce = False
 
     def scarce(self, now: float) -> bool:
-        """Whether nothing may grow; `now`: monotonic seconds."""
-        if now - self._looked_at > LOOK_INTERVAL:
-            self._looked_at = now
+        """Whether growth is refused; `now`: monotonic seconds."""
+        if now - self._measured_at > MEASURE_INTERVAL:
+            self._measured_at = now
             self._scarce = self.least() < RESERVE
         return self._scarce
 
     def enough(self) -> bool:
-        """Whether a member may begin anew."""
-        return self.least() >= ENOUGH
+        """Whether a member that stopped on a full disk may start again."""
+        return self.least() >= RESTART_FREE
 
     def least(self) -> int:
-        """Bytes free on the fullest of the disks."""
+        """Free bytes of the fullest disk."""
         return min(map(self._free, self._paths))
 
 
 def full_disk(error: BaseException | None) -> bool:
-    """Whether a full disk is at the root of this error."""
+    """Whether a full disk caused this error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

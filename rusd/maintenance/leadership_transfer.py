@@ -1,15 +1,15 @@
-"""A leader that is short of disk space hands leadership over.
+"""Moves leadership away from a leader whose disk is nearly full.
 
 A full disk ends a member in the middle of a write (`disk_space.py`). For a follower that costs
-nothing, for a leader an election, after its clients were refused for a while. So a leader whose
-disk is nearly full asks the connected voters how much room they have:
+nothing; for a leader it costs an election, after a time in which its clients were refused. So a
+leader short of space asks the connected voters for their free space:
 
     space {}      answer: free bytes, u64 big-endian
 
-and hands leadership to the one of them that holds most of its log. A voter counts as short below
-ROOM, twice the reserve, so that two members whose room changes a little do not pass leadership back
-and forth. A voter of an earlier release does not know the question: it comes after those that have
-room. If all are short, the leader stays.
+and transfers leadership to the voter with the longest log among those with at least
+TRANSFEREE_FREE bytes. That is twice the reserve, so that two members whose free space changes a
+little do not pass leadership back and forth. A voter of an earlier release does not know the
+question; it ranks behind those that answer. If all are short, the leader stays.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from typing import Protocol
 
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
-from rusd.maintenance.disk_space import RESERVE, Space
+from rusd.maintenance.disk_space import RESERVE, DiskSpace
 from rusd.raft.errors import AnsweredWithError
 from rusd.raft.interface import LeadershipTransfer, PeerCalls, Peers, Role
 
 log = get_logger(__name__)
 
-#: Seconds between two looks, and between two tries.
-LOOK = 1.0
-AGAIN = 10.0
+#: Seconds between two checks, and between two attempts.
+CHECK_INTERVAL = 1.0
+RETRY_INTERVAL = 10.0
 #: Seconds that a voter has to answer.
 TIMEOUT = 2.0
-#: Free bytes of a voter that may be handed leadership.
-ROOM = 2 * RESERVE
+#: Free bytes of a voter that may become the leader.
+TRANSFEREE_FREE = 2 * RESERVE
 
 _FREE = struct.Struct(">Q")
 _QUESTION = "space"
@@ -44,13 +44,13 @@ class Node(Role, Peers, PeerCalls, LeadershipTransfer, Protocol):
     """What is used of the Raft node."""
 
 
-class Handover:
-    """One member's side: it answers for its own disks, and looks at them while it leads."""
+class LowDiskTransfer:
+    """Answers for the disks of this member, and checks them while it leads."""
 
     def __init__(
         self,
         node: Node,
-        space: Space,
+        space: DiskSpace,
         voters: Callable[[], Collection[int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,43 +62,45 @@ class Handover:
         node.serve(_QUESTION, self._answer)
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
-            await asyncio.sleep(LOOK)
-            await self.look()
+            await asyncio.sleep(CHECK_INTERVAL)
+            await self.check()
 
-    async def look(self) -> None:
-        """Hand leadership over if this member leads and is short."""
+    async def check(self) -> None:
+        """Transfer leadership if this member leads and is short of space."""
         now = self._clock()
         if not (self._node.is_leader and self._space.scarce(now)) or now < self._next_try:
             return
-        self._next_try = now + AGAIN
+        self._next_try = now + RETRY_INTERVAL
         target = await self._best()
         if target is None:
-            log.warning("short of disk space, and no voter is known to have more")
+            log.warning("short of disk space, and no voter has more")
             return
         fields = {"to": f"{target:x}"}
-        log.warning("short of disk space: leadership is handed over", extra={"fields": fields})
+        log.warning("short of disk space: transferring leadership", extra={"fields": fields})
         try:
             await self._node.transfer_leadership(target)
         except Refusal as error:
             fields["error"] = str(error)
-            log.warning("leadership was not handed over", extra={"fields": fields})
+            log.warning("leadership was not transferred", extra={"fields": fields})
 
     async def _best(self) -> int | None:
         status = self._node.peer_status()
         voters = [member for member in sorted(self._voters()) if member in status]
         voters = [member for member in voters if status[member].connected]
-        rooms = await asyncio.gather(*map(self._has_room, voters))
+        answers = await asyncio.gather(*map(self._has_space, voters))
         ranked = [
-            (room, status[member].match_index, member)
-            for member, room in zip(voters, rooms, strict=True)
-            if room is not None
+            (has_space, status[member].match_index, member)
+            for member, has_space in zip(voters, answers, strict=True)
+            if has_space is not None
         ]
         return max(ranked)[2] if ranked else None
 
-    async def _has_room(self, member: int) -> bool | None:
-        """True if a voter has room, False if it cannot say, None if it is short or silent."""
+    async def _has_space(self, member: int) -> bool | None:
+        """True if a voter has space, False if it does not know the question, None if it is short of
+        space or does not answer.
+        """
         try:
             answer = await self._node.ask(member, _QUESTION, b"", TIMEOUT)
             (free,) = _FREE.unpack(answer)
@@ -108,7 +110,7 @@ class Handover:
             return None
         except struct.error:
             return None
-        return True if free >= ROOM else None
+        return True if free >= TRANSFEREE_FREE else None
 
     async def _answer(self, member: int, body: bytes) -> bytes:
         return _FREE.pack(self._space.least())

@@ -32,9 +32,9 @@ from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic
 from rusd.maintenance.compactor import Compactor
-from rusd.maintenance.corruption_check import Corruption
-from rusd.maintenance.disk_space import Space
-from rusd.maintenance.leadership_transfer import Handover
+from rusd.maintenance.corruption_check import CorruptionCheck
+from rusd.maintenance.disk_space import DiskSpace
+from rusd.maintenance.leadership_transfer import LowDiskTransfer
 from rusd.member.bootstrap import Bootstrapped
 from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
@@ -80,8 +80,8 @@ class Components:
     lessor: Lessor
     compactor: Compactor
     auto_compaction: AutoCompaction | None
-    corruption: Corruption
-    handover: Handover
+    corruption: CorruptionCheck
+    low_disk_transfer: LowDiskTransfer
     member_list: MemberList
     watchdog: LoopWatchdog
     health: HealthService
@@ -124,13 +124,13 @@ def assemble(
     )
     lessor = Lessor(node, machine.leases, election, node.clock.now)
 
-    space = Space((config.member_path, config.wal_path))
+    space = DiskSpace((config.member_path, config.wal_path))
     compactor = Compactor(
         machine.store, config.compaction_batch_limit, config.compaction_sleep_interval, fail
     )
     auto_compaction = _auto_compaction(config, node, machine)
-    corruption = Corruption(node, machine.store, machine.members)
-    handover = Handover(node, space, lambda: machine.members.membership().voters)
+    corruption = CorruptionCheck(node, machine.store, machine.members)
+    low_disk_transfer = LowDiskTransfer(node, space, lambda: machine.members.membership().voters)
     member_list = MemberList(node, identity, lambda: known_membership(config, machine).urls, peers)
 
     max_size = config.quota_backend_bytes or DEFAULT_QUOTA
@@ -253,7 +253,7 @@ def assemble(
         compactor=compactor,
         auto_compaction=auto_compaction,
         corruption=corruption,
-        handover=handover,
+        low_disk_transfer=low_disk_transfer,
         member_list=member_list,
         watchdog=watchdog,
         health=health,

@@ -120,7 +120,7 @@ class Member:
         config, node = self._config, components.node
         yield "Raft", node.wait_failed()
         yield "lease expiry", components.lessor.run()
-        yield "leadership transfer", components.handover.run()
+        yield "leadership transfer", components.low_disk_transfer.run()
         yield "sessions", components.sessions.run()
         yield "member list", components.member_list.run()
         yield "cluster version", keep_cluster_version(node, components.machine.members)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 from rusd.base import logs, systemd
 from rusd.base.garbage import bound_collections
 from rusd.config import Config
-from rusd.maintenance.disk_space import Space, full_disk
+from rusd.maintenance.disk_space import DiskSpace, full_disk
 from rusd.member import signals
 from rusd.member.errors import Removed
 
@@ -43,14 +43,14 @@ class Runnable(Protocol):
 
 def serve(config: Config) -> int:
     """Run the member that `config` describes: the exit code."""
-    space = Space((config.member_path, config.wal_path))
+    space = DiskSpace((config.member_path, config.wal_path))
     code = run(lambda: _member(config), space)
     if code is None:
         _begin_anew()
     return code
 
 
-def run(make: Callable[[], Runnable], space: Space | None = None) -> int | None:
+def run(make: Callable[[], Runnable], space: DiskSpace | None = None) -> int | None:
     """Build a member inside a uvloop and keep it until a signal or a failure: the exit code.
 
     None if it failed for want of `space`, of which there is enough now: it shall begin anew.
@@ -107,7 +107,7 @@ def _notify_systemd() -> None:
 
 
 async def _serve(
-    make: Callable[[], Runnable], space: Space | None, stopping: asyncio.Event
+    make: Callable[[], Runnable], space: DiskSpace | None, stopping: asyncio.Event
 ) -> int | None:
     asked = asyncio.create_task(stopping.wait())
     member: Runnable | None = None
@@ -163,7 +163,7 @@ async def _first_of(work: Coroutine[Any, Any, None], asked: asyncio.Task[bool]) 
     return False
 
 
-async def _room(space: Space) -> None:
+async def _room(space: DiskSpace) -> None:
     """Until there is enough; a while at least, for what is short may be something else."""
     await asyncio.sleep(SPACE_POLL)
     while not space.enough():  # noqa: ASYNC110 (free space can only be polled)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from rusd.maintenance.corruption_check import Corruption
+from rusd.maintenance.corruption_check import CorruptionCheck
 
 OWN, OTHER = 1, 2
 
@@ -37,7 +37,7 @@ class Peer:
 def test_a_malformed_hash_answer_of_a_peer_is_a_warning(
     answer: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check = Corruption(cast(Any, Node(answer)), cast(Any, None), cast(Any, [Peer()]))
+    check = CorruptionCheck(cast(Any, Node(answer)), cast(Any, None), cast(Any, [Peer()]))
     with caplog.at_level(logging.WARNING):
         assert asyncio.run(check._ask_others(7)) == {OTHER: None}
     assert [record.getMessage() for record in caplog.records] == ["cannot fetch hash from a member"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.maintenance.disk_space import ENOUGH, RESERVE, Space, free, full_disk
+from rusd.maintenance.disk_space import RESERVE, RESTART_FREE, DiskSpace, free, full_disk
 from rusd.rpc.errors import NO_SPACE, EtcdError
 from rusd.rpc.guards.quota import Quota
 from rusd.storage import StorageError
@@ -13,7 +13,7 @@ from rusd.storage import StorageError
 
 def test_space_is_scarce_when_any_disk_has_less_than_the_reserve() -> None:
     left = {Path("/a"): RESERVE, Path("/b"): RESERVE}
-    space = Space(list(left), left.__getitem__)
+    space = DiskSpace(list(left), left.__getitem__)
     assert not space.scarce(0.0)
     left[Path("/b")] -= 1
     assert not space.scarce(0.1), "it has just looked"
@@ -23,10 +23,10 @@ def test_space_is_scarce_when_any_disk_has_less_than_the_reserve() -> None:
 
 
 def test_less_is_enough_to_begin_anew() -> None:
-    left = {Path("/a"): ENOUGH}
-    assert Space(list(left), left.__getitem__).enough()
+    left = {Path("/a"): RESTART_FREE}
+    assert DiskSpace(list(left), left.__getitem__).enough()
     left[Path("/a")] -= 1
-    assert not Space(list(left), left.__getitem__).enough()
+    assert not DiskSpace(list(left), left.__getitem__).enough()
 
 
 def test_the_space_of_a_directory_still_to_be_made_is_that_above_it(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rusd.base.errors import Refusal
-from rusd.maintenance.disk_space import RESERVE, Space
-from rusd.maintenance.leadership_transfer import AGAIN, ROOM, Handover
+from rusd.maintenance.disk_space import RESERVE, DiskSpace
+from rusd.maintenance.leadership_transfer import RETRY_INTERVAL, TRANSFEREE_FREE, LowDiskTransfer
 from rusd.raft.errors import AnsweredWithError, RequestTimeout
 from rusd.raft.node import PeerStatus
 from rusd.raft.transport.requests import Handler
@@ -29,10 +29,10 @@ class Cluster:
         self.voters = set(MEMBERS)
         self.failures: dict[int, Refusal] = {}
         self.nodes = {member: Node(self, member) for member in MEMBERS}
-        self.handovers = {
-            member: Handover(
+        self.members = {
+            member: LowDiskTransfer(
                 self.nodes[member],
-                Space([Path("/")], lambda _, member=member: self.free[member]),  # type: ignore[misc]
+                DiskSpace([Path("/")], lambda _, member=member: self.free[member]),  # type: ignore[misc]
                 lambda: self.voters,
                 lambda: self.now,
             )
@@ -45,8 +45,8 @@ class Cluster:
         async def look() -> None:
             for _ in range(times):
                 self.now += 1.0
-                for handover in self.handovers.values():
-                    await handover.look()
+                for member in self.members.values():
+                    await member.check()
 
         asyncio.run(look())
         return self.leader
@@ -100,7 +100,7 @@ def test_the_most_advanced_voter_with_room_takes_over(cluster: Cluster) -> None:
 
 
 def test_a_voter_that_is_nearly_short_is_handed_nothing(cluster: Cluster) -> None:
-    cluster.free |= {1: RESERVE - 1, 3: ROOM - 1}
+    cluster.free |= {1: RESERVE - 1, 3: TRANSFEREE_FREE - 1}
     cluster.match[3] = 8
     assert cluster.look() == 2
 
@@ -148,6 +148,6 @@ def test_leadership_does_not_go_back_and_forth_at_the_limit(cluster: Cluster) ->
 def test_it_is_tried_again_after_a_while(cluster: Cluster) -> None:
     cluster.free = dict.fromkeys(MEMBERS, RESERVE - 1)
     cluster.look()
-    cluster.free[2] = ROOM
-    assert cluster.look(int(AGAIN) - 1) == 1
+    cluster.free[2] = TRANSFEREE_FREE
+    assert cluster.look(int(RETRY_INTERVAL) - 1) == 1
     assert cluster.look(2) == 2

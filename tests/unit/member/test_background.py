@@ -39,7 +39,7 @@ class Component:
 
 TASKS = (
     "lessor",
-    "handover",
+    "low_disk_transfer",
     "member_list",
     "sessions",
     "sessions",
