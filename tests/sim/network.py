@@ -215,6 +215,7 @@ class SimPeers:
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
         fail: Callable[[BaseException], None],
+        tls: object = None,
     ) -> None:
         self._host = SimPeers.host
         self._host.peers = self
