@@ -54,6 +54,8 @@ class Load:
         self._thread = threading.Thread(target=self._run)
         self.took: list[float] = []
         self.failed: list[Refused] = []
+        #: Calls that waited longer than a member lets a request wait (7 s at the defaults).
+        self.timed_out = 0
 
     def _run(self) -> None:
         with Client(self._endpoint) as client:
@@ -62,8 +64,10 @@ class Load:
                 try:
                     self._call(client, len(self.took))
                 except Refused as error:
-                    self.failed.append(error)
-                    return
+                    if error != TIMED_OUT:
+                        self.failed.append(error)
+                        return
+                    self.timed_out += 1
                 self.took.append(time.monotonic() - began)
 
     def __enter__(self) -> Load:
@@ -80,6 +84,11 @@ class Load:
         while len(self.took) < wanted:
             assert not self.failed and time.monotonic() < deadline
             time.sleep(PACE)
+
+
+#: What a write is refused with that waits behind the deletion for too long, as in etcd.
+TIMED_OUT = Refused("UNAVAILABLE", "etcdserver: request timed out")
+REQUEST_TIMEOUT = 7.0
 
 
 def put(client: Client, number: int) -> None:
@@ -113,6 +122,8 @@ def test_deleting_all_keys_in_one_request_costs_no_leader(tmp_path: Path) -> Non
         print(f"deletion: {took:.2f} s, longest put: {max(puts.took):.2f} s,", end=" ")
         print(f"longest of {len(during)} reads: {max(during):.3f} s")
         assert not puts.failed and not reads.failed
+        # On a busy machine the deletion may take longer than a request may wait.
+        assert not puts.timed_out or took > REQUEST_TIMEOUT - ELECTION
         assert max(puts.took) < took + ELECTION
         assert max(during) < ELECTION
         for report in reports:
