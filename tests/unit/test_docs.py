@@ -1,10 +1,12 @@
-"""The documents speak of what is there: files, and the constants that limits.md names."""
+"""The documents name what exists: files, constants and their values, flags, fsyncs, targets."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -65,3 +67,99 @@ def test_every_flag_that_limits_md_names_is_one_of_rusds() -> None:
     flags = {flag.name for flag in FLAGS}
     named = set(re.findall(r"`--([a-z-]+)`", (ROOT / "docs" / "limits.md").read_text()))
     assert named <= flags
+
+
+def spellings(name: str, value: float) -> set[str]:
+    """The ways to write a constant in limits.md; constants that end in _MS are given in seconds."""
+    if name.endswith("_MS"):
+        value /= 1000
+    found = {f"{value:g}", f"{value:,}", f"{value * 1000:g} ms"}
+    if value == int(value):
+        whole = int(value)
+        found |= {f"{whole:,}", f"{whole >> 10:,} KiB", f"{whole >> 20:,} MiB"} - {"0 KiB", "0 MiB"}
+        found |= {f"2^{n}{rest}" for n in range(10, 64) for rest in _powers(whole, n)}
+    return found
+
+
+def _constant(module: ModuleType, name: str) -> float:
+    """A constant of a module, or of a class in it."""
+    classes = [each for each in vars(module).values() if isinstance(each, type)]
+    owner = next(each for each in (module, *classes) if hasattr(each, name))
+    value: float = getattr(owner, name)
+    return value
+
+
+def _powers(value: int, n: int) -> list[str]:
+    return [rest for rest, less in (("", 0), (" - 1", 1)) if value == (1 << n) - less]
+
+
+def test_limits_md_states_the_value_of_every_constant_it_names() -> None:
+    compared, wrong = 0, []
+    for row in (ROOT / "docs" / "limits.md").read_text().splitlines():
+        for file, constants in _CONSTANTS.findall(row):
+            module = importlib.import_module("rusd." + file.removesuffix(".py").replace("/", "."))
+            for name in re.findall(r"`([A-Z_]+)`", constants):
+                value = _constant(module, name)
+                compared += 1
+                if not any(
+                    re.search(rf"(?<![\w.,]){re.escape(text)}(?![\w^]|[.,]\d)", row)
+                    for text in spellings(name, value)
+                ):
+                    wrong.append(f"{file} {name} = {value}: {row}")
+    assert compared > 50
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("BYTES", 512 << 10, "512 KiB"),
+        ("COUNT", 20_480, "20,480"),
+        ("TURN", 0.006, "6 ms"),
+        ("SILENCE_MS", 5000, "5"),
+        ("TERM", 1 << 62, "2^62"),
+        ("SEND", (1 << 31) - 1, "2^31 - 1"),
+    ],
+)
+def test_a_value_is_found_in_the_form_of_limits_md(name: str, value: float, text: str) -> None:
+    assert text in spellings(name, value)
+    assert text not in spellings(name, value + 1000 * value)
+
+
+def test_every_file_that_syncs_is_named_in_durability_md() -> None:
+    syncs = re.compile(r"\b(os\.fsync|os\.fdatasync|durable\.sync\w*|flush_wal)\(")
+    callers = [
+        path.relative_to(ROOT / "rusd").as_posix()
+        for path in (ROOT / "rusd").rglob("*.py")
+        if syncs.search(path.read_text())
+    ]
+    assert len(callers) >= 4
+    text = (ROOT / "docs" / "durability.md").read_text()
+    assert [path for path in callers if f"`{path}`" not in text] == []
+
+
+def test_every_file_that_is_replaced_durably_is_named_in_durability_md() -> None:
+    text = (ROOT / "docs" / "durability.md").read_text()
+    writers = {
+        path.stem
+        for path in (ROOT / "rusd").rglob("*.py")
+        if re.search(r"\bdurable\.write\(", path.read_text())
+    }
+    # Its files: identity and joining; cert.pem and key.pem; life and lives; CURRENT.
+    assert writers == {"identity", "self_signed", "incarnations", "database_directory"}
+    for name in ("identity", "joining", "fixtures/cert.pem", "life", "lives", "CURRENT"):
+        assert f"`{name}`" in text
+
+
+def test_every_target_of_make_is_explained_to_contributors() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z][a-z0-9-]*):.*##", makefile, re.MULTILINE)
+    assert len(targets) > 10
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [name for name in targets if not re.search(rf"make {name}(?![\w-])", text)] == []
+
+
+def test_the_help_explains_every_flag_in_a_sentence() -> None:
+    from rusd.config.config import FLAGS
+
+    assert [flag.name for flag in FLAGS if not re.search(r"\w.* .*\.$", flag.help)] == []
