@@ -1,13 +1,18 @@
-"""Every package of rusd opens with a page that names all its files."""
+"""Every package of rusd and cluster opens with a page that names all its files."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2] / "rusd"
+ROOT = Path(__file__).parents[2]
+#: The distribution's own page is the README; the other package is generated.
+WITHOUT_PAGE = (ROOT / "rusd", ROOT / "rusd" / "proto")
 PACKAGES = sorted(
-    path.parent for path in ROOT.rglob("__init__.py") if path.parent not in (ROOT, ROOT / "proto")
+    path.parent
+    for top in ("rusd", "cluster")
+    for path in (ROOT / top).rglob("__init__.py")
+    if path.parent not in WITHOUT_PAGE
 )
 
 

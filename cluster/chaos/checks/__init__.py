@@ -9,12 +9,13 @@ Each check is a file of its own that reads the whole history and says one `Verdi
     realtime      revisions go with time, one for each write
     answers       reads and comparisons show their key as it was at their revision
     atomic        a txn over several keys happens as a whole
-    watches       every watcher is told that history, in order, once, whole, without a gap
+    watches       every watcher receives that history, in order, once, whole, without a gap
     leases        keys stay while their lease is kept alive, and it does not come back
     locks         one holder at a time, by fencing tokens
     members       all members end alike
 
-The final history that most of them compare with is read through `timeline`.
+The final history that most of them compare with is read through `timeline`. `verdict` is the form
+of a result; `counterexample` and `wording` explain a failed one.
 """
 
 from __future__ import annotations

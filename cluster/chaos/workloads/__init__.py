@@ -1,5 +1,5 @@
 """What clients do while things break. Each workload is a loop of one client.
 
-`registers`, `lists` and `groups` are recorded call by call; `leases` and `locks` by what they were
-told; `watchers` by what they heard.
+`registers`, `lists` and `groups` are recorded call by call; `leases` and `locks` by their
+answers; `watchers` by the responses they received. `worker` runs a loop in a thread.
 """
