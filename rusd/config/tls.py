@@ -133,6 +133,8 @@ def notes(config: Config) -> Iterator[str]:
     given = bool(config.peer_cert_file or config.peer_key_file)
     if config.peer_auto_tls and given:
         yield "ignoring peer auto TLS since certs given"
+    elif config.peer_auto_tls and (config.peer_trusted_ca_file or config.peer_client_cert_auth):
+        yield "--peer-auto-tls: certificates of peers are not verified; no authority counts"
     for url in config.listen_peer_urls:
         if url.is_secure:
             continue

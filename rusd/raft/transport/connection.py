@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
     # The first frame
 
     def _opening(self, frame: Frame) -> None:
-        if isinstance(frame, HelloRefused) and self.expected is None:
+        if isinstance(frame, HelloRefused) and self.expected is None and self.tls is not None:
             self.refused(frame)
         elif not self._admitted:
             self._claimed = True

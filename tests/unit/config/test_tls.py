@@ -303,3 +303,9 @@ def test_a_file_has_a_section_for_the_tls_of_peers(tmp_path: Path) -> None:
 def test_certificates_of_peers_without_an_https_url_are_noted() -> None:
     notes = load(parse_arguments([*PEER_PAIR, "--peer-client-cert-auth"]), {}).notes
     assert len([note for note in notes if "ignoring" in note]) == 2
+
+
+def test_an_authority_that_auto_tls_ignores_is_noted() -> None:
+    argv = [*PEER_HTTPS, "--peer-auto-tls", "--peer-trusted-ca-file=t"]
+    notes = load(parse_arguments(argv), {}).notes
+    assert any("are not verified" in note for note in notes)
