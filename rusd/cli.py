@@ -1,4 +1,4 @@
-"""The `rusd` command: read the configuration, run one member until it is told to stop.
+"""The `rusd` command: read the configuration, run one member until a signal stops it.
 
 Exit codes: 0 after --help, --version, a stop by SIGTERM or SIGINT, whatever the process was doing
 then, and when the member's own log says that it was removed; 1 for a configuration that cannot be

@@ -1,4 +1,4 @@
-"""How a member issues tokens and tells whose a token is: simple tokens or JSON Web Tokens.
+"""Issues tokens, and finds the user of a token: simple tokens or JSON Web Tokens.
 
 Both have the same steps, of which each does those it needs:
 
@@ -100,7 +100,7 @@ class JwtProvider:
 
 
 class NoTokens:
-    """An empty `--auth-token`: nobody gets a token; certificates identify users."""
+    """An empty `--auth-token`: no token is issued; certificates identify users."""
 
     def prefix(self) -> str:
         return ""

@@ -67,7 +67,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls, and the auth revision at which that was established.
+    """The caller, and the auth revision at which it was identified.
 
     `revision` 0 stands for a call without token or certificate, as in etcd's request headers.
     """

@@ -20,7 +20,7 @@ _KNOWN = frozenset(("sign-method", "pub-key", "priv-key", "ttl"))
 class AuthToken:
     """The parsed flag."""
 
-    #: "simple", "jwt", or "" for none at all: nobody can log in by password then.
+    #: "simple", "jwt", or "" for none at all: no login by password then.
     kind: str
     sign_method: str = ""
     #: Paths; empty if not given.

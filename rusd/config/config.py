@@ -181,7 +181,7 @@ class Config:
         "",
         parsers.text,
         "Clustering",
-        "name=peer URL of every first member, comma-separated; empty: this member alone.",
+        "name=peer URL of every bootstrap member, comma-separated; empty: this member alone.",
     )
     initial_cluster_state: str = _flag(
         "new",

@@ -9,7 +9,7 @@
 - `data_directory.py`: makes the directories private and refuses those that hold other data
 - `bootstrap.py`: the first start; `identity.py`: what it leaves in the data directory
 - `force_new_cluster.py`: `--force-new-cluster`
-- `publication.py`: this member's name and client URLs, told to the cluster through Raft
+- `publication.py`: this member's name and client URLs, published through Raft
 - `cluster_version.py`: the cluster version, proposed by the leader
 - `pages.py`: the pages of the HTTP port by path
 - `tokens.py`: the token provider that `--auth-token` asks for; `key_files.py`: warns of private

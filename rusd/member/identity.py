@@ -1,7 +1,7 @@
 """The ids of this member and of its cluster, and the members it knows, as its data directory says.
 
     <data-dir>/member/identity    "<member id> <cluster id>", hex; written once, durable
-    <data-dir>/member/joining     the member list a joining member was told, used until the state
+    <data-dir>/member/joining     the member list a joining member received, used until the state
                                   of the cluster has arrived
 
 `bootstrap.py` writes both files at the first start.
@@ -67,7 +67,7 @@ def known_membership(config: Config, machine: StateMachine) -> Membership:
 
 
 def write_joining(config: Config, membership: Membership) -> None:
-    """Write durably the member list that a joining member was told."""
+    """Write durably the member list that a joining member received."""
     durable.write(_joining_path(config), msgspec.json.encode(membership))
 
 

@@ -20,7 +20,7 @@ def warn_if_exposed(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        return  # reading it has told, or will
+        return  # whatever reads it reports that
     if mode & _OTHERS:
         fields = {"path": path, "permissions": stat.filemode(mode)}
         log.warning("private key is readable by other users", extra={"fields": fields})

@@ -44,7 +44,7 @@ class CurrentRows:
         self._position, self._end = start, end
         self._counts = counts
         self._view = view
-        #: Tells whether a view created later is of the same state.
+        #: Changes with the state: equal in two views of the same state.
         self._commits = counts.commits
 
     def seek(self, start: bytes) -> None:
@@ -81,7 +81,7 @@ class HistoryRows:
         compacted: Callable[[], int],
     ) -> None:
         """`engine`: of the store; a snapshot may replace it meanwhile, with the same history.
-        `compacted` tells the compact revision: once it lies above `revision`, what is being read
+        `compacted` returns the compact revision: once it lies above `revision`, what is being read
         may be removed at any time, and further reading raises Compacted.
         """
         self._engine, self._start, self._end = engine, start, end

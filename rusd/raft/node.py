@@ -278,8 +278,9 @@ class RaftNode:
         self.driver.wake()
 
     def meet(self, membership: Membership, index: int = 0) -> None:
-        """Others say who the members are (to a member that has no leader); not older than entry
-        `index`.
+        """Take the member list that peers answered, for a member without a leader.
+
+        It is not older than entry `index`.
         """
         self._core.meet(membership, index)
         self.driver.wake()

@@ -1,4 +1,4 @@
-"""Who calls: the identity of a call, from its token or its client certificate.
+"""The identity of a call, from its token or its client certificate.
 
 A token comes in the metadata `token`, or `authorization` (with or without "Bearer "). A call with
 neither has the identity of the common name of its certificate, if `--client-cert-auth` is on; a
@@ -6,7 +6,7 @@ call through the JSON gateway never has, since the certificate there is the gate
 else is anonymous.
 
 A member that has not applied the login yet does not know its simple token. The log index in the
-token tells so; the member then waits for a read index, which is behind the login, and looks again.
+token says so; the member then waits for a read index, which is behind the login, and looks again.
 """
 
 from typing import Protocol

@@ -53,7 +53,7 @@ class Call:
     #: `small` (default False): the response holds one value at most.
     wait_writable: WaitWritable = _writable
 
-    #: Who calls; anonymous while authentication is off (see `guards/authentication.py`).
+    #: The caller; anonymous while authentication is off (see `guards/authentication.py`).
     identity: Identity = ANONYMOUS
 
     @property

@@ -3,7 +3,7 @@
 Clients compare errors by their text (clientv3 looks the message up), so no other file spells one of
 etcd's. An entry of the table is a definition; calling it makes a new exception to raise:
 `raise errors.EMPTY_KEY()`. The rooms below know no etcd and raise refusals of their own
-(`rusd/base/errors.py`); `as_etcd` gives the error that a client is told instead.
+(`rusd/base/errors.py`); `as_etcd` gives the error that a client gets instead.
 Source of codes and texts: etcd `api/v3rpc/rpctypes/error.go`, facts only.
 """
 
@@ -164,7 +164,7 @@ CANCELED = Definition(Code.CANCELED, "context canceled")
 DEADLINE_EXCEEDED = Definition(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 
 
-#: Refusals of the rooms below -> what a client is told. (A refusal whose text varies: `as_etcd`.)
+#: Refusals of the rooms below -> the client's error. (A refusal whose text varies: `as_etcd`.)
 _MEANINGS: dict[type[Refusal], Definition] = {
     auth.AuthNotEnabled: AUTH_NOT_ENABLED,
     auth.AuthenticationFailed: AUTH_FAILED,
@@ -223,7 +223,7 @@ _CODES = frozenset(Code)
 
 
 def as_etcd(error: BaseException) -> EtcdError | None:
-    """The error a client is told; None if `error` is no refusal but a fault."""
+    """Returns the client's error, or None if `error` is no refusal but a fault."""
     if isinstance(error, EtcdError):
         return error
     definition = _MEANINGS.get(type(error))  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ class Members:
             self._store(batch, member)
 
     def publish(self, batch: Batch, member_id: int, name: str, client_urls: Sequence[str]) -> None:
-        """A member tells its name and client URLs; MemberNotFound if it is none of ours."""
+        """Set a member's name and client URLs; MemberNotFound if it is not in the cluster."""
         member = self._existing(member_id)
         self._store(batch, replace(member, name=name, client_urls=tuple(client_urls)))
 

@@ -16,10 +16,10 @@
 - `clock.py`: time in which a member's stalls do not count
 - `outbox.py`: messages sorted by whether they wait for the flush
 
-Messages and calls go in, a `Ready` comes out; the driver does the work in its order and tells what
-was applied. The same messages at the same times give the same result: time, random numbers and the
-log are handed in. No asyncio, socket, file or thread here; the log is changed in memory only.
+Messages and calls go in, a `Ready` comes out; the driver does the work in its order and reports
+what was applied. The same messages at the same times give the same result: time, random numbers and
+the log are handed in. No asyncio, socket, file or thread here; the log is changed in memory only.
 `tests/testscripts/raft` shows it as dialogues.
 
-Linearizable reads are in `read`, snapshots in `snapshots`; both are only told of here.
+Linearizable reads are in `read`, snapshots in `snapshots`; here they are only called.
 """

@@ -120,7 +120,7 @@ class Algorithm(RaftState, Protocol):
         """Give up leadership."""
 
     def forget_leader(self) -> None:
-        """Follow nobody until a leader is heard."""
+        """Follow no leader until one is heard."""
 
     def vote_for_leader(self) -> None:
         """Vote for the known leader in the current term, in place of any earlier vote."""

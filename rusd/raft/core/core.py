@@ -290,7 +290,7 @@ class Core:
         self._membership.apply(membership)
 
     def meet(self, membership: Membership, index: int) -> None:
-        """Others say who the members are, not earlier than entry `index`."""
+        """Take the member list that peers answered; not older than entry `index`."""
         self._membership.meet(membership, index)
 
     def begin_quarantine(self) -> None:

@@ -348,7 +348,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self._SyncObj__setCurrentTerm(self.term, node_id(self.leader))
 
     def forget_leader(self) -> None:
-        """Follow nobody until a leader is heard."""
+        """Follow no leader until one is heard."""
         self._SyncObj__raftLeader = None
 
     # State

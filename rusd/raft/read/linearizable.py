@@ -50,7 +50,7 @@ class LinearizableReads:
         self._send = send
         self._rounds = ReadIndexRounds(len(raft.membership.voters))
         self._reads = WaitingReads(first_number)
-        #: The highest index a follower was told to wait for.
+        #: The highest index that a follower was given to wait for.
         self.awaited_index = 0
         #: (member, request number): waiting until this leader may open a round.
         self._asked: list[tuple[int, int]] = []
