@@ -254,9 +254,9 @@ class Driver:
         self.requests.stop()
 
     def _die(self, error: BaseException) -> None:
-        log.critical("Raft cannot go on", exc_info=error)
         self._halt()
         if not self._failed.done():
+            log.critical("Raft cannot go on", exc_info=error)
             self._failed.set_exception(error)
 
     # The turn
@@ -316,13 +316,18 @@ class Driver:
 
     @asynccontextmanager
     async def _no_turns(self) -> AsyncIterator[None]:
-        """Within it no turn runs, and the journal is the caller's alone."""
+        """Within it no turn runs, and the journal is the caller's alone. What fails in it ends the
+        member at once: the next turn would act on a state that is half exchanged.
+        """
         self._held = True
         try:
             if self._flushing is not None:
                 await asyncio.wait({self._flushing})
             yield
-        finally:
+        except Exception as error:
+            self._die(error)
+            raise
+        else:
             self._held = False
             self.wake()
 

@@ -149,10 +149,18 @@ class Unfinished(NamedTuple):
     last: int
 
 
+class CheckpointError(Exception):
+    """A checkpoint cannot be moved beside the live state or opened there; that is unchanged."""
+
+
 class Prepared(Protocol):
     """A checkpoint that was opened beside the live state. All methods but `install` do I/O: run
     them in a thread, one at a time. The order is commit, install, release; or discard.
     """
+
+    @property
+    def position(self) -> Position:
+        """The last entry whose effects it holds."""
 
     def commit(self) -> None:
         """From now on the next start finds this state in place of the live one. Durable when this
@@ -202,7 +210,8 @@ class Machine(Protocol):
 
     def prepare(self, checkpoint: Path) -> Prepared:
         """Take over the directory `checkpoint`, make it durable, and open it beside the live state,
-        which is unchanged. Does I/O: run it in a thread.
+        which is unchanged. Does I/O: run it in a thread. Raises CheckpointError, and leaves
+        nothing behind then.
         """
 
 

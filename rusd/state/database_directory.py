@@ -42,18 +42,20 @@ class DatabaseDirectory:
 
     def prepare(self, live: Engine, checkpoint: Path) -> "Replacement":
         """Move the directory `checkpoint` beside the live database, fsync its files and names, and
-        open it. Raises StorageError if it cannot be opened; `live` stays the live database.
+        open it. Raises StorageError or OSError if it cannot; `live` stays the live database.
         """
         number = self._number + 1
         path = self._path(number)
-        shutil.rmtree(path, ignore_errors=True)
-        # Also across file systems, where it is a copy; the pointer decides what counts.
-        shutil.move(checkpoint, path)
-        durable.sync_tree(path)
-        durable.sync(self._root)
+        if path.exists():
+            # Left by an earlier attempt. (What `move` finds there it would move *into*.)
+            shutil.rmtree(path)
         try:
+            # Also across file systems, where it is a copy; the pointer decides what counts.
+            shutil.move(checkpoint, path)
+            durable.sync_tree(path)
+            durable.sync(self._root)
             engine = Engine.open(path)
-        except StorageError:
+        except (StorageError, OSError):
             shutil.rmtree(path, ignore_errors=True)
             raise
         return Replacement(self, number, engine, live)

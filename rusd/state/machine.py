@@ -21,7 +21,7 @@ from pathlib import Path
 from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.mvcc.store import Store
-from rusd.raft.ports import Entry, Position, Unfinished
+from rusd.raft.ports import CheckpointError, Entry, Position, Unfinished
 from rusd.state import auth_records
 from rusd.state.alarms import Alarms
 from rusd.state.auth_commands import AuthCommands
@@ -139,10 +139,20 @@ class StateMachine:
 
     def prepare(self, checkpoint: Path) -> "PreparedState":
         """Move `checkpoint` beside the live database, make it durable and open it. May run in a
-        thread. Raises StorageError if it cannot be opened; the state stays.
+        thread. Raises CheckpointError if it cannot (a full disk, a damaged file); the state
+        stays.
         """
-        replacement = self._directory.prepare(self.engine, checkpoint)
-        return PreparedState(replacement, self._install)
+        try:
+            replacement = self._directory.prepare(self.engine, checkpoint)
+        except (StorageError, OSError) as error:
+            raise CheckpointError(str(error)) from error
+        positions = Positions()
+        try:
+            positions.load(replacement.engine)
+        except StorageError as error:
+            replacement.discard()
+            raise CheckpointError(str(error)) from error
+        return PreparedState(replacement, positions.applied, self._install)
 
     def _install(self, prepared: Replacement) -> None:
         self._abandon_apply()
@@ -195,7 +205,13 @@ class StateMachine:
 class PreparedState:
     """A checkpoint opened beside the live state (`rusd/raft/ports.py`, `Prepared`)."""
 
-    def __init__(self, replacement: Replacement, install: Callable[[Replacement], None]) -> None:
+    def __init__(
+        self,
+        replacement: Replacement,
+        position: Position,
+        install: Callable[[Replacement], None],
+    ) -> None:
+        self.position = position
         self._replacement = replacement
         self._install = install
         self.commit = replacement.commit

@@ -21,7 +21,9 @@ class Positions:
         self.applied = self.before = _EMPTY
 
     def load(self, engine: Engine) -> None:
-        """Read the stored positions; those of an empty state if there are none."""
+        """Read the stored positions; those of an empty state if there are none. Raises
+        StorageError.
+        """
         self.applied = self.before = _EMPTY
         stored = engine.get(Family.META, _KEY)
         if stored is not None:

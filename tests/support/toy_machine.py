@@ -102,6 +102,8 @@ class ToyPrepared:
     def __init__(self, machine: ToyMachine, checkpoint: Path) -> None:
         self._machine = machine
         self._checkpoint = checkpoint
+        last, _, _ = json.loads((checkpoint / "log").read_bytes())
+        self.position = Position(*last)
 
     def commit(self) -> None:
         (self._checkpoint / "log").replace(self._machine.directory / "log")

@@ -495,7 +495,8 @@ class Core:
             entries=self._committed.take(entries) if entries else (),
             recovered=recovered,
             membership=self._membership.take(),
-            snapshots=self._wants_snapshot,
+            # (It may have lost leadership behind the message that asked.)
+            snapshots=self._wants_snapshot if raft.is_leader else (),
             snapshot=self._snapshot,
             broken=self._broken,
             role=role,

@@ -30,7 +30,7 @@ QUEUE_BYTES = 4 * WINDOW_BYTES
 #: What a frame counts besides its data, and a file in the list of them.
 FRAME_BYTES = 128
 
-#: Installs a snapshot; returns whether it replaced the state.
+#: Installs a snapshot; returns whether it replaced the state. Raises SnapshotError.
 Install = Callable[[Received], Awaitable[bool]]
 #: Called at the end of a whole stream: the member that sent it, and whether it was installed.
 Acknowledge = Callable[[int, bool], None]
@@ -86,8 +86,7 @@ class IncomingSnapshot:
             try:
                 complete = await self._worker.run(partial(self._receiver.frame, member, frame))
             except (SnapshotError, OSError) as error:
-                log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
-                await self._finish(member, frame.stream)
+                await self._broke_off(member, frame.stream, error)
                 continue
             if complete is not None:
                 await self._complete(member, frame.stream, complete)
@@ -96,12 +95,20 @@ class IncomingSnapshot:
         self._working = False
 
     async def _complete(self, member: int, stream: int, complete: Received) -> None:
-        installed = not self._stopped and await self._install(complete)
+        try:
+            installed = not self._stopped and await self._install(complete)
+        except SnapshotError as error:
+            await self._broke_off(member, stream, error)
+            return
         if installed:
             log.info("installed a snapshot", extra={"fields": {"from": f"{member:x}"}})
         await self._finish(member, stream)
         # Behind the end of the stream: while it lasts, the leader sends no entries.
         self._acknowledge(member, installed)
+
+    async def _broke_off(self, member: int, stream: int, error: Exception) -> None:
+        log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
+        await self._finish(member, stream)
 
     async def _finish(self, member: int, stream: int) -> None:
         """Tell the leader that this stream is over; installed or not, it goes on by the next

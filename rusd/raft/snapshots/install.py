@@ -1,7 +1,8 @@
 """Installs the snapshot that a leader sends to a member which its log cannot bring up to date.
 
 `incoming.py` hands it over whole and durable. If it is newer than what this member knows to be
-committed, it replaces the state, then the log. The order, and what is true after each step:
+committed, and holds what its leader said, it replaces the state, then the log. The order, and what
+is true after each step:
 
     prepare   in the worker   the state is open beside the live one; nothing has changed
     commit    in the worker   the next start finds the new state, and discards an older log
@@ -11,8 +12,9 @@ committed, it replaces the state, then the log. The order, and what is true afte
     release   in the worker   the old state is gone
 
 From commit to flush no turn runs (as during any flush), so nothing is applied to the old state or
-sent on the strength of either. During prepare and release the member takes part as ever. Whatever
-fails from commit on ends the process; the next start finds one whole state.
+sent on the strength of either. During prepare and release the member takes part as ever. What
+fails in prepare (a full disk, a damaged checkpoint) ends the stream. Whatever fails from commit on
+ends the process, before another turn runs; the next start finds one whole state.
 """
 
 from collections.abc import Callable
@@ -24,8 +26,8 @@ from rusd.base.worker import Worker
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
 from rusd.raft.log.reconcile import reconcile
-from rusd.raft.ports import Machine, Position
-from rusd.raft.snapshots.transfer import Received
+from rusd.raft.ports import CheckpointError, Machine, Position
+from rusd.raft.snapshots.transfer import Received, SnapshotError
 
 
 class Follower(Protocol):
@@ -64,21 +66,27 @@ class SnapshotInstaller:
         self._installed = installed
 
     async def install(self, snapshot: Received) -> bool:
-        """Install the snapshot if it is newer than what is known to be committed; whether it is."""
+        """Install the snapshot if it is newer than what is known to be committed; whether it is.
+        Raises SnapshotError if it cannot be used; nothing has changed then.
+        """
         if snapshot.index <= self._core.commit_index:
             return False
         run = self._worker.run
-        prepared = await run(partial(self._machine.prepare, snapshot.directory))
+        try:
+            prepared = await run(partial(self._machine.prepare, snapshot.directory))
+        except CheckpointError as error:
+            raise SnapshotError(str(error)) from error
+        if prepared.position.index < snapshot.index:
+            # Checked before the commit: no start would get past a state that ends before the log.
+            await run(prepared.discard)
+            ends = prepared.position.index
+            raise SnapshotError(f"the snapshot ends at {ends}, not at {snapshot.index}")
         async with self._no_turns():
             newer = snapshot.index > self._core.commit_index
             if newer:
                 await run(prepared.commit)
                 prepared.install()
                 last, before = self._machine.positions()
-                if last.index < snapshot.index:
-                    raise RuntimeError(
-                        f"the snapshot ends at {last.index}, not at {snapshot.index}"
-                    )
                 reconcile(self._journal, last, before)
                 self._core.installed(last)
                 self._compaction.at = last.index

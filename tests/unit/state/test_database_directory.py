@@ -189,3 +189,36 @@ def test_a_read_under_way_does_not_stand_in_the_way_of_a_restore(
     assert engine.get(Family.META, b"name") == b"new"
     engine.close()
     assert live_value(root) == b"new"
+
+
+def test_a_database_left_by_an_earlier_attempt_is_not_mixed_with_the_next(
+    root: Path, checkpoint: Path
+) -> None:
+    """A move into a directory that exists would open an empty database, which then went live."""
+    directory = DatabaseDirectory(root)
+    live = directory.open()
+    write_into = root / "db-2" / "checkpoint"
+    write_into.mkdir(parents=True)
+    engine = replace(directory, live, checkpoint)
+    assert engine.get(Family.META, b"name") == b"new"
+    assert not write_into.exists()
+    engine.close()
+
+
+def test_nothing_is_left_of_a_checkpoint_that_cannot_be_moved(
+    root: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        target.mkdir()
+        raise OSError(28, "No space left on device")
+
+    directory = DatabaseDirectory(root)
+    live = directory.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "move", full)
+        with pytest.raises(OSError, match="No space"):
+            directory.prepare(live, checkpoint)
+    assert databases(root) == ["db-1"]
+    engine = replace(directory, live, checkpoint)
+    assert engine.get(Family.META, b"name") == b"new", "the next attempt succeeds"
+    engine.close()

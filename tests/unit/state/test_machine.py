@@ -7,7 +7,7 @@ import pytest
 from rusd.base.sliced import finish
 from rusd.mvcc.size import EMPTY, row_size
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.ports import Entry, Position, Request
+from rusd.raft.ports import CheckpointError, Entry, Position, Request
 from rusd.state.command import Kind, encode
 from rusd.state.errors import Undecodable
 from rusd.state.machine import StateMachine
@@ -243,6 +243,18 @@ def test_a_long_read_under_way_goes_on_over_a_restore(
     assert finish(reading).count == 1500
     assert damage == []
     source.machine.close()
+
+
+def test_a_checkpoint_that_cannot_be_opened_leaves_the_state_as_it_was(
+    driver: Driver, tmp_path: Path
+) -> None:
+    driver.put(b"mine")
+    checkpoint = tmp_path / "checkpoint"
+    assert driver.machine.checkpoint(checkpoint)
+    (checkpoint / "CURRENT").write_bytes(b"MANIFEST-999999\n")
+    with pytest.raises(CheckpointError):
+        driver.machine.prepare(checkpoint)
+    assert driver.put(b"mine too") is not None
 
 
 def test_what_a_replaced_database_says_is_no_damage_of_the_state(
