@@ -64,14 +64,22 @@ class _Selector:
 class SimExecutor:
     """A thread that takes a while, and dies with its process."""
 
-    def __init__(self, alive: Callable[[], bool], takes: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        alive: Callable[[], bool],
+        takes: Callable[[], float],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`done` is called behind each piece of work, before the loop knows of it."""
         self._alive = alive
         self._takes = takes
+        self._done = done
 
     def start(self, loop: SimLoop, work: Callable[[], None]) -> None:
         def run() -> None:
             if self._alive():
                 work()
+                self._done()
 
         loop.call_later(self._takes(), run)
 

@@ -61,6 +61,8 @@ class World:
         self.chance = random.Random(seed)
         self.loop = SimLoop()
         self.quiet = quiet
+        #: Whether a process may die between a piece of work in its thread and what follows.
+        self.dies_in_work = not quiet
         self.lines: list[str] = []
         self._tracing = tracing
         self._digest = hashlib.sha256()
@@ -110,10 +112,11 @@ class World:
         return self._digest.hexdigest()
 
     def _end_tasks(self) -> None:
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        # Again and again: what a task does at its end may wait for the thread of a dead process.
+        while tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
 
     def trace(self, text: str) -> None:
         line = f"{self.loop.now:9.5f} {text}"
@@ -787,6 +790,7 @@ class World:
         self.network.heal()
         self.network.latency = FAST
         self._cut_leader.clear()
+        self.dies_in_work = False
         for host in self.hosts.values():
             host.resume()
             host.disk_full = False
