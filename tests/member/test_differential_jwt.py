@@ -14,7 +14,7 @@ import pytest
 from cluster.local import ClusterError, LocalCluster
 from tests.support.auth_pair import PASSWORD, auth_call
 from tests.support.client import Client, Refused
-from tests.support.pair import ORACLE, SUBJECT, command, outcome
+from tests.support.pair import ORACLE, SUBJECT, command, outcome, require_newer_oracle
 
 KINDS = {
     "RS256": ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
@@ -77,6 +77,7 @@ def altered(token: str, **claims: Any) -> str:
 def test_a_token_of_either_server_is_believed_by_both_and_a_forged_one_by_none(
     method: str, tmp_path: Path
 ) -> None:
+    require_newer_oracle()
     public, private = keys(tmp_path, method)
     flags = [flag(public, private, method), "--bcrypt-cost=4"]
     with (

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from rusd.proto import auth_pb2
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, Refused
-from tests.support.pair import Example, Pair, outcome
+from tests.support.pair import Example, Pair, outcome, require_newer_oracle
 
 #: (access, key, range end)
 Grant = tuple[int, bytes, bytes]
@@ -106,15 +105,10 @@ def _client(endpoint: str, token: str | None) -> Client:
 
 
 def auth_pair() -> Iterator[Pair]:
-    """A pair with quick password hashes. etcd before 3.6 decides some calls otherwise: there the
-    test is skipped (`make test-differential` brings a newer one).
-    """
+    """A pair with quick password hashes."""
+    require_newer_oracle()
     both = Pair("--bcrypt-cost=4")
     try:
-        with both.example():
-            major, minor, _ = both.etcd.status().version.split(".")
-        if (int(major), int(minor)) < (3, 6):
-            pytest.skip("compares with etcd 3.6 and later: make test-differential")
         yield both
     finally:
         both.stop()
