@@ -219,7 +219,7 @@ def test_unknown_paths_and_wrong_methods_are_refused(serve: Serve) -> None:
 
 
 class Endless:
-    """A page that streams for ever, and notes what becomes of it."""
+    """A page that streams for ever, and records how its call ends."""
 
     def __init__(self, chunk: bytes = b"x" * 65536) -> None:
         self.chunk = chunk
