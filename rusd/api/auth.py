@@ -23,9 +23,9 @@ from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
 from rusd.base.chunks import whole
 from rusd.base.logs import LimitedLog, get_logger
-from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import TOO_MANY_REQUESTS
 from rusd.rpc.methods import Methods, Unary
@@ -34,16 +34,14 @@ from rusd.rpc.signing import signed
 from rusd.state.auth_records import permission_message
 from rusd.state.command import Kind, Login, encode
 from rusd.state.result import Applied
+from rusd.wire.header import Headers
 
 log = get_logger(__name__)
 failed_logins = LimitedLog(log)
 
 
-class Node(Protocol):
-    """What the service needs of Raft."""
-
-    def propose(self, payload: bytes) -> Pending[Any]: ...
-    def read_index(self) -> Pending[None]: ...
+class Node(Proposer, ReadIndex, Protocol):
+    """What is used of the Raft node."""
 
 
 class Machine(Protocol):
@@ -53,12 +51,6 @@ class Machine(Protocol):
     def store(self) -> Store: ...
     @property
     def auth(self) -> AuthStore: ...
-
-
-class Headers(Protocol):
-    """Encoded response headers (rusd/wire/header.py)."""
-
-    def field(self, revision: int) -> bytes: ...
 
 
 class Passwords(Protocol):

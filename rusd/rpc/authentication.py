@@ -18,6 +18,7 @@ from rusd.auth.store import AuthStore
 from rusd.auth.tokens import fingerprint
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.pending import Pending
+from rusd.raft.interface import Indexes, ReadIndex
 from rusd.rpc.call import Call
 
 log = get_logger(__name__)
@@ -26,12 +27,8 @@ invalid_tokens = LimitedLog(log)
 _BEARER = "Bearer "
 
 
-class Node(Protocol):
-    """What is needed of Raft."""
-
-    @property
-    def applied_index(self) -> int: ...
-    def read_index(self) -> Pending[None]: ...
+class Node(Indexes, ReadIndex, Protocol):
+    """What is used of the Raft node."""
 
 
 class Authenticator:
