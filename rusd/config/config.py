@@ -51,8 +51,8 @@ class Flag(NamedTuple):
         return self.parse is parsers.boolean
 
 
-def _flag(default: T, parse: parsers.Parser, group: str, help: str, *aliases: str) -> T:
-    metadata = {"parse": parse, "group": group, "help": help, "aliases": aliases}
+def _flag(default: T, parse: parsers.Parser, group: str, text: str, *aliases: str) -> T:
+    metadata = {"parse": parse, "group": group, "help": text, "aliases": aliases}
     made: T = field(default=default, metadata=metadata)
     return made
 

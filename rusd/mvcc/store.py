@@ -4,7 +4,8 @@ import threading
 from collections.abc import Generator, Iterator
 
 from rusd.base import sliced
-from rusd.mvcc import compaction, hash, history, range_query, uncommitted
+from rusd.mvcc import compaction, history, range_query, uncommitted
+from rusd.mvcc import hash as hashes
 from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
@@ -125,7 +126,7 @@ class Store:
         """
         self.check_readable(revision)
         at = revision or self.revision
-        return (yield from hash.hash_kv(self.engine, at, self.compact_revision))
+        return (yield from hashes.hash_kv(self.engine, at, self.compact_revision))
 
     def defragmented(self) -> None:
         """The engine was defragmented: no more is allocated than is in use."""
@@ -135,7 +136,7 @@ class Store:
 
     def hash_slices(self) -> Generator[None, None, int]:
         """A checksum over everything committed, in slices (etcd's Hash)."""
-        return hash.hash_everything(self.engine, self.revision)
+        return hashes.hash_everything(self.engine, self.revision)
 
     def compacted(self, revision: int) -> None:
         """A compaction to `revision` was written; superseded versions are still stored."""
@@ -154,7 +155,7 @@ class Store:
         target, previous, self._finished_before = self.compact_revision, self._finished_before, None
         taken = None
         if previous is not None:
-            hashing = hash.hash_of_compaction(self.engine, previous, target)
+            hashing = hashes.hash_of_compaction(self.engine, previous, target)
             taken = yield from _counting_nothing(hashing)
         yield from compaction.remove(self.engine, self.finished_compact_revision, target, limit)
         kept = yield from tombstones_at(self.engine, target)

@@ -133,8 +133,8 @@ class _Family:
 
     def text(self) -> str:
         name = self.name
-        help = self.help.replace("\\", r"\\").replace("\n", r"\n")
-        lines = [f"# HELP {name} {help}\n# TYPE {name} {self.kind}\n"]
+        description = self.help.replace("\\", r"\\").replace("\n", r"\n")
+        lines = [f"# HELP {name} {description}\n# TYPE {name} {self.kind}\n"]
         lines += [f"{name}{labels} {_number(value)}\n" for labels, value in self.samples]
         return "".join(lines)
 

@@ -141,13 +141,15 @@ class Host:
         SimJournal.host = SimPeers.host = SimDriver.host = self
         self.machine = StateMachine(self.directory / "state")
         if members is not None and not joining:
-            records = [Member(id, f"m{id}", (url,)) for id, url in sorted(members.items())]
+            records = [
+                Member(member, f"m{member}", (url,)) for member, url in sorted(members.items())
+            ]
             self.machine.bootstrap(records, CLUSTER)
         known = self.machine.members.membership()
         if not self.machine.members.cluster_id:
             assert members is not None
             self._told = members
-            urls = {id: (url,) for id, url in members.items()}
+            urls = {member: (url,) for member, url in members.items()}
             voters = frozenset(members) - {self.member}
             known = Membership(voters, frozenset({self.member}), urls)
             if self.disk_replaced:

@@ -8,8 +8,8 @@ frame sent, the end of the socket) has an outcome in each state:
 
 - a state: the event is legal, and this is the next state (often the same one);
 - `IGNORE`: the event is legal and has no effect; a received frame is counted as overhead;
-- `StreamError(code)`: RST_STREAM with this code ends the stream, other streams go on;
-- `ConnectionError(code, text)`: GOAWAY with this code and text ends the connection.
+- `StreamFailure(code)`: RST_STREAM with this code ends the stream, other streams go on;
+- `ConnectionFailure(code, text)`: GOAWAY with this code and text ends the connection.
 
 Received frames pass through both tables: first the connection's row for the type of the frame,
 then, for a frame with a stream, the stream's row. A flag is an event of its own, after its frame:
@@ -140,14 +140,14 @@ class Ignore:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamError:
+class StreamFailure:
     """The outcome is a stream error (5.4.2)."""
 
     code: int
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionError:
+class ConnectionFailure:
     """The outcome is a connection error (5.4.1)."""
 
     code: int
@@ -155,27 +155,27 @@ class ConnectionError:
 
 
 IGNORE = Ignore()
-Failure = StreamError | ConnectionError
+Failure = StreamFailure | ConnectionFailure
 ConnectionOutcome = ConnectionState | Ignore | Failure
 StreamOutcome = StreamState | Ignore | Failure
 
 
 def fail(outcome: object, stream: int = 0) -> NoReturn:
     """Raise the error that is the outcome of an event on `stream`."""
-    if isinstance(outcome, StreamError):
+    if isinstance(outcome, StreamFailure):
         raise H2StreamError(stream, outcome.code)
-    assert isinstance(outcome, ConnectionError), outcome
+    assert isinstance(outcome, ConnectionFailure), outcome
     raise H2ConnectionError(outcome.code, outcome.text)
 
 
 _C, _CE = ConnectionState, ConnectionEvent
 _FRAMES = tuple(_CE)[: _CE.RECV_SETTINGS_ACK + 1]
-_NO_PREFACE = ConnectionError(PROTOCOL_ERROR, "no HTTP/2 preface")
-_SETTINGS_FIRST = ConnectionError(PROTOCOL_ERROR, "SETTINGS must come first")
-_WITHIN_BLOCK = ConnectionError(PROTOCOL_ERROR, "a frame within a header block")
-_NO_BLOCK = ConnectionError(PROTOCOL_ERROR, "CONTINUATION of nothing")
-_PUSHED = ConnectionError(PROTOCOL_ERROR, "clients do not push")
-_REPEATED = ConnectionError(FRAME_SIZE_ERROR, "frame too large")
+_NO_PREFACE = ConnectionFailure(PROTOCOL_ERROR, "no HTTP/2 preface")
+_SETTINGS_FIRST = ConnectionFailure(PROTOCOL_ERROR, "SETTINGS must come first")
+_WITHIN_BLOCK = ConnectionFailure(PROTOCOL_ERROR, "a frame within a header block")
+_NO_BLOCK = ConnectionFailure(PROTOCOL_ERROR, "CONTINUATION of nothing")
+_PUSHED = ConnectionFailure(PROTOCOL_ERROR, "clients do not push")
+_REPEATED = ConnectionFailure(FRAME_SIZE_ERROR, "frame too large")
 
 #: Frames of any state in which frames of all kinds may come.
 _ORDINARY = tuple(
@@ -225,7 +225,7 @@ CONNECTION_RULES: tuple[
     (_C.GOING_AWAY, (_CE.RECV_CONTINUATION,), _NO_BLOCK, "6.10: only within a header block"),
     (_C.GOING_AWAY, (_CE.BLOCK_BEGINS,), _C.GOING_AWAY_BLOCK, "6.8: blocks keep HPACK's state"),
     (_C.GOING_AWAY, (_CE.BLOCK_ENDS,), _C.GOING_AWAY, "6.8: blocks keep HPACK's state"),
-    (_C.GOING_AWAY, (_CE.NEW_STREAM,), StreamError(REFUSED_STREAM), "6.8, 8.7: safe to retry"),
+    (_C.GOING_AWAY, (_CE.NEW_STREAM,), StreamFailure(REFUSED_STREAM), "6.8, 8.7: safe to retry"),
     (_C.GOING_AWAY, (_CE.RECV_PREFACE,), _REPEATED, "4.2: it reads as a large frame"),
     (_C.GOING_AWAY, (_CE.SEND_GOAWAY,), IGNORE, "6.8: said already"),
     (_C.GOING_AWAY, (_CE.END,), _C.CLOSED, "5.4.1"),
@@ -242,10 +242,10 @@ CONNECTION_RULES: tuple[
 )  # fmt: skip
 
 _S, _SE = StreamState, StreamEvent
-_NEVER_OPENED = ConnectionError(PROTOCOL_ERROR, "a frame for a stream that was never opened")
-_CLOSED_HEADERS = ConnectionError(STREAM_CLOSED, "HEADERS on a closed stream")
-_BACKWARDS = ConnectionError(PROTOCOL_ERROR, "stream numbers must grow")
-_STREAM_CLOSED = StreamError(STREAM_CLOSED)
+_NEVER_OPENED = ConnectionFailure(PROTOCOL_ERROR, "a frame for a stream that was never opened")
+_CLOSED_HEADERS = ConnectionFailure(STREAM_CLOSED, "HEADERS on a closed stream")
+_BACKWARDS = ConnectionFailure(PROTOCOL_ERROR, "stream numbers must grow")
+_STREAM_CLOSED = StreamFailure(STREAM_CLOSED)
 _SENDS = (_SE.SEND_HEADERS, _SE.SEND_DATA, _SE.SEND_END_STREAM)
 
 #: (state, events, outcome, rule)

@@ -81,23 +81,23 @@ def _unary(path: str, method: Unary, audit: AuditLog) -> Unary:
 def _server_stream(path: str, method: ServerStream, audit: AuditLog) -> ServerStream:
     start = method.open
 
-    def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+    def opened(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
         try:
             return start(request, call, _Audited(audit, path, request, call, responses))
         except Exception as error:
             _note_denial(audit, path, request, call, error)
             raise
 
-    return replace(method, open=open)
+    return replace(method, open=opened)
 
 
 def _bidirectional(path: str, method: BidiStream, audit: AuditLog) -> BidiStream:
     start = method.open
 
-    def open(call: Call, responses: ResponseStream) -> StreamHandler:
+    def opened(call: Call, responses: ResponseStream) -> StreamHandler:
         return start(call, _Audited(audit, path, None, call, responses))
 
-    return replace(method, open=open)
+    return replace(method, open=opened)
 
 
 class _Audited:

@@ -71,7 +71,7 @@ class Authentication:
 
         start = method.open
 
-        def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+        def opened(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
             if not auth.enabled:
                 return start(request, call, responses)
             found = identify(call)
@@ -85,7 +85,7 @@ class Authentication:
                 return begin(found)
             return _StreamOnceIdentified(found, begin, responses)
 
-        return replace(method, open=open)
+        return replace(method, open=opened)
 
     def _user(self, identity: Identity, request: Any) -> None:
         self._auth.check_identified(identity)

@@ -28,8 +28,8 @@ class Validation:
             return replace(method, call=call)
         start = method.open
 
-        def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+        def opened(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
             validate(request)
             return start(request, call, responses)
 
-        return replace(method, open=open)
+        return replace(method, open=opened)

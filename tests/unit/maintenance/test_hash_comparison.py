@@ -5,8 +5,8 @@ import pytest
 from rusd.maintenance.hash_comparison import EVERYBODY, KeysHash, compacted, corrupt, differing
 
 
-def at(hash: int, compact: int = 5, revision: int = 9, current: int = 9) -> KeysHash:
-    return KeysHash(hash, revision, compact, current)
+def at(value: int, compact: int = 5, revision: int = 9, current: int = 9) -> KeysHash:
+    return KeysHash(value, revision, compact, current)
 
 
 def test_a_difference_counts_only_at_the_same_compact_revision() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.mvcc import compaction, hash, key_counts, range_query, rows
+from rusd.mvcc import compaction, key_counts, range_query, rows
+from rusd.mvcc import hash as hashes
 from rusd.mvcc.errors import Compacted
 from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
@@ -39,7 +40,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (range_query, "SLICE"), (range_query, "DECODED_SLICE"), (key_counts, "BLOCK"),
         (key_counts, "SLICE"), (rows, "_FETCH"), (rows, "_MAX_STEPS"), (rows, "_SOUGHT"),
-        (range_query, "FREED_RUNS"), (compaction, "SLICE"), (hash, "SLICE"),
+        (range_query, "FREED_RUNS"), (compaction, "SLICE"), (hashes, "SLICE"),
     ):  # fmt: skip
         patch.setattr(module, name, 2)
 

@@ -213,12 +213,12 @@ class Handler:
 def stream(scene: Scene, responses: Responses, **metadata: str) -> tuple[Any, list[Handler]]:
     opened: list[Handler] = []
 
-    def open(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+    def start(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
         opened.append(Handler())
         return opened[-1]
 
     method = scene.guard.wrap(
-        ServerStream(rpc.SnapshotRequest, open), Requirements(Permission.ROOT)
+        ServerStream(rpc.SnapshotRequest, start), Requirements(Permission.ROOT)
     )
     assert isinstance(method, ServerStream)
     return method.open(rpc.SnapshotRequest(), call(**metadata), responses), opened

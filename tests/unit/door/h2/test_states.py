@@ -18,11 +18,11 @@ from rusd.door.h2.states import (
     MAY_SEND,
     STREAM,
     STREAM_RULES,
-    ConnectionError,
     ConnectionEvent,
+    ConnectionFailure,
     ConnectionState,
-    StreamError,
     StreamEvent,
+    StreamFailure,
     StreamState,
 )
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Frame, Served, frames_of
@@ -120,13 +120,13 @@ def test_a_frame_of_a_stream_has_the_outcome_of_its_row(
         StreamState.HALF_CLOSED_LOCAL,
     ):
         outcome = STREAM[state][StreamEvent.RECV_END_STREAM]  # trailers end a request
-    if isinstance(outcome, ConnectionError):
+    if isinstance(outcome, ConnectionFailure):
         assert goaway(output) == (outcome.code, outcome.text)
         assert served.connection.closed
         return
     assert not served.connection.closed
     resets = [one for one in output if one.kind == wire.RST_STREAM]
-    if isinstance(outcome, StreamError):
+    if isinstance(outcome, StreamFailure):
         (reset,) = resets
         assert (reset.stream, reset.payload) == (STREAM_NUMBER, struct.pack(">L", outcome.code))
         assert state_of(served) is StreamState.RESET
@@ -237,11 +237,11 @@ def test_a_frame_of_a_connection_has_the_outcome_of_its_row(
             connection.receive(FRAMES[event], 0.0)
     output = frames_of(connection.outbound.take())
     outcome = CONNECTION[state][event]
-    if isinstance(outcome, ConnectionError):
+    if isinstance(outcome, ConnectionFailure):
         assert connection.state is ConnectionState.CLOSED
         if state is not ConnectionState.PREFACE:  # before it nothing is sent at all
             assert goaway(output) == (outcome.code, outcome.text)
-    elif isinstance(outcome, StreamError):
+    elif isinstance(outcome, StreamFailure):
         assert connection.state is state
         assert output[-1].payload == struct.pack(">L", outcome.code)
     else:
