@@ -9,6 +9,8 @@
 - `cluster.py` etcdserverpb.Cluster; `strict_reconfig.py` the check before a membership change
 - `maintenance.py` etcdserverpb.Maintenance
 - `auth.py` etcdserverpb.Auth; `password_work.py` bcrypt in threads, and how much of it may wait
+- `lock.py` v3lockpb.Lock, `election.py` v3electionpb.Election; `contenders.py` what they share,
+  `own_client.py` their calls of the services above
 - `health.py` grpc.health.v1.Health
 - `concurrency_limit.py` a bound on long reads under way
 

@@ -23,6 +23,7 @@ class HealthService:
         request = health.HealthCheckRequest
         return {
             "/grpc.health.v1.Health/Check": Unary(request, self.check),
+            "/grpc.health.v1.Health/List": Unary(health.HealthListRequest, self.list),
             "/grpc.health.v1.Health/Watch": ServerStream(request, self.watch),
         }
 
@@ -33,14 +34,21 @@ class HealthService:
             watcher.responses.send(self._status())
 
     def _status(self) -> bytes:
-        status = _Response.SERVING if self._serving else _Response.NOT_SERVING
-        return _Response(status=status).SerializeToString()
+        return self._current().SerializeToString()
+
+    def _current(self) -> health.HealthCheckResponse:
+        return _Response(status=_Response.SERVING if self._serving else _Response.NOT_SERVING)
 
     def check(self, request: health.HealthCheckRequest, call: Call) -> Response:
         """Raises NOT_FOUND for every service name but the empty one."""
         if request.service:
             raise _UNKNOWN()
         return self._status()
+
+    def list(self, request: health.HealthListRequest, call: Call) -> Response:
+        """The status of every service that has one: the empty name."""
+        statuses = {"": self._current()}
+        return health.HealthListResponse(statuses=statuses).SerializeToString()
 
     def watch(
         self, request: health.HealthCheckRequest, call: Call, responses: ResponseStream

@@ -12,10 +12,13 @@ from typing import Protocol
 
 from rusd.api.auth import AuthService
 from rusd.api.cluster import ClusterService
+from rusd.api.election import ElectionService
 from rusd.api.health import HealthService
 from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService, minimum_ttl
+from rusd.api.lock import LockService
 from rusd.api.maintenance import MaintenanceService
+from rusd.api.own_client import OwnServices
 from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
@@ -150,11 +153,18 @@ def assemble(
     authentication = AuthService(node, machine, headers, tokens, passwords, loop.time)
     sessions = Sessions(tokens, watches)
     shared = (node, machine, headers)
+    kv = KVService(*shared, compactor, limits)
+    leases = LeaseService(*shared, lessor, authenticator, lease_ids, minimum_ttl(election))
+    checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
+    basic = _table((kv, leases, watches))
+    own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth)
     methods = _table(
         (
-            KVService(*shared, compactor, limits),
-            LeaseService(*shared, lessor, authenticator, lease_ids, minimum_ttl(election)),
+            kv,
+            leases,
             watches,
+            LockService(own),
+            ElectionService(own),
             ClusterService(
                 *shared,
                 strict if config.strict_reconfig_check else None,
@@ -167,13 +177,7 @@ def assemble(
         )
     )
     # What is checked before a method runs, in etcd's order.
-    guards = (
-        require_leader,
-        quota,
-        Validation(),
-        Authentication(authenticator, machine.auth),
-        LeaderOnly(lambda: node.is_leader),
-    )
+    guards = (require_leader, *checks_of_keys, LeaderOnly(lambda: node.is_leader))
     voter, learner = guarded(methods, guards), guarded(methods, (LearnerRestriction(), *guards))
     if audit is not None:
         voter, learner = audited(voter, audit), audited(learner, audit)

@@ -135,6 +135,13 @@ ROLE_EMPTY = _etcd(Code.INVALID_ARGUMENT, "role name is empty")
 ROLE_NOT_FOUND = _etcd(Code.FAILED_PRECONDITION, "role name not found")
 PERMISSION_NOT_GIVEN = _etcd(Code.INVALID_ARGUMENT, "permission not given")
 
+#: Of etcd's client library, which its Lock and Election services are made of.
+SESSION_EXPIRED = Definition(Code.UNKNOWN, "mutex: session is expired")
+ELECTION_NO_LEADER = Definition(Code.UNKNOWN, "election: no leader")
+ELECTION_NOT_LEADER = Definition(Code.UNKNOWN, "election: not leader")
+LEADER_MISSING = Definition(Code.UNKNOWN, '"leader" field must be provided')
+LOST_WATCHER = Definition(Code.UNKNOWN, "lost watcher waiting for delete")
+
 #: Not etcd's: between members, and to the client of a member that had to ask another.
 ANSWER_TOO_LARGE = Definition(Code.RESOURCE_EXHAUSTED, "the answer is too large")
 REQUEST_TOO_LARGE = _etcd(Code.INVALID_ARGUMENT, "request is too large")

@@ -110,6 +110,15 @@ REQUIREMENTS: Mapping[str, Requirements] = {
     "/etcdserverpb.Auth/RoleDelete": _ROOT,
     "/etcdserverpb.Auth/RoleGrantPermission": _ROOT,
     "/etcdserverpb.Auth/RoleRevokePermission": _ROOT,
+    # Each is made of calls of KV, Lease and Watch, which check the quota and the caller.
+    "/v3lockpb.Lock/Lock": _NONE,
+    "/v3lockpb.Lock/Unlock": _NONE,
+    "/v3electionpb.Election/Campaign": _NONE,
+    "/v3electionpb.Election/Proclaim": _NONE,
+    "/v3electionpb.Election/Leader": _NONE,
+    "/v3electionpb.Election/Observe": _NONE,
+    "/v3electionpb.Election/Resign": _NONE,
     "/grpc.health.v1.Health/Check": _NONE,
+    "/grpc.health.v1.Health/List": _NONE,
     "/grpc.health.v1.Health/Watch": _NONE,
 }

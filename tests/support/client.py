@@ -52,7 +52,7 @@ class Client:
     def __init__(self, endpoint: str, *, metadata: dict[str, str] | None = None) -> None:
         """`endpoint`: "127.0.0.1:2379"."""
         self.endpoint = endpoint
-        self._metadata = tuple((metadata or {}).items())
+        self.metadata = tuple((metadata or {}).items())
         self.channel = grpc.insecure_channel(
             endpoint,
             options=[
@@ -92,7 +92,7 @@ class Client:
             response_deserializer=answer.FromString,
         )
         try:
-            result: Answer = method(request, timeout=timeout, metadata=self._metadata)
+            result: Answer = method(request, timeout=timeout, metadata=self.metadata)
         except grpc.RpcError as error:
             raise refusal(error) from None
         return result
@@ -187,12 +187,12 @@ class Client:
     # --- streams
 
     def stream(self, path: str, answer: type[Answer]) -> Stream[Answer]:
-        return Stream(self.channel, path, answer, self._metadata)
+        return Stream(self.channel, path, answer, self.metadata)
 
     def watch(self) -> WatchStream:
         """A watch stream without watches yet."""
         return WatchStream(
-            self.channel, "/etcdserverpb.Watch/Watch", rpc.WatchResponse, self._metadata
+            self.channel, "/etcdserverpb.Watch/Watch", rpc.WatchResponse, self.metadata
         )
 
 

@@ -271,7 +271,7 @@ SERVICES = {
     ),
     "v3electionpb.Election": "Campaign Proclaim Leader Observe> Resign",
     "v3lockpb.Lock": "Lock Unlock",
-    "grpc.health.v1.Health": "Check Watch>",
+    "grpc.health.v1.Health": "Check List Watch>",
 }
 
 

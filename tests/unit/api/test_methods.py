@@ -7,9 +7,11 @@ from unittest.mock import MagicMock
 
 from rusd.api.auth import AuthService
 from rusd.api.cluster import ClusterService
+from rusd.api.election import ElectionService
 from rusd.api.health import HealthService
 from rusd.api.kv import KVService, Limits
 from rusd.api.lease import LeaseService
+from rusd.api.lock import LockService
 from rusd.api.maintenance import MaintenanceService
 from rusd.api.watch import WatchService
 from rusd.rpc.requirements import REQUIREMENTS
@@ -25,6 +27,8 @@ def test_every_method_with_requirements_is_served_once() -> None:
         MaintenanceService(part, part, part, 1),
         AuthService(part, part, part, part, part, part),
         HealthService(),
+        LockService(part),
+        ElectionService(part),
     )
     paths = [path for service in services for path in service.methods()]
     assert sorted(paths) == sorted(REQUIREMENTS)

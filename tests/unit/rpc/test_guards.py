@@ -8,6 +8,8 @@ import pytest
 
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto import v3election_pb2 as election
+from rusd.proto import v3lock_pb2 as lock
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.guards.chain import Guard, guarded
@@ -26,6 +28,8 @@ def every_path() -> set[str]:
     services = [
         *rpc.DESCRIPTOR.services_by_name.values(),
         health.DESCRIPTOR.services_by_name["Health"],
+        lock.DESCRIPTOR.services_by_name["Lock"],
+        election.DESCRIPTOR.services_by_name["Election"],
     ]
     return {
         f"/{service.full_name}/{method.name}" for service in services for method in service.methods
