@@ -15,6 +15,13 @@ class Filters:
 
     def __init__(self, raft: Algorithm) -> None:
         self._raft = raft
+        self._checks = {
+            "append_entries": self._append_entries,
+            "next_node_idx": self._acknowledgement,
+            "request_vote": self._request_vote,
+            "response_vote": self._response_vote,
+            "timeout_now": self._timeout_now,
+        }
         #: Voters whose grant was counted, and the term they belong to.
         self._voters: set[int] = set()
         self._voters_term = 0
@@ -47,13 +54,7 @@ class Filters:
 
     def incoming(self, member: int, message: Message) -> Message | None:
         """Returns the message as PySyncObj may see it, or None. Raises BrokenMessage."""
-        check = {
-            "append_entries": self._append_entries,
-            "next_node_idx": self._acknowledgement,
-            "request_vote": self._request_vote,
-            "response_vote": self._response_vote,
-            "timeout_now": self._timeout_now,
-        }.get(message["type"])
+        check = self._checks.get(message["type"])
         if check is None:
             raise BrokenMessage(f"unknown message {message['type']!r}")
         return check(member, message)

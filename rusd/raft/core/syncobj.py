@@ -32,6 +32,9 @@ APPLY_BYTES = 512 << 10
 #: Bytes of entries sent to one member in one step; what is left follows with the next ones. A slice
 #: of the log (`log/journal.py`) may exceed it once.
 SEND_BYTES = 8 << 20
+#: Seconds between two looks of a leader that received and appended nothing meanwhile: whether a
+#: quorum still replies (CheckQuorum).
+QUIET = 0.01
 
 _OUT_OF_REACH = 1e8
 
@@ -46,6 +49,8 @@ _PRIVATE = (
     "_SyncObj__onMessageReceived",
     "_SyncObj__onLeaderChanged",
     "_SyncObj__setCurrentTerm",
+    "_checkCommandsToApply",
+    "_onTick",
 )
 _PRIVATE_FIELDS = (
     "_SyncObj__raftLastApplied",
@@ -57,6 +62,7 @@ _PRIVATE_FIELDS = (
     "_SyncObj__raftMatchIndex",
     "_SyncObj__raftNextIndex",
     "_SyncObj__lastResponseTime",
+    "_SyncObj__newAppendEntriesTime",
     "_SyncObj__raftLog",
     "_SyncObj__serializer",
     "_SyncObj__otherNodes",
@@ -192,6 +198,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         #: sent enough.
         self._sent_bytes: dict[int, int] = {}
         self._sent_enough: list[Peer] = []
+        #: Whether a leader's next tick may find something committed.
+        self._changed = True
+        self._quiet_until = 0.0
         conf = SyncObjConf(
             autoTick=False,
             raftMinTimeout=_OUT_OF_REACH,
@@ -242,6 +251,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         seen = self.filters.incoming(member, message)
         if seen is None:
             return False
+        self._changed = True
         self.link.deliver(self.peers[member], seen)
         self.filters.delivered()
         return True
@@ -313,6 +323,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     def reconfigure(self, membership: Membership) -> None:
         """From now on this membership counts. A leader that is no voter any more stands down."""
         self.membership = membership
+        self._changed = True
         present = (membership.voters | membership.learners) - {self.member}
         following = self.log.last_index + 1
         for member in self.peers.keys() - present:
@@ -395,16 +406,29 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     # Moving on
 
     def tick(self) -> None:
-        """Count commits; a leader sends heartbeats, or steps down without a quorum."""
-        self.doTick(0.0)
+        """Count commits; a leader sends heartbeats, or steps down without a quorum.
+
+        PySyncObj's tick is skipped where it would find nothing to do.
+        """
+        now = self._now
+        if self._SyncObj__raftState == _LEADER:
+            heartbeat_due = now > self._SyncObj__newAppendEntriesTime
+            if not (self._changed or heartbeat_due or now >= self._quiet_until):
+                return
+            self._changed = False
+            self._quiet_until = now + QUIET
+        elif now <= self._SyncObj__raftElectionDeadline:
+            return
+        self._onTick()
 
     def campaign(self) -> None:
         """Become a candidate, or the leader if no other vote is needed; what a leader then commits
         is counted by the next `tick`, when it is durable.
         """
         committed = self.commit_index
+        self._changed = True
         self._SyncObj__raftElectionDeadline = float("-inf")
-        self.doTick(0.0)
+        self._onTick()
         self._SyncObj__raftCommitIndex = committed
         self.log.setRaftCommitIndex(committed)
         # Only this call, never PySyncObj's own timer, campaigns.
@@ -412,8 +436,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     def propose(self, command: bytes) -> int:
         """Append a command to the leader's log; returns its index."""
-        index = self.log.last_index + 1
+        index: int = self.log.last_index + 1
         self.log.add(command, index, self.term)
+        self._changed = True
         return index
 
     def send_appends(self) -> None:
@@ -496,6 +521,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__tryLogCompaction(self) -> None:
         """Off: `log/compaction.py` does it, with a margin and a durable state."""
+
+    def _checkCommandsToApply(self) -> None:
+        """Off: `propose` appends."""
 
 
 def check_names(kind: type) -> None:
