@@ -23,7 +23,7 @@ from rusd.raft.apply import ApplyLoop
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
 from rusd.raft.core.core import Core
-from rusd.raft.core.ready import Answer, MembershipChange, Ready
+from rusd.raft.core.ready import Answer, Events, MembershipChange, Ready
 from rusd.raft.core.syncobj import PySyncObjRaft
 from rusd.raft.ids import first_number
 from rusd.raft.log.compaction import Compaction
@@ -290,12 +290,12 @@ class Driver:
             if inbox:
                 self.peers.handled()
                 self._serve(inbox)
-            self._do(self.core.step(now, inbox), now)
+            self._do(self.core.step(now, inbox))
         except Exception as error:  # noqa: BLE001
             # Ends the node: its state is unknown.
             self._die(error)
 
-    def _do(self, ready: Ready, now: float) -> None:
+    def _do(self, ready: Ready) -> None:
         """What a step demands, in the order of `core/ready.py`."""
         self._send_now(ready)
         after_flush: Sequence[tuple[int, Frame]] = ready.after_flush
@@ -306,13 +306,14 @@ class Driver:
         _answer(ready.reads)
         _answer(ready.answers)
         self.apply.step(ready.entries)
-        if self.journal.dirty and self._flush_is_long():
-            flushing = self._loop.run_in_executor(self._flusher, self.journal.flush)
-            self._flushing = flushing
-            flushing.add_done_callback(lambda done: self._flushed(done, ready, after_flush))
-        else:
+        if self.journal.dirty:
+            if self._flush_is_long():
+                flushing = self._loop.run_in_executor(self._flusher, self.journal.flush)
+                self._flushing = flushing
+                flushing.add_done_callback(lambda done: self._flushed(done, ready, after_flush))
+                return
             self.journal.flush()
-            self._finish(ready, after_flush)
+        self._finish(ready, after_flush)
 
     @asynccontextmanager
     async def _no_turns(self) -> AsyncIterator[None]:
@@ -361,22 +362,9 @@ class Driver:
         """The end of a turn, once everything before is durable."""
         core = self.core
         self._send(after_flush)
-        if ready.recovered:
-            self.incarnations.recovered()
-            core.recovered()
-        if ready.membership is not None:
-            self._reconfigure(ready.membership)
         now = self.clock.now()
-        if ready.leadership_lost:
-            self.streams.drop_all()
-        for member in ready.snapshots:
-            self.streams.begin(member, core.applied_index, now)
-        for member, frame in ready.snapshot:
-            self._incoming.receive(member, frame)
-        for member, why in ready.broken:
-            self.peers.break_off(member, why)
-        if ready.role is not None:
-            self._announce(ready.role)
+        if ready.events is not None:
+            self._handle_events(ready.events, now)
         if now >= self._next_deadlines:
             self._next_deadlines = now + DEADLINES
             self.requests.expire(now)
@@ -386,6 +374,24 @@ class Driver:
             self._deadline = self._loop.call_later(ready.deadline - now, self._on_deadline)
         if core.has_work:
             self.wake()
+
+    def _handle_events(self, events: Events, now: float) -> None:
+        core = self.core
+        if events.recovered:
+            self.incarnations.recovered()
+            core.recovered()
+        if events.membership is not None:
+            self._reconfigure(events.membership)
+        if events.leadership_lost:
+            self.streams.drop_all()
+        for member in events.snapshots:
+            self.streams.begin(member, core.applied_index, now)
+        for member, frame in events.snapshot:
+            self._incoming.receive(member, frame)
+        for member, why in events.broken:
+            self.peers.break_off(member, why)
+        if events.role is not None:
+            self._announce(events.role)
 
     def _announce(self, role: Role) -> None:
         fields = {
@@ -488,8 +494,12 @@ class Driver:
     def _received(self, member: int, frames: list[Frame]) -> None:
         if self.stopped:
             return
-        self._inbox.extend((member, frame) for frame in frames)
-        self.wake()
+        urgent = False
+        for frame in frames:
+            self._inbox.append((member, frame))
+            urgent = urgent or not self.core.can_wait(frame)
+        if urgent:
+            self.wake()
 
     def _connected(self, member: int) -> None:
         log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})

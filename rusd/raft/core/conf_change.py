@@ -30,6 +30,11 @@ class ConfChanges:
         #: The newest ConfChange this leader appended.
         self._last_index = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether some wait."""
+        return bool(self._waiting)
+
     def add(self, changes: Iterable[Proposed]) -> None:
         """Note what was proposed to this leader in its term."""
         if self._term != self._raft.term:

@@ -31,7 +31,7 @@ from rusd.raft.core.membership import ActiveMembership
 from rusd.raft.core.outbox import Outbox
 from rusd.raft.core.proposals import Proposals
 from rusd.raft.core.quarantine import Quarantine
-from rusd.raft.core.ready import Answer, Ready
+from rusd.raft.core.ready import Answer, Events, Ready
 from rusd.raft.core.term_limit import TermLimit
 from rusd.raft.core.transfer import LeadershipTransfer, Transfer
 from rusd.raft.errors import LeaderFailed, RequestTimeout, Stopped
@@ -226,6 +226,16 @@ class Core:
             )
         )
 
+    def can_wait(self, message: Frame) -> bool:
+        """Whether a message brings no step anything to do: a reply behind those that made a quorum.
+        It may lie in the inbox until there is a step for another reason.
+        """
+        if isinstance(message, AppendReply):
+            if message.reset or self._transfer.active:
+                return False
+            return not message.success or message.next_index <= self._raft.commit_index + 1
+        return isinstance(message, ReadRoundReply) and not self._reads.awaits(message.number)
+
     # Calls: noted, and taken up by the next step
 
     def overloaded(self) -> bool:
@@ -341,33 +351,38 @@ class Core:
 
     def step(self, now: float, inbox: Sequence[tuple[int, Frame]]) -> Ready:
         """Handle messages (of members, in order) and move on."""
-        raft = self._raft
+        raft, reads = self._raft, self._reads
         raft.now = now
         for member, message in inbox:
             if member in raft.peers:
                 self._receive(member, message, now)
         raft.tick()
-        self._campaign.step(now, reachable=bool(raft.connected_peers))
+        if not raft.is_leader:
+            self._campaign.step(now, reachable=bool(raft.connected_peers))
         recovered = self._quarantine.step()
+        paused = False
         if self._transfer.active:
             self._answers += self._transfer.step(now)
-        leader_connected = raft.leader in raft.connected_peers
+            paused = self._transfer.paused(now)
+        leads = raft.is_leader
+        leader_connected = not leads and raft.leader in raft.connected_peers
         current = self._applied_term == raft.term
-        self._group_commit.step(
-            leader_connected=leader_connected, current=current, paused=self._transfer.paused(now)
-        )
-        self._replicate(now)
-        self._reads.step(now, current=current, leader_connected=leader_connected)
-        if raft.is_leader and now >= self._next_reminder:
+        self._group_commit.step(leader_connected=leader_connected, current=current, paused=paused)
+        if leads:
+            self._replicate(now)
+        else:
+            self._notice.deadline = None
+        reads.step(now, current=current, leader_connected=leader_connected)
+        if leads and now >= self._next_reminder:
             self._next_reminder = now + self._config.heartbeat
-            self._reads.remind()
+            reads.remind()
         if now >= self._next_deadlines:
             self._next_deadlines = now + DEADLINES
             self._expire(now)
-        reads = self._reads.release(raft.applied_index)
+        released = reads.release(raft.applied_index)
         role, lost = self._role_change(now)
         raft.transferring = False
-        return self._ready(role, lost, reads, recovered)
+        return self._ready(role, lost, released, recovered)
 
     def _receive(self, member: int, message: Frame, now: float) -> None:
         raft = self._raft
@@ -447,7 +462,7 @@ class Core:
     def _replicate(self, now: float) -> None:
         """A leader sends new entries, and a commit index that moved."""
         raft, notice = self._raft, self._notice
-        if not (raft.is_leader and raft.peers):
+        if not raft.peers:
             notice.deadline = None
             return
         if raft.log.last_index == raft.log.durable_index:
@@ -493,19 +508,30 @@ class Core:
             reads=reads,
             answers=self._answers,
             entries=self._committed.take(entries) if entries else (),
+            events=self._events(role, lost, recovered),
+            deadline=self._notice.deadline,
+        )
+        outbox.clear()
+        if self._answers:
+            self._answers = []
+        return ready
+
+    def _events(self, role: Role | None, lost: bool, recovered: bool) -> Events | None:
+        changed = role is not None or recovered or self._membership.changed
+        if not (changed or self._wants_snapshot or self._snapshot or self._broken):
+            return None
+        events = Events(
             recovered=recovered,
             membership=self._membership.take(),
+            leadership_lost=lost,
             # (It may have lost leadership behind the message that asked.)
-            snapshots=self._wants_snapshot if raft.is_leader else (),
+            snapshots=self._wants_snapshot if self._raft.is_leader else (),
             snapshot=self._snapshot,
             broken=self._broken,
             role=role,
-            leadership_lost=lost,
-            deadline=self._notice.deadline,
         )
-        outbox.appends, outbox.messages, outbox.after_flush = [], [], []
-        self._answers, self._wants_snapshot, self._snapshot, self._broken = [], set(), [], []
-        return ready
+        self._wants_snapshot, self._snapshot, self._broken = set(), [], []
+        return events
 
     def _collect(self, sent: Sent) -> None:
         outbox = self._outbox

@@ -53,7 +53,7 @@ class GroupCommit:
                 self._forward(raft.leader, proposals.sent_in(raft.term))
             if proposals.unsent():
                 self._forward(raft.leader, proposals.take(raft.term))
-        elif not paused:
+        elif not paused and (proposals.unsent() or self._forwarded or self._conf_changes.waiting):
             own = proposals.take(raft.term) if proposals.unsent() else []
             foreign = self._forwarded if self._forwarded_term == raft.term else []
             self._forwarded = []

@@ -20,6 +20,15 @@ class Outbox:
         """Send once everything so far is durable."""
         self.after_flush.append((member, message))
 
+    def clear(self) -> None:
+        """Everything was taken."""
+        if self.appends:
+            self.appends = []
+        if self.messages:
+            self.messages = []
+        if self.after_flush:
+            self.after_flush = []
+
     @property
     def empty(self) -> bool:
         """Whether nothing waits to be taken by the next `Ready`."""

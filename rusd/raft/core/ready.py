@@ -8,7 +8,7 @@ The order of the fields is the order of the work:
     entries                apply, then `Core.applied`
     flush                  a leader, a candidate and a member alone flush here
     after_flush            send
-    recovered, membership, snapshots, broken, role
+    events                 in the order of their fields
 
 A leader's own apply and fdatasync thus overlap its followers' work, and a follower's reply, for
 which the leader waits, does not wait for its apply. Which messages may leave before the flush is
@@ -75,6 +75,27 @@ class MembershipChange(msgspec.Struct, frozen=True, gc=False):
     effective: Membership
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens in few steps, done at the end of each."""
+
+    #: This member has caught up and leaves quarantine: with the flush its vote is bound to the
+    #: leader of the term, so after it, not before, that may be recorded.
+    recovered: bool
+    #: Another membership is in force. After the messages, which may include the last ones to
+    #: members that are gone.
+    membership: MembershipChange | None
+    #: This member led until this step: streams of snapshots to others are over.
+    leadership_lost: bool
+    #: Members that need a snapshot: what they need is not in the log any more.
+    snapshots: Collection[int]
+    #: Frames of the snapshot that the leader sends this member, in order.
+    snapshot: Sequence[tuple[int, Snapshot]]
+    #: Members that sent what no member sends, and why: their connections are to be closed.
+    broken: Sequence[tuple[int, str]]
+    #: Leader or term changed. Announced after the flush that makes the term durable.
+    role: Role | None
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """The work of one step."""
 
@@ -98,21 +119,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     #: Committed entries to apply, all or the first ones. They may be unflushed here: a quorum of
     #: others holds them, and the state machine's own write holds them after a crash.
     entries: Sequence[Entry]
-    #: This member has caught up and leaves quarantine: with the flush its vote is bound to the
-    #: leader of the term, so after it, not before, that may be recorded.
-    recovered: bool
-    #: Another membership is in force. After the messages, which may include the last ones to
-    #: members that are gone.
-    membership: MembershipChange | None
-    #: Members that need a snapshot: what they need is not in the log any more.
-    snapshots: Collection[int]
-    #: Frames of the snapshot that the leader sends this member, in order.
-    snapshot: Sequence[tuple[int, Snapshot]]
-    #: Members that sent what no member sends, and why: their connections are to be closed.
-    broken: Sequence[tuple[int, str]]
-    #: Leader or term changed. Announced after the flush that makes the term durable.
-    role: Role | None
-    #: This member led until this step: streams of snapshots to others are over.
-    leadership_lost: bool
+    #: None in most steps.
+    events: Events | None
     #: When to step at the latest to announce a commit index; None if no announcement is due.
     deadline: float | None

@@ -117,6 +117,10 @@ class LinearizableReads:
         if message.term == self._raft.term and self._raft.leader == member:
             self._send(member, ReadRoundReply(message.term, message.number))
 
+    def awaits(self, number: int) -> bool:
+        """Whether the confirmation of round `number` confirms anything that is not confirmed."""
+        return self._rounds.awaits(number)
+
     def round_confirmed(self, member: int, message: ReadRoundReply) -> None:
         """A member follows this leader."""
         raft = self._raft

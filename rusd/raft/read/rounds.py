@@ -62,6 +62,10 @@ class ReadIndexRounds:
             for reader in done.readers:
                 reader(done.index)
 
+    def awaits(self, number: int) -> bool:
+        """Whether a round up to `number` is open."""
+        return bool(self._rounds) and self._rounds[0].number <= number
+
     def unanswered(self) -> int | None:
         """Returns the number of the newest open round, to be asked again."""
         return self._rounds[-1].number if self._rounds else None

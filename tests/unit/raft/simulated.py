@@ -318,17 +318,20 @@ class Cluster:
         return len(machine.payloads)
 
     def _finish(self, one: Member, ready: Ready) -> None:
-        if ready.membership is not None:
-            effective = ready.membership.effective
+        events = ready.events
+        if events is None:
+            return
+        if events.membership is not None:
+            effective = events.membership.effective
             learners = f", learners {ids(effective.learners)}" if effective.learners else ""
             self.say(f"{one.id} counts by voters {ids(effective.voters)}{learners}")
-        for member in sorted(ready.snapshots):
+        for member in sorted(events.snapshots):
             self.say(f"{one.id} sends {member} a snapshot at {position_text(one)}")
             self._install(one, self.members[member])
-        for member, why in ready.broken:
+        for member, why in events.broken:
             self.say(f"{one.id} closes its connection to {member}: {why}")
-        if ready.role is not None:
-            self.say(f"{one.id} {role_text(one.id, ready.role)}")
+        if events.role is not None:
+            self.say(f"{one.id} {role_text(one.id, events.role)}")
 
     def _install(self, leader: Member, follower: Member) -> None:
         """The snapshot arrives, as a whole."""

@@ -1,0 +1,83 @@
+"""Replies behind those that made a quorum take no step of their own."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rusd.raft.transport.frames import AppendReply, ReadRoundReply
+from tests.unit.raft.cluster import Cluster as Nodes
+from tests.unit.raft.cluster import until
+from tests.unit.raft.simulated import Cluster, Member, membership_of
+
+
+@pytest.fixture
+def leader(tmp_path: Path) -> Iterator[Member]:
+    """Of three members that are at rest."""
+    cluster = Cluster(tmp_path)
+    for member in (1, 2, 3):
+        cluster.add(member, membership_of({"voters": [1, 2, 3]}))
+    one = cluster.members[1]
+    one.core._campaign.timer._deadline = cluster.now
+    cluster.settle()
+    assert one.core.is_leader
+    yield one
+    for member in cluster.running():
+        member.stop()
+
+
+def reply(leader: Member, index: int) -> AppendReply:
+    """The acknowledgement of everything up to `index`."""
+    return AppendReply(leader.core.term, index + 1, reset=False, success=True)
+
+
+def test_an_acknowledgement_of_what_is_committed_can_wait(leader: Member) -> None:
+    assert leader.core.can_wait(reply(leader, leader.core.commit_index))
+
+
+def test_an_acknowledgement_that_may_commit_cannot_wait(leader: Member) -> None:
+    leader.core.propose(b"a", lambda _: None, float("inf"))
+    leader.cluster.step(leader)
+    assert leader.core.commit_index < leader.journal.last_index
+    assert not leader.core.can_wait(reply(leader, leader.journal.last_index))
+
+
+def test_an_acknowledgement_cannot_wait_while_leadership_is_transferred(leader: Member) -> None:
+    leader.core.transfer(2, lambda _: None, leader.cluster.now)
+    assert not leader.core.can_wait(reply(leader, leader.core.commit_index))
+
+
+def test_a_rejection_cannot_wait(leader: Member) -> None:
+    rejection = AppendReply(leader.core.term, 2, reset=True, success=False)
+    assert not leader.core.can_wait(rejection)
+
+
+def test_the_confirmation_of_an_open_round_cannot_wait(leader: Member) -> None:
+    answers: list[object] = []
+    leader.core.read(answers.append, float("inf"))
+    leader.cluster.step(leader)
+    confirmation = ReadRoundReply(leader.core.term, 1)
+    assert not leader.core.can_wait(confirmation)
+    leader.inbox.append((2, confirmation))
+    leader.cluster.step(leader)
+    assert answers == [None]
+    assert leader.core.can_wait(confirmation)
+
+
+def test_what_can_wait_is_handled_by_the_next_turn(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            await leader.propose(b"a")
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            late = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
+            driver._scheduled = False
+            driver._received(other, [late])
+            assert (other, late) in driver._inbox
+            assert not driver._scheduled
+            await until(lambda: (other, late) not in driver._inbox)
+
+    asyncio.run(scenario())
