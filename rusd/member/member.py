@@ -6,6 +6,7 @@ Raft, a full or damaged disk, removal from the cluster) is raised by `wait_faile
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 from rusd.base.logs import get_logger
@@ -84,17 +85,19 @@ class Member:
         if components is None:
             return
         components.health.drain()
-        await components.node.stop()
-        components.hub.close(STOPPED())
-        await components.door.stop(DRAIN)
-        await components.http.stop()
-        await self._tasks.stop()
-        await components.compactor.stop()
-        components.passwords.close()
-        if components.audit is not None:
-            components.audit.close()
-        components.watchdog.stop()
-        components.machine.close()
+        # Each step is taken whatever becomes of the ones before it.
+        async with AsyncExitStack() as last_first:
+            last_first.callback(components.machine.close)
+            last_first.callback(components.watchdog.stop)
+            if components.audit is not None:
+                last_first.callback(components.audit.close)
+            last_first.callback(components.passwords.close)
+            last_first.push_async_callback(components.compactor.stop)
+            last_first.push_async_callback(self._tasks.stop)
+            last_first.push_async_callback(components.http.stop)
+            last_first.push_async_callback(components.door.stop, DRAIN)
+            last_first.callback(lambda: components.hub.close(STOPPED()))
+            await components.node.stop()
 
     async def wait_failed(self) -> None:
         """Wait until an error ends this member, and raise it."""

@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from rusd.base.logs import get_logger
@@ -73,14 +73,18 @@ class Driver:
         self._machine = machine
         #: What all timeouts of this member are measured by.
         self.clock = Clock(self._monotonic, max(config.election / 4, 2 * TICK))
+        self.incarnations = Incarnations(config.directory)
         self.journal = Journal(
             config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
         )
-        # The log may be cut to what the state holds, which therefore must be durable.
-        machine.sync()
-        if reconcile(self.journal, *machine.positions()):
-            self.journal.settle()
-        self.incarnations = Incarnations(config.directory)
+        try:
+            # The log may be cut to what the state holds, which therefore must be durable.
+            machine.sync()
+            if reconcile(self.journal, *machine.positions()):
+                self.journal.settle()
+        except BaseException:
+            self.journal.close()
+            raise
         self.handshake = Handshake(
             self._member,
             config.cluster_id,
@@ -153,8 +157,11 @@ class Driver:
         self._flushing: asyncio.Future[bool] | None = None
         #: A snapshot is being installed; turns wait for it.
         self._held = False
+        #: No turn runs any more: `stop` was called, or an error ended this member.
         self.stopped = False
         self._begun = False
+        #: `stop` was called.
+        self._ended = False
         self._next_deadlines = 0.0
         self._membership = config.membership
         self._members = frozenset(config.membership.urls)
@@ -216,25 +223,36 @@ class Driver:
         self.wake()
 
     async def stop(self) -> None:
-        """End: everything that still waits fails with Stopped."""
-        if not self._begun:  # it was only built
-            self.stopped = True
-            self._flusher.shutdown(wait=False)
-            self.journal.close()
+        """End: everything that still waits fails with Stopped.
+
+        Also after a failure. Releases everything even if a step raises, then raises that error.
+        """
+        if self._ended:
             return
-        self._halt()
-        if self._flushing is not None:
-            await asyncio.wait({self._flushing})
-        await self.peers.stop()
-        await self._incoming.stop()
-        await self.streams.stop()
-        await self._compaction.stop()
-        self._worker.stop()
-        if not self._failed.done():
-            self._failed.cancel()
-            self.journal.flush()
-        self._flusher.shutdown(wait=False)
-        self.journal.close()
+        self._ended = self.stopped = True
+        async with AsyncExitStack() as last_first:
+            last_first.callback(self.journal.close)
+            last_first.callback(self._flusher.shutdown, wait=False)
+            last_first.callback(self._worker.stop)
+            if not self._begun:  # it was only built
+                return
+            last_first.callback(self._flush_last, self._flushing)
+            for part in (self._compaction, self.streams, self._incoming, self.peers):
+                last_first.push_async_callback(part.stop)
+            self._halt()
+            if self._flushing is not None:
+                await asyncio.wait({self._flushing})
+
+    def _flush_last(self, flushing: "asyncio.Future[bool] | None") -> None:
+        """Flush what the last turn wrote, unless an error ended this member. `flushing`: the flush
+        that was under way when it was stopped.
+        """
+        if self._failed.done():
+            return
+        self._failed.cancel()
+        if flushing is not None:
+            flushing.result()
+        self.journal.flush()
 
     async def wait_failed(self) -> None:
         """Raises what broke this member; the process must end then."""

@@ -67,12 +67,15 @@ class RaftNode:
     async def stop(self) -> None:
         """Hand leadership on if another voter can take it (for a second at most), then end:
         everything that still waits fails with Stopped.
+
+        Also after a failure, which is raised by `wait_failed` alone. Releases everything even if a
+        step raises, then raises that error.
         """
-        if self.driver.stopped:
-            return
-        if self.driver.begun:
-            await self._hand_on()
-        await self.driver.stop()
+        try:
+            if self.driver.begun and not self.driver.stopped:
+                await self._hand_on()
+        finally:
+            await self.driver.stop()
 
     async def _hand_on(self) -> None:
         candidates = self.driver.peers.connected() & self._core.membership.voters
