@@ -14,6 +14,7 @@ from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.base.chunks import Encoded, concatenated
 from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.bodies import decoded_question
 from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
@@ -144,7 +145,8 @@ class ClusterService:
     async def _promote_for_another(self, asking: int, body: bytes) -> bytes:
         if not self._node.is_leader:
             raise NOT_LEADER()
-        return await self._promote(_ID.unpack(body)[0])
+        (member_id,) = decoded_question(_ID.unpack, body)
+        return await self._promote(member_id)
 
     async def _promote(self, member_id: int) -> bytes:
         progress = self._node.progress(member_id)

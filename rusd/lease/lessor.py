@@ -18,6 +18,8 @@ from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.lease.ports import Node
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.bodies import decoded_answer, decoded_question
+from rusd.raft.errors import MalformedAnswer
 from rusd.state.command import Kind, LeaseExpiry, encode
 from rusd.state.errors import LeaderChanged, LeaseNotFound
 from rusd.state.leases import Leases
@@ -94,11 +96,14 @@ class Lessor:
 
         One request to the leader, and one read index there, for all of them.
 
-        NoLeader, LeaderTimeout if no leader could be asked.
+        NoLeader, LeaderTimeout if no leader could be asked. MalformedAnswer.
         """
         asked = b"".join(map(_INT64.pack, lease_ids))
         answer = await self._at_leader(_RENEW, asked, ATTEMPT)
-        return [ttl for (ttl,) in _INT64.iter_unpack(answer)]
+        ttls = decoded_answer(_int64s, answer)
+        if len(ttls) != len(lease_ids):
+            raise MalformedAnswer
+        return ttls
 
     async def time_to_live(self, request: rpc.LeaseTimeToLiveRequest) -> bytes:
         """Returns a LeaseTimeToLiveResponse without header from the leader. Raises as `renew`."""
@@ -195,10 +200,11 @@ class Lessor:
         return self._deadlines.primary
 
     async def _serve_renew(self, sender: int, body: bytes) -> bytes:
+        lease_ids = decoded_question(_int64s, body)
         if not await self._confirm_lead():
             return _NOT_PRIMARY
         renewed = []
-        for (lease_id,) in _INT64.iter_unpack(body):
+        for lease_id in lease_ids:
             # The expiry of the lease may be in the log already: it must not be renewed.
             if self._deadlines.expired(lease_id, self._clock()) and not (
                 await self._ended(lease_id) and await self._confirm_lead()
@@ -227,9 +233,9 @@ class Lessor:
         return True
 
     async def _serve_time_to_live(self, sender: int, body: bytes) -> bytes:
+        request = decoded_question(rpc.LeaseTimeToLiveRequest.FromString, body)
         if not await self._confirm_lead():
             return _NOT_PRIMARY
-        request = rpc.LeaseTimeToLiveRequest.FromString(body)
         lease = self._leases.get(request.ID)
         if lease is None:
             return rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1).SerializeToString()
@@ -258,6 +264,10 @@ class Lessor:
             log.warning("failed to revoke leases", extra={"fields": fields})
             self._failures = 0
             self._report_failures_at = self._clock() + REPORT_FAILURES
+
+
+def _int64s(body: bytes) -> list[int]:
+    return [number for (number,) in _INT64.iter_unpack(body)]
 
 
 def _keys_field(keys: list[bytes]) -> Generator[None, None, bytes]:

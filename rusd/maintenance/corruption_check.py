@@ -26,6 +26,7 @@ from rusd.maintenance import hash_comparison
 from rusd.maintenance.hash_comparison import KeysHash
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.bodies import decoded_answer, decoded_question
 from rusd.raft.interface import PeerCalls, Peers, Proposer, ReadIndex, Role
 from rusd.state.command import Kind, encode
 from rusd.state.members import Members
@@ -130,7 +131,8 @@ class CorruptionCheck:
         )
 
     async def _answer(self, asking: int, body: bytes) -> bytes:
-        return _ANSWER.pack(*await self._hash(_REVISION.unpack(body)[0]))
+        (revision,) = decoded_question(_REVISION.unpack, body)
+        return _ANSWER.pack(*await self._hash(revision))
 
     def _others(self) -> list[int]:
         return [member.id for member in self._members if member.id != self._node.member_id]
@@ -157,8 +159,8 @@ class CorruptionCheck:
             return None
         try:
             body = await self._node.ask(member, "hashkv", _REVISION.pack(revision), TIMEOUT)
-            return KeysHash(*_ANSWER.unpack(body))
-        except (Refusal, struct.error) as error:
+            return KeysHash(*decoded_answer(_ANSWER.unpack, body))
+        except Refusal as error:
             # The member may be behind, have compacted further, be gone, or answer what cannot be
             # decoded: then its keys are not compared.
             log.warning(

@@ -21,6 +21,7 @@ from typing import Protocol
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.maintenance.disk_space import RESERVE, DiskSpace
+from rusd.raft.bodies import decoded_answer
 from rusd.raft.errors import AnsweredWithError
 from rusd.raft.interface import LeadershipTransfer, PeerCalls, Peers, Role
 
@@ -103,12 +104,10 @@ class LowDiskTransfer:
         """
         try:
             answer = await self._node.ask(member, _QUESTION, b"", TIMEOUT)
-            (free,) = _FREE.unpack(answer)
+            (free,) = decoded_answer(_FREE.unpack, answer)
         except AnsweredWithError as error:
             return False if error.code == _UNIMPLEMENTED else None
         except Refusal:
-            return None
-        except struct.error:
             return None
         return True if free >= TRANSFEREE_FREE else None
 

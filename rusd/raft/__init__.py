@@ -17,7 +17,8 @@ to and from it passes a filter.
 - `snapshots/`: the whole state, for a member that the log cannot bring up to date
 - `transport/`: connections between members, their frames, and which process may speak for a member
 - `ports.py`: the state machine, the log and Raft's state as protocols; `commands.py`: the bytes of
-  an entry; `config.py`: settings; `errors.py`: refusals; `ids.py`: where numbers begin in each life
+  an entry; `bodies.py`: those of requests between members; `config.py`: settings; `errors.py`:
+  refusals; `ids.py`: where numbers begin in each life
 - `force_new_cluster.py`: disaster recovery, while no member runs
 
 Way of a write: `RaftNode.propose` notes it in the core; the driver's next turn calls `Core.step`,

@@ -76,6 +76,18 @@ class UnknownQuestion(Refusal):
         super().__init__(f"no such question: {kind}")
 
 
+class MalformedQuestion(Refusal):
+    """The body of another member's question cannot be decoded."""
+
+    reason = "malformed request of a member"
+
+
+class MalformedAnswer(Refusal):
+    """The body of another member's answer cannot be decoded."""
+
+    reason = "malformed answer of a member"
+
+
 class AnswerTooLarge(Refusal):
     """The answer to a member's question fits into no frame."""
 

@@ -164,6 +164,8 @@ UNHEALTHY = _etcd(Code.UNAVAILABLE, "unhealthy cluster")
 CORRUPT = _etcd(Code.DATA_LOSS, "corrupt cluster")
 NOT_SUPPORTED_FOR_LEARNER = _etcd(Code.FAILED_PRECONDITION, "rpc not supported for learner")
 #: Not etcd's: a committed proposal that no member can make sense of, and therefore skips.
+MALFORMED_PEER_REQUEST = Definition(Code.INVALID_ARGUMENT, "rusd: malformed request of a member")
+MALFORMED_PEER_ANSWER = Definition(Code.INTERNAL, "rusd: malformed answer of a member")
 UNDECODABLE = Definition(Code.INTERNAL, "rusd: proposal cannot be decoded")
 BAD_LEADER_TRANSFEREE = _etcd(Code.FAILED_PRECONDITION, "bad leader transferee")
 
@@ -201,6 +203,8 @@ _MEANINGS: dict[type[Refusal], Definition] = {
     raft.BadTransferee: BAD_LEADER_TRANSFEREE,
     raft.ConnectionLost: TIMEOUT_CONNECTION_LOST,
     raft.LeaderFailed: TIMEOUT_LEADER_FAIL,
+    raft.MalformedAnswer: MALFORMED_PEER_ANSWER,
+    raft.MalformedQuestion: MALFORMED_PEER_REQUEST,
     raft.NotLeader: NOT_LEADER,
     raft.RequestTimeout: TIMEOUT,
     raft.Stopped: STOPPED,

@@ -41,7 +41,7 @@ ONLY = {
 #: The parts of raft from low to high; files of `raft/` itself by their names.
 RAFT = (
     "errors ids ports",
-    "commands config",
+    "bodies commands config",
     "log transport",
     "read snapshots",
     "core",

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from rusd.base.errors import Refusal
-from rusd.base.logs import get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.supervised import Tasks
 from rusd.raft.errors import (
     AnsweredWithError,
     AnswerTooLarge,
     ConnectionLost,
+    MalformedQuestion,
     RequestTimeout,
     Stopped,
     TooLarge,
@@ -30,6 +31,7 @@ from rusd.raft.ports import Describe, undescribed
 from rusd.raft.transport.frames import MAX_CARRIED, REQUEST, SMALL, Frame, PeerRequest, PeerResponse
 
 log = get_logger(__name__)
+malformed = LimitedLog(log)
 
 #: Requests of one member that are worked on at once, and the bytes of their bodies; further ones
 #: are refused with TooManyQuestions. Each is a task.
@@ -39,6 +41,7 @@ MAX_SERVED_BYTES = 32 << 20
 #: Bytes of a request's body that fit into its frame.
 MAX_BODY = REQUEST - SMALL
 #: Serves requests: (requesting member, body) -> body. What it raises is described to that member.
+#: It decodes the body by `bodies.decoded_question`.
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 Send = Callable[[int, Frame], None]
 
@@ -122,7 +125,10 @@ class PeerRequests:
             if len(body) > MAX_CARRIED:
                 raise AnswerTooLarge
         except Exception as failure:
-            if not isinstance(failure, Refusal):
+            if isinstance(failure, MalformedQuestion):
+                fields = {"peer": f"{member:x}", "error": str(failure)}
+                malformed.warning("refused a member's request", fields, f"{member:x}")
+            elif not isinstance(failure, Refusal):
                 log.exception("a member's request failed")
             body, error = b"", list(self._describe(failure))
         self._send(member, PeerResponse(request.id, body, error))

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from rusd.raft.core import syncobj
 from rusd.raft.errors import TooManyReads
+from rusd.raft.log import journal
 from rusd.raft.read import linearizable, waiting
 from rusd.raft.transport import requests
 from rusd.raft.transport.frames import PeerRequest, PeerResponse, ReadIndexReply, ReadIndexRequest
 from rusd.raft.transport.requests import PeerRequests
 from tests.unit.raft.cluster import Cluster, unexpected, until
+from tests.unit.raft.cores import Member
 
 
 def test_requests_of_a_member_beyond_the_limit_are_refused_and_others_are_not(
@@ -112,3 +115,29 @@ def test_a_leader_keeps_no_more_read_requests_of_a_follower_than_the_limit(
             assert not [frame for _, frame in sent if isinstance(frame, ReadIndexReply)]
 
     asyncio.run(story())
+
+
+def test_a_lagging_follower_is_sent_a_bounded_part_of_the_log_in_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And another follower at once what it lacks, also behind the one that was sent enough."""
+    bound, slice_bytes, size = 8000, 4000, 1000
+    monkeypatch.setattr(syncobj, "SEND_BYTES", bound)
+    monkeypatch.setattr(journal, "SLICE_BYTES", slice_bytes)
+    leader = Member(1, [2, 3], tmp_path)
+    leader.lead(1, [2])
+    for _ in range(50):
+        last = leader.core.propose(bytes(size))
+    leader.core._SyncObj__raftNextIndex[leader.core.peers[3]] = last
+    sent: dict[int, list[int]] = {2: [], 3: []}
+    for step in range(10):
+        leader.core.send_appends()
+        outbox, leader.core.link.outbox = leader.core.link.outbox, []
+        for member in (2, 3):
+            entries = [one for to, each in outbox if to == member for one in each["entries"]]
+            assert sum(len(command) for command, _, _ in entries) <= bound + slice_bytes
+            sent[member] += [index for _, index, _ in entries]
+        assert {2, 3} == {peer.member for peer in leader.core._SyncObj__connectedNodes}
+        assert sent[3][-1:] == [last], "in the first step"
+        assert step or len(sent[2]) >= bound // size
+    assert sent[2] == list(range(last - 49, last + 1)), "each entry once, in order"

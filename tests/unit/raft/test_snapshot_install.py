@@ -118,7 +118,6 @@ def test_no_turn_runs_behind_a_failed_install(
         assert failed
         assert not turns
         monkeypatch.undo()
-        node.driver.journal.close()
 
     def count_turns(node: RaftNode, failed: list[bool], turns: list[int]) -> None:
         work = node._core.step
