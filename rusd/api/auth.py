@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from rusd.auth.errors import AuthenticationFailed
+from rusd.auth.errors import AuthenticationFailed, InvalidAuthManagement
 from rusd.auth.login_limit import LoginLimit, address_of
 from rusd.auth.passwords import MAX_LENGTH
 from rusd.auth.providers import TokenProvider
-from rusd.auth.records import Identity
+from rusd.auth.records import MAX_NAME, Identity
 from rusd.auth.store import AuthStore
 from rusd.base.chunks import whole
 from rusd.base.logs import LimitedLog, get_logger
@@ -69,11 +69,16 @@ _CHANGES: dict[str, tuple[Kind, type[Message]]] = {
     "UserDelete": (Kind.USER_DELETE, rpc.AuthUserDeleteRequest),
     "UserGrantRole": (Kind.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest),
     "UserRevokeRole": (Kind.USER_REVOKE_ROLE, rpc.AuthUserRevokeRoleRequest),
-    "RoleAdd": (Kind.ROLE_ADD, rpc.AuthRoleAddRequest),
     "RoleDelete": (Kind.ROLE_DELETE, rpc.AuthRoleDeleteRequest),
     "RoleGrantPermission": (Kind.ROLE_GRANT_PERMISSION, rpc.AuthRoleGrantPermissionRequest),
     "RoleRevokePermission": (Kind.ROLE_REVOKE_PERMISSION, rpc.AuthRoleRevokePermissionRequest),
 }
+
+
+def _check_name(request: rpc.AuthUserAddRequest | rpc.AuthRoleAddRequest) -> None:
+    """Raises InvalidAuthManagement if the name is longer than MAX_NAME."""
+    if len(request.name.encode()) > MAX_NAME:
+        raise InvalidAuthManagement
 
 
 class AuthService:
@@ -107,9 +112,10 @@ class AuthService:
         }
         methods: Methods = {
             **changes,
+            "RoleAdd": Unary(rpc.AuthRoleAddRequest, self._changing(Kind.ROLE_ADD), _check_name),
             "AuthStatus": Unary(rpc.AuthStatusRequest, self._answering(self._status)),
             "Authenticate": Unary(rpc.AuthenticateRequest, self.authenticate),
-            "UserAdd": Unary(rpc.AuthUserAddRequest, self.user_add),
+            "UserAdd": Unary(rpc.AuthUserAddRequest, self.user_add, _check_name),
             "UserChangePassword": Unary(
                 rpc.AuthUserChangePasswordRequest, self.user_change_password
             ),

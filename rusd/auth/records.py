@@ -9,6 +9,9 @@ from enum import IntEnum
 
 #: Name of the user that always may do everything, and of the role that gives this.
 ROOT = "root"
+#: UTF-8 bytes of the name of a new user or role. etcd's store takes no longer key: an etcd that is
+#: asked to add a longer name ends.
+MAX_NAME = 32_768
 
 
 class Access(IntEnum):

@@ -12,6 +12,7 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from rusd.auth.errors import PermissionDenied
 from rusd.auth.records import Identity
 from rusd.state.members import Member
 
@@ -54,6 +55,8 @@ class Kind(IntEnum):
 _LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")
 _IDENTITY = struct.Struct(">BQH")
+#: UTF-8 bytes of a user name that a proposal can carry.
+MAX_SIGNED_NAME = 0xFFFF
 _PREFIX = {kind: bytes((kind,)) for kind in Kind}
 
 
@@ -66,8 +69,12 @@ def sign(identity: Identity, payload: bytes) -> bytes:
     """A proposal that is permitted or refused, when it is applied, as a request of `identity`.
 
     SIGNED u8 | auth revision u64 | length of the user name u16 | user name | proposal
+
+    Raises PermissionDenied for a name that does not fit (of a certificate: no user has one).
     """
     name = identity.user.encode()
+    if len(name) > MAX_SIGNED_NAME:
+        raise PermissionDenied
     return _IDENTITY.pack(Kind.SIGNED, identity.revision, len(name)) + name + payload
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from rusd.auth import errors
-from rusd.auth.records import ANONYMOUS, Identity, Session
+from rusd.auth.records import ANONYMOUS, MAX_NAME, Identity, Session
 from rusd.proto import auth_pb2
 from rusd.proto import rpc_pb2 as rpc
-from rusd.state.command import Kind, Login, encode, sign, unsign
+from rusd.state.command import MAX_SIGNED_NAME, Kind, Login, encode, sign, unsign
 from rusd.state.result import Applied
 from tests.unit.state.driver import Driver, delete_op, put_op, restore
 
@@ -241,8 +241,16 @@ def test_a_password_hash_that_is_not_base64_is_refused(auth: AuthDriver) -> None
 
 
 def test_an_identity_survives_its_encoding() -> None:
-    for identity in (ANONYMOUS, Identity("root", 1), Identity("\u20ac" * 1000, 2**64 - 1)):
+    longest = Identity("n" * MAX_SIGNED_NAME, 2**64 - 1)
+    for identity in (ANONYMOUS, Identity("root", 1), Identity("\u20ac" * 1000, 1), longest):
         assert unsign(sign(identity, b"\1body")) == (identity, b"\1body")
     for cut in range(len(sign(Identity("root", 1), b"")) - 1):
         with pytest.raises(ValueError, match="signed proposal"):
             unsign(sign(Identity("root", 1), b"")[:cut])
+
+
+def test_a_caller_with_a_name_longer_than_any_user_has_is_denied() -> None:
+    """A certificate may hold a common name of any length."""
+    with pytest.raises(errors.PermissionDenied):
+        sign(Identity("n" * (MAX_SIGNED_NAME + 1), 1), b"")
+    assert MAX_NAME <= MAX_SIGNED_NAME
