@@ -71,6 +71,11 @@ def _without_certificate(config: Config) -> str | None:
             return f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
         if cert:
             continue
+        if not config.auto_tls and url not in config.client_urls:
+            return (
+                "client TLS key/cert (--cert-file, --key-file) must be provided "
+                "for metrics secure url"
+            )
         if not config.auto_tls:
             return (
                 "TLS key/cert (--cert-file, --key-file) must be provided "

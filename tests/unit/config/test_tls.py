@@ -105,14 +105,19 @@ def test_a_section_that_cannot_be_honoured_is_refused(
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "unixs:///run/rusd.sock"])
-@pytest.mark.parametrize(
-    "flag", ["--listen-client-urls", "--listen-client-http-urls", "--listen-metrics-urls"]
-)
+@pytest.mark.parametrize("flag", ["--listen-client-urls", "--listen-client-http-urls"])
 def test_a_secure_url_needs_a_certificate(flag: str, url: str) -> None:
     text = refusal(f"{flag}={url}", "--advertise-client-urls=http://h:1")
     assert text == (
         "TLS key/cert (--cert-file, --key-file) must be provided "
         f"for client url {url} with HTTPS scheme"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1", "unixs:///run/rusd.sock"])
+def test_a_secure_metrics_url_needs_a_certificate(url: str) -> None:
+    assert refusal(f"--listen-metrics-urls={url}") == (
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
     )
 
 
