@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         loaded = load(arguments, os.environ)
         config = loaded.config
-        logs.configure(config.log_level, config.log_format, config.log_outputs)
+        logs.configure(config.log_level, config.log_format, config.log_outputs, config.log_rotation)
         if not data_directory.is_founded(config):
             check_bootstrap(config)
     except ConfigError as error:

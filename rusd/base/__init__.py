@@ -9,7 +9,8 @@
 - `chunks.py`: encoded messages in pieces
 - `durable.py`: files that survive a power cut
 - `line_file.py`: lines appended to a file by a thread of their own
-- `logs.py`: etcd's log format; `systemd.py`: readiness and the journal
+- `logs.py`: etcd's log format; `log_rotation.py`: log files that are renamed
+  when full; `systemd.py`: readiness and the journal
 - `urls.py`: the type of URLs; `sockets.py`: listening and connecting
 
 This room knows nothing of etcd's API, Raft, storage or protocols.

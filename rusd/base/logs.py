@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rusd.base.log_rotation import RotatingFile, Rotation
 from rusd.base.systemd import JournalHandler
 
 #: etcd's names of levels -> those of logging.
@@ -33,6 +34,8 @@ _NAMES = {
     logging.CRITICAL: "fatal",
 }
 FORMATS = ("json", "console")
+#: The log outputs that are streams of the process.
+STREAMS = ("default", "stderr", "stdout")
 #: The log output for systemd's journal.
 JOURNAL = "systemd/journal"
 #: The log output that discards everything.
@@ -149,17 +152,20 @@ class ConsoleFormatter(logging.Formatter):
         return text
 
 
-def configure(level: str, style: str, outputs: Sequence[str]) -> None:
+def configure(
+    level: str, style: str, outputs: Sequence[str], rotation: Rotation | None = None
+) -> None:
     """Set up logging: lines of rusd from `level` on, of libraries from warning on.
 
     `outputs`: "default", "stderr", "stdout", "systemd/journal" or files, as paths or file: URLs.
+    Files are rotated by `rotation`, if it is given.
     Raises OSError if a file or the journal cannot be opened; logging is then unchanged.
     """
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if style == "console" else JsonFormatter()
     if NOWHERE in outputs:
         outputs = (NOWHERE,)
-    handlers = [_handler(output) for output in outputs or ("default",)]
+    handlers = [_handler(output, rotation) for output in outputs or ("default",)]
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -179,7 +185,7 @@ def flush() -> None:
             handler.flush()
 
 
-def _handler(output: str) -> logging.Handler:
+def _handler(output: str, rotation: Rotation | None) -> logging.Handler:
     if output in ("default", "stderr"):
         return logging.StreamHandler(sys.stderr)
     if output == "stdout":
@@ -192,4 +198,6 @@ def _handler(output: str) -> logging.Handler:
         except OSError as error:
             raise OSError(error.errno, f"can't find journal ({error.strerror})") from None
     path = output.removeprefix("file://")
+    if rotation is not None:
+        return RotatingFile(Path(path), rotation)
     return logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")

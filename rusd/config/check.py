@@ -6,7 +6,7 @@ the member has a data directory: later etcd ignores the initial cluster. Both ra
 
 from collections.abc import Mapping
 
-from rusd.base.logs import FORMATS, JOURNAL
+from rusd.base.logs import FORMATS, JOURNAL, STREAMS
 from rusd.base.urls import Url, differing
 from rusd.config import parsers, tls
 from rusd.config.config import MAX_ELECTION_TIMEOUT, Config, ConfigError
@@ -30,6 +30,10 @@ def check(config: Config) -> None:
     for name in ("max_txn_ops", "max_request_bytes", "max_concurrent_streams"):
         if getattr(config, name) == 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be >0")
+    if not config.pre_vote:
+        raise ConfigError(
+            "--pre-vote=false is not possible: rusd holds no election without PreVote"
+        )
     if config.compact_hash_check_time <= 0:
         raise ConfigError("--compact-hash-check-time must be >0")
     if config.compaction_batch_limit < 0:
@@ -48,6 +52,12 @@ def _check_logging(config: Config) -> None:
         raise ConfigError(
             f"running with {JOURNAL} but other '--log-outputs' values are configured: {outputs}"
         )
+    if config.log_rotation is not None:
+        files = [each for each in outputs if each not in STREAMS]
+        if len(files) > 1 or (len(outputs) == 1 and not files):
+            raise ConfigError(
+                "--log-outputs requires a single file path when --log-rotate-config-json is defined"
+            )
 
 
 def _check_times(config: Config) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from rusd.base.log_rotation import Rotation
 from rusd.base.logs import LEVELS
 from rusd.base.urls import Url
 from rusd.config import parsers
@@ -335,6 +336,16 @@ class Config:
         "Logging",
         "'default' (stderr), 'stderr', 'stdout', 'systemd/journal', or files.",
     )
+    enable_log_rotation: bool = _flag(
+        False, parsers.boolean, "Logging", "Rename the file of --log-outputs when it is full."
+    )
+    log_rotation_config_json: str = _flag(
+        '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}',
+        parsers.text,
+        "Logging",
+        "When it is full (MiB), which old files are kept (days, number), local time in their"
+        " names, gzip.",
+    )
 
     corrupt_check_time: float = _flag(
         0.0,
@@ -398,6 +409,16 @@ class Config:
 
     def _gate(self, name: str) -> bool:
         return name in self.feature_gates or "AllAlpha" in self.feature_gates
+
+    @property
+    def log_rotation(self) -> Rotation | None:
+        """How the file of the log is rotated, or None. ConfigError if its JSON is malformed."""
+        if not self.enable_log_rotation:
+            return None
+        try:
+            return parsers.rotation(self.log_rotation_config_json)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def client_urls(self) -> tuple[Url, ...]:

@@ -167,7 +167,7 @@ def _check_foreign(given: Mapping[str, Any], notes: list[str]) -> None:
         if foreign is not None and foreign.note:
             notes.append(foreign.note)
             continue
-        asks = foreign is not None and foreign.default is not None and value != foreign.default
+        asks = foreign is not None and foreign.default not in (None, value)
         if asks or (name in NOT_YET and value != KNOWN[name].default):
             notes.append(f"--{name} is accepted but has no effect in rusd")
 

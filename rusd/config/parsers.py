@@ -6,11 +6,13 @@ Sources: the Go documentation of `flag`, `strconv.ParseBool`, `strconv.ParseInt`
 `time.ParseDuration`.
 """
 
+import json
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
+from rusd.base.log_rotation import Rotation
 from rusd.base.urls import Url
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -108,6 +110,28 @@ def feature_gates(text: str) -> tuple[str, ...]:
         if name.strip() not in GATES:
             raise ValueError(f"unrecognized feature gate: {name.strip()}")
     return tuple(sorted(name for name, on in given.items() if on))
+
+
+def rotation(text: str) -> Rotation:
+    """The JSON of `--log-rotation-config-json`; unknown keys are ignored, as Go does."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"improperly formatted log rotation config: {error}") from None
+    if document is None:
+        return Rotation()
+    if not isinstance(document, dict):
+        raise ValueError("invalid log rotation config: it is no object")
+    given: dict[str, Any] = {}
+    for key, value in document.items():
+        name = key.lower()
+        if name not in Rotation._fields or value is None:
+            continue
+        kind = type(getattr(Rotation(), name))
+        if type(value) is not kind or value < 0:
+            raise ValueError(f"invalid log rotation config: {name} is no {kind.__name__}")
+        given[name] = value
+    return Rotation(**given)
 
 
 def show_duration(seconds: float) -> str:

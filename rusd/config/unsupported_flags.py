@@ -16,7 +16,7 @@ from rusd.config import parsers
 
 
 class UnsupportedFlag(NamedTuple):
-    """A flag of which only name, type and default are known."""
+    """A flag of which only name, type and etcd's default are known."""
 
     parse: parsers.Parser
     default: object
@@ -38,12 +38,24 @@ def _switches(subject: str, *names: str) -> dict[str, UnsupportedFlag]:
     return {name: UnsupportedFlag(parsers.boolean, False, subject) for name in names}
 
 
-def _durations(*names: str) -> dict[str, UnsupportedFlag]:
-    return {name: UnsupportedFlag(parsers.duration, None) for name in names}
+def _texts(**defaults: str) -> dict[str, UnsupportedFlag]:
+    return {_name(field): UnsupportedFlag(parsers.text, value) for field, value in defaults.items()}
 
 
-def _numbers(*names: str) -> dict[str, UnsupportedFlag]:
-    return {name: UnsupportedFlag(parsers.signed, None) for name in names}
+def _durations(**seconds: float) -> dict[str, UnsupportedFlag]:
+    return {
+        _name(field): UnsupportedFlag(parsers.duration, value) for field, value in seconds.items()
+    }
+
+
+def _numbers(**defaults: int) -> dict[str, UnsupportedFlag]:
+    return {
+        _name(field): UnsupportedFlag(parsers.signed, value) for field, value in defaults.items()
+    }
+
+
+def _name(field: str) -> str:
+    return field.replace("_", "-")
 
 
 UNSUPPORTED: dict[str, UnsupportedFlag] = {
@@ -63,81 +75,82 @@ UNSUPPORTED: dict[str, UnsupportedFlag] = {
     ),
     "host-whitelist": UnsupportedFlag(parsers.text, "*", "host white lists"),
     "cors": UnsupportedFlag(parsers.text, "*", "CORS"),
-    "enable-log-rotation": UnsupportedFlag(parsers.boolean, False, "log rotation"),
     "enable-v2": UnsupportedFlag(parsers.boolean, False, "the v2 API"),
     "experimental-enable-v2v3": UnsupportedFlag(parsers.text, "", "the v2 API"),
     "proxy": UnsupportedFlag(parsers.text, "off", "proxy mode"),
 }
 
 WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
-    "backend-bbolt-freelist-type": UnsupportedFlag(parsers.text, None),
-    # Certificates of the gateway's connection to its own server; rusd has no such connection.
-    "client-cert-file": UnsupportedFlag(parsers.text, ""),
-    "client-key-file": UnsupportedFlag(parsers.text, ""),
-    "backend-batch-interval": UnsupportedFlag(parsers.duration, None),
     "bootstrap-defrag-threshold-megabytes": UnsupportedFlag(
         parsers.unsigned,
         0,
         note="Skipping defragmentation: "
         "--bootstrap-defrag-threshold-megabytes has no effect in rusd",
     ),
-    "discovery-fallback": UnsupportedFlag(parsers.choice("exit", "proxy"), None),
-    "distributed-tracing-address": UnsupportedFlag(parsers.text, None),
-    "distributed-tracing-instance-id": UnsupportedFlag(parsers.text, None),
-    "distributed-tracing-service-name": UnsupportedFlag(parsers.text, None),
-    "enable-distributed-tracing": UnsupportedFlag(parsers.boolean, False),
-    "enable-grpc-gateway": UnsupportedFlag(parsers.boolean, None),
-    "enable-pprof": UnsupportedFlag(parsers.boolean, False),
-    "log-rotation-config-json": UnsupportedFlag(parsers.text, None),
-    "memory-mlock": UnsupportedFlag(parsers.boolean, False),
-    "socket-reuse-port": UnsupportedFlag(parsers.boolean, False),
-    "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
+    "discovery-fallback": UnsupportedFlag(parsers.choice("exit", "proxy"), "exit"),
     "max-snapshots": UnsupportedFlag(
         parsers.signed,
-        None,
+        5,
         note="--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
     ),
     "v2-deprecation": UnsupportedFlag(
         parsers.v2_deprecation,
-        None,
+        "write-only",
         note="--v2-deprecation is deprecated and scheduled for removal in v3.8. "
         "The default value is enforced, ignoring user input.",
     ),
-    "discovery-insecure-transport": UnsupportedFlag(parsers.boolean, None),
-    "discovery-insecure-skip-tls-verify": UnsupportedFlag(parsers.boolean, None),
-    **_durations(
-        "discovery-dial-timeout",
-        "discovery-keepalive-time",
-        "discovery-keepalive-timeout",
-        "discovery-request-timeout",
-        "downgrade-check-time",
-        "raft-read-timeout",
-        "raft-write-timeout",
-    ),
-    **_numbers(
-        "backend-batch-limit",
-        "distributed-tracing-sampling-rate",
-        "max-wals",
-        "proxy-dial-timeout",
-        "proxy-failure-wait",
-        "proxy-read-timeout",
-        "proxy-refresh-interval",
-        "proxy-write-timeout",
+    **_texts(
+        backend_bbolt_freelist_type="map",
+        # Certificates of the gateway's connection to its own server; rusd has no such connection.
+        client_cert_file="",
+        client_key_file="",
+        distributed_tracing_address="localhost:4317",
+        distributed_tracing_instance_id="",
+        distributed_tracing_service_name="etcd",
     ),
     **_switches(
         "",
+        "discovery-insecure-skip-tls-verify",
+        "enable-distributed-tracing",
+        "enable-pprof",
         "experimental-enable-lease-checkpoint",
         "experimental-enable-lease-checkpoint-persist",
         "experimental-stop-grpc-service-on-defrag",
+        "memory-mlock",
+        "socket-reuse-port",
     ),
-    "experimental-txn-mode-write-with-shared-buffer": UnsupportedFlag(parsers.boolean, None),
+    "discovery-insecure-transport": UnsupportedFlag(parsers.boolean, True),
+    "enable-grpc-gateway": UnsupportedFlag(parsers.boolean, True),
+    "experimental-txn-mode-write-with-shared-buffer": UnsupportedFlag(parsers.boolean, True),
+    **_durations(
+        backend_batch_interval=0,
+        discovery_dial_timeout=2,
+        discovery_keepalive_time=2,
+        discovery_keepalive_timeout=6,
+        discovery_request_timeout=5,
+        downgrade_check_time=5,
+        raft_read_timeout=5,
+        raft_write_timeout=5,
+    ),
+    **_numbers(
+        backend_batch_limit=0,
+        distributed_tracing_sampling_rate=0,
+        max_wals=5,
+        # etcd 3.5; milliseconds.
+        proxy_dial_timeout=1000,
+        proxy_failure_wait=5000,
+        proxy_read_timeout=0,
+        proxy_refresh_interval=30_000,
+        proxy_write_timeout=5000,
+    ),
+    # rusd always sets this option: a member that was just stopped must be able to start.
+    "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
 }
 
 NOT_YET: frozenset[str] = frozenset(
     (
         "initial-election-tick-advance",
         "metrics",
-        "pre-vote",
         "warning-apply-duration",
         "warning-unary-request-duration",
     )

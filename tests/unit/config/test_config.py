@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rusd
+from rusd.base.log_rotation import Rotation
 from rusd.config import parsers
 from rusd.config.config import FLAGS, Config, ConfigError, UsageError
 from rusd.config.help import help_text
@@ -94,8 +95,9 @@ def test_no_flag_stands_in_two_tables() -> None:
 
 
 def test_a_flag_no_room_reads_yet_is_noted_when_it_is_set() -> None:
-    assert loaded("--pre-vote=false").notes == ("--pre-vote is accepted but has no effect in rusd",)
-    assert loaded("--pre-vote=true").notes == ()
+    note = "--initial-election-tick-advance is accepted but has no effect in rusd"
+    assert loaded("--initial-election-tick-advance=false").notes == (note,)
+    assert loaded("--initial-election-tick-advance=true").notes == ()
 
 
 def test_help_names_every_flag_with_its_default() -> None:
@@ -125,9 +127,9 @@ def test_a_value_may_hold_an_equals_sign_and_start_with_a_dash() -> None:
 
 def test_a_bool_flag_takes_its_value_only_after_an_equals_sign() -> None:
     assert config("--unsafe-no-fsync").unsafe_no_fsync
-    assert not config("--pre-vote=false").pre_vote
+    assert not config("--strict-reconfig-check=false").strict_reconfig_check
     with pytest.raises(ConfigError, match='"false" is not a valid flag'):
-        config("--pre-vote", "false")
+        config("--strict-reconfig-check", "false")
 
 
 @pytest.mark.parametrize(
@@ -242,8 +244,9 @@ def test_retention_is_hours_a_duration_or_revisions(mode: str, text: str, kept: 
 
 
 def test_a_variable_stands_for_its_flag() -> None:
-    found = config(environ={"ETCD_NAME": "a", "ETCD_MAX_TXN_OPS": "9", "ETCD_PRE_VOTE": "0"})
-    assert (found.name, found.max_txn_ops, found.pre_vote) == ("a", 9, False)
+    variables = {"NAME": "a", "MAX_TXN_OPS": "9", "STRICT_RECONFIG_CHECK": "0"}
+    found = config(environ={f"ETCD_{name}": value for name, value in variables.items()})
+    assert (found.name, found.max_txn_ops, found.strict_reconfig_check) == ("a", 9, False)
 
 
 def test_an_empty_variable_leaves_the_default() -> None:
@@ -281,7 +284,7 @@ def test_a_file_sets_flags_by_their_names(tmp_path: Path) -> None:
         name: s1
         heartbeat-interval: 200
         election-timeout: 2000
-        pre-vote: false
+        strict-reconfig-check: false
         listen-peer-urls: http://127.0.0.1:7,http://127.0.0.1:6
         log-outputs: [stderr, /tmp/x.log]
         auto-compaction-retention: "1"
@@ -293,7 +296,7 @@ def test_a_file_sets_flags_by_their_names(tmp_path: Path) -> None:
     ).config
     assert found.name == "s1"
     assert (found.heartbeat_interval, found.election_timeout) == (200, 2000)
-    assert not found.pre_vote
+    assert not found.strict_reconfig_check
     assert found.listen_peer_urls == ("http://127.0.0.1:6", "http://127.0.0.1:7")
     assert found.log_outputs == ("stderr", "/tmp/x.log")
     assert found.retention == 3600.0
@@ -399,6 +402,11 @@ def test_etcds_default_of_an_unsupported_flag_is_accepted(name: str) -> None:
         "--enable-pprof",
         "--memory-mlock",
         "--socket-reuse-port",
+        "--max-wals=4",
+        "--backend-batch-interval=1s",
+        "--backend-batch-limit=10",
+        "--raft-read-timeout=1s",
+        "--enable-distributed-tracing",
     ],
 )
 def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
@@ -411,14 +419,14 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
     "flag",
     [
         "--max-wals=5",
-        "--backend-batch-interval=1s",
-        "--max-wals=4",
         "--enable-pprof=false",
+        "--raft-read-timeout=5s",
+        "--socket-reuse-address",
         "--backend-bbolt-freelist-type=map",
         "--enable-grpc-gateway",
     ],
 )
-def test_tuning_without_meaning_here_is_accepted_silently(flag: str) -> None:
+def test_etcds_defaults_and_what_rusd_does_anyway_are_accepted_silently(flag: str) -> None:
     assert loaded(flag) == Loaded(Config())
 
 
@@ -454,6 +462,56 @@ def test_a_withdrawn_stage_of_v2_deprecation_is_refused() -> None:
 def test_the_feature_gate_of_fast_keep_alives_is_accepted() -> None:
     # Without the gate etcd waits for the applied index before a renewal, as rusd does.
     assert loaded("--feature-gates=FastLeaseKeepAlive=false").config.feature_gates == ()
+
+
+def test_an_election_without_prevote_is_refused() -> None:
+    assert config("--pre-vote=true").pre_vote
+    with pytest.raises(ConfigError, match="--pre-vote=false is not possible"):
+        config("--pre-vote=false")
+
+
+# -- rotation of the log -------------------------------------------------------------------------
+
+ROTATED = ("--enable-log-rotation", "--log-outputs=/var/log/etcd.log")
+
+
+def test_the_rotation_of_the_log_has_etcds_defaults() -> None:
+    assert config("--log-outputs=/var/log/etcd.log").log_rotation is None
+    assert config(*ROTATED).log_rotation == Rotation(100, 0, 0, False, False)
+
+
+def test_the_rotation_of_the_log_is_json_with_unknown_keys_ignored() -> None:
+    text = '{"maxsize": 1, "MaxBackups": 2, "maxage": null, "compress": true, "other": []}'
+    found = config(*ROTATED, f"--log-rotation-config-json={text}").log_rotation
+    assert found == Rotation(maxsize=1, maxbackups=2, compress=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "improperly formatted log rotation config"),
+        ('{"maxsize": true', "improperly formatted log rotation config"),
+        ('{"maxsize": true}', "invalid log rotation config: maxsize is no int"),
+        ('{"maxsize": -1}', "invalid log rotation config: maxsize is no int"),
+        ('{"compress": 1}', "invalid log rotation config: compress is no bool"),
+        ("[]", "invalid log rotation config"),
+        ("[" * 100_000, "improperly formatted log rotation config"),
+    ],
+)
+def test_a_malformed_rotation_is_refused_if_the_log_is_rotated(text: str, reason: str) -> None:
+    assert config(f"--log-rotation-config-json={text}").log_rotation is None
+    with pytest.raises(ConfigError, match=reason):
+        config(*ROTATED, f"--log-rotation-config-json={text}")
+
+
+@pytest.mark.parametrize("outputs", ["default", "stderr", "stdout", "a.log,b.log"])
+def test_a_rotation_needs_one_file(outputs: str) -> None:
+    with pytest.raises(ConfigError, match="--log-outputs requires a single file path"):
+        config("--enable-log-rotation", f"--log-outputs={outputs}")
+
+
+def test_a_rotated_file_may_stand_beside_a_stream() -> None:
+    assert config("--enable-log-rotation", "--log-outputs=stderr,a.log").log_rotation
 
 
 # -- who reads it --------------------------------------------------------------------------------
