@@ -16,6 +16,10 @@ from typing import Any
 #: Frozen objects by which the process may grow before everything is collected again.
 GROWTH = 4_000_000
 
+#: Objects of the youngest generation, and collections of each generation until one of the next:
+#: a full collection comes after some 100,000 objects, about as often as by CPython's defaults.
+THRESHOLDS = (10_000, 2, 2)
+
 #: Frozen objects above which everything is collected.
 _limit = 0
 
@@ -26,6 +30,7 @@ def bound_collections() -> None:
     For the life of the process.
     """
     global _limit
+    gc.set_threshold(*THRESHOLDS)
     gc.freeze()
     _limit = gc.get_freeze_count() + GROWTH
     if _freeze not in gc.callbacks:
