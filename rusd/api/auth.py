@@ -29,7 +29,7 @@ from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import TOO_MANY_REQUESTS
 from rusd.rpc.methods import Methods, Unary
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.state.auth_records import permission_message
 from rusd.state.command import Kind, Login, encode
@@ -213,7 +213,7 @@ class AuthService:
     def _changing(self, kind: Kind) -> Callable[[Any, Call], Response]:
         def change(request: Message, call: Call) -> Response:
             body = call.raw or request.SerializeToString()
-            return after(self._node.propose(signed(call, encode(kind, body))), self._answer)
+            return self._node.propose(signed(call, encode(kind, body))).then(self._answer)
 
         return change
 
@@ -231,7 +231,7 @@ class AuthService:
                 encoded = answer(request).SerializeToString()
                 return self._headers.field(self._machine.store.revision) + encoded
 
-            return after(self._node.read_index(), finish)
+            return self._node.read_index().then(finish)
 
         return ask
 

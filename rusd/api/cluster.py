@@ -25,7 +25,7 @@ from rusd.rpc.errors import (
     NOT_LEADER,
 )
 from rusd.rpc.methods import Methods, Unary
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.identity import member_id
 from rusd.state.members import Member, Members
@@ -93,7 +93,7 @@ class ClusterService:
     def member_list(self, request: rpc.MemberListRequest, call: Call) -> Response:
         """Lists the members by id, after a read index if the request is linearizable."""
         if request.linearizable:
-            return after(self._node.read_index(), lambda _: self._listed())
+            return self._node.read_index().then(lambda _: self._listed())
         return self._listed()
 
     def _listed(self) -> bytes:
@@ -162,7 +162,7 @@ class ClusterService:
         return body
 
     def _change(self, kind: Kind, body: bytes) -> Response:
-        return after(self._node.propose(encode(kind, body)), self._applied)
+        return self._node.propose(encode(kind, body)).then(self._applied)
 
     def _applied(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(0), applied.body)

@@ -27,7 +27,7 @@ from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
@@ -118,7 +118,7 @@ class KVService:
         """Reads the local store, after a read index unless serializable."""
         if request.serializable:
             return self._read_range(request, call)
-        return after(self._node.read_index(), lambda _: self._read_range(request, call))
+        return self._node.read_index().then(lambda _: self._read_range(request, call))
 
     def range_stream(
         self, request: rpc.RangeRequest, call: Call, responses: ResponseStream
@@ -147,7 +147,7 @@ class KVService:
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
             return self._read_txn(request, call)
-        return after(self._node.read_index(), lambda _: self._read_txn(request, call))
+        return self._node.read_index().then(lambda _: self._read_txn(request, call))
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
         """Proposes a compaction; with `physical`, responds when this member has removed the
@@ -156,10 +156,10 @@ class KVService:
         if not request.physical:
             return self._propose(Kind.COMPACT, request, call)
         proposal = self._submit(Kind.COMPACT, request, call)
-        return after(proposal, lambda _: self._physically_compacted(request.revision))
+        return proposal.then(lambda _: self._physically_compacted(request.revision))
 
     def _propose(self, kind: Kind, request: Message, call: Call) -> Response:
-        return after(self._submit(kind, request, call), self._answer)
+        return self._submit(kind, request, call).then(self._answer)
 
     def _submit(self, kind: Kind, request: Message, call: Call) -> Pending[Any]:
         body = call.raw or request.SerializeToString()

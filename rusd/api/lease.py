@@ -21,7 +21,7 @@ from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
 from rusd.rpc.errors import STOPPED, TOO_MANY_REQUESTS
 from rusd.rpc.methods import BidiStream, Methods, Unary
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
@@ -140,7 +140,7 @@ class LeaseService:
         return b"".join(parts)
 
     def _propose(self, kind: Kind, body: bytes, call: Call) -> Response:
-        return after(self._node.propose(signed(call, encode(kind, body))), self._answer)
+        return self._node.propose(signed(call, encode(kind, body))).then(self._answer)
 
     def _answer(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(applied.revision), applied.body)

@@ -18,7 +18,7 @@ from rusd.rpc.errors import (
     EtcdError,
 )
 from rusd.rpc.methods import Methods, ServerStream, Unary
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.alarms import Alarm, Alarms
 from rusd.state.command import Kind, encode
@@ -104,7 +104,7 @@ class MaintenanceService:
     def alarm(self, request: rpc.AlarmRequest, call: Call) -> Response:
         """Proposes a change of the alarms, and also a listing, which is therefore linearizable."""
         payload = encode(Kind.ALARM, request.SerializeToString())
-        return after(self._node.propose(payload), self._applied)
+        return self._node.propose(payload).then(self._applied)
 
     def _applied(self, applied: Applied) -> Encoded:
         return concatenated(self._headers.field(applied.revision), applied.body)

@@ -5,10 +5,11 @@ cost no thousand scheduled callbacks. A coroutine can await it as well.
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _WAITING, _DONE, _FAILED, _CANCELLED = range(4)
 
@@ -16,18 +17,27 @@ _WAITING, _DONE, _FAILED, _CANCELLED = range(4)
 class Pending(Generic[T]):
     """A result that is set once; the part of asyncio.Future's interface that rusd uses."""
 
-    __slots__ = ("_callbacks", "_state", "_value")
+    __slots__ = ("_callback", "_finish", "_further", "_state", "_value")
 
     def __init__(self) -> None:
         self._state = _WAITING
         self._value: object = None
-        self._callbacks: list[Callable[[Any], object]] | None = None
+        #: What makes the result of the value that is set (`then`).
+        self._finish: Callable[[Any], object] | None = None
+        #: Nearly all have one callback.
+        self._callback: Callable[[Any], object] | None = None
+        self._further: list[Callable[[Any], object]] | None = None
 
     # Setting the result
 
     def set_result(self, result: T) -> None:
         """Set the result. Ignored after the first call and after `cancel`."""
-        self._settle(_DONE, result)
+        if self._state != _WAITING:
+            return
+        if self._finish is None:
+            self._settle(_DONE, result)
+        else:
+            self._set_finished(result)
 
     def set_exception(self, error: BaseException) -> None:
         """Set the exception that `result` raises; ignored as in `set_result`."""
@@ -35,7 +45,10 @@ class Pending(Generic[T]):
 
     def give(self, outcome: object) -> None:
         """Set the result, or the exception if `outcome` is one."""
-        self._settle(_FAILED if isinstance(outcome, BaseException) else _DONE, outcome)
+        if isinstance(outcome, BaseException):
+            self._settle(_FAILED, outcome)
+        else:
+            self.set_result(outcome)  # type: ignore[arg-type]
 
     def cancel(self) -> bool:
         """Discard the result to come. False if it is set already."""
@@ -48,9 +61,14 @@ class Pending(Generic[T]):
         if self._state != _WAITING:
             return
         self._state, self._value = state, value
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        self._finish = None
+        callback, self._callback = self._callback, None
+        if callback is not None:
             self._call(callback)
+            if self._further is not None:
+                further, self._further = self._further, None
+                for callback in further:
+                    self._call(callback)
 
     def _call(self, callback: Callable[[Any], object]) -> None:
         try:
@@ -59,6 +77,51 @@ class Pending(Generic[T]):
             # The code that set the result is not at fault and must go on.
             context = {"message": "a callback of a result failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
+
+    # Making the result of another value
+
+    def then(self, finish: Callable[[T], U | Awaitable[U]]) -> "Pending[U]":
+        """Make the result of the value that is set: returns this object, as a `Pending` of what
+        `finish` returns or raises. What is awaitable, for long work, runs in a task; to cancel the
+        result ends it.
+
+        For the one that made or was given this object, before anything else waits for it: one
+        object instead of a chain of two.
+        """
+        if self._state == _WAITING:
+            self._finish = finish
+        elif self._state == _DONE:
+            self._state, self._finish = _WAITING, finish
+            self._set_finished(self._value)
+        return cast("Pending[U]", self)
+
+    def _set_finished(self, value: object) -> None:
+        finish = self._finish
+        assert finish is not None
+        try:
+            result = finish(value)
+        except Exception as error:  # noqa: BLE001
+            # Passed on to the call that waits for it.
+            self._settle(_FAILED, error)
+        else:
+            if type(result) is bytes or not isinstance(result, Awaitable):
+                self._settle(_DONE, result)
+            else:
+                self._run(result)
+
+    def _run(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(_awaited(work))
+
+        def copy_outcome(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():
+                self.cancel()
+            elif (failure := task.exception()) is not None:
+                self._settle(_FAILED, failure)
+            else:
+                self._settle(_DONE, task.result())
+
+        task.add_done_callback(copy_outcome)
+        self.add_done_callback(lambda _: task.cancel())
 
     # Waiting for the result
 
@@ -72,30 +135,30 @@ class Pending(Generic[T]):
         """Return the exception, or None if there is a result. Raises like `result` otherwise."""
         if self._state == _FAILED:
             return cast(BaseException, self._value)
-        self._check()
+        self.result()
         return None
 
     def result(self) -> T:
         """Return the result, or raise its exception, CancelledError or InvalidStateError."""
-        if self._state == _FAILED:
+        state = self._state
+        if state == _DONE:
+            return self._value  # type: ignore[return-value]
+        if state == _FAILED:
             raise cast(BaseException, self._value)
-        self._check()
-        return cast(T, self._value)
-
-    def _check(self) -> None:
-        if self._state == _CANCELLED:
+        if state == _CANCELLED:
             raise asyncio.CancelledError
-        if self._state == _WAITING:
-            raise asyncio.InvalidStateError("the result is not set")
+        raise asyncio.InvalidStateError("the result is not set")
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         """Call `callback` with this object when it is done; at once if it is."""
         if self._state != _WAITING:
             self._call(callback)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
+        elif self._callback is None:
+            self._callback = callback
+        elif self._further is None:
+            self._further = [callback]
         else:
-            self._callbacks.append(callback)
+            self._further.append(callback)
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _WAITING:
@@ -111,3 +174,7 @@ class Pending(Generic[T]):
             # A coroutine that retries after an immediate refusal must still yield to the loop.
             yield
         return self.result()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rusd.base.errors import Refusal
+from rusd.base.pending import Pending
 from rusd.raft.ports import Entry, Machine, Position, Request, RoleListener
 
 Handler = Callable[[int, bytes], Awaitable[bytes]]
@@ -64,25 +65,21 @@ class InstantNode:
     def leader_id(self) -> int:
         return self.log.leader_id
 
-    def propose(self, payload: bytes) -> asyncio.Future[Any]:
-        future = asyncio.get_running_loop().create_future()
+    def propose(self, payload: bytes) -> Pending[Any]:
+        answer: Pending[Any] = Pending()
         failure = self.log.failure
-        result = failure() if failure else self.log.commit(self.member_id, payload)
-        if isinstance(result, Refusal):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-        return future
+        answer.give(failure() if failure else self.log.commit(self.member_id, payload))
+        return answer
 
-    def read_index(self) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def read_index(self) -> Pending[None]:
+        answer: Pending[None] = Pending()
         if self.log.failure is not None:
-            future.set_exception(self.log.failure)
+            answer.set_exception(self.log.failure())
         elif self.log.barrier is not None:
-            return self.log.barrier
+            self.log.barrier.add_done_callback(lambda barrier: answer.set_result(barrier.result()))
         else:
-            future.set_result(None)
-        return future
+            answer.set_result(None)
+        return answer
 
     async def ask(self, member_id: int, kind: str, body: bytes, timeout: float) -> bytes:
         async with asyncio.timeout(timeout):

@@ -21,7 +21,7 @@ from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
 from rusd.rpc.methods import BidiStream, Method, Unary
 from rusd.rpc.requirements import Permission, Requirements
-from rusd.rpc.responses import Response, after
+from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
 
 _Check = Callable[[Identity, Any], None]
@@ -60,7 +60,7 @@ class Authentication:
                     call.identity = found
                     check(found, request)
                     return run(request, call)
-                return after(found, lambda identity: identified(identity, request, call))
+                return found.then(lambda identity: identified(identity, request, call))
 
             def identified(identity: Identity, request: Any, call: Call) -> Response:
                 call.identity = identity
