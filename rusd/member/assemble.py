@@ -115,7 +115,7 @@ def assemble(
         warn_if_exposed(key)
 
     node = RaftNode(_raft_config(config, machine, identity, members, peers), machine, described)
-    headers = Headers(cluster_id, member_id, lambda: node.term)
+    headers = Headers(cluster_id, member_id, node.term)
     require_leader = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
 
     hub = WatchHub(
@@ -241,6 +241,7 @@ def assemble(
         )
     )
     machine.auth.on_change(tokens.end)
+    node.on_role(headers.on_role)
     node.on_role(lessor.role_changed)
     node.on_role(require_leader.on_role)
     node.on_role(samples.on_role)

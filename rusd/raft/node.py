@@ -57,6 +57,8 @@ class RaftNode:
         self.member_id = config.member_id
         self.driver = self.driver_type(config, machine, describe)
         self._core = self.driver.core
+        self._clock = self.driver.clock
+        self._request_timeout = config.request_timeout
 
     # Life
 
@@ -224,7 +226,7 @@ class RaftNode:
         elif self._core.overloaded():
             answer.set_exception(TooManyProposals())
         else:
-            deadline = self.clock.now() + self.config.request_timeout
+            deadline = self._clock.latest + self._request_timeout
             self._core.propose(payload, answer.give, deadline)
             self.driver.wake()
         return answer
@@ -237,12 +239,10 @@ class RaftNode:
         answer: Pending[None] = Pending()
         if self.driver.stopped:
             answer.set_exception(Stopped())
-        elif self._core.reads_full:
-            answer.set_exception(TooManyReads())
-        else:
-            deadline = self.clock.now() + self.config.request_timeout
-            self._core.read(answer.give, deadline)
+        elif self._core.read(answer.give, self._clock.latest + self._request_timeout):
             self.driver.wake()
+        else:
+            answer.set_exception(TooManyReads())
         return answer
 
     async def transfer_leadership(self, target: int) -> None:

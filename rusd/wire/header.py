@@ -1,7 +1,5 @@
 """ResponseHeader: cluster id, member id, revision and Raft term of a response."""
 
-from collections.abc import Callable
-
 from rusd.proto import rpc_pb2 as rpc
 from rusd.wire.keyvalue import varint
 
@@ -9,26 +7,31 @@ from rusd.wire.keyvalue import varint
 class Headers:
     """The headers of one member, encoded or as messages."""
 
-    def __init__(self, cluster_id: int, member_id: int, term: Callable[[], int]) -> None:
-        """`term` gives the member's current Raft term."""
+    def __init__(self, cluster_id: int, member_id: int, term: int) -> None:
+        """`term`: the member's Raft term now; `on_role` brings later ones."""
         self._cluster_id = cluster_id
         self._member_id = member_id
         self._term = term
         self._ids = b"\x08" + varint(cluster_id) + b"\x10" + varint(member_id)
-        self._cached = (-1, -1)
+        #: The encoded header of one revision and the current term.
+        self._revision = -1
         self._field = b""
+
+    def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
+        """A `rusd.raft.ports.RoleListener`: called once the term is durable."""
+        self._term = term
+        self._revision = -1
 
     def field(self, revision: int) -> bytes:
         """Field 1 of a response, encoded, with tag and length. Cached for one revision and term."""
-        wanted = (revision, self._term())
-        if wanted != self._cached:
+        if revision != self._revision:
             header = self._ids
             if revision:
                 header += b"\x18" + varint(revision)
-            if wanted[1]:
-                header += b"\x20" + varint(wanted[1])
+            if self._term:
+                header += b"\x20" + varint(self._term)
             self._field = b"\x0a" + varint(len(header)) + header
-            self._cached = wanted
+            self._revision = revision
         return self._field
 
     def message(self, revision: int) -> rpc.ResponseHeader:
@@ -37,5 +40,5 @@ class Headers:
             cluster_id=self._cluster_id,
             member_id=self._member_id,
             revision=revision,
-            raft_term=self._term(),
+            raft_term=self._term,
         )

@@ -169,15 +169,16 @@ class UnaryCall:
             if not pending.cancelled():
                 pending.exception()  # retrieved: asyncio warns about unretrieved ones
             return
-        if pending.cancelled():
+        try:
+            message = pending.result()
+        except asyncio.CancelledError:
             # The service cancelled the response: the member stops, and the client must learn it.
             self._refuse(STOPPED)
-            return
-        error = pending.exception()
-        if error is None:
-            self._answer(pending.result())
-        else:
+        except BaseException as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
             self._failed(error)
+        else:
+            self._answer(message)
 
     def _answer(self, message: bytes | Chunks) -> None:
         size = sum(map(len, message)) if isinstance(message, Chunks) else len(message)

@@ -68,6 +68,8 @@ ignored = LimitedLog(log)
 MAX_APPLY_LAG = 5000
 #: Seconds between looks at the deadlines of calls.
 DEADLINES = 0.25
+# The constructor of a NamedTuple is Python code and takes twice as long.
+_read = tuple.__new__
 
 
 class Core:
@@ -248,16 +250,14 @@ class Core:
         """
         self._proposals.add(payload, done, deadline)
 
-    @property
-    def reads_full(self) -> bool:
-        """Whether a further read must be refused."""
-        return self._reads.full
-
-    def read(self, done: Callable[[object], None], deadline: float) -> None:
+    def read(self, done: Callable[[object], None], deadline: float) -> bool:
         """Wait until everything acknowledged before is applied here; `done` is answered with None
-        or an exception.
+        or an exception. Returns False if too many reads wait.
         """
-        self._reads.add(Read(done, deadline))
+        if self._reads.full:
+            return False
+        self._reads.add(_read(Read, (done, deadline)))
+        return True
 
     def transfer(self, target: int, done: Callable[[object], None], now: float) -> Transfer:
         """Hand leadership to a voter; `done` is answered with None or an exception."""

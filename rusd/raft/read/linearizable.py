@@ -16,7 +16,7 @@ from typing import Protocol
 from rusd.base.errors import Refusal
 from rusd.raft.ports import RaftState
 from rusd.raft.read.rounds import ReadIndexRounds
-from rusd.raft.read.waiting import Read, Released, WaitingReads
+from rusd.raft.read.waiting import MAX_WAITING_READS, Read, Released, WaitingReads
 from rusd.raft.transport.frames import (
     ReadIndexReply,
     ReadIndexRequest,
@@ -61,7 +61,7 @@ class LinearizableReads:
     @property
     def full(self) -> bool:
         """Whether a further read must be refused."""
-        return self._reads.full
+        return self._reads.count >= MAX_WAITING_READS
 
     def add(self, read: Read) -> None:
         """Note a read; it is asked about in the next step."""

@@ -20,7 +20,8 @@ RETRY = 0.5
 #: Reads that are released at a time. Each is served there and then, and a thousand long ones would
 #: hold up heartbeats.
 PORTION = 128
-#: Reads that wait on one member, at most; further ones are refused with TooManyReads.
+#: Reads that wait on one member, at most; further ones are refused with TooManyReads
+#: (`LinearizableReads.full`).
 MAX_WAITING_READS = 20_000
 
 
@@ -59,16 +60,11 @@ class WaitingReads:
         #: These may be served, a portion at a time.
         self._ready: list[Read] = []
         #: Reads in all of these.
-        self._count = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether a further read must be refused."""
-        return self._count >= MAX_WAITING_READS
+        self.count = 0
 
     def add(self, read: Read) -> None:
         """Note a read."""
-        self._count += 1
+        self.count += 1
         self._new.append(read)
 
     def pending(self) -> bool:
@@ -130,7 +126,7 @@ class WaitingReads:
         if not self._ready:
             return []
         portion, self._ready = self._ready[:PORTION], self._ready[PORTION:]
-        self._count -= len(portion)
+        self.count -= len(portion)
         return [(read.done, None) for read in portion]
 
     @property
@@ -153,7 +149,7 @@ class WaitingReads:
             request.reads = alive(request.reads)
             if not request.reads:
                 del self._requests[number]
-        self._count -= len(late)
+        self.count -= len(late)
         return late
 
     def fail(self, error: type[Refusal]) -> list[Released]:

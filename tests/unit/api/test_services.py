@@ -82,7 +82,7 @@ class Member1:
             ],
             CLUSTER,
         )
-        headers = Headers(CLUSTER, SELF, lambda: self.node.term)
+        headers = Headers(CLUSTER, SELF, self.node.term)
         gate = RequireLeader(loop, lambda: self.node.leader_id, 3)
         self.health = HealthService()
         methods: Methods = {
@@ -122,10 +122,9 @@ def with_member(directory: Path, test: Callable[[Member1], Awaitable[None]]) -> 
 
 
 def test_a_header_field_is_the_encoded_header_of_this_revision_and_term() -> None:
-    term = [3]
-    headers = Headers((1 << 64) - 1, 5, lambda: term[0])
+    headers = Headers((1 << 64) - 1, 5, 3)
     for revision, now in ((1, 3), (1, 3), (300, 3), (300, 4), (0, 4)):
-        term[0] = now
+        headers.on_role(0, now, False)
         wanted = rpc.PutResponse(header=headers.message(revision)).SerializeToString()
         assert headers.field(revision) == wanted
         assert headers.message(revision).raft_term == now

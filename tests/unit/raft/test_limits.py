@@ -9,7 +9,7 @@ import pytest
 from rusd.raft.core import syncobj
 from rusd.raft.errors import TooManyReads
 from rusd.raft.log import journal
-from rusd.raft.read import linearizable, waiting
+from rusd.raft.read import linearizable
 from rusd.raft.transport import requests
 from rusd.raft.transport.frames import PeerRequest, PeerResponse, ReadIndexReply, ReadIndexRequest
 from rusd.raft.transport.requests import PeerRequests
@@ -72,7 +72,7 @@ def test_the_bytes_of_a_members_requests_are_bounded_too(monkeypatch: pytest.Mon
 def test_reads_beyond_the_limit_are_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITING_READS", 50)
+    monkeypatch.setattr(linearizable, "MAX_WAITING_READS", 50)
 
     async def story() -> None:
         async with Cluster(tmp_path) as cluster:
