@@ -21,6 +21,7 @@ def check(config: Config) -> None:
     _check_urls(config)
     _check_times(config)
     _check_directories(config)
+    _check_discovery(config)
     if (reason := tls.contradiction(config)) is not None:
         raise ConfigError(reason)
     if config.auto_compaction_mode not in ("periodic", "revision"):
@@ -58,6 +59,19 @@ def _check_logging(config: Config) -> None:
             raise ConfigError(
                 "--log-outputs requires a single file path when --log-rotate-config-json is defined"
             )
+
+
+def _check_discovery(config: Config) -> None:
+    given = (config.initial_cluster, config.discovery_endpoints, config.discovery_srv)
+    if len([each for each in given if each]) > 1:
+        raise ConfigError(
+            "multiple discovery or bootstrap flags are set. "
+            'Choose one of "initial-cluster", "discovery-endpoints" or "discovery-srv"'
+        )
+    if bool(config.discovery_token) != bool(config.discovery_endpoints):
+        raise ConfigError("both --discovery-token and --discovery-endpoints must be set")
+    if not all(each.strip() for each in config.discovery_endpoints):
+        raise ConfigError("--discovery-endpoints must not contain empty endpoints")
 
 
 def _check_times(config: Config) -> None:

@@ -193,6 +193,45 @@ class Config:
     initial_cluster_token: str = _flag(
         "etcd-cluster", parsers.text, "Clustering", "Tells clusters with equal URLs apart."
     )
+    discovery_endpoints: tuple[str, ...] = _flag(
+        (),
+        parsers.strings,
+        "Clustering",
+        "Client URLs of another etcd, in which the members of a new cluster find each other.",
+    )
+    discovery_token: str = _flag(
+        "", parsers.text, "Clustering", "Name of the new cluster in that etcd."
+    )
+    discovery_dial_timeout: float = _flag(
+        2.0, parsers.duration, "Clustering", "Wait for a connection to that etcd."
+    )
+    discovery_request_timeout: float = _flag(
+        5.0, parsers.duration, "Clustering", "Wait for its answer."
+    )
+    discovery_insecure_transport: bool = _flag(
+        True, parsers.boolean, "Clustering", "Dial endpoints without a scheme in plaintext."
+    )
+    discovery_insecure_skip_tls_verify: bool = _flag(
+        False, parsers.boolean, "Clustering", "Accept any certificate of that etcd."
+    )
+    discovery_cert: str = _flag("", parsers.text, "Clustering", "Certificate to dial it with.")
+    discovery_key: str = _flag("", parsers.text, "Clustering", "Its private key (PEM).")
+    discovery_cacert: str = _flag(
+        "", parsers.text, "Clustering", "Authorities for the certificate of that etcd (PEM)."
+    )
+    discovery_user: str = _flag(
+        "", parsers.text, "Clustering", "User of that etcd, or USER:PASSWORD."
+    )
+    discovery_password: str = _flag("", parsers.text, "Clustering", "The user's password.")
+    discovery_srv: str = _flag(
+        "",
+        parsers.text,
+        "Clustering",
+        "Domain whose SRV records name the members of a new cluster.",
+    )
+    discovery_srv_name: str = _flag(
+        "", parsers.text, "Clustering", "Suffix of the service in those records."
+    )
     strict_reconfig_check: bool = _flag(
         True, parsers.boolean, "Clustering", "Refuse membership changes that would lose the quorum."
     )
@@ -409,6 +448,11 @@ class Config:
 
     def _gate(self, name: str) -> bool:
         return name in self.feature_gates or "AllAlpha" in self.feature_gates
+
+    @property
+    def uses_discovery(self) -> bool:
+        """Whether the initial cluster is found by discovery."""
+        return bool(self.discovery_endpoints or self.discovery_srv)
 
     @property
     def log_rotation(self) -> Rotation | None:

@@ -27,9 +27,6 @@ class UnsupportedFlag(NamedTuple):
     note: str = ""
 
 
-_DISCOVERY = "discovery"
-
-
 def _all(subject: str, *names: str) -> dict[str, UnsupportedFlag]:
     return {name: UnsupportedFlag(parsers.text, "", subject) for name in names}
 
@@ -60,18 +57,9 @@ def _name(field: str) -> str:
 
 UNSUPPORTED: dict[str, UnsupportedFlag] = {
     **_all(
-        _DISCOVERY,
+        "v2 discovery",
         "discovery",
-        "discovery-token",
-        "discovery-endpoints",
         "discovery-proxy",
-        "discovery-srv",
-        "discovery-srv-name",
-        "discovery-cert",
-        "discovery-key",
-        "discovery-cacert",
-        "discovery-user",
-        "discovery-password",
     ),
     "host-whitelist": UnsupportedFlag(parsers.text, "*", "host white lists"),
     "cors": UnsupportedFlag(parsers.text, "*", "CORS"),
@@ -110,7 +98,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     ),
     **_switches(
         "",
-        "discovery-insecure-skip-tls-verify",
         "enable-distributed-tracing",
         "enable-pprof",
         "experimental-enable-lease-checkpoint",
@@ -119,15 +106,12 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
         "memory-mlock",
         "socket-reuse-port",
     ),
-    "discovery-insecure-transport": UnsupportedFlag(parsers.boolean, True),
     "enable-grpc-gateway": UnsupportedFlag(parsers.boolean, True),
     "experimental-txn-mode-write-with-shared-buffer": UnsupportedFlag(parsers.boolean, True),
     **_durations(
         backend_batch_interval=0,
-        discovery_dial_timeout=2,
         discovery_keepalive_time=2,
         discovery_keepalive_timeout=6,
-        discovery_request_timeout=5,
         downgrade_check_time=5,
         raft_read_timeout=5,
         raft_write_timeout=5,

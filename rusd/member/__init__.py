@@ -8,6 +8,7 @@
 - `assemble.py`: every component built once, every hook between two of them bound in one place
 - `data_directory.py`: makes the directories private and refuses those that hold other data
 - `bootstrap.py`: the first start; `identity.py`: what it leaves in the data directory
+- `discovery/`: finds the members of a new cluster that the flags do not name
 - `force_new_cluster.py`: `--force-new-cluster`
 - `publication.py`: this member's name and client URLs, published through Raft
 - `cluster_version.py`: the cluster version, proposed by the leader

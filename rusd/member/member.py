@@ -17,6 +17,7 @@ from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
 from rusd.member.cluster_version import keep_cluster_version
 from rusd.member.data_directory import prepare
+from rusd.member.discovery.discovery import discovered
 from rusd.member.force_new_cluster import force_new_cluster
 from rusd.member.identity import Identity, known_membership
 from rusd.member.member_list import check_not_removed
@@ -51,11 +52,11 @@ class Member:
         Raises ConfigError (data that is not a member's), StorageError, JournalError or OSError (a
         port that is taken).
         """
-        config = self._config
         loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
-        prepare(config)
+        prepare(self._config)
+        config = self._config = await discovered(self._config)
         tls = peer_tls(config)
         found = await query_existing_cluster(config, tls)
         identity, components = self._open(found, tls)

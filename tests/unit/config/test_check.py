@@ -174,3 +174,29 @@ def test_a_member_may_have_several_peer_urls() -> None:
         "a": ("http://h:1", "http://h:2"),
         "b": ("http://i:1",),
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (
+            ("--discovery-srv=x", "--initial-cluster=default=http://127.0.0.1:7"),
+            "multiple discovery or bootstrap flags are set",
+        ),
+        (
+            ("--discovery-srv=x", "--discovery-endpoints=h:1", "--discovery-token=t"),
+            "multiple discovery or bootstrap flags are set",
+        ),
+        (("--discovery-endpoints=h:1",), "both --discovery-token and --discovery-endpoints"),
+        (("--discovery-token=t",), "both --discovery-token and --discovery-endpoints"),
+        (
+            ("--discovery-endpoints=h:1,,", "--discovery-token=t"),
+            "--discovery-endpoints must not contain empty endpoints",
+        ),
+    ],
+)
+def test_flags_of_discovery_that_contradict_each_other_are_refused(
+    flags: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        config(*flags)

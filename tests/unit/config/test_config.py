@@ -270,7 +270,7 @@ def test_unknown_variables_are_noted_and_etcds_own_are_not() -> None:
 
 
 def test_a_variable_can_ask_for_what_is_not_supported_no_more_than_a_flag() -> None:
-    with pytest.raises(ConfigError, match="does not support discovery yet"):
+    with pytest.raises(ConfigError, match="does not support v2 discovery yet"):
         config(environ={"ETCD_DISCOVERY": "x"})
 
 
