@@ -54,11 +54,12 @@ class Authority:
         *,
         valid: timedelta = DAY,
         file: str | None = None,
+        extensions: Iterable[x509.ExtensionType] = (),
     ) -> Identity:
         """A certificate for clients and servers: common name, names and addresses it is for.
 
         `valid` negative: expired. `file`: the name of its files, if not `name`; what they hold is
-        replaced as a whole, key first.
+        replaced as a whole, key first. `extensions`: further ones.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -69,6 +70,8 @@ class Authority:
         )
         if names := [_general_name(host) for host in hosts]:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        for each in extensions:
+            builder = builder.add_extension(each, critical=False)
         made = builder.sign(self._key, hashes.SHA256())
         stem = self._directory / (file or name)
         identity = Identity(stem.with_suffix(".crt"), stem.with_suffix(".key"), made.serial_number)

@@ -22,6 +22,7 @@ from rusd.auth.store import AuthStore
 from rusd.base.chunks import Chunks, whole
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Fail, Tasks
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call
 from rusd.rpc.errors import LOST_WATCHER, Code, EtcdError, as_etcd
@@ -39,12 +40,14 @@ UNREAD_BYTES = 64 << 10
 class OwnServices:
     """The services of one member, as its own clients use them."""
 
-    def __init__(self, checked: Methods, unchecked: Methods, auth: AuthStore) -> None:
-        """KV, Lease and Watch: `checked` behind the guards, and `unchecked`."""
+    def __init__(self, checked: Methods, unchecked: Methods, auth: AuthStore, fail: Fail) -> None:
+        """KV, Lease and Watch: `checked` behind the guards, and `unchecked`. `fail` gets the
+        exception of a background task, which ends the member.
+        """
         self._checked = checked
         self._unchecked = unchecked
         self._auth = auth
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(fail)
 
     def client(self, call: Call) -> "OwnClient":
         """A client in the name of the caller of `call`."""
@@ -59,9 +62,7 @@ class OwnServices:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end, whatever becomes of the call that started it."""
-        task = asyncio.get_running_loop().create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start("take back what a call did", _logged(work))
 
 
 class OwnClient:

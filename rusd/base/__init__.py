@@ -11,7 +11,8 @@
 - `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `log_rotation.py`: log files that are renamed
   when full; `systemd.py`: readiness and the journal
-- `urls.py`: the type of URLs; `sockets.py`: listening and connecting
+- `urls.py`: the type of URLs; `sockets.py`: listening and connecting; `accept.py`: accepting a few
+  connections in one turn of the loop
 
 This room knows nothing of etcd's API, Raft, storage or protocols.
 """

@@ -172,6 +172,14 @@ async def open_streams(
     )
 
 
+def peername(connection: socket.socket) -> Any:
+    """The remote address of a connection; None if the other side has gone."""
+    try:
+        return connection.getpeername()
+    except OSError:
+        return None
+
+
 def shown(peername: object) -> str:
     """Format a remote address for logs; an IPv4-mapped address as IPv4."""
     if not isinstance(peername, tuple) or len(peername) < 2:

@@ -17,11 +17,15 @@ from rusd.base.logs import get_logger
 log = get_logger(__name__)
 
 
+#: Ends the member because of an error; called on the loop.
+Fail = Callable[[BaseException], None]
+
+
 class Tasks:
     """The background tasks of one component."""
 
-    def __init__(self, fail: Callable[[BaseException], None]) -> None:
-        """`fail` is called on the loop with the exception of a task that failed."""
+    def __init__(self, fail: Fail) -> None:
+        """`fail` is called with the exception of a task that failed."""
         self._fail = fail
         self._running: set[asyncio.Task[None]] = set()
 

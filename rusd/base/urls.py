@@ -179,14 +179,23 @@ async def differing_in_thread(one: Sequence[str], other: Sequence[str]) -> str |
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[str | None] = loop.create_future()
 
-    def settle(reason: str | None) -> None:
-        if not answer.done():
+    def settle(reason: str | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
             answer.set_result(reason)
 
     def compare() -> None:
-        reason = differing(one, other)
+        reason, failure = None, None
+        try:
+            reason = differing(one, other)
+        except Exception as error:  # noqa: BLE001
+            # Raised in the coroutine that waits.
+            failure = error
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, reason)
+            loop.call_soon_threadsafe(settle, reason, failure)
 
     threading.Thread(target=compare, daemon=True).start()
     return await answer

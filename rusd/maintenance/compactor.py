@@ -9,12 +9,12 @@ does the same in its `scheduleCompaction`.
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Protocol
 
 from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 
 log = get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Compactor:
         store: CompactedStore,
         batch_limit: int,
         sleep_interval: float,
-        on_failure: Callable[[BaseException], None],
+        on_failure: Fail,
     ) -> None:
         """`batch_limit`: versions removed between two rests of `sleep_interval` seconds (0: etcd's
         default).

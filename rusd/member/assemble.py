@@ -6,7 +6,7 @@ between two of them is set at the end of `assemble`. `member.py` starts what is 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.base.line_file import LineFile
+from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
 from rusd.door.grpc.server import GrpcDoor
 from rusd.door.http.body import BodyMemory
@@ -68,9 +69,6 @@ from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.watch.hub import WatchHub
 from rusd.wire.header import Headers
-
-#: Ends the member with an error.
-Fail = Callable[[BaseException], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def assemble(
     leases = LeaseService(*shared, lessor, authenticator, lease_ids, minimum_ttl(election))
     checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
     basic = _table((kv, leases, watches))
-    own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth)
+    own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth, fail)
     methods = _table(
         (
             kv,
@@ -199,11 +197,12 @@ def assemble(
     metrics = Metrics(samples.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
     router = Router(member_pages(checks, metrics.render, budget))
     body_memory = BodyMemory()
-    http = HttpDoor(router, body_memory=body_memory)
+    http = HttpDoor(router, fail, body_memory=body_memory)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(
         by_role.served,
+        fail=fail,
         max_request_bytes=config.max_request_bytes,
         max_concurrent_streams=config.max_concurrent_streams,
         memory_budget=config.client_memory_bytes,

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Fail
 from rusd.door.grpc.connection import GrpcConnection
 from rusd.door.grpc.deadlines import Deadlines
 from rusd.door.grpc.dispatch import Dispatcher
@@ -51,6 +52,7 @@ class GrpcDoor:
         self,
         methods: Methods,
         *,
+        fail: Fail,
         max_request_bytes: int,
         max_concurrent_streams: int,
         keepalive_min_time: float,
@@ -63,12 +65,12 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
     ) -> None:
-        """`keepalive_*`: see `Keepalive`.
+        """`fail` gets the exception of a background task, which ends the member.
 
-        `unknown_calls` counts calls of unknown methods. `pages` answers HTTP/2 requests that are
-        not gRPC, `body_memory` counts their bodies; `http` makes protocols for HTTP/1.1. `budget`:
-        the time for everything that connections cause. `memory_budget`: bytes, see
-        `memory_budget.py`; 0: by the size of the machine.
+        `keepalive_*`: see `Keepalive`. `unknown_calls` counts calls of unknown methods. `pages`
+        answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
+        protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
+        `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -86,7 +88,7 @@ class GrpcDoor:
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
-        self._listeners = Listeners()
+        self._listeners = Listeners(fail)
         #: The connection whose only answer exceeds the memory budget, or did when it began.
         self._allowed: GrpcConnection | None = None
         self._warned = float("-inf")

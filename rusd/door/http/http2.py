@@ -132,6 +132,9 @@ class PageCall:
                 self._connection.do(partial(self._send, response, response.body))
             else:
                 await self._stream_body(response, response.body)
+        except Exception:
+            log.exception("a page failed", extra={"fields": {"page": target}})
+            self._connection.do(partial(self._stream.reset, INTERNAL_ERROR))
         finally:
             self._answered = True
             self._body.release()
@@ -159,9 +162,6 @@ class PageCall:
                 if chunk:
                     await self._send_chunk(chunk)
             do(partial(stream.end, b""))
-        except Exception:
-            log.exception("a page failed", extra={"fields": {"page": self._headers.target}})
-            do(partial(stream.reset, INTERNAL_ERROR))
         finally:
             await close(chunks)
 

@@ -17,6 +17,7 @@ from typing import cast
 from aiohttp import web
 
 from rusd.base.logs import get_logger
+from rusd.base.supervised import Fail
 from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory, close
 from rusd.door.http.connection import HttpConnection
 from rusd.door.http.router import Router, page_request
@@ -44,13 +45,19 @@ class HttpDoor:
     """The pages of one member over HTTP/1.1."""
 
     def __init__(
-        self, router: Router, body_limit: int = BODY_LIMIT, body_memory: BodyMemory | None = None
+        self,
+        router: Router,
+        fail: Fail,
+        body_limit: int = BODY_LIMIT,
+        body_memory: BodyMemory | None = None,
     ) -> None:
-        """`body_limit`: bytes of a request; one that announces more is refused unread."""
+        """`fail` gets the exception of a background task, which ends the member. `body_limit`:
+        bytes of a request; one that announces more is refused unread.
+        """
         self._router = router
         self.body_memory = body_memory or BodyMemory()
         self._body_limit = body_limit
-        self._listeners = Listeners()
+        self._listeners = Listeners(fail)
         self._stopping = False
         app = web.Application(client_max_size=body_limit)
         app.on_response_prepare.append(_anonymous)

@@ -52,11 +52,14 @@ class AdmissionControl:
                 self._tls.admit(connection)
         except Exception as denied:  # noqa: BLE001
             # Unexpected errors too: certificates are written by clients.
-            peer = shown(transport.get_extra_info("peername"))
-            fields = {"remote-addr": peer, "error": str(denied)}
-            self._refusals.warning("rejected connection", fields)
+            self.reject(transport.get_extra_info("peername"), denied)
             return True
         return False
+
+    def reject(self, peername: object, error: Exception) -> None:
+        """Log why a connection is closed, with the remote address that the socket gives."""
+        fields = {"remote-addr": shown(peername), "error": str(error)}
+        self._refusals.warning("rejected connection", fields)
 
     def is_full(self, descriptor: int) -> bool:
         """Whether this descriptor is one of the reserved; logs it."""

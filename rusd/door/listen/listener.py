@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 
 from rusd.base.sockets import Bound, Factory, Listener
+from rusd.base.supervised import Fail, Tasks
 from rusd.base.urls import Url
 from rusd.door.listen.admission import AdmissionControl
 from rusd.door.listen.tls_listener import TlsListener
@@ -24,7 +25,9 @@ Tls = ClientTls | ssl.SSLContext | None
 class Listeners:
     """The listeners of one door."""
 
-    def __init__(self) -> None:
+    def __init__(self, fail: Fail) -> None:
+        """`fail` gets the exception of a background task, which ends the member."""
+        self._tasks = Tasks(fail)
         self._listening: list[Listener | TlsListener] = []
 
     async def listen(self, urls: Sequence[str], factory: Factory, tls: Tls = None) -> None:
@@ -34,17 +37,18 @@ class Listeners:
 
         Raises OSError with the URL in its text if one is not available; then none is listened on.
         """
-        new = Listeners()
+        new: list[Listener | TlsListener] = []
         schemes: dict[tuple[str, int], list[Url]] = {}
         for url in map(Url, urls):
             schemes.setdefault(url.address, []).append(url)
         try:
             for same in schemes.values():
-                await new._listen(same, factory, tls)
+                await self._listen(new, same, factory, tls)
         except BaseException:
-            new.close()
+            for each in new:
+                each.close()
             raise
-        self._listening += new._listening
+        self._listening += new
 
     def close(self) -> None:
         """Accept no more connections; those accepted continue. Socket files are removed."""
@@ -52,8 +56,10 @@ class Listeners:
             each.close()
         self._listening = []
 
-    async def _listen(self, urls: list[Url], factory: Factory, tls: Tls) -> None:
-        """`urls` have one address."""
+    async def _listen(
+        self, listening: list[Listener | TlsListener], urls: list[Url], factory: Factory, tls: Tls
+    ) -> None:
+        """`urls` have one address; adds its listener to `listening`."""
         secure = [url for url in urls if url.is_secure]
         if secure and tls is None:
             raise OSError(errno.EINVAL, f"cannot listen on {secure[0]}: no certificate")
@@ -63,8 +69,10 @@ class Listeners:
         bound = Bound(urls[0])
         if secure and context is not None:
             plain = plain_gate if len(secure) < len(urls) else None
-            self._listening.append(TlsListener(bound, plain, tls_gate, context, HANDSHAKE_SECONDS))
+            listening.append(
+                TlsListener(bound, plain, tls_gate, context, HANDSHAKE_SECONDS, self._tasks)
+            )
             return
         listener = Listener()
-        self._listening.append(listener)
+        listening.append(listener)
         await listener.serve(bound, plain_gate)

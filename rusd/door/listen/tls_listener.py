@@ -14,24 +14,20 @@ hostile client can still make many handshakes fall into one turn (`docs/limits.m
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections import deque
 
-from rusd.base.logs import get_logger
-from rusd.base.sockets import Bound
+from rusd.base.accept import AcceptLoop, begin
+from rusd.base.sockets import Bound, peername
+from rusd.base.supervised import Tasks
 from rusd.door.listen.admission import AdmissionControl
-
-log = get_logger(__name__)
 
 #: The type of a TLS record that begins a handshake (RFC 8446, section 5.1).
 _HANDSHAKE = 0x16
 #: Connections accepted, and handshakes begun, in one turn of the loop.
 _ACCEPTS = 64
 HANDSHAKES = 8
-#: Seconds of pause after a failed accept (no file descriptors, for example).
-_PAUSE = 1.0
 
 
 class TlsListener:
@@ -44,61 +40,39 @@ class TlsListener:
         secure: AdmissionControl,
         context: ssl.SSLContext,
         timeout: float,
+        tasks: Tasks,
     ) -> None:
         """`timeout`: seconds for the first byte, and again for the handshake."""
         self._loop = asyncio.get_running_loop()
-        self._bound = bound
         self._plain = plain
         self._secure = secure
         self._context = context
         self._timeout = timeout
+        self._tasks = tasks
         #: Connections that have sent no byte, and their timeouts.
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
         #: Connections whose first byte begins a handshake.
         self._handshakes: deque[socket.socket] = deque()
         self._starting = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        for each in bound.sockets:
-            each.setblocking(False)
-            self._loop.add_reader(each.fileno(), self._accept, each)
+        self._accepts = AcceptLoop(bound, self._accepted, _ACCEPTS)
 
     def close(self) -> None:
         """Accept no more connections; those whose protocol or handshake has begun continue."""
-        for timer in self._paused.values():
-            timer.cancel()
-        for each in self._bound.sockets:
-            self._loop.remove_reader(each.fileno())
-        self._bound.close()
+        self._accepts.close()
         for connection in list(self._waiting):
             self._forget(connection)
             connection.close()
         while self._handshakes:
             self._handshakes.popleft().close()
 
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                connection, _ = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                log.warning("cannot accept a connection", extra={"fields": {"error": str(error)}})
-                self._loop.remove_reader(listening.fileno())
-                self._paused[listening] = self._loop.call_later(_PAUSE, self._resume, listening)
-                return
-            if self._secure.is_full(connection.fileno()):
-                connection.close()
-                continue
-            connection.setblocking(False)
-            self._waiting[connection] = self._loop.call_later(
-                self._timeout, self._timed_out, connection
-            )
-            self._loop.add_reader(connection.fileno(), self._first_byte, connection)
-
-    def _resume(self, listening: socket.socket) -> None:
-        del self._paused[listening]
-        self._loop.add_reader(listening.fileno(), self._accept, listening)
+    def _accepted(self, connection: socket.socket) -> None:
+        if self._secure.is_full(connection.fileno()):
+            connection.close()
+            return
+        self._waiting[connection] = self._loop.call_later(
+            self._timeout, self._timed_out, connection
+        )
+        self._loop.add_reader(connection.fileno(), self._first_byte, connection)
 
     def _timed_out(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -141,21 +115,13 @@ class TlsListener:
     def _hand_over(
         self, connection: socket.socket, gate: AdmissionControl, context: ssl.SSLContext | None
     ) -> None:
-        task = self._loop.create_task(self._connect(connection, gate, context))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start("accept a client", self._connect(connection, gate, context))
 
     async def _connect(
         self, connection: socket.socket, gate: AdmissionControl, context: ssl.SSLContext | None
     ) -> None:
-        try:
-            with contextlib.suppress(OSError):  # a handshake that failed, a client that has gone
-                await self._loop.connect_accepted_socket(
-                    gate,
-                    connection,
-                    ssl=context,
-                    ssl_handshake_timeout=None if context is None else self._timeout,
-                )
-        except BaseException:
-            connection.close()
-            raise
+        remote = peername(connection)
+        error = await begin(connection, gate, context, self._timeout)
+        # (OSError: a handshake that failed, a client that has gone.)
+        if error is not None and not isinstance(error, OSError):
+            gate.reject(remote, error)

@@ -6,7 +6,7 @@ turn, at most up to there: after a crash the state is never behind the beginning
 
 from collections.abc import Callable
 
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 from rusd.base.worker import Worker
 from rusd.raft.config import RaftConfig
 from rusd.raft.log.journal import Journal
@@ -27,7 +27,7 @@ class Compaction:
         journal: Journal,
         lowest_index: Callable[[], int | None],
         worker: Worker,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
         wake: Callable[[], None],
     ) -> None:
         """`lowest_index`: of the snapshots that are being sent; None if there is none. `wake` asks

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rusd.base.logs import get_logger
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 from rusd.base.worker import Worker
 from rusd.raft.snapshots.transfer import (
     WINDOW_BYTES,
@@ -44,7 +44,7 @@ class IncomingSnapshot:
         directory: Path,
         send: Callable[[int, Frame], None],
         worker: Worker,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
         install: Install,
         acknowledge: Acknowledge,
     ) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from rusd.base.logs import get_logger
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 from rusd.base.worker import Worker
 from rusd.raft.ids import first_number
 from rusd.raft.ports import Machine
@@ -58,7 +58,7 @@ class SnapshotStreams:
         machine: Machine,
         send: Send,
         worker: Worker,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
     ) -> None:
         """`directory`: for this alone, on the state's file system; emptied here."""
         self._directory = directory

@@ -18,7 +18,7 @@ from msgspec import UNSET, structs
 
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import UNREACHABLE, Bound, Listener
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 from rusd.base.urls import Url
 from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
@@ -60,7 +60,7 @@ class Peers:
         on_frames: Callable[[int, list[Frame]], None],
         on_connected: Callable[[int], None],
         on_lost: Callable[[int], None],
-        fail: Callable[[BaseException], None],
+        fail: Fail,
         tls: PeerTls = WITHOUT_TLS,
     ) -> None:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids; `fail`

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rusd.base.errors import Refusal
 from rusd.base.logs import LimitedLog, get_logger
-from rusd.base.supervised import Tasks
+from rusd.base.supervised import Fail, Tasks
 from rusd.raft.errors import (
     AnsweredWithError,
     AnswerTooLarge,
@@ -60,7 +60,7 @@ class PeerRequests:
     def __init__(
         self,
         send: Send,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
         describe: Describe = undescribed,
     ) -> None:
         """`fail`: see `Tasks`; an exception of a handler is an answer, and fails nothing."""

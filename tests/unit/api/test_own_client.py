@@ -16,6 +16,7 @@ from rusd.rpc import errors
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.methods import Unary
+from tests.support.tasks import unexpected
 from tests.unit.api.test_watch import Member
 
 
@@ -25,7 +26,7 @@ def call_of(identity: Identity = ANONYMOUS) -> Call:
 
 def client_of(member: Member) -> OwnClient:
     methods = member.service.methods()
-    return OwnServices(methods, methods, member.auth).client(call_of())
+    return OwnServices(methods, methods, member.auth, unexpected).client(call_of())
 
 
 def run(tmp_path: Path, scenario: Callable[[Member], Awaitable[None]]) -> None:
@@ -93,7 +94,7 @@ def test_a_refused_inner_call_is_told_with_its_text_and_the_status_unknown() -> 
 
     async def main() -> None:
         methods = {"/etcdserverpb.KV/Txn": Unary(rpc.TxnRequest, refuse)}
-        client = OwnServices(methods, methods, AuthStore()).client(call_of())
+        client = OwnServices(methods, methods, AuthStore(), unexpected).client(call_of())
         with pytest.raises(EtcdError) as caught:
             await client.txn(rpc.TxnRequest())
         assert caught.value == EtcdError(Code.UNKNOWN, errors.LEASE_NOT_FOUND.message)
@@ -111,7 +112,7 @@ def test_what_is_taken_back_is_signed_at_the_auth_revision_of_that_time() -> Non
     async def main() -> None:
         auth = AuthStore()
         methods = {"/etcdserverpb.KV/Txn": Unary(rpc.TxnRequest, run)}
-        services = OwnServices({}, methods, auth)
+        services = OwnServices({}, methods, auth, unexpected)
         for identity in (Identity("u", auth.revision + 1), ANONYMOUS):
             await services.client(call_of(identity)).after_failure().txn(rpc.TxnRequest())
         assert seen == [Identity("u", auth.revision), ANONYMOUS]

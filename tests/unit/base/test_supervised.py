@@ -1,11 +1,14 @@
 """A background task that fails is noticed at once, and named."""
 
+import ast
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+import rusd
 from rusd.base.supervised import Tasks
 
 
@@ -64,3 +67,30 @@ def test_a_task_that_fails_while_it_is_stopped_counts() -> None:
         assert len(failures) == 1
 
     run(story)
+
+
+#: Modules that make tasks without `Tasks`: their exceptions reach a caller or a client.
+UNSUPERVISED = {
+    "base/supervised.py": "supervises",
+    "member/process.py": "runs the member",
+    "raft/transport/dial_back.py": "awaits them",
+    "rpc/responses.py": "the response of a call",
+    "door/grpc/unary.py": "the response of a call",
+    "api/concurrency_limit.py": "the response of a call",
+    "api/range_stream.py": "ends the stream",
+    "api/contenders.py": "awaits them under a shield",
+    "api/election.py": "ends the stream",
+    "api/lease.py": "ends the stream",
+    "door/http/http2.py": "resets the stream",
+}
+
+
+def test_every_task_is_supervised_or_answers_a_request() -> None:
+    root = Path(rusd.__file__).parent
+    made = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future")
+    }
+    assert made == set(UNSUPERVISED)

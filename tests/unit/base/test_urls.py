@@ -190,3 +190,19 @@ def test_the_event_loop_runs_on_while_names_are_looked_up(
         assert await comparing is None
 
     asyncio.run(body())
+
+
+def test_a_fault_while_names_are_compared_reaches_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(urls, "_resolve", fault)
+
+    async def body() -> None:
+        async with asyncio.timeout(5):
+            with pytest.raises(ZeroDivisionError):
+                await differing_in_thread(["http://a:1"], ["http://10.0.0.1:1"])
+
+    asyncio.run(body())

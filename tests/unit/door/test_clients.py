@@ -24,6 +24,7 @@ from rusd.door.http.server import HttpDoor
 from rusd.observe.health import HealthChecks
 from rusd.rpc.errors import TIMEOUT
 from rusd.state.machine import StateMachine
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import LIMIT, REQUEST, Toys, free_port, page_router
 from tests.unit.support_node import InstantNode, Log
 
@@ -47,11 +48,12 @@ async def served(directory: Path) -> AsyncIterator[Port]:
     node = InstantNode(log, 1, machine)
     log.elect(1)
     router = page_router(HealthChecks(node, machine), lambda: b"some_metric 1\n")
-    http = HttpDoor(router)
+    http = HttpDoor(router, unexpected)
     await http.prepare()
     toys = Toys()
     door = GrpcDoor(
         toys.methods(),
+        fail=unexpected,
         max_request_bytes=LIMIT,
         max_concurrent_streams=100,
         keepalive_min_time=5,

@@ -13,6 +13,7 @@ from rusd.door.grpc import messages
 from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
 from rusd.door.grpc.streaming import HIGH_BYTES
 from rusd.rpc.errors import KEY_NOT_FOUND, Code
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import LIMIT, REQUEST, Recorder, Served, Toys, served
 
 
@@ -352,6 +353,7 @@ def test_a_port_that_is_taken_is_an_os_error() -> None:
     async def test(one: Served) -> None:
         second = GrpcDoor(
             Toys().methods(),
+            fail=unexpected,
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=5,

@@ -18,6 +18,7 @@ from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.observe.health import HealthChecks
 from rusd.state.machine import StateMachine
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import free_port, page_router
 from tests.unit.support_node import InstantNode, Log
 
@@ -52,7 +53,9 @@ def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[Non
         log = Log()
         node = InstantNode(log, 1, machine)
         log.elect(1)
-        door = HttpDoor(page_router(HealthChecks(node, machine), lambda: METRICS), body_limit=LIMIT)
+        door = HttpDoor(
+            page_router(HealthChecks(node, machine), lambda: METRICS), unexpected, body_limit=LIMIT
+        )
         await door.prepare()
         loop = asyncio.get_running_loop()
         port = free_port()
@@ -121,7 +124,7 @@ def test_stopping_ends_borrowed_connections(tmp_path: Path) -> None:
 
 def test_a_door_that_is_not_prepared_says_so(tmp_path: Path) -> None:
     machine = StateMachine(tmp_path)
-    door = HttpDoor(page_router(HealthChecks(InstantNode(Log(), 1, machine), machine)))
+    door = HttpDoor(page_router(HealthChecks(InstantNode(Log(), 1, machine), machine)), unexpected)
     with pytest.raises(RuntimeError, match="not prepared"):
         door.protocol()
     machine.close()

@@ -15,6 +15,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import free_port, page_router
 from tests.unit.support_node import InstantNode, Log
 
@@ -27,7 +28,9 @@ def with_probes(directory: Path, test: Callable[[Log, InstantNode, Get], Awaitab
         log = Log()
         node = InstantNode(log, 1, machine)
         log.elect(1)
-        door = HttpDoor(page_router(HealthChecks(node, machine), lambda: b"some_metric 1\n"))
+        door = HttpDoor(
+            page_router(HealthChecks(node, machine), lambda: b"some_metric 1\n"), unexpected
+        )
         port = free_port()
         await door.start([f"http://127.0.0.1:{port}"])
         async with aiohttp.ClientSession() as session:
@@ -146,7 +149,7 @@ def test_content_types_are_those_of_etcd(tmp_path: Path) -> None:
         machine = StateMachine(tmp_path)
         log = Log()
         node = InstantNode(log, 1, machine)
-        door = HttpDoor(page_router(HealthChecks(node, machine), lambda: b""))
+        door = HttpDoor(page_router(HealthChecks(node, machine), lambda: b""), unexpected)
         port = free_port()
         await door.start([f"http://127.0.0.1:{port}"])
         try:

@@ -22,6 +22,8 @@ from rusd.door.listen import admission, listener
 from rusd.door.listen.listener import Listeners
 from rusd.door.listen.tls_listener import HANDSHAKES
 from rusd.door.tls.context import ClientTls, TlsOptions
+from tests.support.certificates import UNREADABLE_NAMES
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import free_port, ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -56,7 +58,7 @@ class Echo(asyncio.Protocol):
 
 class Echoes(Listeners):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(unexpected)
         self.made: list[asyncio.Transport] = []
 
     async def on(self, *urls: str, tls: ClientTls | ssl.SSLContext | None = None) -> None:
@@ -722,3 +724,19 @@ def test_the_handshakes_of_a_burst_of_clients_are_spread_over_turns(
         echoes.close()
 
     run(asyncio.wait_for(main(), 60))
+
+
+def test_a_certificate_whose_names_are_no_text_refuses_its_client_only(
+    run: Run, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        port, echoes = free_port(), Echoes()
+        await echoes.on(f"https://127.0.0.1:{port}", tls=demanding(authority))
+        identity = authority.issue("unreadable", extensions=[UNREADABLE_NAMES])
+        assert await says(tcp(port, trusting(authority, identity))) == b""
+        assert await says(tcp(port, trusting(authority, authority.issue("client")))) == b"hello"
+        echoes.shut()
+
+    run(asyncio.wait_for(main(), 60))
+    refused = [record for record in caplog.records if record.message == "rejected connection"]
+    assert len(refused) == 1

@@ -18,8 +18,9 @@ from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.rpc.call import Certificate
 from rusd.rpc.pages import Page, PageRequest, PageResponse
+from tests.support.tasks import unexpected
 from tests.unit.door.http_clients import Http1, Http2, HttpClient
-from tests.unit.door.toys import free_port
+from tests.unit.door.toys import free_port, served
 
 LIMIT = 100_000
 
@@ -42,10 +43,11 @@ def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Se
     ) -> None:
         async def main() -> None:
             router = Router({f"/{name}": page for name, page in pages.items()})
-            http = HttpDoor(router, LIMIT, memory)
+            http = HttpDoor(router, unexpected, LIMIT, memory)
             await http.prepare()
             door = GrpcDoor(
                 {},
+                fail=unexpected,
                 max_request_bytes=LIMIT,
                 max_concurrent_streams=100,
                 keepalive_min_time=5,
@@ -369,6 +371,7 @@ def test_streams_do_not_keep_other_pages_of_a_connection_waiting() -> None:
         router = Router({"/streaming": streaming})
         door = GrpcDoor(
             {},
+            fail=unexpected,
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=5,
@@ -422,3 +425,20 @@ def test_a_page_sees_the_names_of_a_verified_certificate(
     context.load_cert_chain(person.cert, person.key)
     serve(scenario, tls=tls, context=context, page=page)
     assert seen == [Certificate("alice", ("a.example",)) if verified else None]
+
+
+def test_a_page_over_http2_that_fails_before_its_response_resets_the_stream() -> None:
+    """A fault of the router itself; the router answers those of pages."""
+
+    async def fails(request: PageRequest) -> PageResponse:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        async with served(pages=fails) as server:
+            client = Http2(await asyncio.open_connection("127.0.0.1", server.port))
+            await client.send("GET", "/version", 0)
+            with pytest.raises(ConnectionError):
+                await client.response()
+            client.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))

@@ -13,6 +13,7 @@ import pytest
 
 from rusd.door.grpc.server import GrpcDoor
 from rusd.rpc.errors import Code
+from tests.support.tasks import unexpected
 from tests.unit.door.toys import LIMIT, Served, Toys, free_port, served
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -56,6 +57,7 @@ def test_a_client_that_pings_too_often_gets_too_many_pings(pause: float, verdict
     async def run() -> None:
         door = GrpcDoor(
             Toys().methods(),
+            fail=unexpected,
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=0.1,
@@ -117,6 +119,7 @@ def test_a_connection_without_http2_disturbs_no_other() -> None:
         toys = Toys()
         door = GrpcDoor(
             toys.methods(),
+            fail=unexpected,
             max_request_bytes=LIMIT,
             max_concurrent_streams=100,
             keepalive_min_time=5,

@@ -23,6 +23,7 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
 from rusd.rpc.methods import BidiStream, CallCounts, Methods, ServerStream, Unary
 from rusd.rpc.streams import ResponseStream
+from tests.support.tasks import unexpected
 
 REQUEST = rpc.PutRequest
 LIMIT = 64 << 10
@@ -215,6 +216,7 @@ async def served(
             path: replace(method, counts=RecordedCounts(path, started, finished))
             for path, method in toys.methods().items()
         },
+        fail=unexpected,
         max_request_bytes=LIMIT,
         max_concurrent_streams=1 << 20,
         keepalive_min_time=5,

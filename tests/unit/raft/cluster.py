@@ -24,11 +24,6 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def unexpected(error: BaseException) -> None:
-    """`fail` of a component none of whose background tasks fails."""
-    raise error
-
-
 async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(timeout):

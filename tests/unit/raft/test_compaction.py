@@ -11,8 +11,8 @@ from rusd.raft.log import compaction
 from rusd.raft.log.compaction import Compaction
 from rusd.raft.log.journal import Journal
 from rusd.raft.snapshots.streams import SnapshotStreams
+from tests.support.tasks import unexpected
 from tests.support.toy_machine import ToyMachine
-from tests.unit.raft.cluster import unexpected
 
 
 class Scene:

@@ -22,7 +22,8 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from rusd.raft.transport.requests import MAX_BODY, PeerRequests
-from tests.unit.raft.cluster import Cluster, unexpected, until
+from tests.support.tasks import unexpected
+from tests.unit.raft.cluster import Cluster, until
 
 LARGE = bytes(33 << 20)
 

@@ -13,7 +13,8 @@ from rusd.raft.read import linearizable
 from rusd.raft.transport import requests
 from rusd.raft.transport.frames import PeerRequest, PeerResponse, ReadIndexReply, ReadIndexRequest
 from rusd.raft.transport.requests import PeerRequests
-from tests.unit.raft.cluster import Cluster, unexpected, until
+from tests.support.tasks import unexpected
+from tests.unit.raft.cluster import Cluster, until
 from tests.unit.raft.cores import Member
 
 

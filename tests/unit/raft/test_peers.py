@@ -1,12 +1,16 @@
 """The peer port: only members get in, and nobody disturbs the others."""
 
 import asyncio
+import contextlib
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.certificates import Authority
+from rusd.raft.ports import WithoutTls
 from rusd.raft.transport import connection as connection_module
 from rusd.raft.transport import frames, query, unconfirmed
 from rusd.raft.transport import peers as peers_module
@@ -23,8 +27,10 @@ from rusd.raft.transport.frames import (
 from rusd.raft.transport.handshake import Handshake
 from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
+from tests.support.certificates import UNREADABLE_NAMES
 from tests.support.frames import raw
-from tests.unit.raft.cluster import Cluster, free_ports, unexpected, until
+from tests.support.tasks import unexpected
+from tests.unit.raft.cluster import Cluster, free_ports, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
 
@@ -509,5 +515,42 @@ def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path
                 node.driver.peers.opened = lambda connection: accepted.append(connection)  # type: ignore
             assert not await cluster.nodes[2].driver.peers._dial_once(1, cluster.url(1))
             assert accepted == []
+
+    asyncio.run(body())
+
+
+def test_a_certificate_whose_names_are_no_text_ends_its_connection_only(tmp_path: Path) -> None:
+    authority, lives = Authority(tmp_path / "tls"), Incarnations(tmp_path)
+    own = authority.issue("peer", ["127.0.0.1"])
+    unreadable = authority.issue("unreadable", extensions=[UNREADABLE_NAMES])
+
+    class Tls(WithoutTls):
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.cert))
+
+    Tls.server.load_cert_chain(own.cert, own.key)
+    Tls.server.verify_mode = ssl.CERT_REQUIRED
+    client = ssl.create_default_context(cafile=str(authority.cert))
+    client.load_cert_chain(unreadable.cert, unreadable.key)
+
+    async def body() -> None:
+        port, failures = free_ports(1)[0], list[BaseException]()
+        peers = Peers(
+            2,
+            77,
+            {},
+            handshake=Handshake(2, 77, lives, mark=Mark, joining=lambda: False),
+            on_frames=lambda member, frames: None,
+            on_connected=lambda member: None,
+            on_lost=lambda member: None,
+            fail=failures.append,
+            tls=Tls(),
+        )
+        await peers.start([f"https://127.0.0.1:{port}"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await reader.read() == b""
+        writer.close()
+        await peers.stop()
+        assert failures == []
 
     asyncio.run(body())

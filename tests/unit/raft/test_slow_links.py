@@ -7,7 +7,8 @@ from typing import Any
 from rusd.raft.read.waiting import RETRY
 from rusd.raft.transport.frames import PeerResponse
 from rusd.raft.transport.requests import PeerRequests
-from tests.unit.raft.cluster import Cluster, payload, unexpected
+from tests.support.tasks import unexpected
+from tests.unit.raft.cluster import Cluster, payload
 
 LEADER = 1
 

@@ -16,8 +16,9 @@ from rusd.raft.snapshots.incoming import IncomingSnapshot
 from rusd.raft.snapshots.streams import SnapshotStreams
 from rusd.raft.snapshots.transfer import Received
 from rusd.raft.transport.frames import SnapshotReply
+from tests.support.tasks import unexpected
 from tests.support.toy_machine import ToyMachine
-from tests.unit.raft.cluster import unexpected, until
+from tests.unit.raft.cluster import until
 
 LEADER, FOLLOWER = 1, 2
 

@@ -10,7 +10,8 @@ import uvloop
 from rusd.raft.core.clock import Clock
 from rusd.raft.errors import RequestTimeout
 from rusd.raft.transport.requests import PeerRequests
-from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload, unexpected
+from tests.support.tasks import unexpected
+from tests.unit.raft.cluster import ELECTION_MS, Cluster, payload
 
 STALLS = 4
 

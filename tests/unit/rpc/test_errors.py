@@ -13,7 +13,7 @@ from rusd.raft.errors import AnsweredWithError, RequestTimeout, UnknownQuestion
 from rusd.raft.transport.requests import PeerRequests
 from rusd.rpc import errors
 from rusd.rpc.errors import Code, Definition, EtcdError, as_etcd, described
-from tests.unit.raft.cluster import unexpected
+from tests.support.tasks import unexpected
 
 DEFINITIONS = {name: value for name, value in vars(errors).items() if isinstance(value, Definition)}
 
