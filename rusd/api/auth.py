@@ -21,18 +21,19 @@ from rusd.auth.passwords import MAX_LENGTH
 from rusd.auth.providers import TokenProvider
 from rusd.auth.records import MAX_NAME, Identity
 from rusd.auth.store import AuthStore
-from rusd.base.chunks import whole
+from rusd.base.chunks import Encoded, whole
 from rusd.base.logs import LimitedLog, get_logger
+from rusd.base.pending import Pending
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import Proposer, ReadIndex
+from rusd.raft.interface import Features, Proposer, ReadIndex
 from rusd.rpc.call import Call
-from rusd.rpc.errors import TOO_MANY_REQUESTS
+from rusd.rpc.errors import MEMBER_TOO_OLD, TOO_MANY_REQUESTS
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.state.auth_records import permission_message
-from rusd.state.command import Kind, Login, encode
+from rusd.state.command import USERS_AND_ROLES, Kind, Login, encode
 from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
@@ -40,7 +41,7 @@ log = get_logger(__name__)
 failed_logins = LimitedLog(log)
 
 
-class Node(Proposer, ReadIndex, Protocol):
+class Node(Features, Proposer, ReadIndex, Protocol):
     """What is used of the Raft node."""
 
 
@@ -179,7 +180,7 @@ class AuthService:
 
     # Changes
 
-    async def user_add(self, request: rpc.AuthUserAddRequest, call: Call) -> bytes:
+    async def user_add(self, request: rpc.AuthUserAddRequest, call: Call) -> Encoded:
         """Replicated, with the hash in place of the password."""
         if request.options.no_password:
             complete = rpc.AuthUserAddRequest(name=request.name, options=request.options)
@@ -192,7 +193,7 @@ class AuthService:
 
     async def user_change_password(
         self, request: rpc.AuthUserChangePasswordRequest, call: Call
-    ) -> bytes:
+    ) -> Encoded:
         """Replicated, with the hash in place of the password. Without a password the request's own
         hash is taken, as in etcd.
         """
@@ -212,13 +213,15 @@ class AuthService:
 
     def _changing(self, kind: Kind) -> Callable[[Any, Call], Response]:
         def change(request: Message, call: Call) -> Response:
-            body = call.raw or request.SerializeToString()
-            return self._node.propose(signed(call, encode(kind, body))).then(self._answer)
+            return self._change(kind, call.raw or request.SerializeToString(), call)
 
         return change
 
-    async def _change(self, kind: Kind, body: bytes, call: Call) -> bytes:
-        return self._answer(await self._node.propose(signed(call, encode(kind, body))))
+    def _change(self, kind: Kind, body: bytes, call: Call) -> Pending[Encoded]:
+        """Raises MEMBER_TOO_OLD: such a member would skip the change."""
+        if not self._node.can_apply(USERS_AND_ROLES):
+            raise MEMBER_TOO_OLD()
+        return self._node.propose(signed(call, encode(kind, body))).then(self._answer)
 
     def _answer(self, applied: Applied) -> bytes:
         return self._headers.field(applied.revision) + whole(applied.body)

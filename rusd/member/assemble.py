@@ -65,6 +65,7 @@ from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
 from rusd.rpc.guards.validation import Validation
 from rusd.rpc.methods import CallCounts, Methods
+from rusd.state.command import FEATURES
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.watch.hub import WatchHub
@@ -284,6 +285,7 @@ def _raft_config(
         directory=config.member_path,
         wal_directory=config.wal_path,
         listen_peer_urls=config.listen_peer_urls,
+        features=FEATURES,
         tls=tls,
         heartbeat_ms=config.heartbeat_interval,
         election_ms=config.election_timeout,

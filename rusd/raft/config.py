@@ -33,6 +33,8 @@ class RaftConfig:
     started: frozenset[int] = frozenset()
     #: This member joins a cluster: it has no state before its first snapshot.
     joining: bool = False
+    #: The newest generation of proposals that this release applies; told to the others.
+    features: int = 0
     #: TLS of https peer URLs.
     tls: PeerTls = WITHOUT_TLS
     #: Directory of the journal, if not `directory / "wal"`.

@@ -91,6 +91,7 @@ class Driver:
             self.incarnations,
             mark=lambda: Mark(self.core.term, self.journal.last_index),
             joining=lambda: self.core.joining,
+            features=config.features,
         )
         self.handshake.acknowledged = self._acknowledged
         self.handshake.on_older = self._on_older

@@ -72,6 +72,15 @@ class Peers(Protocol):
         """Every other member, as this one sees it."""
 
 
+class Features(Protocol):
+    """The releases of the members."""
+
+    def can_apply(self, features: int) -> bool:
+        """Whether the release of every member that this one has met applies the proposals of
+        `features`.
+        """
+
+
 class PeerCalls(Protocol):
     """Requests between members outside of the log."""
 

@@ -161,6 +161,14 @@ class RaftNode:
             for member in self._core.peers
         }
 
+    def can_apply(self, features: int) -> bool:
+        """Returns whether no member runs a release that skips the proposals of `features`, by what
+        each said when it connected to this one last. A member that it never met does not count:
+        in a new cluster they are still connecting.
+        """
+        said = (self.driver.handshake.features(member) for member in self._core.peers)
+        return all(known is None or known >= features for known in said)
+
     # Events
 
     def on_role(self, listener: RoleListener) -> None:

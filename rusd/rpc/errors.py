@@ -167,6 +167,10 @@ NOT_SUPPORTED_FOR_LEARNER = _etcd(Code.FAILED_PRECONDITION, "rpc not supported f
 MALFORMED_PEER_REQUEST = Definition(Code.INVALID_ARGUMENT, "rusd: malformed request of a member")
 MALFORMED_PEER_ANSWER = Definition(Code.INTERNAL, "rusd: malformed answer of a member")
 UNDECODABLE = Definition(Code.INTERNAL, "rusd: proposal cannot be decoded")
+#: Not etcd's: an auth change while a member runs a release before users and roles.
+MEMBER_TOO_OLD = Definition(
+    Code.FAILED_PRECONDITION, "rusd: a member runs a release without users and roles"
+)
 BAD_LEADER_TRANSFEREE = _etcd(Code.FAILED_PRECONDITION, "bad leader transferee")
 
 CANCELED = Definition(Code.CANCELED, "context canceled")

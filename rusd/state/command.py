@@ -52,6 +52,12 @@ class Kind(IntEnum):
     MEMBER_PROMOTE = 0xF3
 
 
+#: Generations of kinds. A release skips a kind that it does not know, and its state would differ
+#: from then on: the first proposal of a generation waits until all members can apply it.
+USERS_AND_ROLES = 1
+#: The newest generation that this release applies.
+FEATURES = USERS_AND_ROLES
+
 _LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")
 _IDENTITY = struct.Struct(">BQH")

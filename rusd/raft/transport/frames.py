@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from rusd.raft.transport.incarnations import MAX_NUMBER, Incarnation
+from rusd.raft.transport.incarnations import MAX_NUMBER, Features, Incarnation
 
 PROTOCOL = "rusd-peer/1"
 #: The largest frame accepted.
@@ -83,6 +83,8 @@ class Hello(Frame, frozen=True, tag="hello"):
     index: Index = 0
     #: The sender has no state yet: it joins the cluster.
     joining: bool = False
+    #: `RaftConfig.features` of the sender; 0 in releases before it.
+    features: Features = 0
 
 
 class MembersRequest(Frame, frozen=True, tag="members"):

@@ -1,6 +1,6 @@
 """Decides from a hello whether the process that sent it may stand for the member it names.
 
-    Hello {protocol, cluster, member, nonce, incarnation, term, index, joining}
+    Hello {protocol, cluster, member, nonce, incarnation, term, index, joining, features}
     HelloRefused {reason, why, number}     in place of a hello, or behind it; then the end
 
 That the hello comes from the member's address is established before (`dial_back.py`), so of two
@@ -50,16 +50,22 @@ class Handshake:
         *,
         mark: Callable[[], Mark],
         joining: Callable[[], bool],
+        features: int = 0,
     ) -> None:
-        """`mark`: how far this member's journal is. `joining`: it has no state yet."""
+        """`mark`: how far this member's journal is. `joining`: it has no state yet. `features`:
+        `RaftConfig.features`.
+        """
         self._member = member
         self._cluster = cluster
         self._incarnations = incarnations
         self._mark = mark
         self._joining = joining
+        self._features = features
         #: Members that said hello from another data directory than the one they were connected
         #: with: what they acknowledged over the connection that still counts is of the old one.
         self._replacing: set[int] = set()
+        #: Members whose last hello named no incarnation, which an early release does not know.
+        self._without_incarnation: set[int] = set()
         #: Members that were published, so their directories are not empty.
         self.started: Collection[int] = ()
         #: Returns what a member has acknowledged to this leader.
@@ -80,6 +86,7 @@ class Handshake:
             term=mark.term,
             index=mark.index,
             joining=self._joining(),
+            features=self._features,
         )
 
     def incarnations(self) -> dict[int, int]:
@@ -88,6 +95,15 @@ class Handshake:
             member: record.incarnation.number for member, record in self._incarnations.peers.items()
         }
 
+    def features(self, member: int) -> int | None:
+        """Returns what the release of another member said last: 0 if it says nothing of features,
+        None for a member that never said hello to this one.
+        """
+        if member in self._without_incarnation:
+            return 0
+        record = self._incarnations.peers.get(member)
+        return None if record is None else record.features
+
     # Hellos of others
 
     def receive(self, hello: Hello) -> HelloRefused | None:
@@ -95,19 +111,21 @@ class Handshake:
         member, which is recorded; else the frame that refuses it.
         """
         incarnation = hello.incarnation
-        if incarnation is UNSET:
-            return None
         member = hello.member
+        if incarnation is UNSET:
+            self._without_incarnation.add(member)
+            return None
         why = self._judge(member, incarnation, Mark(hello.term, hello.index), hello.joining)
         if why is None:
             known = self._incarnations.peers.get(member)
             if known is not None and known.incarnation.directory != incarnation.directory:
                 self._replacing.add(member)
             try:
-                self._incarnations.record(member, incarnation)
+                self._incarnations.record(member, incarnation, hello.features)
             except OSError as error:
                 # (On a full disk: it may have room again when the other side dials again.)
                 return HelloRefused(f"cannot record the member's incarnation: {error.strerror}")
+            self._without_incarnation.discard(member)
             return None
         known = self._incarnations.peers.get(member)
         number = known.incarnation.number if known is not None else 0

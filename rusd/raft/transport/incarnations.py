@@ -8,7 +8,8 @@ numbers alone do not tell them apart: an incarnation also names those before it 
 and the one that a peer has recorded must be among them.
 
     <member>/life      this member's own incarnation
-    <member>/lives     of each other member: the last incarnation, and what it had acknowledged
+    <member>/lives     of each other member: the last incarnation, what it had acknowledged, and
+                       which proposals its release can apply
 
 Durability: `life` is replaced and fsynced before the incarnation is sent for the first time, and
 before a quarantine begins or ends. `lives` is replaced and fsynced before a hello is accepted, and
@@ -49,6 +50,10 @@ PAST_BYTES, MAX_PAST = 4, 128
 LEAP = 1 << 32
 
 
+#: Which generation of proposals a member's release can apply (`rusd/state/command.py`).
+Features = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
 class Incarnation(msgspec.Struct, frozen=True):
     """One start of a member."""
 
@@ -85,6 +90,8 @@ class PeerRecord(msgspec.Struct, frozen=True):
     incarnation: Incarnation = msgspec.field(name="life")
     #: What it acknowledged to this member as leader.
     acknowledged: Mark = Mark()
+    #: Of its release; 0 for releases that do not say.
+    features: Features = 0
 
 
 class Incarnations:
@@ -121,21 +128,21 @@ class Incarnations:
         self.own = msgspec.structs.replace(self.own, recovering=False)
         self._keep_own()
 
-    def record(self, member: int, incarnation: Incarnation) -> None:
+    def record(self, member: int, incarnation: Incarnation, features: Features = 0) -> None:
         """Record the incarnation of another member. Durable; OSError: it is not recorded."""
         known = self.peers.get(member)
         incarnation = msgspec.structs.replace(incarnation, past=b"")
-        if known is None or known.incarnation != incarnation:
-            same = known is not None and known.incarnation.directory == incarnation.directory
-            self._keep(
-                member, PeerRecord(incarnation, known.acknowledged if known and same else Mark())
-            )
+        same = known is not None and known.incarnation.directory == incarnation.directory
+        acknowledged = known.acknowledged if known and same else Mark()
+        record = PeerRecord(incarnation, acknowledged, features)
+        if record != known:
+            self._keep(member, record)
 
     def acknowledged(self, member: int, mark: Mark) -> None:
         """Record what another member has acknowledged. Durable; OSError: in memory only."""
         known = self.peers.get(member)
         if known is not None and known.acknowledged < mark:
-            record = PeerRecord(known.incarnation, mark)
+            record = msgspec.structs.replace(known, acknowledged=mark)
             try:
                 self._keep(member, record)
             except OSError:

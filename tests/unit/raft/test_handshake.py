@@ -42,12 +42,19 @@ B, C = 2, 3
 class Side:
     """One process of a member on its directory."""
 
-    def __init__(self, member: int, directory: Path, index: int = 0, term: int = 0) -> None:
+    def __init__(
+        self, member: int, directory: Path, index: int = 0, term: int = 0, features: int = 0
+    ) -> None:
         self.incarnations = Incarnations(directory)
         self.mark = Mark(term, index)
         self.joining = False
         self.shake = Handshake(
-            member, 77, self.incarnations, mark=lambda: self.mark, joining=lambda: self.joining
+            member,
+            77,
+            self.incarnations,
+            mark=lambda: self.mark,
+            joining=lambda: self.joining,
+            features=features,
         )
         self.told: list[str] = []
         self.shake.on_bootstrapped = lambda: self.told.append(BOOTSTRAPPED)
@@ -98,6 +105,15 @@ def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> No
     assert c.meets(b) is None
     assert c.incarnations.peers[B].incarnation.number == known.number + 1
     assert Incarnations(tmp_path / "b").own.follows(b.incarnations.own), "what was said is durable"
+
+
+def test_the_features_that_a_members_release_said_last_are_remembered(tmp_path: Path) -> None:
+    c = Side(C, tmp_path / "c", index=10)
+    assert c.shake.features(B) is None
+    for said in (3, 0, 4):
+        connected_once(c, tmp_path / "b", index=5, features=said)
+        assert c.shake.features(B) == said
+        assert Side(C, tmp_path / "c").shake.features(B) == said, "durable"
 
 
 def test_nothing_is_said_in_a_life_that_is_not_durable(

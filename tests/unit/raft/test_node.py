@@ -53,6 +53,26 @@ def test_a_follower_forwards_and_answers_after_its_own_apply(tmp_path: Path) -> 
     run(tmp_path, scenario)
 
 
+def test_a_proposal_of_a_generation_waits_until_every_member_knows_it(
+    tmp_path: Path,
+) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.leader()
+        assert all(node.can_apply(1) for node in cluster.nodes.values())
+        await cluster.kill(3)
+        cluster.settings["features"] = 0
+        await cluster.start(3)
+        await until(lambda: not cluster.nodes[1].can_apply(1))
+        # A member that is down counts by the release it ran last.
+        await cluster.kill(3)
+        assert not cluster.nodes[1].can_apply(1)
+        cluster.settings["features"] = 1
+        await cluster.start(3)
+        await until(lambda: cluster.nodes[1].can_apply(1))
+
+    run(tmp_path, scenario, features=1)
+
+
 def test_proposals_of_one_moment_share_an_entry_and_keep_their_order(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
