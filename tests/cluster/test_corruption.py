@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Batch, Engine, Family
-from tests.cluster.test_membership import id_of, wait_until
+from tests.cluster.test_membership import id_of, lead, wait_until
 from tests.support.client import Client, Refused
 from tests.support.load import wait_applied
 
@@ -29,22 +28,27 @@ def change_a_value(data_dir: Path) -> None:
     engine.close()
 
 
-def corrupted(flags: list[str], check: Callable[[LocalCluster, int], None]) -> None:
-    """Three members, one of which, a follower, holds another value for a key."""
-    with LocalCluster(3, flags=flags) as cluster:
-        leader = cluster.leader()
-        with Client(cluster.endpoints[leader]) as client:
-            client.put(b"k", b"right")
-            client.compact(client.put(b"l", b"x").header.revision - 1)
-            # Who has applied this has compacted as well.
-            revision = client.put(b"m", b"x").header.revision
-        victim = (leader + 1) % 3
-        with Client(cluster.endpoints[victim]) as client:
+def corrupted(cluster: LocalCluster, flags: list[str]) -> int:
+    """Let a follower hold another value for a key, and start it again with `flags`: its index.
+
+    A long election timeout gives it time to connect before its first check, and keeps it from
+    leading: a corrupt leader accuses others.
+    """
+    leader = cluster.leader()
+    with Client(cluster.endpoints[leader]) as client:
+        client.put(b"k", b"right")
+        client.compact(client.put(b"l", b"x").header.revision - 1)
+        # A member that has applied this has compacted as well.
+        revision = client.put(b"m", b"x").header.revision
+    for endpoint in cluster.endpoints:
+        with Client(endpoint) as client:
             wait_applied(client, revision)
-        cluster.stop(victim)
-        change_a_value(cluster.members[victim].data_dir)
-        cluster.restart(victim)
-        check(cluster, victim)
+    victim = (leader + 1) % 3
+    cluster.stop(victim)
+    change_a_value(cluster.members[victim].data_dir)
+    cluster.set_flags(victim, ["--election-timeout=30000", *flags])
+    cluster.restart(victim)
+    return victim
 
 
 def alarms(client: Client) -> list[tuple[int, int]]:
@@ -57,12 +61,11 @@ def alarms(client: Client) -> list[tuple[int, int]]:
     "flag", ["--experimental-initial-corrupt-check", "--feature-gates=InitialCorruptCheck=true"]
 )
 def test_a_member_with_other_data_does_not_start_when_it_is_checked(flag: str) -> None:
-    def check(cluster: LocalCluster, victim: int) -> None:
+    with LocalCluster(3) as cluster:
+        victim = corrupted(cluster, [flag])
         cluster.dismiss(victim)
-        assert cluster.members[victim].wait(15) == 1
+        assert cluster.members[victim].wait(60) == 1
         assert "found data inconsistency with peers" in cluster.members[victim].log_of_this_run()
-
-    corrupted([flag], check)
 
 
 def test_members_with_the_same_data_pass_the_check_and_serve() -> None:
@@ -83,13 +86,22 @@ def test_members_with_the_same_data_pass_the_check_and_serve() -> None:
     ids=["periodic", "after compactions"],
 )
 def test_the_leader_raises_an_alarm_for_a_member_with_other_data(flags: list[str]) -> None:
-    def check(cluster: LocalCluster, victim: int) -> None:
+    with LocalCluster(3) as cluster:
+        victim = corrupted(cluster, [])
         cluster.wait_healthy()
-        with Client(cluster.endpoints[cluster.leader()]) as client:
+        # Only one member checks, and it leads when all the others are connected and have
+        # compacted. A check before the corruption would not be repeated at its revision, and
+        # one that two members answer cannot tell which of them is right.
+        leader = cluster.leader()
+        checking = next(one for one in range(3) if one not in (victim, leader))
+        cluster.set_flags(checking, flags)
+        cluster.restart(checking)
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[checking]) as client:
+            corrupt = id_of(cluster, client, victim)
+            lead(cluster, checking)
             wait_until(lambda: alarms(client))
-            assert alarms(client) == [(id_of(cluster, client, victim), rpc.CORRUPT)]
+            assert alarms(client) == [(corrupt, rpc.CORRUPT)]
             with pytest.raises(Refused) as refused:
                 client.put(b"k", b"v")
             assert refused.value == Refused("DATA_LOSS", "etcdserver: corrupt cluster")
-
-    corrupted(flags, check)

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.local import LocalCluster
 from rusd.maintenance.disk_space import RESERVE
-from tests.cluster.test_membership import serves, wait_until
+from tests.cluster.test_membership import lead, serves, wait_until
 from tests.support.client import Client, Refused
 from tests.support.disk import SmallDisk
 from tests.support.load import Writers, revision_of
@@ -41,14 +41,7 @@ def test_a_leader_short_of_disk_space_hands_leadership_over(tmp_path: Path) -> N
     with SmallDisk(tmp_path / "disk", 300) as disk:
         flags = {0: [f"--data-dir={disk.path / 'data'}"]}
         with LocalCluster(3, member_flags=flags) as cluster:
-            leader = cluster.wait_leader()
-            if leader != 0:
-                with (
-                    Client(cluster.endpoints[0]) as client,
-                    Client(cluster.endpoints[leader]) as first,
-                ):
-                    first.move_leader(client.status().header.member_id)
-            wait_until(lambda: cluster.wait_leader() == 0)
+            lead(cluster, 0)
             with Client(cluster.endpoints[0]) as client:
                 term = client.status().raftTerm
                 disk.fill(leaving=RESERVE // 2)
