@@ -350,6 +350,22 @@ class Config:
     )
     tls_min_version: str = _flag("TLS1.2", parsers.text, "Security", "TLS1.2 or TLS1.3.")
     tls_max_version: str = _flag("", parsers.text, "Security", "The same; empty: the newest.")
+    cors: tuple[str, ...] = _flag(
+        (),
+        parsers.origins,
+        "Security",
+        "Origins whose web pages may read through HTTP, and write: * or URLs. Without it, all may"
+        " read and none may write.",
+    )
+    host_whitelist: tuple[str, ...] = _flag(
+        ("*",),
+        parsers.strings,
+        "Security",
+        "Names by which HTTP clients without TLS may address this member, against DNS rebinding.",
+    )
+    enable_grpc_gateway: bool = _flag(
+        True, parsers.boolean, "Security", "Serve the API as JSON over HTTP at /v3/."
+    )
 
     listen_metrics_urls: tuple[Url, ...] = _flag(
         (), parsers.urls, "Monitoring", "URLs that answer /metrics and /health only."

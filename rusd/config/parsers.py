@@ -148,6 +148,18 @@ def strings(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.split(","))) if text else ()
 
 
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """`*`, or origins of web pages, comma-separated, such as https://example.com:8080."""
+    given = strings(value)
+    for origin in given:
+        if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+            raise ValueError(f"{origin} is not an origin such as https://example.com:8080")
+    return given
+
+
 def text(value: str) -> str:
     """Any text, as it is."""
     return value

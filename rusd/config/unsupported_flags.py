@@ -61,8 +61,6 @@ UNSUPPORTED: dict[str, UnsupportedFlag] = {
         "discovery",
         "discovery-proxy",
     ),
-    "host-whitelist": UnsupportedFlag(parsers.text, "*", "host white lists"),
-    "cors": UnsupportedFlag(parsers.text, "*", "CORS"),
     "enable-v2": UnsupportedFlag(parsers.boolean, False, "the v2 API"),
     "experimental-enable-v2v3": UnsupportedFlag(parsers.text, "", "the v2 API"),
     "proxy": UnsupportedFlag(parsers.text, "off", "proxy mode"),
@@ -106,7 +104,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
         "memory-mlock",
         "socket-reuse-port",
     ),
-    "enable-grpc-gateway": UnsupportedFlag(parsers.boolean, True),
     "experimental-txn-mode-write-with-shared-buffer": UnsupportedFlag(parsers.boolean, True),
     **_durations(
         backend_batch_interval=0,

@@ -9,6 +9,7 @@
 - `h2/`               HTTP/2 without a socket
 - `grpc/`             the client port as a whole, and gRPC calls over `h2/`
 - `http/`             HTTP/1.1, and pages over both protocols
+- `gateway/`          pages that call methods with JSON
 - `caller.py`         the client of a connection: address, names of its certificate
 - `ports.py`          the interfaces between these files, each defined once
 - `time_budget.py`    the time that connections may take of a turn of the loop

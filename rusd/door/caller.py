@@ -12,7 +12,9 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
     """The caller of an accepted connection, after its handshake."""
     address = shown(transport.get_extra_info("peername"))
     connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-    return Caller(address, None if connection is None else _certificate(connection))
+    if connection is None:
+        return Caller(address)
+    return Caller(address, _certificate(connection), secure=True)
 
 
 def _certificate(connection: ssl.SSLObject) -> Certificate | None:

@@ -25,8 +25,11 @@ from rusd.api.watch import WatchService
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
-from rusd.door.grpc.server import GrpcDoor
-from rusd.door.http.body import BodyMemory
+from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
+from rusd.door.gateway.paths import OLD_ROOT, ROOT
+from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
+from rusd.door.http.access import AccessControl, Origins
+from rusd.door.http.body import BODY_LIMIT, BODY_MEMORY, BodyMemory
 from rusd.door.http.router import Router
 from rusd.door.http.server import HttpDoor
 from rusd.door.time_budget import TimeBudget
@@ -91,7 +94,10 @@ class Components:
     passwords: PasswordWork
     audit: LineFile | None
     door: GrpcDoor
+    #: HTTP for clients, and on `--listen-metrics-urls`.
     http: HttpDoor
+    metrics_http: HttpDoor
+    gateway: Gateway | None
     tls: ClientTls | None
 
 
@@ -196,9 +202,26 @@ def assemble(
     budget = TimeBudget()
     unknown_calls = CallCounts()
     metrics = Metrics(samples.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
-    router = Router(member_pages(checks, metrics.render, budget))
-    body_memory = BodyMemory()
-    http = HttpDoor(router, fail, body_memory=body_memory)
+    pages = member_pages(checks, metrics.render, budget)
+    origins = Origins(config.cors)
+    limit = config.max_request_bytes + OVERHEAD_BYTES
+    gateway: Gateway | None = None
+    routes = dict(pages)
+    sockets: tuple[str, ...] = ()
+    if config.enable_grpc_gateway:
+        gateway = Gateway(
+            by_role.served,
+            limit,
+            origins,
+            lambda: config.client_cert_auth and machine.auth.enabled,
+        )
+        routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
+        sockets = (ROOT, OLD_ROOT)
+    access = AccessControl(Router(routes, sockets), origins, config.host_whitelist)
+    body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
+    body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)
+    http = HttpDoor(access, fail, body_memory)
+    metrics_http = HttpDoor(Router(pages), fail)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(
@@ -211,7 +234,7 @@ def assemble(
         keepalive_interval=config.grpc_keepalive_interval,
         keepalive_timeout=config.grpc_keepalive_timeout,
         unknown_calls=unknown_calls,
-        pages=router.serve if shares else None,
+        pages=access.serve if shares else None,
         http=http.protocol if shares else None,
         body_memory=body_memory,
         budget=budget,
@@ -267,6 +290,8 @@ def assemble(
         audit=audit_file,
         door=door,
         http=http,
+        metrics_http=metrics_http,
+        gateway=gateway,
         tls=tls,
     )
 

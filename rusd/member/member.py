@@ -73,8 +73,8 @@ class Member:
             self._tasks.start(name, work)
         if machine.store.finished_compact_revision < machine.store.compact_revision:
             components.compactor.schedule(machine.store.compact_revision)
-        http_urls = (*config.listen_metrics_urls, *config.listen_client_http_urls)
-        await components.http.start(http_urls, components.tls)
+        await components.metrics_http.start(config.listen_metrics_urls, components.tls)
+        await components.http.start(config.listen_client_http_urls, components.tls)
         # Clients are served before the member is published: a read of its own state needs no other
         # member, and any other call waits for a leader as it would at any later time.
         await components.door.start(config.listen_client_urls, components.tls)
@@ -95,8 +95,11 @@ class Member:
             last_first.callback(components.passwords.close)
             last_first.push_async_callback(components.compactor.stop)
             last_first.push_async_callback(self._tasks.stop)
+            last_first.push_async_callback(components.metrics_http.stop)
             last_first.push_async_callback(components.http.stop)
             last_first.push_async_callback(components.door.stop, DRAIN)
+            if components.gateway is not None:
+                last_first.callback(components.gateway.streams.stop)
             last_first.callback(lambda: components.hub.close(STOPPED()))
             await components.node.stop()
 

@@ -35,6 +35,8 @@ class Caller:
     address: str
     #: None without TLS, and for a client that sent no certificate or an unverified one.
     certificate: Certificate | None = None
+    #: Whether the connection uses TLS.
+    secure: bool = False
 
 
 @dataclass(slots=True)

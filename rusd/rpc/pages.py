@@ -35,13 +35,15 @@ class RequestBody(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PageRequest:
     """One HTTP request."""
 
     method: str
     #: Decoded, with its first slash.
     path: str
+    #: As it was sent.
+    raw_path: str
     query: Mapping[str, list[str]]
     #: Names in lowercase; the first value of a name that is repeated.
     headers: Mapping[str, str]
@@ -49,7 +51,7 @@ class PageRequest:
     caller: Caller
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PageResponse:
     """One HTTP response.
 

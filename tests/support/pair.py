@@ -45,14 +45,19 @@ ORACLE = os.environ.get("RUSD_TEST_ORACLE", "etcd")
 FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 
 
+def oracle_version() -> tuple[int, int]:
+    """Major and minor version of the etcd to compare with."""
+    shown = subprocess.run([command(ORACLE), "--version"], capture_output=True, text=True)
+    found = re.search(r"etcd Version: (\d+)\.(\d+)", shown.stdout)
+    assert found, shown
+    return int(found[1]), int(found[2])
+
+
 def require_newer_oracle() -> None:
     """Skip a test that an etcd before 3.6 decides otherwise; `make test-differential` brings a
     newer one.
     """
-    shown = subprocess.run([command(ORACLE), "--version"], capture_output=True, text=True)
-    found = re.search(r"etcd Version: (\d+)\.(\d+)", shown.stdout)
-    assert found, shown
-    if (int(found[1]), int(found[2])) < (3, 6):
+    if oracle_version() < (3, 6):
         pytest.skip("compares with etcd 3.6 and later: make test-differential")
 
 
@@ -76,6 +81,14 @@ class Pair:
         self._oracle.start()
         self.rusd = Client(self._subject.endpoints[0])
         self.etcd = Client(self._oracle.endpoints[0])
+
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Host and port of both; started if they are not."""
+        if self._subject is None:
+            self.start()
+        assert self._subject is not None and self._oracle is not None
+        return self._subject.endpoints[0], self._oracle.endpoints[0]
 
     def restart(self) -> None:
         """Stop both and start them again."""

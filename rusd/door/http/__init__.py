@@ -8,6 +8,8 @@
 - `server.py` HTTP/1.1 listeners and requests; `connection.py` one HTTP/1.1 connection, its limits
 - `http2.py` requests on a connection that also carries gRPC
 - `body.py` bodies of requests: limits of size, time and memory
+- `access.py` which hosts and origins are let in
+- `websocket.py` a page spoken with in messages
 - `rendering.py` a body rendered once for all requests that wait for it
 
 Promises: a page sees the same request over both protocols; a streamed response is produced only as

@@ -16,7 +16,9 @@ BODY_MEMORY = 64 << 20
 class BodyMemory:
     """Counts the bytes of bodies that one member holds for its pages."""
 
-    def __init__(self, limit: int = BODY_MEMORY) -> None:
+    def __init__(self, limit: int = BODY_MEMORY, each: int = BODY_LIMIT) -> None:
+        """`limit`: bytes of all bodies; `each`: of one that is read as a whole."""
+        self.each = each
         self._limit = limit
         self._held = 0
 
@@ -34,10 +36,9 @@ class BodyMemory:
 class Body:
     """A `RequestBody`; subclasses say where its chunks come from."""
 
-    def __init__(self, announced: int | None, limit: int, memory: BodyMemory) -> None:
-        """`announced`: content-length; `limit`: bytes of `read`."""
+    def __init__(self, announced: int | None, memory: BodyMemory) -> None:
+        """`announced`: content-length."""
         self._announced = announced or 0
-        self._limit = limit
         self._memory = memory
         self._taken = 0
 
@@ -45,13 +46,13 @@ class Body:
         raise NotImplementedError
 
     async def read(self) -> bytes:
-        if self._announced > self._limit:
+        if self._announced > self._memory.each:
             raise BodyTooLarge
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for chunk in self.chunks():
-                    if self._taken + len(chunk) > self._limit:
+                    if self._taken + len(chunk) > self._memory.each:
                         raise BodyTooLarge
                     self._memory.take(len(chunk))
                     self._taken += len(chunk)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from rusd.door.caller import caller_of
+from rusd.door.http.websocket import FrameMasks
 
 #: Seconds for a client to read at least some of the bytes that wait for it.
 STALLED = 60.0
@@ -22,6 +23,8 @@ STALLED = 60.0
 PIPELINED_AT_MOST = 100
 
 _END = b"\r\n\r\n"
+#: A close frame with the status "protocol error".
+_UNMASKED = b"\x88\x02\x03\xea"
 
 
 class _Answered(ConnectionError):
@@ -41,7 +44,7 @@ class ConnectionOwner(Protocol):
 class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
-    __slots__ = ("_in_a_row", "_last", "_moved", "_owner", "_unfed", "_waiting", "caller")
+    __slots__ = ("_in_a_row", "_last", "_masks", "_moved", "_owner", "_unfed", "_waiting", "caller")
 
     def __init__(self, owner: ConnectionOwner, server: web.Server, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -50,6 +53,8 @@ class HttpConnection(web.RequestHandler):
         #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
         self._last = b""
+        #: Set once this is a WebSocket.
+        self._masks: FrameMasks | None = None
         #: Bytes that wait for the client, and when they last became fewer.
         self._waiting = 0
         self._moved = 0.0
@@ -64,7 +69,26 @@ class HttpConnection(web.RequestHandler):
         super().connection_lost(exc)
         self._owner.left(self)
 
+    def watch_masks(self) -> bool:
+        """See `SocketConnection`."""
+        self._masks = FrameMasks()
+        self._message_tail += self._unfed
+        self._unfed = b""
+        return self._masked(self._message_tail)
+
+    def _masked(self, data: bytes) -> bool:
+        if self._masks is None or self._masks.all_masked(data):
+            return True
+        if self.transport is not None:
+            self.transport.write(_UNMASKED)
+            self.transport.close()
+        return False
+
     def data_received(self, data: bytes) -> None:
+        if self._masks is not None:
+            if self._masked(data):
+                super().data_received(data)
+            return
         last, data = self._last, self._last + self._unfed + data
         self._unfed = b""
         position = len(last)

@@ -15,7 +15,7 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.h2 import Stream, block
 from rusd.door.h2.errors import INTERNAL_ERROR
-from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory, close
+from rusd.door.http.body import Body, BodyMemory, close
 from rusd.door.http.router import page_request
 from rusd.rpc.call import Caller
 from rusd.rpc.pages import PageRequest, PageResponse
@@ -58,7 +58,7 @@ class _StreamBody(Body):
     """A body whose chunks are the DATA frames of a stream."""
 
     def __init__(self, stream: Stream, announced: int | None, memory: BodyMemory) -> None:
-        super().__init__(announced, BODY_LIMIT, memory)
+        super().__init__(announced, memory)
         self._stream = stream
         self._arrived: deque[bytes] = deque()
         self._ended = False

@@ -8,9 +8,12 @@ The rest of the door sees pages through the router alone.
 """
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import Awaitable, Mapping
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Awaitable, Mapping, Sequence
+from html import escape
+from posixpath import normpath
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
@@ -31,6 +34,7 @@ log = get_logger(__name__)
 AT_ONCE = 8
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
+_HTML = ("Content-Type", "text/html; charset=utf-8")
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 NOT_FOUND = PageResponse(404, [TEXT, NOSNIFF], b"404 page not found\n")
@@ -51,18 +55,23 @@ def not_allowed(*methods: str) -> PageResponse:
 class Router:
     """The pages of one member by path."""
 
-    def __init__(self, pages: Mapping[str, Page]) -> None:
-        """A path that ends with a slash stands for all paths below it; the longest one counts."""
+    def __init__(self, pages: Mapping[str, Page], sockets: Sequence[str] = ()) -> None:
+        """A path that ends with a slash stands for all paths below it; the longest one counts.
+
+        `sockets`: paths of that kind whose pages may be spoken with over a WebSocket.
+        """
         self._pages = dict(pages)
+        self._sockets = tuple(sockets)
         self._below = sorted((path for path in pages if path.endswith("/")), key=len, reverse=True)
         self._turns = _Turns()
 
     async def serve(self, request: PageRequest) -> PageResponse:
         """The response of the page at the request's path. Raises nothing."""
         await self._turns.next()
-        page = self._find(request.path)
-        if page is None:
-            return NOT_FOUND
+        path = _routed(request)
+        page = self._find(path)
+        if page is None or not _is_clean(request.raw_path):
+            return self._elsewhere(request)
         try:
             return await page(request)
         except (BodyTooLarge, BodyTimeout, BodyMemoryExceeded) as refusal:
@@ -70,6 +79,26 @@ class Router:
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": request.path}})
             return _FAILED
+
+    def accepts_socket(self, request: PageRequest) -> bool:
+        """Whether a WebSocket may be opened at the request's path."""
+        return _routed(request).startswith(self._sockets) and _is_clean(request.raw_path)
+
+    def _elsewhere(self, request: PageRequest) -> PageResponse:
+        """Where the page is, if the path only has too many or too few slashes or dots, as with Go's
+        ServeMux.
+        """
+        path = clean(request.raw_path)
+        if f"{path}/" in self._below and path not in self._pages:
+            path += "/"
+        if path == request.raw_path or self._find(_decoded(path)) is None:
+            return NOT_FOUND
+        query = f"?{urlencode(request.query, doseq=True)}" if request.query else ""
+        location = ("Location", path + query)
+        if request.method not in ("GET", "HEAD"):
+            return PageResponse(307, [location])
+        link = f'<a href="{escape(path + query)}">Temporary Redirect</a>.\n\n'
+        return PageResponse(307, [location, _HTML], link.encode())
 
     def _find(self, path: str) -> Page | None:
         page = self._pages.get(path)
@@ -80,12 +109,36 @@ class Router:
         return None if root is None else self._pages[root]
 
 
+def clean(path: str) -> str:
+    """`path` without empty elements and dots; a slash at the end stays."""
+    # (`normpath` leaves two slashes at the beginning.)
+    cleaned = "/" + normpath(path).lstrip("/")
+    return f"{cleaned}/" if path.endswith("/") and cleaned != "/" else cleaned
+
+
+def _routed(request: PageRequest) -> str:
+    """The path by which the page is found: an encoded slash is no slash."""
+    raw = request.raw_path
+    return _decoded(raw) if "%" in raw else request.path
+
+
+def _decoded(raw: str) -> str:
+    return unquote(_ENCODED_SLASH.sub("%252F", raw))
+
+
+_ENCODED_SLASH = re.compile("%2[fF]")
+
+
+def _is_clean(path: str) -> bool:
+    return ("//" not in path and "/." not in path) or clean(path) == path
+
+
 def page_request(
     method: str, target: str, headers: Mapping[str, str], body: RequestBody, caller: Caller
 ) -> PageRequest:
     """The request for `target`: path and query as in the request line, or an absolute URL."""
-    path, query = _parsed(target)
-    return PageRequest(method, path, query, headers, body, caller)
+    path, raw, query = _parsed(target)
+    return PageRequest(method, path, raw, query, headers, body, caller)
 
 
 class _Turns:
@@ -111,14 +164,20 @@ class _Turns:
             asyncio.get_running_loop().call_soon(self._run)
 
 
-def _parsed(target: str) -> tuple[str, dict[str, list[str]]]:
-    """Path and query; the path "/" if the target is not a URL."""
+#: A path that stands for itself.
+_PLAIN = re.compile(r"[^%?#]*")
+
+
+def _parsed(target: str) -> tuple[str, str, dict[str, list[str]]]:
+    """Path, path as it was sent, and query; the path "/" if the target is not a URL."""
+    if target.startswith("/") and _PLAIN.fullmatch(target):
+        return target, target, {}
     if not target.startswith("/"):
         try:
             parts = urlsplit(target)
         except ValueError:
-            return "/", {}
+            return "/", "/", {}
         target = f"{parts.path or '/'}?{parts.query}"
-    path, _, query = target.partition("#")[0].partition("?")
-    path = unquote(path)
-    return path if path.startswith("/") else f"/{path}", parse_qs(query, keep_blank_values=True)
+    raw, _, query = target.partition("#")[0].partition("?")
+    raw = raw if raw.startswith("/") else f"/{raw}"
+    return unquote(raw), raw, parse_qs(query, keep_blank_values=True)

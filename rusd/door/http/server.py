@@ -12,18 +12,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
-from typing import cast
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Fail
-from rusd.door.http.body import BODY_LIMIT, Body, BodyMemory, close
+from rusd.door.http.body import Body, BodyMemory, close
 from rusd.door.http.connection import HttpConnection
-from rusd.door.http.router import Router, page_request
+from rusd.door.http.router import page_request
+from rusd.door.http.websocket import serve_socket
 from rusd.door.listen.listener import Listeners, Tls
 from rusd.door.tls.context import ClientTls
-from rusd.rpc.pages import PageResponse
+from rusd.rpc.pages import PageRequest, PageResponse
 
 log = get_logger(__name__)
 
@@ -41,39 +42,43 @@ SWEEP = 1.0
 GRACE_SECONDS = 1.0
 
 
-class HttpDoor:
-    """The pages of one member over HTTP/1.1."""
+class Pages(Protocol):
+    """What answers requests: a router, or checks before it."""
 
-    def __init__(
-        self,
-        router: Router,
-        fail: Fail,
-        body_limit: int = BODY_LIMIT,
-        body_memory: BodyMemory | None = None,
-    ) -> None:
-        """`fail` gets the exception of a background task, which ends the member. `body_limit`:
-        bytes of a request; one that announces more is refused unread.
+    async def serve(self, request: PageRequest) -> PageResponse:
+        """The response. Raises nothing."""
+
+    def accepts_socket(self, request: PageRequest) -> bool:
+        """Whether a WebSocket may be opened at the request's path."""
+
+
+class HttpDoor:
+    """Pages over HTTP/1.1."""
+
+    def __init__(self, pages: Pages, fail: Fail, body_memory: BodyMemory | None = None) -> None:
+        """`fail` gets the exception of a background task, which ends the member. `body_memory`: a
+        request that announces more than its bound of one body is refused unread.
         """
-        self._router = router
+        self._pages = pages
         self.body_memory = body_memory or BodyMemory()
-        self._body_limit = body_limit
         self._listeners = Listeners(fail)
         self._stopping = False
-        app = web.Application(client_max_size=body_limit)
-        app.on_response_prepare.append(_anonymous)
-        app.router.add_route("*", "/{page:.*}", self._serve)
-        self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            shutdown_timeout=GRACE_SECONDS,
-            handler_cancellation=True,
-        )
+        self._runner: web.ServerRunner | None = None
         self.connections: dict[HttpConnection, asyncio.Transport] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def prepare(self) -> None:
         """Make `protocol` usable without `start`, which includes it."""
-        if self._runner.server is None:
+        if self._runner is None:
+            # (No `web.Application`: its routes and middleware cost half as much again.)
+            server = web.Server(
+                self._serve,
+                request_factory=_request,
+                handler_cancellation=True,
+            )
+            self._runner = web.ServerRunner(
+                server, handle_signals=False, shutdown_timeout=GRACE_SECONDS
+            )
             await self._runner.setup()
 
     async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
@@ -90,7 +95,7 @@ class HttpDoor:
         """Returns the protocol of an accepted connection; `stop` closes it too."""
         if self._stopping:
             return _Closing()
-        server = self._runner.server
+        server = None if self._runner is None else self._runner.server
         if server is None:
             raise RuntimeError("the door is not prepared")
         return HttpConnection(
@@ -125,26 +130,30 @@ class HttpDoor:
         """Stop listening, and close every connection after its current response."""
         self._stopping = True
         self._listeners.close()
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(HttpConnection, request.protocol)
         announced = request.content_length
-        if (announced or 0) > self._body_limit:
+        if (announced or 0) > self.body_memory.each:
             refusal = web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             refusal.force_close()
             return refusal
-        body = _RequestBody(request, announced, self._body_limit, self.body_memory)
+        body = _RequestBody(request, announced, self.body_memory)
         # (The first value of a name that is repeated.)
         fields = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
         target = request.raw_path
+        asked = page_request(request.method, target, fields, body, connection.caller)
+        if "upgrade" in fields and self._pages.accepts_socket(asked):
+            socket = await serve_socket(request, asked, self._pages.serve, self.body_memory.each)
+            if socket is not None:
+                return socket
         try:
-            response = await self._router.serve(
-                page_request(request.method, target, fields, body, connection.caller)
-            )
+            response = await self._pages.serve(asked)
             # (The parser has lost what follows a body with an upgrade declined.)
             last = not connection.another() or (request.body_exists and "upgrade" in fields)
             if isinstance(response.body, bytes):
@@ -169,22 +178,36 @@ class _Closing(asyncio.Protocol):
 class _RequestBody(Body):
     """A body whose chunks aiohttp parses; it reads ahead by less than 128 KiB."""
 
-    def __init__(
-        self, request: web.Request, announced: int | None, limit: int, memory: BodyMemory
-    ) -> None:
-        super().__init__(announced, limit, memory)
+    def __init__(self, request: web.BaseRequest, announced: int | None, memory: BodyMemory) -> None:
+        super().__init__(announced, memory)
         self._content = request.content
+        self._connection = request.protocol
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        self._expects = expects and request.version >= (1, 1)
+
+    async def read(self) -> bytes:
+        content = self._content
+        if content.is_eof() and content.exception() is None and self._announced:
+            # It has arrived with its head: nothing is waited for.
+            whole = content.read_nowait(-1)
+            self._memory.take(len(whole))
+            self._taken += len(whole)
+            return whole
+        return await super().read()
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        if self._expects and self._connection.transport is not None:
+            self._expects = False
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while chunk := await self._content.readany():
             yield chunk
 
 
 async def _stream_body(
-    request: web.Request, page: PageResponse, chunks: AsyncIterator[bytes], last: bool
+    request: web.BaseRequest, page: PageResponse, chunks: AsyncIterator[bytes], last: bool
 ) -> web.StreamResponse:
     """Send the chunks as the client takes them."""
-    response = web.StreamResponse(status=page.status, headers=page.headers)
+    response = _Streamed(status=page.status, headers=page.headers)
     if last:
         response.force_close()
     try:
@@ -206,6 +229,22 @@ async def _stream_body(
     return response
 
 
-async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
-    """Removes the name of the library from the response."""
-    response.headers.pop("Server", None)
+class _Streamed(web.StreamResponse):
+    """A response that has no content type unless its page gives it one."""
+
+    async def _prepare_headers(self) -> None:
+        typed = "Content-Type" in self.headers
+        await super()._prepare_headers()
+        if not typed:
+            self.headers.popall("Content-Type", None)
+
+
+class _Request(web.BaseRequest):
+    """A request whose response does not name the library."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.pop("Server", None)
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> _Request:
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())

@@ -423,7 +423,6 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
         "--raft-read-timeout=5s",
         "--socket-reuse-address",
         "--backend-bbolt-freelist-type=map",
-        "--enable-grpc-gateway",
     ],
 )
 def test_etcds_defaults_and_what_rusd_does_anyway_are_accepted_silently(flag: str) -> None:

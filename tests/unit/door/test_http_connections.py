@@ -13,6 +13,7 @@ import pytest
 from cluster.certificates import Authority
 from rusd.door.http import connection
 from rusd.door.http import server as http_server
+from rusd.door.http.body import BodyMemory
 from rusd.door.http.connection import PIPELINED_AT_MOST
 from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
@@ -53,9 +54,8 @@ def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[Non
         log = Log()
         node = InstantNode(log, 1, machine)
         log.elect(1)
-        door = HttpDoor(
-            page_router(HealthChecks(node, machine), lambda: METRICS), unexpected, body_limit=LIMIT
-        )
+        router = page_router(HealthChecks(node, machine), lambda: METRICS)
+        door = HttpDoor(router, unexpected, BodyMemory(each=LIMIT))
         await door.prepare()
         loop = asyncio.get_running_loop()
         port = free_port()

@@ -30,9 +30,8 @@ Serve = Callable[..., None]
 
 
 @pytest.fixture(params=[Http1, Http2])
-def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Serve:
+def serve(request: pytest.FixtureRequest) -> Serve:
     """Runs a scenario against a client port with these pages."""
-    monkeypatch.setattr(http2, "BODY_LIMIT", LIMIT)
 
     def serve(
         scenario: Scenario,
@@ -43,7 +42,7 @@ def serve(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Se
     ) -> None:
         async def main() -> None:
             router = Router({f"/{name}": page for name, page in pages.items()})
-            http = HttpDoor(router, unexpected, LIMIT, memory)
+            http = HttpDoor(router, unexpected, memory or BodyMemory(each=LIMIT))
             await http.prepare()
             door = GrpcDoor(
                 {},
@@ -174,7 +173,7 @@ def test_bodies_that_hold_too_much_memory_together_are_refused_with_503(serve: S
         await next_one.response()
         assert next_one.status == 200
 
-    memory = BodyMemory(1000)
+    memory = BodyMemory(1000, LIMIT)
     serve(scenario, memory, shown=shown)
 
 

@@ -23,7 +23,7 @@ Get = Callable[..., PageResponse]
 
 
 def request(method: str, target: str) -> PageRequest:
-    return page_request(method, target, {}, Body(None, 0, BodyMemory()), Caller("test"))
+    return page_request(method, target, {}, Body(None, BodyMemory()), Caller("test"))
 
 
 @pytest.fixture
@@ -75,7 +75,6 @@ def test_a_page_is_found_by_its_path(get: Get, target: str) -> None:
         "*",
         "/healthz",
         "/health/",
-        "//health",
         "/readyz/",
         "/readyz/none",
         "/readyz/linearizable_read/x",
@@ -87,6 +86,25 @@ def test_a_page_is_found_by_its_path(get: Get, target: str) -> None:
 def test_everything_else_is_not_found(get: Get, target: str) -> None:
     page = get(target)
     assert (page.status, page.body) == (404, b"404 page not found\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("//health", "/health"),
+        ("/./health?a=b", "/health?a=b"),
+        ("/livez/../health", "/health"),
+        ("/../../health", "/health"),
+    ],
+)
+def test_too_many_slashes_and_dots_are_redirected(get: Get, target: str, location: str) -> None:
+    page = get(target)
+    assert (page.status, page.headers[0]) == (307, ("Location", location))
+
+
+def test_an_encoded_slash_separates_nothing(get: Get) -> None:
+    assert get("/livez/serializable_read").status == 200
+    assert get("/livez%2fserializable_read").status == 404
 
 
 @pytest.mark.parametrize("target", ["/health", "/livez", "/readyz", "/readyz/none", "/version"])

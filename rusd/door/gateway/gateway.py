@@ -1,0 +1,110 @@
+"""The page of the JSON gateway: from a request's path to the call of its method."""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message_factory import GetMessageClass
+
+from rusd.door.gateway import answers
+from rusd.door.gateway.json_reader import Readers
+from rusd.door.gateway.json_writer import Writers
+from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.metadata import metadata, timeout
+from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
+from rusd.door.gateway.streaming import OpenStreams, StreamCall
+from rusd.door.gateway.unary import UnaryCall
+from rusd.door.http.access import Origins
+from rusd.door.http.router import TEXT
+from rusd.rpc.errors import Code, Definition, EtcdError
+from rusd.rpc.methods import Methods, Unary
+from rusd.rpc.pages import PageRequest, PageResponse
+
+_OTHER_ORIGIN = Definition(
+    Code.PERMISSION_DENIED,
+    "rusd: writes of web pages of other origins need --cors with their origin",
+)
+_COMMON_NAME = PageResponse(
+    400,
+    [TEXT],
+    b"CommonName of client sending a request against gateway will be ignored and not used as"
+    b" expected\n",
+)
+
+
+class Gateway:
+    """The gateway of one member."""
+
+    def __init__(
+        self,
+        methods: Methods,
+        limit: int,
+        origins: Origins,
+        names_matter: Callable[[], bool],
+        memory: AnswerMemory | None = None,
+    ) -> None:
+        """`methods`: guarded, as for gRPC; looked up at each call. `limit`: bytes of an encoded
+        request. `names_matter`: whether common names of certificates stand for users now; requests
+        with one are refused then, as in etcd, since the gateway never uses it.
+        """
+        self._methods = methods
+        self._origins = origins
+        self._names_matter = names_matter
+        self.streams = OpenStreams()
+        memory = memory or AnswerMemory()
+        readers, writers = Readers(), Writers()
+        self._calls: dict[str, tuple[str, UnaryCall | StreamCall]] = {}
+        for http_path, path in PATHS.items():
+            method = methods.get(path)
+            if method is None:
+                continue
+            pool: Any = method.request.DESCRIPTOR.file.pool
+            found = pool.FindMethodByName(path[1:].replace("/", "."))
+            of_call = (
+                path,
+                readers.whole(method.request),
+                GetMessageClass(found.output_type),
+                writers.of(found.output_type),
+                limit,
+                memory,
+            )
+            call = (
+                UnaryCall(*of_call)
+                if isinstance(method, Unary)
+                else StreamCall(*of_call, self.streams)
+            )
+            self._calls[http_path] = path, call
+
+    async def page(self, request: PageRequest) -> PageResponse:
+        """See `Page`."""
+        caller = request.caller
+        certificate = caller.certificate
+        if certificate is not None and certificate.common_name and self._names_matter():
+            return _COMMON_NAME
+        path = request.path
+        if path.startswith(OLD_ROOT):
+            path = ROOT + path[len(OLD_ROOT) :]
+        found = self._calls.get(path)
+        if found is None:
+            return answers.refusal(answers.NOT_FOUND)
+        headers = request.headers
+        if request.method != "POST" or _overridden(request):
+            return answers.refusal(answers.METHOD_NOT_ALLOWED)
+        path, call = found
+        if path not in READS and not self._origins.may_write(request):
+            return answers.refusal(_OTHER_ORIGIN)
+        try:
+            granted = timeout(headers)
+        except ValueError as error:
+            return answers.refusal(EtcdError(Code.INVALID_ARGUMENT, str(error)))
+        method = self._methods[path]
+        if isinstance(call, UnaryCall):
+            text = await request.body.read()
+            return await call.run(method, text, metadata(headers), granted, caller)  # type: ignore[arg-type]
+        return await call.run(method, request.body, metadata(headers), granted, caller)  # type: ignore[arg-type]
+
+
+def _overridden(request: PageRequest) -> bool:
+    """Whether a form asks for another method, as grpc-gateway lets it."""
+    override = request.headers.get("x-http-method-override", "")
+    form = request.headers.get("content-type") == "application/x-www-form-urlencoded"
+    return form and override.upper() not in ("", "POST")

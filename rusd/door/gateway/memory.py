@@ -1,0 +1,48 @@
+"""Answers that the gateway holds for its clients, bounded for all of them together.
+
+A long answer is not made while others fill half of the budget; a stream whose client has something
+to read is given no more meanwhile. What is held at most is therefore half of the budget, what each
+stream was sent last, and one long answer.
+"""
+
+from collections import OrderedDict
+
+from rusd.base.pending import Pending
+
+#: Bytes of answers that are held before clients wait.
+ANSWER_MEMORY = 64 << 20
+
+
+class AnswerMemory:
+    """Counts the bytes of answers that wait for their clients."""
+
+    def __init__(self, budget: int = ANSWER_MEMORY) -> None:
+        self._half = budget // 2
+        self._held = 0
+        self._waiting: OrderedDict[Pending[None], None] = OrderedDict()
+
+    @property
+    def tight(self) -> bool:
+        """Whether answers should wait."""
+        return self._held > self._half
+
+    def take(self, size: int) -> None:
+        """An answer of `size` bytes waits for its client."""
+        self._held += size
+
+    def release(self, size: int) -> None:
+        """`size` bytes have been handed on, or dropped."""
+        self._held -= size
+        while self._waiting and not self.tight:
+            # (One at a time: each may be long.)
+            self._waiting.popitem(last=False)[0].set_result(None)
+            break
+
+    def wait(self, *, small: bool = False) -> Pending[None] | None:
+        """See `rusd/rpc/call.py` `WaitWritable`."""
+        if small or not self.tight:
+            return None
+        waiting: Pending[None] = Pending()
+        self._waiting[waiting] = None
+        waiting.add_done_callback(lambda done: self._waiting.pop(done, None))
+        return waiting

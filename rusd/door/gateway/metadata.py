@@ -1,0 +1,52 @@
+"""Headers of an HTTP request as the metadata of a call, as grpc-gateway passes them on.
+
+`Authorization` as `authorization`, `Grpc-Metadata-X` as `x`, the permanent headers of HTTP as
+`grpcgateway-x`. `grpcgateway-accept` is always there: it marks calls of the gateway, for which no
+certificate stands for a user (`rusd/rpc/authentication.py`).
+"""
+
+import re
+from collections.abc import Mapping
+
+_PREFIX = "grpc-metadata-"
+_GATEWAY = "grpcgateway-"
+_PERMANENT = frozenset(
+    ("accept", "accept-charset", "accept-language", "accept-ranges", "authorization",
+     "cache-control", "content-type", "cookie", "date", "expect", "from", "host", "if-match",
+     "if-modified-since", "if-none-match", "if-schedule-tag-match", "if-unmodified-since",
+     "max-forwards", "origin", "pragma", "referer", "user-agent", "via", "warning")
+)  # fmt: skip
+_NAME = re.compile("[0-9a-z_.-]+")
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_NUMBER = re.compile("[+-]?[0-9]{1,18}")
+
+
+def metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a request with these headers (names in lowercase)."""
+    found = {_GATEWAY + "accept": ""}
+    for name, value in headers.items():
+        if name == "authorization":
+            found[name] = value
+        if name in _PERMANENT:
+            key = _GATEWAY + name
+        elif name.startswith(_PREFIX):
+            key = name[len(_PREFIX) :]
+            if key.endswith("-bin") or _NAME.fullmatch(key) is None or key.startswith(_GATEWAY):
+                continue
+        else:
+            continue
+        if value.isascii() and value.isprintable():
+            found[key] = value
+    return found
+
+
+def timeout(headers: Mapping[str, str]) -> float | None:
+    """The seconds that `Grpc-Timeout` grants; None without one. Raises ValueError."""
+    given = headers.get("grpc-timeout", "")
+    if not given:
+        return None
+    number, unit = given[:-1], given[-1]
+    if unit not in _UNITS or _NUMBER.fullmatch(number) is None:
+        raise ValueError(f"invalid grpc-timeout: {given[:100]}")
+    # (Zero stands for none, as in Go.)
+    return int(number) * _UNITS[unit] or None

@@ -1,0 +1,316 @@
+"""Streams over HTTP: JSON objects in, a line of JSON for each message out.
+
+The response begins with the first message, since its status says whether the call was refused. A
+line is made when the client has taken those before it, so that a client that does not read has a
+bounded queue of encoded messages, and its service is told that the stream is full. Requests are
+read while the queue has room.
+
+A request that cannot be read ends the requests, not the stream, as in etcd: with lease keepalive
+the answers end then, a watch goes on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from google.protobuf.message import Message
+
+from rusd.base.pending import Pending
+from rusd.door.gateway import answers
+from rusd.door.gateway.json_reader import MessageReader
+from rusd.door.gateway.json_syntax import JsonError, ValueSplitter
+from rusd.door.gateway.json_writer import PIECE, MessageWriter, escaped, gathered
+from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.unary import encoded_request, told
+from rusd.rpc.call import Call, Caller
+from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, STOPPED, Code, EtcdError
+from rusd.rpc.methods import BidiStream, ServerStream
+from rusd.rpc.pages import BodyTimeout, PageResponse, RequestBody
+from rusd.rpc.streams import StreamHandler
+
+#: Bytes of messages that wait for a client before its stream counts as full.
+HIGH_BYTES = 256 << 10
+
+
+class OpenStreams:
+    """The open streams of one gateway."""
+
+    def __init__(self) -> None:
+        self._open: dict[JsonStream, None] = {}
+
+    def add(self, stream: "JsonStream") -> None:
+        self._open[stream] = None
+
+    def remove(self, stream: "JsonStream") -> None:
+        self._open.pop(stream, None)
+
+    def stop(self) -> None:
+        """The member stops: end them all."""
+        for stream in list(self._open):
+            stream.finish(STOPPED())
+
+
+class JsonStream:
+    """One call; the service's `ResponseStream`."""
+
+    def __init__(
+        self,
+        path: str,
+        method: BidiStream | ServerStream,
+        response: type[Message],
+        writer: MessageWriter,
+        memory: AnswerMemory,
+        streams: OpenStreams,
+    ) -> None:
+        self._path = path
+        self._method = method
+        self._response = response
+        self._writer = writer
+        self._memory = memory
+        self._streams = streams
+        self._handler: StreamHandler | None = None
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._finished = False
+        self._closed = False
+        self._error: EtcdError | None = None
+        #: Resolved when there is something to send; when there is room for requests.
+        self._something: Pending[None] | None = None
+        self._room: Pending[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._code = CANCELED.code
+        method.counts.start()
+        streams.add(self)
+
+    # ResponseStream
+
+    def send(self, message: bytes) -> None:
+        if self._finished:
+            return
+        self._queue.append(message)
+        self._queued += len(message)
+        self._memory.take(len(message))
+        self._wake()
+
+    def ready(self) -> bool:
+        return self._queued < HIGH_BYTES and not (self._queued and self._memory.tight)
+
+    def finish(self, error: Exception | None = None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._error = None if error is None else told(error, self._path)
+        self._code = Code.OK if self._error is None else self._error.code
+        self._wake()
+
+    def _wake(self) -> None:
+        something, self._something = self._something, None
+        if something is not None:
+            something.set_result(None)
+
+    # Requests
+
+    def open(self, open_stream: Callable[["JsonStream"], StreamHandler]) -> None:
+        """Open the stream in the service."""
+        try:
+            self._handler = open_stream(self)
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
+            self.finish(error)
+
+    def half_close(self) -> None:
+        """The client sends no more."""
+        self._tell(lambda handler: handler.half_closed())
+
+    def read_requests(self, reader: MessageReader, body: RequestBody, limit: int) -> None:
+        """Pass the requests in `body` to the service as they come."""
+        self._reading = asyncio.ensure_future(self._read(reader, body, limit))
+
+    async def _read(self, reader: MessageReader, body: RequestBody, limit: int) -> None:
+        # (Twice: base64 is a third longer, and names take space.)
+        splitter = ValueSplitter(2 * limit)
+        try:
+            async for chunk in body.chunks():
+                for text in splitter.feed(chunk):
+                    request, _ = encoded_request(reader, text, limit)
+                    await self._until_room()
+                    self._receive(request)
+                    # A chunk may hold thousands of requests.
+                    await asyncio.sleep(0)
+                    if self._finished:
+                        return
+        except (JsonError, EtcdError, BodyTimeout):
+            pass  # what cannot be read ends the requests
+        except OSError:
+            return  # the client has gone
+        self.half_close()
+
+    def _receive(self, request: Message) -> None:
+        self._tell(lambda handler: handler.received(request))
+
+    async def _until_room(self) -> None:
+        while not self._finished and not self.ready():
+            self._room = Pending()
+            await self._room
+
+    def _tell(self, event: Callable[[StreamHandler], None]) -> None:
+        if self._handler is None or self._finished:
+            return
+        try:
+            event(self._handler)
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
+            self.finish(error)
+
+    # Responses
+
+    async def respond(self, timeout: float | None) -> PageResponse:
+        """The response, as soon as its status is known."""
+        try:
+            if timeout is not None:
+                asyncio.get_running_loop().call_later(timeout, self._expired)
+            await self._until_something()
+        except BaseException:
+            self.close()
+            raise
+        if self._queue:
+            return answers.answer(_Lines(self))
+        self.close()
+        if self._error is not None:
+            return answers.stream_refusal(self._error)
+        return PageResponse(200, (), _nothing())
+
+    def _expired(self) -> None:
+        self.finish(DEADLINE_EXCEEDED())
+
+    async def _until_something(self) -> None:
+        while not self._queue and not self._finished:
+            self._something = Pending()
+            await self._something
+
+    async def lines(self) -> AsyncGenerator[bytes, None]:
+        """The lines of the response, each in one piece unless it is long."""
+        while True:
+            await self._until_something()
+            if not self._queue:
+                break
+            message = self._queue.popleft()
+            if len(message) <= PIECE:
+                text = self._writer.text(self._response.FromString(message))
+                yield escaped(f'{{"result":{text}}}\n'.encode())
+            else:
+                yield b'{"result":'
+                for piece in gathered(self._writer.pieces(self._response.FromString(message))):
+                    yield escaped(piece)
+                    await asyncio.sleep(0)
+                yield b"}\n"
+            self._taken(len(message))
+        if self._error is not None:
+            yield answers.stream_error(self._error)
+
+    def _taken(self, size: int) -> None:
+        """The client took a message."""
+        full = not self.ready()
+        self._queued -= size
+        self._memory.release(size)
+        if full and self.ready():
+            self._tell(lambda handler: handler.drained())
+        if self._room is not None and self.ready():
+            room, self._room = self._room, None
+            room.set_result(None)
+
+    # The end
+
+    def close(self) -> None:
+        """Nobody takes messages any more: tell the service, once, and last."""
+        if self._closed:
+            return
+        self._closed = self._finished = True
+        self._streams.remove(self)
+        self._memory.release(self._queued)
+        self._queue.clear()
+        self._queued = 0
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._handler is not None:
+            try:
+                self._handler.closed()
+            except Exception as error:  # noqa: BLE001
+                # A fault of the service, which is logged.
+                told(error, self._path)
+        self._method.counts.finish(self._code)
+
+
+class _Lines(AsyncIterator[bytes]):
+    """The body of a stream's response."""
+
+    def __init__(self, stream: JsonStream) -> None:
+        self._stream = stream
+        self._lines = stream.lines()
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._lines.__anext__()
+
+    async def aclose(self) -> None:
+        """The end, or the client has gone."""
+        self._stream.close()
+        await self._lines.aclose()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+class StreamCall:
+    """Calls of one streaming method."""
+
+    def __init__(
+        self,
+        path: str,
+        reader: MessageReader,
+        response: type[Message],
+        writer: MessageWriter,
+        limit: int,
+        memory: AnswerMemory,
+        streams: OpenStreams,
+    ) -> None:
+        """As `UnaryCall`."""
+        self._path = path
+        self._reader = reader
+        self._response = response
+        self._writer = writer
+        self._limit = limit
+        self._memory = memory
+        self._streams = streams
+
+    async def run(
+        self,
+        method: BidiStream | ServerStream,
+        body: RequestBody,
+        metadata: dict[str, str],
+        timeout: float | None,
+        caller: Caller,
+    ) -> PageResponse:
+        """The response to a request with this body."""
+        deadline = None
+        if timeout is not None:
+            deadline = asyncio.get_running_loop().time() + timeout
+        raw = b""
+        request: Message | None = None
+        if isinstance(method, ServerStream):
+            try:
+                request, raw = encoded_request(self._reader, await body.read(), self._limit)
+            except EtcdError as error:
+                return answers.refusal(error)
+        stream = JsonStream(
+            self._path, method, self._response, self._writer, self._memory, self._streams
+        )
+        call = Call(metadata, raw, deadline, caller, self._memory.wait)
+        if isinstance(method, BidiStream):
+            stream.open(lambda stream: method.open(call, stream))
+            stream.read_requests(self._reader, body, self._limit)
+        else:
+            stream.open(lambda stream: method.open(request, call, stream))
+            stream.half_close()
+        return await stream.respond(timeout)

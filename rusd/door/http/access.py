@@ -1,0 +1,132 @@
+"""Which HTTP requests are let in by their Host and Origin, on the client port.
+
+- `--host-whitelist`: names that a request without TLS may have in `Host`, against DNS rebinding
+- `--cors`: origins that browsers may let read responses (etcd's headers, `*` by default)
+- `OPTIONS` is answered for every path, as in etcd
+
+`Origins` also decides whether a page of another origin may write: etcd lets every page, rusd only
+those that `--cors` names. The default does not count: with it any page in the browser of someone
+near a member could write.
+"""
+
+from collections.abc import Sequence
+
+from rusd.base.logs import LimitedLog, get_logger
+from rusd.door.http.router import NOSNIFF, TEXT, Router
+from rusd.rpc.pages import PageRequest, PageResponse
+
+log = get_logger(__name__)
+rejected = LimitedLog(log)
+
+ANY = "*"
+_METHODS = ("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+_HEADERS = ("Access-Control-Allow-Headers", "accept, content-type, authorization")
+_ANYONE = (_METHODS, ("Access-Control-Allow-Origin", ANY), _HEADERS)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+#: In etcd's words, with the name that was asked for.
+_REBINDING = """
+etcd received your request, but the Host header was unrecognized.
+
+To fix this, choose one of the following options:
+- Enable TLS, then any HTTPS request will be allowed.
+- Add the hostname you want to use to the whitelist in settings.
+  - e.g. etcd --host-whitelist {}
+
+This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-2018-5702).
+
+"""
+
+
+class Origins:
+    """The origins that `--cors` allows."""
+
+    def __init__(self, given: Sequence[str]) -> None:
+        """`given`: the value of the flag; empty without it."""
+        self._explicit = bool(given)
+        self._any = ANY in given or not given
+        self._allowed = frozenset(_normal(origin) for origin in given)
+
+    def headers(self, origin: str) -> Sequence[tuple[str, str]]:
+        """What browsers are told about a request from `origin` ("" if it names none)."""
+        if self._any:
+            return _ANYONE
+        if origin and _normal(origin) in self._allowed:
+            return (_METHODS, ("Access-Control-Allow-Origin", origin), _HEADERS)
+        return ()
+
+    def may_write(self, request: PageRequest) -> bool:
+        """Whether a write may come from where the request says it comes from."""
+        if same_origin(request):
+            return True
+        return self._explicit and (
+            self._any or _normal(request.headers.get("origin", "")) in self._allowed
+        )
+
+
+def same_origin(request: PageRequest) -> bool:
+    """Whether a request comes from a page of this origin, or from no browser."""
+    headers = request.headers
+    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return False
+    origin = headers.get("origin", "")
+    scheme = "https" if request.caller.secure else "http"
+    return not origin or _normal(origin) == _normal(f"{scheme}://{headers.get('host', '')}")
+
+
+class AccessControl:
+    """Serves what its checks let pass."""
+
+    def __init__(self, router: Router, origins: Origins, hosts: Sequence[str]) -> None:
+        """`hosts`: the value of `--host-whitelist`."""
+        self._router = router
+        self._origins = origins
+        self._hosts = frozenset(hosts)
+        self._any_host = not hosts or ANY in hosts
+
+    async def serve(self, request: PageRequest) -> PageResponse:
+        """The response to a request. Raises nothing."""
+        headers = request.headers
+        if not self._is_known_host(request):
+            host = _hostname(headers.get("host", ""))
+            fields = {"host": host, "remote": request.caller.address}
+            rejected.warning("rejecting HTTP request to prevent DNS rebinding attacks", fields)
+            body = _REBINDING.format(_go_quoted(host)).encode()
+            return PageResponse(421, [TEXT, NOSNIFF], body)
+        cors = self._origins.headers(headers.get("origin", ""))
+        if request.method == "OPTIONS":
+            return PageResponse(200, cors)
+        response = await self._router.serve(request)
+        if not cors:
+            return response
+        return PageResponse(response.status, (*response.headers, *cors), response.body)
+
+    def accepts_socket(self, request: PageRequest) -> bool:
+        """Whether a WebSocket may be opened at the request's path."""
+        return self._is_known_host(request) and self._router.accepts_socket(request)
+
+    def _is_known_host(self, request: PageRequest) -> bool:
+        if self._any_host or request.caller.secure:
+            return True
+        return _hostname(request.headers.get("host", "")) in self._hosts
+
+
+def _hostname(host: str) -> str:
+    """`host` without its port, as Go's net.SplitHostPort; whole if it has none."""
+    name, colon, _ = host.rpartition(":")
+    if name.startswith("[") and name.endswith("]"):
+        return name[1:-1]
+    if not colon or ":" in name or "[" in host or "]" in host:
+        return host
+    return name
+
+
+def _normal(origin: str) -> str:
+    scheme, separator, rest = origin.lower().partition("://")
+    port = _DEFAULT_PORTS.get(scheme)
+    return f"{scheme}{separator}{rest.removesuffix(port) if port else rest}"
+
+
+def _go_quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

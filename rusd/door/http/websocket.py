@@ -1,0 +1,188 @@
+"""WebSockets (RFC 6455): a page spoken with in messages, as through etcd's wsproxy.
+
+The messages of the client, each followed by a line feed, are the body of a POST request; each line
+of the response is a message. The WebSocket ends with the response, and the request ends with the
+WebSocket. Browsers cannot set headers: a token is taken from the subprotocol "Bearer, <token>", or
+from the cookie `token` if the page is of this origin (etcd: of any).
+
+Frames are read and written by aiohttp, which bounds a message and pauses reading; it takes frames
+without a mask, so those are looked for here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from http.cookies import CookieError, SimpleCookie
+from typing import Protocol, cast
+
+from aiohttp import WSMsgType, web
+
+from rusd.door.http.access import same_origin
+from rusd.door.http.body import close
+from rusd.rpc.pages import BodyTooLarge, PageRequest, PageResponse
+
+#: Control frames after which other work of the loop goes first.
+CONTROL_FRAMES = 100
+#: Seconds for a client to answer a close frame.
+CLOSE_SECONDS = 2.0
+
+_FORWARDED = ("host", "origin", "referer", "sec-fetch-site")
+_BEARER = "Bearer"
+
+
+class SocketConnection(Protocol):
+    """The connection of a request that becomes a WebSocket."""
+
+    def watch_masks(self) -> bool:
+        """Close the connection at a frame without a mask; False if there was one already."""
+
+
+async def serve_socket(
+    request: web.BaseRequest,
+    asked: PageRequest,
+    serve: Callable[[PageRequest], Awaitable[PageResponse]],
+    limit: int,
+) -> web.StreamResponse | None:
+    """Serve `asked` over a WebSocket; None if `request` does not ask for one.
+
+    `limit`: bytes of one message.
+    """
+    protocols = asked.headers.get("sec-websocket-protocol", "")
+    socket = web.WebSocketResponse(
+        timeout=CLOSE_SECONDS,
+        autoping=False,
+        compress=False,
+        max_msg_size=limit,
+        protocols=(_BEARER,) if protocols.startswith(_BEARER) else (),
+    )
+    if not socket.can_prepare(request).ok:
+        return None
+    connection = cast(SocketConnection, request.protocol)
+    if not connection.watch_masks():
+        return socket
+    await socket.prepare(request)
+    body = _MessageBody(socket, asyncio.current_task(), limit)
+    response = await serve(replace(asked, method="POST", headers=_headers(asked), body=body))
+    try:
+        if isinstance(response.body, bytes):
+            await _send(socket, response.body)
+        else:
+            await _send_lines(socket, response.body)
+    except ConnectionError:
+        pass  # the client has gone
+    finally:
+        if not isinstance(response.body, bytes):
+            await close(response.body)
+    await socket.close()
+    return socket
+
+
+async def _send(socket: web.WebSocketResponse, line: bytes) -> None:
+    if line:
+        await socket.send_frame(line, WSMsgType.TEXT)
+
+
+async def _send_lines(socket: web.WebSocketResponse, chunks: AsyncIterator[bytes]) -> None:
+    begun: list[bytes] = []
+    async for chunk in chunks:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            await _send(socket, b"".join((*begun, line)))
+            begun.clear()
+        if rest:
+            begun.append(rest)
+    await _send(socket, b"".join(begun))
+
+
+def _headers(asked: PageRequest) -> dict[str, str]:
+    given = asked.headers
+    found = {name: given[name] for name in _FORWARDED if name in given}
+    _, bearer, token = given.get("sec-websocket-protocol", "").partition(f"{_BEARER},")
+    if bearer:
+        found["authorization"] = f"{_BEARER} {token.strip()}"
+    if "cookie" in given and same_origin(asked):
+        try:
+            cookie = SimpleCookie(given["cookie"]).get("token")
+        except CookieError:
+            cookie = None
+        if cookie is not None:
+            found["authorization"] = f"{_BEARER} {cookie.value}"
+    return found
+
+
+class _MessageBody:
+    """A `RequestBody` of messages; its end cancels the page."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, page: asyncio.Task[None] | None, limit: int
+    ) -> None:
+        self._socket = socket
+        self._page = page
+        self._limit = limit
+
+    async def read(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > self._limit:
+                raise BodyTooLarge
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        socket, controls = self._socket, 0
+        while True:
+            message = await socket.receive()
+            if message.type is WSMsgType.TEXT:
+                yield message.data.encode() + b"\n"
+            elif message.type is WSMsgType.BINARY:
+                yield message.data + b"\n"
+            elif message.type in (WSMsgType.PING, WSMsgType.PONG):
+                if message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                controls += 1
+                if not controls % CONTROL_FRAMES:
+                    await asyncio.sleep(0)
+            else:
+                break
+        if self._page is not None:
+            self._page.cancel()
+
+
+class FrameMasks:
+    """Reads the heads of frames as their bytes come, and tells whether all are masked."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        #: Bytes of the current frame that follow its head.
+        self._rest = 0
+
+    def all_masked(self, data: bytes) -> bool:
+        """Whether the frames that begin in `data` are masked."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._rest:
+                step = min(self._rest, end - at)
+                self._rest -= step
+                at += step
+                continue
+            self._head.append(data[at])
+            at += 1
+            if len(self._head) < 2:
+                continue
+            if not self._head[1] & 0x80:
+                return False
+            self._look()
+        return True
+
+    def _look(self) -> None:
+        """Begin the payload if the head is complete."""
+        head = self._head
+        length = head[1] & 0x7F
+        size = {126: 2, 127: 8}.get(length, 0)
+        if len(head) < 2 + size:
+            return
+        # (The mask counts as payload.)
+        self._rest = 4 + (int.from_bytes(head[2 : 2 + size], "big") if size else length)
+        head.clear()
