@@ -455,7 +455,7 @@ class Driver:
 
     def _on_refused(self, member: int, frame: HelloRefused) -> None:
         self.peers.refused(member, frame)
-        self.handshake.refused(frame)
+        self.handshake.refused(member, frame)
 
     def _on_removed(self, member: int, frame: Removed) -> None:
         log.info(

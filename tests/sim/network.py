@@ -95,14 +95,14 @@ class Network:
 
     def _greets(self, host: "Host", peer: "Host") -> bool:
         """Whether a member accepts another's hello."""
-        refusal = host.peers.handshake.receive(peer.peers.handshake.hello())
+        refusal = host.peers.handshake.receive(peer.peers.handshake.hello(host.member))
         if refusal is None:
             return True
         process = peer.process
 
         def told() -> None:
             if process is peer.process:
-                peer.peers.handshake.refused(refusal)
+                peer.peers.handshake.refused(host.member, refusal)
 
         self._world.loop.call_soon(told)
         return False

@@ -145,9 +145,10 @@ def test_every_file_that_is_replaced_durably_is_named_in_durability_md() -> None
         for path in (ROOT / "rusd").rglob("*.py")
         if re.search(r"\bdurable\.write\(", path.read_text())
     }
-    # Its files: identity and joining; cert.pem and key.pem; life and lives; CURRENT.
+    # Its files: identity and joining; cert.pem and key.pem; life, past-lives, lives; CURRENT.
     assert writers == {"identity", "self_signed", "incarnations", "database_directory"}
-    for name in ("identity", "joining", "fixtures/cert.pem", "life", "lives", "CURRENT"):
+    lives = ("life", "past-lives", "lives")
+    for name in ("identity", "joining", "fixtures/cert.pem", *lives, "CURRENT"):
         assert f"`{name}`" in text
 
 

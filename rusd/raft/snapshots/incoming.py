@@ -2,11 +2,11 @@
 
 Frames are queued on the loop and written by the `Worker`, in order; each acknowledgement leaves
 when its chunk is on the disk, so the sender's window bounds the queue. A sender that ignores the
-window ends its stream. When the snapshot is whole and durable it is handed to `install`, and while
-that works the queue waits.
+window ends its stream, and no other. When the snapshot is whole and durable it is handed to
+`install`, and while that works the queue waits.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,8 @@ from rusd.raft.transport.frames import Frame, Snapshot, SnapshotBegin, SnapshotC
 
 log = get_logger(__name__)
 
-#: Bytes of frames that wait to be written; a stream that exceeds them is ended. A sender that keeps
-#: to its window has the window and one frame for each file under way.
+#: Bytes of frames of one stream that wait to be written; a stream that exceeds them is ended. A
+#: sender that keeps to its window has the window and one frame for each file under way.
 QUEUE_BYTES = 4 * WINDOW_BYTES
 #: What a frame counts besides its data, and a file in the list of them.
 FRAME_BYTES = 128
@@ -55,9 +55,10 @@ class IncomingSnapshot:
         self._acknowledge = acknowledge
         self._receiver = SnapshotReceiver(directory)
         self._queue: deque[tuple[int, Snapshot]] = deque()
-        self._queued = 0
-        #: (member, stream) that was ended here: what still comes of it is dropped.
-        self._ended: tuple[int, int] | None = None
+        #: Member -> its stream that is taken: the last one it began, until that ends.
+        self._taken: dict[int, int] = {}
+        #: Member -> bytes of its stream that wait.
+        self._queued: Counter[int] = Counter()
         self._tasks = Tasks(fail)
         #: A task works on the queue. (It is in `_tasks` for a moment longer.)
         self._working = False
@@ -65,24 +66,37 @@ class IncomingSnapshot:
 
     def receive(self, member: int, frame: Snapshot) -> None:
         """A frame from the leader."""
-        if self._stopped or self._ended == (member, frame.stream):
+        if self._stopped:
             return
-        self._queued += _size(frame)
+        if isinstance(frame, SnapshotBegin):
+            self._forget(member)
+            self._taken[member] = frame.stream
+        elif not self._takes(member, frame):
+            return
+        self._queued[member] += _size(frame)
         self._queue.append((member, frame))
-        if self._queued > QUEUE_BYTES:
+        if self._queued[member] > QUEUE_BYTES:
             log.warning("a snapshot broke off", extra={"fields": {"error": "window exceeded"}})
-            self._queue.clear()
-            self._queued = 0
-            self._ended = (member, frame.stream)
+            self._forget(member)
             self._send(member, SnapshotReply(frame.stream, -1))
         elif not self._working:
             self._working = True
             self._tasks.start("receive a snapshot", self._work())
 
+    def _takes(self, member: int, frame: Snapshot) -> bool:
+        """Whether a frame is of the stream of its member that is taken."""
+        return self._taken.get(member) == frame.stream
+
+    def _forget(self, member: int) -> None:
+        """Drop the frames of a member's stream, which is over."""
+        if self._taken.pop(member, None) is not None:
+            self._queue = deque(each for each in self._queue if each[0] != member)
+            del self._queued[member]
+
     async def _work(self) -> None:
         while self._queue and not self._stopped:
             member, frame = self._queue.popleft()
-            self._queued -= _size(frame)
+            self._queued[member] -= _size(frame)
             try:
                 complete = await self._worker.run(partial(self._receiver.frame, member, frame))
             except (SnapshotError, OSError) as error:
@@ -90,6 +104,8 @@ class IncomingSnapshot:
                 continue
             if complete is not None:
                 await self._complete(member, frame.stream, complete)
+            elif not self._takes(member, frame):
+                await self._worker.run(self._receiver.reset)  # ended meanwhile
             elif self._receiver.takes(member, frame):
                 self._send(member, SnapshotReply(frame.stream, self._receiver.received))
         self._working = False
@@ -114,6 +130,8 @@ class IncomingSnapshot:
         """Tell the leader that this stream is over; installed or not, it goes on by the next
         `AppendReply`.
         """
+        if self._taken.get(member) == stream:
+            self._forget(member)
         await self._worker.run(self._receiver.reset)
         self._send(member, SnapshotReply(stream, -1))
 

@@ -8,6 +8,7 @@ is dropped (the member is gone, or this one leads no more). How it goes on: the 
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable, Collection
 from functools import partial
@@ -25,8 +26,9 @@ log = get_logger(__name__)
 
 #: Seconds without an acknowledgement after which a stream is given up.
 STALLED = 30.0
-#: Seconds after which a checkpoint that cannot be made yet is tried again.
-CHECKPOINT_RETRY = 0.05
+#: Seconds after which a checkpoint that cannot be made (an apply is half done, the disk is full) is
+#: tried again, doubled with each attempt up to the last.
+CHECKPOINT_RETRY, CHECKPOINT_RETRY_MAX = 0.05, 1.0
 #: Seconds after a stream's end before the same member is sent another: what broke one (a full
 #: disk) would break the next, and each costs a checkpoint.
 PAUSE = 1.0
@@ -68,6 +70,8 @@ class SnapshotStreams:
         self._streams: dict[int, _Stream] = {}
         #: Member -> when its last stream ended.
         self._ended: dict[int, float] = {}
+        #: When something was heard of last; the tasks have no clock.
+        self._now = 0.0
         self._number = first_number()
         self._tasks = Tasks(fail)
         shutil.rmtree(directory, ignore_errors=True)
@@ -85,6 +89,7 @@ class SnapshotStreams:
 
     def begin(self, member: int, index: int, now: float) -> None:
         """Send `member` a checkpoint of the state, which has applied `index`."""
+        self._now = now
         if member in self._streams or now < self._ended.get(member, -PAUSE) + PAUSE:
             return
         self._number += 1
@@ -102,6 +107,7 @@ class SnapshotStreams:
         except (SnapshotError, OSError):
             log.exception("cannot read the checkpoint for a member that lags")
             if not stream.dropped:
+                self._ended[member] = self._now
                 self.drop(member)
         finally:
             if stream.sender is not None:
@@ -117,15 +123,21 @@ class SnapshotStreams:
             directory.parent.mkdir(parents=True, exist_ok=True)
             return self._machine.checkpoint(directory)
 
-        try:
-            # Refused while an apply is half done; no event of this room tells when that is over.
-            while not stream.dropped and not await self._worker.run(make):  # noqa: ASYNC110
-                await asyncio.sleep(CHECKPOINT_RETRY)
-        except Exception:
-            log.exception("cannot make a checkpoint for a member that lags")
-            # The stream stays until it counts as stalled: at once would only fail again.
-            return False
-        return not stream.dropped
+        retry = CHECKPOINT_RETRY
+        failed = made = False
+        while not (stream.dropped or made):
+            stream.wake.clear()
+            try:
+                made = await self._worker.run(make)
+            except Exception:
+                if not failed:
+                    log.exception("cannot make a checkpoint for a member that lags")
+                failed = True
+                await self._worker.run(partial(shutil.rmtree, directory, ignore_errors=True))
+            if not (stream.dropped or made):
+                await _set_within(stream.wake, retry)
+                retry = min(2 * retry, CHECKPOINT_RETRY_MAX)
+        return made and not stream.dropped
 
     async def _push(self, member: int, stream: _Stream, sender: SnapshotSender) -> None:
         while not stream.dropped:
@@ -152,6 +164,7 @@ class SnapshotStreams:
 
     def expire(self, now: float) -> None:
         """Drop the streams whose members fell silent."""
+        self._now = now
         for member, stream in list(self._streams.items()):
             if now - stream.heard > STALLED:
                 self.drop(member)
@@ -173,3 +186,10 @@ class SnapshotStreams:
         self.drop_all()
         await self._tasks.finish()
         await self._worker.run(partial(shutil.rmtree, self._directory, ignore_errors=True))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, for `seconds` at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -60,8 +60,8 @@ class Owner(Protocol):
     #: Log of connections that were ended.
     refusals: LimitedLog
 
-    def hello(self, nonce: bytes = b"") -> bytes:
-        """This member's hello, packed."""
+    def hello(self, to: int, nonce: bytes = b"") -> bytes:
+        """This member's hello to another, packed."""
 
     def opened(self, connection: "Connection") -> bool:
         """Register a connection; False if there is no room for it."""
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._admitted = self.tls is None
         if self.expected is not None and self._server_is_right():
             self._admitted = True
-            self.write(self._peers.hello(self.nonce))
+            self.write(self._peers.hello(self.expected, self.nonce))
 
     def _server_is_right(self) -> bool:
         """Whether the certificate of a dialled peer is accepted; else the connection is ended."""
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
             if not isinstance(frame, HelloRefused):
                 raise Refused("no hello")
             self.refused(frame)
-            self._peers.handshake.refused(frame)
+            self._peers.handshake.refused(self.expected, frame)
         elif isinstance(frame, MembersRequest) and frame.protocol == PROTOCOL:
             self.close(self._peers.membership())
         elif isinstance(frame, DialBack) and self._peers.dialled(frame):
@@ -353,7 +353,7 @@ class Connection(asyncio.Protocol):
         if self.ended:
             return
         self._claimed = False
-        self.write(self._peers.hello())
+        self.write(self._peers.hello(member))
         self._accept(member)
         self.data_received(b"")
 

@@ -12,8 +12,10 @@ hello without them comes from an earlier release and is accepted. An incarnation
     bootstrapped   a known member on an empty directory: its disk was lost
     older          a directory that holds less than the member has acknowledged: a copy, or another
 
-A member refused as `bootstrapped` ends. As `older` it goes into quarantine: it counts for no quorum
-until it has caught up (`core/quarantine.py`), and its next hello, which says so, is accepted.
+A member refused as `bootstrapped` ends. As `older`, by a peer that was away for more starts than a
+hello names, it names those around `number` in its next hello to that peer. Refused as `older` with
+no such names left to give, it goes into quarantine: it counts for no quorum until it has caught up
+(`core/quarantine.py`), and its next hello, which says so, is accepted.
 
 Limit: an incarnation that no other member has recorded cannot be compared. A member that lost its
 disk is new to members that never met it.
@@ -66,6 +68,8 @@ class Handshake:
         self._replacing: set[int] = set()
         #: Members whose last hello named no incarnation, which an early release does not know.
         self._without_incarnation: set[int] = set()
+        #: Member -> the number from which on a hello to it names earlier incarnations.
+        self._named_from: dict[int, int] = {}
         #: Members that were published, so their directories are not empty.
         self.started: Collection[int] = ()
         #: Returns what a member has acknowledged to this leader.
@@ -75,14 +79,16 @@ class Handshake:
         #: Called when this member must catch up; with the number of its last known incarnation.
         self.on_older: Callable[[int], None] = lambda number: None
 
-    def hello(self) -> Hello:
-        """Returns this member's hello. Raises OSError if its incarnation cannot be made durable."""
+    def hello(self, to: int) -> Hello:
+        """Returns this member's hello to another. Raises OSError if its incarnation cannot be made
+        durable.
+        """
         mark = self._mark()
         return Hello(
             protocol=PROTOCOL,
             cluster=self._cluster,
             member=self._member,
-            incarnation=self._incarnations.said(),
+            incarnation=self._incarnations.said(self._named_from.get(to)),
             term=mark.term,
             index=mark.index,
             joining=self._joining(),
@@ -171,10 +177,14 @@ class Handshake:
 
     # Refusals by others
 
-    def refused(self, refusal: HelloRefused) -> None:
+    def refused(self, by: int, refusal: HelloRefused) -> None:
         """Another member refused this one's hello."""
-        why = refusal.why
+        why, number = refusal.why, refusal.number
         if why == BOOTSTRAPPED and self._mark().index <= 1 and not self._joining():
             self.on_bootstrapped()
         elif why == OLDER and not self._incarnations.own.recovering:
-            self.on_older(refusal.number)
+            if self._incarnations.can_name(number) and self._named_from.get(by) != number:
+                self._named_from[by] = number
+            else:
+                self._named_from.clear()
+                self.on_older(number)

@@ -5,16 +5,18 @@ older copy of one, and a second process on a copy all break that, and nothing in
 So every directory gets a random id when it is made. Every start on it that another member hears of
 gets the next number and a random nonce. A copy may be started more often than the original, so the
 numbers alone do not tell them apart: an incarnation also names those before it on its directory,
-and the one that a peer has recorded must be among them.
+and the one that a peer has recorded must be among them. A hello has room for MAX_PAST names: the
+newest, or those from a given number backwards, which a peer that was away for longer needs.
 
-    <member>/life      this member's own incarnation
-    <member>/lives     of each other member: the last incarnation, what it had acknowledged, and
-                       which proposals its release can apply
+    <member>/life          this member's own incarnation
+    <member>/past-lives    names of more earlier ones than `life` holds; only if there are more
+    <member>/lives         of each other member: the last incarnation, what it had acknowledged, and
+                           which proposals its release can apply
 
-Durability: `life` is replaced and fsynced before the incarnation is sent for the first time, and
-before a quarantine begins or ends. `lives` is replaced and fsynced before a hello is accepted, and
-when what a member has acknowledged is recorded. `handshake.py` compares them; nothing here knows of
-connections.
+Durability: `past-lives`, then `life`, is replaced and fsynced before the incarnation is sent for
+the first time, and before a quarantine begins or ends. `lives` is replaced and fsynced before a
+hello is accepted, and when what a member has acknowledged is recorded. `handshake.py` compares
+them; nothing here knows of connections.
 """
 
 import secrets
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 
 class IncarnationsDamaged(Exception):
-    """The file `life` or `lives` cannot be read."""
+    """The file `life`, `past-lives` or `lives` cannot be read."""
 
 
 class Mark(NamedTuple):
@@ -43,8 +45,11 @@ class Mark(NamedTuple):
 #: No member is started as many times.
 MAX_NUMBER = 1 << 50
 #: Bytes by which an incarnation names an earlier one, and how many it names: a hello is 1 KiB at
-#: most. A member that was started more often while a peer was away has to catch up for that peer.
+#: most.
 PAST_BYTES, MAX_PAST = 4, 128
+#: Names that a member keeps of its own past. If it was started more often while a peer was away, it
+#: has to catch up for that peer.
+MAX_KEPT = 65_536
 #: How far a refusal may raise a member's number at once: a faulty peer must not exhaust it. Too low
 #: a number is harmless: in quarantine any is accepted, and then recorded.
 LEAP = 1 << 32
@@ -72,16 +77,36 @@ class Incarnation(msgspec.Struct, frozen=True):
 
     def next(self) -> "Incarnation":
         """Returns the incarnation of the next start on this directory."""
-        past = (self._name() + self.past)[: PAST_BYTES * MAX_PAST]
+        past = (self.name() + self.past)[: PAST_BYTES * MAX_PAST]
         return msgspec.structs.replace(self, number=self.number + 1, nonce=_random(), past=past)
 
     def follows(self, other: "Incarnation") -> bool:
         """Whether `other` is this incarnation, or an earlier one on this directory."""
         names = (self.past[at : at + PAST_BYTES] for at in range(0, len(self.past), PAST_BYTES))
-        return self.nonce == other.nonce or other._name() in names
+        return self.nonce == other.nonce or other.name() in names
 
-    def _name(self) -> bytes:
+    def name(self) -> bytes:
+        """Returns what a later incarnation names this one by."""
         return (self.nonce & 0xFFFFFFFF).to_bytes(PAST_BYTES, "big")
+
+
+class _Past(msgspec.Struct, frozen=True):
+    """Names of earlier incarnations on one directory."""
+
+    directory: int
+    #: Number of the first name.
+    newest: Annotated[int, msgspec.Meta(ge=0, lt=MAX_NUMBER)]
+    #: Newest first; numbers on one directory have no gaps.
+    names: Annotated[bytes, msgspec.Meta(max_length=PAST_BYTES * MAX_KEPT)]
+
+    def before(self, life: Incarnation) -> bytes:
+        """Returns the names before those that `life` holds; none if some between are missing: an
+        earlier release, which does not keep them, ran for more than MAX_PAST starts.
+        """
+        skipped = self.newest - (life.number - 1 - len(life.past) // PAST_BYTES)
+        if self.directory != life.directory or skipped < 0:
+            return b""
+        return self.names[PAST_BYTES * skipped :]
 
 
 class PeerRecord(msgspec.Struct, frozen=True):
@@ -95,7 +120,7 @@ class PeerRecord(msgspec.Struct, frozen=True):
 
 
 class Incarnations:
-    """The two files in one member's directory."""
+    """The files in one member's directory."""
 
     def __init__(self, directory: Path) -> None:
         """Begin the next incarnation. It is recorded by `said`: a start that ends before it reaches
@@ -104,16 +129,36 @@ class Incarnations:
         """
         directory.mkdir(parents=True, exist_ok=True)
         self._own_path, self._peers_path = directory / "life", directory / "lives"
+        self._past_path = directory / "past-lives"
         found = _read(self._own_path, Incarnation)
-        self.own = Incarnation(_random(), 1, _random()) if found is None else found.next()
+        past = _read(self._past_path, _Past)
+        #: Names of all earlier incarnations on this directory, newest first.
+        self._past = b""
+        if found is None:
+            self.own = Incarnation(_random(), 1, _random())
+        else:
+            self.own = found.next()
+            names = found.name() + found.past + (past.before(found) if past is not None else b"")
+            self._past = names[: PAST_BYTES * MAX_KEPT]
         self._kept = False
         self.peers: Mapping[int, PeerRecord] = _read(self._peers_path, dict[int, PeerRecord]) or {}
 
-    def said(self) -> Incarnation:
-        """Returns this incarnation, to be sent; durable when this returns. Raises OSError."""
+    def said(self, since: int | None = None) -> Incarnation:
+        """Returns this incarnation, to be sent; durable when this returns. It names the newest
+        earlier ones, or those from number `since` backwards. Raises OSError.
+        """
         if not self._kept:
             self._keep_own()
-        return self.own
+        if since is None:
+            return self.own
+        first = PAST_BYTES * (self.own.number - 1 - since)
+        return msgspec.structs.replace(
+            self.own, past=self._past[first : first + PAST_BYTES * MAX_PAST]
+        )
+
+    def can_name(self, number: int) -> bool:
+        """Whether `number` is of an earlier incarnation that `said` names only if asked to."""
+        return MAX_PAST < self.own.number - number <= len(self._past) // PAST_BYTES
 
     def recover(self, after: int) -> None:
         """The disk holds less than this member has acknowledged, in incarnations up to number
@@ -121,6 +166,7 @@ class Incarnations:
         """
         number = max(min(after, self.own.number + LEAP), self.own.number)
         self.own = Incarnation(_random(), number + 1, self.own.nonce, number, recovering=True)
+        self._past = b""
         self._keep_own()
 
     def recovered(self) -> None:
@@ -155,6 +201,9 @@ class Incarnations:
         self.peers = records
 
     def _keep_own(self) -> None:
+        if len(self._past) > len(self.own.past):
+            past = _Past(self.own.directory, self.own.number - 1, self._past)
+            durable.write(self._past_path, msgspec.json.encode(past))
         durable.write(self._own_path, msgspec.json.encode(self.own))
         self._kept = True
 

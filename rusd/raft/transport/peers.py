@@ -95,9 +95,9 @@ class Peers:
         self.membership: Callable[[], bytes] = bytes
         self.refusals = LimitedLog(log)
 
-    def hello(self, nonce: bytes = b"") -> bytes:
-        """This member's first frame, packed. `nonce`: of a connection it dialled."""
-        hello = self.handshake.hello()
+    def hello(self, to: int, nonce: bytes = b"") -> bytes:
+        """This member's first frame to another, packed. `nonce`: of a connection it dialled."""
+        hello = self.handshake.hello(to)
         return pack(structs.replace(hello, nonce=nonce) if nonce else hello)
 
     async def start(self, listen: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -37,6 +38,8 @@ from rusd.raft.transport.incarnations import (
 from tests.support.frames import fields_of, raw
 
 B, C = 2, 3
+#: Names in a hello of these tests: their starts are fewer than a member's.
+PAST = 8
 
 
 class Side:
@@ -67,12 +70,17 @@ class Side:
 
     def meets(self, other: Side) -> str | None:
         """Why the hello of another is refused, who hears of it; None: it is connected."""
-        hello = other.shake.hello()
+        hello = other.shake.hello(self.member)
         refusal = self.shake.receive(hello)
         if refusal is None:
             return None
-        other.shake.refused(refusal)
+        other.shake.refused(self.member, refusal)
         return str(refusal.why)
+
+
+@pytest.fixture(autouse=True)
+def few_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incarnations_module, "MAX_PAST", PAST)
 
 
 @pytest.fixture
@@ -87,8 +95,9 @@ def connected_once(c: Side, directory: Path, **place: int) -> None:
 
 def heard_elsewhere(directory: Path, starts: int) -> None:
     """So many starts of member B, of which another member hears."""
-    for _ in range(starts):
-        Side(B, directory).shake.hello()
+    with patch.object(incarnations_module.durable, "write", Path.write_bytes):  # fsyncs take long
+        for _ in range(starts):
+            Side(B, directory).shake.hello(C)
 
 
 def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None:
@@ -99,7 +108,7 @@ def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None
 def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b", index=5)
     known = c.incarnations.peers[B].incarnation
-    for _ in range(3 * MAX_PAST):
+    for _ in range(3 * PAST):
         Side(B, tmp_path / "b", index=5)
     b = Side(B, tmp_path / "b", index=5)
     assert c.meets(b) is None
@@ -122,7 +131,7 @@ def test_nothing_is_said_in_a_life_that_is_not_durable(
     b = Side(B, tmp_path / "b")
     full(monkeypatch)
     with pytest.raises(OSError, match="No space left"):
-        b.shake.hello()
+        b.shake.hello(C)
 
 
 def test_another_directory_where_nothing_is_was_bootstrapped_before(
@@ -160,22 +169,140 @@ def test_a_copy_is_noticed_however_often_it_was_started_meanwhile(c: Side, tmp_p
 
 def test_starts_that_a_peer_did_not_see_are_no_copy(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    heard_elsewhere(tmp_path / "b", MAX_PAST - 1)
+    heard_elsewhere(tmp_path / "b", PAST - 1)
     connected_once(c, tmp_path / "b", index=9)
 
 
-def test_after_too_many_unseen_starts_a_member_must_catch_up(c: Side, tmp_path: Path) -> None:
+def test_after_many_unseen_starts_a_member_names_those_that_its_peer_knows(
+    c: Side, tmp_path: Path
+) -> None:
     connected_once(c, tmp_path / "b")
-    heard_elsewhere(tmp_path / "b", MAX_PAST)
-    assert c.meets(Side(B, tmp_path / "b", index=9)) == OLDER
+    heard_elsewhere(tmp_path / "b", 3 * PAST)
+    b = Side(B, tmp_path / "b", index=9)
+    assert c.meets(b) == OLDER
+    assert b.told == [], "no quarantine: it has not been asked for these names before"
+    assert c.meets(b) is None
+    assert c.incarnations.peers[B].incarnation.number == b.incarnations.own.number
+    c.shake.lost(B)
+    connected_once(c, tmp_path / "b", index=9)
+
+
+def test_peers_that_were_away_for_different_times_are_each_given_the_names_they_know(
+    c: Side, tmp_path: Path
+) -> None:
+    d = Side(4, tmp_path / "d", index=10)
+    connected_once(c, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    connected_once(d, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    b = Side(B, tmp_path / "b", index=9)
+    for peer in (c, d):
+        assert peer.meets(b) == OLDER
+    for peer in (c, d):
+        assert peer.meets(b) is None
+    assert b.told == []
+
+
+@pytest.mark.parametrize("starts", [0, 5, 2 * PAST, 4 * PAST])
+def test_a_copy_is_noticed_however_often_it_and_the_original_were_started(
+    c: Side, tmp_path: Path, starts: int
+) -> None:
+    connected_once(c, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    shutil.copytree(tmp_path / "b", tmp_path / "copy")
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    b = Side(B, tmp_path / "b", index=9)
+    assert [c.meets(b), c.meets(b)] == [OLDER, None]
+    c.shake.lost(B)
+    heard_elsewhere(tmp_path / "copy", starts)
+    copy = Side(B, tmp_path / "copy", index=9)
+    refusals = [c.meets(copy), c.meets(copy)]
+    assert OLDER in refusals
+    assert copy.told == [OLDER], "in quarantine, after two refusals at most"
+    assert copy.incarnations.own.recovering
+
+
+def test_a_copy_is_noticed_by_a_peer_that_saw_neither_it_nor_the_original_for_long(
+    c: Side, tmp_path: Path
+) -> None:
+    connected_once(c, tmp_path / "b")
+    (tmp_path / "b" / "life").rename(tmp_path / "older")
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "older").rename(tmp_path / "copy" / "life")
+    shutil.copytree(tmp_path / "copy", tmp_path / "b")
+    connected_once(c, tmp_path / "b")
+    heard_elsewhere(tmp_path / "copy", 2 * PAST)
+    copy = Side(B, tmp_path / "copy", index=9)
+    assert [c.meets(copy), c.meets(copy)] == [OLDER, OLDER]
+    assert copy.told == [OLDER]
+
+
+def test_what_a_member_acknowledged_counts_also_after_many_unseen_starts(
+    c: Side, tmp_path: Path
+) -> None:
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    c.shake.lost(B)
+    c.shake.acknowledged = lambda member: Mark()
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    b = Side(B, tmp_path / "b", term=3, index=7)
+    assert [c.meets(b), c.meets(b)] == [OLDER, OLDER]
+    assert b.told == [OLDER]
+
+
+def test_a_refusal_that_no_names_answer_begins_the_quarantine_at_once(
+    c: Side, tmp_path: Path
+) -> None:
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    own = Side(B, tmp_path / "b").incarnations.own
+    for number in (0, own.number - PAST, own.number - 1, own.number, own.number + 1, 1 << 40):
+        b = Side(B, tmp_path / "b")
+        b.shake.refused(C, HelloRefused("", OLDER, number))
+        assert b.told == [OLDER], number
+        shutil.rmtree(tmp_path / "b")
+        heard_elsewhere(tmp_path / "b", 2 * PAST)
+
+
+def test_names_that_an_earlier_release_did_not_keep_are_not_made_up(
+    c: Side, tmp_path: Path
+) -> None:
+    """It keeps `life` alone; too many of its starts leave a gap, and the member must catch up."""
+    connected_once(c, tmp_path / "b")
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    past = (tmp_path / "b" / "past-lives").read_bytes()
+    heard_elsewhere(tmp_path / "b", PAST)
+    (tmp_path / "b" / "past-lives").write_bytes(past)
+    b = Side(B, tmp_path / "b", index=9)
+    assert [c.meets(b), c.meets(b)] == [OLDER, None], "without a gap"
+    c.shake.lost(B)
+    heard_elsewhere(tmp_path / "b", 2 * PAST)
+    (tmp_path / "b" / "past-lives").write_bytes(past)
+    b = Side(B, tmp_path / "b", index=9)
+    assert c.meets(b) == OLDER
+    assert b.told == [OLDER]
+
+
+def test_the_names_that_a_member_keeps_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incarnations_module, "MAX_KEPT", PAST + 10)
+    heard_elsewhere(tmp_path / "b", PAST + 50)
+    b = Incarnations(tmp_path / "b")
+    oldest = b.own.number - PAST - 10
+    assert b.can_name(oldest)
+    assert not b.can_name(oldest - 1)
+    assert len(b.said(oldest).past) == PAST_BYTES
+    assert (tmp_path / "b" / "past-lives").stat().st_size < 100 + 2 * PAST_BYTES * (PAST + 10)
 
 
 def test_a_hello_with_all_the_lives_it_may_name_is_taken_by_the_landed_release(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(incarnations_module, "MAX_PAST", MAX_PAST)
     heard_elsewhere(tmp_path / "b", MAX_PAST + 2)
     side = Side(B, tmp_path / "b", index=2**60, term=2**60)
-    hello = pack(structs.replace(side.shake.hello(), nonce=bytes(16), member=2**64 - 1))
+    hello = pack(structs.replace(side.shake.hello(C), nonce=bytes(16), member=2**64 - 1))
     assert len(side.incarnations.own.past) == PAST_BYTES * MAX_PAST
     assert len(hello) <= SMALL
 
@@ -252,7 +379,7 @@ def test_a_hello_of_an_earlier_release_is_accepted(c: Side, tmp_path: Path) -> N
     ],
 )
 def test_a_hello_that_is_none_is_refused(c: Side, change: dict[str, Any]) -> None:
-    hello = c.shake.hello()
+    hello = c.shake.hello(C)
     assert decode(pack(hello)[4:], member=False) == hello
     with pytest.raises(Refused):
         decode(raw({**fields_of(hello), **change})[4:], member=False)
@@ -260,7 +387,7 @@ def test_a_hello_that_is_none_is_refused(c: Side, change: dict[str, Any]) -> Non
 
 def test_a_refusal_arrives_as_it_was_sent(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b")
-    refusal = c.shake.receive(Side(B, tmp_path / "b2").shake.hello())
+    refusal = c.shake.receive(Side(B, tmp_path / "b2").shake.hello(C))
     assert refusal is not None
     assert decode(pack(refusal)[4:], member=False) == refusal
 
@@ -268,7 +395,7 @@ def test_a_refusal_arrives_as_it_was_sent(c: Side, tmp_path: Path) -> None:
 def test_a_member_that_holds_something_does_not_end_because_another_says_it_is_new(
     c: Side,
 ) -> None:
-    c.shake.refused(HelloRefused("", BOOTSTRAPPED, 1))
+    c.shake.refused(B, HelloRefused("", BOOTSTRAPPED, 1))
     assert c.told == []
 
 
@@ -281,7 +408,7 @@ def test_a_hello_is_small_enough(c: Side) -> None:
         replaces=MAX_NUMBER,
     )
     c.mark = Mark(MAX_TERM, MAX_TERM)
-    hello = structs.replace(c.shake.hello(), cluster=2**64 - 1, member=2**64 - 1, nonce=bytes(16))
+    hello = structs.replace(c.shake.hello(C), cluster=2**64 - 1, member=2**64 - 1, nonce=bytes(16))
     assert len(pack(hello)) < SMALL
 
 
@@ -291,7 +418,8 @@ def test_damaged_lives_are_refused(tmp_path: Path) -> None:
         lives = Incarnations(tmp_path)
         lives.said()
         lives.record(B, Incarnation(1, 1))
-        for name in ("life", "lives"):
+        heard_elsewhere(tmp_path, PAST + 2)
+        for name in ("life", "past-lives", "lives"):
             path = tmp_path / name
             kept = path.read_bytes()
             path.write_bytes(each(kept))
@@ -328,16 +456,16 @@ def test_a_life_that_a_full_disk_cannot_remember_is_refused_until_it_can(
     c: Side, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     b = Side(B, tmp_path / "b")
-    hello = b.shake.hello()
-    with monkeypatch.context() as patch:
-        full(patch)
+    hello = b.shake.hello(C)
+    with monkeypatch.context() as patched:
+        full(patched)
         for _ in range(2):
             refusal = c.shake.receive(hello)
             assert refusal is not None
             frame = decode(pack(refusal)[4:], member=False)
             assert isinstance(frame, HelloRefused)
             assert "No space left" in frame.reason
-            b.shake.refused(frame)
+            b.shake.refused(C, frame)
     assert b.told == []
     assert c.meets(b) is None
     assert Incarnations(tmp_path / "c").peers[B].incarnation == b.incarnations.own
@@ -348,8 +476,8 @@ def test_what_a_member_acknowledged_is_known_though_the_disk_is_full(
 ) -> None:
     connected_once(c, tmp_path / "b", term=3, index=8)
     c.shake.acknowledged = lambda member: Mark(3, 8)
-    with monkeypatch.context() as patch:
-        full(patch)
+    with monkeypatch.context() as patched:
+        full(patched)
         c.shake.lost(B)
     c.shake.acknowledged = lambda member: Mark()
     assert c.meets(Side(B, tmp_path / "b", term=3, index=7)) == OLDER

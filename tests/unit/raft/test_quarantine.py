@@ -13,6 +13,7 @@ from rusd.raft.core.quarantine import Quarantine
 from rusd.raft.errors import RequestTimeout
 from rusd.raft.ids import first_number
 from rusd.raft.read.waiting import Read, WaitingReads
+from rusd.raft.transport import incarnations
 from rusd.raft.transport.incarnations import Incarnations, begin_recovering
 from tests.unit.raft.cluster import Cluster, until
 
@@ -133,5 +134,33 @@ def test_without_a_quorum_of_others_nothing_is_elected_and_with_one_it_ends(
             await cluster.kill(3)
             async with asyncio.timeout(20):
                 await node.propose(b"two")
+
+    asyncio.run(body())
+
+
+def test_two_members_that_were_started_very_often_while_a_third_was_away_form_a_cluster_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third names an incarnation of each that is none of the newest that a hello holds."""
+    monkeypatch.setattr(incarnations, "MAX_PAST", 8)
+
+    async def body() -> None:
+        async with Cluster(tmp_path) as cluster:
+            leader = await cluster.leader()
+            await leader.propose(b"before")
+            await cluster.equal()
+            for member in (3, 1, 2):
+                await cluster.kill(member)
+            for member in (1, 2):
+                for _ in range(20):
+                    Incarnations(tmp_path / str(member)).said()
+            for member in (1, 2, 3):
+                await cluster.start(member)
+            leader = await cluster.leader()
+            await leader.propose(b"after")
+            assert await cluster.equal() == ["before", "after"]
+            assert not any(node._core.in_quarantine for node in cluster.nodes.values())
+            peers = [node.driver.peers for node in cluster.nodes.values()]
+            await until(lambda: all(len(one.connected()) == 2 for one in peers))
 
     asyncio.run(body())

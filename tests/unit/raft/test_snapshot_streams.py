@@ -1,6 +1,7 @@
 """A whole state on its way to a member that lags, over a wire that the test holds in its hands."""
 
 import asyncio
+import errno
 import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -290,7 +291,7 @@ def test_a_checkpoint_that_cannot_be_made_yet_is_not_tried_for_a_dropped_stream(
 
 
 def test_a_full_disk_is_no_unhandled_failure_of_the_task_that_makes_a_checkpoint(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(scene: Scene) -> None:
         unhandled: list[dict[str, Any]] = []
@@ -299,9 +300,142 @@ def test_a_full_disk_is_no_unhandled_failure_of_the_task_that_makes_a_checkpoint
         # Not a directory, so none can be made in it: as a disk without room refuses one.
         scene.leader._directory.write_text("")
         scene.leader.begin(FOLLOWER, 2, scene.now)
-        await until(lambda: not scene.leader._tasks)
+        await until(lambda: "cannot make a checkpoint" in caplog.text)
+        scene.leader._directory.unlink()
+        await scene.window()
+        await scene.deliver()
+        assert len(scene.installed) == 1, "there is room again"
         gc.collect()
         assert unhandled == []
-        scene.leader._directory.unlink()
+
+    run(tmp_path, story)
+
+
+def test_a_stream_beyond_its_bound_ends_without_the_frames_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The member that led before sends on while the new leader's stream waits for the disk."""
+    monkeypatch.setattr(incoming, "QUEUE_BYTES", 3 * transfer.CHUNK_BYTES)
+
+    async def story(scene: Scene) -> None:
+        await scene.begin()
+        begin, chunk, *_ = scene.wire
+        begun = len(scene.wire)
+        scene.follower.receive(3, begin)
+        for frame in scene.wire:
+            scene.follower.receive(LEADER, frame)
+        for frame in [chunk] * 100:
+            scene.follower.receive(3, frame)
+        assert [reply.received for reply in scene.back] == [-1]
+        waiting = [member for member, _ in scene.follower._queue]
+        assert waiting == [LEADER] * begun
+        scene.wire.clear()
+        scene.back.clear()
+        await scene.written()
+        scene.answer()
+        await scene.deliver()
+        assert len(scene.installed) == 1
+        assert scene.ends == [True]
+
+    run(tmp_path, story)
+
+
+def test_frames_of_a_stream_that_was_not_begun_are_not_kept(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        await scene.begin()
+        chunk = scene.wire[1]
+        for number in range(100):
+            scene.follower.receive(LEADER, structs.replace(chunk, stream=number))
+        assert not scene.follower._queue
+        assert not scene.follower._tasks
+        assert scene.back == []
+
+    run(tmp_path, story)
+
+
+def test_a_stream_that_its_member_began_anew_is_taken_from_its_beginning(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        await scene.begin()
+        for frame in scene.wire:
+            scene.follower.receive(LEADER, frame)
+        # None of it is written yet.
+        scene.wire.clear()
+        scene.leader.drop(FOLLOWER)
+        await scene.begin()
+        scene.follower.receive(LEADER, scene.wire.pop(0))
+        assert len(scene.follower._queue) == 1
+        await scene.deliver()
+        assert len(scene.installed) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_checkpoint_that_fails_is_tried_again_long_before_the_stream_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(scene: Scene) -> None:
+        tries: list[Path] = []
+        checkpoint = scene.source.checkpoint
+
+        def fail_at_first(directory: Path) -> bool:
+            tries.append(directory)
+            assert not directory.exists(), "what a failed attempt left is in the way"
+            done = checkpoint(directory)
+            if len(tries) < 4:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return done
+
+        scene.source.checkpoint = fail_at_first  # type: ignore[method-assign]
+        await scene.begin()
+        await scene.deliver()
+        assert len(tries) == 4
+        assert len(scene.installed) == 1
+        assert scene.now == 100.0
+        said = [one for one in caplog.records if "cannot make a checkpoint" in one.getMessage()]
+        assert len(said) == 1
+
+    run(tmp_path, story)
+
+
+def test_a_dropped_stream_ends_at_once_whatever_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CHECKPOINT_RETRY", 1000.0)
+    monkeypatch.setattr(streams, "CHECKPOINT_RETRY_MAX", 1000.0)
+
+    async def story(scene: Scene) -> None:
+        tried = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def refuse(directory: Path) -> bool:
+            loop.call_soon_threadsafe(tried.set)
+            return False
+
+        scene.source.checkpoint = refuse  # type: ignore[method-assign]
+        scene.leader.begin(FOLLOWER, 2, scene.now)
+        await tried.wait()
+        await scene.worker.run(lambda: None)
+        scene.leader.drop(FOLLOWER)
+        await until(lambda: not scene.leader._tasks)
+
+    run(tmp_path, story)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_made_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(sender: transfer.SnapshotSender) -> None:
+        raise transfer.SnapshotError("the disk is broken")
+
+    monkeypatch.setattr(transfer.SnapshotSender, "take", broken)
+
+    async def story(scene: Scene) -> None:
+        scene.leader.begin(FOLLOWER, 2, scene.now)
+        await until(lambda: not scene.leader._tasks)
+        scene.leader.begin(FOLLOWER, 2, scene.now)
+        assert FOLLOWER not in scene.leader.members
+        scene.leader.expire(scene.now + streams.PAUSE)
+        scene.leader.begin(FOLLOWER, 2, scene.now + streams.PAUSE)
+        assert FOLLOWER in scene.leader.members
 
     run(tmp_path, story)
