@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec test-differential test-compat compatibility test-budget test-chaos \
+        test-h2spec test-differential test-clients test-compat compatibility test-budget test-chaos \
         test-chaos-short test-failover simulate clean
 
 help:                  ## what there is
@@ -118,6 +118,9 @@ $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  tests/member/test_differential_*.py $(ARGS)
+
+test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of npm, Maven and PyPI (needs Go, node, Java)
+	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
 
 $(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(ETCD_DIR)/go.mod
 	$(BIN)/python -m tests.compat.etcd_suite.build $(ETCD_DIR) $(ETCD)
