@@ -71,6 +71,7 @@ class LocalCluster:
         directory: Path | str | None = None,
         client_ports: Sequence[int] | None = None,
         start_timeout: float = 30.0,
+        user: tuple[str, str] | None = None,
     ) -> None:
         """Describe the cluster; nothing is started or claimed yet.
 
@@ -87,6 +88,8 @@ class LocalCluster:
         client_ports: ports for clients; each member's peers use the next number, metrics the
             one after.
         start_timeout: seconds until all members must be healthy, for `start`.
+        user: name and password of a user with the role root, for the launcher's own questions once
+            authentication is enabled.
         """
         if size < 1:
             raise ValueError("a cluster has at least one member")
@@ -101,7 +104,9 @@ class LocalCluster:
         self._env = inherited | dict(env or {})
         self._tls = tls
         self._peer_tls = peer_tls
-        self._credentials = tls.credentials() if tls is not None else None
+        #: The last token that a member gave is one for all members, until they restart.
+        self._access = wire.Access(tls.credentials() if tls is not None else None)
+        self.user = user
         self._keep = Path(directory) if directory is not None else None
         self._client_ports = client_ports
         self._start_timeout = start_timeout
@@ -276,7 +281,7 @@ class LocalCluster:
             return None
         try:
             for member in awake:
-                wire.check_health(member.endpoint, credentials=self._credentials)
+                self._ask(wire.check_health, member)
         except wire.NoAnswer:
             return None
         return True
@@ -287,10 +292,22 @@ class LocalCluster:
         for index, member in enumerate(self.members):
             if member.running and not member.paused:
                 try:
-                    found[index] = wire.status(member.endpoint, credentials=self._credentials)
+                    found[index] = self._ask(wire.status, member)
                 except wire.NoAnswer:
                     continue
         return found
+
+    def _ask(self, question: Callable[..., T], member: Member) -> T:
+        """Put a question to a member, as `user` if it demands one. Raises NoAnswer."""
+        try:
+            return question(member.endpoint, access=self._access)
+        except wire.NotIdentified:
+            if self.user is None:
+                raise
+            anonymous = self._access._replace(token="")
+            token = wire.log_in(member.endpoint, *self.user, access=anonymous)
+            self._access = anonymous._replace(token=token)
+            return question(member.endpoint, access=self._access)
 
     def _wait(self, look: Callable[[], T | None], timeout: float, failure: str) -> T:
         deadline = time.monotonic() + timeout

@@ -1,22 +1,26 @@
-"""Two questions to a member, over gRPC without generated messages.
+"""A few questions to a member, over gRPC without generated messages.
 
 Users' tests may load another library's copy of etcd's protobuf messages, and a process can hold
 only one. So the requests are constant bytes and the answer is read by hand: a protobuf message is
-a row of (field number and wire type, value) pairs, and the fields wanted here are all varints.
+a row of (field number and wire type, value) pairs; the fields wanted are varints and bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import grpc
 
 STATUS = "/etcdserverpb.Maintenance/Status"
 RANGE = "/etcdserverpb.KV/Range"
+AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
 
 #: RangeRequest{key: "health"}: the linearizable read `etcdctl endpoint health` makes.
 HEALTH_READ = b"\x0a\x06health"
+
+_NOT_IDENTIFIED = ("etcdserver: user name is empty", "etcdserver: invalid auth token")
 
 #: A fresh connection for each question: a shared one would sit out a back-off after the member
 #: was down, and the answer would come late.
@@ -25,6 +29,20 @@ OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 class NoAnswer(Exception):
     """The member did not answer, or answered with an error."""
+
+
+class NotIdentified(NoAnswer):
+    """Authentication is on, and the call carries no token, or one that has ended."""
+
+
+class Access(NamedTuple):
+    """How members are called: TLS, and the token of a user."""
+
+    credentials: grpc.ChannelCredentials | None = None
+    token: str = ""
+
+
+PLAIN = Access()
 
 
 @dataclass(frozen=True)
@@ -41,11 +59,9 @@ class Status:
     db_size: int
 
 
-def status(
-    endpoint: str, timeout: float = 1.0, credentials: grpc.ChannelCredentials | None = None
-) -> Status:
-    """Ask one member ("host:port") for its status; raises NoAnswer. `credentials`: over TLS."""
-    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout, credentials)))
+def status(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> Status:
+    """Ask one member ("host:port") for its status; raises NoAnswer."""
+    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout, access)))
     header = fields.get(1, b"")
     if not isinstance(header, bytes):
         raise NoAnswer(f"{endpoint}: no response header")
@@ -65,11 +81,21 @@ def status(
     )
 
 
-def check_health(
-    endpoint: str, timeout: float = 1.0, credentials: grpc.ChannelCredentials | None = None
-) -> None:
+def check_health(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> None:
     """A linearizable read: it succeeds only with a quorum behind the member; else NoAnswer."""
-    _call(endpoint, RANGE, HEALTH_READ, timeout, credentials)
+    _call(endpoint, RANGE, HEALTH_READ, timeout, access)
+
+
+def log_in(
+    endpoint: str, user: str, password: str, timeout: float = 5.0, access: Access = PLAIN
+) -> str:
+    """Returns a token; raises NoAnswer."""
+    request = b"".join(
+        _varint_of(number << 3 | 2) + _varint_of(len(value)) + value
+        for number, value in enumerate((user.encode(), password.encode()), 1)
+    )
+    token = dict(_fields(_call(endpoint, AUTHENTICATE, request, timeout, access))).get(2, b"")
+    return token.decode() if isinstance(token, bytes) else ""
 
 
 def _call(
@@ -77,19 +103,21 @@ def _call(
     method: str,
     request: bytes,
     timeout: float,
-    credentials: grpc.ChannelCredentials | None,
+    access: Access,
 ) -> bytes:
     with (
         grpc.insecure_channel(endpoint, options=OPTIONS)
-        if credentials is None
-        else grpc.secure_channel(endpoint, credentials, options=OPTIONS)
+        if access.credentials is None
+        else grpc.secure_channel(endpoint, access.credentials, options=OPTIONS)
     ) as channel:
         # No serializers: grpcio then takes and gives bytes.
         ask = channel.unary_unary(method)
         try:
-            answer: bytes = ask(request, timeout=timeout)
+            metadata = (("token", access.token),) if access.token else ()
+            answer: bytes = ask(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise NoAnswer(f"{endpoint}: {error.code().name}: {error.details()}") from None
+            kind = NotIdentified if error.details() in _NOT_IDENTIFIED else NoAnswer
+            raise kind(f"{endpoint}: {error.code().name}: {error.details()}") from None
     return answer
 
 
@@ -110,6 +138,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             at += 8 if kind == 1 else 4
         else:
             raise NoAnswer(f"wire type {kind} in an answer")
+
+
+def _varint_of(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*encoded, number))
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

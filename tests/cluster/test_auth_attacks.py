@@ -55,16 +55,6 @@ def client_of(endpoint: str, user: str) -> Client:
     return Client(endpoint, metadata={"token": log_in(endpoint, user)})
 
 
-def leader(cluster: LocalCluster) -> int:
-    """The index of the leading member; the launcher asks without a token, and is refused."""
-    for number, endpoint in enumerate(cluster.endpoints):
-        with client_of(endpoint, "root") as root:
-            status = root.status()
-            if status.leader == status.header.member_id:
-                return number
-    raise AssertionError("no leader")
-
-
 def refused(call: Callable[[], object]) -> Refused | None:
     try:
         call()
@@ -85,7 +75,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     audit = tmp_path_factory.mktemp("audit")
     logs = {n: [f"--audit-log={audit / f'{n}.log'}"] for n in range(3)}
     flags = [*FLAGS, "--log-level=debug"]
-    with LocalCluster(3, flags=flags, member_flags=logs) as running:
+    user = ("root", PASSWORD)
+    with LocalCluster(3, flags=flags, member_flags=logs, user=user) as running:
         populate(running.endpoints[0])
         yield running
 
@@ -150,6 +141,14 @@ def escapes() -> dict[str, Callable[[Client], object]]:
     return found
 
 
+def test_the_launcher_finds_the_leader_as_a_user(cluster: LocalCluster) -> None:
+    cluster.wait_healthy()
+    leading = cluster.leader()
+    with client_of(cluster.endpoints[leading], "root") as root:
+        status = root.status()
+        assert status.leader == status.header.member_id
+
+
 @pytest.mark.parametrize("name", list(escapes()))
 def test_no_request_of_a_user_reaches_beyond_its_permission(
     cluster: LocalCluster, name: str
@@ -200,7 +199,7 @@ def test_a_lease_of_another_is_no_way_to_its_keys(cluster: LocalCluster) -> None
 
 
 def test_a_token_works_on_a_member_that_has_not_seen_its_login_yet(cluster: LocalCluster) -> None:
-    leading = leader(cluster)
+    leading = cluster.leader()
     behind = next(n for n in range(3) if n != leading)
     for _ in range(20):
         with Client(
@@ -300,9 +299,9 @@ def test_the_time_of_a_failed_login_does_not_tell_whether_a_user_exists(
 def test_users_and_permissions_survive_kills_and_a_snapshot_and_tokens_end_with_the_process() -> (
     None
 ):
-    with LocalCluster(3, flags=FLAGS) as cluster:
+    with LocalCluster(3, flags=FLAGS, user=("root", PASSWORD)) as cluster:
         populate(cluster.endpoints[0])
-        away = next(n for n in range(3) if n != leader(cluster))
+        away = next(n for n in range(3) if n != cluster.leader())
         here = next(n for n in range(3) if n != away)
         token = log_in(cluster.endpoints[here], "u")
         with client_of(cluster.endpoints[here], "root") as root:
@@ -349,7 +348,7 @@ def _healthy(cluster: LocalCluster, number: int, revision: int) -> bool:
 
 def test_writes_under_way_while_authentication_is_switched_are_all_permitted_or_refused() -> None:
     """Enabled and disabled in turn under writes of nobody: what is acknowledged is there, once."""
-    with LocalCluster(3, flags=FLAGS) as cluster:
+    with LocalCluster(3, flags=FLAGS, user=("root", PASSWORD)) as cluster:
         populate(cluster.endpoints[0])
         stop = threading.Event()
         written: list[list[int]] = [[], [], []]
