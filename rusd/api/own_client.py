@@ -111,6 +111,8 @@ class OwnClient:
             if not isinstance(response, bytes | Chunks):
                 response = await response
         except Refusal as error:
+            # Its frames hold `response`, which holds it: a cycle.
+            error.__traceback__ = None
             raise unknown(error) from None
         return kind.FromString(whole(response))
 

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
+from rusd.base.errors import Refusal
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -60,6 +62,9 @@ class Pending(Generic[T]):
     def _settle(self, state: int, value: object) -> None:
         if self._state != _WAITING:
             return
+        if state == _FAILED and isinstance(value, Refusal):
+            # An answer, not logged. Its frames, and those that called them, hold this object.
+            value.__traceback__ = None
         self._state, self._value = state, value
         self._finish = None
         callback, self._callback = self._callback, None
@@ -144,7 +149,10 @@ class Pending(Generic[T]):
         if state == _DONE:
             return self._value  # type: ignore[return-value]
         if state == _FAILED:
-            raise cast(BaseException, self._value)
+            try:
+                raise cast(BaseException, self._value)
+            finally:
+                del self  # the exception holds this frame: a cycle
         if state == _CANCELLED:
             raise asyncio.CancelledError
         raise asyncio.InvalidStateError("the result is not set")
@@ -173,7 +181,10 @@ class Pending(Generic[T]):
         else:
             # A coroutine that retries after an immediate refusal must still yield to the loop.
             yield
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            del self  # as in `result`
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -263,19 +263,13 @@ class RaftNode:
             return
         if target not in self._core.membership.voters:
             raise BadTransferee
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(error: object) -> None:
-            if isinstance(error, Exception) and not answer.done():
-                answer.set_exception(error)
-            elif not answer.done():
-                answer.set_result(None)
-
-        transfer = self._core.transfer(target, done, self.clock.now())
+        answer: Pending[None] = Pending()
+        transfer = self._core.transfer(target, answer.give, self.clock.now())
         self.driver.wake()
         try:
             await answer
         finally:
+            del answer  # it holds its exception, which holds this frame: a cycle
             self._core.abandon_transfer(transfer)
             self.driver.wake()
 

@@ -249,9 +249,11 @@ class StreamCall:
             door.deadlines.remove(self._connection, self, self._slot)
         self._inbox.clear()
         self._stream.consumed(self._stream.kept)
-        if self._handler is not None:
+        # Handler and stream refer to each other: the garbage collector alone would free them.
+        handler, self._handler = self._handler, None
+        if handler is not None:
             try:
-                self._handler.closed()
+                handler.closed()
             except Exception:
                 log.exception("a stream failed", extra={"fields": {"method": self._headers.path}})
         self._method.counts.finish(self._code)

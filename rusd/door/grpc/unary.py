@@ -177,6 +177,8 @@ class UnaryCall:
         except BaseException as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
             self._failed(error)
+            # Its frames hold `pending`, which holds it: a cycle.
+            error.__traceback__ = None
         else:
             self._answer(message)
 

@@ -90,7 +90,8 @@ class PeerRequests:
         try:
             return await future
         finally:
-            del self._open[number]
+            # (It holds its exception, which holds this frame: a cycle.)
+            del self._open[number], future
 
     def asked(self, member: int, request: PeerRequest) -> None:
         """Serve a request of a member."""

@@ -74,7 +74,7 @@ UNSUPERVISED = {
     "base/supervised.py": "supervises",
     "member/process.py": "runs the member",
     "raft/transport/dial_back.py": "awaits them",
-    "rpc/responses.py": "the response of a call",
+    "base/pending.py": "the response of a call",
     "door/grpc/unary.py": "the response of a call",
     "api/concurrency_limit.py": "the response of a call",
     "api/range_stream.py": "ends the stream",
@@ -82,6 +82,7 @@ UNSUPERVISED = {
     "api/election.py": "ends the stream",
     "api/lease.py": "ends the stream",
     "door/http/http2.py": "resets the stream",
+    "door/gateway/streaming.py": "ends the stream",
 }
 
 

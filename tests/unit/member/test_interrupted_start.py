@@ -33,7 +33,7 @@ class Interrupted:
             return
 
 
-def config(root: Path) -> Config:
+def config(root: Path, client: str = "http://127.0.0.1:0") -> Config:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         peer = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -42,7 +42,7 @@ def config(root: Path) -> Config:
         initial_cluster=f"default={peer}",
         initial_advertise_peer_urls=(peer,),
         listen_peer_urls=(peer,),
-        listen_client_urls=("http://127.0.0.1:0",),
+        listen_client_urls=(client,),
         listen_metrics_urls=("http://127.0.0.1:0",),
         experimental_initial_corrupt_check=True,
         corrupt_check_time=60.0,
