@@ -39,6 +39,7 @@ from rusd.raft.transport.frames import (
     HelloRefused,
     PeerRequest,
     PeerResponse,
+    ReadRound,
     Removed,
     SnapshotReply,
     pack,
@@ -513,12 +514,21 @@ class Driver:
     def _received(self, member: int, frames: list[Frame]) -> None:
         if self.stopped:
             return
-        urgent = False
-        for frame in frames:
-            self._inbox.append((member, frame))
-            urgent = urgent or not self.core.can_wait(frame)
+        core, urgent = self.core, False
+        try:
+            for frame in frames:
+                if isinstance(frame, ReadRound) and (reply := core.confirm(member, frame)):
+                    self._send_one(member, reply)
+                    continue
+                self._inbox.append((member, frame))
+                urgent = urgent or not core.can_wait(frame)
+        except Exception as error:  # noqa: BLE001
+            # Ends the node: its state is unknown.
+            self._die(error)
         if urgent:
             self.wake()
+        elif not self._inbox:
+            self.peers.handled()
 
     def _connected(self, member: int) -> None:
         log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})

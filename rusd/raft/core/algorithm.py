@@ -102,6 +102,9 @@ class Algorithm(RaftState, Protocol):
     def send_appends(self) -> None:
         """Send followers what they lack, or the commit index alone."""
 
+    def send_append(self, member: int) -> None:
+        """Do so for one follower."""
+
     def next_entries(self) -> Sequence[LogEntry]:
         """Returns committed entries to apply next, not too many."""
 

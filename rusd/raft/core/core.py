@@ -102,18 +102,18 @@ class Core:
         raft.reconfigure(config.membership)
         self._campaign = Campaign(member, raft, self._outbox, config.election, now, chance)
         self._campaign.counts = lambda: not self._quarantine.active
-        self._reads = LinearizableReads(raft, self._outbox.send, first_number())
+        self._notice = CommitNotice()
+        self._reads = LinearizableReads(raft, self._outbox.send, self._notice.wait, first_number())
         patience = config.request_timeout / 5
         self._quarantine = Quarantine(raft, self._reads, patience, active=in_quarantine)
         self._membership = ActiveMembership(
             config.membership, member, raft, self._campaign, self._reads, self._outbox
         )
-        self._group_commit = GroupCommit(raft, self._proposals, self._outbox)
+        self._group_commit = GroupCommit(raft, self._proposals, self._outbox, self._notice)
         self._transfer = LeadershipTransfer(
             raft, self._outbox, election=config.election, timeout=config.request_timeout
         )
         self._term_limit = TermLimit()
-        self._notice = CommitNotice()
         self._role = Role(0, raft.term, False)
         #: No entry is accepted before the snapshot of the cluster this member joins.
         self.joining = config.joining
@@ -227,6 +227,15 @@ class Core:
                 and raft.commit_index < raft.log.last_index
             )
         )
+
+    def confirm(self, member: int, message: ReadRound) -> ReadRoundReply | None:
+        """Returns the answer to a leader that asks whether this member follows it, or None if it
+        follows another one or none. Needs no step: the answer says only that this member had not
+        voted in a later term when it was asked.
+        """
+        if self._quarantine.active or not self._reads.follows(member, message):
+            return None
+        return ReadRoundReply(message.term, message.number)
 
     def can_wait(self, message: Frame) -> bool:
         """Whether a message brings no step anything to do: a reply behind those that made a quorum.
@@ -399,8 +408,9 @@ class Core:
         self._term_limit.moved(before, raft.term, now)
 
     def _on_read_round(self, member: int, message: ReadRound) -> None:
-        if not self._quarantine.active:
-            self._reads.round_opened(member, message)
+        reply = self.confirm(member, message)
+        if reply is not None:
+            self._outbox.send(member, reply)
 
     def _on_snapshot_request(self, member: int, message: SnapshotRequest) -> None:
         raft = self._raft
@@ -464,13 +474,12 @@ class Core:
         raft, notice = self._raft, self._notice
         if not raft.peers:
             notice.deadline = None
-            return
-        if raft.log.last_index == raft.log.durable_index:
-            awaited = max(self._group_commit.awaited_index, self._reads.awaited_index)
-            if not notice.due(raft.commit_index, awaited, now):
-                return
-        notice.sent(raft.commit_index)
-        raft.send_appends()
+        elif raft.log.last_index == raft.log.durable_index:
+            for member in notice.recipients(raft.peers, raft.commit_index, now):
+                raft.send_append(member)
+        else:
+            notice.sent(raft.commit_index)
+            raft.send_appends()
 
     def _role_change(self, now: float) -> tuple[Role | None, bool]:
         """Returns the role if it changed, and whether leadership was lost with it."""

@@ -10,6 +10,7 @@ that broke, and been taken.
 
 from rusd.raft.commands import Proposed, encode_entry, split_conf_changes
 from rusd.raft.core.algorithm import Algorithm
+from rusd.raft.core.commit_notice import CommitNotice
 from rusd.raft.core.conf_change import ConfChanges
 from rusd.raft.core.outbox import Outbox
 from rusd.raft.core.proposals import ForwardedBatches, Proposals, entries_of
@@ -19,8 +20,11 @@ from rusd.raft.transport.frames import Propose
 class GroupCommit:
     """Both ends of forwarding, and the leader's appending."""
 
-    def __init__(self, raft: Algorithm, proposals: Proposals, outbox: Outbox) -> None:
+    def __init__(
+        self, raft: Algorithm, proposals: Proposals, outbox: Outbox, notice: CommitNotice
+    ) -> None:
         self._raft = raft
+        self._notice = notice
         self._proposals = proposals
         self._outbox = outbox
         self._batches = ForwardedBatches()
@@ -28,8 +32,8 @@ class GroupCommit:
         #: Taken from followers in `_forwarded_term`, not yet in the log.
         self._forwarded: list[Proposed] = []
         self._forwarded_term = 0
-        #: The last entry of this leader's log that holds a request of another member.
-        self.awaited_index = 0
+        #: The members they came from.
+        self._senders: set[int] = set()
         #: (leader, term) that has been sent, in order, everything this member sent in the term.
         self._told: tuple[int, int] | None = None
 
@@ -61,11 +65,12 @@ class GroupCommit:
             if changes:
                 self._conf_changes.add(changes)
             for group in entries_of(others):
-                index = raft.propose(encode_entry(group))
-                if foreign:
-                    self.awaited_index = index
+                raft.propose(encode_entry(group))
             if self._conf_changes.step(current=current):
-                self.awaited_index = raft.log.last_index
+                self._senders.update(raft.peers)
+            for member in self._senders:
+                self._notice.wait(member, raft.log.last_index)
+            self._senders.clear()
 
     def _forward(self, leader: int, batch: list[Proposed]) -> None:
         for group in entries_of(batch):
@@ -80,6 +85,7 @@ class GroupCommit:
         if self._forwarded_term != term:
             self._forwarded, self._forwarded_term = [], term
         self._forwarded += self._batches.accept(term, batch)
+        self._senders.add(member)
 
     def reconnected(self, member: int) -> None:
         """What an earlier connection of this member may have swallowed has to be sent again."""

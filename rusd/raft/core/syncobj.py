@@ -167,6 +167,8 @@ class _NoSerializer:
 class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     """One member's Raft state (`Algorithm`); driven from one thread."""
 
+    _SyncObj__newAppendEntriesTime: float
+
     def __init__(
         self,
         member: int,
@@ -444,6 +446,17 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     def send_appends(self) -> None:
         """Send followers what they lack, or the commit index alone."""
         self._SyncObj__sendAppendEntries()
+
+    def send_append(self, member: int) -> None:
+        """Do so for one follower; the heartbeats of the others are due as before."""
+        peers = self._SyncObj__otherNodes, self._SyncObj__readonlyNodes
+        due = self._SyncObj__newAppendEntriesTime
+        self._SyncObj__otherNodes, self._SyncObj__readonlyNodes = {self.peers[member]}, set()
+        try:
+            self._SyncObj__sendAppendEntries()
+        finally:
+            self._SyncObj__otherNodes, self._SyncObj__readonlyNodes = peers
+            self._SyncObj__newAppendEntriesTime = due
 
     def heard_from(self, member: int) -> None:
         """A follower showed signs of life in another way than by an acknowledgement."""

@@ -44,14 +44,18 @@ class LinearizableReads:
     """One member's reads, and a leader's rounds for every member's."""
 
     def __init__(
-        self, raft: Followers, send: Callable[[int, Message], None], first_number: int
+        self,
+        raft: Followers,
+        send: Callable[[int, Message], None],
+        wait: Callable[[int, int], None],
+        first_number: int,
     ) -> None:
+        """`wait` is told which follower was given which index to wait for."""
         self._raft = raft
+        self._wait = wait
         self._send = send
         self._rounds = ReadIndexRounds(len(raft.membership.voters))
         self._reads = WaitingReads(first_number)
-        #: The highest index that a follower was given to wait for.
-        self.awaited_index = 0
         #: (member, request number): waiting until this leader may open a round.
         self._asked: list[tuple[int, int]] = []
         #: Member -> its requests received and not answered yet: a repeated one needs no round of
@@ -97,7 +101,7 @@ class LinearizableReads:
         def reply(index: int | None) -> None:
             self._unanswered[member].discard(number)
             if index is not None:
-                self.awaited_index = max(self.awaited_index, index)
+                self._wait(member, index)
                 self._send(member, ReadIndexReply(number, index))
 
         return reply
@@ -112,10 +116,9 @@ class LinearizableReads:
             unanswered.add(message.id)
             self._asked.append((member, message.id))
 
-    def round_opened(self, member: int, message: ReadRound) -> None:
-        """A leader asks whether this member follows it."""
-        if message.term == self._raft.term and self._raft.leader == member:
-            self._send(member, ReadRoundReply(message.term, message.number))
+    def follows(self, member: int, message: ReadRound) -> bool:
+        """Whether this member follows the one that asks for it."""
+        return message.term == self._raft.term and self._raft.leader == member
 
     def awaits(self, number: int) -> bool:
         """Whether the confirmation of round `number` confirms anything that is not confirmed."""

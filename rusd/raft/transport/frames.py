@@ -61,7 +61,7 @@ Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
 LogEntries = Annotated[Sequence[tuple[bytes, Index, Term]], Meta(max_length=MAX_ENTRIES)]
 
 
-class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, gc=False):
     """Base of all frames."""
 
 

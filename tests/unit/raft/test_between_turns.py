@@ -1,0 +1,141 @@
+"""Messages that take no step of their own: questions answered at once, replies behind a quorum."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rusd.raft.transport.connection import INBOX_FRAMES
+from rusd.raft.transport.frames import AppendReply, Frame, ReadRound, ReadRoundReply, pack
+from tests.unit.raft.cluster import Cluster as Nodes
+from tests.unit.raft.cluster import until
+from tests.unit.raft.simulated import Cluster, Member, membership_of
+
+
+@pytest.fixture
+def leader(tmp_path: Path) -> Iterator[Member]:
+    """Of three members that are at rest."""
+    cluster = Cluster(tmp_path)
+    for member in (1, 2, 3):
+        cluster.add(member, membership_of({"voters": [1, 2, 3]}))
+    one = cluster.members[1]
+    one.core._campaign.timer._deadline = cluster.now
+    cluster.settle()
+    assert one.core.is_leader
+    yield one
+    for member in cluster.running():
+        member.stop()
+
+
+def reply(leader: Member, index: int) -> AppendReply:
+    """The acknowledgement of everything up to `index`."""
+    return AppendReply(leader.core.term, index + 1, reset=False, success=True)
+
+
+def test_an_acknowledgement_of_what_is_committed_can_wait(leader: Member) -> None:
+    assert leader.core.can_wait(reply(leader, leader.core.commit_index))
+
+
+def test_an_acknowledgement_that_may_commit_cannot_wait(leader: Member) -> None:
+    leader.core.propose(b"a", lambda _: None, float("inf"))
+    leader.cluster.step(leader)
+    assert leader.core.commit_index < leader.journal.last_index
+    assert not leader.core.can_wait(reply(leader, leader.journal.last_index))
+
+
+def test_an_acknowledgement_cannot_wait_while_leadership_is_transferred(leader: Member) -> None:
+    leader.core.transfer(2, lambda _: None, leader.cluster.now)
+    assert not leader.core.can_wait(reply(leader, leader.core.commit_index))
+
+
+def test_a_rejection_cannot_wait(leader: Member) -> None:
+    rejection = AppendReply(leader.core.term, 2, reset=True, success=False)
+    assert not leader.core.can_wait(rejection)
+
+
+def test_the_confirmation_of_an_open_round_cannot_wait(leader: Member) -> None:
+    answers: list[object] = []
+    leader.core.read(answers.append, float("inf"))
+    leader.cluster.step(leader)
+    confirmation = ReadRoundReply(leader.core.term, 1)
+    assert not leader.core.can_wait(confirmation)
+    leader.inbox.append((2, confirmation))
+    leader.cluster.step(leader)
+    assert answers == [None]
+    assert leader.core.can_wait(confirmation)
+
+
+def test_what_can_wait_is_handled_by_the_next_turn(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            await leader.propose(b"a")
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            late = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
+            driver._scheduled = False
+            driver._received(other, [late])
+            assert (other, late) in driver._inbox
+            assert not driver._scheduled
+            await until(lambda: (other, late) not in driver._inbox)
+
+    asyncio.run(scenario())
+
+
+def test_a_follower_confirms_its_leader_and_nobody_else(leader: Member) -> None:
+    follower, term = leader.cluster.members[2].core, leader.core.term
+    assert follower.confirm(1, ReadRound(term, 5)) == ReadRoundReply(term, 5)
+    assert follower.confirm(3, ReadRound(term, 5)) is None
+    assert follower.confirm(1, ReadRound(term - 1, 5)) is None
+    assert follower.confirm(1, ReadRound(term + 1, 5)) is None
+    follower.begin_quarantine()
+    assert follower.confirm(1, ReadRound(term, 5)) is None
+
+
+def test_a_follower_confirms_its_leader_while_its_flush_takes_long(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            follower = next(node for node in nodes if not node.is_leader)
+            await until(lambda: follower.leader_id == leader.member_id)
+            driver = follower.driver
+            sent: list[tuple[int, bytes]] = []
+            driver.peers.send = lambda member, data, **_: sent.append((member, data))  # type: ignore[method-assign]
+            driver._flushing = asyncio.get_running_loop().create_future()
+            question = ReadRound(leader.term, 5)
+            driver._received(leader.member_id, [question])
+            driver._received(leader.member_id, [ReadRound(leader.term + 1, 6)])
+            assert sent == [(leader.member_id, pack(ReadRoundReply(leader.term, 5)))]
+            assert (leader.member_id, question) not in driver._inbox
+            driver._flushing = None
+
+    asyncio.run(scenario())
+
+
+def test_questions_answered_at_once_do_not_fill_the_inbox(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            follower = next(node for node in nodes if not node.is_leader)
+            await until(lambda: follower.leader_id == leader.member_id)
+            answered = 0
+            deliver = leader.driver.peers._on_frames
+
+            def count(member: int, frames: list[Frame]) -> None:
+                nonlocal answered
+                answered += sum(isinstance(frame, ReadRoundReply) for frame in frames)
+                deliver(member, frames)
+
+            leader.driver.peers._on_frames = count
+            questions = 3 * INBOX_FRAMES
+            data = b"".join(pack(ReadRound(leader.term, number)) for number in range(questions))
+            leader.driver.peers.send(follower.member_id, data)
+            await until(lambda: answered == questions)
+
+    asyncio.run(scenario())
