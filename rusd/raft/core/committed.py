@@ -28,7 +28,7 @@ class CommittedEntries:
 
     def take(self, entries: Sequence[LogEntry]) -> list[Entry]:
         """Returns log entries as the state machine takes them."""
-        wanted = self._proposals.wanted
+        member, waiting = self._member, self._proposals.waiting
         self._entries = [
             (Position(index, term), decode_entry(command)) for command, index, term in entries
         ]
@@ -36,7 +36,7 @@ class CommittedEntries:
             Entry(
                 position,
                 [
-                    Request(payload, wanted(origin, sequence))
+                    Request(payload, origin == member and sequence in waiting)
                     for origin, sequence, payload in requests
                 ],
             )
@@ -63,13 +63,16 @@ class CommittedEntries:
         for position, requests in self._entries:
             if position.index > reached.index:
                 break
+            count += 1
+            if not self._proposals.waiting:
+                at += len(requests)
+                continue
             for origin, sequence, _ in requests:
                 if origin == self._member:
                     answer = self._proposals.resolve(sequence, results[at])
                     if answer is not None:
                         answers.append(answer)
                 at += 1
-            count += 1
         if at != len(results) or not count:
             raise RuntimeError(f"{at} requests were applied, with {len(results)} results")
         self._entries = []

@@ -251,7 +251,8 @@ class Core:
 
     def overloaded(self) -> bool:
         """Whether a new proposal must be refused."""
-        return self._proposals.full() or self.commit_index - self.applied_index > MAX_APPLY_LAG
+        raft = self._raft
+        return self._proposals.full() or raft.commit_index - raft.applied_index > MAX_APPLY_LAG
 
     def propose(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
         """Replicate a payload; `done` is answered with the state machine's result, or an

@@ -109,10 +109,6 @@ class Proposals:
             if waiting.term == term
         ]
 
-    def wanted(self, origin: int, sequence: int) -> bool:
-        """Whether a call here waits for this request."""
-        return origin == self._member and sequence in self.waiting
-
     def hold(self, sequence: int) -> None:
         """Remove a proposal's deadline: it is being applied, which only takes time."""
         if (waiting := self.waiting.get(sequence)) is not None:

@@ -506,9 +506,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         as one does whose next entry lies before the log.
         """
         _Clock.now = self._now
-        unknown = self._stand_in()
-        if unknown:
-            following = self._SyncObj__raftNextIndex
+        following = self._SyncObj__raftNextIndex
+        lowest = min(following.values(), default=0)
+        if lowest <= self.log.first_index + 1 and (unknown := self._stand_in()):
             for peer in [peer for peer, index in following.items() if index == unknown]:
                 following[peer] = self.log.first_index
         super()._SyncObj__sendAppendEntries()

@@ -2,6 +2,7 @@
 
 from rusd.raft.commands import NO_OP, decode_entry, encode_entry
 from rusd.raft.core import proposals
+from rusd.raft.core.committed import CommittedEntries
 from rusd.raft.core.proposals import ForwardedBatches, Proposals, entries_of
 from rusd.raft.errors import RequestTimeout, Stopped
 from rusd.raft.ids import first_number
@@ -61,11 +62,16 @@ def test_two_lives_of_a_member_use_different_numbers() -> None:
 def test_only_a_waiting_proposal_of_this_member_is_wanted() -> None:
     room, results = added(1)
     (_, number, _), *_ = room.take(1)
-    assert room.wanted(7, number)
-    assert not room.wanted(8, number)
+    command = encode_entry([(7, number, b"0"), (8, number, b"0")])
+
+    def wanted() -> list[bool]:
+        (entry,) = CommittedEntries(7, room).take([(command, 5, 1)])
+        return [request.wanted for request in entry.requests]
+
+    assert wanted() == [True, False]
     assert room.resolve(number, "done") == (results.append, "done")
     assert room.resolve(number, "again") is None
-    assert not room.wanted(7, number)
+    assert wanted() == [False, False]
 
 
 def test_a_proposal_of_an_earlier_term_is_lost_once_a_later_term_is_applied() -> None:
@@ -77,7 +83,7 @@ def test_a_proposal_of_an_earlier_term_is_lost_once_a_later_term_is_applied() ->
     again = room.take(term=4)
     assert [payload for _, _, payload in again] == [b"0", b"1"]
     assert again[0][1] > old, "under a new number"
-    assert not room.wanted(7, old)
+    assert old not in room.waiting
     assert results == []
 
 
