@@ -68,13 +68,13 @@ class Alarms:
         self._summarise()
         return [alarm]
 
-    def refuse_if_corrupt(self) -> None:
-        """Raises Corrupt while a CORRUPT alarm is active."""
+    def refuse_if_corrupt(self, request: object) -> None:
+        """Raises Corrupt while a CORRUPT alarm is active, whatever the request."""
         if self.corrupt:
             raise Corrupt
 
-    def refuse_growth(self) -> None:
-        """Raises Corrupt or NoSpace while such an alarm is active."""
+    def refuse_growth(self, request: object) -> None:
+        """Raises Corrupt or NoSpace while such an alarm is active, whatever the request."""
         if self.corrupt:
             raise Corrupt
         if self.no_space:

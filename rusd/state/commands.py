@@ -51,6 +51,8 @@ class Commands:
             log.error("broken proposal ignored", extra={"fields": {"kind": payload[0]}})
             return Undecodable()
         try:
+            if handler.refuse is not None:
+                handler.refuse(request)
             check = None
             if self._auth.enabled and handler.permit is not None:
                 check = handler.permit(identity, request)

@@ -27,6 +27,8 @@ class Handler(NamedTuple):
     #: What the client must be permitted, while authentication is enabled; None: nothing is checked
     #: when it is applied (proposals of members, and what `api` checks before it proposes).
     permit: Permit | None = None
+    #: Raises if an active alarm refuses the command: before permissions are checked, as in etcd.
+    refuse: Callable[[Any], None] | None = None
 
 
 class ApplyContext:

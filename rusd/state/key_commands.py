@@ -27,17 +27,19 @@ class KeyCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
-        permit = self._permissions
-        delete = rpc.DeleteRangeRequest.FromString
+        permit, alarms = self._permissions, self._alarms
+        delete, compact = rpc.DeleteRangeRequest.FromString, rpc.CompactionRequest.FromString
+        corrupt = alarms.refuse_if_corrupt
         return {
-            Kind.PUT: Handler(rpc.PutRequest.FromString, self._put, permit.put),
-            Kind.DELETE_RANGE: Handler(delete, self._delete_range, permit.delete_range),
-            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn, permit.txn),
-            Kind.COMPACT: Handler(rpc.CompactionRequest.FromString, self._compact),
+            Kind.PUT: Handler(
+                rpc.PutRequest.FromString, self._put, permit.put, alarms.refuse_growth
+            ),
+            Kind.DELETE_RANGE: Handler(delete, self._delete_range, permit.delete_range, corrupt),
+            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn, permit.txn, self._refuse_txn),
+            Kind.COMPACT: Handler(compact, self._compact, refuse=corrupt),
         }
 
     def _put(self, writer: Writer, request: rpc.PutRequest, wanted: bool) -> Applied:
-        self._alarms.refuse_growth()
         lease = request.lease
         if lease:
             self._leases.require(lease)
@@ -61,7 +63,6 @@ class KeyCommands:
     def _delete_range(
         self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool
     ) -> Applied | Work:
-        self._alarms.refuse_if_corrupt()
         if not request.range_end:
             return self._delete_one(writer, request, wanted)
         return self._delete_interval(writer, request, wanted)
@@ -85,14 +86,15 @@ class KeyCommands:
             body = kv_response.delete_response(1, previous)
         return Applied(writer.revision, body)
 
-    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
-        self._alarms.refuse_if_corrupt()
+    def _refuse_txn(self, request: rpc.TxnRequest) -> None:
+        self._alarms.refuse_if_corrupt(request)
         if self._alarms.no_space and txn_cost(request) > 0:
             raise NoSpace
+
+    def _txn(self, writer: Writer, request: rpc.TxnRequest, wanted: bool) -> Applied | Work:
         return txn.write(writer, self._leases, request, wanted)
 
     def _compact(self, writer: Writer, request: rpc.CompactionRequest, wanted: bool) -> Applied:
-        self._alarms.refuse_if_corrupt()
         revision = request.revision
         writer.compact(revision)
         self._context.after_commit(lambda listeners: listeners.compacted(revision))

@@ -29,12 +29,15 @@ class LeaseCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        corrupt = self._alarms.refuse_if_corrupt
         return {
-            Kind.LEASE_GRANT: Handler(rpc.LeaseGrantRequest.FromString, self._grant),
-            Kind.LEASE_REVOKE: Handler(
-                rpc.LeaseRevokeRequest.FromString, self._revoke, self._permit_revoke
+            Kind.LEASE_GRANT: Handler(
+                rpc.LeaseGrantRequest.FromString, self._grant, refuse=self._alarms.refuse_growth
             ),
-            Kind.LEASE_EXPIRE: Handler(LeaseExpiry.decode, self._expire),
+            Kind.LEASE_REVOKE: Handler(
+                rpc.LeaseRevokeRequest.FromString, self._revoke, self._permit_revoke, corrupt
+            ),
+            Kind.LEASE_EXPIRE: Handler(LeaseExpiry.decode, self._expire, refuse=corrupt),
             Kind.LEASE_CHECKPOINT: Handler(rpc.LeaseCheckpointRequest.FromString, self._checkpoint),
         }
 
@@ -42,7 +45,6 @@ class LeaseCommands:
         return self._permissions.lease_writes(identity, request.ID)
 
     def _grant(self, writer: Writer, request: rpc.LeaseGrantRequest, wanted: bool) -> Applied:
-        self._alarms.refuse_growth()
         lease = self._leases.grant(writer.batch, request.ID, request.TTL)
         self._context.after_commit(lambda listeners: listeners.leases.granted(lease.id, lease.ttl))
         return Applied(writer.revision, kv_response.lease_grant_response(lease.id, lease.ttl))
@@ -56,7 +58,6 @@ class LeaseCommands:
         return self._end(writer, request.lease_id)
 
     def _end(self, writer: Writer, lease_id: int) -> Work:
-        self._alarms.refuse_if_corrupt()
         lease = self._leases.require(lease_id)
         write_txn = WriteTxn(writer, self._leases, wanted=False)
         yield from write_txn.end_lease(lease)

@@ -4,71 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import grpc
 import pytest
-from google.protobuf import message_factory
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from rusd.proto import rpc_pb2 as rpc
 from tests.support.auth_pair import AuthExample, World, auth_pair, world
-from tests.support.client import TIMEOUT, Client, Refused, refusal
+from tests.support.client import Refused
+from tests.support.every_method import METHODS, first, requests
 from tests.support.pair import Pair
 
-METHODS = {
-    f"/etcdserverpb.{service.name}/{method.name}": method
-    for service in rpc.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
 #: A user with a role, and forged tokens. (With a log index to come, etcd waits for the deadline.)
 USER, FORGED = "u", ["x.1", "", "eyJhbGciOiJub25lIn0.e30."]
-TEXTS = {"name": "root", "user": "root", "role": "root", "password": "p"}
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     yield from auth_pair()
-
-
-def filled(method: MethodDescriptor) -> Message:
-    """A request that names the user and the role root, a key outside the user's range, lease 1."""
-    request = message_factory.GetMessageClass(method.input_type)()
-    if isinstance(request, rpc.WatchRequest):
-        request.create_request.key = b"z"
-    if isinstance(request, rpc.TxnRequest):
-        request.success.add().request_put.key = b"z"
-    for field in method.input_type.fields:
-        if field.is_repeated or field.type == FieldDescriptor.TYPE_MESSAGE:
-            continue
-        if field.name in TEXTS:
-            setattr(request, field.name, TEXTS[field.name])
-        elif field.name == "key":
-            request.key = b"z"  # type: ignore[attr-defined]
-        elif field.name == "ID":
-            request.ID = 1  # type: ignore[attr-defined]
-    return request
-
-
-def first(client: Client, path: str, request: Message) -> object:
-    """The refusal of a call, the reason why a watcher is refused, or the type of the first answer;
-    on the wire a call with one request is the same whatever its kind.
-    """
-    answer = message_factory.GetMessageClass(METHODS[path].output_type)
-    metadata = client._metadata
-    call = client.channel.stream_stream(
-        path,
-        request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=answer.FromString,
-    )(iter([request]), timeout=TIMEOUT, metadata=metadata)
-    try:
-        received = next(iter(call), None)
-    except grpc.RpcError as error:
-        return refusal(error)
-    finally:
-        call.cancel()
-    if isinstance(received, rpc.WatchResponse) and received.canceled:
-        return received.cancel_reason
-    return type(received).__name__
 
 
 def compared(calls: AuthExample, caller: str, path: str, request: Message) -> object:
@@ -85,9 +35,7 @@ def test_every_method_decides_as_etcd_who_may_call_it(pair: Pair) -> None:
         outcomes = {
             (path, caller): compared(calls, caller, path, request)
             for path, method in METHODS.items()
-            for request in (message_factory.GetMessageClass(method.input_type)(), filled(method))
-            # (A watch request that creates nothing is never answered.)
-            if request.ByteSize() or method.name != "Watch"
+            for request in requests(method)
             for caller in ("", USER, *(f"forged {token}" for token in FORGED))
         }
     # (So that a comparison of two open doors is not taken for a proof.)

@@ -11,6 +11,7 @@ from rusd.auth.records import ANONYMOUS, MAX_NAME, Identity, Session
 from rusd.proto import auth_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import MAX_SIGNED_NAME, Kind, Login, encode, sign, unsign
+from rusd.state.errors import Corrupt, NoSpace
 from rusd.state.result import Applied
 from tests.unit.state.driver import Driver, delete_op, put_op, restore
 
@@ -238,6 +239,23 @@ def test_a_password_hash_that_is_not_base64_is_refused(auth: AuthDriver) -> None
     with pytest.raises(errors.NoPasswordUser):
         auth.become(Kind.USER_ADD, name="x", hashedPassword="!")
     assert auth.machine.auth.users() == ["root", "u"]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "refusal"), [(rpc.NOSPACE, NoSpace), (rpc.CORRUPT, Corrupt)], ids=["space", "corrupt"]
+)
+def test_an_alarm_is_told_before_a_missing_permission(
+    auth: AuthDriver, alarm: rpc.AlarmType.ValueType, refusal: type[Exception]
+) -> None:
+    raised = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=1, alarm=alarm)
+    auth.as_user("root", Kind.ALARM, raised.SerializeToString())
+    growing = [(Kind.PUT, put(b"a")), (Kind.TXN, txn(success=[put_op(b"a", b"v")]))]
+    for user in ("u", ""):
+        for kind, body in growing:
+            with pytest.raises(refusal):
+                auth.as_user(user, kind, body)
+        with pytest.raises(Corrupt if alarm == rpc.CORRUPT else errors.AuthError):
+            auth.as_user(user, Kind.DELETE_RANGE, delete(b"z"))
 
 
 def test_an_identity_survives_its_encoding() -> None:
