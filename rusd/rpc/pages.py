@@ -19,6 +19,10 @@ class BodyTimeout(Exception):
     """The request's body did not arrive in time; answered with status 408."""
 
 
+class BodyMalformed(Exception):
+    """The request's body breaks the rules of HTTP; answered with status 400."""
+
+
 class BodyMemoryExceeded(Exception):
     """The bodies of all requests hold too much memory; answered with status 503."""
 
@@ -27,7 +31,9 @@ class RequestBody(Protocol):
     """The body of one request; read once, by one of the two methods."""
 
     async def read(self) -> bytes:
-        """Returns the whole body. Raises BodyTooLarge, BodyTimeout or BodyMemoryExceeded."""
+        """Returns the whole body. Raises BodyTooLarge, BodyTimeout, BodyMalformed or
+        BodyMemoryExceeded.
+        """
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yields the body as it arrives, without limits of size and time; the client sends only as

@@ -25,7 +25,7 @@ from rusd.door.gateway.unary import encoded_request, told
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, STOPPED, Code, EtcdError
 from rusd.rpc.methods import BidiStream, ServerStream
-from rusd.rpc.pages import BodyTimeout, PageResponse, RequestBody
+from rusd.rpc.pages import BodyMalformed, BodyTimeout, PageResponse, RequestBody
 from rusd.rpc.streams import StreamHandler
 
 #: Bytes of messages that wait for a client before its stream counts as full.
@@ -139,7 +139,7 @@ class JsonStream:
                     await asyncio.sleep(0)
                     if self._finished:
                         return
-        except (JsonError, EtcdError, BodyTimeout):
+        except (JsonError, EtcdError, BodyMalformed, BodyTimeout):
             pass  # what cannot be read ends the requests
         except OSError:
             return  # the client has gone

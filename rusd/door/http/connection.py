@@ -12,9 +12,11 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 
 from rusd.door.caller import caller_of
 from rusd.door.http.websocket import FrameMasks
+from rusd.rpc.pages import BodyMalformed
 
 #: Seconds for a client to read at least some of the bytes that wait for it.
 STALLED = 60.0
@@ -98,11 +100,27 @@ class HttpConnection(web.RequestHandler):
             if end < len(_END) or end > len(data):
                 end = len(data)
             super().data_received(data[position:end])
+            self._end_malformed()
             position = end
             if position >= len(data):
                 break
         self._unfed = data[position:]
         self._last = data[max(position - len(_END) + 1, 0) : position]
+
+    def _end_malformed(self) -> None:
+        """End the body of the last request if what follows cannot be parsed: aiohttp leaves it
+        waiting.
+        """
+        if not self._messages or isinstance(self._messages[-1][0], RawRequestMessage):
+            return
+        if len(self._messages) > 1:
+            payload = self._messages[-2][1]
+        elif self._current_request is not None:
+            payload = self._current_request.content
+        else:
+            return
+        if not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(BodyMalformed())
 
     def another(self) -> bool:
         """Whether the connection stays open after the current request."""

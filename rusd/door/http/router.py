@@ -19,6 +19,7 @@ from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.rpc.call import Caller
 from rusd.rpc.pages import (
+    BodyMalformed,
     BodyMemoryExceeded,
     BodyTimeout,
     BodyTooLarge,
@@ -42,6 +43,7 @@ _FAILED = PageResponse(500, [TEXT, NOSNIFF], b"Internal Server Error\n")
 _REFUSED = {
     BodyTooLarge: PageResponse(413, [TEXT, NOSNIFF], b"Request Entity Too Large\n"),
     BodyTimeout: PageResponse(408, [TEXT, NOSNIFF], b"Request Timeout\n"),
+    BodyMalformed: PageResponse(400, [TEXT, NOSNIFF], b"Bad Request\n"),
     BodyMemoryExceeded: PageResponse(503, [TEXT, NOSNIFF], b"Service Unavailable\n"),
 }
 
@@ -74,7 +76,7 @@ class Router:
             return self._elsewhere(request)
         try:
             return await page(request)
-        except (BodyTooLarge, BodyTimeout, BodyMemoryExceeded) as refusal:
+        except tuple(_REFUSED) as refusal:
             return _REFUSED[type(refusal)]
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": request.path}})

@@ -155,7 +155,11 @@ class HttpDoor:
         try:
             response = await self._pages.serve(asked)
             # (The parser has lost what follows a body with an upgrade declined.)
-            last = not connection.another() or (request.body_exists and "upgrade" in fields)
+            last = (
+                not connection.another()
+                or (request.body_exists and "upgrade" in fields)
+                or request.content.exception() is not None
+            )
             if isinstance(response.body, bytes):
                 whole = web.Response(
                     status=response.status, headers=response.headers, body=response.body
