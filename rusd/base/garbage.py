@@ -6,8 +6,9 @@ survivors of one are frozen here, so that the next visits only what was allocate
 Reference counting frees frozen objects as before; only cycles stay that become garbage after they
 were frozen. Therefore one collection visits everything once GROWTH more objects are frozen than
 after the last such collection. It cannot be divided (CPython 3.11 has no incremental collection)
-and holds the loop beyond the budget; `docs/limits.md` says for how long. The memory of frozen
-cycles is bounded by GROWTH objects, some hundred MiB.
+and holds the loop beyond the budget; `docs/limits.md` says for how long. So what there may be
+millions of is kept where the collector does not look (`state/leases.py`), and calls leave no
+cycles. The memory of frozen cycles is bounded by GROWTH objects, some hundred MiB.
 """
 
 import gc

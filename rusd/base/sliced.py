@@ -10,13 +10,13 @@ import time
 from collections.abc import Generator
 from heapq import merge
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 #: Types that `ordered` sorts.
 Ordered = TypeVar("Ordered", bytes, tuple[float, int])
 
-#: Items sorted, or merged, in one slice.
+#: Items sorted, merged or freed in one slice.
 SORTED = 1000
 
 #: Part of a slice's time below which other work of the loop counts as none.
@@ -67,6 +67,19 @@ def ordered(items: list[Ordered]) -> Generator[None, None, list[Ordered]]:
         found += part
         yield
     return found
+
+
+def emptied(container: list[Any] | dict[Any, Any]) -> Generator[None, None, None]:
+    """Empties a container that nothing uses any more, in slices: to free a million items at once
+    takes 0.1 s.
+    """
+    while container:
+        if isinstance(container, dict):
+            for _ in range(min(SORTED, len(container))):
+                container.popitem()
+        else:
+            del container[-SORTED:]
+        yield
 
 
 async def rest(worked: float) -> None:

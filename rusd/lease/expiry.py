@@ -37,6 +37,8 @@ class LeaseDeadlines:
         self._new_heap: list[tuple[float, int]] | None = None
         #: The rest of the slices that assign deadlines after a promotion.
         self._promotion: Generator[None, None, None] | None = None
+        #: What is not used any more; `due` frees it in slices.
+        self._unused: list[list[tuple[float, int]] | dict[int, float]] = []
 
     @property
     def primary(self) -> bool:
@@ -59,7 +61,10 @@ class LeaseDeadlines:
         self._primary = False
 
     def _start_anew(self) -> None:
-        self._promotion = None
+        if self._promotion is not None:
+            self._promotion.close()
+            self._promotion = None
+        self._unused += [self._by_lease, self._due_at, self._heap]
         self._by_lease = {}
         self._due_at = {}
         self._heap = []
@@ -100,9 +105,12 @@ class LeaseDeadlines:
 
         Each is returned again after RETRY_INTERVAL until `revoked` or `renew` is called for it.
         """
-        while self._promotion is not None:
-            self._continue_promotion()
-            yield
+        while self._promotion is not None or self._unused:
+            if self._promotion is not None:
+                self._continue_promotion()
+                yield
+            else:
+                yield from sliced.emptied(self._unused.pop())
         if len(self._heap) > 4 * len(self._by_lease) + 64:
             yield from self._rebuild_heap()
         heap = self._heap
@@ -136,6 +144,8 @@ class LeaseDeadlines:
         """
         leases = list(self._leases)
         timed: list[tuple[float, int]] = []
+        # (Once this has ended, or is given up: what is unused is freed behind a promotion.)
+        self._unused.append(timed)
         for first in range(0, len(leases), sliced.SORTED):
             timed += [
                 (start + (lease.remaining_ttl or lease.ttl), lease.id)
@@ -143,10 +153,10 @@ class LeaseDeadlines:
             ]
             if first + sliced.SORTED < len(leases):
                 yield
-        timed = yield from sliced.ordered(timed)
+        in_order = yield from sliced.ordered(timed)
         spacing = 4 / (3 * REVOKE_RATE) if len(timed) >= REVOKE_RATE else 0.0
         earliest = float("-inf")
-        for number, (deadline, lease_id) in enumerate(timed, 1):
+        for number, (deadline, lease_id) in enumerate(in_order, 1):
             earliest = max(deadline, earliest + spacing)
             # Between two slices, it may have been granted, renewed or revoked.
             if lease_id not in self._by_lease and self._leases.get(lease_id) is not None:
@@ -176,8 +186,7 @@ class LeaseDeadlines:
             if meter.passed():
                 yield
                 if self._new_heap is not new:
+                    self._unused.append(new)
                     return  # promoted or demoted between two slices
         self._heap, self._new_heap = new, None
-        while old:
-            del old[-sliced.SORTED :]
-            yield
+        yield from sliced.emptied(old)

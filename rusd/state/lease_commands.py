@@ -67,7 +67,7 @@ class LeaseCommands:
         # Freeing the set of a million keys at once takes longer than a slice.
         while lease.keys:
             for _ in range(min(_KEYS_FREED_PER_SLICE, len(lease.keys))):
-                lease.keys.pop()
+                lease.keys.popitem()
             yield
         return Applied(revision, b"")
 

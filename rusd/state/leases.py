@@ -7,7 +7,8 @@ keys.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rusd.state.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 from rusd.storage import Batch, Engine, Family
@@ -21,9 +22,12 @@ _MASK64 = (1 << 64) - 1
 _LAST = _ID.pack(_MASK64)
 
 
-@dataclass(slots=True)
-class Lease:
-    """One lease, the same on all members."""
+class Lease(msgspec.Struct, gc=False):
+    """One lease, the same on all members.
+
+    The garbage collector visits neither a lease nor its keys (it visits no dict of bytes and None):
+    a million of them would make a full collection 0.1 s longer.
+    """
 
     #: Any int64 but 0.
     id: int
@@ -31,7 +35,7 @@ class Lease:
     ttl: int
     #: Seconds left at the last checkpoint; 0 if there was none since the last renewal.
     remaining_ttl: int = 0
-    keys: set[bytes] = field(default_factory=set)
+    keys: dict[bytes, None] = msgspec.field(default_factory=dict)
 
 
 class Leases:
@@ -48,7 +52,7 @@ class Leases:
             ttl, remaining = _RECORD.unpack(value)
             self._leases[lease_id] = Lease(lease_id, ttl, remaining)
         for key in engine.scan_keys(Family.LEASE_KEY, b"", None):
-            self._leases[_signed(key[:8])].keys.add(key[8:])
+            self._leases[_signed(key[:8])].keys[key[8:]] = None
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -96,10 +100,10 @@ class Leases:
         if old == new:
             return
         if old and (lease := self._leases.get(old)) is not None:
-            lease.keys.discard(key)
+            lease.keys.pop(key, None)
             batch.delete(Family.LEASE_KEY, _key(old) + key)
         if new:
-            self._leases[new].keys.add(key)
+            self._leases[new].keys[key] = None
             batch.put(Family.LEASE_KEY, _key(new) + key, b"")
 
     # Many keys of one apply
@@ -107,7 +111,7 @@ class Leases:
     def discard(self, lease_id: int, key: bytes) -> None:
         """Detach a key in memory; `detach` or `detach_interval` writes it."""
         if (lease := self._leases.get(lease_id)) is not None:
-            lease.keys.discard(key)
+            lease.keys.pop(key, None)
 
     def detach(self, batch: Batch, lease_id: int, key: bytes) -> None:
         batch.delete(Family.LEASE_KEY, _key(lease_id) + key)

@@ -1,6 +1,10 @@
 """The leader's deadlines, with the clock in the test's hand."""
 
-from rusd.base.sliced import SORTED, finish
+from itertools import pairwise
+
+import pytest
+
+from rusd.base.sliced import SORTED, emptied, finish
 from rusd.lease.expiry import RETRY_INTERVAL, LeaseDeadlines
 from rusd.state.leases import Lease
 
@@ -192,3 +196,42 @@ def test_renewed_and_revoked_leases_do_not_grow_the_heap() -> None:
     assert sum(1 for _ in deadlines.due(0.0, ALL)) > 10
     assert len(deadlines._heap) == 2 * SORTED
     assert len(due(deadlines, 2e6, 10_000)) == 2 * SORTED
+
+
+@pytest.mark.parametrize("begun", [0, 15, 30, 45, ALL])
+def test_the_deadlines_of_a_member_that_leads_no_more_are_freed_in_slices(begun: int) -> None:
+    """It may lose leadership in each part of the promotion, and behind it."""
+    deadlines, _ = leading_many(20 * SORTED)
+    promotion = deadlines.due(0.0, ALL)
+    for _ in range(begun):
+        next(promotion, None)
+    deadlines.demote()
+    unused = list(deadlines._unused)
+    held = sum(map(len, unused))
+    assert held >= SORTED
+    slices = sum(1 for _ in promotion) + sum(1 for _ in deadlines.due(0.0, ALL))
+    assert slices >= held // SORTED
+    assert not any(unused)
+    assert deadlines._unused == []
+
+
+def test_a_member_that_leads_again_before_all_is_freed_forgets_no_deadline() -> None:
+    many = 5 * SORTED
+    deadlines, _ = leading_many(many)
+    finish(deadlines.due(0.0, ALL))
+    deadlines.demote()
+    freeing = deadlines.due(0.0, ALL)
+    next(freeing)
+    deadlines.promote(0.0, 0.0)
+    finish(freeing)
+    finish(deadlines.due(0.0, ALL))
+    assert deadlines._unused == []
+    assert all(0 < deadlines.remaining(one, 0.0) < float("inf") for one in range(1, many + 1))
+
+
+def test_a_container_is_emptied_a_slice_at_a_time() -> None:
+    for container in (list(range(5 * SORTED + 7)), dict.fromkeys(range(5 * SORTED + 7))):
+        lengths = [len(container)]
+        for _ in emptied(container):
+            lengths.append(len(container))
+        assert [a - b for a, b in pairwise(lengths)] == [SORTED] * 5 + [7]

@@ -1,5 +1,7 @@
 """Leases as replicated records, and what they do to keys."""
 
+import gc
+
 import pytest
 
 from rusd.base.errors import Refusal
@@ -10,7 +12,7 @@ from tests.unit.state.driver import Driver, delete_op, put_op
 
 
 def keys(driver: Driver, lease_id: int) -> set[bytes]:
-    return driver.machine.leases.require(lease_id).keys
+    return set(driver.machine.leases.require(lease_id).keys)
 
 
 def test_a_grant_answers_id_and_ttl_and_keeps_the_revision(driver: Driver) -> None:
@@ -127,7 +129,7 @@ def test_leases_and_their_keys_survive_a_restart(driver: Driver) -> None:
     driver.put(b"deleted_intervals", lease=9)
     driver.revoke(9)
     driver.restart()
-    found = {one.id: (one.ttl, one.keys) for one in driver.machine.leases}
+    found = {one.id: (one.ttl, set(one.keys)) for one in driver.machine.leases}
     assert found == {7: (60, {b"a"}), 8: (61, set())}
 
 
@@ -162,3 +164,13 @@ def test_the_listener_hears_of_leases_after_they_are_applied(driver: Driver) -> 
     driver.grant(7)
     driver.revoke(7)
     assert heard == [("granted", 7, 2), ("revoked", 7, 3)]
+
+
+def test_the_garbage_collector_visits_neither_leases_nor_their_keys(driver: Driver) -> None:
+    """A full collection cannot be divided: its length is what it visits."""
+    driver.grant(7)
+    driver.put(b"k", lease=7)
+    lease = driver.machine.leases.require(7)
+    assert list(lease.keys) == [b"k"]
+    assert not gc.is_tracked(lease)
+    assert not gc.is_tracked(lease.keys)

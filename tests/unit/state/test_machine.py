@@ -207,7 +207,7 @@ def test_restore_replaces_everything_and_keeps_the_objects(driver: Driver, tmp_p
     assert driver.values() == {b"theirs": b""}
     assert store.revision == 2
     assert [one.id for one in leases] == [7]
-    assert leases.require(7).keys == {b"theirs"}
+    assert leases.require(7).keys == {b"theirs": None}
     assert driver.machine.alarms.corrupt
     assert driver.machine.members.cluster_id == 99
     assert driver.machine.positions() == source.machine.positions()
