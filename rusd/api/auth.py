@@ -20,11 +20,9 @@ from rusd.auth.login_limit import LoginLimit, address_of
 from rusd.auth.passwords import MAX_LENGTH
 from rusd.auth.providers import TokenProvider
 from rusd.auth.records import MAX_NAME, Identity
-from rusd.auth.store import AuthStore
 from rusd.base.chunks import Encoded, whole
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.pending import Pending
-from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Features, Proposer, ReadIndex
 from rusd.rpc.call import Call
@@ -34,6 +32,7 @@ from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.state.auth_records import permission_message
 from rusd.state.command import USERS_AND_ROLES, Kind, Login, encode
+from rusd.state.interface import WithKeys, WithUsers
 from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
@@ -45,13 +44,8 @@ class Node(Features, Proposer, ReadIndex, Protocol):
     """What is used of the Raft node."""
 
 
-class Machine(Protocol):
-    """What the service needs of the state machine."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def auth(self) -> AuthStore: ...
+class Machine(WithKeys, WithUsers, Protocol):
+    """The part of the state machine in use."""
 
 
 class Passwords(Protocol):

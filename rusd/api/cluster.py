@@ -28,7 +28,8 @@ from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.responses import Response
 from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.identity import member_id
-from rusd.state.members import Member, Members
+from rusd.state.interface import WithMembers
+from rusd.state.members import Member
 from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
@@ -47,20 +48,13 @@ class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
         """The part of this leader's log that a member holds; None if it is not a member."""
 
 
-class Machine(Protocol):
-    """The part of the state machine in use."""
-
-    @property
-    def members(self) -> Members: ...
-
-
 class ClusterService:
     """etcdserverpb.Cluster."""
 
     def __init__(
         self,
         node: Node,
-        machine: Machine,
+        machine: WithMembers,
         headers: Headers,
         strict: StrictReconfigCheck | None = None,
         *,

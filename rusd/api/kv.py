@@ -15,13 +15,11 @@ from google.protobuf.message import Message
 from rusd.api import validate
 from rusd.api.concurrency_limit import ConcurrencyLimit
 from rusd.api.range_stream import RangeStream
-from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.base.chunks import Chunks, Encoded, concatenated
 from rusd.base.pending import Pending
 from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import ReadView
-from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Proposer, ReadIndex
 from rusd.rpc.call import Call
@@ -32,8 +30,7 @@ from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
 from rusd.state.command import Kind, encode
-from rusd.state.leases import Leases
-from rusd.state.permissions import Permissions
+from rusd.state.interface import WithKeys, WithLeases, WithPermissions
 from rusd.state.result import Applied
 from rusd.wire import kv_response
 from rusd.wire.header import Headers
@@ -51,17 +48,8 @@ class Node(Proposer, ReadIndex, Protocol):
     """The part of the Raft node in use."""
 
 
-class Machine(Protocol):
+class Machine(WithKeys, WithLeases, WithPermissions, Protocol):
     """The part of the state machine in use."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def leases(self) -> Leases: ...
-    @property
-    def auth(self) -> AuthStore: ...
-    @property
-    def permissions(self) -> Permissions: ...
 
 
 class Compactions(Protocol):

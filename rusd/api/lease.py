@@ -7,14 +7,12 @@ from collections.abc import Generator
 from typing import Protocol
 
 from rusd.auth.records import Identity
-from rusd.auth.store import AuthStore
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
-from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Proposer
 from rusd.rpc.authentication import Authenticator
@@ -25,8 +23,7 @@ from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state.command import Kind, encode
-from rusd.state.leases import Leases
-from rusd.state.permissions import Permissions
+from rusd.state.interface import WithKeys, WithLeases, WithPermissions
 from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
@@ -36,17 +33,8 @@ log = get_logger(__name__)
 MAX_WAITING_RENEWALS = 10_000
 
 
-class Machine(Protocol):
+class Machine(WithKeys, WithLeases, WithPermissions, Protocol):
     """The part of the state machine in use."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def leases(self) -> Leases: ...
-    @property
-    def auth(self) -> AuthStore: ...
-    @property
-    def permissions(self) -> Permissions: ...
 
 
 class LeaseService:

@@ -7,7 +7,6 @@ from typing import Protocol
 from rusd import ETCD_VERSION, STORAGE_VERSION
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
-from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Indexes, LeadershipTransfer, Proposer, Role
 from rusd.rpc.call import Call
@@ -20,11 +19,10 @@ from rusd.rpc.errors import (
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
-from rusd.state.alarms import Alarm, Alarms
+from rusd.state.alarms import Alarm
 from rusd.state.command import Kind, encode
-from rusd.state.members import Members
+from rusd.state.interface import WithAlarms, WithDatabase, WithKeys, WithMembers
 from rusd.state.result import Applied
-from rusd.storage import Engine
 from rusd.wire.header import Headers
 
 
@@ -32,21 +30,8 @@ class Node(Role, Indexes, Proposer, LeadershipTransfer, Protocol):
     """The part of the Raft node in use."""
 
 
-class Machine(Protocol):
+class Machine(WithAlarms, WithDatabase, WithKeys, WithMembers, Protocol):
     """The part of the state machine in use."""
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def engine(self) -> Engine: ...
-    @property
-    def members(self) -> Members: ...
-    @property
-    def alarms(self) -> Alarms: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def size_in_use(self) -> int: ...
 
 
 class MaintenanceService:

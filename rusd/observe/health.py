@@ -14,8 +14,7 @@ from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex, Role
 from rusd.rpc.errors import as_etcd
-from rusd.state.alarms import Alarms
-from rusd.state.members import Members
+from rusd.state.interface import WithAlarms, WithMembers
 
 #: Seconds a linearizable read may take before the member counts as unhealthy.
 READ_TIMEOUT = 5.0
@@ -37,13 +36,8 @@ class Node(Role, ReadIndex, Protocol):
     """What is used of the Raft node."""
 
 
-class Machine(Protocol):
-    """What the checks need of the state machine."""
-
-    @property
-    def alarms(self) -> Alarms: ...
-    @property
-    def members(self) -> Members: ...
+class Machine(WithAlarms, WithMembers, Protocol):
+    """The part of the state machine in use."""
 
 
 _ALARMS: dict[int, str] = {rpc.NOSPACE: "NOSPACE", rpc.CORRUPT: "CORRUPT"}

@@ -5,18 +5,9 @@ The door implements `ResponseStream` with a bounded buffer; a service implements
 
 from typing import Any, Protocol
 
+from rusd.base.response_stream import ResponseStream
 
-class ResponseStream(Protocol):
-    """Messages from the service to the client."""
-
-    def send(self, message: bytes) -> None:
-        """Queue one encoded message. Never blocks; check `ready` first to keep memory bounded."""
-
-    def ready(self) -> bool:
-        """False while the buffer is above its high-water mark, until `StreamHandler.drained`."""
-
-    def finish(self, error: Exception | None = None) -> None:
-        """End the stream after the queued messages: OK, or the status of `error`. Idempotent."""
+__all__ = ["ResponseStream", "StreamHandler"]
 
 
 class StreamHandler(Protocol):

@@ -24,6 +24,7 @@ Files:
     cost                bytes that a request may add, for the quota
     database_directory  the live database directory, and its replacement by a snapshot
     ports               keys as a txn reads them
+    interface           what the rooms above use of the machine
     errors              refusals
 
 Guarantees. The log position is written with the data, in one atomic write. A refused request

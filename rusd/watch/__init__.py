@@ -22,8 +22,7 @@ Files:
     groups         the groups that match a key
     interval_map   intervals that contain a key
     encoder        events encoded once for many watchers
-    ports          history, clock, headers; the hub as a stream uses it
-    response_stream  where responses go
+    ports          history and headers; the hub as a stream uses it
     errors         refusals of this room
 
 Data passes: api/watch -> stream -> hub; state -> hub (`publish`, `restored`); mvcc history ->

@@ -7,11 +7,12 @@ long apply, which publishes its revisions in several slices after the commit.
 import random
 from collections.abc import Sequence
 
+from rusd.base.response_stream import ResponseStream
+from rusd.base.timers import Loop
 from rusd.mvcc.overlay import Events
 from rusd.watch.encoder import Encoder, Payload
 from rusd.watch.groups import WatcherGroups
-from rusd.watch.ports import HeaderField, History, Loop
-from rusd.watch.response_stream import ResponseStream
+from rusd.watch.ports import HeaderField, History
 from rusd.watch.states import WatcherEvent, WatcherState
 from rusd.watch.stream import WatchStream
 from rusd.watch.unsynced import UnsyncedWatchers

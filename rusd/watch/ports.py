@@ -1,8 +1,9 @@
-"""Ports of the watch room: history, clock with timers, headers; the hub as a stream uses it."""
+"""Ports of the watch room: history and headers; the hub as a stream uses it."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from rusd.base.timers import Loop
 from rusd.mvcc.history import LongRevision
 from rusd.watch.states import WatcherEvent
 from rusd.watch.watcher import StreamState, Subscription, Watcher
@@ -27,22 +28,6 @@ class History(Protocol):
         self, start_revision: int, *, limit_revisions: int
     ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
         """Whole revisions in order from `start_revision` (>= compact_revision) on."""
-
-
-class Timer(Protocol):
-    """A pending call."""
-
-    def cancel(self) -> None: ...
-
-
-class Loop(Protocol):
-    """The part of `asyncio.AbstractEventLoop` used here, so that a test can hold the clock."""
-
-    def time(self) -> float:
-        """Monotonic seconds."""
-
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
-        """Call `callback` once after `delay` seconds."""
 
 
 class Hub(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rusd.base.timers import Timer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.watch.errors import TooManyUnread
-from rusd.watch.ports import Hub, Timer
+from rusd.watch.ports import Hub
 from rusd.watch.states import WatcherEvent, WatcherState
 from rusd.watch.watcher import StreamState, Subscription, Watcher
 from rusd.wire import watch_response

@@ -16,10 +16,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from rusd.base.timers import Loop, Timer
 from rusd.mvcc.history import LongRevision
 from rusd.watch.encoder import Encoder, Payload
 from rusd.watch.groups import WatcherGroups
-from rusd.watch.ports import HeaderField, History, Loop, Timer
+from rusd.watch.ports import HeaderField, History
 from rusd.watch.states import BEHIND, TRANSITIONS, WatcherEvent, WatcherState
 from rusd.watch.watcher import Group, StreamState, Watcher
 from rusd.wire.keyvalue import Event

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rusd.watch.response_stream import ResponseStream
+from rusd.base.response_stream import ResponseStream
 from rusd.watch.states import WatcherState
 from rusd.wire.keyvalue import PUT, Event
 from rusd.wire.watch_response import watch_id_field

@@ -8,8 +8,9 @@ reopening many streams costs more than a short election.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+from rusd.base.timers import Loop, Timer
 from rusd.rpc import errors
 from rusd.rpc.call import Call
 from rusd.rpc.methods import BidiStream, Method, Unary
@@ -19,18 +20,6 @@ from rusd.rpc.streams import ResponseStream, StreamHandler
 
 #: Election timeouts that a stream outlives the leader.
 PATIENCE_IN_ELECTIONS = 3
-
-
-class Timer(Protocol):
-    """A callback scheduled on the loop."""
-
-    def cancel(self) -> None: ...
-
-
-class Loop(Protocol):
-    """The part of the event loop that is needed."""
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer: ...
 
 
 class RequireLeader:

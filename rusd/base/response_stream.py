@@ -1,0 +1,16 @@
+"""Port: the messages of a streaming call, from its service to its client."""
+
+from typing import Protocol
+
+
+class ResponseStream(Protocol):
+    """A bounded buffer of encoded messages (the door implements it)."""
+
+    def send(self, message: bytes) -> None:
+        """Queue one message. Never blocks; check `ready` first to keep memory bounded."""
+
+    def ready(self) -> bool:
+        """False while the buffer is full; the handler's `drained` is called when it is not."""
+
+    def finish(self, error: Exception | None = None) -> None:
+        """End the stream after the queued messages: OK, or the status of `error`. Idempotent."""
