@@ -1,8 +1,8 @@
-"""Running members together. Installed, this package is `rusd.cluster`; in the tree, `cluster`.
+"""Runs several members. Installed, this package is `rusd.cluster`; in the tree, `cluster`.
 
-This room starts rusd members as their users do: as processes or containers, by their command line,
-and talks to them as a client. The tests of a whole cluster use it, the benchmarks
-and `make cluster`, and so can any etcd user who needs a throw-away cluster in a test:
+Starts members as processes by their command line, and calls them as a client. The tests of a whole
+cluster, the benchmarks and `make cluster` use it. A test of another project can use it for a
+temporary cluster:
 
     from rusd.cluster.local import LocalCluster
 

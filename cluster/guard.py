@@ -1,4 +1,4 @@
-"""A process that outlives its launcher for one purpose: to end what the launcher left behind.
+"""A process that outlives its launcher, to end the members of a launcher that died.
 
 The launcher (`process.Guard`) starts this file as a script, keeps the write end of its standard
 input, and puts every member into the process group whose number the script prints. When the pipe
@@ -20,7 +20,7 @@ import time
 
 
 def hold_group() -> int:
-    """A child that does nothing but keep a process group in being; its number."""
+    """Starts a child that keeps a process group alive. Returns the number of the group."""
     ready, written = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""Is the member in this container alive? Exit code 0 if so: the image's HEALTHCHECK.
+"""The HEALTHCHECK of the image: exit code 0 if the member in this container is alive.
 
 It asks /livez: whether the process works, not whether it has a quorum. A health check that waits
 for a quorum would keep the first member of a new cluster "starting" until the others are there.

@@ -39,7 +39,7 @@ ADDRESS_IN_USE = "address already in use"
 
 
 class ClusterError(RuntimeError):
-    """The cluster is not what was waited for; the message ends with the members' logs."""
+    """A condition was not reached in time; the message ends with the members' logs."""
 
 
 def rusd_command() -> list[str]:
@@ -185,7 +185,7 @@ class LocalCluster:
         self._start(index)
 
     def pause(self, index: int) -> None:
-        """SIGSTOP: the member is there but says nothing, until `resume`."""
+        """SIGSTOP: the member keeps its connections and sends nothing, until `resume`."""
         self.members[index].pause()
 
     def resume(self, index: int) -> None:
@@ -213,7 +213,7 @@ class LocalCluster:
 
     def dismiss(self, index: int) -> None:
         """A member was removed from the cluster (MemberRemove): it may end by itself, is not
-        started again, and new members are not told of it.
+        started again, and is not in the `--initial-cluster` of new members.
         """
         self.members[index].dismiss()
         self._left.add(index)
@@ -287,7 +287,7 @@ class LocalCluster:
         return True
 
     def _statuses(self) -> dict[int, wire.Status]:
-        """What each member says that answers."""
+        """Returns the status of each member that responds."""
         found = {}
         for index, member in enumerate(self.members):
             if member.running and not member.paused:

@@ -44,7 +44,7 @@ class Guard:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            # Someone forked this process and holds the pipe open as well.
+            # A fork of this process holds the pipe open as well.
             self._process.kill()
             self._process.wait()
             if self._temporary is not None:

@@ -1,4 +1,4 @@
-"""A few questions to a member, over gRPC without generated messages.
+"""A few calls to a member, over gRPC without generated messages.
 
 Users' tests may load another library's copy of etcd's protobuf messages, and a process can hold
 only one. So the requests are constant bytes and the answer is read by hand: a protobuf message is
@@ -22,8 +22,8 @@ HEALTH_READ = b"\x0a\x06health"
 
 _NOT_IDENTIFIED = ("etcdserver: user name is empty", "etcdserver: invalid auth token")
 
-#: A fresh connection for each question: a shared one would sit out a back-off after the member
-#: was down, and the answer would come late.
+#: A fresh connection for each question: a shared one would wait for its back-off after the member
+#: was down, and the response would be late.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 
@@ -47,7 +47,7 @@ PLAIN = Access()
 
 @dataclass(frozen=True)
 class Status:
-    """What a member says of itself (etcd's StatusResponse)."""
+    """The status of a member (etcd's StatusResponse)."""
 
     member_id: int
     #: Member id of the leader it follows; 0 when it knows none.

@@ -1,4 +1,4 @@
-"""A client that records what it asks and what it is told."""
+"""A client that records its calls and their responses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Client:
     # --- registers --------------------------------------------------------------------------------
 
     def read(self, key: str, *, serializable: bool = False) -> str | None:
-        """The value, None if absent or unknown."""
+        """Returns the value; None if absent or unknown."""
         member, invoked = self.member(), self.clock()
         request = rpc.RangeRequest(key=key.encode(), serializable=serializable)
         try:
@@ -89,7 +89,7 @@ class Client:
             self._record(Action.DELETE, key, member, invoked, None, answer.header.revision)
 
     def swap(self, key: str, expected: str | None, value: str) -> bool:
-        """Compare and swap; whether it certainly succeeded."""
+        """Compares and swaps. Returns whether it certainly succeeded."""
         member, invoked = self.member(), self.clock()
         request = rpc.TxnRequest(
             compare=[_equals(key, expected)], success=[put_operation(key, value)]
@@ -115,7 +115,7 @@ class Client:
     # --- several keys -----------------------------------------------------------------------------
 
     def write_all(self, keys: Sequence[str]) -> None:
-        """One txn that sets all of them."""
+        """Sets all keys in one txn."""
         member, invoked, group = self.member(), self.clock(), next(_groups)
         values = {key: self.value() for key in keys}
         request = rpc.TxnRequest(
@@ -133,7 +133,7 @@ class Client:
             )
 
     def read_all(self, keys: Sequence[str]) -> None:
-        """One txn that reads all of them."""
+        """Reads all keys in one txn."""
         member, invoked, group = self.member(), self.clock(), next(_groups)
         request = rpc.TxnRequest(
             success=[
@@ -153,7 +153,7 @@ class Client:
     # --- leases -----------------------------------------------------------------------------------
 
     def grant(self, ttl: int, key: str = "") -> int:
-        """A lease; 0 if none is known to be granted. `key` will be attached to it."""
+        """Grants a lease for `key`, which is attached later. Returns its id; 0 if unknown."""
         member, invoked = self.member(), self.clock()
         lease = self.random.randrange(1, 1 << 62)
         request = rpc.LeaseGrantRequest(TTL=ttl, ID=lease)
@@ -166,7 +166,7 @@ class Client:
         return lease
 
     def keep_alive(self, lease: int) -> int:
-        """The TTL that was answered, 0 if the lease is gone, -1 if nothing is known."""
+        """Returns the TTL of the response; 0 if the lease is gone, -1 without a response."""
         member, invoked = self.member(), self.clock()
         # (One message each way: a stream that is no longer is the same as a unary call.)
         request = rpc.LeaseKeepAliveRequest(ID=lease)
@@ -204,7 +204,7 @@ class Client:
     # --- without a record of their own ------------------------------------------------------------
 
     def unrecorded_txn(self, request: rpc.TxnRequest) -> rpc.TxnResponse | None:
-        """A txn on keys that the history does not follow; None: no answer."""
+        """Runs a txn on keys outside of the history. Returns None without a response."""
         try:
             return self.connections.call(self.member(), _TXN, request, rpc.TxnResponse)
         except Failure:

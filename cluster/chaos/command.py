@@ -1,4 +1,4 @@
-"""The command `rusd-chaos` (or `python -m cluster.chaos`): break a cluster and judge it.
+"""The command `rusd-chaos` (or `python -m cluster.chaos`): runs and checks a test.
 
 Exit status: 0 when all verdicts hold, 1 when one does not, 2 for a wrong command line.
 """

@@ -1,4 +1,4 @@
-"""One client's connections to all members, and what it may conclude from an answer or from none."""
+"""One client's connections to all members, and the outcome that an error of a call implies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REFUSALS = frozenset(
         grpc.StatusCode.DATA_LOSS,
     )
 )
-#: What grpcio says when there was no connection to send a request on.
+#: grpcio's text for a request that was not sent, since there was no connection.
 _NOT_SENT = "failed to connect to all addresses"
 
 _OPTIONS = [
@@ -51,14 +51,14 @@ class Failure(Exception):
         self.text = text
 
     def outcome(self, *, writes: bool) -> Outcome:
-        """A read that was not answered told nothing; a write may have happened, or may still,
-        unless it was refused or never left this process.
+        """Returns FAILED for a read: it has no result. Returns UNKNOWN for a write, which may still
+        take effect, unless it was refused or never sent.
         """
         return fate(self.code, self.text) if writes else Outcome.FAILED
 
 
 def fate(code: grpc.StatusCode, text: str) -> Outcome:
-    """What became of a write that was answered with this error."""
+    """Returns the outcome of a write that ended with this error."""
     if code in _REFUSALS:
         return Outcome.FAILED
     if code is grpc.StatusCode.UNAVAILABLE and text.startswith(_NOT_SENT):
@@ -95,7 +95,7 @@ class Connections:
         answer: type[Answer],
         timeout: float = TIMEOUT,
     ) -> Answer:
-        """One unary call; Failure."""
+        """Makes one unary call. Raises Failure."""
         method = self._channels[member].unary_unary(
             path,
             request_serializer=type(request).SerializeToString,
@@ -110,7 +110,7 @@ class Connections:
     def begin(
         self, member: int, path: str, request: Message, answer: type[Message], timeout: float
     ) -> Any:
-        """The same without waiting: a grpc.Future."""
+        """Starts a unary call. Returns a grpc.Future."""
         method = self._channels[member].unary_unary(
             path,
             request_serializer=type(request).SerializeToString,

@@ -1,11 +1,11 @@
 """How long writes fail when the leader ends: `python -m cluster.chaos.failover`.
 
-For each subject a cluster runs all the time; rounds go over the subjects and over the ways a leader
-may end, so that whatever else this machine does meets all of them alike. All members of all
+One cluster of each subject runs all the time. Rounds alternate between the subjects and the ways to
+end a leader, so that other load of this machine affects all of them alike. All members of all
 subjects have the same heartbeat interval and election timeout.
 
-- kill: SIGKILL. The leader's system closes its connections: a member that heeds this need not wait
-  for an election timeout.
+- kill: SIGKILL. The leader's system closes its connections: a member that notices this need not
+  wait for an election timeout.
 - pause: SIGSTOP. Nothing is closed, the leader is only silent, as when its machine loses power or
   its cable is cut. The others can tell by the election timeout alone, so this says how members
   compare where the end of a process is not seen.
@@ -59,7 +59,7 @@ def measure(subject: Subject, kind: str) -> Gap:
 
 
 def run(names: Sequence[str], rounds: int, size: int) -> Results:
-    """All rounds, told on standard error as they go."""
+    """Runs all rounds, and reports each on standard error."""
     results: Results = {(name, kind): [] for kind in KINDS for name in names}
     with contextlib.ExitStack() as stack:
         subjects = {

@@ -1,6 +1,6 @@
 """Each kind of fault: how it begins, and how it is healed.
 
-`begin(subject, step)` breaks something and returns the members affected and how to heal it. Kinds
+`begin(subject, step)` injects a fault and returns the members affected and how to heal it. Kinds
 that affect the leader affect a member drawn by the schedule while there is none.
 """
 
@@ -14,12 +14,12 @@ from .network import CUT, Link, Rule
 from .schedule import Step
 from .subject import Subject
 
-#: Seconds that a frozen disk stands still at a time, at most.
+#: Longest time in seconds for which a slow disk is frozen.
 FREEZE = 0.4
 
 
 class Broken(NamedTuple):
-    """A fault that is there."""
+    """An active fault."""
 
     #: Members by index.
     targets: Sequence[int]
@@ -33,7 +33,7 @@ def begin(subject: Subject, step: Step) -> Broken:
 
 
 def possible(subject: Subject) -> list[str]:
-    """Kinds of faults that this subject can bear."""
+    """Returns the kinds of faults that can be injected into this subject."""
     able = subject.network.able
     needs = {"delay": "delay" in able, "loss": "loss" in able}
     for kind in _KINDS:
@@ -121,9 +121,9 @@ def _rolling_restart(subject: Subject, step: Step) -> Broken:
 
 
 def _wipe_member(subject: Subject, step: Step) -> Broken:
-    """A member loses its disk. Started as ever it must be refused; then it is replaced."""
+    """Removes the data of a member. Its next start must be refused; then it is replaced."""
     member = _drawn(subject, step)
-    # The others are to be a quorum, and to be reached.
+    # The others must be a quorum that can be reached.
     subject.wait_settled()
     subject.kill(member)
     subject.wipe(member)
@@ -184,13 +184,13 @@ def _leader_cannot_hear(subject: Subject, step: Step) -> Broken:
 
 
 def _one_link(subject: Subject, step: Step) -> Broken:
-    """Between two members, both ways: a third may still talk to both."""
+    """Affects both directions between two members; a third one is still connected to both."""
     one, other = _some(subject, step, 2)
     return _links(subject, [(one, other), (other, one)], CUT, [one, other])
 
 
 def _one_way(subject: Subject, step: Step) -> Broken:
-    """Of one link one direction."""
+    """Affects one direction of one link."""
     one, other = _some(subject, step, 2)
     return _links(subject, [(one, other)], CUT, [one, other])
 

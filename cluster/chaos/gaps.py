@@ -1,4 +1,4 @@
-"""How long no client, or one client, could write: gaps between acknowledgements.
+"""Measures how long no client, or one client, could write: gaps between acknowledgements.
 
     puts at a steady pace, to every member ──▶ Acks ──▶ Gap around an event
 
@@ -38,14 +38,14 @@ class Ack:
 class Gap:
     """Silences around an event, in seconds."""
 
-    #: No client of a surviving member heard of a success.
+    #: No client of a surviving member received an acknowledgement.
     cluster: float
-    #: The longest that clients of one of the surviving members heard of none.
+    #: The longest such time of the clients of one surviving member.
     slowest: float
 
 
 class Puts:
-    """A client for each member, at work from construction to `close`."""
+    """One client for each member, from construction to `close`."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         self._count = len(endpoints)

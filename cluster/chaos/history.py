@@ -1,8 +1,8 @@
-"""What a run remembers: every call with its beginning and end, every watch message, every fault.
+"""The history of a run: every call with its beginning and end, every watch message, every fault.
 
-Clients append records while they work; the checks read them when all is over. All times are seconds
+Clients append records during the run; the checks read them after it. All times are seconds
 since the run began, by one monotonic clock of the driving process, so that "ended before the other
-began" may be taken literally. A history is kept as JSON lines: {"record": <class name>, ...fields}.
+began" is exact. A history is saved as JSON lines: {"record": <class name>, ...fields}.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class LeaseCall:
 
 @dataclass(frozen=True, slots=True)
 class LockHold:
-    """A client that held a lock, by what it was told.
+    """The hold of a lock by one client, as its responses say.
 
     The owner key's create revision is the fencing token; `acquired` is when the client learned that
     it holds the lock, `released` when it asked to let go (None: it never did, its lease ended, or
@@ -148,7 +148,7 @@ class LockHold:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing the nemesis did, from `began` to `ended` (healed)."""
+    """One fault, from `began` to `ended` (healed)."""
 
     number: int
     kind: str
@@ -227,7 +227,7 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """ValueError for a file that is no history."""
+        """Raises ValueError for a file that is not a history."""
         history = cls()
         with path.open() as file:
             for number, line in enumerate(file, 1):

@@ -1,4 +1,4 @@
-"""Judge a kept history again.
+"""Checks a saved history again.
 
     python -m cluster.chaos.judge history.jsonl [--report directory]
 

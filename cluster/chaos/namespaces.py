@@ -1,4 +1,4 @@
-"""A network of namespaces: every member has a machine's worth of network for itself.
+"""A network of namespaces: every member has network interfaces and a packet filter of its own.
 
     member i in namespace ──veth── bridge ──veth── namespace of member j
                                      │veth
@@ -8,7 +8,7 @@ The bridge has a namespace of its own, where no packet filter of this machine (D
 the way.
 
 Links are cut and made lossy by the kernel's packet filter in the receiver's namespace (iptables),
-so that members see what a pulled cable shows: silence. Delay needs the kernel's netem, and is only
+so that members receive nothing, as with a pulled cable. Delay needs the kernel's netem, and is only
 offered where there is one. Making this needs the rights of root on Linux; `obstacle` tells.
 
 Names carry the process id of the run. What a killed run left behind is removed by the
@@ -55,7 +55,7 @@ class NamespaceNetwork:
         return f"{self._subnet}.{member + 10}"
 
     def enter(self, member: int) -> list[str]:
-        """What is put before a command to run it in a member's namespace (it stays one process)."""
+        """Returns the prefix of a command that runs it in a member's namespace (as one process)."""
         return ["ip", "netns", "exec", self.namespace(member)]
 
     def set(self, links: Iterable[Link], rule: Rule) -> None:
@@ -123,7 +123,7 @@ class NamespaceNetwork:
 
 
 def obstacle() -> str | None:
-    """Why namespaces cannot be used here; None if they can."""
+    """Returns why namespaces cannot be used here; None if they can."""
     if os.geteuid() != 0:
         return "it needs the rights of root"
     for command, package in (("ip", "iproute2"), ("iptables-restore", "iptables")):

@@ -1,4 +1,4 @@
-"""Carries out a schedule: one fault after the other, sometimes two at a time."""
+"""Injects the faults of a schedule, one after the other or two at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .history import Fault, History
 from .schedule import ALONE, Step
 from .subject import Subject
 
-#: Hears of a fault: (kind, names of members, whether it begins).
+#: Called with a fault: (kind, names of members, whether it begins).
 Listener = Callable[[str, tuple[str, ...], bool], None]
 
 
@@ -31,9 +31,9 @@ class Nemesis:
         self._errors: list[BaseException] = []
 
     def run(self, steps: Sequence[Step], until: float) -> None:
-        """All steps, or those that begin before the time `until`; everything is healed after.
+        """Runs all steps, or those that begin before the time `until`. Heals everything after them.
 
-        Raises what went wrong with healing.
+        Raises the errors of healing.
         """
         healing: threading.Thread | None = None
         for step in steps:

@@ -1,6 +1,6 @@
-"""What lies between members, as far as faults can change it: one rule for each direction.
+"""The links between members: one rule for each direction.
 
-A `Network` is asked before the members start (`attach`), told rules while they run, and healed.
+A `Network` is attached before the members start, gets rules while they run, and is healed.
 There are two of them: `proxy` (works everywhere) and `namespaces` (needs the right to make network
 namespaces).
 """
@@ -14,9 +14,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What happens to what one member sends another."""
+    """The treatment of packets from one member to another."""
 
-    #: Nothing arrives, and neither end is notified.
+    #: No packet arrives, and neither end is notified.
     cut: bool = False
     #: Seconds everything is late, and by how much more at random.
     delay: float = 0.0

@@ -1,4 +1,4 @@
-"""Records the leader, asked from outside during the run."""
+"""Records the leader during the run, by asking the members."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rusd.proto import rpc_pb2 as rpc
 from .connection import Connections, Failure
 from .history import History, Leadership
 
-#: Seconds between two looks, and for each answer.
+#: Seconds between two polls, and for each response.
 INTERVAL = 0.2
 PATIENCE = 0.2
 

@@ -1,4 +1,4 @@
-"""What a running chaos test looks like in a terminal; elsewhere, plain lines.
+"""Shows a running test: a live view in a terminal, plain lines elsewhere.
 
     with Progress("rusd, 3 members, seed 7", seconds=60) as progress:
         progress.fault("kill", ("m1",), active=True)

@@ -1,4 +1,4 @@
-"""One run: a cluster, clients that work, faults, and the history of it all."""
+"""One run: a cluster, its clients, faults, and the history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from . import ending
+from . import final_state
 from .checks import Verdict
 from .checks.verdict import Problem
 from .client import Client
@@ -27,7 +27,7 @@ from .workloads.registers import Groups, Lists, Registers
 from .workloads.watchers import Watcher
 from .workloads.worker import Keys, Worker
 
-#: Seconds of work before the first fault and after the last one.
+#: Seconds of load before the first fault and after the last one.
 WARM_UP = 2.0
 COOL_DOWN = 2.0
 #: Seconds between two lines of progress.
@@ -48,7 +48,7 @@ class Display(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done."""
+    """The parameters of a run."""
 
     #: Seconds of faults.
     seconds: float
@@ -84,8 +84,8 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
     with Connections(endpoints) as looking:
         observer = Observer(names, looking, history, clock)
         observer.start()
-        crowd = _Crowd(names, endpoints, history, clock, plan)
-        crowd.start()
+        clients = _Clients(names, endpoints, history, clock, plan)
+        clients.start()
         shown = _Shown(history, display, observer)
         shown.start()
         try:
@@ -96,7 +96,7 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
             subject.wait_settled()
             time.sleep(COOL_DOWN)
         finally:
-            crowd.stop()
+            clients.stop()
             shown.stop()
             observer.stop()
     subject.wait_settled()
@@ -130,14 +130,14 @@ def stayed_alive(history: History) -> Verdict:
 def _end(
     history: History, names: Sequence[str], endpoints: Sequence[str], display: Display
 ) -> None:
-    """Ask each member what it holds."""
+    """Reads the final state of each member."""
     with Connections(endpoints) as connections:
-        revision = ending.revision_of(connections, len(names))
+        revision = final_state.revision_of(connections, len(names))
         display.log(f"comparing the members at revision {revision}")
         for member, name in enumerate(names):
             for tries_left in (2, 1, 0):
                 try:
-                    history.add(ending.final(member, name, revision, connections))
+                    history.add(final_state.final(member, name, revision, connections))
                     break
                 except Failure:
                     if not tries_left:
@@ -145,7 +145,7 @@ def _end(
                     time.sleep(1.0)
 
 
-class _Crowd:
+class _Clients:
     """All clients and watchers of a run."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is broken when: drawn from a seed before the run, kept as JSON, and run again from it.
+"""The faults of a run and their times: drawn from a seed before the run, saved and loaded as JSON.
 
 A step names roles, not members: "leader" is resolved when the step begins. Members by number are
 drawn here, so that the same seed gives the same steps whatever the cluster does.
@@ -48,7 +48,7 @@ OVERLAP = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault to come."""
+    """One fault of a schedule."""
 
     #: Seconds after the end of the one before (or after its beginning, if they overlap).
     after: float
@@ -91,7 +91,7 @@ def save(steps: Sequence[Step], path: Path) -> None:
 
 
 def load(path: Path) -> list[Step]:
-    """ValueError for what is no schedule."""
+    """Raises ValueError for a file that is not a schedule."""
     try:
         found = [
             Step(**{**fields, "drawn": tuple(fields["drawn"])})

@@ -1,7 +1,6 @@
-"""The cluster that is broken: members as processes, each with its links and its disk.
+"""The cluster under test: members as processes, each with its links and its disk.
 
-Faults and clients know nothing else of it, so that rusd and etcd, and later members in containers,
-are treated alike.
+Faults and clients use this interface only, so that rusd and etcd are treated alike.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from ..local import ClusterError, LocalCluster, rusd_command
 from ..process import Member
 from . import disks, namespaces
 from .disks import Disk
+from .member_replacement import replace
 from .namespaces import NamespaceNetwork
 from .network import Network, NoNetwork
 from .proxy import ProxyNetwork
-from .replacing import replace
 
-#: The same for every subject: etcd's defaults, said aloud.
+#: The same for every subject: etcd's defaults, given explicitly.
 TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
 
 #: Seconds for a member that lost its data to be refused, and what it says then: its id is known to
@@ -72,7 +71,7 @@ class Subject(LocalCluster):
         self.network: Network = NoNetwork()
         self.disks: dict[int, Disk] = {}
         self._disk_directory: Path | None = None
-        #: (member, exit code, end of its log) of members that ended without being told to.
+        #: (member, exit code, end of its log) of members that ended by themselves.
         self.ended: list[tuple[str, int, str]] = []
         self._lock = threading.Lock()
 
@@ -232,7 +231,7 @@ class Subject(LocalCluster):
 
 
 def unavailable(subject: Subject) -> list[str]:
-    """What cannot be broken here, in words."""
+    """Returns the faults that cannot be injected here, as text."""
     missing = [
         f"{what} of messages (network: {subject._kind})"
         for what in ("cut", "delay", "loss")

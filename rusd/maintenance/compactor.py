@@ -45,7 +45,7 @@ class CompactedStore(Protocol):
 
 
 class Compactor:
-    """Runs one physical compaction at a time and tells who waits for its end."""
+    """Runs one physical compaction at a time, and resolves what waits for its end."""
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ class CorruptionCheck:
         node.serve("hashkv", self._answer)
 
     async def check_before_serving(self, patience: float) -> None:
-        """Compare with whoever connects within `patience` seconds. CorruptError."""
+        """Compares with the peers that connect within `patience` seconds. Raises CorruptError."""
         own = await self._hash(0)
         await self._connected(patience)
         others = await self._ask_others(own.revision)

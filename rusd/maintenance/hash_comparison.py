@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-#: Stands for the whole cluster in an alarm: nobody knows who is right.
+#: Stands for the whole cluster in an alarm: which member is right is unknown.
 EVERYBODY = 0
 
 

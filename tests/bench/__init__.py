@@ -13,7 +13,7 @@ How it is divided:
 - `load` drives h2load (C, never the bottleneck) for unary calls; `calls` lists those loads and
   `unary` runs them, the servers taking turns.
 - `wire` is a small HTTP/2 client for what h2load cannot do: streams, paced calls, many keys.
-  `pipeline`, `watching`, `leasing`, `fill` and `paced` stand on it.
+  `pipeline`, `watches`, `leases`, `fill` and `paced_load` use it.
 - `million` fills a large store: memory, restart; `long_operations` is how long other clients wait
   while such a store is read, compacted, copied or rewritten.
 

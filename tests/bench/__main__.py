@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import authenticated, fill, leasing, million, unary, watching
+from tests.bench import authenticated, fill, leases, million, unary, watches
 from tests.bench.calls import groups
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
@@ -40,14 +40,14 @@ def run(members: int, plan: Plan) -> list[Table]:
             rows.attempt(partial(fill.run_new_keys, members, plan, rows))
     users = table(authenticated.HEADING)
     users.attempt(partial(authenticated.run, members, plan, users))
-    watches = table("Watches")
-    watches.attempt(partial(watching.run_fan_out, members, plan, watches))
-    leases = table("Leases")
-    leases.attempt(partial(leasing.run_keep_alives, members, plan, leases))
+    rows = table("Watches")
+    rows.attempt(partial(watches.run_fan_out, members, plan, rows))
+    rows = table("Leases")
+    rows.attempt(partial(leases.run_keep_alives, members, plan, rows))
     memory = table("Start, restart and memory")
     latency = table("Long operations: 200 puts of 256 B a second at the leader meanwhile")
     memory.attempt(partial(million.run, members, plan, memory, latency))
-    memory.attempt(partial(watching.run_idle, members, plan, memory))
+    memory.attempt(partial(watches.run_idle, members, plan, memory))
     memory.rows[:0] = startup_rows(plan, members)
     return tables
 

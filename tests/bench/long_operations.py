@@ -10,12 +10,13 @@ from rusd.proto import rpc_pb2 as rpc
 from tests.bench.calls import RANGE_PATH
 from tests.bench.fill import PREFIX, PREFIX_END, fill
 from tests.bench.load import LoadFailed, LongCall
-from tests.bench.paced import Waits, paced
+from tests.bench.paced_load import Waits, paced
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
 from tests.bench.subjects import Subject, in_turn
 from tests.support.client import Client
 
+KV = "/etcdserverpb.KV/"
 MAINTENANCE = "/etcdserverpb.Maintenance/"
 
 
@@ -38,24 +39,26 @@ class Operation:
 
 
 def wanted(members: int, plan: Plan) -> list[Operation]:
-    """In the order they are done: what rewrites the store comes last.
+    """In the order they are done: those that rewrite the store, and the delete, come last.
 
     Only in the largest cluster: what stalls a member there stalls one that is alone as well.
     """
     if members < max(plan.members):
         return []
-    whole = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END).SerializeToString()
+    whole = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END)
+    txn = rpc.TxnRequest(success=[rpc.RequestOp(request_range=whole)]).SerializeToString()
+    delete = rpc.DeleteRangeRequest(key=PREFIX, range_end=PREFIX_END).SerializeToString()
+    keys, size = f"{plan.keys:,} keys", plan.keys * 256
     operations = [
         Operation("nothing", None),
-        Operation(f"a range of {plan.keys:,} keys", RANGE_PATH, whole, least=plan.keys * 256),
+        Operation(f"a range of {keys}", RANGE_PATH, whole.SerializeToString(), least=size),
+        Operation(f"a txn that reads {keys}", KV + "Txn", txn, least=size),
+        Operation("hash of all versions", MAINTENANCE + "HashKV"),
         Operation("snapshot", MAINTENANCE + "Snapshot", least=plan.keys * 100),
         # What is compacted is known when it has been written.
-        Operation(
-            f"compaction of {plan.keys:,} superseded versions",
-            "/etcdserverpb.KV/Compact",
-            again=False,
-        ),
+        Operation(f"compaction of {plan.keys:,} superseded versions", KV + "Compact", again=False),
         Operation("defragment", MAINTENANCE + "Defragment", again=False),
+        Operation(f"a delete of {keys}", KV + "DeleteRange", delete, again=False),
     ]
     return [one for one in operations if plan.wants(members, one.title)]
 

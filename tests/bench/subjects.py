@@ -123,5 +123,5 @@ def running(members: int, plan: Plan) -> Iterator[list[Subject]]:
 
 
 def in_turn(subjects: list[Subject], turn: int) -> list[Subject]:
-    """Who goes first changes, so that neither always finds the machine as the other left it."""
+    """Alternates the order of the subjects, so that neither always runs after the other."""
     return subjects if turn % 2 == 0 else subjects[::-1]

@@ -233,7 +233,7 @@ def raft_term(cluster: LocalCluster) -> int:
 
 
 def asked(url: str) -> MembersResponse:
-    """Who the members are, which anybody may ask a peer port."""
+    """Asks a peer port for the member list, as any client may."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
         connection.sendall(raw({"type": "members", "protocol": "rusd-peer/1"}))

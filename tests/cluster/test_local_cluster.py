@@ -1,4 +1,4 @@
-"""The launcher: members that answer, die on request, and never outlive whoever started them."""
+"""The launcher: members respond, end on request, and never outlive their launcher."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def peer_connection(member: Member, context: ssl.SSLContext) -> ssl.SSLSocket:
 
 
 def answer(member: Member, context: ssl.SSLContext) -> bytes:
-    """What a member says to who asks for its members; empty if it refuses."""
+    """Returns the response to a request for the member list; empty if it is refused."""
     with contextlib.suppress(OSError), peer_connection(member, context) as connection:
         connection.sendall(MEMBERS_REQUEST)
         return connection.recv(1 << 16)

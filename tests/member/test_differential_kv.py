@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.member.strategies import Builder, deletes, puts, ranges, revisions, txns
 from tests.support.client import Refused
-from tests.support.pair import Example, Pair
+from tests.support.pair import Example, Pair, oracle_version, require_newer_oracle
 
 steps = st.lists(
     st.one_of(
@@ -112,8 +112,7 @@ def test_the_hash_of_a_negative_revision_is_that_of_nothing(pair: Pair, revision
     """Only beside etcd 3.6 and later: 3.5 takes a negative revision for the newest."""
     with pair.example() as example:
         example.both("put", b"k", b"v")
-        major, minor, _ = pair.etcd.status().version.split(".")
-        if (int(major), int(minor)) >= (3, 6):
+        if oracle_version() >= (3, 6):
             example.both("hash_kv", revision)
         mine = pair.rusd.hash_kv(revision)
         example.both("put", b"k", b"w")
@@ -139,12 +138,9 @@ hash_steps = st.lists(
 def test_any_hash_kv_after_any_compactions_is_etcds(
     pair: Pair, steps: list[tuple[str, Any]]
 ) -> None:
-    """Only with RUSD_TEST_ORACLE: etcd before 3.5.15 hashes otherwise once it compacted."""
+    """etcd before 3.5.15 hashes otherwise once it compacted."""
+    require_newer_oracle()
     with pair.example() as example:
-        # The first run costs a process; later ones see that it is too old at once.
-        major, minor, _ = pair.etcd.status().version.split(".")
-        if (int(major), int(minor)) < (3, 6):
-            pytest.skip("compares with etcd 3.6 and later")
         build = Builder(example.base, example.leases)
         compactions = []
         for kind, fields in steps:

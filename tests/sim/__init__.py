@@ -17,6 +17,6 @@ machine of `rusd/state`. What surrounds it is made up, and drawn from one seed:
 - `mutants.py`: the remedies of `rusd/raft` broken on purpose, each of which must be noticed
 
 The members' code is not changed for it: `SimDriver` stands still while its host does, and
-`patching.py` replaces what the members reach for (the journal's disk, peers, the engine, random
+`patches.py` replaces what the members reach for (the journal's disk, peers, the engine, random
 numbers). The core's time is the driver's clock.
 """

@@ -2,7 +2,7 @@
 
 - Election safety: one leader for a term; a member votes once in a term, also across restarts.
 - Log matching: entries of one index and term are the same everywhere, and follow the same ones.
-- Leader completeness: whoever leads holds everything that was committed in earlier terms.
+- Leader completeness: a leader holds everything that was committed in earlier terms.
 - State machine safety: what is applied at an index is the same everywhere.
 - Match indexes: what a leader believes of another's disk is there.
 - ConfChanges of the membership: every one in a log but the last is committed.

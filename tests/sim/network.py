@@ -2,7 +2,7 @@
 
 Each pair of members has at most one connection. Within it, what one sends arrives in order; what is
 under way when it breaks is lost, but what a process sent before it ended still arrives. A direction
-that is cut holds everything back, and nobody is told, until it heals or silence ends the
+that is cut holds everything back without notice, until it heals or silence ends the
 connection.
 """
 
@@ -65,7 +65,7 @@ class Network:
         self._since: dict[frozenset[int], float] = {}
 
     def tick(self) -> None:
-        """Connect who may be connected, and end what was silent for too long."""
+        """Connects members whose links allow it, and ends connections that were silent too long."""
         world = self._world
         world.loop.call_later(REDIAL, self.tick)
         hosts = [host for host in world.hosts.values() if host.process is not None]
@@ -100,17 +100,17 @@ class Network:
             return True
         process = peer.process
 
-        def told() -> None:
+        def notify() -> None:
             if process is peer.process:
                 peer.peers.handshake.refused(host.member, refusal)
 
-        self._world.loop.call_soon(told)
+        self._world.loop.call_soon(notify)
         return False
 
     def _later(
         self, host: "Host", connection: Connection, call: Callable[[], None], least: float = 0.0
     ) -> None:
-        """Tell a host of something, behind all it was told over this connection."""
+        """Calls a host after all that was delivered over this connection."""
         direction = next(
             connection.directions[member]
             for member in connection.directions

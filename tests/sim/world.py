@@ -29,7 +29,7 @@ from tests.sim.clock import SimLoop
 from tests.sim.invariants import Invariants, Violation
 from tests.sim.member import CLUSTER, ELECTION_MS, Host, Process
 from tests.sim.network import FAST, SLOW, Network
-from tests.sim.patching import patched
+from tests.sim.patches import patched
 
 #: Seconds (virtual) of trouble, and those in which everything must be well again.
 TROUBLE = 2.0

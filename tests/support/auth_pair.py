@@ -27,7 +27,7 @@ ROOT = "root"
 
 @dataclass
 class World:
-    """Who there is, beside root."""
+    """Users beside root."""
 
     #: Role -> its permissions.
     roles: Mapping[str, Sequence[Grant]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ ORACLE = os.environ.get("RUSD_TEST_ORACLE", "etcd")
 FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 
 
+@cache
 def oracle_version() -> tuple[int, int]:
     """Major and minor version of the etcd to compare with."""
     shown = subprocess.run([command(ORACLE), "--version"], capture_output=True, text=True)

@@ -15,7 +15,7 @@ Each check is a file of its own that reads the whole history and says one `Verdi
     members       all members end alike
 
 The final history that most of them compare with is read through `timeline`. `verdict` is the form
-of a result; `counterexample` and `wording` explain a failed one.
+of a result; `counterexample` and `describe` explain a failed one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ..history import Change, History, Operation, Outcome
-from . import wording
+from . import describe
 from .linearizable import refused_groups
 from .search import effective, left
 from .timeline import Timeline
@@ -60,26 +60,26 @@ def _present(findings: Findings, timeline: Timeline, key: str, operations: list[
             findings.problem(
                 f"key {key}: an acknowledged write is lost: the history of {timeline.member} ends "
                 f"at revision {timeline.last}",
-                [wording.operation(op)],
+                [describe.operation(op)],
             )
         elif left(op) is None:
             now = timeline.at(key, op.revision)
             if now is not None and now.value is not None:
                 findings.problem(
                     f"key {key}: an acknowledged delete is not in the final history",
-                    [wording.operation(op), f"There the key holds: {_change(now)}"],
+                    [describe.operation(op), f"There the key holds: {_change(now)}"],
                 )
         else:
             there = timeline.by_revision.get(op.revision, {}).get(key)
             if there is None or there.value != op.argument:
                 findings.problem(
                     f"key {key}: an acknowledged write is not in the final history",
-                    [wording.operation(op), *_instead(timeline, op)],
+                    [describe.operation(op), *_instead(timeline, op)],
                 )
 
 
 def _instead(timeline: Timeline, op: Operation) -> list[str]:
-    """What the history has where the write should be, and where it has the value."""
+    """Returns the change at the revision of the write, and the revisions of the value."""
     there = timeline.by_revision.get(op.revision, {})
     lines = [f"At revision {op.revision} there is: {_change(change)}" for change in there.values()]
     if not lines:
@@ -124,7 +124,7 @@ def _asked_for(
             findings.problem(
                 f"key {key}: {_excess(value, possible[value], by_value[value])}",
                 [f"in the history: {_change(change)}" for change in found]
-                + [f"asked: {wording.operation(op)}" for op in by_value[value]],
+                + [f"asked: {describe.operation(op)}" for op in by_value[value]],
             )
     if timeline.horizon:
         return
@@ -132,14 +132,14 @@ def _asked_for(
         known = any(op.revision for op in by_value[value] if op.outcome is Outcome.OK)
         if value is not None and not known and len(changes[value]) < times:
             findings.problem(
-                f"key {key}: {wording.value(value)} was acknowledged {times} times and is in the "
+                f"key {key}: {describe.value(value)} was acknowledged {times} times and is in the "
                 f"final history {len(changes[value])} times",
-                [f"asked: {wording.operation(op)}" for op in by_value[value]],
+                [f"asked: {describe.operation(op)}" for op in by_value[value]],
             )
 
 
 def _excess(value: str | None, possible: int, asked: list[Operation]) -> str:
-    what = "a delete" if value is None else wording.value(value)
+    what = "a delete" if value is None else describe.value(value)
     if not asked:
         return f"{what} is in the final history, and nobody asked for it"
     if possible == 0 and all(op.outcome is Outcome.FAILED for op in asked):
@@ -175,4 +175,4 @@ def _unrecorded(history: History) -> Iterable[str]:
 
 
 def _change(change: Change) -> str:
-    return f"{change.key} = {wording.value(change.value)} at revision {change.mod_revision}"
+    return f"{change.key} = {describe.value(change.value)} at revision {change.mod_revision}"

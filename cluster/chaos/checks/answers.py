@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..history import Action, Change, History, Operation, Outcome
-from . import wording
+from . import describe
 from .linearizable import refused_groups
 from .search import effective
 from .timeline import Timeline
@@ -53,14 +53,14 @@ def _read(findings: Findings, timeline: Timeline, op: Operation) -> None:
         if not timeline.horizon and op.result is not None and op.result not in values:
             findings.problem(
                 f"key {op.key}: a read returned a value that the key never had",
-                [wording.operation(op)],
+                [describe.operation(op)],
             )
         return
     if op.revision > timeline.last:
         findings.problem(
             f"key {op.key}: a read was answered at revision {op.revision}, but the history of "
             f"{timeline.member} ends at {timeline.last}",
-            [wording.operation(op)],
+            [describe.operation(op)],
         )
     if not timeline.knows(op.key, op.revision):
         return
@@ -68,15 +68,15 @@ def _read(findings: Findings, timeline: Timeline, op: Operation) -> None:
     value = was.value if was else None
     if value != op.result:
         findings.problem(
-            f"key {op.key}: a read returned {wording.value(op.result)} at revision {op.revision}, "
-            f"where the key was {wording.value(value)}",
-            [wording.operation(op), *_around(timeline, op)],
+            f"key {op.key}: a read returned {describe.value(op.result)} at revision {op.revision}, "
+            f"where the key was {describe.value(value)}",
+            [describe.operation(op), *_around(timeline, op)],
         )
     elif was is not None and value is not None and not _same_place(op, was):
         findings.problem(
             f"key {op.key}: a read returned mod_revision {op.mod_revision} and version "
             f"{op.version}; the history has {was.mod_revision} and {was.version}",
-            [wording.operation(op)],
+            [describe.operation(op)],
         )
 
 
@@ -104,6 +104,6 @@ def _compared(findings: Findings, timeline: Timeline, op: Operation) -> None:
     if (value == op.expected) != bool(op.succeeded):
         findings.problem(
             f"key {op.key}: a compare-and-swap {'succeeded' if op.succeeded else 'was refused'} "
-            f"at revision {op.revision}, where the key was {wording.value(value)}",
-            [wording.operation(op)],
+            f"at revision {op.revision}, where the key was {describe.value(value)}",
+            [describe.operation(op)],
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from ..history import Action, History, Operation, Outcome
-from . import wording
+from . import describe
 from .search import effective, left
 from .timeline import Timeline
 from .verdict import Findings, Verdict
@@ -26,7 +26,7 @@ def check(history: History) -> Verdict:
     asked = Counter((op.key, left(op)) for op in history.operations if effective(op))
     for parts in groups.values():
         findings.checked += 1
-        lines = [wording.operation(op) for op in parts]
+        lines = [describe.operation(op) for op in parts]
         certain = [op for op in parts if op.outcome is Outcome.OK]
         if len({op.revision for op in certain}) > 1:
             findings.problem("the parts of one txn were given different revisions", lines)
@@ -108,5 +108,5 @@ def _shared(
         if len(writers) > 1 and (len({op.group for op in writers}) > 1 or not writers[0].group):
             findings.problem(
                 f"calls that were separate share revision {revision}",
-                [wording.operation(op) for op in writers],
+                [describe.operation(op) for op in writers],
             )

@@ -1,4 +1,4 @@
-"""Where a key's history stops being linearizable, for a person to follow.
+"""Finds the first moment at which a key's history is not linearizable, and explains it.
 
 A history that can be ordered could be ordered at every moment before its end, with the calls that
 were going on at that moment as unknown ones. So there is a first moment at which it cannot, and the
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..history import Action, Operation, Outcome
-from . import wording
+from . import describe
 from .search import Search, effective, left, saw
 
 #: Answers in the first step, and calls shown from the end of an order.
@@ -74,11 +74,11 @@ def words(key: str, misfit: Misfit) -> tuple[str, list[str]]:
     start = max(0, len(order) - _TAIL)
     lines = ["The longest order, of all calls answered before then, ends with:"]
     lines += [f"  … {start} calls before"] if start else []
-    lines += (f"  {n}. {wording.operation(op)}" for n, op in enumerate(order[start:], start + 1))
+    lines += (f"  {n}. {describe.operation(op)}" for n, op in enumerate(order[start:], start + 1))
     lines += [] if order else ["  (no call)"]
     lines.append("With this answer too, neither that order nor any other is possible:")
     for op in misfit.answers:
-        lines.append(f"  {wording.operation(op)}")
+        lines.append(f"  {describe.operation(op)}")
         lines += (f"    {line}" for line in _why(op, misfit.calls))
     going_on = sorted(
         (op for op in until(list(misfit.calls), moment) if op.outcome is Outcome.UNKNOWN),
@@ -86,7 +86,7 @@ def words(key: str, misfit: Misfit) -> tuple[str, list[str]]:
     )
     if going_on:
         lines.append(f"Calls without an answer by then, with effects or not: {len(going_on)}")
-        lines += (f"  {wording.operation(op)}" for op in going_on[-_TAIL:])
+        lines += (f"  {describe.operation(op)}" for op in going_on[-_TAIL:])
     return what, lines
 
 
@@ -104,15 +104,15 @@ def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
     if seen is None:
         if op.action is Action.CAS:
             return ["It was refused, though the key was what it expects in every order."]
-        return ["With its effect, what other calls were told is impossible."]
+        return ["With its effect, the responses of other calls are impossible."]
     makers = [other for other in operations if effective(other) and left(other) == seen[0]]
     if not makers and seen[0] is not None:
-        return [f"No call wrote {wording.value(seen[0])}."]
+        return [f"No call wrote {describe.value(seen[0])}."]
     before = [other for other in makers if other.invoked <= (op.completed or other.invoked)]
     if not before:
         if seen[0] is None:
             return ["The key was written, and nobody deleted it."]
-        return [f"That was written only later: {wording.operation(makers[0])}"]
+        return [f"That was written only later: {describe.operation(makers[0])}"]
     later = [
         other
         for other in operations
@@ -122,6 +122,6 @@ def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
         and (other.completed or 0) < op.invoked
         and all(_over(maker, other.invoked) for maker in before)
     ]
-    lines = [f"That was written by: {wording.operation(before[-1])}"]
-    lines += [f"and overwritten by: {wording.operation(later[0])}"] if later else []
+    lines = [f"That was written by: {describe.operation(before[-1])}"]
+    lines += [f"and overwritten by: {describe.operation(later[0])}"] if later else []
     return lines

@@ -2,7 +2,7 @@
 
 A renewal (grant or answered keepalive) was processed after it was asked for, so the lease cannot
 have run out before asking time + TTL. When a key went is known from the final history (the revision
-of the delete) and from when a client was first told of that revision or a later one.
+of the delete) and from the first response with that revision or a later one.
 
 How much longer a lease may live has no limit here (a new leader starts its clock anew), but for
 one: at the end of the run leases without a renewal for long must be gone.
@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import defaultdict
 
 from ..history import Action, History, LeaseCall, Outcome
-from . import wording
+from . import describe
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
@@ -88,8 +88,8 @@ def _ends_once(findings: Findings, lease: int, calls: list[LeaseCall]) -> None:
             )
 
 
-class _Told:
-    """When a client was first told of a revision: it was committed no later."""
+class _RevisionTimes:
+    """The time of the first response with a revision: it was committed no later."""
 
     def __init__(self, history: History) -> None:
         told = [
@@ -122,7 +122,7 @@ def _stays(
     calls: dict[int, list[LeaseCall]],
 ) -> None:
     """No key vanishes while all leases it may be attached to certainly live."""
-    told = _Told(history)
+    told = _RevisionTimes(history)
     deleted: dict[str, set[int]] = defaultdict(set)
     unsure: dict[str, float] = {}
     for op in history.operations:
@@ -198,7 +198,7 @@ def _goes(
         if over > max(ends) + GRACE:
             findings.problem(
                 f"key {key} is still there {over - max(ends):.0f} s after its lease ran out",
-                [f"{key} = {wording.value(held[0])}", *map(_call, calls[leases[-1]][-3:])],
+                [f"{key} = {describe.value(held[0])}", *map(_call, calls[leases[-1]][-3:])],
             )
 
 

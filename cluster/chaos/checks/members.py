@@ -1,13 +1,13 @@
-"""In the end all members hold the same: revision, HashKV, keys, and the way there.
+"""At the end all members have the same revision, HashKV, keys and changes.
 
-And that way is a possible one: revisions go up, a key's version counts its changes since it was
+The changes are consistent: revisions go up, a key's version counts its changes since it was
 created, and the keys at the end are what the changes leave.
 """
 
 from __future__ import annotations
 
 from ..history import Change, Final, History
-from . import wording
+from . import describe
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
@@ -61,7 +61,7 @@ def _held(final: Final, key: str) -> str:
     if key not in final.keys:
         return "absent"
     value, mod_revision, version = final.keys[key]
-    return f"{wording.value(value)} (mod_revision {mod_revision}, version {version})"
+    return f"{describe.value(value)} (mod_revision {mod_revision}, version {version})"
 
 
 def _same_changes(findings: Findings, one: Final, other: Final, horizon: int) -> None:
@@ -142,4 +142,4 @@ def _follows(findings: Findings, final: Final, before: Change | None, change: Ch
 
 
 def _change(change: Change) -> str:
-    return f"{change.key} = {wording.value(change.value)} at revision {change.mod_revision}"
+    return f"{change.key} = {describe.value(change.value)} at revision {change.mod_revision}"

@@ -1,4 +1,4 @@
-"""Revisions go with time: what was answered before a call began has no higher revision than it.
+"""Revisions follow real time: what was answered before a call began has no higher revision than it.
 
 With one revision for each write this makes the whole history strictly serializable, across keys:
 the order by revision is one that every client could have seen.
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..history import History, Operation, Outcome
-from . import wording
+from . import describe
 from .linearizable import refused_groups
 from .search import effective, left
 from .timeline import Timeline
@@ -30,7 +30,7 @@ def _unique(findings: Findings, history: History) -> None:
     owners: dict[int, Operation] = {}
     refused = refused_groups(history)
     for op in history.operations:
-        # A delete that found nothing is told the revision of some other write.
+        # The response of a delete that found nothing has the revision of another write.
         changed = effective(op) and left(op) is not None and op.group not in refused
         if not changed or op.outcome is not Outcome.OK or not op.revision:
             continue
@@ -38,7 +38,7 @@ def _unique(findings: Findings, history: History) -> None:
         if owner is not op and not (op.group and op.group == owner.group):
             findings.problem(
                 f"two writes were given revision {op.revision}",
-                [wording.operation(owner), wording.operation(op)],
+                [describe.operation(owner), describe.operation(op)],
             )
 
 
@@ -50,7 +50,7 @@ def _ordered(findings: Findings, history: History) -> None:
         while position < len(seen) and seen[position][0] < invoked:
             if seen[position][1] > highest:
                 _, highest, source = seen[position]
-                witness = source if isinstance(source, str) else wording.operation(source)
+                witness = source if isinstance(source, str) else describe.operation(source)
             position += 1
         findings.checked += 1
         if revision < highest or (writes and revision == highest):
@@ -60,7 +60,7 @@ def _ordered(findings: Findings, history: History) -> None:
             else:
                 what = f"a {kind} was answered at revision {revision}, though revision {highest}"
                 what += " had been answered before it began"
-            findings.problem(what, [f"before: {witness}", f"then: {wording.operation(op)}"])
+            findings.problem(what, [f"before: {witness}", f"then: {describe.operation(op)}"])
 
 
 def _seen(history: History) -> Iterator[tuple[float, int, Operation | str]]:

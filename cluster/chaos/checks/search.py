@@ -1,4 +1,4 @@
-"""Is there an order of these calls on one register that explains every answer?
+"""Searches for an order of calls on one register that explains every response.
 
 Wing and Gong's search as Porcupine does it: repeatedly take some call that no other unplaced call
 ended before, place it next in the order if the register allows it, step back where nothing fits,

@@ -1,4 +1,4 @@
-"""What a check says: whether a promise was kept, over how much, and what shows that it was not.
+"""The result of a check: whether a guarantee held, over how many items, and the counterexamples.
 
 A check collects in a `Findings` while it goes through the history and ends it as a `Verdict`.
 """
@@ -38,7 +38,7 @@ class Verdict:
 
 @dataclass
 class Findings:
-    """A verdict in the making. `unit` names what is counted, in the plural."""
+    """A verdict while it is collected. `unit` names what is counted, in the plural."""
 
     name: str
     unit: str

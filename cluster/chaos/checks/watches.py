@@ -1,7 +1,7 @@
-"""Watches tell the final history: in order, once, whole, without a gap, also across breaks.
+"""Watches deliver the final history: in order, once, complete, without a gap, also across breaks.
 
 Each watcher is followed message by message. `position` is the revision up to which it must have
-been told everything: the revision before the one it asked for, then the last event's, or the one
+received everything: the revision before the one it asked for, then the last event's, or the one
 that a progress message promised.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from ..history import Change, Delivery, History
-from . import wording
+from . import describe
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
@@ -47,14 +47,14 @@ class _Follower:
     findings: Findings
     timeline: Timeline | None
     prefix: str = ""
-    #: None: it watches from an unknown revision on, and has heard nothing yet.
+    #: None: it watches from an unknown revision on, and has received nothing yet.
     position: int | None = None
-    #: A progress message promised that all up to here was told.
+    #: A progress message promised that everything up to here was delivered.
     promised: int = 0
     started: bool = False
     may_jump: bool = True
     events: int = 0
-    #: Keys told of revision `position`, to tell a repetition from a revision in two messages.
+    #: Keys delivered at revision `position`, to tell a repetition from a revision in two messages.
     last_keys: frozenset[str] = field(default_factory=frozenset)
 
     def hear(self, message: Delivery) -> None:
@@ -80,7 +80,7 @@ class _Follower:
             )
             self.position = asked
         elif asked < self.position:
-            # It wants to hear some of it again.
+            # It asked for some of it again.
             self.position, self.promised = asked, 0
         self.started, self.may_jump = True, False
         self.last_keys = frozenset()
@@ -202,7 +202,7 @@ def _same(told: Change, expected: Change) -> bool:
 
 
 def _change(change: Change) -> str:
-    text = f"{change.key} = {wording.value(change.value)} at revision {change.mod_revision}"
+    text = f"{change.key} = {describe.value(change.value)} at revision {change.mod_revision}"
     if change.version:
         text += f" (created at {change.create_revision}, version {change.version})"
     return text

@@ -1,7 +1,7 @@
-"""What a run showed, for a person (report.html) and for a program (report.json).
+"""The report of a run: a page (report.html) and its figures (report.json).
 
 `numbers` measures the history, `plots` draws it, `page.html` arranges both around the verdicts.
-The page needs nothing but itself: scripts and styles are in it.
+The page contains its scripts and styles.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def measure(history: History) -> Numbers:
 
 
 def _end(history: History) -> float:
-    """When the last client was still at it."""
+    """Returns the time of the last call of a client."""
     times = [op.completed or op.invoked for op in history.operations]
     times += [fault.ended for fault in history.faults]
     times += [leader.at for leader in history.leaders]

@@ -32,7 +32,7 @@ class Watcher:
         self.name = name
         self._client = client
         self._home = home
-        #: The next revision to hear of.
+        #: The next revision to receive.
         self.position = 1
         self._stopping = threading.Event()
         self.error: BaseException | None = None

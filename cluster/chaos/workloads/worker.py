@@ -32,7 +32,7 @@ class Keys:
 
 
 class Worker(ABC):
-    """Does `step` again and again until it is told to stop."""
+    """Repeats `step` until it is stopped."""
 
     def __init__(self, client: Client, rate: float) -> None:
         """`rate`: steps per second."""
@@ -57,7 +57,7 @@ class Worker(ABC):
         self.stopping.set()
 
     def join(self) -> None:
-        """Raises what broke the loop."""
+        """Raises the error that ended the loop."""
         self._thread.join()
         if self.error is not None:
             raise self.error

@@ -1,4 +1,4 @@
-"""Who a member is: from the flags once, from its data directory ever after."""
+"""The identity of a member: from the flags at first, from its data directory afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConfChanges of the membership: one at a time, and who counts from then on."""
+"""ConfChanges of the membership: one at a time, and the voters that count from then on."""
 
 from pathlib import Path
 

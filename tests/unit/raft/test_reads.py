@@ -1,4 +1,4 @@
-"""Who may read, and when."""
+"""When linearizable reads are served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations in words, for counterexamples."""
+"""Operations as text, for counterexamples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LONGEST = 60
 
 
 def value(text: str | None) -> str:
-    """A register's value: quoted, shortened, or "absent"."""
+    """Returns a register's value: quoted, shortened, or "absent"."""
     if text is None:
         return "absent"
     if len(text) > _LONGEST:
@@ -18,7 +18,7 @@ def value(text: str | None) -> str:
 
 
 def call(op: Operation) -> str:
-    """What was asked, and what came of it: `write "a"`, `read → absent`."""
+    """Returns the call and its result: `write "a"`, `read → absent`."""
     if op.action is Action.READ:
         kind = "serializable read" if op.serializable else "read"
         return f"{kind} → {value(op.result) if op.outcome is Outcome.OK else '?'}"

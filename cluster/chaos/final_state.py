@@ -1,4 +1,4 @@
-"""What each member holds when all is over: its keys, its hash, and everything that happened."""
+"""Reads the final state of each member: its keys, its hash, and all its changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .connection import Connections, Failure
 from .history import Change, Final
 from .workloads.watchers import change_of
 
-#: Seconds for a member to have applied everything, and for all it tells.
+#: Seconds for a member to apply everything, and for each of its responses.
 PATIENCE = 120.0
 
 
 def final(member: int, name: str, revision: int, connections: Connections) -> Final:
-    """One member at `revision`, which all have been told to reach. TimeoutError if it does not."""
+    """Returns the state of one member at `revision`. Raises TimeoutError if it is not reached."""
     _reach(member, name, revision, connections)
     hashed = connections.call(
         member,
@@ -44,7 +44,7 @@ def final(member: int, name: str, revision: int, connections: Connections) -> Fi
 
 
 def revision_of(connections: Connections, members: int) -> int:
-    """The cluster's revision, by a linearizable read at any member."""
+    """Returns the cluster's revision, by a linearizable read at any member."""
     deadline = time.monotonic() + PATIENCE
     member = 0
     while True:
@@ -75,7 +75,7 @@ def _reach(member: int, name: str, revision: int, connections: Connections) -> N
 
 
 def _changes(member: int, name: str, revision: int, connections: Connections) -> list[Change]:
-    """All of them up to `revision`, by a watch from the first one on."""
+    """Returns all changes up to `revision`, by a watch from revision 1."""
     changes: list[Change] = []
     create = rpc.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=1)
     with _Watch(member, create, connections) as stream:
@@ -89,7 +89,7 @@ def _changes(member: int, name: str, revision: int, connections: Connections) ->
 
 
 class _Watch:
-    """A stream that asks once and is cancelled at the end."""
+    """A watch stream of one watcher, cancelled at the end of the block."""
 
     def __init__(
         self, member: int, create: rpc.WatchCreateRequest, connections: Connections

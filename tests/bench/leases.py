@@ -11,7 +11,7 @@ from tests.bench.pipeline import PATIENCE
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
 from tests.bench.subjects import Subject, in_turn, running
-from tests.bench.watching import Splitter
+from tests.bench.watches import Splitter
 from tests.bench.wire import DATA, END_STREAM, RST_STREAM, Connection, Poll
 from tests.support.client import Client
 

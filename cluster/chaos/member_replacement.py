@@ -1,6 +1,6 @@
-"""Another member in the place of one that lost its disk: removed, and added anew.
+"""Replaces a member that lost its disk: removes it, and adds a new one.
 
-The member keeps its name and addresses, and gets another id.
+The new member has its name and addresses, and another id.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from rusd.proto import rpc_pb2 as rpc
 
 from .connection import Connections, Failure
 
-#: Seconds until the others must have agreed (a strict check waits for connections of 5 s).
+#: Seconds for the other members to agree (the strict check waits for connections of 5 s).
 PATIENCE = 60.0
 
 
 def replace(endpoints: Sequence[str], member: int, peer_url: str) -> None:
-    """Remove the member at this index, with this peer URL, and add it anew. Failure."""
+    """Removes the member at this index, with this peer URL, and adds a new one. Raises Failure."""
     deadline = time.monotonic() + PATIENCE
     others = [index for index in range(len(endpoints)) if index != member]
     lost, turn = 0, 0
