@@ -143,6 +143,10 @@ class JsonStream:
             pass  # what cannot be read ends the requests
         except OSError:
             return  # the client has gone
+        except Exception as error:  # noqa: BLE001
+            # A fault here: ends this call only.
+            self.finish(error)
+            return
         self.half_close()
 
     def _receive(self, request: Message) -> None:
