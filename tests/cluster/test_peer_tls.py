@@ -114,35 +114,90 @@ def wrong(kind: str, authority: Authority, directory: Path) -> Identity:
     return authority.issue("member", LOOPBACK, file="wrong")
 
 
+def in_order_of_ids(cluster: LocalCluster) -> list[int]:
+    """Indexes of the members: of two, the one behind dials the other."""
+    found = {}
+    for index, endpoint in enumerate(cluster.endpoints):
+        with Client(endpoint) as client:
+            found[client.status().header.member_id] = index
+    return [found[member] for member in sorted(found)]
+
+
+def give_up_leadership(cluster: LocalCluster, index: int) -> None:
+    if cluster.leader() == index:
+        other = cluster.endpoints[(index + 1) % 3]
+        with Client(cluster.endpoints[index]) as leader, Client(other) as next_one:
+            leader.move_leader(next_one.status().header.member_id)
+        wait_until(lambda: cluster.leader() != index)
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_member_with_a_wrong_certificate_never_joins_and_disturbs_nobody(
     kind: str, authority: Authority, tmp_path: Path
 ) -> None:
+    """Whether it dials the others or is dialled by them."""
     right = authority.issue("member", LOOPBACK)
     bad = wrong(kind, authority, tmp_path)
     crl = authority.revoke(*([bad] if kind == "revoked" else []))
     more = (f"--peer-crl-file={crl}", "--peer-cert-allowed-cn=member")
     good = flags(right, authority, *more)
-    cluster = members(peer_tls=True, flags=good)
     # The wrong member accepts the others: only its own certificate keeps it out.
     lenient = flags(bad, authority, "--peer-crl-file=", "--peer-cert-allowed-cn=")
-    with cluster:
-        index = (cluster.leader() + 1) % 3
-        cluster.set_flags(index, lenient)
-        cluster.kill(index)
-        with Client(cluster.endpoints[cluster.leader()]) as client:
-            term = client.status().raftTerm
-            client.put(b"a", b"before")
-            cluster.start_all()
+    with members(peer_tls=True, flags=good) as cluster:
+        ordered = in_order_of_ids(cluster)
+        for index, refusing in (
+            (ordered[-1], "rejected connection on peer endpoint"),
+            (ordered[0], "cannot connect to a peer over TLS"),
+        ):
+            give_up_leadership(cluster, index)
+            cluster.set_flags(index, lenient)
+            cluster.kill(index)
             others = [m for n, m in enumerate(cluster.members) if n != index]
-            wait_until(lambda: any(re.search(WRONG[kind], m.log_of_this_run()) for m in others))
-            client.put(b"a", b"secret")
-            assert client.status().raftTerm == term
-            assert not holds(cluster.endpoints[index], b"a", b"secret")
+            seen = {member: len(member.log_of_this_run()) for member in others}
+
+            def refused(seen: dict[Member, int] = seen, refusing: str = refusing) -> bool:
+                return any(
+                    refusing in line and re.search(WRONG[kind], line)
+                    for member, before in seen.items()
+                    for line in member.log_of_this_run()[before:].splitlines()
+                )
+
+            with Client(cluster.endpoints[cluster.leader()]) as client:
+                term = client.status().raftTerm
+                client.put(b"a", b"before")
+                cluster.restart(index)
+                wait_until(refused)
+                client.put(b"a", refusing.encode())
+                assert client.status().raftTerm == term
+            assert not holds(cluster.endpoints[index], b"a", refusing.encode())
             # With a right certificate it is a member again.
             cluster.set_flags(index, [])
             cluster.restart(index)
-            has(cluster.endpoints[index], b"a", b"secret")
+            has(cluster.endpoints[index], b"a", refusing.encode())
+            cluster.wait_healthy()
+
+
+def test_a_certificate_that_is_revoked_while_it_is_connected_counts_until_it_connects_again(
+    authority: Authority,
+) -> None:
+    """As in etcd: the list is read at handshakes."""
+    right, later = (authority.issue("member", LOOPBACK, file=file) for file in ("right", "later"))
+    crl = f"--peer-crl-file={authority.revoke()}"
+    with members(peer_tls=True, flags=flags(right, authority, crl)) as cluster:
+        index = (cluster.leader() + 1) % 3
+        cluster.set_flags(index, flags(later, authority, crl))
+        cluster.restart(index)
+        cluster.wait_healthy()
+        authority.revoke(later)
+        with Client(cluster.endpoints[cluster.leader()]) as client:
+            client.put(b"a", b"while connected")
+            has(cluster.endpoints[index], b"a", b"while connected")
+            cluster.restart(index)
+            others = [m for n, m in enumerate(cluster.members) if n != index]
+            reason = WRONG["revoked"]
+            wait_until(lambda: any(re.search(reason, m.log_of_this_run()) for m in others))
+            client.put(b"a", b"afterwards")
+        assert not holds(cluster.endpoints[index], b"a", b"afterwards")
 
 
 def peer_connection(member: Member, context: ssl.SSLContext) -> ssl.SSLSocket:
