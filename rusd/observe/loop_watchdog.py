@@ -216,7 +216,7 @@ class _Scheduling:
         with contextlib.suppress(OSError):
             self._file = os.open(f"/proc/self/task/{native_id}/schedstat", os.O_RDONLY)
         self._waited = self._runs = 0
-        self._read()
+        self.start_anew()
 
     def _read(self) -> tuple[int, int]:
         try:

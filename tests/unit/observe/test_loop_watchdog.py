@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,12 +15,14 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from rusd.observe import loop_watchdog
 from rusd.observe.loop_watchdog import BUCKETS, RESOLUTION, Hold, LoopWatchdog
 from rusd.observe.metrics import CallMetrics, Metrics
 
 BUDGET = 0.05
-#: Seconds of work that no measurement can miss.
-LONG = 2 * BUDGET + RESOLUTION
+#: Seconds of work that no measurement can miss, and in which the watchdog's thread looks at the
+#: stack even if it waits for a processor for a while.
+LONG = 4 * BUDGET + RESOLUTION
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -142,6 +146,20 @@ def test_a_loop_that_rests_or_works_in_slices_yields_no_hold(runner: asyncio.Run
     holds, watchdog = watched(runner, work)
     assert working(holds) == []
     assert sum(watchdog.delays.counts) > 5
+
+
+def test_what_a_thread_waited_before_the_watchdog_started_is_not_subtracted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stat = b"1 5000000000 10\n"
+    monkeypatch.setattr(os, "pread", lambda *_: stat)
+    scheduling = loop_watchdog._Scheduling(threading.get_native_id())
+    try:
+        assert (scheduling.waited(), scheduling.runs()) == (0, 0)
+        stat = b"1 7000000000 13\n"
+        assert (scheduling.waited(), scheduling.runs()) == (2, 3)
+    finally:
+        scheduling.close()
 
 
 SUSPENDED = """
