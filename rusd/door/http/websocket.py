@@ -10,6 +10,7 @@ without a mask, so those are looked for here.
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
@@ -21,8 +22,8 @@ from rusd.door.http.access import same_origin
 from rusd.door.http.body import close
 from rusd.rpc.pages import BodyTooLarge, PageRequest, PageResponse
 
-#: Control frames after which other work of the loop goes first.
-CONTROL_FRAMES = 100
+#: Frames after which other work of the loop goes first.
+FRAMES = 100
 #: Seconds for a client to answer a close frame.
 CLOSE_SECONDS = 2.0
 
@@ -131,9 +132,12 @@ class _MessageBody:
         return b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        socket, controls = self._socket, 0
-        while True:
+        socket = self._socket
+        for count in itertools.count(1):
             message = await socket.receive()
+            if not count % FRAMES:
+                # What has arrived is received without a turn of the loop, and may hold no request.
+                await asyncio.sleep(0)
             if message.type is WSMsgType.TEXT:
                 yield message.data.encode() + b"\n"
             elif message.type is WSMsgType.BINARY:
@@ -141,9 +145,6 @@ class _MessageBody:
             elif message.type in (WSMsgType.PING, WSMsgType.PONG):
                 if message.type is WSMsgType.PING:
                     await socket.pong(message.data)
-                controls += 1
-                if not controls % CONTROL_FRAMES:
-                    await asyncio.sleep(0)
             else:
                 break
         if self._page is not None:
