@@ -5,6 +5,10 @@ of the event loop: `Core.step`, then what its `Ready` demands, in the order that
 gives and explains. Nothing is decided here but how the journal is flushed: on the loop, which is
 quicker for few clients and a fast disk, or in a thread, during which no turn runs.
 
+Two kinds of messages cause no turn: a leader's question whether this member follows it is answered
+when it comes (`Core.confirm`), and a reply that changes nothing waits for a turn with another cause
+(`Core.can_wait`).
+
 An exception in a turn leaves an unknown state behind: the driver stops at once, sends nothing more,
 and `wait_failed` raises it, which ends the process.
 """

@@ -215,6 +215,13 @@ def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
 
 
 @mutant
+def every_leader_is_confirmed() -> Iterator[None]:
+    """A member confirms one that led an earlier term, between two steps or within one."""
+    with patch.object(LinearizableReads, "follows", lambda self, member, message: True):
+        yield
+
+
+@mutant
 def questions_are_numbered_alike_in_each_life() -> Iterator[None]:
     """An answer to a question of a member's last life answers one of the next.
 

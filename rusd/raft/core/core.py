@@ -3,8 +3,8 @@
 What happens between two steps is only noted (`propose`, `read`, `connected`, `apply_membership`);
 `step` handles the messages that came, moves the algorithm on, and returns the work that follows
 from it. The driver does that work (`driver.py`), tells what was applied (`applied`), and steps
-again when something new was noted, when a message or `Ready.deadline` comes, or at once while
-`has_work`.
+again when something new was noted, when a message comes that cannot wait (`can_wait`), at
+`Ready.deadline`, or at once while `has_work`.
 
 Order within a step:
 

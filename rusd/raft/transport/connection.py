@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         """Take whole frames off the buffer, as many as may be handled now."""
         buffer, start = self._buffer, 0
         frames: list[Frame] = []
-        while self._may_read():
+        while start < len(buffer) and self._may_read():
             end = self._end_of_frame(start)
             if end is None:
                 break
