@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import authenticated, fill, leases, million, unary, watches
+from tests.bench import authenticated, fill, leases, million, peers, unary, watches
 from tests.bench.calls import groups
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
@@ -40,6 +40,8 @@ def run(members: int, plan: Plan) -> list[Table]:
             rows.attempt(partial(fill.run_new_keys, members, plan, rows))
     users = table(authenticated.HEADING)
     users.attempt(partial(authenticated.run, members, plan, users))
+    rows = table(peers.HEADING)
+    rows.attempt(partial(peers.run, members, plan, rows))
     rows = table("Watches")
     rows.attempt(partial(watches.run_fan_out, members, plan, rows))
     rows = table("Leases")

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from cluster.local import LocalCluster
+from cluster.tls import PeerTls
 from tests.bench.plan import Plan
 from tests.bench.rows import SERVERS
 from tests.support.pair import SUBJECT, command
@@ -36,12 +37,16 @@ class Memory:
 class Subject:
     """A running cluster that can be asked what it cost."""
 
-    def __init__(self, name: str, members: int) -> None:
+    def __init__(self, name: str, members: int, peer_tls: PeerTls | None = None) -> None:
         self.name = name
         # As in the differential tests: with etcd on both sides, all ratios must be about 1.
         binary = command(SUBJECT if name == "rusd" else name)
         self.cluster = LocalCluster(
-            members, binary=[binary], flags=FLAGS, start_timeout=START_TIMEOUT
+            members,
+            binary=[binary],
+            flags=FLAGS,
+            peer_tls=peer_tls or False,
+            start_timeout=START_TIMEOUT,
         )
         started = time.monotonic()
         self.cluster.start()
@@ -107,14 +112,14 @@ class Subject:
 
 
 @contextmanager
-def running(members: int, plan: Plan) -> Iterator[list[Subject]]:
+def running(members: int, plan: Plan, peer_tls: PeerTls | None = None) -> Iterator[list[Subject]]:
     """rusd and etcd with so many members each, both running throughout."""
     started: dict[str, Subject] = {}
     earlier = len(plan.startups.get((members, SERVERS[0]), ()))
     try:
         # The one that starts second finds the other running: each is that one in turn.
         for name in SERVERS if earlier % 2 == 0 else SERVERS[::-1]:
-            started[name] = Subject(name, members)
+            started[name] = Subject(name, members, peer_tls)
             plan.startups.setdefault((members, name), []).append(started[name].startup)
         yield [started[name] for name in SERVERS]
     finally:
