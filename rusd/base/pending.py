@@ -34,8 +34,6 @@ class Pending(Generic[T]):
 
     def set_result(self, result: T) -> None:
         """Set the result. Ignored after the first call and after `cancel`."""
-        if self._state != _WAITING:
-            return
         if self._finish is None:
             self._settle(_DONE, result)
         else:
@@ -49,8 +47,10 @@ class Pending(Generic[T]):
         """Set the result, or the exception if `outcome` is one."""
         if isinstance(outcome, BaseException):
             self._settle(_FAILED, outcome)
+        elif self._finish is None:
+            self._settle(_DONE, outcome)
         else:
-            self.set_result(outcome)  # type: ignore[arg-type]
+            self._set_finished(outcome)
 
     def cancel(self) -> bool:
         """Discard the result to come. False if it is set already."""
@@ -69,7 +69,11 @@ class Pending(Generic[T]):
         self._finish = None
         callback, self._callback = self._callback, None
         if callback is not None:
-            self._call(callback)
+            # (As `_call`, for the one that nearly all have.)
+            try:
+                callback(self)
+            except Exception as error:  # noqa: BLE001
+                _report(error)
             if self._further is not None:
                 further, self._further = self._further, None
                 for callback in further:
@@ -79,9 +83,7 @@ class Pending(Generic[T]):
         try:
             callback(self)
         except Exception as error:  # noqa: BLE001
-            # The code that set the result is not at fault and must go on.
-            context = {"message": "a callback of a result failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            _report(error)
 
     # Making the result of another value
 
@@ -98,7 +100,7 @@ class Pending(Generic[T]):
         elif self._state == _DONE:
             self._state, self._finish = _WAITING, finish
             self._set_finished(self._value)
-        return cast("Pending[U]", self)
+        return self  # type: ignore[return-value]
 
     def _set_finished(self, value: object) -> None:
         finish = self._finish
@@ -185,6 +187,12 @@ class Pending(Generic[T]):
             return self.result()
         finally:
             del self  # as in `result`
+
+
+def _report(error: Exception) -> None:
+    # The code that set the result is not at fault and must go on.
+    context = {"message": "a callback of a result failed", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 async def _awaited(work: Awaitable[T]) -> T:

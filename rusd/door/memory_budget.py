@@ -156,10 +156,6 @@ class MemoryBudget:
         """Whether a connection that holds `mine` bytes of answers must not hold more now."""
         return self.held > (self.half if mine else self._three_quarters)
 
-    def allows_small(self, mine: int) -> bool:
-        """Whether a connection that holds `mine` bytes of answers may be given a small one."""
-        return mine <= SMALL_SHARE and self.held <= self.budget
-
     def allows_single(self, size: int) -> bool:
         """Whether one answer of `size` bytes may be held above the budget."""
         return self.held - size <= self.half

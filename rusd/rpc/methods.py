@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from google.protobuf.message import Message
+from typing import Any, Protocol
 
 from rusd.rpc.call import Call
 from rusd.rpc.errors import Code
@@ -31,6 +29,13 @@ class CallCounts:
         self.finished[code] += 1
 
 
+class RequestType(Protocol):
+    """A class of messages, or what reads them as well."""
+
+    def FromString(self, serialized: bytes, /) -> Any:
+        """The request. Raises `google.protobuf.message.DecodeError`."""
+
+
 def accept(request: Any) -> None:
     """Accepts every request: the validation of a method without one of its own."""
 
@@ -39,7 +44,7 @@ def accept(request: Any) -> None:
 class Unary:
     """One request, one response."""
 
-    request: type[Message]
+    request: RequestType
     call: Callable[[Any, Call], Response]
     #: Raises the EtcdError of a malformed request (see `guards/validation.py`).
     validate: Callable[[Any], object] = accept
@@ -50,7 +55,7 @@ class Unary:
 class ServerStream:
     """One request, many responses."""
 
-    request: type[Message]
+    request: RequestType
     open: Callable[[Any, Call, ResponseStream], StreamHandler]
     validate: Callable[[Any], object] = accept
     counts: CallCounts = field(default_factory=CallCounts)
@@ -60,7 +65,7 @@ class ServerStream:
 class BidiStream:
     """Many requests, many responses."""
 
-    request: type[Message]
+    request: RequestType
     open: Callable[[Call, ResponseStream], StreamHandler]
     counts: CallCounts = field(default_factory=CallCounts)
 

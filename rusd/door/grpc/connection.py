@@ -17,19 +17,17 @@ from functools import partial
 from typing import cast
 
 from rusd.base.logs import get_logger
-from rusd.base.pending import Pending
 from rusd.door.caller import caller_of
 from rusd.door.grpc.answer_queue import AnswerQueue
 from rusd.door.grpc.dispatch import Dispatcher
 from rusd.door.grpc.door_state import DoorState, Flushable
 from rusd.door.grpc.keepalive import Keepalive, PingPolicy
 from rusd.door.grpc.memory_usage import MemoryUsage
-from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.grpc.timeouts import Timeouts
-from rusd.door.h2 import Connection, Limits, Stream
+from rusd.door.h2 import Connection, Limits
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, NO_ERROR
 from rusd.door.http.http2 import PageQueue
-from rusd.door.ports import Receiver, TimedCall
+from rusd.door.ports import TimedCall
 from rusd.rpc.call import Caller
 
 #: Bytes the socket may hold back before the connection is paused.
@@ -58,7 +56,6 @@ class GrpcConnection(asyncio.Protocol):
         """
         self.door = door
         self.caller = Caller("")
-        self._dispatcher = dispatcher
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         #: Loop time of the last read.
@@ -67,7 +64,7 @@ class GrpcConnection(asyncio.Protocol):
         self.h2 = Connection(
             limits,
             dispatcher.parse,
-            self._opened,
+            partial(dispatcher.receiver, self),
             self._pinged,
             self._wake,
             self.now,
@@ -78,6 +75,7 @@ class GrpcConnection(asyncio.Protocol):
         self.answers = AnswerQueue(
             door.memory, self._queued, self.memory.exceeds_share, self.memory.allows_small
         )
+        self.wait_writable = self.answers.wait
         self._timeouts = Timeouts(self.h2, keepalive, self.now)
         self.pages = PageQueue(self.do)
         #: As a worker of the time budget.
@@ -242,9 +240,6 @@ class GrpcConnection(asyncio.Protocol):
 
     # Calls
 
-    def _opened(self, stream: Stream, headers: CallHeaders, ended: bool) -> Receiver | None:
-        return self._dispatcher.receiver(self, stream, headers, ended)
-
     def gather(self, call: Flushable) -> None:
         """`call` has messages to `flush` with the next write."""
         if not self._gathered:
@@ -256,9 +251,6 @@ class GrpcConnection(asyncio.Protocol):
 
     def exceeds_share(self) -> bool:
         return self.memory.exceeds_share()
-
-    def wait_writable(self, *, small: bool = False) -> Pending[None] | None:
-        return self.answers.wait(small=small)
 
     def _pinged(self) -> bool:
         outbound = self.h2.outbound

@@ -7,16 +7,17 @@ requests that are not complete. Complete requests in service are no reason to cl
 from typing import Any
 
 from rusd.door.h2 import Connection
-from rusd.door.memory_budget import IDLE_SECONDS, MOVED_PART, MemoryBudget
+from rusd.door.memory_budget import IDLE_SECONDS, MOVED_PART, SMALL_SHARE, MemoryBudget
 
 
 class MemoryUsage:
     """The bytes of one connection."""
 
-    __slots__ = ("_h2", "_idle_seconds", "_memory", "_moved", "unwritten")
+    __slots__ = ("_h2", "_idle_seconds", "_memory", "_moved", "_outbound", "unwritten")
 
     def __init__(self, h2: Connection[Any], memory: MemoryBudget) -> None:
         self._h2 = h2
+        self._outbound = h2.outbound
         self._memory = memory
         #: Bytes that the socket does not take, and bytes received and not acted on.
         self.unwritten = 0
@@ -34,7 +35,10 @@ class MemoryUsage:
 
     def allows_small(self) -> bool:
         """Whether the connection may be given a small answer now."""
-        return self._memory.allows_small(self._h2.outbound.queued + self.unwritten)
+        memory = self._memory
+        return (
+            memory.held <= memory.budget and self._outbound.queued + self.unwritten <= SMALL_SHARE
+        )
 
     @property
     def single_answer(self) -> int:

@@ -7,13 +7,15 @@ read its responses is not read from: its messages stay in its flow-control windo
 
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from rusd.base.logs import get_logger
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.call_states import RequestState, ResponseState
 from rusd.door.grpc.door_state import CallConnection
 from rusd.door.grpc.messages import MessageReader, framed
 from rusd.door.grpc.request_headers import CallHeaders
-from rusd.door.grpc.unary import BUG, IN_STREAM, decode
+from rusd.door.grpc.unary import BUG, IN_STREAM, undecodable
 from rusd.door.h2 import Stream
 from rusd.door.h2.stream import HIGH_BYTES as HIGH_BYTES
 from rusd.rpc.call import Call
@@ -218,7 +220,10 @@ class StreamCall:
 
     def _received(self, raw: bytes) -> None:
         method = self._method
-        request = decode(method.request, raw, IN_STREAM)
+        try:
+            request = method.request.FromString(raw)
+        except DecodeError as error:
+            raise undecodable(error, IN_STREAM) from error
         if self._handler is not None:
             if isinstance(method, BidiStream):
                 self._handler.received(request)

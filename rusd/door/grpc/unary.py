@@ -8,15 +8,15 @@ alone: a refusal with its status, anything else as UNKNOWN with a line in the lo
 import asyncio
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
-from rusd.base.chunks import Chunks
+from rusd.base.chunks import Chunks, Encoded, size_of
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.call_states import UnaryState
 from rusd.door.grpc.door_state import CallConnection
-from rusd.door.grpc.messages import MessageReader, whole
+from rusd.door.grpc.messages import PREFIX_BYTES, MessageReader, whole
 from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.h2 import Stream
 from rusd.rpc.call import Call
@@ -39,6 +39,11 @@ IN_STREAM = "failed to unmarshal the received message"
 
 # (By names of this module: to find a member in its class takes longer.)
 RECEIVING, READY, RUNNING, ENDED = UnaryState
+OK = Code.OK
+
+_ENCODED = (bytes, Chunks)
+#: Responses to come that say when they are there; other awaitables need a task.
+_SETTLES = (Pending, asyncio.Future)
 
 BUG = Definition(Code.UNKNOWN, "internal error")
 #: The request ended without a message, or within one.
@@ -46,12 +51,9 @@ _NOTHING = Definition(Code.UNKNOWN, "EOF")
 _CUT_OFF = Definition(Code.UNKNOWN, "unexpected EOF")
 
 
-def decode(kind: type[Message], raw: bytes, failure: str) -> Any:
-    """The message, or the EtcdError grpc-go would answer with."""
-    try:
-        return kind.FromString(raw)
-    except DecodeError as error:
-        raise EtcdError(Code.INTERNAL, f"grpc: {failure} {error}") from error
+def undecodable(error: DecodeError, failure: str) -> EtcdError:
+    """What grpc-go would answer with."""
+    return EtcdError(Code.INTERNAL, f"grpc: {failure} {error}")
 
 
 class UnaryCall:
@@ -143,7 +145,11 @@ class UnaryCall:
         self._state = RUNNING
         method, connection = self._method, self._connection
         try:
-            request = decode(method.request, raw, IN_CALL)
+            request = method.request.FromString(raw)
+        except DecodeError as error:
+            self._refuse(undecodable(error, IN_CALL))
+            return
+        try:
             call = Call(
                 self._headers.metadata, raw, self._deadline, connection.caller, self._wait_writable
             )
@@ -152,13 +158,13 @@ class UnaryCall:
             # A refusal or a fault of the service: ends this call only.
             self._failed(error)
         else:
-            if isinstance(answer, bytes | Chunks):
+            if isinstance(answer, _ENCODED):
                 self._answer(answer)
-            else:
-                if not hasattr(answer, "add_done_callback"):
-                    answer = asyncio.ensure_future(answer)
-                self._pending = answer
-                answer.add_done_callback(self._done)
+                return
+            if not isinstance(answer, _SETTLES):
+                answer = asyncio.ensure_future(answer)
+            self._pending = answer
+            answer.add_done_callback(self._done)
 
     def _wait_writable(self, *, small: bool = False) -> Pending[None] | None:
         self._writable = self._connection.wait_writable(small=small)
@@ -182,19 +188,25 @@ class UnaryCall:
         else:
             self._answer(message)
 
-    def _answer(self, message: bytes | Chunks) -> None:
-        size = sum(map(len, message)) if isinstance(message, Chunks) else len(message)
+    def _answer(self, message: Encoded) -> None:
+        if isinstance(message, Chunks):
+            self._answer_in_parts(message)
+            return
+        size = len(message)
         if size > messages.SEND_AT_MOST:
             self._refuse(messages.too_long(size, unary=True))
             return
-        self._finish(Code.OK)
-        prefix = size.to_bytes(messages.PREFIX_BYTES, "big")
-        if isinstance(message, Chunks):
-            self._answer_in_parts(prefix, message)
-        else:
-            self._stream.complete(status.HEAD, prefix + message, status.OK)
+        self._finish(OK)
+        prefix = size.to_bytes(PREFIX_BYTES, "big")
+        self._stream.complete(status.HEAD, prefix + message, status.OK)
 
-    def _answer_in_parts(self, prefix: bytes, parts: Chunks) -> None:
+    def _answer_in_parts(self, parts: Chunks) -> None:
+        size = size_of(parts)
+        if size > messages.SEND_AT_MOST:
+            self._refuse(messages.too_long(size, unary=True))
+            return
+        self._finish(OK)
+        prefix = size.to_bytes(PREFIX_BYTES, "big")
         stream = self._stream
         stream.head(status.HEAD)
         stream.send(prefix + b"".join(parts[:1]))

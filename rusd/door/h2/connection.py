@@ -48,7 +48,7 @@ from rusd.door.h2.errors import (
     H2ConnectionError,
     H2StreamError,
 )
-from rusd.door.h2.frames import ACK, END_HEADERS, HEAD_SIZE, LARGEST_WINDOW
+from rusd.door.h2.frames import ACK, END_HEADERS, HEAD_SIZE, HEADERS, LARGEST_WINDOW
 from rusd.door.h2.header_block import SMALL_PIECE, HeaderBlock, fragment
 from rusd.door.h2.headers import HeaderReader, Request
 from rusd.door.h2.inbound import Inbound, Limits, Unlimited
@@ -110,7 +110,7 @@ class Connection(Generic[T]):
         #: The open streams, by number.
         self.streams = self._table.open
         # The parts of a connection, and every hook between them.
-        reader = HeaderReader(limits.header_list, interpret)
+        reader = self._reader = HeaderReader(limits.header_list, interpret)
         requests = Requests(limits, reader, opened, self._table, self._rates)
         self.outbound = Outbound(
             wake, requests.server_ended, requests.server_reset, self._rates, ledger
@@ -196,6 +196,7 @@ class Connection(Generic[T]):
         position = self._read_preface(data) if self.state is _PREFACE else 0
         end = len(data) if self.state is not _PREFACE else 0
         unpack, handlers, spent = frames.HEAD.unpack_from, self._handlers, self._spent
+        reader = self._reader
         while end - position >= HEAD_SIZE:
             high, low, kind, flags, ident = unpack(data, position)
             start = position + HEAD_SIZE
@@ -213,7 +214,8 @@ class Connection(Generic[T]):
                 handlers[kind](flags, ident & LARGEST_WINDOW, data[start:stop])
             except H2StreamError as error:
                 self._reset(error)
-            if spent():
+            # (Headers that are cached cost no time, and their body follows.)
+            if (kind != HEADERS or flags != END_HEADERS or reader.weight) and spent():
                 self.more = end - position >= HEAD_SIZE
                 break
         if position and not self.closed:

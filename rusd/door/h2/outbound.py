@@ -10,7 +10,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from rusd.door.h2 import frames
-from rusd.door.h2.rate_limit import FrameLimits
+from rusd.door.h2.frames import DATA, END_HEADERS, END_STREAM, HEADERS
+from rusd.door.h2.rate_limit import OVERHEAD_BURST, FrameLimits
 from rusd.door.h2.stream import HIGH_BYTES, LOW_BYTES, NOTHING, Stream
 from rusd.door.ports import Ledger
 
@@ -20,6 +21,8 @@ BATCH_BYTES = 256 << 10
 LOOK_BYTES = 256
 #: Bytes of a data frame that pays for another examination of its stream.
 WORTHWHILE = 64
+_pack = frames.HEAD.pack
+_LAST = END_STREAM | END_HEADERS
 
 
 class Outbound:
@@ -41,6 +44,7 @@ class Outbound:
         self._ended = ended
         self._reset = reset
         self._rates = rates
+        self._earned = rates.overhead
         self.ledger = ledger
         self._pieces: list[bytes] = []
         #: Bytes of data among them.
@@ -114,21 +118,23 @@ class Outbound:
         self.window -= size
         self.sent += size
         self.busy = True
-        self._rates.overhead.earn(2)
+        earned = self._earned
+        if earned.tokens < OVERHEAD_BURST:
+            earned.earn(2)
         ident = stream.id
-        pack = frames.HEAD.pack
-        self.emit(
-            b"".join(
-                (
-                    pack(0, len(head), frames.HEADERS, frames.END_HEADERS, ident),
-                    head,
-                    pack(size >> 8, size & 0xFF, frames.DATA, 0, ident),
-                    payload,
-                    pack(len(tail) >> 8, len(tail) & 0xFF, frames.HEADERS, 5, ident),
-                    tail,
-                )
-            )
+        answer = (
+            _pack(0, len(head), HEADERS, END_HEADERS, ident),
+            head,
+            _pack(size >> 8, size & 0xFF, DATA, 0, ident),
+            payload,
+            _pack(len(tail) >> 8, len(tail) & 0xFF, HEADERS, _LAST, ident),
+            tail,
         )
+        if not self._closed:
+            pieces = self._pieces
+            if not pieces:
+                self._wake()
+            pieces += answer
         self._ended(stream)
 
     def headers(self, stream: Stream, encoded: bytes, *, end: bool) -> None:
@@ -275,10 +281,9 @@ class Outbound:
 
     def drop(self, stream: Stream) -> None:
         """The stream has ended: what it has queued is not sent."""
-        if stream.queue:
-            self.queued -= stream.queued
-            self.ledger.add(-stream.queued)
-            stream.queue = NOTHING
-            stream.queued = 0
-            self.in_turn.pop(stream, None)
-            self._blocked.pop(stream, None)
+        self.queued -= stream.queued
+        self.ledger.add(-stream.queued)
+        stream.queue = NOTHING
+        stream.queued = 0
+        self.in_turn.pop(stream, None)
+        self._blocked.pop(stream, None)

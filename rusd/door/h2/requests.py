@@ -8,7 +8,7 @@ exceeded windows and bodies of another length than declared are stream errors.
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from rusd.door.h2.errors import (
     FLOW_CONTROL_ERROR,
@@ -22,7 +22,7 @@ from rusd.door.h2.header_block import unpadded
 from rusd.door.h2.headers import HeaderReader, Malformed
 from rusd.door.h2.inbound import Inbound, Limits
 from rusd.door.h2.outbound import Outbound
-from rusd.door.h2.rate_limit import FrameLimits
+from rusd.door.h2.rate_limit import RESET_BURST, FrameLimits
 from rusd.door.h2.states import MAY_RECEIVE, STREAM, StreamEvent, StreamState
 from rusd.door.h2.stream import Stream
 from rusd.door.h2.stream_table import StreamTable
@@ -31,12 +31,16 @@ from rusd.door.ports import Receiver, RequestMeaning
 T = TypeVar("T", bound=RequestMeaning)
 
 #: Streams whose memory is part of what a connection costs, with headers of at most `FREE_BYTES`;
-#: bytes counted for any other stream, beside its headers.
+#: bytes counted for any other stream, beside its headers. Streams are counted so many at a time.
 FREE_STREAMS, FREE_BYTES = 16, 4 << 10
 STREAM_BYTES = 1 << 10
+STEP = 16
 
 # (Columns and members by names of this file: to find a member in its class takes longer.)
-_RECV_ENDED = tuple(row[StreamEvent.RECV_END_STREAM] for row in STREAM)
+# (Looked up in states that may receive only.)
+_RECV_ENDED = cast(
+    "tuple[StreamState, ...]", tuple(row[StreamEvent.RECV_END_STREAM] for row in STREAM)
+)
 _SEND_ENDED = tuple(row[StreamEvent.SEND_END_STREAM] for row in STREAM)
 _HALF_CLOSED_LOCAL = StreamState.HALF_CLOSED_LOCAL
 
@@ -56,9 +60,14 @@ class Requests(Generic[T]):
         self._reader = reader
         self._opened = opened
         self._table = table
+        self._streams = table.open
         self._rates = rates
         #: Bytes of cached header blocks that are counted as overhead.
         self._cached = 0
+        #: Open streams that are free or counted, and the number below which fewer are counted.
+        self._covered = FREE_STREAMS
+        self._uncover_below = 0
+        self._resets = rates.resets
 
     def connect(self, inbound: Inbound, outbound: Outbound) -> None:
         """Connect both directions of the data; once, before the first frame."""
@@ -82,11 +91,14 @@ class Requests(Generic[T]):
             raise H2StreamError(ident, PROTOCOL_ERROR)
         if not accepted or len(table.open) >= self._limit:
             raise H2StreamError(ident, REFUSED_STREAM)
-        stream = Stream(ident, self._inbound, self._outbound, self._inbound.initial_window)
-        table.open[ident] = stream
+        streams, inbound = table.open, self._inbound
+        stream = Stream(ident, inbound, self._outbound, inbound.initial_window)
+        streams[ident] = stream
         reader = self._reader
-        if reader.weight or reader.cached != self._cached or len(table.open) > FREE_STREAMS:
-            self._count(stream)
+        if reader.weight or reader.cached != self._cached:
+            self._count_headers(stream)
+        if len(streams) > self._covered:
+            self._cover(self._covered + STEP)
         ended = bool(flags & END_STREAM)
         length = meaning.content_length
         if length is not None:
@@ -96,14 +108,26 @@ class Requests(Generic[T]):
         if ended:
             self._end(stream)
         receiver = self._opened(stream, meaning, ended)
-        if table.open.get(ident) is stream:
+        if streams.get(ident) is stream:
             stream.receiver = receiver
 
-    def _count(self, stream: Stream) -> None:
-        """Count the memory of a new stream and its headers, beyond what is free."""
+    def _cover(self, streams: int) -> None:
+        """Count the memory of so many streams, those that are free included."""
+        self._inbound.count_overhead((streams - self._covered) * STREAM_BYTES)
+        self._covered = streams
+        # (Far enough below that streams which come and go are not counted again and again.)
+        free = streams == FREE_STREAMS
+        self._uncover_below = 0 if free else max(streams // 2, FREE_STREAMS) + 1
+
+    def _uncover(self) -> None:
+        steps = -(-max(len(self._table.open) - FREE_STREAMS, 0) // STEP)
+        self._cover(FREE_STREAMS + steps * STEP)
+
+    def _count_headers(self, stream: Stream) -> None:
+        """Count the memory of a new stream's headers, beyond what is free."""
         reader = self._reader
         if reader.weight > FREE_BYTES or len(self._table.open) > FREE_STREAMS:
-            stream.overhead = reader.weight + STREAM_BYTES
+            stream.overhead = reader.weight
             self._inbound.count_overhead(stream.overhead)
         if reader.cached != self._cached:
             self._count_cached(reader.cached)
@@ -160,7 +184,7 @@ class Requests(Generic[T]):
             if stream.expected < 0 or (ended and stream.expected):
                 raise H2StreamError(ident, PROTOCOL_ERROR)
         if ended:
-            self._end(stream)
+            stream.state = _RECV_ENDED[stream.state]
         if stream.receiver is not None:
             stream.receiver.data(payload, ended)
 
@@ -184,9 +208,7 @@ class Requests(Generic[T]):
 
     def _end(self, stream: Stream) -> None:
         """END_STREAM was received."""
-        after = _RECV_ENDED[stream.state]
-        assert isinstance(after, StreamState)
-        stream.state = after
+        stream.state = _RECV_ENDED[stream.state]
 
     # Ends of streams
 
@@ -195,7 +217,8 @@ class Requests(Generic[T]):
         after = _SEND_ENDED[stream.state]
         assert isinstance(after, StreamState)
         stream.state = after
-        self._rates.resets.earn()
+        if self._resets.tokens < RESET_BURST:
+            self._resets.earn()
         if after is _HALF_CLOSED_LOCAL:
             self._outbound.reset(stream, 0)
         else:
@@ -222,7 +245,9 @@ class Requests(Generic[T]):
             receiver.aborted()
 
     def _remove(self, stream: Stream) -> None:
-        self._table.open.pop(stream.id, None)
+        self._streams.pop(stream.id, None)
+        if len(self._streams) < self._uncover_below:
+            self._uncover()
         # Stream and receiver refer to each other: the garbage collector alone would free them.
         stream.receiver = None
         if stream.queue:

@@ -111,7 +111,7 @@ def test_frames_cost_no_more_where_many_streams_wait(name: str) -> None:
     few, many = cost(crowded(5), data), cost(crowded(400), data)
     assert max(few, many) <= PER_BYTE * len(data) + IN_ANY_CASE
     # What may be sent of many streams' answers is theirs, once each; beyond it nothing grows.
-    assert many <= 2 * few + 400 * 80 + IN_ANY_CASE
+    assert many <= 2 * few + 400 * 82 + IN_ANY_CASE
 
 
 def test_raising_windows_by_next_to_nothing_ends_the_connection() -> None:
