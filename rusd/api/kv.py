@@ -32,8 +32,9 @@ from rusd.state import txn
 from rusd.state.command import Kind, encode
 from rusd.state.interface import WithKeys, WithLeases, WithPermissions
 from rusd.state.result import Applied
-from rusd.wire import kv_response
+from rusd.wire import kv_response, range_request
 from rusd.wire.header import Headers
+from rusd.wire.range_request import KeyRequest, RangeRequest
 
 #: Bytes above which a value is sent without being copied into a joined response.
 COPIED_BYTES = 64 << 10
@@ -89,7 +90,9 @@ class KVService:
         """gRPC path -> method."""
         check_txn = partial(validate.check_txn, max_ops=self._limits.max_txn_ops)
         methods: Methods = {
-            "Range": Unary(rpc.RangeRequest, self.range, validate.check_range),
+            "Range": Unary(
+                rpc.RangeRequest, self.range, validate.check_range, decode=range_request.decode
+            ),
             "RangeStream": ServerStream(
                 rpc.RangeRequest, self.range_stream, validate.check_range_stream
             ),
@@ -102,7 +105,7 @@ class KVService:
         }
         return {f"/etcdserverpb.KV/{name}": method for name, method in methods.items()}
 
-    def range(self, request: rpc.RangeRequest, call: Call) -> Response:
+    def range(self, request: RangeRequest, call: Call) -> Response:
         """Reads the local store, after a read index unless serializable."""
         if request.serializable:
             return self._read_range(request, call)
@@ -156,7 +159,10 @@ class KVService:
         return self._node.propose(signed(call, encode(kind, body)))
 
     def _answer(self, applied: Applied) -> Encoded:
-        return concatenated(self._headers.field(applied.revision), applied.body)
+        body = applied.body
+        if type(body) is bytes and len(body) <= COPIED_BYTES:
+            return self._headers.field(applied.revision) + body
+        return concatenated(self._headers.field(applied.revision), body)
 
     async def _physically_compacted(self, revision: int) -> bytes:
         await self._compactions.finished(revision)
@@ -188,7 +194,7 @@ class KVService:
         self._machine.auth.check_current(call.identity)
         return self._answer(applied)
 
-    def _read_range(self, request: rpc.RangeRequest, call: Call) -> Response:
+    def _read_range(self, request: RangeRequest, call: Call) -> Response:
         writable = call.wait_writable(small=not request.range_end)
         if writable is not None:
             return self._once_writable(writable, lambda: self._read_range(request, call))
@@ -196,6 +202,12 @@ class KVService:
             self._machine.permissions.range(call.identity, request)
         store = self._machine.store
         revision = store.revision
+        if type(request) is KeyRequest:
+            framed = store.row(request.key)
+            if framed is None:
+                return self._headers.field(revision)
+            if len(framed) <= COPIED_BYTES:
+                return self._headers.field(revision) + kv_response.of_one_key(framed)
         if not request.range_end:
             return self._range_answer(revision, store.range(request))
         reading = store.range_slices(request)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rusd.auth.errors import AuthenticationFailed, InvalidToken
 from rusd.auth.jwt_tokens import JwtTokens
-from rusd.auth.records import Identity, Session
+from rusd.auth.records import Identity, Session, identity_of
 from rusd.auth.tokens import SimpleTokens, prefix, token_index
 
 
@@ -61,7 +61,7 @@ class SimpleProvider:
         user = self._tokens.identify(token, self._clock())
         if user is None:
             raise InvalidToken
-        return Identity(user, revision)
+        return identity_of(user, revision)
 
     def issued_at(self, token: str) -> int:
         return token_index(token) or 0

@@ -6,6 +6,7 @@ user are sorted, permissions of a role are sorted by key, and `root` is special 
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import lru_cache
 
 #: Name of the user that always may do everything, and of the role that gives this.
 ROOT = "root"
@@ -92,6 +93,12 @@ class Session:
     @property
     def token(self) -> str:
         return f"{self.prefix}.{self.index}"
+
+
+@lru_cache(maxsize=1024)
+def identity_of(user: str, revision: int) -> Identity:
+    """The identity with these values; most calls have one that another call had."""
+    return Identity(user, revision)
 
 
 #: A call without token or certificate.

@@ -31,11 +31,12 @@ class Records(Protocol):
 
 
 class _Merged:
-    """The joined ranges of one user's roles."""
+    """What one user may do: everything, or the joined ranges of its roles."""
 
-    __slots__ = ("readable", "writable")
+    __slots__ = ("is_root", "readable", "writable")
 
-    def __init__(self, permissions: Iterable[Permission]) -> None:
+    def __init__(self, is_root: bool, permissions: Iterable[Permission]) -> None:
+        self.is_root = is_root
         known = list(permissions)
         self.readable = KeyRanges(each for each in known if each.reads)
         self.writable = KeyRanges(each for each in known if each.writes)
@@ -190,20 +191,21 @@ class AuthStore:
             raise errors.UserNameEmpty
         if identity.revision < self.revision:
             raise errors.OldRevision
-        user = self._users.get(identity.user)
-        if user is None:
-            raise errors.PermissionDenied
-        if user.is_root:
+        merged = self._merged.get(identity.user) or self._merge(identity.user)
+        if merged.is_root:
             return
-        merged = self._merged.get(user.name) or self._merge(user)
         ranges = merged.writable if access is Access.WRITE else merged.readable
         if not ranges.covers(key, range_end):
             raise errors.PermissionDenied
 
-    def _merge(self, user: User) -> _Merged:
+    def _merge(self, name: str) -> _Merged:
+        """Raises PermissionDenied for an unknown user."""
+        user = self._users.get(name)
+        if user is None:
+            raise errors.PermissionDenied
         roles = (self._roles[name] for name in user.roles if name in self._roles)
-        merged = _Merged(permission for role in roles for permission in role.permissions)
-        self._merged[user.name] = merged
+        permissions = (permission for role in roles for permission in role.permissions)
+        merged = self._merged[user.name] = _Merged(user.is_root, permissions)
         return merged
 
     # Changes

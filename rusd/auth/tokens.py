@@ -10,13 +10,16 @@ authenticate again. The log index in a token tells a member that is behind to wa
 the token invalid.
 
 Tokens are looked up by a keyed hash with a secret of this process: how long a lookup takes says
-nothing about the tokens that exist. Times are seconds of one monotonic clock, given by the caller.
+nothing about the tokens that exist. The hashes of tokens in use are remembered for a second, found
+by the whole token: a guess that is right in part is not among them. Times are seconds of one
+monotonic clock, given by the caller.
 """
 
 import hashlib
 import secrets
 import string
 from collections.abc import Iterable
+from functools import lru_cache
 
 from rusd.auth.records import Session
 
@@ -24,6 +27,8 @@ from rusd.auth.records import Session
 PREFIX_LENGTH = 16
 #: Seconds a token lives without being used, if `--auth-token-ttl` is 0.
 DEFAULT_TTL = 300.0
+#: Hashes that are remembered, of tokens up to this length.
+REMEMBERED, LONGEST = 1024, 64
 #: A log index in a token has at most so many digits (64 bits).
 _INDEX_DIGITS = 20
 
@@ -55,6 +60,7 @@ class SimpleTokens:
         self._secret = secrets.token_bytes(32)
         #: Keyed hash -> (user, time at which it ends).
         self._sessions: dict[bytes, tuple[str, float]] = {}
+        self._known_hash = lru_cache(maxsize=REMEMBERED)(self._hash)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -65,7 +71,7 @@ class SimpleTokens:
 
     def identify(self, token: str, now: float) -> str | None:
         """The user whose token it is, None if there is none."""
-        key = self._hash(token)
+        key = self._known_hash(token) if len(token) <= LONGEST else self._hash(token)
         session = self._sessions.get(key)
         if session is None or session[1] < now:
             return None
@@ -74,6 +80,7 @@ class SimpleTokens:
 
     def expire(self, now: float) -> None:
         """Forget the tokens that ended; to be called about once a second."""
+        self._known_hash.cache_clear()
         for key in [key for key, (_, end) in self._sessions.items() if end < now]:
             del self._sessions[key]
 

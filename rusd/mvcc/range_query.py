@@ -15,6 +15,7 @@ from rusd.mvcc.ports import Readable, Rows
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.wire.keyvalue import frame, kv_of
+from rusd.wire.range_request import RangeRequest
 
 #: Rows processed between two yields.
 SLICE = 1000
@@ -68,7 +69,7 @@ class RangeResult:
 NOTHING = RangeResult()
 
 
-def of_one_key(request: rpc.RangeRequest, framed: bytes | None) -> RangeResult:
+def of_one_key(request: RangeRequest, framed: bytes | None) -> RangeResult:
     """Evaluate a range of a single key; `framed`: its live version, None if absent."""
     if framed is None:
         return NOTHING
@@ -114,7 +115,7 @@ class _Listed:
 Slices = Generator[None, None, RangeResult]
 
 
-def run(request: rpc.RangeRequest, rows: Rows) -> Slices:
+def run(request: RangeRequest, rows: Rows) -> Slices:
     """Evaluate `request` on `rows`, which have its interval and revision; in slices.
 
     As in etcd: filters drop keys before the limit but not from `count`; `more` means that the limit
@@ -256,7 +257,7 @@ def _first(item: tuple[Any, bytes]) -> Any:
     return item[0]
 
 
-def _filtered(request: rpc.RangeRequest) -> bool:
+def _filtered(request: RangeRequest) -> bool:
     return bool(
         request.min_mod_revision
         or request.max_mod_revision
@@ -265,7 +266,7 @@ def _filtered(request: rpc.RangeRequest) -> bool:
     )
 
 
-def _acceptance(request: rpc.RangeRequest) -> Callable[[Any], bool]:
+def _acceptance(request: RangeRequest) -> Callable[[Any], bool]:
     min_mod, max_mod = request.min_mod_revision, request.max_mod_revision
     min_create, max_create = request.min_create_revision, request.max_create_revision
 

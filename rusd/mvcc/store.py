@@ -17,9 +17,9 @@ from rusd.mvcc.revision import parse_revision_key
 from rusd.mvcc.rows import CurrentRows, HistoryRows
 from rusd.mvcc.size import StoreSize, tombstones_at
 from rusd.mvcc.writer import Txn, Writer
-from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Batch, Engine, Family
 from rusd.wire.keyvalue import Event, Live, unpack
+from rusd.wire.range_request import RangeRequest
 
 __all__ = ["Event", "HashResult", "Live", "RangeResult", "Store", "Txn", "Writer"]
 
@@ -64,6 +64,10 @@ class Store:
         stored = self.engine.get(Family.CURRENT, key)
         return None if stored is None else unpack(stored)
 
+    def row(self, key: bytes) -> bytes | None:
+        """Returns the live version of `key` as `rows` gives it, or None if absent."""
+        return self.engine.get(Family.CURRENT, key)
+
     def check_readable(self, revision: int) -> None:
         """Raise FutureRevision or Compacted unless `revision` can be read (0 and below: now)."""
         if revision > self.revision:
@@ -71,13 +75,13 @@ class Store:
         if 0 < revision < self.compact_revision:
             raise Compacted
 
-    def range(self, request: rpc.RangeRequest) -> RangeResult:
+    def range(self, request: RangeRequest) -> RangeResult:
         """Evaluate `request` at once. Raises FutureRevision or Compacted."""
         if not request.range_end and request.revision <= 0:
-            return range_query.of_one_key(request, self.engine.get(Family.CURRENT, request.key))
+            return range_query.of_one_key(request, self.row(request.key))
         return sliced.finish(self.range_slices(request))
 
-    def range_slices(self, request: rpc.RangeRequest) -> Generator[None, None, RangeResult]:
+    def range_slices(self, request: RangeRequest) -> Generator[None, None, RangeResult]:
         """`range` in slices of some thousand keys, all seen at one revision. Raises, at the first
         step, what `range` raises; and Compacted later if a compaction overtakes it.
         """

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
+
+from google.protobuf.message import Message
 
 from rusd.rpc.call import Call
 from rusd.rpc.errors import Code
@@ -29,13 +31,6 @@ class CallCounts:
         self.finished[code] += 1
 
 
-class RequestType(Protocol):
-    """A class of messages, or what reads them as well."""
-
-    def FromString(self, serialized: bytes, /) -> Any:
-        """The request. Raises `google.protobuf.message.DecodeError`."""
-
-
 def accept(request: Any) -> None:
     """Accepts every request: the validation of a method without one of its own."""
 
@@ -44,18 +39,20 @@ def accept(request: Any) -> None:
 class Unary:
     """One request, one response."""
 
-    request: RequestType
+    request: type[Message]
     call: Callable[[Any, Call], Response]
     #: Raises the EtcdError of a malformed request (see `guards/validation.py`).
     validate: Callable[[Any], object] = accept
     counts: CallCounts = field(default_factory=CallCounts)
+    #: Reads a request, as `request.FromString`; None: that does.
+    decode: Callable[[bytes], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStream:
     """One request, many responses."""
 
-    request: RequestType
+    request: type[Message]
     open: Callable[[Any, Call, ResponseStream], StreamHandler]
     validate: Callable[[Any], object] = accept
     counts: CallCounts = field(default_factory=CallCounts)
@@ -65,7 +62,7 @@ class ServerStream:
 class BidiStream:
     """Many requests, many responses."""
 
-    request: RequestType
+    request: type[Message]
     open: Callable[[Call, ResponseStream], StreamHandler]
     counts: CallCounts = field(default_factory=CallCounts)
 

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from rusd.auth.errors import PermissionDenied
-from rusd.auth.records import Identity
+from rusd.auth.records import Identity, identity_of
 from rusd.state.members import Member
 
 
@@ -93,7 +93,7 @@ def unsign(payload: bytes) -> tuple[Identity, bytes]:
     name = payload[_IDENTITY.size : inner]
     if len(name) != length:
         raise ValueError("signed proposal ends within the user name")
-    return Identity(name.decode(), revision), payload[inner:]
+    return identity_of(name.decode(), revision), payload[inner:]
 
 
 class Login(NamedTuple):

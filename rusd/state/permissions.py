@@ -22,6 +22,7 @@ from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.leases import Lease, Leases
+from rusd.wire.range_request import RangeRequest
 
 #: Keys of a lease checked between two yields.
 KEYS_PER_SLICE = 5000
@@ -36,7 +37,7 @@ class Permissions:
         self._auth = auth
         self._leases = leases
 
-    def range(self, identity: Identity, request: rpc.RangeRequest) -> None:
+    def range(self, identity: Identity, request: RangeRequest) -> None:
         self._auth.check_read(identity, request.key, request.range_end)
 
     def put(self, identity: Identity, request: rpc.PutRequest) -> Check | None:

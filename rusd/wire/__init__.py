@@ -9,10 +9,11 @@ Files:
     kv_response     responses of the KV service, without their headers
     watch_response  WatchResponse, from parts that many watchers share
     header          ResponseHeader of one member
+    range_request   RangeRequest of one key
 
 Data passes: mvcc stores and returns encoded KeyValues; state and api join them to responses; watch
 joins them to events.
 
-The room reads no store and holds no state but the cached header. It does not decode requests: the
-door does that with the protobuf library.
+The room reads no store and holds no state but the cached header. All requests but those of one key
+are decoded with the protobuf library.
 """

@@ -54,10 +54,15 @@ def _repeated(number: int, encoded: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def of_one_key(framed: bytes) -> bytes:
+    """`range_response` of the one key that was asked for."""
+    return framed + _ONE
+
+
 def range_response(result: RangeResult) -> bytes:
     """RangeResponse: kvs=2, more=3, count=4."""
     if result.count == 1 and result.framed:
-        return result.framed[0] + _ONE
+        return of_one_key(result.framed[0])
     return b"".join(pieces(result))
 
 

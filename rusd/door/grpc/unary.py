@@ -145,7 +145,7 @@ class UnaryCall:
         self._state = RUNNING
         method, connection = self._method, self._connection
         try:
-            request = method.request.FromString(raw)
+            request = (method.decode or method.request.FromString)(raw)
         except DecodeError as error:
             self._refuse(undecodable(error, IN_CALL))
             return
