@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from rusd import ETCD_VERSION, STORAGE_VERSION
+from rusd import ETCD_VERSION
+from rusd.api.downgrade import Downgrade
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import Indexes, LeadershipTransfer, Proposer, Role
+from rusd.raft.interface import Features, Indexes, LeadershipTransfer, Proposer, ReadIndex, Role
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
@@ -26,7 +27,7 @@ from rusd.state.result import Applied
 from rusd.wire.header import Headers
 
 
-class Node(Role, Indexes, Proposer, LeadershipTransfer, Protocol):
+class Node(Role, Indexes, Proposer, ReadIndex, Features, LeadershipTransfer, Protocol):
     """The part of the Raft node in use."""
 
 
@@ -50,6 +51,7 @@ class MaintenanceService:
         self._headers = headers
         self._quota = quota
         self._defragmenting = asyncio.Lock()
+        self._downgrade = Downgrade(node, machine.members)
 
     def methods(self) -> Methods:
         """gRPC path -> method."""
@@ -68,6 +70,7 @@ class MaintenanceService:
     def status(self, request: rpc.StatusRequest, call: Call) -> Response:
         """Reports the local state of this member; waits for no other."""
         node, machine = self._node, self._machine
+        target = machine.members.downgrade_target
         errors = [] if node.leader_id else [NO_LEADER.message]
         errors += [_alarm_text(alarm) for alarm in self._machine.alarms]
         return rpc.StatusResponse(
@@ -81,9 +84,9 @@ class MaintenanceService:
             raftTerm=node.term,
             isLearner=node.is_learner,
             errors=errors,
-            storageVersion=STORAGE_VERSION,
+            storageVersion=machine.members.storage_version,
             dbSizeQuota=self._quota,
-            downgradeInfo=rpc.DowngradeInfo(),
+            downgradeInfo=rpc.DowngradeInfo(enabled=target is not None, targetVersion=target or ""),
         ).SerializeToString()
 
     def alarm(self, request: rpc.AlarmRequest, call: Call) -> Response:
@@ -137,9 +140,11 @@ class MaintenanceService:
         await self._node.transfer_leadership(target.id)
         return rpc.MoveLeaderResponse().SerializeToString()
 
-    def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> Response:
-        """Not implemented: there is no older storage format."""
-        raise EtcdError(Code.UNIMPLEMENTED, "rusd: downgrade is not supported")
+    async def downgrade(self, request: rpc.DowngradeRequest, call: Call) -> bytes:
+        """Validates, begins or cancels a downgrade; see `downgrade.py`."""
+        version = await self._downgrade.act(request)
+        header = self._headers.message(self._machine.store.revision)
+        return rpc.DowngradeResponse(header=header, version=version).SerializeToString()
 
 
 async def _uninterrupted(work: Callable[[], None]) -> None:

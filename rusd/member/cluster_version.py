@@ -1,7 +1,7 @@
 """Sets the cluster version: the leader proposes it once, when it differs from its own.
 
 etcd keeps the lowest version of all members there. Members of rusd all serve the same release of
-etcd's API, so the leader's own is proposed.
+etcd's API, so the leader's own is proposed, or the target of a downgrade that was requested.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ class Node(Proposer, Role, Protocol):
 
 async def keep_cluster_version(node: Node, members: Members) -> None:
     """Propose the version while this member leads and another one is set; until cancelled."""
-    payload = encode(Kind.CLUSTER_VERSION, CLUSTER_VERSION.encode())
     while True:
         await asyncio.sleep(INTERVAL)
-        if node.is_leader and members.cluster_version != CLUSTER_VERSION:
+        version = members.downgrade_target or CLUSTER_VERSION
+        if node.is_leader and members.cluster_version != version:
             try:
-                await node.propose(payload)
+                await node.propose(encode(Kind.CLUSTER_VERSION, version.encode()))
             except Refusal as error:
                 log.warning("cluster version not set", extra={"fields": {"error": str(error)}})

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from rusd import ETCD_VERSION, STORAGE_VERSION
+from rusd import ETCD_VERSION
 from rusd.base.errors import Refusal
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex, Role
@@ -69,7 +69,7 @@ class HealthChecks:
         return {
             "etcdserver": ETCD_VERSION,
             "etcdcluster": self._machine.members.cluster_version or "not_decided",
-            "storage": STORAGE_VERSION,
+            "storage": self._machine.members.storage_version,
         }
 
     async def health(self, exclude: Iterable[str], serializable: bool) -> str:

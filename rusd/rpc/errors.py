@@ -171,6 +171,17 @@ UNDECODABLE = Definition(Code.INTERNAL, "rusd: proposal cannot be decoded")
 MEMBER_TOO_OLD = Definition(
     Code.FAILED_PRECONDITION, "rusd: a member runs a release without users and roles"
 )
+#: The same of downgrades.
+MEMBER_TOO_OLD_TO_DOWNGRADE = Definition(
+    Code.FAILED_PRECONDITION, "rusd: a member runs a release without downgrades"
+)
+WRONG_DOWNGRADE_FORMAT = _etcd(Code.INVALID_ARGUMENT, "wrong downgrade target version format")
+INVALID_DOWNGRADE_TARGET = _etcd(Code.INVALID_ARGUMENT, "invalid downgrade target version")
+CLUSTER_VERSION_UNAVAILABLE = _etcd(
+    Code.FAILED_PRECONDITION, "cluster version not found during downgrade"
+)
+DOWNGRADE_IN_PROCESS = _etcd(Code.FAILED_PRECONDITION, "cluster has a downgrade job in progress")
+UNKNOWN_METHOD = _etcd(Code.UNKNOWN, "unknown method")
 BAD_LEADER_TRANSFEREE = _etcd(Code.FAILED_PRECONDITION, "bad leader transferee")
 
 CANCELED = Definition(Code.CANCELED, "context canceled")

@@ -24,6 +24,7 @@ class ClusterCommands:
         return {
             Kind.ALARM: Handler(rpc.AlarmRequest.FromString, self._alarm),
             Kind.CLUSTER_VERSION: Handler(bytes.decode, self._cluster_version),
+            Kind.DOWNGRADE: Handler(bytes.decode, self._downgrade),
             Kind.MEMBER_ATTRIBUTES: Handler(Member.parse, self._attributes),
             Kind.MEMBER_ADD: Handler(MemberAddition.decode, self._add),
             Kind.MEMBER_REMOVE: Handler(Member.parse, self._remove),
@@ -46,6 +47,10 @@ class ClusterCommands:
 
     def _cluster_version(self, writer: Writer, request: str, wanted: bool) -> Applied:
         self._members.set_cluster_version(writer.batch, request)
+        return Applied(writer.revision, b"")
+
+    def _downgrade(self, writer: Writer, request: str, wanted: bool) -> Applied:
+        self._members.set_downgrade_target(writer.batch, request or None)
         return Applied(writer.revision, b"")
 
     def _attributes(self, writer: Writer, request: Member, wanted: bool) -> Applied:

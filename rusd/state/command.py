@@ -3,7 +3,8 @@
 The body is the etcd request message as the client encoded it, so a proposal costs no encoding. The
 exceptions are LEASE_GRANT, a completed copy (the proposing member chooses the id and raises the TTL
 to the minimum, so that all members store the same whatever their flags), and kinds that no client
-sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.6.0";
+sends (MEMBER_ATTRIBUTES: an `etcdserverpb.Member`; CLUSTER_VERSION: the text "3.7.0"; DOWNGRADE:
+the same or nothing;
 LEASE_EXPIRE: see `LeaseExpiry`; AUTHENTICATE: see `Login`; SIGNED: see `sign`; MEMBER_ADD: see
 `MemberAddition`; the other membership changes: an `etcdserverpb.Member`).
 """
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     ROLE_DELETE = 21
     ROLE_GRANT_PERMISSION = 22
     ROLE_REVOKE_PERMISSION = 23
+    DOWNGRADE = 24
     #: A proposal with the identity of its client: see `sign`.
     SIGNED = 64
     # From `rusd.raft.ports.CHANGE` on: Raft orders these one at a time.
@@ -55,8 +57,9 @@ class Kind(IntEnum):
 #: Generations of kinds. A release skips a kind that it does not know, and its state would differ
 #: from then on: the first proposal of a generation waits until all members can apply it.
 USERS_AND_ROLES = 1
+DOWNGRADES = 2
 #: The newest generation that this release applies.
-FEATURES = USERS_AND_ROLES
+FEATURES = DOWNGRADES
 
 _LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")

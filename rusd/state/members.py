@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rusd import STORAGE_VERSION
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Membership
 from rusd.state.errors import (
@@ -30,6 +31,7 @@ _REMOVED_PREFIX = b"removed/"
 _REMOVED_END = b"removed0"
 _CLUSTER_ID = b"cluster/id"
 _CLUSTER_VERSION = b"cluster/version"
+_DOWNGRADE_TARGET = b"cluster/downgrade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,10 @@ class Members:
         self.removed: set[int] = set()
         #: 0 until bootstrapped.
         self.cluster_id = 0
-        #: For example "3.6.0"; None until the leader sets it.
+        #: For example "3.7.0"; None until the leader sets it.
         self.cluster_version: str | None = None
+        #: The version that the cluster is being downgraded to.
+        self.downgrade_target: str | None = None
 
     def load(self, engine: Engine) -> None:
         """Read the stored membership, in place of that in memory."""
@@ -87,6 +91,8 @@ class Members:
         self.cluster_id = _ID.unpack(cluster_id)[0] if cluster_id else 0
         version = engine.get(Family.MEMBER, _CLUSTER_VERSION)
         self.cluster_version = version.decode() if version else None
+        target = engine.get(Family.MEMBER, _DOWNGRADE_TARGET)
+        self.downgrade_target = target.decode() if target else None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -171,6 +177,16 @@ class Members:
     def set_cluster_version(self, batch: Batch, version: str) -> None:
         self.cluster_version = version
         batch.put(Family.MEMBER, _CLUSTER_VERSION, version.encode())
+
+    def set_downgrade_target(self, batch: Batch, version: str | None) -> None:
+        """None: the downgrade is cancelled."""
+        self.downgrade_target = version
+        batch.put(Family.MEMBER, _DOWNGRADE_TARGET, (version or "").encode())
+
+    @property
+    def storage_version(self) -> str:
+        """The storage schema that etcd would use at this cluster version."""
+        return self.cluster_version or STORAGE_VERSION
 
     def _store(self, batch: Batch, member: Member) -> None:
         self._members[member.id] = member

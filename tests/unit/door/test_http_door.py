@@ -124,7 +124,7 @@ def test_single_checks_exclusion_and_verbose_output(tmp_path: Path) -> None:
 
 def test_version_and_metrics(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
-        body = f'{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"not_decided","storage":"3.6.0"}}'
+        body = f'{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"not_decided","storage":"3.7.0"}}'
         assert await get("/version") == (200, body)
         await node.propose(encode(Kind.CLUSTER_VERSION, b"3.6.0"))
         assert '"etcdcluster":"3.6.0"' in (await get("/version"))[1]

@@ -127,6 +127,7 @@ def messages() -> Iterator[tuple[Kind, st.SearchStrategy[bytes]]]:
         ),
     )
     yield Kind.CLUSTER_VERSION, st.sampled_from([b"", b"3.6.0", b"x.y", "\u20ac".encode()])
+    yield Kind.DOWNGRADE, st.sampled_from([b"", b"3.6.0", b"\xff"])
 
 
 BODIES = dict(messages())
