@@ -51,7 +51,8 @@ class PageRequest:
     #: As it was sent.
     raw_path: str
     query: Mapping[str, list[str]]
-    #: Names in lowercase; the first value of a name that is repeated.
+    #: Names in lowercase; the first value of a name that is repeated. `host` is the authority of
+    #: the target, if it has one.
     headers: Mapping[str, str]
     body: RequestBody
     caller: Caller

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import authenticated, fill, leases, million, peers, unary, watches
+from tests.bench import authenticated, fill, json_gateway, leases, million, peers, unary, watches
 from tests.bench.calls import groups
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
@@ -42,6 +42,8 @@ def run(members: int, plan: Plan) -> list[Table]:
     users.attempt(partial(authenticated.run, members, plan, users))
     rows = table(peers.HEADING)
     rows.attempt(partial(peers.run, members, plan, rows))
+    rows = table(json_gateway.HEADING)
+    rows.attempt(partial(json_gateway.run, members, plan, rows))
     rows = table("Watches")
     rows.attempt(partial(watches.run_fan_out, members, plan, rows))
     rows = table("Leases")

@@ -105,6 +105,31 @@ def measure(
     return parsed(done.stdout)
 
 
+def measure_json(
+    url: str, body: str, shape: Shape, seconds: float, warm_up: float, scratch: Path
+) -> Measured:
+    """Send `body` to `url` over HTTP/1.1 for `seconds`; raises LoadFailed as `measure` does."""
+    data = scratch / "request.json"
+    data.write_text(body)
+    done = subprocess.run(
+        [
+            h2load(),
+            "--h1",
+            "--header=content-type: application/json",
+            f"--data={data}",
+            f"--duration={seconds * 1000:.0f}ms",
+            f"--warm-up-time={warm_up * 1000:.0f}ms",
+            f"--clients={shape.connections}",
+            url,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 60,
+    )
+    return parsed(done.stdout)
+
+
 def parsed(output: str) -> Measured:
     rate = re.search(r"finished in [^,]+, ([\d.]+) req/s", output)
     statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -67,6 +69,22 @@ def run(cluster: LocalCluster, authority: Authority, show: Identity, arguments: 
     return f"{done.returncode} {done.stdout} {said}"
 
 
+def as_json(
+    cluster: LocalCluster, authority: Authority, show: Identity, path: str
+) -> tuple[int, bytes]:
+    """The response to a request over HTTP/1.1 and TLS, without its ids."""
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    context.load_cert_chain(show.cert, show.key)
+    endpoint = cluster.members[0].client_url.removeprefix("https://")
+    connection = http.client.HTTPSConnection(endpoint, context=context, timeout=20)
+    try:
+        connection.request("POST" if "v3" in path else "GET", path, '{"key":"eA=="}')
+        response = connection.getresponse()
+        return response.status, response.read().partition(b"cluster_id")[0]
+    finally:
+        connection.close()
+
+
 def test_a_common_name_is_its_user_as_in_etcd(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     tls = authority.tls(verify_clients=True)
@@ -76,9 +94,22 @@ def test_a_common_name_is_its_user_as_in_etcd(tmp_path: Path) -> None:
         LocalCluster(1, binary=[command(SUBJECT)], flags=flags, tls=tls) as mine,
         LocalCluster(1, binary=[command(ORACLE)], flags=flags, tls=tls) as theirs,
     ):
+        found = []
         for arguments in SET_UP:
+            # The gateway uses no common name, and refuses those that would be used over gRPC.
+            for path in ("/v3/kv/range", "/v3beta/kv/range", "/health"):
+                one, other = (
+                    as_json(each, authority, names["root"], path) for each in (mine, theirs)
+                )
+                assert one == other
+                found.append(one[0])
             for cluster in (mine, theirs):
                 assert run(cluster, authority, names["root"], arguments)[0] == "0"
+        assert set(found) == {200}
+        for path, status in (("/v3/kv/range", 400), ("/v3/none", 400), ("/health", 200)):
+            one, other = (as_json(each, authority, names["root"], path) for each in (mine, theirs))
+            assert one == other
+            assert one[0] == status
         differing = []
         for name, arguments in CALLS:
             one, other = (run(each, authority, names[name], arguments) for each in (mine, theirs))

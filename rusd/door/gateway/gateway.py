@@ -14,7 +14,7 @@ from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
 from rusd.door.gateway.unary import UnaryCall
 from rusd.door.http.access import Origins
-from rusd.door.http.router import TEXT
+from rusd.door.http.router import NOSNIFF, TEXT
 from rusd.rpc.errors import Code, Definition, EtcdError
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.pages import PageRequest, PageResponse
@@ -25,7 +25,7 @@ _OTHER_ORIGIN = Definition(
 )
 _COMMON_NAME = PageResponse(
     400,
-    [TEXT],
+    [TEXT, NOSNIFF],
     b"CommonName of client sending a request against gateway will be ignored and not used as"
     b" expected\n",
 )

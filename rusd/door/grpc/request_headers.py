@@ -57,6 +57,8 @@ class CallHeaderParser:
         kind = headers.get("content-type", "")
         if not _is_grpc(kind):
             if self._pages:
+                if request.authority:
+                    headers["host"] = request.authority
                 page = PageHeaders(request.method, request.path, headers, length)
                 return CallHeaders(request.path, {}, length, page=page)
             text = f"invalid gRPC request content-type {_quoted(kind)}"

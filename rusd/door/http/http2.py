@@ -22,8 +22,8 @@ from rusd.rpc.pages import PageRequest, PageResponse
 
 log = get_logger(__name__)
 
-#: Pages that run at a time for one connection.
-AT_ONCE = 4
+#: Pages that run at a time for one connection. Some wait for others, such as a lock for the unlock.
+AT_ONCE = 10
 
 #: Serves a page; raises nothing.
 Serve = Callable[[PageRequest], Awaitable[PageResponse]]

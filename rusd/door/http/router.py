@@ -140,6 +140,8 @@ def page_request(
 ) -> PageRequest:
     """The request for `target`: path and query as in the request line, or an absolute URL."""
     path, raw, query = _parsed(target)
+    if not target.startswith("/") and (host := _authority(target)):
+        headers = {**headers, "host": host}
     return PageRequest(method, path, raw, query, headers, body, caller)
 
 
@@ -164,6 +166,14 @@ class _Turns:
             self._waiting.popleft().set_result(None)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
+
+
+def _authority(target: str) -> str:
+    """Host and port of an absolute URL; they count instead of `Host` (RFC 9112, 3.2.2)."""
+    try:
+        return urlsplit(target).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 #: A path that stands for itself.

@@ -94,6 +94,7 @@ async def shown(request: PageRequest) -> PageResponse:
         request.path,
         str(dict(request.query)),
         request.headers.get("authorization", ""),
+        request.headers["host"],
         request.caller.address.split(":")[0],
         str(len(text)),
         str(sum(text)),
@@ -116,8 +117,20 @@ def test_a_page_sees_method_path_query_headers_body_and_caller(
         assert (client.status, client.headers["content-type"]) == (200, "text/plain")
         total = ord("x") * (size // 2) + ord("y") * (size - size // 2)
         query = "{'a': ['1', '2'], 'b': ['']}"
-        wanted = ["POST", "/shown", query, "secret", "127.0.0.1", str(size), str(total)]
+        wanted = ["POST", "/shown", query, "secret", "x", "127.0.0.1", str(size), str(total)]
         assert (await read_all(client)).decode().split("\n") == wanted
+
+    serve(scenario, shown=shown)
+
+
+def test_the_host_of_the_target_counts_before_that_of_the_header(serve: Serve) -> None:
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        await client.send("POST", "http://other:1/shown", 0)
+        await client.response()
+        seen = (await read_all(client)).decode().split("\n")
+        assert seen[:2] == ["POST", "/shown"]
+        assert seen[4] == "other:1"
 
     serve(scenario, shown=shown)
 
