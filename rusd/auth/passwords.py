@@ -8,6 +8,8 @@ bcrypt reads at most 72 bytes. Go's bcrypt, and with it etcd, refuses to hash a 
 compares only the first 72 bytes of one that is given at login; the same holds here.
 """
 
+import re
+
 import bcrypt
 
 from rusd.auth.errors import PasswordTooLong
@@ -16,6 +18,7 @@ from rusd.auth.errors import PasswordTooLong
 MIN_COST, DEFAULT_COST, MAX_COST = 4, 10, 31
 #: Bytes of a password that count.
 MAX_LENGTH = 72
+_HASH = re.compile(rb"\$2[abxy]?\$(\d\d)\$")
 
 
 def hash_password(password: str, cost: int) -> bytes:
@@ -33,6 +36,12 @@ def check_password(password: str, hashed: bytes) -> bool:
         return bcrypt.checkpw(password.encode()[:MAX_LENGTH], hashed)
     except ValueError:
         return False
+
+
+def cost_of(hashed: bytes) -> int | None:
+    """The cost of a bcrypt hash; None for what is none."""
+    found = _HASH.match(hashed)
+    return int(found[1]) if found else None
 
 
 def effective_cost(cost: int) -> int:

@@ -16,7 +16,12 @@ from typing import Protocol
 
 from rusd.auth import errors
 from rusd.auth.key_ranges import KeyRanges, is_valid
+from rusd.auth.passwords import cost_of
 from rusd.auth.records import ROOT, Access, Identity, Permission, Role, User
+
+#: bcrypt cost (about a second) up to which a user's hash stands in for an unknown user's: one that
+#: `root` stored with an extreme cost must not let anybody occupy the threads for passwords.
+MAX_DECOY_COST = 14
 
 
 class Records(Protocol):
@@ -123,10 +128,11 @@ class AuthStore:
     def decoy(self, name: str) -> bytes | None:
         """A hash to compare the password of an unknown user with: that of another user, the same
         one for the same name. So the time of an answer shows nothing, also if the hashes of users
-        differ in cost. None if no user has a password.
+        differ in cost. None if no user has a hash of at most MAX_DECOY_COST.
         """
         if self._decoys is None:
-            self._decoys = [user.password for user in self._users.values() if user.password]
+            hashes = (user.password for user in self._users.values())
+            self._decoys = [each for each in hashes if _is_decoy(each)]
         # (Python's hash of a text differs from process to process.)
         return self._decoys[hash(name) % len(self._decoys)] if self._decoys else None
 
@@ -366,6 +372,11 @@ class AuthStore:
     def _tell(self, ended: frozenset[str] | None) -> None:
         for listener in self._listeners:
             listener(ended)
+
+
+def _is_decoy(hashed: bytes) -> bool:
+    cost = cost_of(hashed)
+    return cost is not None and cost <= MAX_DECOY_COST
 
 
 def _without(roles: tuple[str, ...], role: str) -> tuple[str, ...]:

@@ -292,12 +292,17 @@ def test_a_password_hash_is_in_no_representation() -> None:
 
 
 def test_an_unknown_user_is_compared_with_the_hash_of_some_user() -> None:
-    store, records = enabled_store(A, User("n", b"", (), no_password=True))
-    known = {b"hash"}
-    assert {store.decoy(f"guess {number}") for number in range(50)} == known
-    store.add_user(records, User("b", b"costly"))
-    assert {store.decoy(f"guess {number}") for number in range(200)} == {b"hash", b"costly"}
+    cheap, costly = b"$2a$04$cheap", b"$2b$14$costly"
+    store, records = enabled_store(User("a", cheap), User("n", b"", (), no_password=True))
+    assert {store.decoy(f"guess {number}") for number in range(50)} == {cheap}
+    store.add_user(records, User("b", costly))
+    assert {store.decoy(f"guess {number}") for number in range(200)} == {cheap, costly}
     assert len({store.decoy("the same") for _ in range(50)}) == 1
+
+
+def test_an_unknown_user_costs_no_more_than_a_second() -> None:
+    store, _ = enabled_store(User("a", b"$2a$31$days"), User("b", b"$2a$15$long"), User("c", b"?"))
+    assert store.decoy("guess") is None
 
 
 def test_where_nobody_has_a_password_there_is_no_hash_to_compare_with() -> None:
