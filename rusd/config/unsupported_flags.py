@@ -133,7 +133,6 @@ NOT_YET: frozenset[str] = frozenset(
         "initial-election-tick-advance",
         "metrics",
         "warning-apply-duration",
-        "warning-unary-request-duration",
     )
 )
 

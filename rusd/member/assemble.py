@@ -68,6 +68,7 @@ from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
 from rusd.rpc.guards.validation import Validation
 from rusd.rpc.methods import CallCounts, Methods
+from rusd.rpc.request_log import RequestLog
 from rusd.state.command import FEATURES
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
@@ -238,6 +239,7 @@ def assemble(
         http=http.protocol if shares else None,
         body_memory=body_memory,
         budget=budget,
+        request_log=RequestLog(config.warning_unary_request_duration, time.time),
     )
 
     # Every hook between two components: what happens there, and what is called then.

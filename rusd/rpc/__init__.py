@@ -11,7 +11,7 @@ see no type of a gRPC library; the door sees no etcd semantics; either can be ex
 - `authentication.py` the identity of a call; `signing.py` proposals that carry it;
 - `pages.py` requests and responses of HTTP pages;
 - `requirements.py` what each method requires before it runs;
-- `audit.py` lines of the audit log;
+- `audit.py` lines of the audit log; `request_log.py` the log line of a slow call;
 - `guards/` checks wrapped round the table of methods.
 
 A refusal (`rusd/base/errors.py`) is raised or awaited; the door answers it with the status that

@@ -15,6 +15,7 @@ from rusd.door.memory_budget import MemoryBudget
 from rusd.door.ports import DeadlineOwner
 from rusd.door.time_budget import TimeBudget
 from rusd.rpc.call import Caller
+from rusd.rpc.request_log import RequestLog
 
 
 class OpenStream(Protocol):
@@ -40,6 +41,8 @@ class DoorState:
     budget: TimeBudget
     memory: MemoryBudget
     deadlines: Deadlines
+    #: None: slow calls are not logged.
+    request_log: RequestLog | None = None
     #: The streaming calls that have not ended.
     streams: dict[OpenStream, None] = field(default_factory=dict)
 

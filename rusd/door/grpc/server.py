@@ -26,6 +26,7 @@ from rusd.door.memory_budget import MemoryBudget, default_budget
 from rusd.door.time_budget import TimeBudget
 from rusd.rpc.errors import STOPPED
 from rusd.rpc.methods import CallCounts, Methods
+from rusd.rpc.request_log import RequestLog
 
 log = get_logger(__name__)
 
@@ -64,13 +65,15 @@ class GrpcDoor:
         body_memory: BodyMemory | None = None,
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
+        request_log: RequestLog | None = None,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member.
 
         `keepalive_*`: see `Keepalive`. `unknown_calls` counts calls of unknown methods. `pages`
         answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
         protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
-        `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine.
+        `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine. `request_log`
+        gets the slow unary calls.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -85,6 +88,7 @@ class GrpcDoor:
             methods, pages, body_memory or BodyMemory(), unknown_calls or CallCounts()
         )
         self._http = http
+        self._request_log = request_log
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
@@ -99,7 +103,9 @@ class GrpcDoor:
         if self._sweeping is None:
             loop = self._loop = asyncio.get_running_loop()
             self.memory = MemoryBudget(self._memory_budget, loop.call_soon, self._close_largest)
-            self._state = DoorState(self.limit, self.budget, self.memory, Deadlines(loop))
+            self._state = DoorState(
+                self.limit, self.budget, self.memory, Deadlines(loop), self._request_log
+            )
             self._sweeping = loop.call_later(SWEEP, self._sweep)
         await self._listeners.listen(urls, self._detector, tls)
 

@@ -6,6 +6,7 @@ alone: a refusal with its status, anything else as UNKNOWN with a line in the lo
 """
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -56,10 +57,15 @@ def undecodable(error: DecodeError, failure: str) -> EtcdError:
     return EtcdError(Code.INTERNAL, f"grpc: {failure} {error}")
 
 
+def _size(message: Encoded) -> int:
+    return size_of(message) if isinstance(message, Chunks) else len(message)
+
+
 class UnaryCall:
     """One call; the `Receiver` of its stream. `call_states.py` has its states."""
 
     __slots__ = (
+        "_began",
         "_connection",
         "_deadline",
         "_headers",
@@ -81,7 +87,10 @@ class UnaryCall:
         self._headers = headers
         self._method = method
         self._inbox: MessageReader | None = None
+        #: The request, until the method has it; longer if it may have to be logged.
         self._raw: bytes | None = None
+        #: When the method began that responds later.
+        self._began = 0.0
         self._pending: Any = None
         #: What a long response waits for before it is made.
         self._writable: Pending[None] | None = None
@@ -164,6 +173,9 @@ class UnaryCall:
             if not isinstance(answer, _SETTLES):
                 answer = asyncio.ensure_future(answer)
             self._pending = answer
+            if connection.door.request_log is not None:
+                self._began = monotonic()
+                self._raw = raw
             answer.add_done_callback(self._done)
 
     def _wait_writable(self, *, small: bool = False) -> Pending[None] | None:
@@ -175,6 +187,9 @@ class UnaryCall:
             if not pending.cancelled():
                 pending.exception()  # retrieved: asyncio warns about unretrieved ones
             return
+        if self._began:
+            failed = pending.cancelled() or pending.exception() is not None
+            self._log_if_slow(0 if failed else _size(pending.result()))
         try:
             message = pending.result()
         except asyncio.CancelledError:
@@ -187,6 +202,14 @@ class UnaryCall:
             error.__traceback__ = None
         else:
             self._answer(message)
+
+    def _log_if_slow(self, size: int) -> None:
+        door = self._connection.door
+        seconds = monotonic() - self._began
+        if door.request_log is None or seconds < door.request_log.threshold:
+            return
+        remote = self._connection.caller.address
+        door.request_log.slow(self._headers.path, self._raw or b"", remote, seconds, size)
 
     def _answer(self, message: Encoded) -> None:
         if isinstance(message, Chunks):
@@ -232,11 +255,15 @@ class UnaryCall:
     def expired(self) -> None:
         """The deadline has passed."""
         if self._state is not ENDED:
+            if self._began:
+                self._log_if_slow(0)
             self._refuse(DEADLINE_EXCEEDED)
             self._cancel()
 
     def aborted(self) -> None:
         if self._state is not ENDED:
+            if self._began:
+                self._log_if_slow(0)
             self._finish(CANCELED.code)
             self._cancel()
 
