@@ -39,11 +39,16 @@ _MAY_END = "full-disk"
 class Display(Protocol):
     """What shows a run while it goes on."""
 
-    def fault(self, kind: str, targets: tuple[str, ...], active: bool) -> None: ...
+    def fault(self, kind: str, targets: tuple[str, ...], active: bool) -> None:
+        """A fault began, or was healed."""
+
     def status(
         self, ops_ok: int, ops_failed: int, ops_unknown: int, rate: float, leader: str
-    ) -> None: ...
-    def log(self, text: str) -> None: ...
+    ) -> None:
+        """Calls so far by outcome; acknowledged calls per second; the leader."""
+
+    def log(self, text: str) -> None:
+        """Show a line."""
 
 
 @dataclass(frozen=True, slots=True)

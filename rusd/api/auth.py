@@ -51,7 +51,9 @@ class Machine(WithKeys, WithUsers, Protocol):
 class Passwords(Protocol):
     """bcrypt in threads (rusd/api/password_work.py). Raises TOO_MANY_REQUESTS if too much waits."""
 
-    async def hash(self, password: str, address: str) -> bytes: ...
+    async def hash(self, password: str, address: str) -> bytes:
+        """The hash of a password, for the client at `address`."""
+
     async def check(
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
     ) -> bool:

@@ -22,8 +22,11 @@ from rusd.auth.tokens import SimpleTokens, prefix, token_index
 class TokenProvider(Protocol):
     """See the module."""
 
-    def prefix(self) -> str: ...
-    def assign(self, session: Session) -> None: ...
+    def prefix(self) -> str:
+        """The part of a simple token that its member makes; "" for signed tokens."""
+
+    def assign(self, session: Session) -> None:
+        """Note the token of a login that was applied."""
 
     def token(self, issued: str, identity: Identity) -> str:
         """The token of a login; `issued`: the simple token that was applied. Raises
@@ -36,8 +39,11 @@ class TokenProvider(Protocol):
     def issued_at(self, token: str) -> int:
         """Log index that a member must have applied to know the token; 0 if it needs none."""
 
-    def end(self, users: Iterable[str] | None) -> None: ...
-    def expire(self) -> None: ...
+    def end(self, users: Iterable[str] | None) -> None:
+        """End the tokens of these users; None: of all."""
+
+    def expire(self) -> None:
+        """Forget tokens whose time is over."""
 
 
 class SimpleProvider:

@@ -27,12 +27,23 @@ MAX_DECOY_COST = 14
 class Records(Protocol):
     """Where changed records go: the storage write of the apply under way."""
 
-    def put_user(self, user: User) -> None: ...
-    def delete_user(self, name: str) -> None: ...
-    def put_role(self, role: Role) -> None: ...
-    def delete_role(self, name: str) -> None: ...
-    def put_revision(self, revision: int) -> None: ...
-    def put_enabled(self, enabled: bool) -> None: ...
+    def put_user(self, user: User) -> None:
+        """Add or replace a user."""
+
+    def delete_user(self, name: str) -> None:
+        """Remove a user."""
+
+    def put_role(self, role: Role) -> None:
+        """Add or replace a role."""
+
+    def delete_role(self, name: str) -> None:
+        """Remove a role."""
+
+    def put_revision(self, revision: int) -> None:
+        """Set the auth revision."""
+
+    def put_enabled(self, enabled: bool) -> None:
+        """Set whether authentication is on."""
 
 
 class _Merged:

@@ -49,7 +49,8 @@ class RequestMeaning(Protocol):
     """What every interpretation of a request's headers carries."""
 
     @property
-    def content_length(self) -> int | None: ...
+    def content_length(self) -> int | None:
+        """Bytes of the body that the headers announce; None if they do not."""
 
 
 class Ledger(Protocol):

@@ -95,9 +95,12 @@ class Store(Protocol):
     """What it needs of the store."""
 
     @property
-    def revision(self) -> int: ...
+    def revision(self) -> int:
+        """The newest committed revision."""
+
     @property
-    def compact_revision(self) -> int: ...
+    def compact_revision(self) -> int:
+        """The revision of the last compaction; -1 before the first one."""
 
 
 class AutoCompaction:

@@ -344,7 +344,10 @@ def _auto_compaction(
 
 
 class _Service(Protocol):
-    def methods(self) -> Methods: ...
+    """A service of etcd's API."""
+
+    def methods(self) -> Methods:
+        """Its methods by gRPC path."""
 
 
 def _table(services: Iterable[_Service]) -> Methods:

@@ -15,7 +15,8 @@ EXPIRY_INTERVAL = 1.0
 class Watches(Protocol):
     """Watchers that can be checked again (rusd/api/watch.py)."""
 
-    def recheck(self) -> Generator[None, None, None]: ...
+    def recheck(self) -> Generator[None, None, None]:
+        """Check every watcher again, in slices."""
 
 
 class Sessions:

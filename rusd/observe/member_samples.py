@@ -30,11 +30,16 @@ class Hub(Protocol):
     """The part of the watch hub in use."""
 
     @property
-    def watchers(self) -> int: ...
+    def watchers(self) -> int:
+        """Number of watchers."""
+
     @property
-    def slow_watchers(self) -> int: ...
+    def slow_watchers(self) -> int:
+        """Number of unsynced watchers."""
+
     @property
-    def streams(self) -> int: ...
+    def streams(self) -> int:
+        """Number of open watch streams."""
 
 
 @dataclass

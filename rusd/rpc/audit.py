@@ -35,7 +35,8 @@ WATCH = "/etcdserverpb.Watch/Watch"
 class Lines(Protocol):
     """Where lines go (rusd/base/line_file.py)."""
 
-    def write(self, line: str) -> None: ...
+    def write(self, line: str) -> None:
+        """Append a line; it is written later."""
 
 
 class AuditLog:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +38,6 @@ class Plan:
 
     def turns(self) -> range:
         return range(self.repeat)
-
-
-#: Says how far the run is.
-Say = Callable[[str], None]
 
 
 def say(line: str) -> None:

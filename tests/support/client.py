@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -249,15 +249,6 @@ class Stream(Generic[Answer]):
         if isinstance(got, Refused):
             raise got
         return got
-
-    def receive_until(
-        self, done: Callable[[list[Answer]], bool], timeout: float = TIMEOUT
-    ) -> list[Answer]:
-        """Messages up to the one with which `done(messages)` holds."""
-        messages: list[Answer] = []
-        while not done(messages):
-            messages.append(self.receive(timeout))
-        return messages
 
     def close(self) -> None:
         self.half_close()

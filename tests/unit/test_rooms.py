@@ -1,5 +1,6 @@
 """Every package of rusd and cluster opens with a page that names all its files."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -34,3 +35,35 @@ def test_a_file_that_is_not_named_is_found(tmp_path: Path) -> None:
     for name in ("known.py", "unknown.py"):
         (tmp_path / name).touch()
     assert unnamed(tmp_path) == ["unknown"]
+
+
+def methods_of_ports(source: str) -> dict[str, bool]:
+    """`Port.method` of every Protocol -> whether it has a docstring."""
+    return {
+        f"{port.name}.{method.name}": ast.get_docstring(method) is not None
+        for port in ast.walk(ast.parse(source))
+        if isinstance(port, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "Protocol" for base in port.bases)
+        for method in port.body
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not method.name.startswith("_")
+    }
+
+
+def test_every_method_of_a_port_says_what_it_does() -> None:
+    """Its implementations need not repeat it (pyproject.toml ignores D102)."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for top in ("rusd", "cluster")
+        for path in sorted((ROOT / top).rglob("*.py"))
+        for name, told in methods_of_ports(path.read_text()).items()
+        if not told
+    ]
+    assert silent == []
+
+
+def test_a_method_without_a_docstring_is_found() -> None:
+    source = (
+        'class Port(Protocol):\n    def one(self): ...\n    def two(self):\n        """Two."""\n'
+    )
+    assert methods_of_ports(source) == {"Port.one": False, "Port.two": True}

@@ -55,7 +55,8 @@ class CallConnection(DeadlineOwner, Protocol):
     caller: Caller
 
     @property
-    def door(self) -> DoorState: ...
+    def door(self) -> DoorState:
+        """What the connections of the door share."""
 
     def do(self, task: Callable[[], object]) -> None:
         """Run `task` after what runs now, in the time of the connection."""

@@ -17,20 +17,36 @@ NOTHING: deque[bytes] = deque(maxlen=0)
 class SendSide(Protocol):
     """The outbound half of a connection, as its streams use it."""
 
-    def complete(self, stream: "Stream", head: bytes, payload: bytes, tail: bytes) -> None: ...
-    def headers(self, stream: "Stream", encoded: bytes, *, end: bool) -> None: ...
-    def data(self, stream: "Stream", payload: bytes) -> None: ...
-    def end(self, stream: "Stream", tail: bytes) -> None: ...
-    def reset(self, stream: "Stream", code: int) -> None: ...
+    def complete(self, stream: "Stream", head: bytes, payload: bytes, tail: bytes) -> None:
+        """Queue a whole response."""
+
+    def headers(self, stream: "Stream", encoded: bytes, *, end: bool) -> None:
+        """Queue a header block."""
+
+    def data(self, stream: "Stream", payload: bytes) -> None:
+        """Queue bytes of the body."""
+
+    def end(self, stream: "Stream", tail: bytes) -> None:
+        """Queue the trailers, which end the stream."""
+
+    def reset(self, stream: "Stream", code: int) -> None:
+        """Send RST_STREAM, and drop what is queued."""
 
 
 class ReceiveSide(Protocol):
     """The inbound half of a connection, as its streams use it."""
 
-    def keep(self, stream: "Stream", size: int) -> None: ...
-    def needs(self, stream: "Stream", missing: int) -> None: ...
-    def process(self, stream: "Stream") -> None: ...
-    def consumed(self, stream: "Stream", size: int) -> None: ...
+    def keep(self, stream: "Stream", size: int) -> None:
+        """Count bytes that the stream holds."""
+
+    def needs(self, stream: "Stream", missing: int) -> None:
+        """Raise the window, so that the client can send what is missing."""
+
+    def process(self, stream: "Stream") -> None:
+        """Count a message that is processed."""
+
+    def consumed(self, stream: "Stream", size: int) -> None:
+        """Give the window of these bytes back to the client."""
 
 
 class Stream:

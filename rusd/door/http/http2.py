@@ -45,7 +45,8 @@ class PageConnection(Protocol):
     caller: Caller
 
     @property
-    def pages(self) -> "PageQueue": ...
+    def pages(self) -> "PageQueue":
+        """The pages of the connection, and those that wait."""
 
     def do(self, task: Callable[[], object]) -> None:
         """Run `task` after what runs now, in the time of the connection."""
