@@ -440,7 +440,7 @@ def _puts(client: Client) -> float:
     return statistics.median(times)
 
 
-def test_a_full_store_and_a_learner_change_nothing_about_who_may_do_what() -> None:
+def test_a_full_store_and_a_learner_change_no_permission() -> None:
     """NOSPACE: users are still managed, and a refusal of permission comes before that of space."""
     with LocalCluster(1, flags=[*FLAGS, "--quota-backend-bytes=4194304"]) as cluster:
         populate(cluster.endpoints[0])

@@ -215,7 +215,7 @@ FORGED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("what", FORGED)
-def test_a_stranger_with_a_members_id_gets_nothing_done(cluster: LocalCluster, what: str) -> None:
+def test_a_forged_member_id_has_no_effect(cluster: LocalCluster, what: str) -> None:
     leader, term = cluster.leader(), raft_term(cluster)
     members = asked(cluster.members[0].peer_url)
     hello = {"type": "hello", "protocol": "rusd-peer/1", "cluster": members.cluster}
@@ -272,7 +272,7 @@ def dropped(url: str, data: bytes) -> bool:
     return True
 
 
-def test_a_connection_that_says_nothing_disturbs_nobody(cluster: LocalCluster) -> None:
+def test_a_silent_connection_disturbs_no_other(cluster: LocalCluster) -> None:
     connections = []
     for member in cluster.members:
         for url in (member.peer_url, member.client_url):

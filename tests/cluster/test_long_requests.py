@@ -110,7 +110,7 @@ def count(client: Client) -> int:
     return client.range(PREFIX, PREFIX_END, count_only=True, timeout=LONG).count
 
 
-def test_deleting_300_000_keys_at_once_holds_nobody_up(cluster: LocalCluster) -> None:
+def test_deleting_300_000_keys_at_once_delays_no_other_call(cluster: LocalCluster) -> None:
     keys = 300_000
     fill(cluster.endpoints[cluster.leader()], 0, keys)
     with the_same_leader(cluster) as endpoint, Client(endpoint) as client:

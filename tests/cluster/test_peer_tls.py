@@ -132,7 +132,7 @@ def give_up_leadership(cluster: LocalCluster, index: int) -> None:
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_member_with_a_wrong_certificate_never_joins_and_disturbs_nobody(
+def test_a_member_with_a_wrong_certificate_never_joins_and_disturbs_no_other(
     kind: str, authority: Authority, tmp_path: Path
 ) -> None:
     """Whether it dials the others or is dialled by them."""
@@ -213,7 +213,7 @@ def answer(member: Member, context: ssl.SSLContext) -> bytes:
     return b""
 
 
-def test_without_a_certificate_nobody_asks_who_the_members_are(
+def test_without_a_certificate_the_member_list_is_refused(
     cluster: LocalCluster, authority: Authority
 ) -> None:
     context = ssl.create_default_context(cafile=authority.cert)
@@ -279,7 +279,7 @@ def test_rotated_certificates_are_used_without_a_restart_or_a_lost_write(
         assert {kv.key for kv in found} >= set(acknowledged)
 
 
-def test_stalled_handshakes_and_garbage_harm_nobody(cluster: LocalCluster) -> None:
+def test_stalled_handshakes_and_garbage_disturb_no_other(cluster: LocalCluster) -> None:
     leader = cluster.leader()
     lost = (leader + 1) % 3
     cluster.kill(lost)

@@ -136,7 +136,7 @@ def test_etcdctl_needs_only_the_authority(open_to_all: Server) -> None:
     assert open_to_all.etcdctl("get", "a").stdout == "a\n1\n"
 
 
-def test_who_does_not_trust_the_authority_does_not_talk(open_to_all: Server) -> None:
+def test_a_client_that_does_not_trust_the_authority_does_not_connect(open_to_all: Server) -> None:
     done = open_to_all.etcdctl("get", "a", trust=False)
     assert done.returncode != 0
     assert done.stdout == ""
@@ -184,7 +184,7 @@ def test_a_watch_lives_on_a_secure_connection(open_to_all: Server) -> None:
     "words",
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /health HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff"],
 )
-def test_a_plaintext_client_harms_nobody(open_to_all: Server, words: bytes) -> None:
+def test_a_plaintext_client_disturbs_no_other(open_to_all: Server, words: bytes) -> None:
     with open_to_all.channel() as channel:
         put(channel, b"before", b"1")
         with socket.create_connection(("127.0.0.1", open_to_all.port), TIMEOUT) as stranger:
@@ -224,7 +224,7 @@ def refused(server: Server, show: Identity | None) -> bool:
         return True
 
 
-def test_nobody_else_is(verifying: Server) -> None:
+def test_clients_without_a_trusted_certificate_are_refused(verifying: Server) -> None:
     stranger = Authority(verifying.tls.cert.parent, "stranger").issue("mallory")
     expired = verifying.authority.issue("late", valid=-DAY)
     for show in (None, stranger, expired):

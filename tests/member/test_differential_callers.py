@@ -27,7 +27,7 @@ def compared(calls: AuthExample, caller: str, path: str, request: Message) -> ob
     return mine
 
 
-def test_every_method_decides_as_etcd_who_may_call_it(pair: Pair) -> None:
+def test_every_method_requires_the_permission_that_etcd_requires(pair: Pair) -> None:
     plain = World(roles={"r": [(2, b"a", b"m")]}, users={USER: ["r"]})
     with world(pair, plain) as calls:
         for token in FORGED:
@@ -50,7 +50,7 @@ def _served(outcome: object) -> bool:
     return isinstance(outcome, str) and outcome.endswith("Response")
 
 
-def test_a_refused_caller_is_told_nothing_about_what_exists(pair: Pair) -> None:
+def test_a_refused_caller_learns_nothing_about_existing_keys(pair: Pair) -> None:
     """Names of users, roles, leases and keys get the same refusal whether they exist or not."""
     plain = World(roles={"r": [(2, b"a", b"m")]}, users={USER: ["r"]})
     with world(pair, plain) as calls:

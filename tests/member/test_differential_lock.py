@@ -186,9 +186,7 @@ def test_a_waiter_that_is_cancelled_deletes_its_key_and_lets_the_next_one_pass(
 
 
 @pytest.mark.parametrize("method", ["lock", "campaign"])
-def test_a_waiter_whose_lease_has_ended_learns_what_etcd_tells_it(
-    contest: Contest, method: str
-) -> None:
+def test_a_waiter_whose_lease_has_ended_gets_etcds_answer(contest: Contest, method: str) -> None:
     first, second = contest.lease(1), contest.lease(2)
     held = contest.call(method, name=b"s", lease=first)
     waiting = contest.wait(method, 2, name=b"s", lease=second)
@@ -285,7 +283,7 @@ def test_callers_need_the_permissions_of_the_reads_and_writes_within(guarded: Pa
         calls.both("root", "revoke", lease)
 
 
-def test_an_observer_without_permission_is_told_nothing_as_by_etcd(guarded: Pair) -> None:
+def test_an_observer_without_permission_gets_no_error_as_in_etcd(guarded: Pair) -> None:
     with world(guarded, INHABITANTS) as calls:
         for user in ("", "nothing", "writer"):
             assert [Observed(side, b"a").next() for side in calls.clients(user)] == [None, None]

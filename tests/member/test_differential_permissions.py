@@ -183,7 +183,7 @@ def test_every_request_of_every_user_is_decided_as_etcd_decides_it(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(worlds, st.lists(st.tuples(callers, ranges), min_size=3, max_size=10))
-def test_a_watch_is_created_for_whoever_may_read_its_range(
+def test_a_watch_is_created_for_a_user_with_read_permission_of_its_range(
     pair: Pair, inhabitants: World, asked: list[tuple[str, tuple[bytes, bytes]]]
 ) -> None:
     with world(pair, inhabitants) as calls:
@@ -222,7 +222,9 @@ MANAGEMENT = [
 
 
 @pytest.mark.parametrize("call", MANAGEMENT, ids=lambda call: call[0])
-def test_who_may_manage_the_cluster_is_decided_as_etcd_decides_it(pair: Pair, call: Any) -> None:
+def test_managing_the_cluster_requires_the_permission_that_etcd_requires(
+    pair: Pair, call: Any
+) -> None:
     path, request, answer = call
     with world(pair, World({"r": [(2, b"a", b"\0")]}, {"u": ["r"]})) as calls:
         for user in ("", "u"):

@@ -459,7 +459,7 @@ BY_UNIT_TEST = {
     "a_lone_member_commits_before_its_flush": _HAZARDS
     + "test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable",
     "quarantine_ends_with_any_state": "tests/unit/raft/test_quarantine.py::"
-    + "test_a_leader_that_nobody_confirms_does_not_end_it",
+    + "test_an_unconfirmed_leader_does_not_end_it",
     "a_silent_leader_is_never_forgotten": "tests/unit/raft/test_silent_leader.py",
     "a_copy_is_told_by_its_number": "tests/unit/raft/test_handshake.py::"
     + "test_a_copy_is_noticed_however_often_it_was_started_meanwhile",

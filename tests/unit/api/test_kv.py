@@ -88,7 +88,7 @@ def test_a_linearizable_range_waits_for_the_barrier_and_reads_after_it(run: Run)
     run(scenario)
 
 
-def test_a_serializable_range_asks_nobody(run: Run) -> None:
+def test_a_serializable_range_asks_no_member(run: Run) -> None:
     async def scenario(bench: Bench) -> None:
         bench.log.failure = RequestTimeout
         assert isinstance(

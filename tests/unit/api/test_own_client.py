@@ -87,7 +87,7 @@ def test_a_watch_ends_with_the_member(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_a_refused_inner_call_is_told_with_its_text_and_the_status_unknown() -> None:
+def test_a_refused_inner_call_has_its_text_and_the_status_unknown() -> None:
     def refuse(request: object, call: Call) -> bytes:
         assert call.raw == b"", "the outer request is not proposed"
         raise errors.LEASE_NOT_FOUND()

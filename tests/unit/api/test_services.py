@@ -130,7 +130,7 @@ def test_a_header_field_is_the_encoded_header_of_this_revision_and_term() -> Non
         assert headers.message(revision).raft_term == now
 
 
-def test_member_list_shows_who_has_started_and_no_revision(tmp_path: Path) -> None:
+def test_member_list_shows_started_members_and_no_revision(tmp_path: Path) -> None:
     async def test(member: Member1) -> None:
         for linearizable in (True, False):
             request = rpc.MemberListRequest(linearizable=linearizable)

@@ -236,7 +236,7 @@ def test_a_watcher_ends_when_its_user_may_not_read_its_range_any_more(tmp_path: 
     assert seen(responses.read()) == [("put", b"d", 2)]
 
 
-def test_a_watcher_of_nobody_ends_when_authentication_is_enabled(tmp_path: Path) -> None:
+def test_a_watcher_without_a_user_ends_when_authentication_is_enabled(tmp_path: Path) -> None:
     member = Member(tmp_path)
     handler, responses = member.connect()
     handler.received(create(b"a"))

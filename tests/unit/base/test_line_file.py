@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_opened_is_reported_at_the_start(tmp_path: Path) -
         LineFile(str(tmp_path / "missing" / "audit.log"), counted)
 
 
-def test_a_directory_that_is_gone_drops_lines_and_harms_nobody(tmp_path: Path) -> None:
+def test_a_removed_directory_drops_lines_and_raises_no_error(tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()
     path = directory / "audit.log"
@@ -72,7 +72,7 @@ def test_a_directory_that_is_gone_drops_lines_and_harms_nobody(tmp_path: Path) -
     assert path.read_text().endswith("found\n")
 
 
-def test_a_slow_disk_makes_nobody_wait_and_dropped_lines_are_counted(
+def test_a_slow_disk_blocks_no_writer_and_dropped_lines_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A FIFO that nobody reads blocks the thread."""

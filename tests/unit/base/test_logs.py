@@ -184,7 +184,7 @@ def test_a_message_that_does_not_fit_its_arguments_does_not_reach_the_caller(pat
     assert [line["msg"] for line in lines(path)] == ["next"]
 
 
-def test_lines_that_strangers_cause_are_few_and_say_how_many_were_left_out(path: Path) -> None:
+def test_log_lines_caused_by_unknown_clients_are_bounded_and_counted(path: Path) -> None:
     logs.configure("info", "json", [str(path)])
     now = 0.0
     sparse = logs.LimitedLog(log, lambda: now)

@@ -55,7 +55,7 @@ def test_readiness_is_one_datagram_to_the_notify_socket(tmp_path: Path, abstract
         assert receiver.recv(100) == b"READY=1"
 
 
-def test_without_a_service_manager_nobody_is_told() -> None:
+def test_without_a_service_manager_nothing_is_sent() -> None:
     assert not notify("READY=1", {})
     assert not notify("READY=1", {"NOTIFY_SOCKET": ""})
     with pytest.raises(OSError):
@@ -108,7 +108,7 @@ def test_a_unit_of_etcd_needs_only_the_commands_name_changed(
             receiver.recv(100)
 
 
-def test_a_service_manager_that_cannot_be_told_does_not_keep_a_member_from_serving(
+def test_a_member_serves_when_its_service_manager_cannot_be_notified(
     tmp_path: Path,
 ) -> None:
     environ = unit_environment(tmp_path / "data", "/nonexistent/notify")

@@ -126,14 +126,14 @@ def test_a_refused_txn_that_took_effect_is_found() -> None:
     assert whats(history) == ['key y: "b" is in the final history, and nobody asked for it']
 
 
-def test_a_value_nobody_asked_for_is_found() -> None:
+def test_a_value_without_a_call_is_found() -> None:
     story = Story()
     story.write("k", "a", 0, 1)
     story.change("k", "ghost")
     assert whats(story.end()) == ['key k: "ghost" is in the final history, and nobody asked for it']
 
 
-def test_a_delete_nobody_asked_for_is_found() -> None:
+def test_a_delete_without_a_call_is_found() -> None:
     story = Story()
     story.write("k", "a", 0, 1)
     story.change("k", None)

@@ -196,7 +196,7 @@ def with_stale_read(operations: list[Operation]) -> list[Operation]:
     return [changed(op, result=early.argument) if op is middle else op for op in operations]
 
 
-def test_many_unknown_writes_that_nobody_saw_are_alike() -> None:
+def test_many_unknown_writes_that_no_read_saw_are_equivalent() -> None:
     """Any of them may be why swaps were refused; which one makes no difference."""
 
     def call(number: int, action: Action, **fields: object) -> Operation:

@@ -54,7 +54,7 @@ def test_a_watch_may_begin_in_the_middle_and_end_anywhere(story: Story) -> None:
     assert verdict(story).holds
 
 
-def test_a_watch_from_now_begins_with_what_it_hears_first(story: Story) -> None:
+def test_a_watch_from_now_begins_with_the_first_event_it_receives(story: Story) -> None:
     story.created(0)
     story.events(story.changes[4])
     assert verdict(story).holds

@@ -29,7 +29,7 @@ def test_without_iptables_the_network_of_namespaces_is_refused_in_one_sentence(
     assert network_of("auto") == "proxy"
 
 
-def test_a_user_other_than_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_need_the_rights_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert namespaces.obstacle() == "it needs the rights of root"
     with pytest.raises(ValueError, match="rights of root"):

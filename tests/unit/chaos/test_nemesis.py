@@ -93,7 +93,7 @@ def test_an_overlapping_fault_begins_while_the_one_before_is_there() -> None:
     assert members.told == ["kill 1", "pause 0", "resume 0", "start 1", "heal"]
 
 
-def test_every_fault_is_recorded_with_whom_it_hit_and_when() -> None:
+def test_every_fault_is_recorded_with_its_members_and_times() -> None:
     history = run(Members(leader=2), step("kill-leader", lasts=0.05), step("kill-majority"))
     first, second = history.faults
     assert (first.number, first.kind, first.targets) == (1, "kill-leader", ("m2",))

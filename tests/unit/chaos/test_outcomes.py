@@ -147,7 +147,7 @@ def test_a_write_to_a_member_that_is_down_has_not_happened() -> None:
         assert only(client).outcome is Outcome.FAILED
 
 
-def test_a_read_without_an_answer_told_nothing() -> None:
+def test_a_read_without_an_answer_counts_as_failed() -> None:
     with client_of(refuse(Code.UNAVAILABLE, "etcdserver: request timed out")) as client:
         assert client.read("k") is None
         read = only(client)

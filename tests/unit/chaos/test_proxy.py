@@ -104,7 +104,9 @@ def test_what_a_cut_held_back_arrives_in_order_when_it_is_lifted(pair: Pair, end
 
 
 @pytest.mark.parametrize("link", [(DIALLER, DIALLED), (DIALLED, DIALLER)])
-def test_a_new_connection_over_a_cut_link_reaches_nobody(pair: Pair, link: tuple[int, int]) -> None:
+def test_a_new_connection_over_a_cut_link_reaches_no_member(
+    pair: Pair, link: tuple[int, int]
+) -> None:
     pair.network.set([link], CUT)
     with pair.dial():
         pair.listener.settimeout(SILENCE)
@@ -115,7 +117,7 @@ def test_a_new_connection_over_a_cut_link_reaches_nobody(pair: Pair, link: tuple
         pair.accept().close()
 
 
-def test_over_a_cut_link_nobody_learns_that_the_other_end_is_gone(pair: Pair, ends: Ends) -> None:
+def test_over_a_cut_link_the_end_of_a_connection_is_not_noticed(pair: Pair, ends: Ends) -> None:
     dialler, dialled = ends
     pair.network.set([(DIALLED, DIALLER)], CUT)
     # Reset, as the system does for a process that was killed before it had read everything.
@@ -152,13 +154,13 @@ def test_more_bytes_are_more_likely_to_be_late(pair: Pair) -> None:
     assert late(20_000) > 2 * late(100)
 
 
-def test_a_member_that_is_down_hangs_up_on_who_dials_it(pair: Pair) -> None:
+def test_dialling_a_member_that_is_down_ends_the_connection(pair: Pair) -> None:
     pair.listener.close()
     with pair.dial() as dialler, contextlib.suppress(ConnectionResetError):
         assert dialler.recv(1) == b""
 
 
-def test_who_dials_is_told_by_the_process_that_has_the_socket() -> None:
+def test_the_dialling_member_is_found_by_the_process_that_has_the_socket() -> None:
     script = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
     script += "s.recv(1)"
     with socket.create_server((HOST, 0)) as listener:

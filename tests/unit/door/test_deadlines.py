@@ -28,7 +28,7 @@ class Owner:
 OWNER = Owner()
 
 
-def test_a_call_is_told_when_its_deadline_has_passed_and_not_before() -> None:
+def test_a_call_is_notified_when_its_deadline_has_passed_and_not_before() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         deadlines, soon, later = Deadlines(loop), Waiting(), Waiting()
@@ -42,7 +42,7 @@ def test_a_call_is_told_when_its_deadline_has_passed_and_not_before() -> None:
     asyncio.run(run())
 
 
-def test_a_call_that_is_over_is_not_told() -> None:
+def test_a_call_that_has_ended_is_not_notified() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         deadlines, over, witness = Deadlines(loop), Waiting(), Waiting()

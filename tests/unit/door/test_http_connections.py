@@ -161,7 +161,7 @@ def test_a_door_of_its_own_never_agrees_on_http_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [REQUEST, b"GET /version HTTP/1.1\r\nHost: x\r\nSlow: "])
-def test_who_is_idle_or_never_ends_a_header_is_closed(
+def test_an_idle_connection_or_an_endless_header_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
     monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)

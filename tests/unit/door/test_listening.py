@@ -726,7 +726,7 @@ def test_the_handshakes_of_a_burst_of_clients_are_spread_over_turns(
     run(asyncio.wait_for(main(), 60))
 
 
-def test_a_certificate_whose_names_are_no_text_refuses_its_client_only(
+def test_a_client_certificate_with_undecodable_names_is_refused(
     run: Run, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:

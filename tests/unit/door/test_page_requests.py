@@ -352,7 +352,7 @@ def test_a_response_that_fails_midway_is_seen_to_be_incomplete(serve: Serve) -> 
     serve(scenario, page=page)
 
 
-def test_a_request_whose_body_nobody_reads_is_answered(serve: Serve) -> None:
+def test_a_request_whose_body_is_not_read_is_answered(serve: Serve) -> None:
     async def page(request: PageRequest) -> PageResponse:
         return PageResponse(200, [], b"fine")
 

@@ -30,7 +30,7 @@ class Full(Slices):
         raise OSError("no space left on device")
 
 
-def test_a_waiter_is_told_when_its_revision_is_gone() -> None:
+def test_a_waiter_is_notified_when_its_revision_is_gone() -> None:
     async def run() -> None:
         store = Slices(5)
         compactor = Compactor(store, 1000, 0, lambda failure: None)

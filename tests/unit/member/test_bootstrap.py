@@ -171,7 +171,7 @@ def test_a_member_that_joins_may_name_its_peers_by_other_names_of_their_addresse
     assert joined(tmp_path, flags, there) == Identity(3, 77)
 
 
-def test_a_member_that_joins_and_finds_nobody_says_so(tmp_path: Path) -> None:
+def test_a_joining_member_that_reaches_no_peer_is_refused(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:1"
     flags = replace(
         JOINING, initial_cluster=f"a={nobody},c=http://10.0.0.3:2380", data_dir=str(tmp_path)
@@ -221,7 +221,7 @@ def cluster(
     )
 
 
-def test_a_first_start_goes_on_when_nobody_knows_the_member(
+def test_a_first_start_continues_when_no_peer_knows_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = replace(FLAGS, data_dir=str(tmp_path))
@@ -254,7 +254,9 @@ def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
     assert (own.replaces, own.number) == (4, 5)
 
 
-def test_a_member_heeds_whoever_says_that_it_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_ends_when_a_peer_of_its_cluster_reports_its_removal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     removed = Membership(frozenset({OTHER}), removed=frozenset({OWN}))
     told(monkeypatch, cluster(), Cluster(78, removed))
     asyncio.run(check_not_removed(Identity(OWN, 77), []))
@@ -311,6 +313,6 @@ def test_a_member_whose_log_alone_was_left_goes_on_with_it(tmp_path: Path) -> No
     assert started(tmp_path / "data", flags).member_id == both()[1]
 
 
-def test_a_log_that_was_only_made_is_nobodys(tmp_path: Path) -> None:
+def test_a_log_without_records_belongs_to_no_member(tmp_path: Path) -> None:
     Journal(tmp_path / "wal").close()
     started(tmp_path / "data", replace(FLAGS, wal_dir=str(tmp_path / "wal")))

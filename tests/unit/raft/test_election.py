@@ -92,7 +92,9 @@ def test_of_two_that_ask_each_other_one_gives_up(election: ElectionTimer) -> Non
     assert not election.granted(2)
 
 
-def test_who_yields_asks_again_when_the_other_does_not_make_it(election: ElectionTimer) -> None:
+def test_a_member_that_yields_campaigns_again_when_the_other_does_not_win(
+    election: ElectionTimer,
+) -> None:
     election.heard(0.0)
     election.yield_to(1.9, give_up=True)
     assert first_due(election, 1.9) <= 0.41 * TIMEOUT

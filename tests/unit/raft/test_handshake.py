@@ -105,7 +105,7 @@ def test_every_start_on_a_directory_is_accepted(c: Side, tmp_path: Path) -> None
         connected_once(c, tmp_path / "b", index=index)
 
 
-def test_starts_that_nobody_hears_of_are_no_lives(c: Side, tmp_path: Path) -> None:
+def test_starts_that_no_peer_notices_are_no_lives(c: Side, tmp_path: Path) -> None:
     connected_once(c, tmp_path / "b", index=5)
     known = c.incarnations.peers[B].incarnation
     for _ in range(3 * PAST):

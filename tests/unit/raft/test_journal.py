@@ -569,7 +569,7 @@ def test_sizes_are_known(tmp_path: Path) -> None:
     assert journal.size == 0
 
 
-def test_a_new_journal_makes_the_names_above_it_durable_whoever_made_them(
+def test_a_new_journal_fsyncs_the_directories_above_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state beside the journal is opened first, and with it the member's directory is made."""

@@ -367,7 +367,7 @@ def test_a_member_that_stops_hands_leadership_on_first(tmp_path: Path) -> None:
     run(tmp_path, scenario, election_ms=5000, heartbeat_ms=100)
 
 
-def test_whoever_waits_when_the_node_stops_is_told(tmp_path: Path) -> None:
+def test_waiters_are_notified_when_the_node_stops(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
         cluster.isolate(leader.member_id)

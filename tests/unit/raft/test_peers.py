@@ -70,7 +70,9 @@ def unhandled() -> list[dict[str, Any]]:
     ],
     ids=lambda data: repr(data[:24]),
 )
-def test_strangers_are_dropped_and_members_are_not_disturbed(tmp_path: Path, data: bytes) -> None:
+def test_unknown_peers_are_dropped_and_members_are_not_disturbed(
+    tmp_path: Path, data: bytes
+) -> None:
     async def body() -> None:
         async with Cluster(tmp_path) as cluster:
             leader = await cluster.leader()
@@ -94,7 +96,7 @@ FORGED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("member", [2, 3])
-def test_a_stranger_with_a_members_id_gets_nothing_done(tmp_path: Path, member: int) -> None:
+def test_a_connection_under_a_forged_member_id_has_no_effect(tmp_path: Path, member: int) -> None:
     """It learns the ids by asking, says one of them, and sends what it likes."""
 
     async def body() -> None:
@@ -239,7 +241,7 @@ def test_a_term_far_ahead_is_not_believed_and_one_that_can_be_is(tmp_path: Path)
     against_a_liar(tmp_path, attack)
 
 
-def test_a_word_of_removal_ends_nobody_but_is_looked_into(tmp_path: Path) -> None:
+def test_a_report_of_removal_is_verified_before_the_member_ends(tmp_path: Path) -> None:
     async def attack(cluster: Cluster, rogue: Rogue) -> None:
         node, removed, asked = cluster.nodes[1], [], []
         node.on_removed = lambda: removed.append(1)
@@ -377,7 +379,7 @@ def test_silent_connections_are_few_and_do_not_keep_a_member_out(tmp_path: Path)
     asyncio.run(body())
 
 
-def test_who_says_nothing_is_dropped_in_time(
+def test_a_silent_connection_is_dropped_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "HELLO_TIMEOUT", 0.1)
@@ -519,7 +521,7 @@ def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path
     asyncio.run(body())
 
 
-def test_a_certificate_whose_names_are_no_text_ends_its_connection_only(tmp_path: Path) -> None:
+def test_a_certificate_with_undecodable_names_ends_its_connection_only(tmp_path: Path) -> None:
     authority, lives = Authority(tmp_path / "tls"), Incarnations(tmp_path)
     own = authority.issue("peer", ["127.0.0.1"])
     unreadable = authority.issue("unreadable", extensions=[UNREADABLE_NAMES])

@@ -35,7 +35,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_a_leader_that_nobody_confirms_does_not_end_it(scene: Scene) -> None:
+def test_an_unconfirmed_leader_does_not_end_it(scene: Scene) -> None:
     scene.quarantine.step()
     assert not scene.reads, "nobody to ask"
     scene.raft.leader = 1

@@ -18,7 +18,7 @@ def test_a_round_needs_a_quorum() -> None:
     assert confirmed == [9]
 
 
-def test_a_cluster_of_one_needs_nobody() -> None:
+def test_a_single_voter_needs_no_other_vote() -> None:
     rounds, confirmed = ReadIndexRounds(1), list[int | None]()
     rounds.add(confirmed.append)
     assert rounds.open(4) is None

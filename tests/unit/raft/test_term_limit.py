@@ -42,6 +42,6 @@ def test_one_leap_is_believed_in_its_time() -> None:
     assert terms.believes(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE)
 
 
-def test_a_term_that_nobody_takes_over_may_be_any() -> None:
+def test_a_term_that_is_not_adopted_may_be_any() -> None:
     assert TermLimit().believes(PreVote(MAX_TERM, 0, 0), 0, 0.0)
     assert TermLimit().believes(Removed(), 0, 0.0)

@@ -167,7 +167,7 @@ def test_a_caller_is_admitted_by_the_permission_of_the_method(
 
 
 @pytest.mark.parametrize("permission", Permission)
-def test_while_authentication_is_off_nobody_is_asked_and_no_token_looked_at(
+def test_while_authentication_is_off_no_token_is_checked(
     permission: Permission,
 ) -> None:
     scene = Scene()

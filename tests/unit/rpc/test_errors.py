@@ -35,7 +35,7 @@ def refusals() -> list[type[Refusal]]:
 
 
 @pytest.mark.parametrize("kind", refusals(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_every_refusal_of_a_room_below_is_told_to_clients_as_an_error_of_the_table(
+def test_every_refusal_of_a_room_below_is_answered_as_an_error_of_the_table(
     kind: type[Refusal],
 ) -> None:
     told = as_etcd(kind())
@@ -49,7 +49,7 @@ def test_a_fault_is_no_refusal() -> None:
     assert as_etcd(TimeoutError()) is None
 
 
-def test_an_error_of_the_table_is_told_as_it_is() -> None:
+def test_an_error_of_the_table_is_answered_unchanged() -> None:
     error = errors.NO_LEADER()
     assert as_etcd(error) is error
 
@@ -104,5 +104,5 @@ def test_a_fault_crosses_between_members_as_an_internal_error() -> None:
     assert as_etcd(answered(ValueError("a bug"))) == EtcdError(Code.INTERNAL, "ValueError('a bug')")
 
 
-def test_a_code_of_a_later_release_is_told_as_unknown() -> None:
+def test_a_code_of_a_later_release_becomes_unknown() -> None:
     assert as_etcd(AnsweredWithError(77, "later")) == EtcdError(Code.UNKNOWN, "later")

@@ -147,7 +147,7 @@ def test_a_checkpoint_is_kept_and_an_unknown_lease_ignored(driver: Driver) -> No
     assert len(driver.machine.leases) == 1
 
 
-def test_the_listener_hears_of_leases_after_they_are_applied(driver: Driver) -> None:
+def test_the_listener_is_called_with_leases_after_they_are_applied(driver: Driver) -> None:
     heard: list[tuple[str, int, int]] = []
 
     class Listener:

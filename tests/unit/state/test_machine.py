@@ -71,7 +71,7 @@ def test_results_come_in_the_order_of_requests_over_all_entries(driver: Driver) 
     assert [one.revision for one in results] == [2, 3, 4]  # type: ignore[attr-defined]
 
 
-def test_events_are_told_once_an_apply_after_the_write(driver: Driver) -> None:
+def test_events_are_reported_once_an_apply_after_the_write(driver: Driver) -> None:
     told: list[list[int]] = []
     stored: list[int] = []
 
@@ -98,7 +98,7 @@ def test_a_proposal_that_makes_no_sense_is_skipped_by_all(driver: Driver, payloa
     assert done.revision == 2  # type: ignore[attr-defined]
 
 
-def test_a_compaction_is_told_with_its_revision(driver: Driver) -> None:
+def test_a_compaction_is_reported_with_its_revision(driver: Driver) -> None:
     told: list[int] = []
     driver.listen(compacted=told.append)
     driver.put(b"k")
@@ -107,7 +107,7 @@ def test_a_compaction_is_told_with_its_revision(driver: Driver) -> None:
     assert told == [2]
 
 
-def test_two_members_store_the_same_whoever_is_waited_for(tmp_path: Path) -> None:
+def test_two_members_store_the_same_with_and_without_a_waiter(tmp_path: Path) -> None:
     waited, other = Driver(tmp_path / "waited"), Driver(tmp_path / "other")
     requests = [
         encode(Kind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=7, TTL=60).SerializeToString()),

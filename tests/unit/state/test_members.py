@@ -56,7 +56,7 @@ def test_a_member_publishes_its_name_and_client_urls(driver: Driver) -> None:
     )
 
 
-def test_a_stranger_cannot_publish(driver: Driver) -> None:
+def test_an_unknown_member_cannot_publish(driver: Driver) -> None:
     driver.machine.bootstrap([FIRST], 99)
     with pytest.raises(Refusal) as refused:
         publish(driver, 5)
@@ -151,7 +151,7 @@ def test_only_a_learner_is_promoted(driver: Driver) -> None:
     assert isinstance(refused.value, NotLearner)
 
 
-def test_a_change_is_told_when_it_is_applied_and_a_refused_one_is_not(driver: Driver) -> None:
+def test_a_change_is_reported_when_it_is_applied_and_a_refused_one_is_not(driver: Driver) -> None:
     founded(driver)
     told: list[frozenset[int]] = []
     driver.listen(membership=lambda membership: told.append(membership.voters))

@@ -153,7 +153,7 @@ def test_a_key_deleted_from_key_on_and_put_again_begins_anew(driver: Driver) -> 
     assert (kv.value, kv.create_revision, kv.version) == (b"new", 3, 1)
 
 
-def test_ignore_value_after_such_a_deletion_finds_no_value_and_harms_nobody(
+def test_ignore_value_after_such_a_deletion_finds_no_value_and_ends_no_member(
     driver: Driver,
 ) -> None:
     driver.put(b"k", b"old")

@@ -93,7 +93,7 @@ def test_a_range_end_before_the_key_deletes_nothing(driver: Driver) -> None:
     assert driver.delete(b"b", b"a").deleted == 0
 
 
-def test_an_answer_nobody_waits_for_is_none_but_the_change_is_made(driver: Driver) -> None:
+def test_a_request_without_a_waiter_has_no_result_and_is_applied(driver: Driver) -> None:
     request = rpc.PutRequest(key=b"k", value=b"v", prev_kv=True)
     payload = encode(Kind.PUT, request.SerializeToString())
     assert driver.apply_payloads([payload], wanted=False) == [None]

@@ -115,7 +115,7 @@ def test_a_cursor_sees_what_was_there_when_it_was_made(engine: Engine) -> None:
     assert cursor.pairs(10) == [(key(n), b"v") for n in range(4)]
 
 
-def test_the_end_holds_although_nobody_else_keeps_its_bytes(engine: Engine) -> None:
+def test_the_end_holds_although_no_other_reference_keeps_its_bytes(engine: Engine) -> None:
     """RocksDB is handed a pointer to them."""
     fill(engine, 1000)
     cursors = [engine.cursor(Family.KEY, b"", b"%06d" % n) for n in range(1, 200)]

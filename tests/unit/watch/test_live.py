@@ -93,7 +93,7 @@ def test_prev_kv_is_what_the_event_replaced(scene: Scene) -> None:
     assert not again.HasField("prev_kv")
 
 
-def test_prev_kv_goes_only_to_those_who_asked(scene: Scene) -> None:
+def test_prev_kv_goes_only_to_watchers_that_asked_for_it(scene: Scene) -> None:
     scene.put(b"a")
     client = scene.client()
     client.create(b"a", prev_kv=True)

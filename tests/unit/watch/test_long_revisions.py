@@ -64,7 +64,7 @@ def test_the_loop_gets_its_turns_within_a_long_revision(scene: Scene) -> None:
     assert seen(client.take()) == DELETED
 
 
-def test_who_comes_in_the_midst_of_a_long_revision_misses_nothing(scene: Scene) -> None:
+def test_a_watcher_created_within_a_long_revision_misses_no_event(scene: Scene) -> None:
     early = scene.client()
     early.create(b"k", b"l")
     early.take()
@@ -127,7 +127,7 @@ def test_a_snapshot_in_the_midst_of_a_long_revision_loses_nothing(scene: Scene) 
     assert seen(client.take()) == [*DELETED, ("put", b"k999", 4)]
 
 
-def test_a_short_revision_of_very_many_ranges_is_told_in_slices(
+def test_a_short_revision_of_very_many_ranges_is_delivered_in_slices(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten events, each of which 20 ranges hold: two hundred pairs."""

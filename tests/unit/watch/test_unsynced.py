@@ -147,7 +147,9 @@ def test_a_start_at_the_compaction_is_allowed(scene: Scene) -> None:
     assert seen(client.read()) == [("put", b"a", 4), ("put", b"a", 5)]
 
 
-def test_a_slow_client_overtaken_by_compaction_is_told_after_what_it_has(scene: Scene) -> None:
+def test_a_slow_client_overtaken_by_compaction_is_canceled_after_its_queued_events(
+    scene: Scene,
+) -> None:
     client = scene.client(room=2)
     client.create(b"a")
     for _ in range(5):

@@ -226,7 +226,7 @@ def test_a_smaller_initial_window_counts_for_open_streams() -> None:
     assert sum(len(event.data) for event in got) == 10
 
 
-def test_a_full_queue_is_told_when_it_has_drained() -> None:
+def test_a_full_queue_is_notified_when_it_has_drained() -> None:
     pair = Pair()
     pair.open(b"")
     pair.exchange()
