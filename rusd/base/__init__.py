@@ -1,4 +1,4 @@
-"""What every room may use; imports no other room.
+"""Helpers that every room may use; imports no other room.
 
 - `errors.py`: `Refusal`, the base of all errors that refuse one request
 - `pending.py`: results to come, whose callbacks run synchronously

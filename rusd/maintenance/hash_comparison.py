@@ -1,4 +1,4 @@
-"""Whose data differs: what follows from the checksums that members took of their keys.
+"""Finds the members whose data differs, by the checksums of their keys.
 
 A HashKV covers all versions readable at one revision, without what a compaction takes away. So two
 members' hashes at one revision say something only if both have compacted to the same revision. The

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do, from the first line of the command to the end of the process.
+"""Handles SIGTERM and SIGINT from the first line of the command to the end of the process.
 
     end_at_once()   nothing is open yet: the process ends with exit code 0
     StopSignals     a member runs: the first signal asks it to stop, later ones change nothing

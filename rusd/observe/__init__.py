@@ -1,4 +1,4 @@
-"""What a member reports of itself: metrics, health checks, delays of the event loop.
+"""The state of a member as it reports it: metrics, health checks, delays of the event loop.
 
     rooms ── plain integers ──▶ member_samples.py ──┐
     methods ── CallCounts ─────▶ CallMetrics ───────┼─▶ metrics.py ─▶ text of /metrics

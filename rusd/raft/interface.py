@@ -1,4 +1,4 @@
-"""What the rooms above use of `RaftNode`, as small protocols.
+"""The parts of `RaftNode` that rooms above use, as small protocols.
 
 A component names in its `Node` the ones it needs, and no more: its tests then need a double of just
 these, and a reader sees what it can do to Raft.

@@ -1,4 +1,4 @@
-"""What each method requires before it runs: one row a method, read by the guards.
+"""The requirements of each method: one row a method, read by the guards.
 
 Every method also refuses calls with metadata `hasleader: true` while no leader is known
 (`guards/leader.py`); that needs no column. Source: etcd's interceptors, quota servers, maintenance

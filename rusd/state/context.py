@@ -1,4 +1,4 @@
-"""What the handlers of all commands share during an apply."""
+"""State that the handlers of all commands share during an apply."""
 
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple

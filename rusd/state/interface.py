@@ -1,4 +1,4 @@
-"""What the rooms above use of `StateMachine`, as small protocols.
+"""The parts of `StateMachine` that rooms above use, as small protocols.
 
 A component names in its `Machine` the ones it needs, and no more: its tests then need a double of
 just these, and a reader sees which records it reads.

@@ -1,4 +1,4 @@
-"""What the state machine reports to the rest of the member, after the storage write.
+"""Callbacks of the state machine to the rest of the member, after the storage write.
 
 All listeners are bound in one place, by `StateMachine.listen`. Each has a default that does
 nothing, so that a test binds only those it needs. All are called on the thread that called `apply`,

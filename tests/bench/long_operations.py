@@ -1,4 +1,4 @@
-"""What small puts wait while the leader is busy with something large."""
+"""Latency of small puts while the leader does a long operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured: rows of numbers per server, their medians and the ratio."""
+"""Results: rows of numbers per server, their medians and the ratio."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tests share: clients that know nothing of rusd's inside, and servers to compare with."""
+"""Helpers of several suites: clients independent of rusd, and servers to compare with."""

@@ -1,4 +1,4 @@
-"""What the watchdog of a running member reports."""
+"""Reads the report of the watchdog of a running member."""
 
 from __future__ import annotations
 

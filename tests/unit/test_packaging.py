@@ -1,4 +1,4 @@
-"""What `pip install rusd` brings: one top-level module, whole, whose commands work."""
+"""`pip install rusd` installs one complete top-level module, whose commands work."""
 
 from __future__ import annotations
 

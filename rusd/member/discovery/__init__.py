@@ -1,4 +1,4 @@
-"""Who the members of a new cluster are, if `--initial-cluster` does not say it.
+"""Finds the members of a new cluster without `--initial-cluster`.
 
     Config -> discovered() -> Config with initial_cluster and initial_cluster_token
 

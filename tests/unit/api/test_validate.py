@@ -1,4 +1,4 @@
-"""What is refused before Raft. The oracle for doubtful cases was etcd 3.5.1."""
+"""Requests that are refused before Raft. The oracle for doubtful cases was etcd 3.5.1."""
 
 import pytest
 

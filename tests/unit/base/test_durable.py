@@ -1,4 +1,4 @@
-"""What is on the disk after a power cut: contents, names, and the names of directories above."""
+"""Contents of the disk after a power cut: contents, names, and the names of directories above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run that was killed left behind is removed by the next; a living one's is not touched."""
+"""A run removes the leftovers of killed runs, and none of a running one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client may conclude from an answer, an error, or silence."""
+"""Outcomes of a call: by its response, its error, or without either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a refused call leaves behind: nothing, once it is answered."""
+"""A refused call leaves nothing behind once it is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose data differs, by the hashes alone."""
+"""Members whose data differs, by their hashes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the hash of a store covers."""
+"""Coverage of the hash of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds the event loop is measured and named; what does not is not blamed."""
+"""Functions that hold the event loop are measured and named; others are not."""
 
 from __future__ import annotations
 

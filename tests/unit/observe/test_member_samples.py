@@ -1,4 +1,4 @@
-"""What /metrics reads of a member."""
+"""The samples of a member in /metrics."""
 
 from __future__ import annotations
 

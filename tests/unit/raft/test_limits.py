@@ -1,4 +1,4 @@
-"""What waits on a member is bounded; what comes above a bound has a defined answer."""
+"""Queues of a member are bounded; requests above a bound get a defined answer."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `Ready` promises by its types, and that the core can do no I/O."""
+"""Guarantees of `Ready` by its types; the core does no I/O."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What goes wrong while a snapshot is installed: before its commit the stream ends, from then on
+"""Failures while a snapshot is installed: before its commit the stream ends, from then on
 the member does.
 
 Both went unseen: no test let a step of an install fail, and the simulation's disk fails in the

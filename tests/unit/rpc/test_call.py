@@ -1,4 +1,4 @@
-"""What a call says of its caller."""
+"""The caller of a call."""
 
 from __future__ import annotations
 

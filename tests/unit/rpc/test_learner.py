@@ -1,4 +1,4 @@
-"""What a learner serves."""
+"""The methods that a learner serves."""
 
 from __future__ import annotations
 

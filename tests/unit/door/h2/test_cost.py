@@ -1,4 +1,4 @@
-"""What input costs: n bytes take O(n) steps, however many streams are open and wait.
+"""The cost of input: n bytes take O(n) steps, however many streams are open and wait.
 
 Steps are lines of Python, so the bounds hold on any machine. `test_nothing_costs_more_...` searches
 for the most expensive bytes there are; run it for longer with HYPOTHESIS_PROFILE or `--hypothesis-
