@@ -171,7 +171,9 @@ class KVService:
     def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         store, leases = self._machine.store, self._machine.leases
         if self._machine.auth.enabled:
-            sliced.finish(self._machine.permissions.txn(call.identity, request))
+            check = self._machine.permissions.txn(call.identity, request)
+            if check is not None:
+                sliced.finish(check)
         applied = txn.read(store, leases, request)
         if applied is not None:
             return self._answer(applied)

@@ -16,7 +16,7 @@ generator that yields between slices.
 """
 
 from collections.abc import Generator, Iterable
-from itertools import islice
+from itertools import chain, islice
 
 from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
@@ -60,23 +60,35 @@ class Permissions:
         if request.prev_kv:
             self._auth.check_read(identity, request.key, request.range_end)
 
-    def txn(self, identity: Identity, request: rpc.TxnRequest) -> Check:
+    def txn(self, identity: Identity, request: rpc.TxnRequest) -> Check | None:
+        """Most txns put without a lease, and are checked without a generator."""
         for condition in request.compare:
             self._auth.check_read(identity, condition.key, condition.range_end)
-        yield from self._operations(identity, request.success)
-        yield from self._operations(identity, request.failure)
-
-    def _operations(self, identity: Identity, operations: Iterable[rpc.RequestOp]) -> Check:
+        operations = chain(request.success, request.failure)
         for operation in operations:
-            kind = operation.WhichOneof("request")
-            if kind == "request_range":
-                self.range(identity, operation.request_range)
-            elif kind == "request_put":
-                yield from self.put(identity, operation.request_put) or ()
-            elif kind == "request_delete_range":
-                self.delete_range(identity, operation.request_delete_range)
-            elif kind == "request_txn":
-                yield from self.txn(identity, operation.request_txn)
+            check = self._operation(identity, operation)
+            if check is not None:
+                return self._go_on(identity, check, operations)
+        return None
+
+    def _operation(self, identity: Identity, operation: rpc.RequestOp) -> Check | None:
+        kind = operation.WhichOneof("request")
+        if kind == "request_range":
+            self.range(identity, operation.request_range)
+        elif kind == "request_put":
+            return self.put(identity, operation.request_put)
+        elif kind == "request_delete_range":
+            self.delete_range(identity, operation.request_delete_range)
+        elif kind == "request_txn":
+            return self.txn(identity, operation.request_txn)
+        return None
+
+    def _go_on(
+        self, identity: Identity, check: Check, operations: Iterable[rpc.RequestOp]
+    ) -> Check:
+        yield from check
+        for operation in operations:
+            yield from self._operation(identity, operation) or ()
 
     def lease_writes(self, identity: Identity, lease_id: int) -> Check:
         """Write on every key of the lease; a lease that does not exist needs nothing."""
