@@ -10,10 +10,11 @@ import pytest
 
 from cluster.local import LocalCluster
 from rusd.maintenance.disk_space import RESERVE
+from tests.cluster.test_catch_up import FLAGS, installed
 from tests.cluster.test_membership import lead, serves, wait_until
 from tests.support.client import Client, Refused
 from tests.support.disk import SmallDisk
-from tests.support.load import Writers, revision_of
+from tests.support.load import Writers, revision_of, wait_applied
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
@@ -84,6 +85,34 @@ def test_a_member_whose_disk_fills_up_begins_anew_when_there_is_room(
             assert member.pid == pid and member.running
             cluster.wait_healthy()
             writers.check(cluster.endpoints, revision_of(cluster.endpoints[0]))
+
+
+def test_a_snapshot_that_does_not_fit_on_the_disk_is_installed_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    with SmallDisk(tmp_path / "disk", 300) as disk:
+        member_flags = {0: [f"--data-dir={disk.path / 'data'}"]}
+        with LocalCluster(3, flags=FLAGS, member_flags=member_flags) as cluster:
+            member = cluster.members[0]
+            lead(cluster, 1)
+            cluster.kill(0)
+            with Client(cluster.endpoints[1]) as client:
+                for n in range(200):
+                    client.put(b"k%03d" % n, os.urandom(100_000))
+                incoming = disk.path / "data" / "member" / "snapshots" / "incoming"
+                disk.fill(leaving=10_000_000)
+                cluster.restart(0)
+                wait_until(lambda: "No space left" in member.log_of_this_run())
+                assert not installed(member)
+                # The others go on.
+                revision = client.put(b"meanwhile").header.revision
+                disk.empty()
+                wait_until(lambda: installed(member))
+                cluster.wait_healthy()
+                with Client(member.endpoint) as other:
+                    wait_applied(other, revision)
+                    assert other.hash_kv(revision).hash == client.hash_kv(revision).hash
+                assert not incoming.exists()
 
 
 def grown(client: Client) -> bool:
