@@ -196,7 +196,7 @@ def test_writes_go_on_soon_after_the_leader_was_killed(cluster: Cluster) -> None
             for process, count in zip(survivors, counts, strict=True)
         )
     )
-    assert time.monotonic() - killed < 3.0
+    assert time.monotonic() - killed < 6.0  # an election takes 1 to 2 s on an idle machine
     assert [process.failures for process in survivors] == [[], []]
 
 
