@@ -1,6 +1,6 @@
 """Three members with a large store, under load: one request that deletes all keys, and a snapshot.
 
-`make test` runs it with 200,000 keys, `make test-budget` with a million (RUSD_BUDGET_KEYS).
+`make test` runs it with 100,000 keys, `make test-budget` with a million (RUSD_BUDGET_KEYS).
 """
 
 from __future__ import annotations

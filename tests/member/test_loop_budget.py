@@ -2,7 +2,7 @@
 
 The member's own watchdog is the judge. An operation fails if it breaks the budget in each of
 ATTEMPTS attempts: a disturbance of the machine passes, work that is too long does not.
-`make test` runs it with 200,000 keys, `make test-budget` with a million (RUSD_BUDGET_KEYS).
+`make test` runs it with 100,000 keys, `make test-budget` with a million (RUSD_BUDGET_KEYS).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.load import revision_of
 from tests.support.loop_report import Held, LoopReport
 from tests.support.pair import command
 
-KEYS = int(os.environ.get("RUSD_BUDGET_KEYS", "200000"))
+KEYS = int(os.environ.get("RUSD_BUDGET_KEYS", "100000"))
 LEASES = KEYS // 5
 WATCHERS = KEYS // 100
 STREAMS = 10
