@@ -215,6 +215,7 @@ def assemble(
             limit,
             origins,
             lambda: config.client_cert_auth and machine.auth.enabled,
+            config.max_concurrent_streams,
         )
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
         sockets = (ROOT, OLD_ROOT)

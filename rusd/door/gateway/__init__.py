@@ -12,6 +12,7 @@
 - `json_writer.py`  messages to JSON
 - `metadata.py`     HTTP headers to metadata of a call
 - `answers.py`      statuses, headers and the JSON of errors
+- `slots.py`        how many calls are under way
 - `memory.py`       answers that wait for their clients
 
 Answers are those of etcd's gateway (grpc-gateway 2 over protojson), byte for byte but for the white

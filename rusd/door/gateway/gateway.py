@@ -11,6 +11,7 @@ from rusd.door.gateway.json_writer import Writers
 from rusd.door.gateway.memory import AnswerMemory
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
+from rusd.door.gateway.slots import CallSlots
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
 from rusd.door.gateway.unary import UnaryCall
 from rusd.door.http.access import Origins
@@ -40,17 +41,19 @@ class Gateway:
         limit: int,
         origins: Origins,
         names_matter: Callable[[], bool],
-        memory: AnswerMemory | None = None,
+        at_once: int,
     ) -> None:
         """`methods`: guarded, as for gRPC; looked up at each call. `limit`: bytes of an encoded
-        request. `names_matter`: whether common names of certificates stand for users now; requests
-        with one are refused then, as in etcd, since the gateway never uses it.
+        request. `at_once`: calls under way. `names_matter`: whether common names of certificates
+        stand for users now; requests with one are refused then, as in etcd, since the gateway
+        never uses it.
         """
         self._methods = methods
         self._origins = origins
         self._names_matter = names_matter
+        self._slots = CallSlots(at_once)
         self.streams = OpenStreams()
-        memory = memory or AnswerMemory()
+        memory = AnswerMemory()
         readers, writers = Readers(), Writers()
         self._calls: dict[str, tuple[str, UnaryCall | StreamCall]] = {}
         for http_path, path in PATHS.items():
@@ -97,10 +100,14 @@ class Gateway:
         except ValueError as error:
             return answers.refusal(EtcdError(Code.INVALID_ARGUMENT, str(error)))
         method = self._methods[path]
-        if isinstance(call, UnaryCall):
-            text = await request.body.read()
-            return await call.run(method, text, metadata(headers), granted, caller)  # type: ignore[arg-type]
-        return await call.run(method, request.body, metadata(headers), granted, caller)  # type: ignore[arg-type]
+        sent: Any = await request.body.read() if isinstance(call, UnaryCall) else request.body
+        await self._slots.take()
+        try:
+            response = await call.run(method, sent, metadata(headers), granted, caller)  # type: ignore[arg-type]
+        except BaseException:
+            self._slots.release()
+            raise
+        return self._slots.until_sent(response)
 
 
 def _overridden(request: PageRequest) -> bool:

@@ -18,6 +18,8 @@ _PERMANENT = frozenset(
 )  # fmt: skip
 _NAME = re.compile("[0-9a-z_.-]+")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+#: Seconds from which on a timeout counts as none.
+LONGEST = 1e7
 _NUMBER = re.compile("[+-]?[0-9]{1,18}")
 
 
@@ -48,5 +50,6 @@ def timeout(headers: Mapping[str, str]) -> float | None:
     number, unit = given[:-1], given[-1]
     if unit not in _UNITS or _NUMBER.fullmatch(number) is None:
         raise ValueError(f"invalid grpc-timeout: {given[:100]}")
+    seconds = int(number) * _UNITS[unit]
     # (Zero stands for none, as in Go.)
-    return int(number) * _UNITS[unit] or None
+    return seconds if 0 != seconds < LONGEST else None

@@ -78,6 +78,7 @@ class JsonStream:
         self._something: Pending[None] | None = None
         self._room: Pending[None] | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._code = CANCELED.code
         method.counts.start()
         streams.add(self)
@@ -172,7 +173,8 @@ class JsonStream:
         """The response, as soon as its status is known."""
         try:
             if timeout is not None:
-                asyncio.get_running_loop().call_later(timeout, self._expired)
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(timeout, self._expired)
             await self._until_something()
         except BaseException:
             self.close()
@@ -236,6 +238,8 @@ class JsonStream:
         self._queued = 0
         if self._reading is not None:
             self._reading.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._handler is not None:
             try:
                 self._handler.closed()

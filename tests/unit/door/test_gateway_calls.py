@@ -1,0 +1,338 @@
+"""Calls of the gateway without a socket: slots, queues, timeouts, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from rusd.door.gateway.gateway import Gateway
+from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.metadata import metadata, timeout
+from rusd.door.gateway.streaming import HIGH_BYTES
+from rusd.door.http.access import Origins
+from rusd.door.http.body import Body, BodyMemory
+from rusd.door.http.router import page_request
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.call import Call, Caller
+from rusd.rpc.errors import NO_LEADER
+from rusd.rpc.methods import BidiStream, Method, Unary
+from rusd.rpc.pages import PageRequest, PageResponse
+from rusd.rpc.streams import ResponseStream
+from tests.unit.door.toys import Recorder
+
+LIMIT = 1 << 20
+
+
+class Sent(Body):
+    """A body of these chunks; open for ever if `ends` is False."""
+
+    def __init__(self, *chunks: bytes, ends: bool = True) -> None:
+        super().__init__(None, BodyMemory())
+        self._chunks = chunks
+        self._ends = ends
+        self.asked = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            self.asked += 1
+            yield chunk
+        if not self._ends:
+            await asyncio.get_running_loop().create_future()
+
+
+class Service:
+    """Put, Range and Watch of a service that a test drives."""
+
+    def __init__(self, at_once: int = 1000) -> None:
+        self.puts: list[asyncio.Future[bytes]] = []
+        self.watches: list[Recorder] = []
+        methods: dict[str, Method] = {
+            "/etcdserverpb.KV/Put": Unary(rpc.PutRequest, self._put),
+            "/etcdserverpb.KV/Range": Unary(rpc.RangeRequest, self._range),
+            "/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self._watch),
+        }
+        self.methods = methods
+        self.gateway = Gateway(methods, LIMIT, Origins(()), lambda: False, at_once)
+
+    def _put(self, request: rpc.PutRequest, call: Call) -> asyncio.Future[bytes]:
+        self.puts.append(asyncio.get_running_loop().create_future())
+        return self.puts[-1]
+
+    def _range(self, request: rpc.RangeRequest, call: Call) -> bytes:
+        if request.key == b"fail":
+            raise NO_LEADER()
+        if request.key == b"break":
+            raise ZeroDivisionError
+        return rpc.RangeResponse(count=request.limit).SerializeToString()
+
+    def _watch(self, call: Call, responses: ResponseStream) -> Recorder:
+        handler = Recorder(call, responses)
+        handler.on_received = lambda request: handler.told.__setitem__(-1, request)
+        handler.received = handler.told.append  # type: ignore[method-assign]
+        self.watches.append(handler)
+        return handler
+
+    def ask(self, path: str, body: Body, **headers: str) -> asyncio.Task[PageResponse]:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        request: PageRequest = page_request("POST", f"/v3/{path}", fields, body, Caller("test"))
+        return asyncio.ensure_future(self.gateway.page(request))
+
+    def counted(self, name: str) -> tuple[int, int]:
+        """Calls started and finished."""
+        counts = self.methods[f"/etcdserverpb.{name}"].counts
+        return counts.started, sum(counts.finished)
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def line(response: PageResponse) -> Any:
+    assert not isinstance(response.body, bytes)
+    text = b""
+    while not text.endswith(b"\n"):
+        text += await anext(response.body)
+    return json.loads(text)["result"]
+
+
+async def end(response: PageResponse) -> None:
+    await response.body.aclose()  # type: ignore[union-attr]
+
+
+CREATE = b'{"create_request":{"key":"YQ=="}}'
+
+
+def message(size: int = 0) -> bytes:
+    return rpc.WatchResponse(watch_id=7, cancel_reason="x" * size).SerializeToString()
+
+
+def test_a_fault_of_a_service_is_answered_as_unknown_and_a_refusal_as_what_it_is() -> None:
+    async def test() -> None:
+        service = Service()
+        for key, status, body in (
+            ("ZmFpbA==", 503, b'{"code":14,"message":"etcdserver: no leader"}'),
+            ("YnJlYWs=", 500, b'{"code":2,"message":"internal error"}'),
+        ):
+            answer = await service.ask("kv/range", Sent(b'{"key":"%b"}' % key.encode()))
+            assert (answer.status, answer.body) == (status, body)
+        assert service.counted("KV/Range") == (2, 2)
+
+    scenario(test)
+
+
+def test_a_call_ends_with_its_timeout_or_its_client() -> None:
+    async def test() -> None:
+        service = Service()
+        late = await service.ask("kv/put", Sent(b"{}"), grpc_timeout="10m")
+        assert (late.status, service.puts[0].cancelled()) == (504, True)
+        gone = service.ask("kv/put", Sent(b"{}"))
+        await turns()
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert service.puts[1].cancelled()
+        assert service.counted("KV/Put") == (2, 2)
+
+    scenario(test)
+
+
+def test_calls_above_the_limit_wait_in_their_order() -> None:
+    async def test() -> None:
+        service = Service(at_once=2)
+        watch = await_first(service)
+        first = await watch
+        puts = [service.ask("kv/put", Sent(b"{}")) for _ in range(4)]
+        await turns()
+        assert len(service.puts) == 1
+        puts[1].cancel()
+        service.puts[0].set_result(b"")
+        await turns()
+        assert [put.done() for put in puts] == [True, True, False, False]
+        assert len(service.puts) == 2
+        await end(first)
+        await turns()
+        assert len(service.puts) == 3
+        for put in service.puts[1:]:
+            put.set_result(b"")
+        assert [(await put).status for put in puts[2:]] == [200, 200]
+        again = [service.ask("kv/range", Sent(b"{}")) for _ in range(3)]
+        assert [(await each).status for each in again] == [200] * 3
+
+    async def await_first(service: Service) -> PageResponse:
+        asked = service.ask("watch", Sent(CREATE, ends=False))
+        await turns()
+        service.watches[0].responses.send(message())
+        return await asked
+
+    scenario(test)
+
+
+def test_a_stream_tells_its_service_when_its_client_does_not_read_and_when_it_does() -> None:
+    async def test() -> None:
+        service = Service()
+        asked = service.ask("watch", Sent(CREATE, CREATE * 3, ends=False))
+        await turns(50)
+        watch = service.watches[0]
+        assert len(watch.told) == 4
+        for _ in range(2):
+            assert watch.responses.ready()
+            watch.responses.send(message(HIGH_BYTES // 2))
+        assert not watch.responses.ready()
+        response = await asked
+        assert "drained" not in watch.told
+        assert (await line(response))["watch_id"] == "7"
+        watch.responses.send(message())
+        await line(response)
+        assert "drained" in watch.told
+        assert watch.responses.ready()
+        await end(response)
+        assert watch.told[-1] == "closed"
+        assert watch.told.count("closed") == 1
+        assert service.counted("Watch/Watch") == (1, 1)
+
+    scenario(test)
+
+
+def test_requests_are_not_read_while_responses_are_not() -> None:
+    async def test() -> None:
+        service = Service()
+        body = Sent(*[CREATE] * 50, ends=False)
+        asked = service.ask("watch", body)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        watch = service.watches[0]
+        watch.responses.send(message(HIGH_BYTES))
+        await turns(100)
+        assert len(watch.told) < 5
+        assert body.asked < 7
+        response = await asked
+        async for _ in response.body:  # type: ignore[union-attr]
+            if len(watch.told) > 50:
+                break
+            watch.responses.send(message())
+            await turns(5)
+        await end(response)
+
+    scenario(test)
+
+
+@pytest.mark.parametrize(
+    "body", [b"nonsense", b"[]", CREATE + b"}", b'{"create_request":{"key":7}}']
+)
+def test_what_is_no_request_ends_the_requests_and_not_the_stream(body: bytes) -> None:
+    async def test() -> None:
+        service = Service()
+        asked = service.ask("watch", Sent(body, ends=False))
+        await turns()
+        watch = service.watches[0]
+        assert watch.told[-1] == "half closed"
+        watch.responses.send(message())
+        response = await asked
+        assert (await line(response))["watch_id"] == "7"
+        await end(response)
+
+    scenario(test)
+
+
+def test_a_stream_that_fails_is_answered_by_its_first_message_or_by_a_status() -> None:
+    async def test() -> None:
+        service = Service()
+        asked = service.ask("watch", Sent(ends=False))
+        await turns()
+        service.watches[0].responses.finish(NO_LEADER())
+        answer = await asked
+        error = b'{"error":{"code":14,"message":"etcdserver: no leader"}}\n'
+        assert (answer.status, answer.body) == (503, error)
+        asked = service.ask("watch", Sent(ends=False))
+        await turns()
+        service.watches[1].responses.send(message())
+        service.watches[1].responses.finish(NO_LEADER())
+        answer = await asked
+        assert answer.status == 200
+        assert (await line(answer))["watch_id"] == "7"
+        assert [each async for each in answer.body] == [error]  # type: ignore[union-attr]
+        await end(answer)
+        assert service.counted("Watch/Watch") == (2, 2)
+
+    scenario(test)
+
+
+def test_a_member_that_stops_ends_its_streams() -> None:
+    async def test() -> None:
+        service = Service()
+        asked = [service.ask("watch", Sent(ends=False)) for _ in range(3)]
+        timed = service.ask("watch", Sent(ends=False), grpc_timeout="20m")
+        await turns()
+        assert (await timed).status == 504
+        service.gateway.streams.stop()
+        assert [(await each).status for each in asked] == [503] * 3
+        assert all(watch.told[-1] == "closed" for watch in service.watches)
+
+    scenario(test)
+
+
+def test_long_answers_wait_while_others_fill_half_of_the_memory() -> None:
+    memory = AnswerMemory(1000)
+    assert memory.wait() is None
+    memory.take(501)
+    assert memory.tight
+    assert memory.wait(small=True) is None
+    first, second, third = memory.wait(), memory.wait(), memory.wait()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    second.cancel()
+    memory.take(100)
+    memory.release(100)
+    assert not first.done()
+    memory.release(501)
+    assert first.done()
+    assert not third.done()
+    memory.take(10)
+    memory.release(10)
+    assert third.done()
+
+
+def test_headers_become_the_metadata_that_grpc_gateway_makes_of_them() -> None:
+    assert metadata(
+        {
+            "authorization": "token",
+            "accept": "*/*",
+            "content-length": "5",
+            "x-anything": "1",
+            "grpc-metadata-hasleader": "true",
+            "grpc-metadata-data-bin": "AA==",
+            "grpc-metadata-grpcgateway-accept": "spoofed",
+            "grpc-metadata-": "empty",
+            "grpc-metadata-a b": "space",
+            "grpc-metadata-text": "caf\u00e9",
+        }
+    ) == {
+        "authorization": "token",
+        "grpcgateway-authorization": "token",
+        "grpcgateway-accept": "*/*",
+        "hasleader": "true",
+    }
+    assert metadata({}) == {"grpcgateway-accept": ""}
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("", None), ("5S", 5), ("20m", 0.02), ("0S", None), ("1H", 3600), ("9" * 18 + "H", None)],
+)
+def test_a_timeout_is_read(given: str, seconds: float | None) -> None:
+    assert timeout({"grpc-timeout": given}) == seconds
+
+
+@pytest.mark.parametrize("given", ["S", "5", "5x", "x5S", "1.5S", "9" * 30 + "S", "\u0665S"])
+def test_a_malformed_timeout_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="invalid grpc-timeout"):
+        timeout({"grpc-timeout": given})
