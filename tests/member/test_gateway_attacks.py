@@ -188,14 +188,11 @@ def test_a_name_that_is_not_listed_is_misdirected_whatever_it_asks(
     assert answer.status == 421
 
 
-def test_the_metrics_port_has_no_gateway() -> None:
-    with LocalCluster(1) as one:
-        url = one.members[0].metrics_url
-        endpoint = url.removeprefix("http://").rstrip("/")
-        for path in ("/v3/kv/range", "/v3/kv/put", "/v3beta/kv/range", "/v3/watch"):
-            assert ask(endpoint, path, PUT).status == 404
-        with Client(one.endpoints[0]) as client:
-            assert client.range(b"smuggled").count == 0
+def test_the_metrics_port_has_no_gateway(cluster: LocalCluster, member: str) -> None:
+    endpoint = cluster.members[0].metrics_url.removeprefix("http://").rstrip("/")
+    assert ask(endpoint, "/health", method="GET").status == 200
+    for path in ("/v3/kv/range", "/v3/kv/put", "/v3beta/kv/range", "/v3/watch"):
+        assert ask(endpoint, path, PUT).status == 404
 
 
 # Bodies
@@ -355,7 +352,7 @@ def test_long_answers_that_are_not_read_do_not_add_up(cluster: LocalCluster, mem
         for _ in range(40):
             connection = connections.enter_context(connect(member))
             connection.sendall(head.encode() + request)
-        time_left = time.monotonic() + 3
+        time_left = time.monotonic() + 1
         while time.monotonic() < time_left:
             count(member, b"other")
             assert memory(cluster) - before < 12 * answer

@@ -5,12 +5,15 @@ to read is given no more meanwhile. What is held at most is therefore half of th
 stream was sent last, and one long answer.
 """
 
+import asyncio
 from collections import OrderedDict
 
 from rusd.base.pending import Pending
 
 #: Bytes of answers that are held before clients wait.
 ANSWER_MEMORY = 64 << 20
+#: Seconds between two answers that go on.
+RETRY_SECONDS = 0.01
 
 
 class AnswerMemory:
@@ -33,10 +36,14 @@ class AnswerMemory:
     def release(self, size: int) -> None:
         """`size` bytes have been handed on, or dropped."""
         self._held -= size
-        while self._waiting and not self.tight:
-            # (One at a time: each may be long.)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Let the next answer be made. One at a time: each may be long, or take nothing."""
+        if self._waiting and not self.tight:
             self._waiting.popitem(last=False)[0].set_result(None)
-            break
+            if self._waiting:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._resume)
 
     def wait(self, *, small: bool = False) -> Pending[None] | None:
         """See `rusd/rpc/call.py` `WaitWritable`."""

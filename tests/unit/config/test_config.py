@@ -530,3 +530,30 @@ def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().name = "other"  # type: ignore[misc]
+
+
+def test_origins_and_hosts_of_http_are_read(tmp_path: Path) -> None:
+    assert (Config().cors, Config().host_whitelist, Config().enable_grpc_gateway) == (
+        (),
+        ("*",),
+        True,
+    )
+    given = config(
+        "--cors=https://a.example,http://b:8080",
+        "--host-whitelist=a,localhost",
+        "--enable-grpc-gateway=false",
+    )
+    assert given.cors == ("https://a.example", "http://b:8080")
+    assert given.host_whitelist == ("a", "localhost")
+    assert given.enable_grpc_gateway is False
+    assert config("--cors=*").cors == ("*",)
+    assert config("--cors=", "--host-whitelist=").host_whitelist == ()
+    assert from_yaml(tmp_path, "cors: '*'\nhost-whitelist: a,b").config.host_whitelist == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "origin", ["a", "a:1", "ftp://a", "http://", "http://a/path", "http://u@a"]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(UsageError, match="is not an origin"):
+        config(f"--cors={origin}")

@@ -280,25 +280,33 @@ def test_a_member_that_stops_ends_its_streams() -> None:
 
 
 def test_long_answers_wait_while_others_fill_half_of_the_memory() -> None:
-    memory = AnswerMemory(1000)
-    assert memory.wait() is None
-    memory.take(501)
-    assert memory.tight
-    assert memory.wait(small=True) is None
-    first, second, third = memory.wait(), memory.wait(), memory.wait()
-    assert first is not None
-    assert second is not None
-    assert third is not None
-    second.cancel()
-    memory.take(100)
-    memory.release(100)
-    assert not first.done()
-    memory.release(501)
-    assert first.done()
-    assert not third.done()
-    memory.take(10)
-    memory.release(10)
-    assert third.done()
+    async def test() -> None:
+        memory = AnswerMemory(1000)
+        assert memory.wait() is None
+        memory.take(501)
+        assert memory.tight
+        assert memory.wait(small=True) is None
+        first, second, third, last = (memory.wait() for _ in range(4))
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert last is not None
+        second.cancel()
+        memory.take(100)
+        memory.release(100)
+        assert not first.done()
+        memory.release(501)
+        assert first.done()
+        assert not third.done()
+        memory.take(501)
+        await asyncio.sleep(0.05)
+        assert not third.done()
+        memory.release(501)
+        # (The third takes nothing, so nothing is released after it.)
+        await third
+        await last
+
+    scenario(test)
 
 
 def test_headers_become_the_metadata_that_grpc_gateway_makes_of_them() -> None:
