@@ -93,13 +93,15 @@ class Member:
             if components.audit is not None:
                 last_first.callback(components.audit.close)
             last_first.callback(components.passwords.close)
+            if components.gateway is not None:
+                last_first.callback(components.gateway.close)
             last_first.push_async_callback(components.compactor.stop)
             last_first.push_async_callback(self._tasks.stop)
             last_first.push_async_callback(components.metrics_http.stop)
             last_first.push_async_callback(components.http.stop)
             last_first.push_async_callback(components.door.stop, DRAIN)
             if components.gateway is not None:
-                last_first.callback(components.gateway.streams.stop)
+                last_first.callback(components.gateway.stop)
             last_first.callback(lambda: components.hub.close(STOPPED()))
             await components.node.stop()
 

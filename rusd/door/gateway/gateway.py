@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.message_factory import GetMessageClass
 
+from rusd.base.worker import Worker
 from rusd.door.gateway import answers
 from rusd.door.gateway.json_reader import Readers
 from rusd.door.gateway.json_writer import Writers
@@ -52,7 +53,9 @@ class Gateway:
         self._origins = origins
         self._names_matter = names_matter
         self._slots = CallSlots(at_once)
-        self.streams = OpenStreams()
+        #: One: several would take turns with the event loop.
+        self._thread = Worker("json")
+        self._streams = OpenStreams()
         memory = AnswerMemory()
         readers, writers = Readers(), Writers()
         self._calls: dict[str, tuple[str, UnaryCall | StreamCall]] = {}
@@ -71,11 +74,19 @@ class Gateway:
                 memory,
             )
             call = (
-                UnaryCall(*of_call)
+                UnaryCall(*of_call, self._thread)
                 if isinstance(method, Unary)
-                else StreamCall(*of_call, self.streams)
+                else StreamCall(*of_call, self._streams)
             )
             self._calls[http_path] = path, call
+
+    def stop(self) -> None:
+        """The member stops: end all streams."""
+        self._streams.stop()
+
+    def close(self) -> None:
+        """No call comes any more."""
+        self._thread.stop()
 
     async def page(self, request: PageRequest) -> PageResponse:
         """See `Page`."""

@@ -7,6 +7,7 @@ from google.protobuf.message import EncodeError, Message
 
 from rusd.base.chunks import Chunks, Encoded, size_of
 from rusd.base.logs import get_logger
+from rusd.base.worker import Worker
 from rusd.door.gateway import answers
 from rusd.door.gateway.json_reader import MessageReader
 from rusd.door.gateway.json_syntax import JsonError
@@ -68,14 +69,16 @@ class UnaryCall:
         writer: MessageWriter,
         limit: int,
         memory: AnswerMemory,
+        thread: Worker,
     ) -> None:
-        """`path`: of gRPC. `limit`: bytes of an encoded request."""
+        """`path`: of gRPC. `limit`: bytes of an encoded request. `thread` reads long texts."""
         self._path = path
         self._reader = reader
         self._response = response
         self._writer = writer
         self._limit = limit
         self._memory = memory
+        self._thread = thread
 
     async def run(
         self,
@@ -121,7 +124,9 @@ class UnaryCall:
         if len(text) <= AT_ONCE:
             request, raw = encoded_request(self._reader, text, self._limit)
         else:
-            request, raw = await asyncio.to_thread(encoded_request, self._reader, text, self._limit)
+            request, raw = await self._thread.run(
+                lambda: encoded_request(self._reader, text, self._limit)
+            )
         call = Call(metadata, raw, deadline, caller, self._memory.wait)
         result = method.call(request, call)
         if isinstance(result, bytes | Chunks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -125,6 +126,18 @@ def test_a_fault_of_a_service_is_answered_as_unknown_and_a_refusal_as_what_it_is
             answer = await service.ask("kv/range", Sent(b'{"key":"%b"}' % key.encode()))
             assert (answer.status, answer.body) == (status, body)
         assert service.counted("KV/Range") == (2, 2)
+
+    scenario(test)
+
+
+def test_a_long_text_is_read_in_a_thread_that_ends_with_the_gateway() -> None:
+    async def test() -> None:
+        service = Service()
+        body = b'{"limit":"5","unknown":"%b"}' % (b"x" * (100 << 10))
+        answer = await service.ask("kv/range", Sent(body))
+        assert (answer.status, answer.body) == (200, b'{"count":"5"}')
+        assert "json_0" in [thread.name for thread in threading.enumerate()]
+        service.gateway.close()
 
     scenario(test)
 
@@ -272,7 +285,7 @@ def test_a_member_that_stops_ends_its_streams() -> None:
         timed = service.ask("watch", Sent(ends=False), grpc_timeout="20m")
         await turns()
         assert (await timed).status == 504
-        service.gateway.streams.stop()
+        service.gateway.stop()
         assert [(await each).status for each in asked] == [503] * 3
         assert all(watch.told[-1] == "closed" for watch in service.watches)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd.door.gateway.json_reader import MAX_NESTED, SEARCHED, Readers
-from rusd.door.gateway.json_syntax import JsonError, ValueSplitter
+from rusd.door.gateway.json_syntax import MAX_VALUES, JsonError, ValueSplitter
 from rusd.door.gateway.json_writer import PIECE, Writers, escaped, gathered
 from rusd.proto import kv_pb2 as kv
 from rusd.proto import rpc_pb2 as rpc
@@ -139,6 +139,14 @@ def nested(depth: int) -> bytes:
 def test_deep_nesting_is_refused(text: bytes, reason: str) -> None:
     with pytest.raises(JsonError, match=reason):
         txn_request.read(text)
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"1,", b'{"a":1},'])
+def test_a_text_of_very_many_values_is_not_parsed(value: bytes) -> None:
+    body = b'{"success":[' + value * MAX_VALUES + b"{}]}"
+    with pytest.raises(JsonError, match=r"^too many values$"):
+        txn_request.read(body)
+    assert range_request.read(b'{"unknown":"' + b"x" * len(body) + b'"}') == rpc.RangeRequest()
 
 
 def test_nesting_that_protobuf_allows_is_read() -> None:
