@@ -203,6 +203,7 @@ class KVService:
         if self._machine.auth.enabled:
             self._machine.permissions.range(call.identity, request)
         store = self._machine.store
+        store.counts.ranges += 1
         revision = store.revision
         if type(request) is KeyRequest:
             framed = store.row(request.key)

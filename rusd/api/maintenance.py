@@ -1,13 +1,16 @@
 """etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.api.downgrade import Downgrade
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
+from rusd.base.distribution import Distribution, exponential
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Features, Indexes, LeadershipTransfer, Proposer, ReadIndex, Role
 from rusd.rpc.call import Call
@@ -35,6 +38,22 @@ class Machine(WithAlarms, WithDatabase, WithKeys, WithMembers, Protocol):
     """The part of the state machine in use."""
 
 
+class Durations:
+    """How long maintenance took, in seconds, as etcd's buckets."""
+
+    def __init__(self) -> None:
+        self.defragment = Distribution(exponential(0.1, 2, 13))
+        self.hash = Distribution(exponential(0.01, 2, 15))
+        self.hash_kv = Distribution(exponential(0.01, 2, 15))
+
+
+@asynccontextmanager
+async def _measured(seconds: Distribution) -> AsyncIterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds.observe(time.perf_counter() - began)
+
+
 class MaintenanceService:
     """etcdserverpb.Maintenance."""
 
@@ -52,6 +71,12 @@ class MaintenanceService:
         self._quota = quota
         self._defragmenting = asyncio.Lock()
         self._downgrade = Downgrade(node, machine.members)
+        self.seconds = Durations()
+
+    @property
+    def defragmenting(self) -> bool:
+        """Whether the store is being defragmented."""
+        return self._defragmenting.locked()
 
     def methods(self) -> Methods:
         """gRPC path -> method."""
@@ -102,7 +127,7 @@ class MaintenanceService:
 
         Calls run one after the other, as in etcd: a second one waits for the first.
         """
-        async with self._defragmenting:
+        async with self._defragmenting, _measured(self.seconds.defragment):
             await _uninterrupted(self._machine.engine.compact)
             self._machine.store.defragmented()
         return rpc.DefragmentResponse().SerializeToString()
@@ -110,7 +135,8 @@ class MaintenanceService:
     async def hash(self, request: rpc.HashRequest, call: Call) -> bytes:
         """Returns a checksum over everything committed."""
         revision = self._machine.store.revision
-        checksum = await sliced.run(self._machine.store.hash_slices())
+        async with _measured(self.seconds.hash):
+            checksum = await sliced.run(self._machine.store.hash_slices())
         response = rpc.HashResponse(header=self._headers.message(revision), hash=checksum)
         return response.SerializeToString()
 
@@ -118,7 +144,8 @@ class MaintenanceService:
         """Returns a checksum of the keys at a revision, equal on all members that have applied
         it.
         """
-        result = await sliced.run(self._machine.store.hash_kv(request.revision))
+        async with _measured(self.seconds.hash_kv):
+            result = await sliced.run(self._machine.store.hash_kv(request.revision))
         return rpc.HashKVResponse(
             header=self._headers.message(self._machine.store.revision),
             hash=result.hash,

@@ -97,6 +97,7 @@ class RangeStream:
     async def _send(self) -> None:
         request, store = self._request, self._store
         self._check()
+        store.counts.ranges += 1
         revision = store.revision
         reading = _ChunkReader(
             store, request, request.revision if request.revision > 0 else revision

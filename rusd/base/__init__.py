@@ -8,6 +8,7 @@
 - `worker.py`: one thread for work that would block the loop
 - `chunks.py`: encoded messages in pieces
 - `response_stream.py`, `timers.py`: ports that several rooms use: messages to a client, the clock
+- `distribution.py`: observations counted in buckets
 - `durable.py`: files that survive a power cut
 - `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `log_rotation.py`: log files that are renamed

@@ -131,7 +131,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
 NOT_YET: frozenset[str] = frozenset(
     (
         "initial-election-tick-advance",
-        "metrics",
         "warning-apply-duration",
     )
 )

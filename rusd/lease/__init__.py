@@ -7,6 +7,7 @@ remove the lease and its keys at the same revision.
 Files:
     lessor   the leader's loop over deadlines; renewals and TTL queries from any member
     expiry   deadlines of all leases, with the time passed in; no I/O
+    counts   what happened, for metrics
     ids      ids for leases whose client chose none
     ports    Raft node and replicated leases, as this room uses them
     errors   refusals

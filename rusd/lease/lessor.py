@@ -14,6 +14,7 @@ from rusd.base import sliced
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
+from rusd.lease.counts import Counts
 from rusd.lease.errors import LeaderTimeout, NoLeader
 from rusd.lease.expiry import REVOKE_RATE, LeaseDeadlines
 from rusd.lease.ports import Node
@@ -64,6 +65,7 @@ class Lessor:
         #: Expiries that were refused since the last log line about them.
         self._failures = 0
         self._report_failures_at = clock()
+        self.counts = Counts()
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._handlers: dict[str, Callable[[int, bytes], Awaitable[bytes]]] = {
             _RENEW: self._serve_renew,
@@ -130,9 +132,12 @@ class Lessor:
     # For the state machine (LeaseListener) and Raft
 
     def granted(self, lease_id: int, ttl: int) -> None:
+        self.counts.granted += 1
+        self.counts.ttls.observe(ttl)
         self._deadlines.granted(lease_id, ttl, self._clock())
 
     def revoked(self, lease_id: int) -> None:
+        self.counts.revoked += 1
         self._deadlines.revoked(lease_id)
         for future in self._waiting.pop(lease_id, ()):
             if not future.done():
@@ -210,7 +215,11 @@ class Lessor:
                 await self._ended(lease_id) and await self._confirm_lead()
             ):
                 return _NOT_PRIMARY
-            renewed.append(_INT64.pack(self._deadlines.renew(lease_id, self._clock())))
+            ttl = self._deadlines.renew(lease_id, self._clock())
+            if ttl:
+                self.counts.renewed += 1
+                self.counts.ttls.observe(ttl)
+            renewed.append(_INT64.pack(ttl))
         return b"".join(renewed)
 
     async def _ended(self, lease_id: int) -> bool:
@@ -255,7 +264,10 @@ class Lessor:
         if proposal.cancelled():
             return
         failure = proposal.exception()
-        if failure is None or isinstance(failure, LeaseNotFound | LeaderChanged):
+        if failure is None:
+            self.counts.expired += 1
+            return
+        if isinstance(failure, LeaseNotFound | LeaderChanged):
             return
         self._failures += 1
         if self._clock() >= self._report_failures_at:

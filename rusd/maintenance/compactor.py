@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator
 from typing import Protocol
 
+from rusd.base.distribution import Distribution, exponential
 from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
 from rusd.base.supervised import Fail, Tasks
@@ -44,6 +45,18 @@ class CompactedStore(Protocol):
         """
 
 
+class CompactionCounts:
+    """What was removed since the start, for the metrics."""
+
+    def __init__(self) -> None:
+        self.versions = 0
+        #: Unix time of the last compaction's end; 0 before.
+        self.last = 0
+        #: Milliseconds of each stretch of work, and of each compaction.
+        self.stretches = Distribution(exponential(1, 2, 13))
+        self.totals = Distribution(exponential(100, 2, 14))
+
+
 class Compactor:
     """Runs one physical compaction at a time, and resolves what waits for its end."""
 
@@ -64,6 +77,7 @@ class Compactor:
         self._tasks = Tasks(on_failure)
         self._task: asyncio.Task[None] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.counts = CompactionCounts()
 
     def schedule(self, revision: int) -> None:
         """A compaction to `revision` was applied (or found unfinished at start)."""
@@ -104,6 +118,8 @@ class Compactor:
             started = asyncio.get_running_loop().time()
             count = await self._remove()
             took = asyncio.get_running_loop().time() - started
+            self.counts.totals.observe(took * 1000)
+            self.counts.last = int(time.time())
             fields = {
                 "compact-revision": target,
                 "took": f"{took:.3f}s",
@@ -118,13 +134,15 @@ class Compactor:
         began, used = time.perf_counter(), time.thread_time()
         for removed in self._store.compact_slices(self._limit):
             count += removed
+            self.counts.versions += removed
             in_batch += removed
             worked = time.perf_counter() - began
+            if worked < STRETCH and in_batch < self._limit:
+                continue
+            self.counts.stretches.observe(worked * 1000)
             if in_batch >= self._limit:
                 in_batch = 0
                 await asyncio.sleep(self._sleep)
-            elif worked < STRETCH:
-                continue
             elif worked > SHARED * (time.thread_time() - used):
                 await asyncio.sleep(worked)
             else:

@@ -43,6 +43,7 @@ from rusd.maintenance.corruption_check import CorruptionCheck
 from rusd.maintenance.disk_space import DiskSpace
 from rusd.maintenance.leadership_transfer import LowDiskTransfer
 from rusd.member.bootstrap import Bootstrapped
+from rusd.member.cluster_version import ClusterVersion
 from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.key_files import warn_if_exposed
@@ -54,6 +55,10 @@ from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.member_samples import MemberSamples
 from rusd.observe.metrics import CallMetrics, Metrics
+from rusd.observe.operation_samples import OperationSamples
+from rusd.observe.process_samples import ProcessSamples
+from rusd.observe.raft_samples import RaftSamples
+from rusd.observe.round_trips import RoundTrips
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
@@ -66,6 +71,7 @@ from rusd.rpc.guards.chain import guarded
 from rusd.rpc.guards.leader import PATIENCE_IN_ELECTIONS, LeaderOnly, RequireLeader
 from rusd.rpc.guards.learner import LearnerRestriction, RoleMethods
 from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
+from rusd.rpc.guards.timing import timed
 from rusd.rpc.guards.validation import Validation
 from rusd.rpc.methods import CallCounts, Methods
 from rusd.rpc.request_log import RequestLog
@@ -90,6 +96,8 @@ class Components:
     low_disk_transfer: LowDiskTransfer
     member_list: MemberList
     watchdog: LoopWatchdog
+    round_trips: RoundTrips
+    cluster_version: ClusterVersion
     health: HealthService
     sessions: Sessions
     passwords: PasswordWork
@@ -131,6 +139,7 @@ def assemble(
         progress_interval=config.watch_progress_notify_interval,
         max_request_bytes=config.max_request_bytes,
     )
+    cluster_version = ClusterVersion(node, machine.members)
     lessor = Lessor(node, machine.leases, election, node.clock.now)
 
     space = DiskSpace((config.member_path, config.wal_path))
@@ -164,6 +173,7 @@ def assemble(
     checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
     basic = _table((kv, leases, watches))
     own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth, fail)
+    maintenance = MaintenanceService(*shared, max_size)
     methods = _table(
         (
             kv,
@@ -177,7 +187,7 @@ def assemble(
                 max_learners=config.max_learners,
                 clock=loop.time,
             ),
-            MaintenanceService(*shared, max_size),
+            maintenance,
             authentication,
             health,
         )
@@ -185,11 +195,13 @@ def assemble(
     # What is checked before a method runs, in etcd's order.
     guards = (require_leader, *checks_of_keys, LeaderOnly(lambda: node.is_leader))
     voter, learner = guarded(methods, guards), guarded(methods, (LearnerRestriction(), *guards))
+    if config.metrics == "extensive":
+        voter, learner = timed(voter), timed(learner)
     if audit is not None:
         voter, learner = audited(voter, audit), audited(learner, audit)
     by_role = RoleMethods(voter, learner)
 
-    checks = HealthChecks(node, machine)
+    checks = HealthChecks(node, machine, cluster_version.decided)
     samples = MemberSamples(
         node,
         machine,
@@ -198,11 +210,22 @@ def assemble(
         quota=max_size,
         failed_logins=lambda: authentication.failed_logins,
     )
+    operations = OperationSamples(
+        machine.store.counts,
+        machine.engine.write_seconds,
+        lessor.counts,
+        compactor.counts,
+        hub,
+        maintenance,
+    )
     watchdog = LoopWatchdog(config.heartbeat_interval / 2000)
 
     budget = TimeBudget()
     unknown_calls = CallCounts()
-    metrics = Metrics(samples.read, CallMetrics(methods, unknown_calls), watchdog.histograms)
+    metrics = Metrics(
+        (samples, RaftSamples(node), operations, ProcessSamples(), watchdog),
+        CallMetrics(methods, unknown_calls),
+    )
     pages = member_pages(checks, metrics.render, budget)
     origins = Origins(config.cors)
     limit = config.max_request_bytes + OVERHEAD_BYTES
@@ -270,6 +293,7 @@ def assemble(
     node.on_role(headers.on_role)
     node.on_role(lessor.role_changed)
     node.on_role(require_leader.on_role)
+    node.on_role(cluster_version.on_role)
     node.on_role(samples.on_role)
     node.on_removed = lambda: fail(Removed(REMOVED))
     node.on_said_removed = member_list.removal_reported
@@ -287,6 +311,8 @@ def assemble(
         low_disk_transfer=low_disk_transfer,
         member_list=member_list,
         watchdog=watchdog,
+        round_trips=RoundTrips(node),
+        cluster_version=cluster_version,
         health=health,
         sessions=sessions,
         passwords=passwords,

@@ -1,10 +1,11 @@
-"""Sets the cluster version: the leader proposes it once, when it differs from its own.
+"""Sets the cluster version: a leader proposes it as soon as it leads, if another one is set.
 
 etcd keeps the lowest version of all members there. Members of rusd all serve the same release of
 etcd's API, so the leader's own is proposed, or the target of a downgrade that was requested.
 """
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from rusd import ETCD_VERSION
@@ -18,21 +19,45 @@ log = get_logger(__name__)
 
 #: Major and minor of the etcd release that is served.
 CLUSTER_VERSION = ".".join(ETCD_VERSION.split(".")[:2]) + ".0"
-#: Seconds between two checks.
+#: Seconds between two attempts of a leader.
 INTERVAL = 1.0
+#: Seconds between two looks whether it is decided.
+UNDECIDED = 0.01
 
 
 class Node(Proposer, Role, Protocol):
     """What is used of the Raft node."""
 
 
-async def keep_cluster_version(node: Node, members: Members) -> None:
-    """Propose the version while this member leads and another one is set; until cancelled."""
-    while True:
-        await asyncio.sleep(INTERVAL)
-        version = members.downgrade_target or CLUSTER_VERSION
-        if node.is_leader and members.cluster_version != version:
-            try:
-                await node.propose(encode(Kind.CLUSTER_VERSION, version.encode()))
-            except Refusal as error:
-                log.warning("cluster version not set", extra={"fields": {"error": str(error)}})
+class ClusterVersion:
+    """Proposes the version while this member leads and another one is set."""
+
+    def __init__(self, node: Node, members: Members) -> None:
+        self._node = node
+        self._members = members
+        self._elected = asyncio.Event()
+
+    def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
+        """A `rusd.raft.ports.RoleListener`."""
+        if is_leader:
+            self._elected.set()
+
+    async def decided(self) -> None:
+        """Wait until there is a cluster version: moments after the first leader of a cluster."""
+        # No event tells when it is applied.
+        while not self._members.cluster_version:  # noqa: ASYNC110
+            await asyncio.sleep(UNDECIDED)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._elected.wait()
+            self._elected.clear()
+            version = self._members.downgrade_target or CLUSTER_VERSION
+            if self._node.is_leader and self._members.cluster_version != version:
+                try:
+                    await self._node.propose(encode(Kind.CLUSTER_VERSION, version.encode()))
+                except Refusal as error:
+                    log.warning("cluster version not set", extra={"fields": {"error": str(error)}})

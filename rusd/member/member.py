@@ -15,7 +15,6 @@ from rusd.config import Config
 from rusd.door.tls.peer import PeerTls, peer_tls
 from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
-from rusd.member.cluster_version import keep_cluster_version
 from rusd.member.data_directory import prepare
 from rusd.member.discovery.discovery import discovered
 from rusd.member.force_new_cluster import force_new_cluster
@@ -131,8 +130,9 @@ class Member:
         yield "lease expiry", components.lessor.run()
         yield "leadership transfer", components.low_disk_transfer.run()
         yield "sessions", components.sessions.run()
+        yield "round trips", components.round_trips.run()
         yield "member list", components.member_list.run()
-        yield "cluster version", keep_cluster_version(node, components.machine.members)
+        yield "cluster version", components.cluster_version.run()
         if components.auto_compaction is not None:
             yield "auto compaction", components.auto_compaction.run()
         if config.corrupt_check_time > 0:

@@ -25,6 +25,7 @@ Files:
     history          events from a revision on
     compaction       compact revision, and removal of superseded versions
     hash             HashKV and other checksums
+    counts           operations since the start, for metrics
     size             bytes in use and allocated, by etcd's measure
     revision         encoding of revisions and of index keys
     interval         etcd's range_end conventions

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Generator
 from typing import Protocol
 
+from rusd.mvcc.counts import Counts
 from rusd.mvcc.key_counts import KeyCounts
 from rusd.mvcc.size import StoreSize
 from rusd.storage import Engine
@@ -38,6 +39,7 @@ class CommittedStore(Protocol):
     compact_revision: int
     size: StoreSize
     key_counts: KeyCounts
+    counts: Counts
     checkpoint_lock: threading.Lock
 
     def get(self, key: bytes) -> Live | None:

@@ -28,9 +28,10 @@ class ReadView:
         self._store = store
         self.revision = store.revision
         self.compact_revision = store.compact_revision
-        counts = store.key_counts
-        view = counts.view()
-        self._rows = {one: CurrentRows(store.engine, *one, counts, view) for one in intervals}
+        self.counts = store.counts
+        numbers = store.key_counts
+        view = numbers.view()
+        self._rows = {one: CurrentRows(store.engine, *one, numbers, view) for one in intervals}
         self._any = store.engine.cursor(Family.CURRENT, b"", None)
 
     def get(self, key: bytes) -> Live | None:

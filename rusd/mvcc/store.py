@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from rusd.base import sliced
 from rusd.mvcc import compaction, history, range_query, uncommitted
 from rusd.mvcc import hash as hashes
+from rusd.mvcc.counts import Counts
 from rusd.mvcc.errors import Compacted, FutureRevision
 from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
@@ -43,6 +44,8 @@ class Store:
         #: Held while rows of an uncommitted revision are in the engine (`uncommitted`), or while a
         #: checkpoint is written, which must contain none.
         self.checkpoint_lock = threading.Lock()
+        #: Operations, for metrics.
+        self.counts = Counts()
         #: Numbers of keys in intervals.
         self.key_counts = KeyCounts()
         self.reopen(engine)

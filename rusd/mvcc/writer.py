@@ -43,6 +43,7 @@ class Writer:
         self.batch = Batch()
         self._write = self.batch.operations.append
         self._growth = Growth()
+        self.counts = store.counts
         #: (revision, its events) in order.
         self.events: list[tuple[int, Events]] = []
         #: Differences from the committed state.
@@ -120,6 +121,9 @@ class Writer:
             version += 1
         kv = encode(key, create, main, version, value, lease)
         self._growth.put(kv, before_kv)
+        counts = self.counts
+        counts.puts += 1
+        counts.put_bytes += len(key) + len(value)
         write = self._write
         write((_KEY, revision_key(main, sub), kv))
         write((_CURRENT, key, frame(kv)))

@@ -45,10 +45,18 @@ _ALARMS: dict[int, str] = {rpc.NOSPACE: "NOSPACE", rpc.CORRUPT: "CORRUPT"}
 Check = Callable[[], Awaitable[None]]
 
 
+async def _decided() -> None:
+    """The cluster version of a member that is built without one."""
+
+
 class HealthChecks:
     """The checks of one member."""
 
-    def __init__(self, node: Node, machine: Machine) -> None:
+    def __init__(
+        self, node: Node, machine: Machine, decided: Callable[[], Awaitable[None]] = _decided
+    ) -> None:
+        """`decided` waits until the cluster version is."""
+        self._decided = decided
         self._node = node
         self._machine = machine
         self._live: dict[str, Check] = {"serializable_read": self._serializable_read}
@@ -57,6 +65,8 @@ class HealthChecks:
         self.failures = 0
         #: Runs of each check, by (livez or readyz, check, passed).
         self.checked: Counter[tuple[str, str, bool]] = Counter()
+        #: The last result of each, by (livez or readyz, check).
+        self.latest: dict[tuple[str, str], bool] = {}
         self._ready: dict[str, Check] = {
             "data_corruption": self._data_corruption,
             "serializable_read": self._serializable_read,
@@ -93,7 +103,10 @@ class HealthChecks:
         if not self._node.leader_id:
             return "RAFT NO LEADER"
         try:
-            await self._linearizable_read()
+            async with asyncio.timeout(READ_TIMEOUT):
+                await self._node.read_index()
+                # So that /version never says "not_decided" afterwards.
+                await self._decided()
         except (Refusal, TimeoutError) as error:
             return f"RANGE ERROR:{_text(error)}"
         return ""
@@ -141,6 +154,7 @@ class HealthChecks:
                 results.append(CheckResult(name, _text(error)))
             else:
                 results.append(CheckResult(name, ""))
+            self.latest[probe, name] = not results[-1].error
             self.checked[probe, name, not results[-1].error] += 1
         return results
 

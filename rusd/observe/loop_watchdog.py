@@ -24,14 +24,14 @@ import os
 import sys
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import CodeType, FrameType
 
+from rusd.base.distribution import Distribution
 from rusd.base.logs import LimitedLog, get_logger
-from rusd.observe.metrics import Histogram
+from rusd.observe.samples import Histogram
 
 log = get_logger(__name__)
 
@@ -59,21 +59,6 @@ class Hold:
     cpu: float
 
 
-@dataclass(slots=True)
-class Delays:
-    """All delays, in seconds."""
-
-    #: One for each of BUCKETS, and one above.
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    sum: float = 0.0
-    #: Delays beyond the budget.
-    holds: int = 0
-
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.sum += seconds
-
-
 class LoopWatchdog:
     """Watches the running loop between `start` and `stop`, both called on its thread."""
 
@@ -82,7 +67,10 @@ class LoopWatchdog:
         after each hold beyond it (by default: a warning in the log).
         """
         self.budget = max(budget, LEAST_BUDGET)
-        self.delays = Delays()
+        #: All delays, in seconds.
+        self.delays = Distribution(BUCKETS)
+        #: Delays beyond the budget.
+        self.holds = 0
         self._on_hold = on_hold or self._warn
         self._warnings = LimitedLog(log)
         self._timer: asyncio.TimerHandle | None = None
@@ -119,14 +107,13 @@ class LoopWatchdog:
         self._watching.close()
         self._thread = None
 
-    def histograms(self) -> list[Histogram]:
+    def read(self) -> list[Histogram]:
+        """For the metrics (a `Source`)."""
         return [
             Histogram(
                 "rusd_event_loop_delay_seconds",
                 "How long due timers of the event loop waited for other work.",
-                BUCKETS,
-                self.delays.counts,
-                self.delays.sum,
+                self.delays,
             )
         ]
 
@@ -161,7 +148,7 @@ class LoopWatchdog:
             log.warning("the process did not run", extra={"fields": {"for": _shown(late)}})
             return
         self.delays.observe(late)
-        self.delays.holds += 1
+        self.holds += 1
         callback, at = seen.most_common(1)[0][0] if seen else (UNKNOWN, UNKNOWN)
         self._on_hold(Hold(callback, at, late, cpu))
 

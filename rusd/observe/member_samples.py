@@ -10,15 +10,15 @@ from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.observe.health import HealthChecks
-from rusd.observe.metrics import Sample
+from rusd.observe.samples import Sample
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import Indexes, Peers, Role
+from rusd.raft.interface import Indexes, Role
 from rusd.state.machine import StateMachine
 
 _ALARMS: dict[int, str] = {number: name for name, number in rpc.AlarmType.items()}
 
 
-class Node(Role, Indexes, Peers, Protocol):
+class Node(Role, Indexes, Protocol):
     """What is used of the Raft node."""
 
     @property
@@ -67,7 +67,7 @@ class MemberSamples:
 
     def read(self) -> list[Sample]:
         """Returns all samples, now."""
-        return [*self._server(), *self._store(), *self._watches(), *self._peers(), *self._health()]
+        return [*self._server(), *self._store(), *self._watches(), *self._health()]
 
     def _server(self) -> list[Sample]:
         node = self.node
@@ -139,21 +139,6 @@ class MemberSamples:
             Sample("etcd_debugging_mvcc_watch_stream_total", "Streams.", hub.streams),
         ]
 
-    def _peers(self) -> list[Sample]:
-        local = f"{self.node.member_id:x}"
-        peers = {
-            member: ({"Local": local, "Remote": f"{member:x}"}, peer.connected)
-            for member, peer in self.node.peer_status().items()
-        }
-        known = [
-            Sample("etcd_network_known_peers", "The other members.", 1, labels)
-            for labels, _ in peers.values()
-        ]
-        return known + [
-            Sample("etcd_network_active_peers", "Whether a member is connected.", up, labels)
-            for labels, up in peers.values()
-        ]
-
     def _health(self) -> list[Sample]:
         checks = self.checks
         samples = [
@@ -166,6 +151,12 @@ class MemberSamples:
             Sample(
                 "etcd_server_health_failures", "Bad /health answers.", checks.failures, counter=True
             ),
+        ]
+        samples += [
+            Sample(
+                "etcd_server_healthcheck", "Last result.", passed, {"type": probe, "name": check}
+            )
+            for (probe, check), passed in checks.latest.items()
         ]
         return samples + [
             Sample(

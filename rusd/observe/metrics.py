@@ -1,18 +1,17 @@
 """Prometheus metrics under etcd's names, read at scrape time.
 
 Rooms count in plain integers on their own objects; no request touches a metrics library. A scrape
-reads all samples (`member_samples.py`), histograms, the counts of calls and those of the process,
-and renders them in Prometheus's text format 0.0.4 as Go does: families by name, integral numbers
-without a fraction.
+reads all sources (`samples.py`) and the counts of calls, and renders them in Prometheus's text
+format 0.0.4 as Go does: families by name, integral numbers without a fraction.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
 
-from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.utils import floatToGoString
 
+from rusd.observe.samples import Histogram, Sample, Source
 from rusd.rpc.errors import Code
 from rusd.rpc.methods import BidiStream, CallCounts, Method, Methods, Unary
 
@@ -20,44 +19,8 @@ _UNKNOWN = "unknown"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value at the time of a scrape."""
-
-    #: As etcd names it, `_total` included where etcd has it.
-    name: str
-    help: str
-    value: float
-    labels: Mapping[str, str] = field(default_factory=dict)
-    #: Whether the value never decreases.
-    counter: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """A distribution at the time of a scrape."""
-
-    name: str
-    help: str
-    #: Upper bounds of the buckets, ascending.
-    bounds: Sequence[float]
-    #: Observations in each bucket; the last bucket is unbounded.
-    counts: Sequence[int]
-    sum: float
-
-    def family(self) -> "_Family":
-        family = _Family(self.name, self.help, "histogram")
-        names = [*map(_number, self.bounds), "+Inf"]
-        below = list(accumulate(self.counts))
-        family.samples = [
-            (f'_bucket{{le="{name}"}}', count) for name, count in zip(names, below, strict=True)
-        ]
-        family.samples += [("_sum", self.sum), ("_count", below[-1])]
-        return family
-
-
 class CallMetrics:
-    """grpc_server_started_total and grpc_server_handled_total, from the counts of the methods."""
+    """The families grpc_server_*, from the counts of the methods."""
 
     def __init__(self, methods: Methods, unknown: CallCounts | None = None) -> None:
         """`unknown`: calls of paths that are no method.
@@ -65,24 +28,49 @@ class CallMetrics:
         Every status of every method is shown from the start, so that a rate begins at the first
         call.
         """
-        self._started = [
-            (_labels(_names(path, _type(method))), method.counts)
+        self._methods = [
+            (_names(path, _type(method)), _status_labels(path, _type(method)), method)
             for path, method in methods.items()
-        ]
-        self._handled = [
-            (_status_labels(path, _type(method)), method.counts) for path, method in methods.items()
         ]
         self._unknown = unknown or CallCounts()
         self._unknown_labels = _status_labels(_UNKNOWN, _UNKNOWN)
 
+    def read(self) -> Iterator[Sample | Histogram]:
+        """What is rendered as every sample: messages, bytes and durations."""
+        received = sent = 0
+        for names, _, method in self._methods:
+            counts = method.counts
+            received += counts.received_bytes
+            sent += counts.sent_bytes
+            messages = counts.stream_received, counts.stream_sent
+            if isinstance(method, Unary):
+                # As in etcd: one when it starts, one when it succeeds.
+                messages = counts.started, counts.finished[Code.OK]
+            for name, text, value in (
+                ("grpc_server_msg_received_total", "Messages received.", messages[0]),
+                ("grpc_server_msg_sent_total", "Messages sent.", messages[1]),
+            ):
+                yield Sample(name, text, value, names, counter=True)
+            if counts.seconds is not None:
+                yield Histogram(
+                    "grpc_server_handling_seconds", "Seconds of calls.", counts.seconds, names
+                )
+        for name, text, value in (
+            ("received", "Bytes of messages from clients.", received),
+            ("sent", "Bytes of messages to clients.", sent),
+        ):
+            yield Sample(f"etcd_network_client_grpc_{name}_bytes_total", text, value, counter=True)
+
     def families(self) -> "Iterator[_Family]":
-        """Both families, now."""
+        """Calls started and finished, now: some thousand samples, whose labels are kept."""
         started = _Family("grpc_server_started_total", "Calls started.", "counter")
-        started.samples = [(labels, counts.started) for labels, counts in self._started]
+        started.samples = [
+            (_labels(names), method.counts.started) for names, _, method in self._methods
+        ]
         yield started
         handled = _Family("grpc_server_handled_total", "Calls finished, by status.", "counter")
-        for labels, counts in self._handled:
-            handled.samples += zip(labels, counts.finished, strict=True)
+        for _, labels, method in self._methods:
+            handled.samples += zip(labels, method.counts.finished, strict=True)
         handled.samples += [
             sample
             for sample in zip(self._unknown_labels, self._unknown.finished, strict=True)
@@ -94,31 +82,18 @@ class CallMetrics:
 class Metrics:
     """The metrics of one member."""
 
-    def __init__(
-        self,
-        samples: Callable[[], list[Sample]],
-        calls: CallMetrics,
-        histograms: Callable[[], list[Histogram]] = list,
-    ) -> None:
-        """`samples` and `histograms` are called at every scrape."""
-        self._samples = samples
-        self._histograms = histograms
+    def __init__(self, sources: Sequence[Source], calls: CallMetrics) -> None:
+        """`sources` are read at every scrape."""
+        self._sources = sources
         self._calls = calls
-        self._process = ProcessCollector(registry=CollectorRegistry())
 
     def render(self) -> bytes:
         """Returns the text of /metrics."""
-        families = [*_grouped(self._samples()), *self._calls.families(), *self._of_process()]
-        families += [histogram.family() for histogram in self._histograms()]
+        sources = (*self._sources, self._calls)
+        read = chain.from_iterable(source.read() for source in sources)
+        families = [*_grouped(read), *self._calls.families()]
         families.sort(key=lambda family: family.name)
         return "".join(map(_Family.text, families)).encode()
-
-    def _of_process(self) -> Iterator["_Family"]:
-        for metric in self._process.collect():
-            for sample in metric.samples:
-                family = _Family(sample.name, metric.documentation, metric.type)
-                family.samples.append((_labels(sample.labels), sample.value))
-                yield family
 
 
 @dataclass(slots=True)
@@ -139,15 +114,32 @@ class _Family:
         return "".join(lines)
 
 
-def _grouped(samples: list[Sample]) -> list[_Family]:
+def _grouped(samples: Iterable[Sample | Histogram]) -> list[_Family]:
     families: dict[str, _Family] = {}
     for one in samples:
         family = families.get(one.name)
         if family is None:
-            kind = "counter" if one.counter else "gauge"
-            family = families[one.name] = _Family(one.name, one.help, kind)
-        family.samples.append((_labels(one.labels), one.value))
+            family = families[one.name] = _Family(one.name, one.help, _kind(one))
+        if isinstance(one, Histogram):
+            family.samples += _buckets(one)
+        else:
+            family.samples.append((_labels(one.labels), one.value))
     return list(families.values())
+
+
+def _kind(one: Sample | Histogram) -> str:
+    if isinstance(one, Histogram):
+        return "histogram"
+    return "counter" if one.counter else "gauge"
+
+
+def _buckets(histogram: Histogram) -> Iterator[tuple[str, float]]:
+    seen, labels = histogram.distribution, histogram.labels
+    below = list(accumulate(seen.counts))
+    for name, count in zip([*map(_number, seen.bounds), "+Inf"], below, strict=True):
+        yield "_bucket" + _labels({**labels, "le": name}), count
+    yield "_sum" + _labels(labels), seen.sum
+    yield "_count" + _labels(labels), below[-1]
 
 
 def _labels(labels: Mapping[str, str]) -> str:

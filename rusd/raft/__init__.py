@@ -18,7 +18,8 @@ to and from it passes a filter.
 - `transport/`: connections between members, their frames, and which process may speak for a member
 - `ports.py`: the state machine, the log and Raft's state as protocols; `commands.py`: the bytes of
   an entry; `bodies.py`: those of requests between members; `config.py`: settings; `errors.py`:
-  refusals; `ids.py`: where numbers begin in each life
+  refusals; `ids.py`: where numbers begin in each life; `statistics.py`:
+  what is counted
 - `force_new_cluster.py`: disaster recovery, while no member runs
 
 Way of a write: `RaftNode.propose` notes it in the core; the driver's next turn calls `Core.step`,

@@ -5,9 +5,13 @@ loop, goes on between two slices. An exception in here ends the process.
 """
 
 from collections.abc import Sequence
+from time import perf_counter
 
 from rusd.raft.core.core import Core
 from rusd.raft.ports import Entry, Machine, Slices
+
+#: Seconds from which an apply counts as slow: etcd's default of --warning-apply-duration.
+SLOW = 0.1
 
 
 class ApplyLoop:
@@ -17,6 +21,9 @@ class ApplyLoop:
         self._core = core
         self._machine = machine
         self._slices: Slices | None = None
+        self._began = 0.0
+        #: Applies that took longer than SLOW.
+        self.slow = 0
 
     @property
     def busy(self) -> bool:
@@ -30,6 +37,7 @@ class ApplyLoop:
         if self._slices is None:
             if not entries:
                 return
+            self._began = perf_counter()
             begun = self._machine.begin(entries)
             if not isinstance(begun, list):
                 self._slices = begun.slices
@@ -44,6 +52,8 @@ class ApplyLoop:
                 results = end.value
             else:
                 return
+        if perf_counter() - self._began > SLOW:
+            self.slow += 1
         for done, result in self._core.applied(self._machine.positions()[0], results):
             done(result)
 

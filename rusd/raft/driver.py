@@ -136,7 +136,7 @@ class Driver:
             self._no_turns,
             self.apply.drop,
         )
-        self._incoming = IncomingSnapshot(
+        self.incoming = IncomingSnapshot(
             snapshots / "incoming",
             self._send_one,
             self._worker,
@@ -152,6 +152,9 @@ class Driver:
             SnapshotReply: self._on_snapshot_reply,
         }
         self._inbox: list[tuple[int, Frame]] = []
+        #: Member -> when this leader sent it entries or a heartbeat last.
+        self._heartbeats: dict[int, float] = {}
+        self.late_heartbeats = 0
         #: Called after leader or term changed.
         self.listeners: list[RoleListener] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -243,7 +246,7 @@ class Driver:
             if not self._begun:  # it was only built
                 return
             last_first.callback(self._flush_last, self._flushing)
-            for part in (self._compaction, self.streams, self._incoming, self.peers):
+            for part in (self._compaction, self.streams, self.incoming, self.peers):
                 last_first.push_async_callback(part.stop)
             self._halt()
             if self._flushing is not None:
@@ -407,11 +410,12 @@ class Driver:
         if events.membership is not None:
             self._reconfigure(events.membership)
         if events.leadership_lost:
+            self._heartbeats.clear()
             self.streams.drop_all()
         for member in events.snapshots:
             self.streams.begin(member, core.applied_index, now)
         for member, frame in events.snapshot:
-            self._incoming.receive(member, frame)
+            self.incoming.receive(member, frame)
         for member, why in events.broken:
             self.peers.break_off(member, why)
         if events.role is not None:
@@ -430,6 +434,8 @@ class Driver:
     # Messages out
 
     def _send_now(self, ready: Ready) -> None:
+        if ready.appends:
+            self._note_heartbeats(ready.appends)
         # The same object to several members is encoded once.
         before: Frame | None = None
         data = b""
@@ -438,6 +444,14 @@ class Driver:
                 before, data = append, pack(append)
             self.peers.send(member, data, droppable=not append.is_heartbeat)
         self._send(ready.messages)
+
+    def _note_heartbeats(self, appends: Iterable[tuple[int, Frame]]) -> None:
+        """Count what leaves twice the interval of heartbeats after the one before, as etcd does."""
+        now, late = self._monotonic(), 2 * self.config.heartbeat
+        for member, _ in appends:
+            if now - self._heartbeats.get(member, now) > late:
+                self.late_heartbeats += 1
+            self._heartbeats[member] = now
 
     def _send(self, messages: Sequence[tuple[int, Frame]]) -> None:
         before: Frame | None = None

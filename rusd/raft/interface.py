@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from rusd.base.pending import Pending
 from rusd.raft.node import PeerStatus
+from rusd.raft.statistics import Statistics
 from rusd.raft.transport.requests import Handler
 
 
@@ -79,6 +80,13 @@ class Features(Protocol):
         """Whether the release of every member that this one has met applies the proposals of
         `features`.
         """
+
+
+class Measured(Protocol):
+    """What Raft counts."""
+
+    def statistics(self) -> Statistics:
+        """What this member has counted since its start."""
 
 
 class PeerCalls(Protocol):

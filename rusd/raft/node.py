@@ -23,6 +23,7 @@ from rusd.raft.errors import (
     TooManyReads,
 )
 from rusd.raft.ports import Describe, Machine, Membership, RoleListener, undescribed
+from rusd.raft.statistics import Statistics
 from rusd.raft.transport.frames import MAX_CARRIED
 from rusd.raft.transport.requests import Handler
 
@@ -168,6 +169,23 @@ class RaftNode:
         """
         said = (self.driver.handshake.features(member) for member in self._core.peers)
         return all(known is None or known >= features for known in said)
+
+    def statistics(self) -> Statistics:
+        """What this member has counted since its start."""
+        core, segments = self._core, self.driver.journal.segments
+        return Statistics(
+            fsync_seconds=segments.fsync_seconds,
+            write_seconds=segments.write_seconds,
+            written_bytes=segments.written_bytes,
+            proposals_failed=core.proposals_failed,
+            reads_failed=core.reads.failed,
+            reads_repeated=core.reads.repeated,
+            slow_applies=self.driver.apply.slow,
+            late_heartbeats=self.driver.late_heartbeats,
+            traffic=self.driver.peers.traffic,
+            snapshots_sent=self.driver.streams.transfers,
+            snapshots_received=self.driver.incoming.transfers,
+        )
 
     # Events
 

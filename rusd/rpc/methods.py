@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from rusd.base.distribution import Distribution
 from rusd.rpc.call import Call
 from rusd.rpc.errors import Code
 from rusd.rpc.responses import Response
@@ -13,14 +14,30 @@ from rusd.rpc.streams import ResponseStream, StreamHandler
 
 
 class CallCounts:
-    """Calls of one method, counted by the door when they start and when they finish."""
+    """Calls and messages of one method, counted by the door."""
 
-    __slots__ = ("finished", "started")
+    __slots__ = (
+        "finished",
+        "received_bytes",
+        "seconds",
+        "sent_bytes",
+        "started",
+        "stream_received",
+        "stream_sent",
+    )
 
     def __init__(self) -> None:
         self.started = 0
         #: By status code.
         self.finished = [0] * len(Code)
+        #: Messages of streams, from and to clients.
+        self.stream_received = 0
+        self.stream_sent = 0
+        #: Bytes of all messages, without their frames.
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        #: Seconds of finished calls (`guards/timing.py`); None: not measured.
+        self.seconds: Distribution | None = None
 
     def start(self) -> None:
         """A call has started."""

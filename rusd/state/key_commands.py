@@ -75,6 +75,7 @@ class KeyCommands:
         return Applied(write_txn.end(), body)
 
     def _delete_one(self, writer: Writer, request: rpc.DeleteRangeRequest, wanted: bool) -> Applied:
+        writer.counts.deletes += 1
         before = writer.delete(request.key)
         if before is None:
             return Applied(writer.revision, b"")

@@ -158,6 +158,7 @@ class StateMachine:
         self._abandon_apply()
         listeners = self._listeners
         listeners.before_restore()
+        prepared.engine.write_seconds = self.engine.write_seconds
         self.engine = prepared.engine
         self.engine.on_damage = self._damaged
         self.store.reopen(self.engine)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from rusd.mvcc.counts import Counts
 from rusd.mvcc.ports import Rows
 from rusd.mvcc.range_query import RangeResult, Slices
 from rusd.proto import rpc_pb2 as rpc
@@ -18,6 +19,10 @@ class View(Protocol):
     @property
     def compact_revision(self) -> int:
         """Lower revisions cannot be read; -1 before the first compaction."""
+
+    @property
+    def counts(self) -> Counts:
+        """Operations of the store."""
 
     def get(self, key: bytes) -> Live | None:
         """Returns the live version of `key`, or None if absent."""

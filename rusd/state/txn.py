@@ -78,6 +78,7 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
     if decision is None:
         return None
     _check(view, leases, decision)
+    view.counts.read_txn(len(decision.operations))
     answers = [
         kv_response.response_op(
             RANGE, view.revision, kv_response.range_response(view.range(operation))
@@ -106,6 +107,7 @@ def read_slices(
     meter = Meter()
     decision = yield from decide_slices(view, request, meter)
     yield from _check_slices(view, leases, decision, meter)
+    view.counts.read_txn(len(decision.operations))
     answers: list[Encoded] = []
     for _, operation in decision.operations:
         result = yield from view.range_slices(operation)

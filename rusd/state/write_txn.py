@@ -78,6 +78,7 @@ class WriteTxn:
         self._leases = leases
         self._wanted = wanted
         self._begin = writer.revision
+        self._operations = writer.counts.operations
 
     @property
     def revision(self) -> int:
@@ -86,6 +87,7 @@ class WriteTxn:
 
     def end(self) -> int:
         """Close the revision; returns the store's revision afterwards."""
+        self._writer.counts.end_txn(self._operations)
         return self._txn.end()
 
     def put(self, request: rpc.PutRequest) -> bytes:
@@ -116,6 +118,7 @@ class WriteTxn:
 
     def delete_one(self, request: rpc.DeleteRangeRequest) -> bytes:
         """`delete_range` for a single key."""
+        self._writer.counts.deletes += 1
         kv = self.delete(request.key)
         previous = [] if kv is None else [kv]
         return self._deleted(request, len(previous), kv_response.previous(previous))
@@ -124,6 +127,7 @@ class WriteTxn:
         """Delete an interval of keys in slices; returns a DeleteRangeResponse without header."""
         if not request.range_end:
             return self.delete_one(request)
+        self._writer.counts.deletes += 1
         rows = self._writer.rows(*bounds(request.key, request.range_end))
         part = rows.read(SLICE)
         following = rows.read(SLICE) if part else []
@@ -168,6 +172,8 @@ class WriteTxn:
 
     def end_lease(self, lease: Lease) -> Generator[None, None, None]:
         """Delete the keys of a lease in slices."""
+        # As in etcd, a deletion for each key.
+        self._writer.counts.deletes += len(lease.keys)
         if len(lease.keys) <= SLICE:
             # Sorted, since sub-revisions store the order.
             for key in sorted(lease.keys):
@@ -205,6 +211,7 @@ class WriteTxn:
         self, request: rpc.RangeRequest, meter: Meter
     ) -> Generator[None, None, Encoded]:
         """Read after the earlier changes of this revision; returns a headerless RangeResponse."""
+        self._writer.counts.ranges += 1
         if not self._wanted:
             return b""
         result = yield from self._writer.range_slices(request)
@@ -212,6 +219,7 @@ class WriteTxn:
 
     def range(self, request: rpc.RangeRequest) -> bytes:
         """Read after the earlier changes of this revision; returns a headerless RangeResponse."""
+        self._writer.counts.ranges += 1
         if not self._wanted:
             return b""
         return kv_response.range_response(self._writer.range(request))

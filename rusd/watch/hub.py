@@ -46,6 +46,8 @@ class WatchHub:
         self.header = header
         #: Number of watchers.
         self.watchers = 0
+        #: Events sent live, counted for each watcher.
+        self._events = 0
         self._progress_interval = max(progress_interval, MIN_PROGRESS_INTERVAL)
         self._fragment_bytes = max_request_bytes + FRAGMENT_OVERHEAD
         self._groups = WatcherGroups()
@@ -64,6 +66,11 @@ class WatchHub:
     def streams(self) -> int:
         """Number of open streams."""
         return len(self._streams)
+
+    @property
+    def events(self) -> int:
+        """Events sent, counted for each watcher."""
+        return self._events + self._unsynced.events
 
     @property
     def slow_watchers(self) -> int:
@@ -185,10 +192,12 @@ class WatchHub:
                 continue
             fields = encoder.fields(selected, group.subscription.prev_kv)
             payload = Payload(header, fields, self._fragment_bytes)
+            count = len(selected)
             for watcher in list(group.watchers):
                 if watcher.state is not synced or revision < watcher.next:
                     continue
                 if watcher.stream.responses.ready():
                     payload.send(watcher)
+                    self._events += count
                 else:
                     self._unsynced.move(watcher, WatcherEvent.BUFFER_FULL, revision)

@@ -74,6 +74,8 @@ class UnsyncedWatchers:
         self._remove = remove
         self._fragment_bytes = fragment_bytes
         #: Watchers in state UNSYNCED, the one served longest ago first.
+        #: Events sent, counted for each watcher.
+        self.events = 0
         self._queue: dict[Watcher, None] = {}
         self._timer: Timer | None = None
         #: A revision too long for one slice that is being delivered.
@@ -221,6 +223,7 @@ class UnsyncedWatchers:
                     fields = encoder.fields(events[start:], group.subscription.prev_kv)
                     payload = payloads[start] = Payload(header, fields, self._fragment_bytes)
                 payload.send(watcher)
+                self.events += len(events) - start
                 sent += 1
         for watcher in [one for one in self._queue if first <= one.next <= last]:
             if watcher not in left:
@@ -277,6 +280,7 @@ class UnsyncedWatchers:
                     continue
                 if fields:
                     payload.send(watcher)
+                    self.events += len(fields)
                 self._delivered(watcher, revision, published)
             yield
 

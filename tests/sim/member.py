@@ -211,7 +211,7 @@ class Host:
             if timer is not None:
                 timer.cancel()
         driver.requests._tasks.cancel()
-        for tasks in (driver.streams._tasks, driver._incoming._tasks, driver._compaction._tasks):
+        for tasks in (driver.streams._tasks, driver.incoming._tasks, driver._compaction._tasks):
             tasks.cancel()
         self.journal.crash()
         engine = self.machine.engine

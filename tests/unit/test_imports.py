@@ -40,7 +40,7 @@ ONLY = {
 }
 #: The parts of raft from low to high; files of `raft/` itself by their names.
 RAFT = (
-    "errors ids ports",
+    "errors ids ports statistics",
     "bodies commands config",
     "log transport",
     "read snapshots",

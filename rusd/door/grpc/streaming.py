@@ -107,6 +107,9 @@ class StreamCall:
             return
         if not self._gathered:
             self._connection.gather(self)
+        counts = self._method.counts
+        counts.stream_sent += 1
+        counts.sent_bytes += len(message)
         self._gathered.append(framed(message))
         self._gathered_bytes += len(message)
         if len(message) > LARGE_BYTES:
@@ -220,6 +223,8 @@ class StreamCall:
 
     def _received(self, raw: bytes) -> None:
         method = self._method
+        method.counts.stream_received += 1
+        method.counts.received_bytes += len(raw)
         try:
             request = method.request.FromString(raw)
         except DecodeError as error:

@@ -153,6 +153,7 @@ class UnaryCall:
     def _run(self, raw: bytes) -> None:
         self._state = RUNNING
         method, connection = self._method, self._connection
+        method.counts.received_bytes += len(raw)
         try:
             request = (method.decode or method.request.FromString)(raw)
         except DecodeError as error:
@@ -220,6 +221,7 @@ class UnaryCall:
             self._refuse(messages.too_long(size, unary=True))
             return
         self._finish(OK)
+        self._method.counts.sent_bytes += size
         prefix = size.to_bytes(PREFIX_BYTES, "big")
         self._stream.complete(status.HEAD, prefix + message, status.OK)
 
@@ -229,6 +231,7 @@ class UnaryCall:
             self._refuse(messages.too_long(size, unary=True))
             return
         self._finish(OK)
+        self._method.counts.sent_bytes += size
         prefix = size.to_bytes(PREFIX_BYTES, "big")
         stream = self._stream
         stream.head(status.HEAD)

@@ -200,6 +200,16 @@ class Core:
         return len(self._proposals.waiting)
 
     @property
+    def proposals_failed(self) -> int:
+        """How many proposals of this member were given up."""
+        return self._proposals.failed
+
+    @property
+    def reads(self) -> LinearizableReads:
+        """This member's reads, with what they count."""
+        return self._reads
+
+    @property
     def deadline(self) -> float | None:
         """See `Ready.deadline`."""
         return self._notice.deadline

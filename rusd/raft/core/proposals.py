@@ -71,6 +71,8 @@ class Proposals:
         self.waiting: dict[int, Waiting] = {}
         self._unsent: deque[int] = deque()
         self._bytes = 0
+        #: How many were given up.
+        self.failed = 0
 
     def full(self) -> bool:
         """Whether a new proposal must be refused."""
@@ -138,6 +140,7 @@ class Proposals:
         """Give up proposals, with an `error` each; they may still come to be applied."""
         numbers = [number for number, one in self.waiting.items() if which(one)]
         answers = [self.resolve(number, error()) for number in numbers]
+        self.failed += len(numbers)
         return [answer for answer in answers if answer is not None]
 
 

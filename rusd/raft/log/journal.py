@@ -84,6 +84,11 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     # Ours
 
     @property
+    def segments(self) -> Segments:
+        """The files, with what they measure."""
+        return self._segments
+
+    @property
     def first_index(self) -> int:
         return self._entries[0][1] if self._entries else 0
 

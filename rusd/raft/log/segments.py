@@ -16,10 +16,12 @@ import fcntl
 import os
 import re
 import struct
+import time
 import zlib
 from pathlib import Path
 
 from rusd.base import durable
+from rusd.base.distribution import DISK_SECONDS, Distribution
 
 #: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
 _RANDOM_BYTES = 12
@@ -67,6 +69,9 @@ class Segments:
         #: however few there are.
         self._names = os.open(directory, os.O_RDONLY)
         self._offset = 0
+        self.fsync_seconds = Distribution(DISK_SECONDS)
+        self.write_seconds = Distribution(DISK_SECONDS)
+        self.written_bytes = 0
         try:
             self.numbers = self._listed()
             #: What all checksums of this journal start from.
@@ -180,17 +185,22 @@ class Segments:
         """
         assert self._file is not None
         written = 0
+        began = time.perf_counter()
         try:
             while written < len(data):
                 written += os.pwrite(self._file, data[written:], self._offset + written)
+            synced = time.perf_counter()
+            self.write_seconds.observe(synced - began)
             if self._fsync:
                 os.fdatasync(self._file)
+                self.fsync_seconds.observe(time.perf_counter() - synced)
             if self.marked != self.numbers[-1]:
                 self._set_mark()
         except OSError as error:
             error.filename = str(self.path(self.numbers[-1]))
             raise
         self._offset += len(data)
+        self.written_bytes += len(data)
 
     @property
     def full(self) -> bool:

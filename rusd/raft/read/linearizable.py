@@ -67,6 +67,16 @@ class LinearizableReads:
         """Whether a further read must be refused."""
         return self._reads.count >= MAX_WAITING_READS
 
+    @property
+    def failed(self) -> int:
+        """How many reads were given up."""
+        return self._reads.failed
+
+    @property
+    def repeated(self) -> int:
+        """How many requests to the leader were repeated."""
+        return self._reads.repeated
+
     def add(self, read: Read) -> None:
         """Note a read; it is asked about in the next step."""
         self._reads.add(read)

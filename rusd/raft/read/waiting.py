@@ -61,6 +61,9 @@ class WaitingReads:
         self._ready: list[Read] = []
         #: Reads in all of these.
         self.count = 0
+        #: Reads that were given up, and requests to the leader that were repeated.
+        self.failed = 0
+        self.repeated = 0
 
     def add(self, read: Read) -> None:
         """Note a read."""
@@ -87,6 +90,7 @@ class WaitingReads:
         self._again = []
         for number in numbers:
             self._requests[number].asked_at = now
+        self.repeated += len(numbers)
         if self._new:
             self._last_number += 1
             self._requests[self._last_number] = _Request(self._new, now)
@@ -150,6 +154,7 @@ class WaitingReads:
             if not request.reads:
                 del self._requests[number]
         self.count -= len(late)
+        self.failed += len(late)
         return late
 
     def fail(self, error: type[Refusal]) -> list[Released]:

@@ -6,7 +6,7 @@ window ends its stream, and no other. When the snapshot is whole and durable it 
 `install`, and while that works the queue waits.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from rusd.raft.snapshots.transfer import (
     SnapshotError,
     SnapshotReceiver,
 )
+from rusd.raft.statistics import Transfers
 from rusd.raft.transport.frames import Frame, Snapshot, SnapshotBegin, SnapshotChunk, SnapshotReply
 
 log = get_logger(__name__)
@@ -63,6 +64,8 @@ class IncomingSnapshot:
         #: A task works on the queue. (It is in `_tasks` for a moment longer.)
         self._working = False
         self._stopped = False
+        #: By member.
+        self.transfers: defaultdict[int, Transfers] = defaultdict(Transfers)
 
     def receive(self, member: int, frame: Snapshot) -> None:
         """A frame from the leader."""
@@ -78,6 +81,7 @@ class IncomingSnapshot:
         if self._queued[member] > QUEUE_BYTES:
             log.warning("a snapshot broke off", extra={"fields": {"error": "window exceeded"}})
             self._forget(member)
+            self.transfers[member].end(success=False)
             self._send(member, SnapshotReply(frame.stream, -1))
         elif not self._working:
             self._working = True
@@ -97,6 +101,8 @@ class IncomingSnapshot:
         while self._queue and not self._stopped:
             member, frame = self._queue.popleft()
             self._queued[member] -= _size(frame)
+            if isinstance(frame, SnapshotBegin):
+                self.transfers[member].begin()
             try:
                 complete = await self._worker.run(partial(self._receiver.frame, member, frame))
             except (SnapshotError, OSError) as error:
@@ -116,6 +122,7 @@ class IncomingSnapshot:
         except SnapshotError as error:
             await self._broke_off(member, stream, error)
             return
+        self.transfers[member].end(success=installed)
         if installed:
             log.info("installed a snapshot", extra={"fields": {"from": f"{member:x}"}})
         await self._finish(member, stream)
@@ -123,6 +130,7 @@ class IncomingSnapshot:
         self._acknowledge(member, installed)
 
     async def _broke_off(self, member: int, stream: int, error: Exception) -> None:
+        self.transfers[member].end(success=False)
         log.warning("a snapshot broke off", extra={"fields": {"error": str(error)}})
         await self._finish(member, stream)
 

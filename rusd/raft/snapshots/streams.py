@@ -10,6 +10,7 @@ is dropped (the member is gone, or this one leads no more). How it goes on: the 
 import asyncio
 import contextlib
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from rusd.base.worker import Worker
 from rusd.raft.ids import first_number
 from rusd.raft.ports import Machine
 from rusd.raft.snapshots.transfer import SnapshotError, SnapshotSender
+from rusd.raft.statistics import Transfers
 from rusd.raft.transport.frames import Frame, SnapshotReply
 
 log = get_logger(__name__)
@@ -73,6 +75,8 @@ class SnapshotStreams:
         #: When something was heard of last; the tasks have no clock.
         self._now = 0.0
         self._number = first_number()
+        #: By member.
+        self.transfers: defaultdict[int, Transfers] = defaultdict(Transfers)
         self._tasks = Tasks(fail)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -93,6 +97,7 @@ class SnapshotStreams:
         if member in self._streams or now < self._ended.get(member, -PAUSE) + PAUSE:
             return
         self._number += 1
+        self.transfers[member].begin()
         stream = self._streams[member] = _Stream(self._number, index, now)
         log.info("sending a snapshot", extra={"fields": {"to": f"{member:x}", "index": index}})
         self._tasks.start(f"send a snapshot to {member:x}", self._run(member, stream))
@@ -157,6 +162,7 @@ class SnapshotStreams:
         stream.heard = now
         if frame.received < 0:
             self._ended[member] = now
+            self.transfers[member].end(success=stream.sender.complete)
             self.drop(member)
         else:
             stream.sender.acknowledge(frame.received)
@@ -173,6 +179,7 @@ class SnapshotStreams:
         """End the stream to a member, if there is one: it is gone, or this one leads no more."""
         stream = self._streams.pop(member, None)
         if stream is not None:
+            self.transfers[member].end(success=False)
             stream.dropped = True
             stream.wake.set()
 

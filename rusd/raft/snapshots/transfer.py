@@ -98,6 +98,11 @@ class SnapshotSender:
         """The member holds so many bytes."""
         self._acknowledged = max(self._acknowledged, min(received, self._sent))
 
+    @property
+    def complete(self) -> bool:
+        """Whether the member holds everything."""
+        return self._ended and self._acknowledged == self._sent
+
     def close(self) -> None:
         """Close the file that is being read and remove the checkpoint."""
         self._chunks.close()

@@ -19,6 +19,7 @@ from typing import Protocol, cast
 from rusd.base.logs import LimitedLog
 from rusd.base.sockets import shown
 from rusd.raft.ports import PeerTls
+from rusd.raft.statistics import Traffic
 from rusd.raft.transport.dial_back import CONFIRMED
 from rusd.raft.transport.frames import (
     MAX_FRAME,
@@ -128,6 +129,8 @@ class Connection(asyncio.Protocol):
         self._paused = False
         #: Member id once the hello was received (and confirmed, if accepted); 0 before.
         self.member = 0
+        #: Of the member; of nobody before there is one.
+        self.traffic = Traffic()
 
     # Start and end
 
@@ -258,6 +261,7 @@ class Connection(asyncio.Protocol):
         if self._claimed and len(buffer) > SMALL:
             raise Refused("messages before a hello was answered")
         if frames:
+            self.traffic.received_bytes += start
             self._peers.received(self, frames)
 
     def _may_read(self) -> bool:

@@ -11,7 +11,7 @@ A member of a release before the nonce cannot be asked back; it is dialled whate
 
 import asyncio
 import ssl
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, structs
@@ -21,6 +21,7 @@ from rusd.base.sockets import UNREACHABLE, Bound, Listener
 from rusd.base.supervised import Fail, Tasks
 from rusd.base.urls import Url
 from rusd.raft.ports import WITHOUT_TLS, PeerTls
+from rusd.raft.statistics import Traffic
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.transport.dial_back import confirmed
 from rusd.raft.transport.frames import (
@@ -90,6 +91,8 @@ class Peers:
         self._lost: dict[int, asyncio.Event] = {}
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
+        #: By member, from the first attempt to reach it on.
+        self.traffic: defaultdict[int, Traffic] = defaultdict(Traffic)
         self._started = False
         #: Returns the response to `MembersRequest`, packed.
         self.membership: Callable[[], bytes] = bytes
@@ -159,6 +162,7 @@ class Peers:
             connection = self._live.pop(member, None)
             if connection is not None:
                 connection.close(pack(Removed()) if member in removed else b"")
+            self.traffic.pop(member, None)
         self._dial(new)
 
     async def stop(self) -> None:
@@ -181,12 +185,17 @@ class Peers:
         """
         connection = self._live.get(member)
         if connection is None:
+            if member in self._urls:
+                self.traffic[member].sent_failures += 1
             return
         backlog = connection.backlog()
-        if backlog > DEAD_PEER_BYTES:
-            connection.drop("it does not read")
-        elif not (droppable and backlog > SLOW_PEER_BYTES):
-            connection.write(data)
+        if backlog > SLOW_PEER_BYTES and (droppable or backlog > DEAD_PEER_BYTES):
+            connection.traffic.sent_failures += 1
+            if backlog > DEAD_PEER_BYTES:
+                connection.drop("it does not read")
+            return
+        connection.traffic.sent_bytes += len(data)
+        connection.write(data)
 
     def break_off(self, member: int, why: str) -> None:
         """End a member's connection: it sent what no member sends."""
@@ -305,6 +314,7 @@ class Peers:
             old.drop("replaced by a newer connection")
             self._on_lost(member)
         self._live[member] = connection
+        connection.traffic = self.traffic[member]
         if old is None:
             self._since[member] = asyncio.get_running_loop().time()
         self._on_connected(member)
@@ -323,6 +333,8 @@ class Peers:
         self._unconfirmed.remove(connection)
         if self._live.get(connection.member) is connection:
             del self._live[connection.member]
+            connection.traffic.received_failures += 1
+            connection.traffic.disconnects += 1
             self._on_lost(connection.member)
         for member in {connection.member, connection.expected or 0} & self._lost.keys():
             self._lost[member].set()
@@ -352,6 +364,7 @@ class Peers:
         except UNREACHABLE as error:
             if isinstance(error, ssl.SSLError):
                 report(url, str(error))
+            self.traffic[member].sent_failures += 1
             return False
         await lost.wait()
         return connection.member == member

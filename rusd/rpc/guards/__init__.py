@@ -10,6 +10,7 @@ does not need a check is left as it is and pays nothing for it.
 - `quota.py` the space quota;
 - `validation.py` malformed requests;
 - `authentication.py` identifies the caller, and refuses roles that a method does not admit;
+- `timing.py` measures calls for --metrics=extensive;
 - `audit.py` reports logins, changes of users and denied calls; before all others, if it is there.
 
 etcd's order of checks: learner, `hasleader`, quota, validation, authentication, leader alone.

@@ -1,7 +1,7 @@
 """A background task of the member that fails ends the member."""
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -45,18 +45,15 @@ TASKS = (
     "sessions",
     "auto_compaction",
     "corruption",
+    "round_trips",
+    "cluster_version",
 )
 
 
 @pytest.mark.parametrize("failing", TASKS)
 def test_a_failed_background_task_ends_the_member(
-    failing: str, monkeypatch: pytest.MonkeyPatch
+    failing: str,
 ) -> None:
-    async def quiet(*_: Any) -> None:
-        """The cluster version needs a cluster."""
-
-    monkeypatch.setattr("rusd.member.member.keep_cluster_version", quiet)
-
     class Configured:
         corrupt_check_time = compact_hash_check_time = 1.0
         compact_hash_check = True

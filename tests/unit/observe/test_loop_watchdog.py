@@ -99,8 +99,8 @@ def test_a_callback_that_holds_the_loop_is_named(runner: asyncio.Runner) -> None
     assert hold.callback.startswith("observe/test_loop_watchdog.py:")
     assert hold.at.endswith("(spin)")
     assert BUDGET < hold.cpu <= hold.seconds
-    assert watchdog.delays.holds == len(holds)
-    page = Metrics(list, CallMetrics({}), watchdog.histograms).render().decode()
+    assert watchdog.holds == len(holds)
+    page = Metrics([watchdog], CallMetrics({})).render().decode()
     assert f"\nrusd_event_loop_delay_seconds_count {sum(watchdog.delays.counts)}\n" in page
     below = sum(watchdog.delays.counts[: BUCKETS.index(BUDGET) + 1])
     assert f'\nrusd_event_loop_delay_seconds_bucket{{le="0.05"}} {below}\n' in page

@@ -84,18 +84,6 @@ def test_the_numbers_of_all_rooms_are_read(tmp_path: Path) -> None:
     run(test)
 
 
-def test_peers_are_known_before_they_are_connected(tmp_path: Path) -> None:
-    async def test() -> None:
-        samples, _, machine = member(tmp_path)
-        found = values(samples)
-        machine.close()
-        labels = {"Local": "11", "Remote": "22"}
-        assert found["etcd_network_known_peers"] == [(1, labels)]
-        assert found["etcd_network_active_peers"] == [(0, labels)]
-
-    run(test)
-
-
 def test_each_new_leader_is_a_change_and_losing_it_is_none(tmp_path: Path) -> None:
     async def test() -> None:
         samples, _, machine = member(tmp_path)

@@ -114,7 +114,7 @@ def test_no_turn_runs_behind_a_failed_install(
         with pytest.raises(FaultError):
             async with asyncio.timeout(20):
                 await node.wait_failed()
-        await until(lambda: not node.driver._incoming._tasks)
+        await until(lambda: not node.driver.incoming._tasks)
         assert failed
         assert not turns
         monkeypatch.undo()

@@ -76,7 +76,7 @@ def test_a_member_whose_last_flush_fails_holds_nothing_and_says_so_once(tmp_path
     asyncio.run(a_stop(tmp_path, harm, OSError))
 
 
-@pytest.mark.parametrize("part", ["peers", "streams", "_incoming", "_compaction"])
+@pytest.mark.parametrize("part", ["peers", "streams", "incoming", "_compaction"])
 def test_a_part_that_cannot_stop_keeps_no_other_from_it(tmp_path: Path, part: str) -> None:
     def harm(node: RaftNode) -> None:
         stop = getattr(node.driver, part).stop

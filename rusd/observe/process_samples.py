@@ -1,0 +1,56 @@
+"""The process, as Prometheus's client for Go names it and etcd's own names beside."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from rusd.observe.samples import Sample
+
+_NETWORK = Path("/proc/self/net/netstat")
+#: What a limit of none is shown as: the largest 64-bit number.
+_UNLIMITED = 2**64 - 1
+
+
+class ProcessSamples:
+    """Reads the samples (a `Source`)."""
+
+    def __init__(self) -> None:
+        self._process = ProcessCollector(registry=CollectorRegistry())
+
+    def read(self) -> Iterator[Sample]:
+        """Returns all samples, now."""
+        files = {"process_open_fds": "os_fd_used", "process_max_fds": "os_fd_limit"}
+        for metric in self._process.collect():
+            for sample in metric.samples:
+                counter = metric.type == "counter"
+                yield Sample(sample.name, metric.documentation, sample.value, counter=counter)
+                if sample.name in files:
+                    yield Sample(files[sample.name], metric.documentation, sample.value)
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        yield Sample(
+            "process_virtual_memory_max_bytes",
+            "Largest address space allowed.",
+            _UNLIMITED if limit == resource.RLIM_INFINITY else limit,
+        )
+        yield from _network()
+
+
+def _network() -> Iterator[Sample]:
+    """Bytes of the process's network namespace."""
+    try:
+        lines = [line.split() for line in _NETWORK.read_text().splitlines()]
+    except OSError:
+        return
+    # A line of names, then a line of numbers.
+    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
+        found = dict(zip(names, numbers, strict=False))
+        if found.get("IpExt:") == "IpExt:":
+            for key, name in (("InOctets", "receive"), ("OutOctets", "transmit")):
+                yield Sample(
+                    f"process_network_{name}_bytes_total",
+                    "Bytes of the network namespace.",
+                    int(found[key]),
+                    counter=True,
+                )
