@@ -367,6 +367,12 @@ class Config:
         True, parsers.boolean, "Security", "Serve the API as JSON over HTTP at /v3/."
     )
 
+    enable_pprof: bool = _flag(
+        False,
+        parsers.boolean,
+        "Monitoring",
+        "Show what every thread and task is doing at /debug/stacks (Go's profiles are not served).",
+    )
     listen_metrics_urls: tuple[Url, ...] = _flag(
         (), parsers.urls, "Monitoring", "URLs that answer /metrics and /health only."
     )

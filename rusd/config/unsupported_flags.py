@@ -97,7 +97,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     **_switches(
         "",
         "enable-distributed-tracing",
-        "enable-pprof",
         "experimental-enable-lease-checkpoint",
         "experimental-enable-lease-checkpoint-persist",
         "experimental-stop-grpc-service-on-defrag",

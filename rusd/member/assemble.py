@@ -48,7 +48,7 @@ from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.key_files import warn_if_exposed
 from rusd.member.member_list import MemberList
-from rusd.member.pages import member_pages
+from rusd.member.pages import debug_pages, member_pages
 from rusd.member.sessions import Sessions
 from rusd.member.tokens import token_provider
 from rusd.observe.health import HealthChecks
@@ -59,6 +59,7 @@ from rusd.observe.operation_samples import OperationSamples
 from rusd.observe.process_samples import ProcessSamples
 from rusd.observe.raft_samples import RaftSamples
 from rusd.observe.round_trips import RoundTrips
+from rusd.observe.stacks import stacks
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Membership
@@ -230,7 +231,7 @@ def assemble(
     origins = Origins(config.cors)
     limit = config.max_request_bytes + OVERHEAD_BYTES
     gateway: Gateway | None = None
-    routes = dict(pages)
+    routes = {**pages, **debug_pages(node, stacks if config.enable_pprof else None)}
     sockets: tuple[str, ...] = ()
     if config.enable_grpc_gateway:
         gateway = Gateway(

@@ -4,20 +4,27 @@
 - `/livez`, `/readyz` checks one by one, `/readyz/<check>` one alone; `?verbose`, `?exclude=<check>`
 - `/version`
 - `/metrics` Prometheus's text format 0.0.4
+- `/debug/vars` command line, limit of file descriptors and state of Raft; with `--enable-pprof`
+  `/debug/stacks`, what every thread and task is doing; both on the client port only
 
 All but `/metrics` answer GET only; HEAD is refused too, as in etcd.
 """
 
 import json
+import resource
+import sys
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from rusd.door.http.rendering import SharedRendering
-from rusd.door.http.router import NOSNIFF, NOT_FOUND, TEXT, not_allowed
+from rusd.door.http.router import NOSNIFF, TEXT, not_allowed
 from rusd.door.time_budget import TimeBudget
 from rusd.observe.health import HealthChecks
+from rusd.raft.interface import Indexes, Role
 from rusd.rpc.pages import Page, PageRequest, PageResponse
 
 _JSON = ("Content-Type", "application/json")
+_JSON_UTF8 = ("Content-Type", "application/json; charset=utf-8")
 _METRICS = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -33,12 +40,54 @@ def member_pages(
 
     return {
         "/health": probes.health,
-        "/livez": probes.check,
-        "/livez/": probes.check,
-        "/readyz": probes.check,
-        "/readyz/": probes.check,
+        **{path: probes.check for path in checks.paths},
         "/version": probes.version,
         "/metrics": render,
+    }
+
+
+class Node(Role, Indexes, Protocol):
+    """What is used of the Raft node."""
+
+
+def debug_pages(node: Node, stacks: Callable[[], bytes] | None) -> Mapping[str, Page]:
+    """Path -> page, of the client port alone. `stacks`: None without `--enable-pprof`."""
+
+    async def variables(request: PageRequest) -> PageResponse:
+        if request.method != "GET":
+            return not_allowed("GET")
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        shown = {
+            "cmdline": sys.argv,
+            "file_descriptor_limit": limit,
+            "raft.status": _raft_status(node),
+        }
+        lines = ",\n".join(f'"{name}": {_json(value).decode()}' for name, value in shown.items())
+        return PageResponse(200, [_JSON_UTF8], f"{{\n{lines}\n}}\n".encode())
+
+    async def threads(request: PageRequest) -> PageResponse:
+        if request.method != "GET":
+            return not_allowed("GET")
+        assert stacks is not None
+        return PageResponse(200, [TEXT, NOSNIFF], stacks())
+
+    pages: dict[str, Page] = {"/debug/vars": variables}
+    return pages if stacks is None else {**pages, "/debug/stacks": threads}
+
+
+def _raft_status(node: Node) -> dict[str, object]:
+    """As etcd's, without the progress of the other members."""
+    if node.is_leader:
+        state = "StateLeader"
+    else:
+        state = "StateFollower" if node.leader_id else "StateCandidate"
+    return {
+        "id": f"{node.member_id:x}",
+        "term": node.term,
+        "commit": node.commit_index,
+        "lead": f"{node.leader_id:x}",
+        "raftState": state,
+        "applied": node.applied_index,
     }
 
 
@@ -65,14 +114,10 @@ class _Probes:
 
     async def check(self, request: PageRequest) -> PageResponse:
         _, probe, *check = request.path.split("/")
-        if len(check) > 1 or check == [""]:
-            return NOT_FOUND
         if request.method != "GET":
             return not_allowed("GET")
         run = self._checks.live if probe == "livez" else self._checks.ready
         results = await run(check[0] if check else "", request.query.get("exclude", []))
-        if results is None:
-            return NOT_FOUND
         lines = "".join(
             f"[-]{name} failed: {error}\n" if error else f"[+]{name} ok\n"
             for name, error in results

@@ -111,13 +111,17 @@ class HealthChecks:
             return f"RANGE ERROR:{_text(error)}"
         return ""
 
-    async def live(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:
-        """Results of the liveness checks but those in `exclude`, or of `only` one; None if there is
-        no check of that name.
-        """
+    @property
+    def paths(self) -> list[str]:
+        """The pages of the checks: of all together, and of each."""
+        probes = {"/livez": self._live, "/readyz": self._ready}
+        return [*probes, *(f"{path}/{name}" for path, checks in probes.items() for name in checks)]
+
+    async def live(self, only: str, exclude: Iterable[str]) -> list[CheckResult]:
+        """Results of the liveness checks but those in `exclude`, or of `only` one."""
         return await self._run("livez", self._live, only, set(exclude))
 
-    async def ready(self, only: str, exclude: Iterable[str]) -> list[CheckResult] | None:
+    async def ready(self, only: str, exclude: Iterable[str]) -> list[CheckResult]:
         """As `live`, of the readiness checks."""
         return await self._run("readyz", self._ready, only, set(exclude))
 
@@ -137,10 +141,8 @@ class HealthChecks:
 
     async def _run(
         self, probe: str, checks: dict[str, Check], only: str, exclude: set[str]
-    ) -> list[CheckResult] | None:
+    ) -> list[CheckResult]:
         if only:
-            if only not in checks:
-                return None
             # A check that is named always runs.
             exclude = set()
             checks = {only: checks[only]}

@@ -399,7 +399,6 @@ def test_etcds_default_of_an_unsupported_flag_is_accepted(name: str) -> None:
 @pytest.mark.parametrize(
     "flag",
     [
-        "--enable-pprof",
         "--memory-mlock",
         "--socket-reuse-port",
         "--max-wals=4",
@@ -419,7 +418,6 @@ def test_what_has_no_effect_is_accepted_and_noted(flag: str) -> None:
     "flag",
     [
         "--max-wals=5",
-        "--enable-pprof=false",
         "--raft-read-timeout=5s",
         "--socket-reuse-address",
         "--backend-bbolt-freelist-type=map",

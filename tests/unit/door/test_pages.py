@@ -12,7 +12,9 @@ from rusd.door.http.body import Body, BodyMemory
 from rusd.door.http.rendering import SharedRendering
 from rusd.door.http.router import AT_ONCE, Router, page_request
 from rusd.door.time_budget import TimeBudget
+from rusd.member.pages import debug_pages
 from rusd.observe.health import HealthChecks
+from rusd.observe.stacks import TASKS_SHOWN, stacks
 from rusd.rpc.call import Caller
 from rusd.rpc.pages import PageRequest, PageResponse
 from rusd.state.machine import StateMachine
@@ -107,7 +109,9 @@ def test_an_encoded_slash_separates_nothing(get: Get) -> None:
     assert get("/livez%2fserializable_read").status == 404
 
 
-@pytest.mark.parametrize("target", ["/health", "/livez", "/readyz", "/readyz/none", "/version"])
+@pytest.mark.parametrize(
+    "target", ["/health", "/livez", "/readyz", "/readyz/non_learner", "/version"]
+)
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "OPTIONS", "BREW"])
 def test_pages_are_only_read(get: Get, method: str, target: str) -> None:
     page = get(target, method)
@@ -177,3 +181,28 @@ def test_pages_that_wait_for_nothing_are_answered_a_few_in_one_turn() -> None:
 
     asyncio.run(run(Router({})))
     assert answered == [number for number in range(1000) if number != 500]
+
+
+def test_the_stacks_of_threads_and_tasks_are_shown_only_if_asked_for() -> None:
+    async def main() -> None:
+        node = InstantNode(Log(), 1, None)  # type: ignore[arg-type]
+        assert debug_pages(node, None).keys() == {"/debug/vars"}
+        asyncio.current_task().set_name("the one that asks")  # type: ignore[union-attr]
+        page = await debug_pages(node, stacks)["/debug/stacks"](request("GET", "/debug/stacks"))
+        assert isinstance(page.body, bytes)
+        text = page.body.decode()
+        assert "thread MainThread\n" in text and "stacks()" in text
+        assert "task the one that asks\n" in text
+
+    asyncio.run(main())
+
+
+def test_only_the_first_tasks_are_shown() -> None:
+    async def main() -> None:
+        tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(TASKS_SHOWN + 5)]
+        text = stacks().decode()
+        assert text.count("\ntask ") == TASKS_SHOWN and "and 6 other tasks" in text
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(main())
