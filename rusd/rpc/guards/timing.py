@@ -4,13 +4,12 @@ Stands before all other guards, so that a call is measured from its request to i
 refuses it: a unary call until its response is made, a stream until it is closed.
 """
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from rusd.base.chunks import Chunks
+from rusd.base.chunks import Chunks, Encoded
 from rusd.base.distribution import Distribution
 from rusd.rpc.call import Call
 from rusd.rpc.methods import BidiStream, Method, Methods, ServerStream, Unary
@@ -61,12 +60,19 @@ def _unary(method: Unary, seconds: Distribution) -> Unary:
             seconds.observe(clock() - began)
             return response
         pending: Any = response
-        if not hasattr(response, "add_done_callback"):
-            pending = asyncio.ensure_future(response)
+        if not hasattr(pending, "add_done_callback"):
+            return _awaited(response, began, seconds)
         pending.add_done_callback(lambda _: seconds.observe(clock() - began))
-        return pending  # type: ignore[no-any-return]
+        return response
 
     return replace(method, call=call)
+
+
+async def _awaited(response: Awaitable[Encoded], began: float, seconds: Distribution) -> Encoded:
+    try:
+        return await response
+    finally:
+        seconds.observe(time.perf_counter() - began)
 
 
 def _opened(start: Callable[[], StreamHandler], seconds: Distribution) -> StreamHandler:
