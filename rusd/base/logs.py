@@ -40,6 +40,8 @@ STREAMS = ("default", "stderr", "stdout")
 JOURNAL = "systemd/journal"
 #: The log output that discards everything.
 NOWHERE = "/dev/null"
+#: Units of Go's durations, from the longest: nanoseconds, name.
+_UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 #: The parent of all loggers of rusd.
 _OWN = "rusd"
 #: No blanks between keys and values, as etcd writes them and log searches expect them.
@@ -49,6 +51,15 @@ _COMPACT = (",", ":")
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of a module; pass `__name__`."""
     return logging.getLogger(name)
+
+
+def go_duration(seconds: float) -> str:
+    """A duration as Go writes it in etcd's log, such as `301.234ms`."""
+    nanoseconds = round(seconds * 10**9)
+    for unit, name in _UNITS:
+        if abs(nanoseconds) >= unit:
+            return f"{nanoseconds / unit:.9f}".rstrip("0").rstrip(".") + name
+    return "0s"
 
 
 class LimitedLog:

@@ -87,6 +87,7 @@ GATES = frozenset(
         "InitialCorruptCheck",
         "LeaseCheckpoint",
         "LeaseCheckpointPersist",
+        "PriorityRequest",
         "SetMemberLocalAddr",
         "StopGRPCServiceOnDefrag",
         "TxnModeWriteWithSharedBuffer",

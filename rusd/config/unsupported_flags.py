@@ -127,12 +127,7 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
 }
 
-NOT_YET: frozenset[str] = frozenset(
-    (
-        "initial-election-tick-advance",
-        "warning-apply-duration",
-    )
-)
+NOT_YET: frozenset[str] = frozenset(("initial-election-tick-advance",))
 
 #: Spellings of etcd 3.5 and 3.6 for flags of the tables above.
 OLD_SPELLINGS: dict[str, str] = {

@@ -341,6 +341,7 @@ def _raft_config(
         wal_directory=config.wal_path,
         listen_peer_urls=config.listen_peer_urls,
         features=FEATURES,
+        slow_apply=config.warning_apply_duration,
         tls=tls,
         heartbeat_ms=config.heartbeat_interval,
         election_ms=config.election_timeout,

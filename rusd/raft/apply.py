@@ -7,22 +7,25 @@ loop, goes on between two slices. An exception in here ends the process.
 from collections.abc import Sequence
 from time import perf_counter
 
+from rusd.base.logs import LimitedLog, get_logger, go_duration
 from rusd.raft.core.core import Core
 from rusd.raft.ports import Entry, Machine, Slices
 
-#: Seconds from which an apply counts as slow: etcd's default of --warning-apply-duration.
-SLOW = 0.1
+log = LimitedLog(get_logger(__name__))
 
 
 class ApplyLoop:
     """The state machine's side of `Ready.entries`."""
 
-    def __init__(self, core: Core, machine: Machine) -> None:
+    def __init__(self, core: Core, machine: Machine, slow: float) -> None:
+        """`slow`: seconds from which an apply is logged (`--warning-apply-duration`)."""
         self._core = core
         self._machine = machine
         self._slices: Slices | None = None
         self._began = 0.0
-        #: Applies that took longer than SLOW.
+        self._requests = 0
+        self._threshold = slow
+        #: Applies that took longer.
         self.slow = 0
 
     @property
@@ -41,6 +44,7 @@ class ApplyLoop:
             begun = self._machine.begin(entries)
             if not isinstance(begun, list):
                 self._slices = begun.slices
+                self._requests = sum(len(entry.requests) for entry in entries)
                 self._core.applying(begun.last)
                 return
             results = begun
@@ -52,10 +56,24 @@ class ApplyLoop:
                 results = end.value
             else:
                 return
-        if perf_counter() - self._began > SLOW:
-            self.slow += 1
+        took = perf_counter() - self._began
+        if took > self._threshold:
+            if entries:
+                self._requests = sum(len(entry.requests) for entry in entries)
+            self._note_slow(took)
         for done, result in self._core.applied(self._machine.positions()[0], results):
             done(result)
+
+    def _note_slow(self, took: float) -> None:
+        """The line of etcd, but for what was requested: Raft does not know it."""
+        self.slow += 1
+        fields = {
+            "took": go_duration(took),
+            "expected-duration": go_duration(self._threshold),
+            "requests": self._requests,
+            "applied-index": self._machine.positions()[0].index,
+        }
+        log.warning("apply request took too long", fields)
 
     def drop(self) -> None:
         """Forget the apply under way: the state was replaced by a snapshot."""

@@ -24,6 +24,8 @@ class RaftConfig:
     snapshot_count: int = 10_000
     #: Entries kept behind the applied index for members that lag.
     catchup_entries: int = 5_000
+    #: Seconds from which an apply is logged and counted as slow.
+    slow_apply: float = 0.1
     unsafe_no_fsync: bool = False
     #: Those of `peers` that have no vote.
     learners: frozenset[int] = frozenset()

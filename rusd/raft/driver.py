@@ -117,7 +117,7 @@ class Driver:
         self.streams = SnapshotStreams(snapshots, machine, self._send_one, self._worker, self._die)
         self.requests = PeerRequests(self._send_one, self._die, describe)
         self.core = self._make_core(config, machine)
-        self.apply = ApplyLoop(self.core, machine)
+        self.apply = ApplyLoop(self.core, machine, config.slow_apply)
         self._compaction = Compaction(
             config,
             machine,

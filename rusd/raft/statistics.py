@@ -77,7 +77,7 @@ class Statistics:
     #: Reads that were given up, and requests for a read index that were repeated.
     reads_failed: int
     reads_repeated: int
-    #: Applies that took longer than `apply.SLOW`.
+    #: Applies that took longer than `RaftConfig.slow_apply`.
     slow_applies: int
     #: Heartbeats that this leader sent late.
     late_heartbeats: int

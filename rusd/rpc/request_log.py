@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from rusd.base.logs import get_logger
+from rusd.base.logs import get_logger, go_duration
 from rusd.proto import rpc_pb2 as rpc
 
 log = get_logger(__name__)
@@ -25,8 +25,6 @@ SHOWN = 2048
 LARGEST = 64 << 10
 #: Warnings that are written in a second; what is left out is counted in the next.
 PER_SECOND = 50
-#: Units of Go's durations, from the longest: nanoseconds, name.
-_UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 _HIDDEN = "value"
 
 
@@ -124,12 +122,3 @@ def _each(value: Any) -> Any:
 def _time(seconds: float) -> str:
     began = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
     return began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def go_duration(seconds: float) -> str:
-    """A duration as Go writes it, such as `301.234ms`."""
-    nanoseconds = round(seconds * 10**9)
-    for unit, name in _UNITS:
-        if abs(nanoseconds) >= unit:
-            return f"{nanoseconds / unit:.9f}".rstrip("0").rstrip(".") + name
-    return "0s"

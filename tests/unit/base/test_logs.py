@@ -205,3 +205,11 @@ def test_kinds_without_end_share_one_count(path: Path) -> None:
     for number in range(5000):
         sparse.warning("dropped", {}, kind=f"kind {number}")
     assert len(lines(path)) == sparse.KINDS + sparse.BURST
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (1.5, "1.5s"), (0.02, "20ms"), (12e-6, "12µs"), (3e-9, "3ns"), (75, "75s")],
+)
+def test_durations_are_gos(seconds: float, text: str) -> None:
+    assert logs.go_duration(seconds) == text

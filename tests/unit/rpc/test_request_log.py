@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.request_log import LARGEST, PER_SECOND, SHOWN, RequestLog, go_duration
+from rusd.rpc.request_log import LARGEST, PER_SECOND, SHOWN, RequestLog
 
 KV = "/etcdserverpb.KV/"
 SECRET = b"what nobody may read"
@@ -96,11 +96,3 @@ def test_a_storm_of_slow_calls_is_counted_instead_of_written(log: Log) -> None:
 def test_at_level_debug_every_call_is_written(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="rusd.rpc.request_log")
     assert RequestLog(0.3, lambda: 0.0).threshold == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (1.5, "1.5s"), (0.02, "20ms"), (12e-6, "12µs"), (3e-9, "3ns"), (75, "75s")],
-)
-def test_durations_are_gos(seconds: float, text: str) -> None:
-    assert go_duration(seconds) == text
