@@ -15,27 +15,36 @@ class Hub(Protocol):
     """The part of the watch hub in use."""
 
     @property
-    def events(self) -> int: ...
+    def events(self) -> int:
+        """Events sent to watchers so far."""
 
 
 class Durations(Protocol):
     """How long maintenance took, seconds."""
 
     @property
-    def defragment(self) -> Distribution: ...
+    def defragment(self) -> Distribution:
+        """Defragmentations."""
+
     @property
-    def hash(self) -> Distribution: ...
+    def hash(self) -> Distribution:
+        """Hashes over everything."""
+
     @property
-    def hash_kv(self) -> Distribution: ...
+    def hash_kv(self) -> Distribution:
+        """Hashes of the keys."""
 
 
 class Maintenance(Protocol):
     """The part of the Maintenance service in use."""
 
     @property
-    def seconds(self) -> Durations: ...
+    def seconds(self) -> Durations:
+        """How long each call took."""
+
     @property
-    def defragmenting(self) -> bool: ...
+    def defragmenting(self) -> bool:
+        """Whether a defragmentation runs."""
 
 
 @dataclass(frozen=True, slots=True)
