@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sortedcontainers import SortedDict
 
+from rusd.base.distribution import DISK_SECONDS, Distribution
 from rusd.storage import Batch, Family, RangeEnd, StorageError
 
 _DATA, _ID = "data", "id"
@@ -60,6 +61,7 @@ class MemoryEngine:
         self.directory = directory
         self.store = store
         self.on_damage: Callable[[StorageError], None] = lambda error: None
+        self.write_seconds = Distribution(DISK_SECONDS)
 
     @classmethod
     def open(cls, directory: Path) -> "MemoryEngine":

@@ -28,6 +28,7 @@ import tests.sim.world
 from rusd.raft.commands import encode_conf_change
 from rusd.raft.core.campaign import Campaign
 from rusd.raft.core.clock import Clock
+from rusd.raft.core.commit_notice import CommitNotice
 from rusd.raft.core.conf_change import ConfChanges
 from rusd.raft.core.core import Core
 from rusd.raft.core.filters import Filters
@@ -39,6 +40,7 @@ from rusd.raft.driver import Driver
 from rusd.raft.read.linearizable import LinearizableReads
 from rusd.raft.read.rounds import ReadIndexRounds
 from rusd.raft.read.waiting import WaitingReads
+from rusd.raft.transport.frames import AppendReply
 from rusd.raft.transport.handshake import Handshake
 from tests.sim.__main__ import schedule
 from tests.sim.disk import SimJournal
@@ -218,6 +220,65 @@ def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
 def every_leader_is_confirmed() -> Iterator[None]:
     """A member confirms one that led an earlier term, between two steps or within one."""
     with patch.object(LinearizableReads, "follows", lambda self, member, message: True):
+        yield
+
+
+@mutant
+def answers_to_an_earlier_round_confirm_a_later_one() -> Iterator[None]:
+    """They were given before the read came, perhaps before another leader was elected.
+
+    Schedules hardly notice: the answer must be under way during an election.
+    """
+
+    def confirm(self: ReadIndexRounds, member: int, number: int) -> None:
+        original(self, member, self._number)
+
+    original = ReadIndexRounds.confirm
+    everything = patch.object(ReadIndexRounds, "awaits", lambda self, number: True)
+    with patch.object(ReadIndexRounds, "confirm", confirm), everything:
+        yield
+
+
+@mutant
+def replies_that_are_needed_can_wait() -> Iterator[None]:
+    """A commit waits for the next turn with another cause: no promise breaks, every write is late.
+
+    Schedules cannot notice: a turn comes soon.
+    """
+    with patch.object(Core, "can_wait", lambda self, message: isinstance(message, AppendReply)):
+        yield
+
+
+@mutant
+def ticks_are_skipped_after_a_change() -> Iterator[None]:
+    """A commit waits until a quiet leader looks for its quorum; schedules cannot notice either."""
+    changed = property(lambda self: False, lambda self, changed: None)
+    with patch.object(PySyncObjRaft, "_changed", changed, create=True):
+        yield
+
+
+@mutant
+def a_quiet_leader_never_looks_for_its_quorum() -> Iterator[None]:
+    """A leader that hears nothing sends heartbeats and looks for nothing.
+
+    Schedules did not notice: their clients write, and each entry brings a tick.
+    """
+    original = PySyncObjRaft.tick
+
+    def tick(self: PySyncObjRaft) -> None:
+        if self._changed or not self.is_leader:
+            original(self)
+        elif self.now > self._SyncObj__newAppendEntriesTime:
+            self.send_appends()
+
+    with patch.object(PySyncObjRaft, "tick", tick):
+        yield
+
+
+@mutant
+def a_commit_is_told_with_the_next_entries_only() -> Iterator[None]:
+    """Followers on which a call waits learn of it with a heartbeat; calls are late, not lost."""
+    with patch.object(CommitNotice, "recipients", lambda *_, **__: []):
         yield
 
 
@@ -458,6 +519,15 @@ BY_UNIT_TEST = {
     "copies_of_a_vote_count": _HAZARDS + "test_two_copies_of_a_vote_are_one_vote",
     "a_lone_member_commits_before_its_flush": _HAZARDS
     + "test_a_member_that_needs_no_vote_commits_nothing_before_it_is_durable",
+    "replies_that_are_needed_can_wait": "tests/unit/raft/test_between_turns.py::"
+    + "test_an_acknowledgement_that_may_commit_cannot_wait",
+    "ticks_are_skipped_after_a_change": "tests/unit/raft/test_between_turns.py::"
+    + "test_an_acknowledgement_commits_in_the_step_that_brings_it",
+    "a_quiet_leader_never_looks_for_its_quorum": "tests/unit/raft/test_between_turns.py::"
+    + "test_a_quiet_leader_without_answers_stands_down_after_an_election_timeout",
+    "answers_to_an_earlier_round_confirm_a_later_one": "tests/unit/raft/test_read_index.py::"
+    + "test_an_answer_to_an_earlier_round_says_nothing_of_a_later_one",
+    "a_commit_is_told_with_the_next_entries_only": "tests/unit/raft/test_commit_notice.py",
     "quarantine_ends_with_any_state": "tests/unit/raft/test_quarantine.py::"
     + "test_an_unconfirmed_leader_does_not_end_it",
     "a_silent_leader_is_never_forgotten": "tests/unit/raft/test_silent_leader.py",

@@ -10,7 +10,7 @@ from rusd.raft.transport.connection import INBOX_FRAMES
 from rusd.raft.transport.frames import AppendReply, Frame, ReadRound, ReadRoundReply, pack
 from tests.unit.raft.cluster import Cluster as Nodes
 from tests.unit.raft.cluster import until
-from tests.unit.raft.simulated import Cluster, Member, membership_of
+from tests.unit.raft.simulated import ELECTION, HEARTBEAT, Cluster, Member, membership_of
 
 
 @pytest.fixture
@@ -42,6 +42,52 @@ def test_an_acknowledgement_that_may_commit_cannot_wait(leader: Member) -> None:
     leader.cluster.step(leader)
     assert leader.core.commit_index < leader.journal.last_index
     assert not leader.core.can_wait(reply(leader, leader.journal.last_index))
+
+
+def test_an_acknowledgement_commits_in_the_step_that_brings_it(leader: Member) -> None:
+    leader.core.propose(b"a", lambda _: None, float("inf"))
+    leader.cluster.step(leader)
+    leader.inbox.append((2, reply(leader, leader.journal.last_index)))
+    leader.cluster.step(leader)
+    assert leader.core.commit_index == leader.journal.last_index
+
+
+def test_a_vote_less_is_counted_in_the_step_behind_the_change(leader: Member) -> None:
+    """No message comes: what needs one acknowledgement fewer is committed all the same."""
+    leader.core.propose(b"a", lambda _: None, float("inf"))
+    leader.cluster.step(leader)
+    leader.core.apply_membership(membership_of({"voters": [1], "removed": [2, 3]}))
+    leader.cluster.step(leader)
+    assert leader.core.commit_index == leader.journal.last_index
+
+
+def test_an_acknowledgement_that_waited_does_not_outlive_its_connection(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            late = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
+            driver._received(other, [late])
+            driver._lost(other)
+            driver._connected(other)
+            assert (other, late) not in driver._inbox
+            assert driver.core.match_index(other) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_quiet_leader_without_answers_stands_down_after_an_election_timeout(
+    leader: Member,
+) -> None:
+    """Neither messages nor entries come; half of its steps fall between two heartbeats."""
+    leader.cluster.step(leader)
+    began = now = leader.cluster.now
+    while leader.core.is_leader and now < began + 2 * ELECTION:
+        now += HEARTBEAT / 5
+        leader.core.step(now, [])
+    assert ELECTION <= now - began <= ELECTION + HEARTBEAT / 2
 
 
 def test_an_acknowledgement_cannot_wait_while_leadership_is_transferred(leader: Member) -> None:
