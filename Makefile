@@ -44,8 +44,9 @@ compose-down:          ## stop them and remove their data
 
 # --- checking it ----------------------------------------------------------------------------------
 
+# One process runs what starts members, one after the other, and one the rest (tests/conftest.py).
 test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
-	$(BIN)/python -m pytest tests/unit tests/member tests/cluster tests/sim $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/member tests/cluster tests/sim $(ARGS)
 
 lint: .venv/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .

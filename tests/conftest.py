@@ -1,7 +1,11 @@
-"""Settings for every test: hypothesis profiles (HYPOTHESIS_PROFILE=deep looks ten times longer)."""
+"""Settings for every test: hypothesis profiles (HYPOTHESIS_PROFILE=deep looks ten times longer),
+and what runs side by side.
+"""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 _COMMON = {
@@ -17,3 +21,17 @@ _LOOK = [Phase.explicit, Phase.reuse, Phase.generate]
 settings.register_profile("quick", derandomize=True, max_examples=60, phases=_LOOK, **_COMMON)
 settings.register_profile("deep", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+#: Tests of these directories start members as processes.
+_PROCESSES = ("member", "cluster")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put all tests that start members into one group of pytest-xdist (`--dist loadgroup`): they
+    run one after the other, beside the unit tests.
+    """
+    for item in items:
+        directory = item.path.relative_to(Path(__file__).parent).parts[0]
+        if directory in _PROCESSES:
+            item.add_marker(pytest.mark.xdist_group("processes"))

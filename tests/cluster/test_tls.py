@@ -15,6 +15,7 @@ import aiohttp
 import grpc
 import pytest
 
+from cluster import wire
 from cluster.certificates import DAY, Authority, Identity
 from cluster.local import ClusterError, LocalCluster
 from cluster.tls import Tls
@@ -292,7 +293,7 @@ class AutoTls(LocalCluster):
         made = self.members[0].data_dir / "fixtures/client/cert.pem"
         if not made.exists():
             return None
-        self._credentials = grpc.ssl_channel_credentials(made.read_bytes())
+        self._access = wire.Access(grpc.ssl_channel_credentials(made.read_bytes()))
         return super()._all_healthy()
 
 
