@@ -412,7 +412,8 @@ class Driver:
         if events.leadership_lost:
             self._heartbeats.clear()
             self.streams.drop_all()
-        for member in events.snapshots:
+        # (A connection that ended during the flush would drop no stream that begins behind it.)
+        for member in set(events.snapshots).intersection(core.connected_peers):
             self.streams.begin(member, core.applied_index, now)
         for member, frame in events.snapshot:
             self.incoming.receive(member, frame)

@@ -190,6 +190,11 @@ class Core:
         return self._raft.peers
 
     @property
+    def connected_peers(self) -> Collection[int]:
+        """Those with a connection."""
+        return self._raft.connected_peers
+
+    @property
     def in_quarantine(self) -> bool:
         """Whether this member takes no part until it has caught up (`quarantine.py`)."""
         return self._quarantine.active

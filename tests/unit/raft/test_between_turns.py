@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from rusd.raft.transport.connection import INBOX_FRAMES
-from rusd.raft.transport.frames import AppendReply, Frame, ReadRound, ReadRoundReply, pack
+from rusd.raft.transport.frames import (
+    AppendReply,
+    Frame,
+    ReadRound,
+    ReadRoundReply,
+    SnapshotRequest,
+    pack,
+)
 from tests.unit.raft.cluster import Cluster as Nodes
 from tests.unit.raft.cluster import until
 from tests.unit.raft.simulated import ELECTION, HEARTBEAT, Cluster, Member, membership_of
@@ -74,6 +81,28 @@ def test_an_acknowledgement_that_waited_does_not_outlive_its_connection(tmp_path
             driver._connected(other)
             assert (other, late) not in driver._inbox
             assert driver.core.match_index(other) == 0
+
+    asyncio.run(scenario())
+
+
+def test_no_snapshot_is_sent_to_a_member_whose_connection_ended_during_the_flush(
+    tmp_path: Path,
+) -> None:
+    """It would be waited for until the stream counts as stalled, and no entries be sent."""
+
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            driver._inbox.append((other, SnapshotRequest(leader.term)))
+            ready = driver.core.step(driver.clock.now(), driver._inbox)
+            assert ready.events is not None
+            assert other in ready.events.snapshots
+            driver._lost(other)
+            driver._finish(ready, ())
+            assert not driver.streams.members
 
     asyncio.run(scenario())
 
