@@ -440,6 +440,9 @@ class Core:
     def _on_snapshot(self, member: int, message: Snapshot) -> None:
         if self._raft.leader == member:
             self._snapshot.append((member, message))
+        else:
+            # This member missed its heartbeats for a while. What is not taken has to be sent again.
+            self._outbox.send_after_flush(member, SnapshotReply(message.stream, -1))
 
     def _on_reply(self, member: int, message: AppendReply | VoteGranted) -> None:
         self._raft.receive(member, message)

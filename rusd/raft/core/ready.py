@@ -39,6 +39,7 @@ from rusd.raft.transport.frames import (
     ReadRoundReply,
     RequestVote,
     Snapshot,
+    SnapshotReply,
     SnapshotRequest,
     TimeoutNow,
     VoteGranted,
@@ -59,8 +60,10 @@ SendNow = (
 )
 #: Assert what must be durable first: an acknowledgement that the entries are on this disk; a vote,
 #: for another or (`RequestVote`) for this member itself, that it is never given twice in a term;
-#: the others a term that this member never goes back from.
-SendAfterFlush = AppendReply | RequestVote | VoteGranted | HigherTerm | SnapshotRequest
+#: the others a term that this member never goes back from. (A `SnapshotReply` of a step refuses.)
+SendAfterFlush = (
+    AppendReply | RequestVote | VoteGranted | HigherTerm | SnapshotRequest | SnapshotReply
+)
 
 #: A callback and what it is called with: a result, None or an exception.
 Answer = tuple[Callable[[object], None], object]

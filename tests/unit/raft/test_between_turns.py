@@ -12,6 +12,8 @@ from rusd.raft.transport.frames import (
     Frame,
     ReadRound,
     ReadRoundReply,
+    SnapshotEnd,
+    SnapshotReply,
     SnapshotRequest,
     pack,
 )
@@ -214,3 +216,12 @@ def test_questions_answered_at_once_do_not_fill_the_inbox(tmp_path: Path) -> Non
             await until(lambda: answered == questions)
 
     asyncio.run(scenario())
+
+
+def test_frames_of_a_snapshot_that_are_not_taken_end_its_stream(leader: Member) -> None:
+    """A member that lost sight of its leader for a while drops them. Its leader, which waits for
+    an acknowledgement, has to begin again (seed 2065 of the simulation: nothing for 30 s).
+    """
+    follower = leader.cluster.members[2]
+    ready = follower.core.step(leader.cluster.now, [(3, SnapshotEnd(7))])
+    assert (3, SnapshotReply(7, -1)) in ready.after_flush
