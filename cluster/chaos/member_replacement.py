@@ -28,7 +28,7 @@ def replace(endpoints: Sequence[str], member: int, peer_url: str) -> None:
                 found = _id(connections, asked, peer_url)
                 lost = lost or found
                 if found not in (0, lost):
-                    return
+                    break
                 _change(connections, asked, found, peer_url)
             except Failure:
                 # Its outcome may be unknown: the list of members tells.
@@ -36,12 +36,31 @@ def replace(endpoints: Sequence[str], member: int, peer_url: str) -> None:
                     raise
                 turn += 1
                 time.sleep(0.3)
+        # etcd takes its id from whichever member answers first: from one that lags, the old id.
+        for other in others:
+            _wait_listed(connections, other, peer_url, found, deadline)
 
 
-def _id(connections: Connections, asked: int, peer_url: str) -> int:
+def _wait_listed(
+    connections: Connections, other: int, peer_url: str, added: int, deadline: float
+) -> None:
+    """Wait until a member itself has the new one in its list."""
+    while True:
+        try:
+            if _id(connections, other, peer_url, linearizable=False) == added:
+                return
+        except Failure:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"member {other} never lists {added:x}")
+        time.sleep(0.05)
+
+
+def _id(connections: Connections, asked: int, peer_url: str, *, linearizable: bool = True) -> int:
     """Id of the member with a peer URL; 0: there is none."""
     path = "/etcdserverpb.Cluster/MemberList"
-    request = rpc.MemberListRequest(linearizable=True)
+    request = rpc.MemberListRequest(linearizable=linearizable)
     members = connections.call(asked, path, request, rpc.MemberListResponse).members
     return next((int(one.ID) for one in members if peer_url in one.peerURLs), 0)
 

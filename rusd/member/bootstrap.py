@@ -86,11 +86,14 @@ async def query_existing_cluster(config: Config, tls: PeerTls = WITHOUT_TLS) -> 
 
 
 def _merged(answers: list[Cluster]) -> Cluster:
-    """The cluster by the first answer, with what any member of it says about started members.
+    """The cluster of the first answer, by its member that has applied most, with what any member of
+    it says about started members.
 
-    A peer that fell behind may not know that a member has served.
+    A peer that fell behind may still list a removed member under the URLs of this one, and may not
+    know that a member has served.
     """
-    first, same = answers[0], [each for each in answers if each.id == answers[0].id]
+    same = [each for each in answers if each.id == answers[0].id]
+    first = max(same, key=lambda each: each.index)
     started = frozenset[int]().union(*(each.membership.started for each in same))
     lives: dict[int, int] = {}
     for each in same:

@@ -254,6 +254,19 @@ def test_a_member_that_joins_under_an_id_that_has_served_must_catch_up(
     assert (own.replaces, own.number) == (4, 5)
 
 
+def test_a_member_that_joins_believes_the_peer_that_has_applied_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one to answer still lists the removed member under this one's URLs."""
+    flags = replace(FLAGS, initial_cluster_state="existing", data_dir=str(tmp_path))
+    new = {99: ("http://10.0.0.2:2380",), OTHER: ("http://10.0.0.1:2380",)}
+    newer = Cluster(77, Membership(frozenset(new), urls=new, removed=frozenset({OWN})), index=9)
+    told(monkeypatch, replace(cluster(started={OWN}), index=8), newer)
+    found = asyncio.run(query_existing_cluster(flags))
+    assert found is not None
+    assert set(found.membership.urls) == {99, OTHER}
+
+
 def test_a_member_ends_when_a_peer_of_its_cluster_reports_its_removal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
