@@ -540,7 +540,7 @@ class Driver:
                     self._send_one(member, reply)
                     continue
                 self._inbox.append((member, frame))
-                urgent = urgent or not core.can_wait(frame)
+                urgent = urgent or core.is_learner(member) or not core.can_wait(frame)
         except Exception as error:  # noqa: BLE001
             # Ends the node: its state is unknown.
             self._die(error)

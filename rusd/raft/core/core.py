@@ -252,9 +252,14 @@ class Core:
             return None
         return ReadRoundReply(message.term, message.number)
 
+    def is_learner(self, member: int) -> bool:
+        """Whether a member has no vote."""
+        return member in self._raft.membership.learners
+
     def can_wait(self, message: Frame) -> bool:
         """Whether a message brings no step anything to do: a reply behind those that made a quorum.
-        It may lie in the inbox until there is a step for another reason.
+        It may lie in the inbox until there is a step for another reason. What a learner sends may
+        not: no quorum needs it, but its promotion asks how far it is.
         """
         if isinstance(message, AppendReply):
             if message.reset or self._transfer.active:

@@ -1,6 +1,7 @@
 """Messages that take no step of their own: questions answered at once, replies behind a quorum."""
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,3 +226,30 @@ def test_frames_of_a_snapshot_that_are_not_taken_end_its_stream(leader: Member) 
     follower = leader.cluster.members[2]
     ready = follower.core.step(leader.cluster.now, [(3, SnapshotEnd(7))])
     assert (3, SnapshotReply(7, -1)) in ready.after_flush
+
+
+@pytest.mark.parametrize("learner", [True, False])
+def test_an_acknowledgement_of_a_learner_takes_a_turn_at_once(
+    tmp_path: Path, learner: bool
+) -> None:
+    """Its promotion is refused while the leader does not know that it is in sync."""
+
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            nodes = list(cluster.nodes.values())
+            await until(lambda: any(node.is_leader for node in nodes))
+            leader = next(node for node in nodes if node.is_leader)
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            await until(lambda: not (driver._scheduled or driver._flushing or driver._inbox))
+            if learner:
+                membership = driver.core._raft.membership
+                driver.core._raft.membership = dataclasses.replace(
+                    membership,
+                    voters=membership.voters - {other},
+                    learners=frozenset({other}),
+                )
+            known = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
+            driver._received(other, [known])
+            assert driver._scheduled == learner
+
+    asyncio.run(scenario())
