@@ -61,7 +61,7 @@ def remove(cluster: LocalCluster, client: Client, index: int) -> None:
     member = id_of(cluster, client, index)
     cluster.dismiss(index)
     once_allowed(lambda: client.member_remove(member), UNHEALTHY)
-    assert cluster.members[index].wait(15) == 0
+    assert cluster.members[index].wait(15) == 0, cluster.members[index].log_tail()
 
 
 def id_of(cluster: LocalCluster, client: Client, index: int) -> int:
