@@ -2,11 +2,13 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from rusd.raft.node import RaftNode
 from rusd.raft.transport.connection import INBOX_FRAMES
 from rusd.raft.transport.frames import (
     AppendReply,
@@ -36,6 +38,15 @@ def leader(tmp_path: Path) -> Iterator[Member]:
     yield one
     for member in cluster.running():
         member.stop()
+
+
+@asynccontextmanager
+async def led(tmp_path: Path) -> AsyncIterator[RaftNode]:
+    """The leader of three members that run on the event loop."""
+    async with Nodes(tmp_path) as cluster:
+        nodes = list(cluster.nodes.values())
+        await until(lambda: any(node.is_leader for node in nodes))
+        yield next(node for node in nodes if node.is_leader)
 
 
 def reply(leader: Member, index: int) -> AppendReply:
@@ -73,10 +84,7 @@ def test_a_vote_less_is_counted_in_the_step_behind_the_change(leader: Member) ->
 
 def test_an_acknowledgement_that_waited_does_not_outlive_its_connection(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with Nodes(tmp_path) as cluster:
-            nodes = list(cluster.nodes.values())
-            await until(lambda: any(node.is_leader for node in nodes))
-            leader = next(node for node in nodes if node.is_leader)
+        async with led(tmp_path) as leader:
             driver, other = leader.driver, next(iter(leader.peer_status()))
             late = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
             driver._received(other, [late])
@@ -94,10 +102,7 @@ def test_no_snapshot_is_sent_to_a_member_whose_connection_ended_during_the_flush
     """It would be waited for until the stream counts as stalled, and no entries be sent."""
 
     async def scenario() -> None:
-        async with Nodes(tmp_path) as cluster:
-            nodes = list(cluster.nodes.values())
-            await until(lambda: any(node.is_leader for node in nodes))
-            leader = next(node for node in nodes if node.is_leader)
+        async with led(tmp_path) as leader:
             driver, other = leader.driver, next(iter(leader.peer_status()))
             driver._inbox.append((other, SnapshotRequest(leader.term)))
             ready = driver.core.step(driver.clock.now(), driver._inbox)
@@ -146,10 +151,7 @@ def test_the_confirmation_of_an_open_round_cannot_wait(leader: Member) -> None:
 
 def test_what_can_wait_is_handled_by_the_next_turn(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with Nodes(tmp_path) as cluster:
-            nodes = list(cluster.nodes.values())
-            await until(lambda: any(node.is_leader for node in nodes))
-            leader = next(node for node in nodes if node.is_leader)
+        async with led(tmp_path) as leader:
             await leader.propose(b"a")
             driver, other = leader.driver, next(iter(leader.peer_status()))
             late = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
@@ -235,10 +237,7 @@ def test_an_acknowledgement_of_a_learner_takes_a_turn_at_once(
     """Its promotion is refused while the leader does not know that it is in sync."""
 
     async def scenario() -> None:
-        async with Nodes(tmp_path) as cluster:
-            nodes = list(cluster.nodes.values())
-            await until(lambda: any(node.is_leader for node in nodes))
-            leader = next(node for node in nodes if node.is_leader)
+        async with led(tmp_path) as leader:
             driver, other = leader.driver, next(iter(leader.peer_status()))
             await until(lambda: not (driver._scheduled or driver._flushing or driver._inbox))
             if learner:
