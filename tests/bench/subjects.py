@@ -14,7 +14,7 @@ from cluster.local import LocalCluster
 from cluster.tls import PeerTls
 from tests.bench.plan import Plan
 from tests.bench.rows import SERVERS
-from tests.support.pair import SUBJECT, command
+from tests.support.pair import ORACLE, SUBJECT, command
 
 #: A benchmark writes faster than anyone compacts: without this, etcd's 2 GiB would be used up.
 FLAGS = [f"--quota-backend-bytes={32 << 30}"]
@@ -40,7 +40,7 @@ class Subject:
     def __init__(self, name: str, members: int, peer_tls: PeerTls | None = None) -> None:
         self.name = name
         # As in the differential tests: with etcd on both sides, all ratios must be about 1.
-        binary = command(SUBJECT if name == "rusd" else name)
+        binary = command(SUBJECT if name == "rusd" else ORACLE)
         self.cluster = LocalCluster(
             members,
             binary=[binary],

@@ -47,12 +47,12 @@ FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 
 
 @cache
-def oracle_version() -> tuple[int, int]:
-    """Major and minor version of the etcd to compare with."""
+def oracle_version() -> tuple[int, ...]:
+    """Major, minor and patch version of the etcd to compare with."""
     shown = subprocess.run([command(ORACLE), "--version"], capture_output=True, text=True)
-    found = re.search(r"etcd Version: (\d+)\.(\d+)", shown.stdout)
+    found = re.search(r"etcd Version: (\d+\.\d+\.\d+)", shown.stdout)
     assert found, shown
-    return int(found[1]), int(found[2])
+    return tuple(map(int, found[1].split(".")))
 
 
 def require_newer_oracle() -> None:
