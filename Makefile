@@ -123,12 +123,13 @@ test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest 
 test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of npm, Maven and PyPI (needs Go, node, Java)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
 
-$(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(ETCD_DIR)/go.mod
+$(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(wildcard tests/compat/etcd_suite/go/*.go) \
+                      $(ETCD_DIR)/go.mod
 	$(BIN)/python -m tests.compat.etcd_suite.build $(ETCD_DIR) $(ETCD)
 
 ETCD_SUITE := $(addprefix $(ETCD_DIR)/,etcd etcdctl etcdutl e2e.test)
 
-# ARGS="common e2e", ARGS="e2e --run TestCtlV3Auth", ARGS="common --subject etcd"
+# ARGS="common e2e", ARGS="e2e --run TestCtlV3Auth", ARGS="common --subject etcd", ARGS="robustness"
 test-compat: .venv/.installed-test $(ETCD_SUITE)  ## etcd's own test suites (needs Go, root)
 	$(BIN)/python -m tests.compat.etcd_suite --build $(ETCD_DIR) --version $(ETCD) $(ARGS)
 

@@ -1,4 +1,4 @@
-"""`make test-compat ARGS="[common|e2e …] [--run PATTERN] [--subject etcd] [--page]"`.
+"""`make test-compat ARGS="[common|e2e|robustness …] [--run PATTERN] [--subject etcd] [--page]"`.
 
 Exit code: 0 if every result is as expected, 1 otherwise, 2 if the suites cannot run here.
 """
@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.compat.etcd_suite import page
-from tests.compat.etcd_suite.build import SUITES
+from tests.compat.etcd_suite.build import ROBUSTNESS, SUITES
 from tests.compat.etcd_suite.cases import LIMIT, LIMIT_OF_FAILURES, Suite, programs
 from tests.compat.etcd_suite.expected import NOT_RUN, Expected, load
 from tests.compat.etcd_suite.outcome import Result
+from tests.compat.etcd_suite.robustness.rounds import MINIMAL_QPS, run_rounds
 
+#: util-linux has the first two; the third sends peer connections through the suite's proxies.
+PROGRAMS = ("unshare", "setpriv", "iptables")
 EXPECTED = Path(__file__).parent / "expected"
 
 
@@ -28,12 +31,16 @@ def main() -> int:
     if arguments.page:
         page.write(build, arguments.version, EXPECTED / f"{arguments.version}.toml")
         return 0
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        print("etcd's suite needs root and unshare (util-linux): every test function runs in a")
-        print("network and process namespace of its own")
+    missing = [each for each in PROGRAMS if not shutil.which(each)]
+    if os.geteuid() != 0 or missing:
+        print("etcd's suites need root, and", ", ".join(PROGRAMS), "for a network and process")
+        print("namespace for every test; missing:", ", ".join(missing) or "root")
         return 2
     good = True
     for name in arguments.suites or ["common"]:
+        if name == ROBUSTNESS:
+            good &= _robustness(build, arguments)
+            continue
         suite = Suite(build, name, arguments.version)
         expected = load(EXPECTED / f"{arguments.version}.toml", name)
         if arguments.subject == "etcd":
@@ -41,6 +48,18 @@ def main() -> int:
         with programs(build, arguments.version, arguments.subject) as directory:
             good &= _run(suite, expected, directory, arguments)
     return 0 if good else 1
+
+
+def _robustness(build: Path, arguments: argparse.Namespace) -> bool:
+    with programs(build, arguments.version, arguments.subject) as directory:
+        return run_rounds(
+            build,
+            directory,
+            arguments.run,
+            arguments.rounds,
+            arguments.minimal_qps,
+            keep=arguments.subject == "rusd",
+        )
 
 
 def _run(suite: Suite, expected: Expected, directory: Path, arguments: argparse.Namespace) -> bool:
@@ -97,12 +116,21 @@ def _summary(results: list[str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="test-compat", description=__doc__)
-    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help="default: common")
+    parser.add_argument(
+        "suites", nargs="*", choices=[*SUITES, ROBUSTNESS, []], help="default: common"
+    )
     parser.add_argument("--build", required=True, help="directory of the compiled suites")
     parser.add_argument("--version", required=True, help="etcd's version, as v3.7.3")
-    parser.add_argument("--run", default=".", help="regular expression of test functions")
+    parser.add_argument("--run", default=".", help="regular expression of functions or cases")
     parser.add_argument("--subject", default="rusd", choices=["rusd", "etcd"])
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 2))
+    parser.add_argument("--rounds", type=int, default=1, help="of robustness: runs of each case")
+    parser.add_argument(
+        "--minimal-qps",
+        type=float,
+        default=MINIMAL_QPS,
+        help="of robustness: requests a second below which a run is called slow",
+    )
     parser.add_argument("--page", action="store_true", help="only write docs/compatibility.md")
     return parser
 
