@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from rusd.base.logs import get_logger
+from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import Bound, Factory
 
 log = get_logger(__name__)
@@ -85,3 +85,17 @@ async def begin(
             return error
         raise
     return None
+
+
+def log_rejection(refusals: LimitedLog, endpoint: str, address: str, error: Exception) -> None:
+    """Log in etcd's words that a TLS connection was rejected.
+
+    `endpoint` is "client" or "peer", `address` the remote one. A connection that the other side
+    ended is logged at debug level, as in etcd: probes of load balancers do that all the time.
+    """
+    message = f"rejected connection on {endpoint} endpoint"
+    fields = {"remote-addr": address, "error": str(error)}
+    if isinstance(error, ConnectionResetError):
+        log.debug(message, extra={"fields": fields})
+    else:
+        refusals.warning(message, fields, f"tls {address.rpartition(':')[0]}")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import ssl
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster.certificates import Authority
-from tests.support.pair import SUBJECT, command
+from cluster.local import LocalCluster
+from tests.support.pair import ORACLE, SUBJECT, command, require_newer_oracle
 from tests.unit.door.toys import free_port
 
 #: Put in place of the files of an authority.
@@ -79,3 +86,59 @@ def test_what_etcd_cannot_use_ends_rusd_with_the_same_code(
     for name, path in files.items():
         flags = [flag.replace(name, str(path)) for flag in flags]
     assert ended("etcd", tmp_path, flags)[0] == ended(SUBJECT, tmp_path, flags)[0] == 1
+
+
+@pytest.fixture(scope="module")
+def demanding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Authority, list[Any]]]:
+    """One member of either, which demand certificates on both ports, and their authority."""
+    require_newer_oracle()
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+    with contextlib.ExitStack() as stack:
+        clusters = [
+            stack.enter_context(
+                LocalCluster(
+                    1,
+                    binary=[command(name)],
+                    tls=authority.tls(verify_clients=True),
+                    peer_tls=authority.peer_tls(),
+                )
+            )
+            for name in (SUBJECT, ORACLE)
+        ]
+        yield authority, [cluster.members[0] for cluster in clusters]
+
+
+def rejections(log: str) -> set[tuple[str, str]]:
+    """Level and message of the lines about rejected connections; each has address and error."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    found = [line for line in lines if line["msg"].startswith("rejected connection")]
+    assert all(line["remote-addr"].startswith("127.0.0.1:") and line["error"] for line in found)
+    return {(line["level"], line["msg"]) for line in found}
+
+
+@pytest.mark.parametrize("attempt", ["no certificate", "plaintext"])
+@pytest.mark.parametrize("port", ["client", "peer"])
+def test_a_connection_that_fails_tls_is_logged_as_by_etcd(
+    demanding: tuple[Authority, list[Any]], port: str, attempt: str
+) -> None:
+    authority, members = demanding
+    for member in members:
+        before = len(member.log_of_this_run())
+        url = member.client_url if port == "client" else member.peer_url
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 10) as raw:
+            if attempt == "plaintext":
+                raw.sendall(b"GET /version HTTP/1.1\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    raw.recv(100)
+            else:
+                context = ssl.create_default_context(cafile=authority.cert)
+                with (
+                    contextlib.suppress(OSError),
+                    context.wrap_socket(raw, server_hostname="localhost") as secure,
+                ):
+                    secure.recv(1)  # the alert
+        deadline = time.monotonic() + 30
+        while not (found := rejections(member.log_of_this_run()[before:])):
+            assert time.monotonic() < deadline, member.log_of_this_run()[-2000:]
+            time.sleep(0.05)
+        assert found == {("warn", f"rejected connection on {port} endpoint")}

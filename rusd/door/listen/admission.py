@@ -14,6 +14,7 @@ import resource
 import ssl
 from typing import cast
 
+from rusd.base.accept import log_rejection
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import Factory, shown
 from rusd.door.tls.context import ClientTls
@@ -58,8 +59,7 @@ class AdmissionControl:
 
     def reject(self, peername: object, error: Exception) -> None:
         """Log why a connection is closed, with the remote address that the socket gives."""
-        fields = {"remote-addr": shown(peername), "error": str(error)}
-        self._refusals.warning("rejected connection", fields)
+        log_rejection(self._refusals, "client", shown(peername), error)
 
     def is_full(self, descriptor: int) -> bool:
         """Whether this descriptor is one of the reserved; logs it."""

@@ -122,6 +122,5 @@ class TlsListener:
     ) -> None:
         remote = peername(connection)
         error = await begin(connection, gate, context, self._timeout)
-        # (OSError: a handshake that failed, a client that has gone.)
-        if error is not None and not isinstance(error, OSError):
+        if error is not None:
             gate.reject(remote, error)

@@ -16,6 +16,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from rusd.base.accept import log_rejection
 from rusd.base.logs import LimitedLog
 from rusd.base.sockets import shown
 from rusd.raft.ports import PeerTls
@@ -227,7 +228,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if isinstance(error, ssl.SSLError) and not self.member:
-            self._say("rejected connection on peer endpoint", str(error))
+            log_rejection(self._peers.refusals, "peer", self.address, error)
         self._transport = None
         self._peers.closed(self)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import UNSET, structs
 
+from rusd.base.accept import log_rejection
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.sockets import UNREACHABLE, Bound, Listener
 from rusd.base.supervised import Fail, Tasks
@@ -235,7 +236,7 @@ class Peers:
         """A TLS handshake ended; with `error` if there is no connection."""
         self._unconfirmed.remove(handshake)
         if error is not None:
-            self._rejected(handshake.address, handshake.remote, error)
+            log_rejection(self.refusals, "peer", handshake.address, error)
 
     def admit(self, connection: Connection, frame: Frame) -> None:
         """Check the certificate of an accepted connection, and let its first frame in."""
@@ -249,14 +250,10 @@ class Peers:
                 await self.tls.admit(secure, connection.remote)
         except Exception as error:  # noqa: BLE001
             # Logged. Certificates are written by others: any exception refuses.
-            self._rejected(connection.address, connection.remote, error)
+            log_rejection(self.refusals, "peer", connection.address, error)
             connection.close(pack(HelloRefused(BAD_CERTIFICATE)))
         else:
             connection.admitted(frame)
-
-    def _rejected(self, address: str, host: str, error: Exception) -> None:
-        fields = {"remote-addr": address, "error": str(error)}
-        self.refusals.warning("rejected connection on peer endpoint", fields, f"tls {host}")
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
         """Returns why a hello is refused, or None if it is valid."""

@@ -28,6 +28,8 @@ from tests.unit.door.toys import free_port, ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
+REJECTED = "rejected connection on client endpoint"
+
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
@@ -510,7 +512,7 @@ def test_a_revoked_certificate_that_tries_again_and_again_costs_few_lines(
 
     run(main())
     # Three in ten seconds.
-    assert 0 < [record.message for record in caplog.records].count("rejected connection") <= 12
+    assert 0 < [record.message for record in caplog.records].count(REJECTED) <= 12
 
 
 def test_a_certificate_must_be_for_an_allowed_name(run: Run, authority: Authority) -> None:
@@ -738,5 +740,29 @@ def test_a_client_certificate_with_undecodable_names_is_refused(
         echoes.shut()
 
     run(asyncio.wait_for(main(), 60))
-    refused = [record for record in caplog.records if record.message == "rejected connection"]
+    refused = [record for record in caplog.records if record.message == REJECTED]
     assert len(refused) == 1
+
+
+def test_a_failed_handshake_is_logged_but_not_a_client_that_goes(
+    run: Run, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        port, echoes = free_port(), Echoes()
+        await echoes.on(f"https://127.0.0.1:{port}", tls=demanding(authority))
+        for sent in (b"", hello(trusting(authority))):
+            _, writer = await tcp(port)
+            writer.write(sent)
+            writer.close()
+            await writer.wait_closed()
+        assert not await admitted(port, trusting(authority))
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+        echoes.shut()
+
+    run(asyncio.wait_for(main(), 60))
+    (line,) = caplog.records
+    fields = cast(Any, line).fields
+    assert (line.levelname, line.message) == ("WARNING", REJECTED)
+    assert fields["remote-addr"].startswith("127.0.0.1:")
+    assert "certificate" in fields["error"].lower()
