@@ -131,7 +131,9 @@ def programs(build: Path, version: str, subject: str) -> Iterator[Path]:
 
 
 def _python(module: str) -> str:
-    return f'set -- {shlex.join([sys.executable, "-m", module])} "$@"\n'
+    # (With the path of this tree: some suites start `etcd` with variables of their own choice.)
+    command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module]
+    return f'set -- {shlex.join(command)} "$@"\n'
 
 
 def _script(path: Path, lines: str) -> None:
