@@ -7,9 +7,11 @@
 - `paths.py`        HTTP path -> method; which methods only read
 - `unary.py`        one JSON object in, one out
 - `streaming.py`    JSON objects in, a line of JSON for each message out
+- `method_json.py`  one method: its requests from JSON, its responses to JSON
 - `json_reader.py`  JSON to messages, by protojson's rules
 - `json_syntax.py`  JSON texts, and Go's errors for them; a stream of objects cut into texts
 - `json_writer.py`  messages to JSON
+- `json_types.py`   the reader or writer of each type of message
 - `metadata.py`     HTTP headers to metadata of a call
 - `answers.py`      statuses, headers and the JSON of errors
 - `slots.py`        how many calls are under way

@@ -3,14 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.message_factory import GetMessageClass
-
 from rusd.base.worker import Worker
 from rusd.door.gateway import answers
-from rusd.door.gateway.json_reader import Readers
-from rusd.door.gateway.json_writer import Writers
-from rusd.door.gateway.memory import AnswerMemory
 from rusd.door.gateway.metadata import metadata, timeout
+from rusd.door.gateway.method_json import MethodsJson
 from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
 from rusd.door.gateway.slots import CallSlots
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
@@ -56,29 +52,19 @@ class Gateway:
         #: One: several would take turns with the event loop.
         self._thread = Worker("json")
         self._streams = OpenStreams()
-        memory = AnswerMemory()
-        readers, writers = Readers(), Writers()
+        json = MethodsJson(limit)
         self._calls: dict[str, tuple[str, UnaryCall | StreamCall]] = {}
         for http_path, path in PATHS.items():
             method = methods.get(path)
             if method is None:
                 continue
-            pool: Any = method.request.DESCRIPTOR.file.pool
-            found = pool.FindMethodByName(path[1:].replace("/", "."))
-            of_call = (
+            of_method = json.of(path, method.request)
+            self._calls[http_path] = (
                 path,
-                readers.whole(method.request),
-                GetMessageClass(found.output_type),
-                writers.of(found.output_type),
-                limit,
-                memory,
-            )
-            call = (
-                UnaryCall(*of_call, self._thread)
+                UnaryCall(of_method, self._thread)
                 if isinstance(method, Unary)
-                else StreamCall(*of_call, self._streams)
+                else StreamCall(of_method, self._streams),
             )
-            self._calls[http_path] = path, call
 
     def stop(self) -> None:
         """The member stops: end all streams."""

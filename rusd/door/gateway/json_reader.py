@@ -17,6 +17,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from rusd.door.gateway.json_syntax import SCANNER, JsonError, parse, position, skip_space
 
@@ -86,23 +87,21 @@ class _Field:
 class MessageReader:
     """Reads messages of one type."""
 
-    def __init__(self, kind: type[Message] | None = None) -> None:
-        """`kind`: of a message that is read as a whole."""
-        self._kind = kind
+    def __init__(self, kind: Descriptor) -> None:
+        self._class = GetMessageClass(kind)
         #: By both spellings.
         self._fields: dict[str, _Field] = {}
 
-    def add(self, field: FieldDescriptor, reader: "MessageReader | None") -> None:
-        """`reader`: of the field's type, if that is a message."""
-        self._fields[field.name] = self._fields[field.json_name] = _Field(field, reader)
+    def add(self, field: FieldDescriptor, inner: "MessageReader | None") -> None:
+        """See `OfType`."""
+        self._fields[field.name] = self._fields[field.json_name] = _Field(field, inner)
 
     def read(self, text: bytes) -> Message:
         """The message that the first JSON value in `text` is; an empty one if there is none.
 
         Raises JsonError.
         """
-        assert self._kind is not None
-        message = self._kind()
+        message = self._class()
         parsed = parse(text)
         if parsed is None:
             return message
@@ -137,9 +136,10 @@ class MessageReader:
                         raise _Mistake(text, named=True)
                     seen.add(field.oneof)
                 _set(message, field, value, depth)
-            except _Mistake as mistake:
-                mistake.path.append(index)
-                raise
+            except _Skip:
+                continue
+            except (_Mistake, ValueError, TypeError) as error:
+                raise _at(index, field, error) from None
 
 
 def _set(message: Message, field: _Field, value: Any, depth: int) -> None:
@@ -152,12 +152,7 @@ def _set(message: Message, field: _Field, value: Any, depth: int) -> None:
         inner.SetInParent()
         field.reader.fill(inner, value, depth - 1)
     elif field.read is not None:
-        try:
-            setattr(message, field.name, field.read(value))
-        except _Skip:
-            pass
-        except (ValueError, TypeError):
-            raise field.wrong() from None
+        setattr(message, field.name, field.read(value))
 
 
 def _extend(elements: Any, field: _Field, values: list[Any], depth: int) -> None:
@@ -169,40 +164,15 @@ def _extend(elements: Any, field: _Field, values: list[Any], depth: int) -> None
                 elements.append(field.read(value))
         except _Skip:
             continue
-        except _Mistake as mistake:
-            mistake.path.append(index)
-            raise
-        except (ValueError, TypeError):
-            wrong = field.wrong()
-            wrong.path.append(index)
-            raise wrong from None
+        except (_Mistake, ValueError, TypeError) as error:
+            raise _at(index, field, error) from None
 
 
-class Readers:
-    """The readers of all types that were asked for."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, MessageReader] = {}
-
-    def whole(self, kind: type[Message]) -> MessageReader:
-        """The reader of messages of class `kind`."""
-        reader = MessageReader(kind)
-        descriptor: Any = kind.DESCRIPTOR
-        for field in descriptor.fields:
-            reader.add(field, self._of_field(field))
-        return reader
-
-    def _of_field(self, field: FieldDescriptor) -> MessageReader | None:
-        return None if field.message_type is None else self._of(field.message_type)
-
-    def _of(self, kind: Descriptor) -> MessageReader:
-        reader = self._readers.get(kind.full_name)
-        if reader is None:
-            # (Before its fields: a transaction may hold transactions.)
-            reader = self._readers[kind.full_name] = MessageReader()
-            for field in kind.fields:
-                reader.add(field, self._of_field(field))
-        return reader
+def _at(index: int, field: _Field, error: Exception) -> _Mistake:
+    """The mistake in the value at `index`, or in what that holds."""
+    mistake = error if isinstance(error, _Mistake) else field.wrong()
+    mistake.path.append(index)
+    return mistake
 
 
 # Values

@@ -14,7 +14,7 @@ from binascii import b2a_base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 Write = Callable[[Any], str]
@@ -47,10 +47,10 @@ class MessageWriter:
         #: writer of its messages, and whether it is repeated.
         self._fields: dict[FieldDescriptor, tuple[str, Write, MessageWriter | None, bool]] = {}
 
-    def add(self, field: FieldDescriptor, messages: "MessageWriter | None") -> None:
-        """`messages`: the writer of the field's type, if that is a message."""
-        write = _scalar(field) if messages is None else messages.text
-        self._fields[field] = f'"{field.name}":', write, messages, field.is_repeated
+    def add(self, field: FieldDescriptor, inner: "MessageWriter | None") -> None:
+        """See `OfType`."""
+        write = _scalar(field) if inner is None else inner.text
+        self._fields[field] = f'"{field.name}":', write, inner, field.is_repeated
 
     def text(self, message: Message) -> str:
         """The message as JSON."""
@@ -96,24 +96,6 @@ def _elements(
             yield from messages.pieces(value)
         else:
             yield write(value)
-
-
-class Writers:
-    """The writers of all types that were asked for."""
-
-    def __init__(self) -> None:
-        self._writers: dict[str, MessageWriter] = {}
-
-    def of(self, kind: Descriptor) -> MessageWriter:
-        """The writer of messages of a type."""
-        writer = self._writers.get(kind.full_name)
-        if writer is None:
-            # (Before its fields: a transaction may hold transactions.)
-            writer = self._writers[kind.full_name] = MessageWriter()
-            for field in kind.fields:
-                inner = field.message_type
-                writer.add(field, None if inner is None else self.of(inner))
-        return writer
 
 
 def gathered(pieces: Iterator[str]) -> Iterator[bytes]:

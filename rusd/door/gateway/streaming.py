@@ -17,11 +17,9 @@ from google.protobuf.message import Message
 
 from rusd.base.pending import Pending
 from rusd.door.gateway import answers
-from rusd.door.gateway.json_reader import MessageReader
 from rusd.door.gateway.json_syntax import JsonError, ValueSplitter
-from rusd.door.gateway.json_writer import PIECE, MessageWriter, escaped, gathered
-from rusd.door.gateway.memory import AnswerMemory
-from rusd.door.gateway.unary import encoded_request, told
+from rusd.door.gateway.json_writer import PIECE, escaped
+from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, STOPPED, Code, EtcdError
 from rusd.rpc.methods import BidiStream, ServerStream
@@ -54,19 +52,11 @@ class JsonStream:
     """One call; the service's `ResponseStream`."""
 
     def __init__(
-        self,
-        path: str,
-        method: BidiStream | ServerStream,
-        response: type[Message],
-        writer: MessageWriter,
-        memory: AnswerMemory,
-        streams: OpenStreams,
+        self, json: MethodJson, method: BidiStream | ServerStream, streams: OpenStreams
     ) -> None:
-        self._path = path
+        self._json = json
+        self._memory = json.memory
         self._method = method
-        self._response = response
-        self._writer = writer
-        self._memory = memory
         self._streams = streams
         self._handler: StreamHandler | None = None
         self._queue: deque[bytes] = deque()
@@ -100,7 +90,7 @@ class JsonStream:
         if self._finished:
             return
         self._finished = True
-        self._error = None if error is None else told(error, self._path)
+        self._error = None if error is None else self._json.told(error)
         self._code = Code.OK if self._error is None else self._error.code
         self._wake()
 
@@ -123,17 +113,17 @@ class JsonStream:
         """The client sends no more."""
         self._tell(lambda handler: handler.half_closed())
 
-    def read_requests(self, reader: MessageReader, body: RequestBody, limit: int) -> None:
+    def read_requests(self, body: RequestBody) -> None:
         """Pass the requests in `body` to the service as they come."""
-        self._reading = asyncio.ensure_future(self._read(reader, body, limit))
+        self._reading = asyncio.ensure_future(self._read(body))
 
-    async def _read(self, reader: MessageReader, body: RequestBody, limit: int) -> None:
+    async def _read(self, body: RequestBody) -> None:
         # (Twice: base64 is a third longer, and names take space.)
-        splitter = ValueSplitter(2 * limit)
+        splitter = ValueSplitter(2 * self._json.limit)
         try:
             async for chunk in body.chunks():
                 for text in splitter.feed(chunk):
-                    request, _ = encoded_request(reader, text, limit)
+                    request, _ = self._json.request(text)
                     await self._until_room()
                     self._receive(request)
                     # A chunk may hold thousands of requests.
@@ -202,11 +192,10 @@ class JsonStream:
                 break
             message = self._queue.popleft()
             if len(message) <= PIECE:
-                text = self._writer.text(self._response.FromString(message))
-                yield escaped(f'{{"result":{text}}}\n'.encode())
+                yield escaped(b'{"result":%b}\n' % self._json.text(message))
             else:
                 yield b'{"result":'
-                for piece in gathered(self._writer.pieces(self._response.FromString(message))):
+                for piece in self._json.pieces(message):
                     yield escaped(piece)
                     await asyncio.sleep(0)
                 yield b"}\n"
@@ -245,7 +234,7 @@ class JsonStream:
                 self._handler.closed()
             except Exception as error:  # noqa: BLE001
                 # A fault of the service, which is logged.
-                told(error, self._path)
+                self._json.told(error)
         self._method.counts.finish(self._code)
 
 
@@ -273,23 +262,8 @@ async def _nothing() -> AsyncIterator[bytes]:
 class StreamCall:
     """Calls of one streaming method."""
 
-    def __init__(
-        self,
-        path: str,
-        reader: MessageReader,
-        response: type[Message],
-        writer: MessageWriter,
-        limit: int,
-        memory: AnswerMemory,
-        streams: OpenStreams,
-    ) -> None:
-        """As `UnaryCall`."""
-        self._path = path
-        self._reader = reader
-        self._response = response
-        self._writer = writer
-        self._limit = limit
-        self._memory = memory
+    def __init__(self, json: MethodJson, streams: OpenStreams) -> None:
+        self._json = json
         self._streams = streams
 
     async def run(
@@ -308,16 +282,14 @@ class StreamCall:
         request: Message | None = None
         if isinstance(method, ServerStream):
             try:
-                request, raw = encoded_request(self._reader, await body.read(), self._limit)
+                request, raw = self._json.request(await body.read())
             except EtcdError as error:
                 return answers.refusal(error)
-        stream = JsonStream(
-            self._path, method, self._response, self._writer, self._memory, self._streams
-        )
-        call = Call(metadata, raw, deadline, caller, self._memory.wait)
+        stream = JsonStream(self._json, method, self._streams)
+        call = Call(metadata, raw, deadline, caller, self._json.memory.wait)
         if isinstance(method, BidiStream):
             stream.open(lambda stream: method.open(call, stream))
-            stream.read_requests(self._reader, body, self._limit)
+            stream.read_requests(body)
         else:
             stream.open(lambda stream: method.open(request, call, stream))
             stream.half_close()

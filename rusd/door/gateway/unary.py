@@ -3,81 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from google.protobuf.message import EncodeError, Message
-
 from rusd.base.chunks import Chunks, Encoded, size_of
-from rusd.base.logs import get_logger
 from rusd.base.worker import Worker
 from rusd.door.gateway import answers
-from rusd.door.gateway.json_reader import MessageReader
-from rusd.door.gateway.json_syntax import JsonError
-from rusd.door.gateway.json_writer import PIECE, MessageWriter, gathered
+from rusd.door.gateway.json_writer import PIECE
 from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import (
     CANCELED,
     DEADLINE_EXCEEDED,
     STOPPED,
     Code,
-    Definition,
-    EtcdError,
-    as_etcd,
 )
 from rusd.rpc.methods import Unary
 from rusd.rpc.pages import PageResponse
-
-log = get_logger(__name__)
-
-BUG = Definition(Code.UNKNOWN, "internal error")
 
 #: Bytes of a JSON text that is read at once; a longer one is read in a thread.
 AT_ONCE = 64 << 10
 
 
-def encoded_request(reader: MessageReader, text: bytes, limit: int) -> tuple[Message, bytes]:
-    """The request that `text` is, and its encoding of at most `limit` bytes. Raises EtcdError."""
-    try:
-        request = reader.read(text)
-        raw = request.SerializeToString()
-    except JsonError as error:
-        raise EtcdError(Code.INVALID_ARGUMENT, str(error)) from None
-    except EncodeError:
-        raise EtcdError(Code.INVALID_ARGUMENT, "exceeded max recursion depth") from None
-    if len(raw) > limit:
-        text_ = f"grpc: received message larger than max ({len(raw)} vs. {limit})"
-        raise EtcdError(Code.RESOURCE_EXHAUSTED, text_)
-    return request, raw
-
-
-def told(error: BaseException, path: str) -> EtcdError:
-    """What the client is told of an error, which is logged if it is a fault."""
-    refusal = as_etcd(error)
-    if refusal is None:
-        log.error("a call failed", exc_info=error, extra={"fields": {"method": path}})
-        return BUG()
-    return refusal
-
-
 class UnaryCall:
     """Calls of one method."""
 
-    def __init__(
-        self,
-        path: str,
-        reader: MessageReader,
-        response: type[Message],
-        writer: MessageWriter,
-        limit: int,
-        memory: AnswerMemory,
-        thread: Worker,
-    ) -> None:
-        """`path`: of gRPC. `limit`: bytes of an encoded request. `thread` reads long texts."""
-        self._path = path
-        self._reader = reader
-        self._response = response
-        self._writer = writer
-        self._limit = limit
-        self._memory = memory
+    def __init__(self, json: MethodJson, thread: Worker) -> None:
+        """`thread` reads long texts."""
+        self._json = json
         self._thread = thread
 
     async def run(
@@ -106,7 +57,7 @@ class UnaryCall:
             return answers.refusal(DEADLINE_EXCEEDED)
         except Exception as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
-            refusal = told(error, self._path)
+            refusal = self._json.told(error)
             code = refusal.code
             return answers.refusal(refusal)
         finally:
@@ -122,12 +73,10 @@ class UnaryCall:
         caller: Caller,
     ) -> Encoded:
         if len(text) <= AT_ONCE:
-            request, raw = encoded_request(self._reader, text, self._limit)
+            request, raw = self._json.request(text)
         else:
-            request, raw = await self._thread.run(
-                lambda: encoded_request(self._reader, text, self._limit)
-            )
-        call = Call(metadata, raw, deadline, caller, self._memory.wait)
+            request, raw = await self._thread.run(lambda: self._json.request(text))
+        call = Call(metadata, raw, deadline, caller, self._json.memory.wait)
         result = method.call(request, call)
         if isinstance(result, bytes | Chunks):
             return result
@@ -135,12 +84,10 @@ class UnaryCall:
 
     def _answer(self, encoded: Encoded) -> PageResponse:
         size = size_of(encoded)
-        message = self._response.FromString(
-            b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-        )
+        whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
         if size <= PIECE:
-            return answers.answer(self._writer.text(message).encode())
-        return answers.answer(_Long(gathered(self._writer.pieces(message)), size, self._memory))
+            return answers.answer(self._json.text(whole))
+        return answers.answer(_Long(self._json.pieces(whole), size, self._json.memory))
 
 
 async def _outcome(result: object) -> Encoded:

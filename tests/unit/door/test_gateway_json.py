@@ -12,15 +12,17 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rusd.door.gateway.json_reader import MAX_NESTED, SEARCHED, Readers
+from rusd.door.gateway.json_reader import MAX_NESTED, SEARCHED, MessageReader
 from rusd.door.gateway.json_syntax import MAX_VALUES, JsonError, ValueSplitter
-from rusd.door.gateway.json_writer import PIECE, Writers, escaped, gathered
+from rusd.door.gateway.json_types import ByType
+from rusd.door.gateway.json_writer import PIECE, MessageWriter, escaped, gathered
 from rusd.proto import kv_pb2 as kv
 from rusd.proto import rpc_pb2 as rpc
 
-writers = Writers()
-range_request, txn_request, put_request = map(
-    Readers().whole, (rpc.RangeRequest, rpc.TxnRequest, rpc.PutRequest)
+writers = ByType(lambda kind: MessageWriter())
+range_request, txn_request, put_request = (
+    ByType(MessageReader).of(kind.DESCRIPTOR)
+    for kind in (rpc.RangeRequest, rpc.TxnRequest, rpc.PutRequest)
 )
 
 int64 = st.integers(-(2**63), 2**63 - 1)

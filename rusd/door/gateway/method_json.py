@@ -1,0 +1,91 @@
+"""One method as JSON: its requests are read, and its responses written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import EncodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rusd.base.logs import get_logger
+from rusd.door.gateway.json_reader import MessageReader
+from rusd.door.gateway.json_syntax import JsonError
+from rusd.door.gateway.json_types import ByType
+from rusd.door.gateway.json_writer import MessageWriter, gathered
+from rusd.door.gateway.memory import AnswerMemory
+from rusd.rpc.errors import Code, Definition, EtcdError, as_etcd
+
+log = get_logger(__name__)
+
+BUG = Definition(Code.UNKNOWN, "internal error")
+
+
+@dataclass(frozen=True, slots=True)
+class MethodJson:
+    """What the calls of one method have in common."""
+
+    #: Of gRPC.
+    path: str
+    reader: MessageReader
+    writer: MessageWriter
+    response: type[Message]
+    #: Bytes of an encoded request.
+    limit: int
+    #: Of all methods.
+    memory: AnswerMemory
+
+    def request(self, text: bytes) -> tuple[Message, bytes]:
+        """The request that `text` is, and its encoding. Raises EtcdError."""
+        try:
+            request = self.reader.read(text)
+            raw = request.SerializeToString()
+        except JsonError as error:
+            raise EtcdError(Code.INVALID_ARGUMENT, str(error)) from None
+        except EncodeError:
+            raise EtcdError(Code.INVALID_ARGUMENT, "exceeded max recursion depth") from None
+        if len(raw) > self.limit:
+            text_ = f"grpc: received message larger than max ({len(raw)} vs. {self.limit})"
+            raise EtcdError(Code.RESOURCE_EXHAUSTED, text_)
+        return request, raw
+
+    def text(self, encoded: bytes) -> bytes:
+        """An encoded response as JSON."""
+        return self.writer.text(self.response.FromString(encoded)).encode()
+
+    def pieces(self, encoded: bytes) -> Iterator[bytes]:
+        """The same, in pieces."""
+        return gathered(self.writer.pieces(self.response.FromString(encoded)))
+
+    def told(self, error: BaseException) -> EtcdError:
+        """What the client is told of an error, which is logged if it is a fault."""
+        refusal = as_etcd(error)
+        if refusal is None:
+            log.error("a call failed", exc_info=error, extra={"fields": {"method": self.path}})
+            return BUG()
+        return refusal
+
+
+class MethodsJson:
+    """Makes the `MethodJson` of each method."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: bytes of an encoded request."""
+        self._limit = limit
+        self._memory = AnswerMemory()
+        self._readers = ByType(MessageReader)
+        self._writers = ByType(lambda kind: MessageWriter())
+
+    def of(self, path: str, request: type[Message]) -> MethodJson:
+        """`path`: of gRPC. `request`: the class of the method's requests."""
+        descriptor: Any = request.DESCRIPTOR
+        pool: Any = descriptor.file.pool
+        response: Descriptor = pool.FindMethodByName(path[1:].replace("/", ".")).output_type
+        return MethodJson(
+            path,
+            self._readers.of(descriptor),
+            self._writers.of(response),
+            GetMessageClass(response),
+            self._limit,
+            self._memory,
+        )
