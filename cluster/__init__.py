@@ -10,13 +10,13 @@ temporary cluster:
         connect(cluster.endpoints)
         cluster.kill(cluster.leader())
 
-Promises: members that answer before `start` returns; every process ended and every
-temporary directory removed, also when the launching process is killed; an error that shows the end
-of the member's log.
+Guarantees: members are healthy when `start` returns; every process is ended and every temporary
+directory removed, also when the launching process is killed; errors show the end of the member's
+log.
 
-Not known here: the inside of the server. Nothing here imports `rusd`, so any command that
-takes etcd's flags can be started (`binary=["etcd"]`), and a test may load any etcd client library
-beside it (two copies of etcd's protobuf messages cannot live in one process).
+Does not know the inside of the server. Nothing here imports `rusd`, so any command that takes
+etcd's flags can be started (`binary=["etcd"]`), and a test may load any etcd client library beside
+it (a process can hold only one copy of etcd's protobuf messages).
 
 Files:
     local         the cluster; `command`: `python -m cluster.local`, a cluster until Ctrl-C
@@ -25,5 +25,5 @@ Files:
     wire          two calls to a member over gRPC without generated messages
     tls           how members serve TLS; `certificates`: an authority for clusters under test
     healthcheck   the health check of the container image
-    chaos         breaks clusters and judges the outcome
+    chaos         injects faults into a cluster and checks the recorded history
 """

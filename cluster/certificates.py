@@ -1,10 +1,10 @@
-"""Certificates for clusters under test: an authority that lives in a directory of its own.
+"""Certificates for clusters under test, issued by an authority with its own directory.
 
     authority = Authority(tmp_path / "tls")
     with LocalCluster(3, tls=authority.tls()) as cluster: ...
     mallory = Authority(tmp_path / "tls", "stranger").issue("mallory")
 
-Keys are short-lived, unencrypted and good for nothing else.
+Keys are short-lived and unencrypted: for tests only.
 """
 
 import ipaddress
@@ -35,7 +35,7 @@ class Authority:
     """A certificate authority."""
 
     def __init__(self, directory: Path, name: str = "authority") -> None:
-        """Files go to `directory`, which may hold several authorities of different names."""
+        """Writes to `directory`, which may hold several authorities of different names."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._name = _name(name)
@@ -43,7 +43,7 @@ class Authority:
         builder = _builder(self._name, self._name, self._key, DAY).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        #: What a client or server trusts.
+        #: CA certificate for the trust store of a client or server.
         self.cert = directory / f"{name}.crt"
         self.cert.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
@@ -56,7 +56,7 @@ class Authority:
         file: str | None = None,
         extensions: Iterable[x509.ExtensionType] = (),
     ) -> Identity:
-        """A certificate for clients and servers: common name, names and addresses it is for.
+        """Issue a certificate for clients and servers: common name, DNS names and addresses.
 
         `valid` negative: expired. `file`: the name of its files, if not `name`; what they hold is
         replaced as a whole, key first. `extensions`: further ones.
@@ -85,19 +85,19 @@ class Authority:
         return identity
 
     def tls(self, *, verify_clients: bool = False) -> Tls:
-        """A certificate for members on this machine, and one for the launcher."""
+        """Issue certificates for members on this machine and for the launcher."""
         server = self.issue("server", ["127.0.0.1", "::1", "localhost"])
         launcher = self.issue("launcher")
         files = (server.cert, server.key, self.cert, launcher.cert, launcher.key)
         return Tls(*files, verify_clients)
 
     def peer_tls(self, name: str = "peer") -> PeerTls:
-        """A certificate for members of this machine to connect to each other with."""
+        """Issue a certificate for connections between members on this machine."""
         identity = self.issue(name, ["127.0.0.1", "::1", "localhost"])
         return PeerTls(identity.cert, identity.key, self.cert)
 
     def revoke(self, *identities: Identity, file: str = "revoked") -> Path:
-        """A revocation list (DER, as etcd reads it) of exactly these."""
+        """Write a revocation list (DER, the format that etcd reads) of exactly these."""
         now = datetime.now(UTC)
         builder = (
             x509.CertificateRevocationListBuilder()

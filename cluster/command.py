@@ -1,4 +1,4 @@
-"""`python -m cluster.local`: a cluster to try things on, until Ctrl-C."""
+"""`python -m cluster.local`: a cluster for manual tests, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client_ports(base: int, members: int) -> list[int]:
 
 
 def etcdctl() -> str:
-    """How to call etcdctl from here: the one beside this Python, else by its name."""
+    """Return the path of etcdctl beside this Python, else its bare name."""
     beside = Path(sys.executable).parent / "etcdctl"
     if beside.exists():
         try:
@@ -77,7 +77,7 @@ def start(chosen: argparse.Namespace) -> LocalCluster:
     try:
         running.start()
     except PortTaken as taken:
-        # Kept data remembers its peers' addresses: there a port cannot be exchanged.
+        # Kept data contains the peers' addresses, so their ports cannot change.
         if chosen.base_port is not None or chosen.data_dir is not None:
             raise
         print(f"{taken}; taking free ports instead", flush=True)
@@ -87,7 +87,7 @@ def start(chosen: argparse.Namespace) -> LocalCluster:
 
 
 def describe(cluster: LocalCluster) -> str:
-    """What a person needs to know of the running cluster."""
+    """Describe the running cluster for a person at a terminal."""
     leader = cluster.leader()
     lines = [f"{cluster.size} member(s), healthy:"]
     for index, member in enumerate(cluster.members):
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         codes = cluster.stop_all()
     finally:
         cluster.close()
-    # etcd dies of the SIGTERM it was sent, after an orderly stop.
+    # etcd ends by the SIGTERM it received, after an orderly stop.
     return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
 

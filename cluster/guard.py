@@ -1,4 +1,4 @@
-"""A process that outlives its launcher, to end the members of a launcher that died.
+"""A process that outlives its launcher and ends the members of a dead launcher.
 
 The launcher (`process.Guard`) starts this file as a script, keeps the write end of its standard
 input, and puts every member into the process group whose number the script prints. When the pipe
@@ -33,7 +33,7 @@ def hold_group() -> int:
 
 
 def wait_for_launcher() -> None:
-    """Until the launcher writes or its end of the pipe is gone."""
+    """Wait until the launcher writes or closes its end of the pipe."""
     os.read(0, 1)
 
 
@@ -46,7 +46,7 @@ def main(directory: str) -> None:
     wait_for_launcher()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    # Members that die this moment may still be creating files.
+    # Members that are being killed may still be creating files.
     for _ in range(50):
         if not directory or not os.path.exists(directory):
             break

@@ -1,7 +1,7 @@
 """The HEALTHCHECK of the image: exit code 0 if the member in this container is alive.
 
-It asks /livez: whether the process works, not whether it has a quorum. A health check that waits
-for a quorum would keep the first member of a new cluster "starting" until the others are there.
+Requests /livez, which tests the process and not the quorum. A health check that waits for a quorum
+would keep the first member of a new cluster "starting" until the others are up.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 
-#: Where the image's and the compose file's members listen for metrics and health.
+#: Metrics URL of members in the image and the compose file.
 DEFAULT_URL = "http://127.0.0.1:2381/livez"
 
 
 def alive(url: str, timeout: float = 3.0) -> bool:
-    """Whether `url` answers with status 200."""
+    """Return whether `url` responds with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return bool(answer.status == 200)

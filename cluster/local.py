@@ -29,10 +29,10 @@ from .tls import PeerTls, Tls
 
 T = TypeVar("T")
 
-#: Seconds between two looks while waiting.
+#: Seconds between two polls while waiting.
 POLL = 0.05
 
-#: Times a start is tried again with other ports after a member found its address in use.
+#: Retries of a start, with other ports, after a member found its address in use.
 START_TRIES = 3
 
 ADDRESS_IN_USE = "address already in use"
@@ -111,7 +111,7 @@ class LocalCluster:
         self._client_ports = client_ports
         self._start_timeout = start_timeout
         self._token = f"cluster-{uuid.uuid4().hex[:8]}" if directory is None else "kept-cluster"
-        #: Members that joined later, and members that left for good.
+        #: Members added later, and members removed from the cluster.
         self._joined: set[int] = set()
         self._left: set[int] = set()
         self._claim = ports.Claim()
@@ -160,7 +160,7 @@ class LocalCluster:
                 self._guard = None
             self._claim.release()
 
-    # --- what it is ---------------------------------------------------------------------------
+    # --- description ---------------------------------------------------------------------------
 
     @property
     def endpoints(self) -> list[str]:
@@ -192,13 +192,13 @@ class LocalCluster:
         self.members[index].resume()
 
     def set_flags(self, index: int, flags: Sequence[str]) -> None:
-        """A member's own further flags, from its next start on."""
+        """Set a member's additional flags, from its next start on."""
         self._member_flags[index] = list(flags)
 
     # --- membership ---------------------------------------------------------------------------
 
     def new_member(self) -> int:
-        """Index of one more member, which does not run yet.
+        """Add a member that does not run yet; return its index.
 
         Add its `peer_url` to the cluster first (MemberAdd), then `start_all` lets it join.
         """
@@ -212,8 +212,10 @@ class LocalCluster:
         return index
 
     def dismiss(self, index: int) -> None:
-        """A member was removed from the cluster (MemberRemove): it may end by itself, is not
-        started again, and is not in the `--initial-cluster` of new members.
+        """Record that a member was removed from the cluster (MemberRemove).
+
+        It may end by itself, is not started again, and is not in the `--initial-cluster` of new
+        members.
         """
         self.members[index].dismiss()
         self._left.add(index)
@@ -240,15 +242,15 @@ class LocalCluster:
     # --- waiting ------------------------------------------------------------------------------
 
     def leader(self, timeout: float = 15.0) -> int:
-        """Index of the leader that a majority follows; waits while there is none."""
+        """Return the index of the leader that a majority follows; waits while there is none."""
         return self._wait(self._find_leader, timeout, "no leader")
 
     def wait_leader(self, timeout: float = 15.0) -> int:
-        """The same as `leader`, for where the wait is the point."""
+        """Wait for a leader, as `leader` does."""
         return self.leader(timeout)
 
     def wait_healthy(self, timeout: float = 30.0) -> None:
-        """Until every running member follows one leader and answers a linearizable read.
+        """Wait until every running member follows one leader and answers a linearizable read.
 
         Members that were killed, stopped or paused are left out; one that ended by itself is an
         error at once.
@@ -298,7 +300,7 @@ class LocalCluster:
         return found
 
     def _ask(self, question: Callable[..., T], member: Member) -> T:
-        """Put a question to a member, as `user` if it demands one. Raises NoAnswer."""
+        """Call a member, with a token of `user` if it requires one. Raises NoAnswer."""
         try:
             return question(member.endpoint, access=self._access)
         except wire.NotIdentified:

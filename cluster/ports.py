@@ -3,8 +3,8 @@
 A member must find its port free at every restart, so a port the kernel hands out (bind to port 0)
 will not do: while the member is down, any outgoing connection may get the same number. Ports are
 therefore taken from below the range of outgoing connections. So that two launchers do not pick the
-same ones, each holds a UDP socket on the numbers it claimed: it does not disturb the member's TCP
-socket, and it vanishes with the launcher.
+same ones, each holds a UDP socket on the numbers it claimed: it does not conflict with the
+member's TCP socket, and the kernel closes it with the launcher.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Lowest number claimed. Below live the well-known services.
+#: Lowest number claimed. Well-known services use lower ones.
 LOWEST = 10_000
 
-#: First number of outgoing connections where the system does not tell (Linux's default).
+#: First number of outgoing connections if the system does not state it (Linux's default).
 DEFAULT_EPHEMERAL = 32_768
 
 HOST = "127.0.0.1"
@@ -47,7 +47,7 @@ class Claim:
         self._held: list[socket.socket] = []
 
     def any(self, count: int) -> list[int]:
-        """`count` distinct free ports."""
+        """Claim `count` distinct free ports."""
         high = ephemeral_start()
         low = LOWEST if high > LOWEST + 1000 else 1024
         found: list[int] = []
@@ -59,7 +59,7 @@ class Claim:
         raise OSError(f"no {count} free ports between {low} and {high}")
 
     def these(self, ports: Sequence[int]) -> list[int]:
-        """Exactly these ports; raises PortTaken naming the first that is in use."""
+        """Claim exactly these ports; raises PortTaken with the first that is in use."""
         for port in ports:
             if not self._take(port):
                 self.release()
@@ -79,7 +79,7 @@ class Claim:
             held.close()
             return False
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As servers do: connections of an earlier run that linger in TIME_WAIT do not count.
+            # As servers do: connections of an earlier run in TIME_WAIT do not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))

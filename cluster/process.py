@@ -15,7 +15,7 @@ from . import guard
 #: Seconds a member may take to end after SIGTERM before it is killed.
 STOP_TIMEOUT = 15.0
 
-#: How much of a log an error shows.
+#: Lines of a log in an error.
 TAIL_LINES = 30
 
 
@@ -44,7 +44,7 @@ class Guard:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            # A fork of this process holds the pipe open as well.
+            # A fork of this process also holds the pipe open.
             self._process.kill()
             self._process.wait()
             if self._temporary is not None:
@@ -76,7 +76,7 @@ class Member:
         self.log = directory / f"{name}.log"
         #: True between `pause` and `resume`.
         self.paused = False
-        #: The launcher asked it to end: then an exit is no failure.
+        #: The launcher requested the end: an exit is not a failure.
         self._dismissed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -94,7 +94,7 @@ class Member:
 
     @property
     def exit_code(self) -> int | None:
-        """Of the last run; None while it runs; negative: the signal it died of."""
+        """Exit code of the last run; None while it runs; negative: the signal that ended it."""
         return None if self._process is None else self._process.poll()
 
     @property
@@ -137,11 +137,11 @@ class Member:
         self.resume()
 
     def dismiss(self) -> None:
-        """That it ends by itself is no failure from now on."""
+        """Accept from now on that the process ends by itself."""
         self._dismissed = True
 
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
-        """The exit code; a member that has not ended by then is killed and TimeoutError raised."""
+        """Return the exit code; kills the member and raises TimeoutError after `timeout`."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was never started")
         try:
@@ -155,7 +155,7 @@ class Member:
         """SIGSTOP, and wait until it has stopped."""
         if self.running:
             self.signal(signal.SIGSTOP)
-            # The kernel stops thread after thread. NOWAIT: an exit is left for Popen to collect.
+            # The kernel stops one thread after another. NOWAIT leaves an exit for Popen to collect.
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self.paused = self.running
 
@@ -164,7 +164,7 @@ class Member:
         self.paused = False
 
     def log_of_this_run(self) -> str:
-        """What it logged since its last start."""
+        """Return the log since its last start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -172,7 +172,7 @@ class Member:
             return log.read().decode(errors="replace")
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
-        """The end of its log with a heading, for error messages."""
+        """Return the end of its log with a heading, for error messages."""
         tail = self.log_of_this_run().splitlines()[-lines:]
         state = "running" if self.running else f"exit code {self.exit_code}"
         return "\n".join([f"--- {self.name} ({state}), end of {self.log}:", *tail])

@@ -1,4 +1,4 @@
-"""TLS of a cluster under test: what its members serve clients and each other with."""
+"""TLS of a cluster under test: certificates for clients and for connections between members."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Tls(NamedTuple):
     key: Path
     #: The authority that signed it.
     authority: Path
-    #: What the launcher shows to members when they ask.
+    #: Client certificate and key of the launcher.
     client_cert: Path
     client_key: Path
-    #: Members let in only clients with a certificate of the authority.
+    #: Members accept only clients with a certificate of the authority.
     verify_clients: bool = False
 
     def flags(self) -> list[str]:
@@ -40,7 +40,7 @@ class Tls(NamedTuple):
 class PeerTls(NamedTuple):
     """PEM files for TLS between members. `cluster.certificates.Authority.peer_tls` makes them."""
 
-    #: Certificate and key, shown in both directions.
+    #: Certificate and key, used as server and as client.
     cert: Path
     key: Path
     #: The authority of all members.

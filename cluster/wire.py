@@ -1,8 +1,8 @@
 """A few calls to a member, over gRPC without generated messages.
 
 Users' tests may load another library's copy of etcd's protobuf messages, and a process can hold
-only one. So the requests are constant bytes and the answer is read by hand: a protobuf message is
-a row of (field number and wire type, value) pairs; the fields wanted are varints and bytes.
+only one. So the requests are constant bytes and the response is decoded by hand: a protobuf message
+is a sequence of (field number and wire type, value) pairs; the fields used are varints and bytes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HEALTH_READ = b"\x0a\x06health"
 
 _NOT_IDENTIFIED = ("etcdserver: user name is empty", "etcdserver: invalid auth token")
 
-#: A fresh connection for each question: a shared one would wait for its back-off after the member
-#: was down, and the response would be late.
+#: A new connection for each call: a shared one would wait for its back-off after the member was
+#: down, and delay the response.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 
@@ -36,7 +36,7 @@ class NotIdentified(NoAnswer):
 
 
 class Access(NamedTuple):
-    """How members are called: TLS, and the token of a user."""
+    """Access to members: TLS, and the token of a user."""
 
     credentials: grpc.ChannelCredentials | None = None
     token: str = ""
@@ -53,14 +53,14 @@ class Status:
     #: Member id of the leader it follows; 0 when it knows none.
     leader_id: int
     term: int
-    #: Index of the last entry in its log that it knows to be committed.
+    #: Its commit index.
     raft_index: int
     applied_index: int
     db_size: int
 
 
 def status(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> Status:
-    """Ask one member ("host:port") for its status; raises NoAnswer."""
+    """Return the status of one member ("host:port"); raises NoAnswer."""
     fields = dict(_fields(_call(endpoint, STATUS, b"", timeout, access)))
     header = fields.get(1, b"")
     if not isinstance(header, bytes):
@@ -82,14 +82,14 @@ def status(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> Statu
 
 
 def check_health(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> None:
-    """A linearizable read: it succeeds only with a quorum behind the member; else NoAnswer."""
+    """Make a linearizable read, which needs a quorum; raises NoAnswer."""
     _call(endpoint, RANGE, HEALTH_READ, timeout, access)
 
 
 def log_in(
     endpoint: str, user: str, password: str, timeout: float = 5.0, access: Access = PLAIN
 ) -> str:
-    """Returns a token; raises NoAnswer."""
+    """Log in; return a token; raises NoAnswer."""
     request = b"".join(
         _varint_of(number << 3 | 2) + _varint_of(len(value)) + value
         for number, value in enumerate((user.encode(), password.encode()), 1)
@@ -122,7 +122,7 @@ def _call(
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, value) of every varint or length-delimited field."""
+    """Return (field number, value) of every varint or length-delimited field."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -149,7 +149,7 @@ def _varint_of(number: int) -> bytes:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number at `at` and the position behind it."""
+    """Return the number at `at` and the position after it."""
     value = shift = 0
     while True:
         if at >= len(message):

@@ -196,7 +196,7 @@ class Client:
         except Failure as failure:
             self._lease(lease, "ttl", member, invoked, failure)
         else:
-            # 0 is less than a second, and less than that an expiry that is still to come (which a
+            # 0: less than a second; below 0: an expiry that was not applied yet (which a
             # new leader may put off); a lease that is gone has no granted TTL either.
             ttl = max(1, answer.TTL) if answer.grantedTTL else 0
             self._lease(lease, "ttl", member, invoked, None, ttl)
@@ -316,7 +316,7 @@ def _equals(key: str, expected: str | None) -> rpc.Compare:
 
 
 def created_at(key: str, revision: int) -> rpc.Compare:
-    """That a key was created at this revision; 0: that it is absent."""
+    """Compare a key's create revision; 0: the key is absent."""
     return rpc.Compare(
         key=key.encode(),
         target=rpc.Compare.CREATE,

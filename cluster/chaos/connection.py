@@ -126,7 +126,7 @@ class Connections:
         answer: type[Answer],
         timeout: float | None = None,
     ) -> Any:
-        """A bidirectional stream: an iterator of answers with `cancel`."""
+        """Open a bidirectional stream: an iterator of responses with `cancel`."""
         method = self._channels[member].stream_stream(
             path,
             request_serializer=lambda message: message.SerializeToString(),

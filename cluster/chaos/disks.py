@@ -1,11 +1,11 @@
 """Small disks for members: they can be filled, and made slow to sync.
 
-A disk is an ext4 file system in a file, mounted over a loop device; that needs the rights of root.
-A full disk is one with a ballast file on it. A slow one is frozen (fsfreeze) for short times again
-and again: everything that waits for the disk waits, as on a device whose cache is full.
+A disk is an ext4 file system in a file, mounted over a loop device, which needs root. A full disk
+holds a ballast file. A slow disk is frozen (fsfreeze) repeatedly for short times: all I/O blocks,
+as on a device whose cache is full.
 
-Directories of disks carry the process id of the run. What a killed run left behind is
-unmounted and removed by the next one.
+Directories of disks contain the process id of the run. The next run unmounts and removes the disks
+of a killed run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Disk:
         _run("mount", "-o", "loop", str(self._image), str(path))
 
     def fill(self) -> None:
-        """Take all space that is left."""
+        """Allocate all free space."""
         with self._ballast.open("wb") as file:
             found = os.statvfs(self.path)
             size = found.f_bavail * found.f_frsize
@@ -49,13 +49,13 @@ class Disk:
                 try:
                     os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END) + size)
                 except OSError:
-                    size //= 2  # its own bookkeeping needs some as well
+                    size //= 2  # the file system's metadata needs space as well
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
 
     def slow(self, stop: float) -> None:
-        """Until `fast`: stand still for `stop` seconds, go for as long, and so on."""
+        """Until `fast`: freeze for `stop` seconds, run for as long, and repeat."""
         self._thawing = threading.Event()
         self._freezer = threading.Thread(
             target=self._freeze, args=(stop, self._thawing), daemon=True
@@ -69,7 +69,7 @@ class Disk:
             self._thawing = self._freezer = None
 
     def close(self) -> None:
-        """Unmount. No process may still use it."""
+        """Unmount. No process may use it any more."""
         self.fast()
         with contextlib.suppress(OSError):
             _run("umount", "--lazy", str(self.path))
@@ -88,13 +88,13 @@ class Disk:
 
 
 def new_directory() -> Path:
-    """A directory for the disks of this run."""
+    """Make a directory for the disks of this run."""
     remove_left_behind()
     return Path(tempfile.mkdtemp(prefix=f"rusd-disks-{os.getpid()}-"))
 
 
 def remove_left_behind() -> None:
-    """Disks of runs that were killed."""
+    """Unmount and remove disks of killed runs."""
     for directory in Path(tempfile.gettempdir()).iterdir():
         made = _DIRECTORY.match(directory.name)
         if made and not Path(f"/proc/{made[1]}").exists():
@@ -108,7 +108,7 @@ def remove_left_behind() -> None:
 
 
 def available(directory: Path) -> bool:
-    """Whether such disks can be made here."""
+    """Return whether such disks can be made on this machine."""
     if os.geteuid() != 0:
         return False
     try:

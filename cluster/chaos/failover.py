@@ -1,15 +1,14 @@
-"""How long writes fail when the leader ends: `python -m cluster.chaos.failover`.
+"""Measures the write outage when the leader ends: `python -m cluster.chaos.failover`.
 
-One cluster of each subject runs all the time. Rounds alternate between the subjects and the ways to
-end a leader, so that other load of this machine affects all of them alike. All members of all
+One cluster of each subject runs throughout. Rounds alternate between the subjects and the ways to
+end a leader, so that other load on this machine affects all of them alike. All members of all
 subjects have the same heartbeat interval and election timeout.
 
-- kill: SIGKILL. The leader's system closes its connections: a member that notices this need not
+- kill: SIGKILL. The kernel closes the leader's connections: a member that notices this need not
   wait for an election timeout.
-- pause: SIGSTOP. Nothing is closed, the leader is only silent, as when its machine loses power or
-  its cable is cut. The others can tell by the election timeout alone, so this says how members
-  compare where the end of a process is not seen.
-- stop: SIGTERM. A leader may hand over before it ends.
+- pause: SIGSTOP. The connections stay open without traffic, as after a power loss or a cut cable.
+  Followers can detect this by the election timeout alone.
+- stop: SIGTERM. A leader may transfer leadership before it ends.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def run(names: Sequence[str], rounds: int, size: int) -> Results:
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, 90th and 99th percentile (nearest rank) and greatest, in milliseconds."""
+    """Format median, 90th and 99th percentile (nearest rank) and maximum, in milliseconds."""
     ordered = sorted(1000 * each for each in seconds)
 
     def rank(percent: int) -> float:
@@ -86,7 +85,7 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def table(results: Mapping[tuple[str, str], Sequence[Gap]]) -> str:
-    """One line for each subject and kind; the ratio is to the last subject of the kind."""
+    """Format one line for each subject and kind, with the ratio to the kind's last subject."""
     lines = [
         f"{'leader':8}{'subject':12}{'whose':10}{'median':>9}{'p90':>9}{'p99':>9}{'max':>9}  ms"
     ]

@@ -1,4 +1,4 @@
-"""Each kind of fault: how it begins, and how it is healed.
+"""Kinds of faults, each with its injection and healing.
 
 `begin(subject, step)` injects a fault and returns the members affected and how to heal it. Kinds
 that affect the leader affect a member drawn by the schedule while there is none.
@@ -28,7 +28,7 @@ class Broken(NamedTuple):
 
 
 def begin(subject: Subject, step: Step) -> Broken:
-    """Make the fault of this step."""
+    """Inject the fault of this step."""
     return _KINDS[step.kind](subject, step)
 
 
@@ -56,7 +56,7 @@ def _leader(subject: Subject, step: Step) -> int:
 
 
 def _some(subject: Subject, step: Step, count: int) -> list[int]:
-    """So many different members."""
+    """Return `count` different members."""
     first = _drawn(subject, step)
     return [(first + n) % subject.size for n in range(count)]
 
@@ -123,7 +123,7 @@ def _rolling_restart(subject: Subject, step: Step) -> Broken:
 def _wipe_member(subject: Subject, step: Step) -> Broken:
     """Removes the data of a member. Its next start must be refused; then it is replaced."""
     member = _drawn(subject, step)
-    # The others must be a quorum that can be reached.
+    # The other members must form a reachable quorum.
     subject.wait_settled()
     subject.kill(member)
     subject.wipe(member)

@@ -1,9 +1,9 @@
-"""Measures how long no client, or one client, could write: gaps between acknowledgements.
+"""Measures write outages, of all clients and of one client: gaps between acknowledgements.
 
     puts at a steady pace, to every member ──▶ Acks ──▶ Gap around an event
 
-Puts are sent at their times whether or not earlier ones were answered. A client that waits for each
-answer would measure its own deadline when the one put that was under way is lost.
+Puts are sent on schedule without waiting for earlier responses. A client that waits for each
+response would measure its own deadline when the put in progress is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rusd.proto import rpc_pb2 as rpc
 
 from .connection import Connections
 
-#: Seconds between two puts to the same member, and until a put is given up.
+#: Seconds between two puts to the same member, and deadline of a put.
 PACE = 0.01
 DEADLINE = 1.0
 
@@ -36,7 +36,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silences around an event, in seconds."""
+    """Times without an acknowledgement around an event, in seconds."""
 
     #: No client of a surviving member received an acknowledgement.
     cluster: float
@@ -61,11 +61,11 @@ class Puts:
         self._connections.close()
 
     def acks(self) -> list[Ack]:
-        """Those so far."""
+        """Return the acknowledgements so far."""
         return self._acks.copy()
 
     def wait_acks(self, members: Collection[int], since: float, timeout: float = 60.0) -> None:
-        """Until each of these members acknowledged a put that was sent after `since`."""
+        """Wait until each of these members acknowledged a put sent after `since`."""
         deadline = time.monotonic() + timeout
         missing = set(members)
         while missing:
@@ -100,9 +100,9 @@ class Puts:
 
 
 def gap(acks: Collection[Ack], began: float, survivors: Collection[int]) -> Gap:
-    """The longest silences that ended after `began`.
+    """Return the longest gaps that ended after `began`.
 
-    Each survivor must have acknowledged something before and something after: ValueError.
+    Raises ValueError unless each survivor acknowledged a put before and after `began`.
     """
     heard = {
         member: sorted(ack.heard for ack in acks if ack.member == member) for member in survivors

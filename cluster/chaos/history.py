@@ -1,7 +1,7 @@
 """The history of a run: every call with its beginning and end, every watch message, every fault.
 
 Clients append records during the run; the checks read them after it. All times are seconds
-since the run began, by one monotonic clock of the driving process, so that "ended before the other
+since the run began, by one monotonic clock of the test process, so that "ended before the other
 began" is exact. A history is saved as JSON lines: {"record": <class name>, ...fields}.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """What the client knows of its call."""
+    """The effect of a call, as far as the client knows."""
 
     OK = "ok"
     #: It certainly had no effect and never will have one.
@@ -26,10 +26,10 @@ class Outcome(StrEnum):
 
 
 class Action(StrEnum):
-    """What a call does to the register `key`, which holds a text or is absent."""
+    """The operation of a call on the register `key`, which holds a text or is absent."""
 
     READ = "read"
-    #: Set to `argument`, whatever it was.
+    #: Set to `argument` unconditionally.
     WRITE = "write"
     DELETE = "delete"
     #: Set to `argument` if the value is `expected` (None: if absent); `succeeded` tells.
@@ -47,10 +47,10 @@ class Operation:
     client: int
     action: Action
     key: str
-    #: Endpoint that was asked.
+    #: Endpoint that was called.
     endpoint: str
     invoked: float
-    #: None while, or because, no answer came.
+    #: None without a response.
     completed: float | None
     outcome: Outcome
     #: Written value.
@@ -61,7 +61,7 @@ class Operation:
     result: str | None = None
     #: CAS, outcome ok.
     succeeded: bool | None = None
-    #: READ: asked without quorum; such reads may be stale and only need to be some past value.
+    #: READ: serializable; may be stale, and only needs to return some past value.
     serializable: bool = False
     #: Header revision of the answer; 0 unknown.
     revision: int = 0
@@ -90,8 +90,8 @@ class Change:
 class Delivery:
     """One message on a watch.
 
-    `watcher` names one logical watch: when its stream breaks it goes on, on the same or another
-    member, from the revision behind the last it saw.
+    `watcher` names one logical watch: after its stream breaks, it continues on the same or another
+    member from the revision after the last one received.
     """
 
     watcher: str
@@ -99,7 +99,7 @@ class Delivery:
     at: float
     #: "created" (again after each break), "events", "progress", "canceled", "broken".
     kind: str
-    #: created: revision asked for; events, progress: header revision.
+    #: created: start revision; events, progress: header revision.
     revision: int
     changes: tuple[Change, ...] = ()
     error: str = ""
@@ -119,7 +119,7 @@ class LeaseCall:
     invoked: float
     completed: float | None
     outcome: Outcome
-    #: grant: asked; keepalive, ttl: answered (0 or less: gone). Seconds.
+    #: grant: requested; keepalive, ttl: in the response (0 or less: ended). Seconds.
     ttl: int = 0
     #: grant: the key that is attached to the lease by a put that follows.
     key: str = ""
@@ -129,9 +129,9 @@ class LeaseCall:
 class LockHold:
     """The hold of a lock by one client, as its responses say.
 
-    The owner key's create revision is the fencing token; `acquired` is when the client learned that
-    it holds the lock, `released` when it asked to let go (None: it never did, its lease ended, or
-    its fate is unknown). A write under the lock is a txn guarded by that create revision.
+    The owner key's create revision is the fencing token; `acquired` is the time of the response,
+    `released` the time of the release request (None: never sent, the lease ended, or its outcome is
+    unknown). A write under the lock is a txn guarded by that create revision.
     """
 
     client: int
@@ -160,7 +160,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """From `at` on a majority followed `member` (empty: none was seen)."""
+    """From `at` on, a majority followed `member` (empty: no leader was seen)."""
 
     at: float
     member: str

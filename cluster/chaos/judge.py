@@ -2,7 +2,7 @@
 
     python -m cluster.chaos.judge history.jsonl [--report directory]
 
-Exit status: 0 when all verdicts hold, 1 when one does not, 2 when the file is no history.
+Exit status: 0 when all verdicts hold, 1 when one does not, 2 if the file is not a history.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .history import History
 
 
 def show(verdicts: Iterable[Verdict], console: Console) -> bool:
-    """Print the verdicts; whether all hold."""
+    """Print the verdicts; return whether all hold."""
     every = True
     for verdict in verdicts:
         every = every and verdict.holds

@@ -1,6 +1,6 @@
 """Replaces a member that lost its disk: removes it, and adds a new one.
 
-The new member has its name and addresses, and another id.
+The new member has the same name and addresses, and another id.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def replace(endpoints: Sequence[str], member: int, peer_url: str) -> None:
                     break
                 _change(connections, asked, found, peer_url)
             except Failure:
-                # Its outcome may be unknown: the list of members tells.
+                # Its outcome may be unknown: the member list decides.
                 if time.monotonic() > deadline:
                     raise
                 turn += 1
                 time.sleep(0.3)
-        # etcd takes its id from whichever member answers first: from one that lags, the old id.
+        # etcd takes its id from the first member that responds: a lagging one gives the old id.
         for other in others:
             _wait_listed(connections, other, peer_url, found, deadline)
 

@@ -1,18 +1,17 @@
-"""A network of namespaces: every member has network interfaces and a packet filter of its own.
+"""A network of namespaces: every member has its own network interfaces and packet filter.
 
     member i in namespace ──veth── bridge ──veth── namespace of member j
                                      │veth
                                   clients (this machine)
 
-The bridge has a namespace of its own, where no packet filter of this machine (Docker's, say) is in
-the way.
+The bridge has its own namespace, so that packet filters of this machine (Docker's, say) do not
+apply.
 
 Links are cut and made lossy by the kernel's packet filter in the receiver's namespace (iptables),
-so that members receive nothing, as with a pulled cable. Delay needs the kernel's netem, and is only
-offered where there is one. Making this needs the rights of root on Linux; `obstacle` tells.
+so that members receive nothing, as with a pulled cable. Delay needs the kernel's netem, and is
+available only with it. Requires Linux and root; `obstacle` returns the reason if unavailable.
 
-Names carry the process id of the run. What a killed run left behind is removed by the
-next one.
+Names contain the process id of the run. The next run removes the namespaces of a killed run.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class NamespaceNetwork:
             _ip(*inside, "link", "set", "eth0", "up")
 
     def _apply(self) -> None:
-        """Write every member's filter anew, each as a whole."""
+        """Replace every member's filter, each atomically."""
         for member in range(self._size):
             rules = []
             for (sender, receiver), rule in sorted(self._rules.items()):
@@ -141,13 +140,13 @@ def obstacle() -> str | None:
 
 
 def remove_left_behind() -> None:
-    """Namespaces and bridges of runs that were killed."""
+    """Remove namespaces and bridges of killed runs."""
     for tag in {f"rc{pid}" for pid, _ in _NAME.findall(_names()) if not _alive(int(pid))}:
         remove(tag)
 
 
 def remove(tag: str) -> None:
-    """Everything that one run made."""
+    """Remove everything that one run made."""
     for pid, part in set(_NAME.findall(_names())):
         if f"rc{pid}" == tag:
             what = ("link", "delete") if part == "h" else ("netns", "delete")

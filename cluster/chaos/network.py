@@ -14,14 +14,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The treatment of packets from one member to another."""
+    """Delivery of packets from one member to another."""
 
     #: No packet arrives, and neither end is notified.
     cut: bool = False
-    #: Seconds everything is late, and by how much more at random.
+    #: Seconds of delay, and the maximum of random additional delay.
     delay: float = 0.0
     jitter: float = 0.0
-    #: Part of the packets that are lost (and sent again by TCP).
+    #: Share of the packets that are lost (and retransmitted by TCP).
     loss: float = 0.0
 
 
@@ -35,14 +35,14 @@ Link = tuple[int, int]
 class Network(Protocol):
     """Links between the members of one cluster."""
 
-    #: Kinds of rules it can do: "cut", "delay", "loss".
+    #: Supported kinds of rules: "cut", "delay", "loss".
     able: frozenset[str]
 
     def set(self, links: Iterable[Link], rule: Rule) -> None:
-        """From now on this rule holds for these links."""
+        """Apply this rule to these links from now on."""
 
     def heal(self) -> None:
-        """No rule holds any more."""
+        """Remove all rules."""
 
     def close(self) -> None:
         """Undo everything."""
@@ -57,7 +57,7 @@ class NoNetwork:
         raise NotImplementedError("this network cannot be broken")
 
     def heal(self) -> None:
-        """Nothing is broken."""
+        """Do nothing: there are no rules."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources."""

@@ -34,7 +34,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 class Progress:
-    """A live view of one run. `seconds`: how long it is going to take (0: not known)."""
+    """A live view of one run. `seconds`: its expected duration (0: unknown)."""
 
     def __init__(self, title: str, seconds: float = 0.0, console: Console | None = None) -> None:
         self._title = title
@@ -76,7 +76,7 @@ class Progress:
             self._line(self._summary())
 
     def fault(self, kind: str, targets: tuple[str, ...] | list[str], active: bool) -> None:
-        """A fault began, or was healed."""
+        """Show that a fault began or was healed."""
         named = tuple(targets)
         with self._lock:
             if active:
@@ -89,7 +89,7 @@ class Progress:
     def status(
         self, ops_ok: int, ops_failed: int, ops_unknown: int, rate: float, leader: str
     ) -> None:
-        """Calls so far by outcome; acknowledged calls per second; the leader."""
+        """Show calls so far by outcome, acknowledged calls per second, and the leader."""
         now = time.monotonic()
         with self._lock:
             self._counts = (ops_ok, ops_failed, ops_unknown)

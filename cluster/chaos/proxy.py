@@ -5,11 +5,11 @@
 The dialling member is found by the process at the other end of the connection (Linux: /proc).
 Each connection carries two directions, and each direction obeys the rule of its own link:
 
-- cut: bytes are held and nothing is read any more, so that the sender's window fills up; a new
-  connection is not passed on. Neither end is notified, as with a pulled cable. When the rule is
-  lifted what was held goes on: TCP would have sent it again.
-- delay, jitter: bytes leave later, in order.
-- loss: a piece is late by a retransmission's time, which grows as TCP's does.
+- cut: bytes are held and reading stops, so that the sender's window fills up; a new connection is
+  not forwarded. Neither end is notified, as with a pulled cable. When the rule is removed, held
+  bytes are forwarded: TCP would have retransmitted them.
+- delay, jitter: bytes are forwarded later, in order.
+- loss: a piece is delayed by the time of a retransmission, which grows as TCP's does.
 
 The proxies run on an event loop in a thread of their own.
 """
@@ -111,7 +111,7 @@ class ProxyNetwork:
         return self._rules.get((sender, receiver), CLEAR)
 
     def late(self, rule: Rule, size: int) -> float:
-        """Seconds by which a piece of so many bytes is late."""
+        """Return the seconds by which a piece of `size` bytes is delayed."""
         late = rule.delay + self._random.random() * rule.jitter
         if rule.loss:
             packets = 1 + size // PACKET
@@ -131,7 +131,7 @@ class ProxyNetwork:
         return self._routes[member][1]
 
     def dialler(self, address: tuple[str, int], own: tuple[str, int]) -> int | None:
-        """The member whose process has the socket at `address`, connected to `own`."""
+        """Return the member whose process has the socket at `address`, connected to `own`."""
         return owner(address, own, self._pids())
 
 
@@ -194,7 +194,7 @@ class _Connection:
         sender: int | None,
         receiver: int | None,
     ) -> None:
-        """One direction, until its sender ends it."""
+        """Forward one direction until its sender ends it."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
 
@@ -215,7 +215,7 @@ class _Connection:
                 try:
                     piece = await reader.read(PIECE)
                 except OSError:
-                    piece = b""  # that it was reset is news as well, and waits for a cut's end
+                    piece = b""  # a reset is information as well, and waits for the end of a cut
                 late = 0.0
                 if sender is not None and receiver is not None:
                     late = self._network.late(self._network.rule(sender, receiver), len(piece))
@@ -256,6 +256,6 @@ def _inode(address: tuple[str, int], remote: tuple[str, int]) -> str | None:
 
 
 def _hex(address: tuple[str, int]) -> str:
-    """An IPv4 address as the kernel's table writes it (bytes in the machine's order)."""
+    """Format an IPv4 address as in the kernel's table (bytes in host order)."""
     host = "".join(f"{int(part):02X}" for part in reversed(address[0].split(".")))
     return f"{host}:{address[1]:04X}"

@@ -32,20 +32,20 @@ WARM_UP = 2.0
 COOL_DOWN = 2.0
 #: Seconds between two lines of progress.
 SHOW = 0.5
-#: Fault during which a member may well end by itself.
+#: Fault during which a member may end by itself.
 _MAY_END = "full-disk"
 
 
 class Display(Protocol):
-    """What shows a run while it goes on."""
+    """Output of a run in progress."""
 
     def fault(self, kind: str, targets: tuple[str, ...], active: bool) -> None:
-        """A fault began, or was healed."""
+        """Show that a fault began or was healed."""
 
     def status(
         self, ops_ok: int, ops_failed: int, ops_unknown: int, rate: float, leader: str
     ) -> None:
-        """Calls so far by outcome; acknowledged calls per second; the leader."""
+        """Show calls so far by outcome, acknowledged calls per second, and the leader."""
 
     def log(self, text: str) -> None:
         """Show a line."""
@@ -115,7 +115,7 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
 
 
 def stayed_alive(history: History) -> Verdict:
-    """No member ended by itself, unless its disk was full. Part of the verdicts of a run."""
+    """Check that no member ended by itself, unless its disk was full."""
     ended = history.about.get("ended", [])
     filled = {
         target for fault in history.faults if fault.kind == _MAY_END for target in fault.targets
@@ -197,7 +197,7 @@ class _Clients:
             worker.start()
 
     def stop(self) -> None:
-        """Let all calls under way end; raises what broke a client."""
+        """Wait for calls in progress; raises the error that ended a client."""
         try:
             for worker in self._workers:
                 worker.stop()
@@ -213,7 +213,7 @@ class _Clients:
 
 
 class _Shown:
-    """Counts what was recorded, for the display."""
+    """Counts recorded calls, for the display."""
 
     def __init__(self, history: History, display: Display, observer: Observer) -> None:
         self._history = history

@@ -36,8 +36,8 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "full-disk": (2, 0.5, 2.0),
 }
 
-#: Kinds that nothing else may overlap: one disk of three is lost, and that is all that a cluster of
-#: three survives. (etcd also asks once only whether the member was bootstrapped before.)
+#: Kinds that must not overlap with another: a cluster of three survives the loss of only one disk.
+#: (etcd also checks only once whether the member was bootstrapped before.)
 ALONE = frozenset(("wipe-member",))
 
 #: Seconds between the end of one fault and the next, least and most.
@@ -55,14 +55,14 @@ class Step:
     kind: str
     #: Seconds it lasts.
     lasts: float
-    #: Numbers drawn for whatever the kind needs: members, rates.
+    #: Random numbers for the kind's parameters: members, rates.
     drawn: tuple[float, ...]
     #: Begins while the one before is still there.
     overlaps: bool = False
 
 
 def draw(seed: int, seconds: float, kinds: Iterable[str]) -> list[Step]:
-    """Steps that fill about so many seconds. ValueError for an unknown kind, or none."""
+    """Draw steps of about `seconds` in total. Raises ValueError for an unknown kind, or none."""
     chosen = sorted(set(kinds))
     unknown = [kind for kind in chosen if kind not in KINDS]
     if unknown or not chosen:

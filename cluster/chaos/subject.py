@@ -26,8 +26,8 @@ from .proxy import ProxyNetwork
 #: The same for every subject: etcd's defaults, given explicitly.
 TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
 
-#: Seconds for a member that lost its data to be refused, and what it says then: its id is known to
-#: the others, or is that of a member which was replaced before.
+#: Seconds until a member that lost its data is refused, and its log messages then: its id is known
+#: to the others, or belongs to a member that was replaced before.
 REFUSAL = 30.0
 REFUSED = ("has already been bootstrapped", "has been permanently removed from the cluster")
 
@@ -105,8 +105,9 @@ class Subject(LocalCluster):
         shutil.rmtree(self._data_directory(index))
 
     def refuses(self, index: int) -> None:
-        """Start a member without its data, with the flags of its first start: it must end, and say
-        why. ClusterError if it does not.
+        """Start a member without its data, with the flags of its first start, which must fail.
+
+        Raises ClusterError unless the member ends and logs the reason.
         """
         member = self.members[index]
         self.start_again(index)
@@ -134,7 +135,7 @@ class Subject(LocalCluster):
         return self.members[index].data_dir if disk is None else disk.path / "data"
 
     def note_ends(self) -> None:
-        """Remember members that ended by themselves since the last look."""
+        """Record members that ended by themselves since the last call."""
         with self._lock:
             for index in range(len(self.members)):
                 self._note_end(index)
@@ -146,7 +147,7 @@ class Subject(LocalCluster):
             member.dismiss()
 
     def current_leader(self) -> int | None:
-        """Index of the leader, None if there is none right now."""
+        """Return the index of the leader; None if there is none."""
         return self._find_leader()
 
     def heal(self) -> None:
@@ -160,8 +161,9 @@ class Subject(LocalCluster):
             self.start_again(index)
 
     def wait_settled(self, timeout: float = 60.0) -> None:
-        """Until all members follow one leader and answer; those that end meanwhile are started
-        again (a member may find only now that its disk had been full).
+        """Wait until all members follow one leader and respond.
+
+        Restarts members that end meanwhile (a member may find only now that its disk was full).
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -255,7 +257,7 @@ def network_of(kind: str) -> str:
 
 
 def _moved(member: Member, host: str) -> Member:
-    """The same member, listening on another host."""
+    """Return the same member, listening on another host."""
     numbers = (_port(member.client_url), _port(member.peer_url), _port(member.metrics_url))
     return Member(member.name, member.data_dir.parent, numbers, host)
 

@@ -1,21 +1,21 @@
-"""Whether a cluster kept etcd's promises, by the history of a run alone.
+"""Checks of etcd's guarantees that read only the history of a run.
 
     verdicts = judge(History.load(path))
 
-Each check is a file of its own that reads the whole history and says one `Verdict`:
+Each check has its own file, reads the whole history and returns one `Verdict`:
 
     linearizable  each key is one register, by calls, answers and times (`search` finds the order)
-    acknowledged  every acknowledged write is in the final history, once, and nothing unasked for
-    realtime      revisions go with time, one for each write
-    answers       reads and comparisons show their key as it was at their revision
-    atomic        a txn over several keys happens as a whole
-    watches       every watcher receives that history, in order, once, whole, without a gap
-    leases        keys stay while their lease is kept alive, and it does not come back
-    locks         one holder at a time, by fencing tokens
-    members       all members end alike
+    acknowledged  every acknowledged write is in the final history once; no other write is
+    realtime      revisions follow real time, one for each write
+    answers       reads and comparisons agree with the final history at their revision
+    atomic        a txn over several keys takes effect as a whole
+    watches       every watcher receives all events once, in order, without a gap
+    leases        keys exist while their lease is kept alive; a lease that ended stays ended
+    locks         a lock has one holder at a time, by fencing tokens
+    members       all members end with the same data
 
-The final history that most of them compare with is read through `timeline`. `verdict` is the form
-of a result; `counterexample` and `describe` explain a failed one.
+Most checks compare with the final history, indexed by `timeline`. `verdict` defines the result;
+`counterexample` and `describe` explain a failed one.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ CHECKS: tuple[Callable[[History], Verdict], ...] = (
 
 
 def judge(history: History) -> list[Verdict]:
-    """All verdicts; the run was right when all of them hold."""
+    """Return all verdicts; the run passed if all of them hold."""
     return [check(history) for check in CHECKS]

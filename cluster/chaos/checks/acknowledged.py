@@ -1,8 +1,8 @@
-"""Every acknowledged write is in the final history, once, and nothing is there unasked for.
+"""Every acknowledged write is in the final history once; no write appears unrequested.
 
-An acknowledged write names its revision, so it has one place to be. Beyond that, values are
-counted: a value may be in the history of a key as often as calls that may have taken effect asked
-for it. One time more is a call applied twice, or a failed call that took effect after all.
+An acknowledged write names its revision, so its position is known. In addition, values are
+counted: a value may occur in the history of a key as often as calls that may have taken effect
+requested it. Any further occurrence is a call applied twice, or a failed call that took effect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
-    """Check that no acknowledged change was lost, and that none appeared unasked."""
+    """Check that no acknowledged change was lost, and that none appeared unrequested."""
     findings = Findings("acknowledged writes", "acknowledged writes")
     asked = _asked(history)
     timeline = Timeline.of(history)
@@ -38,7 +38,7 @@ def check(history: History) -> Verdict:
 
 
 def _asked(history: History) -> dict[str, list[Operation]]:
-    """The calls that write, by key, failed ones too."""
+    """Return the calls that write, by key, including failed calls."""
     refused = refused_groups(history)
     asked: dict[str, list[Operation]] = defaultdict(list)
     for op in history.operations:
@@ -49,7 +49,7 @@ def _asked(history: History) -> dict[str, list[Operation]]:
 
 
 def _present(findings: Findings, timeline: Timeline, key: str, operations: list[Operation]) -> None:
-    """Every acknowledged write has its change."""
+    """Check that every acknowledged write has its change."""
     for op in operations:
         if op.outcome is not Outcome.OK:
             continue
@@ -99,7 +99,7 @@ def _asked_for(
     operations: list[Operation],
     lease_ends: int,
 ) -> None:
-    """No value is there more often than calls asked for it, or less often than was promised."""
+    """Check that no value occurs more often than requested, or less often than acknowledged."""
     possible: Counter[str | None] = Counter()
     promised: Counter[str | None] = Counter()
     by_value: dict[str | None, list[Operation]] = defaultdict(list)
@@ -114,7 +114,7 @@ def _asked_for(
                 deletes.add(op.revision)
     changes: dict[str | None, list[Change]] = defaultdict(list)
     for change in timeline.by_key.get(key, []):
-        # Deletes of one acknowledged revision are its own; the rest must be by unknown ones.
+        # A delete at an acknowledged revision belongs to that call; others need an unknown one.
         if change.value is not None or change.mod_revision not in deletes:
             changes[change.value].append(change)
     unseen = [op for op in by_value[None] if op.outcome is Outcome.UNKNOWN or not op.revision]
@@ -148,7 +148,7 @@ def _excess(value: str | None, possible: int, asked: list[Operation]) -> str:
 
 
 def _lease_ends(history: History, key: str) -> int:
-    """How many leases may have taken the key with them."""
+    """Return the number of leases whose end may have deleted the key."""
     return sum(
         call.action == "grant" and call.key == key and call.outcome is not Outcome.FAILED
         for call in history.leases
@@ -156,7 +156,7 @@ def _lease_ends(history: History, key: str) -> int:
 
 
 def _strangers(findings: Findings, history: History, timeline: Timeline) -> None:
-    """Changes of keys that no call named. Keys of locks and leases are written without a record."""
+    """Check for changes of keys that no call named, except unrecorded keys (locks, leases)."""
     named = {op.key for op in history.operations}
     named |= {call.key for call in history.leases}
     unrecorded = tuple(_unrecorded(history))
@@ -169,7 +169,7 @@ def _strangers(findings: Findings, history: History, timeline: Timeline) -> None
 
 
 def _unrecorded(history: History) -> Iterable[str]:
-    """Prefixes of keys whose writes are no operations: `about["unrecorded"]`, and the locks."""
+    """Return prefixes of keys whose writes are not recorded: `about["unrecorded"]`, and locks."""
     yield from history.about.get("unrecorded", ())
     yield from {hold.lock for hold in history.locks}
 

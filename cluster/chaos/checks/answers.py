@@ -1,8 +1,8 @@
-"""Every answer is what the final history says for its revision.
+"""Every response agrees with the final history at its revision.
 
-A read, serializable or not, was answered at some revision: it must show the key as it was at
-exactly that one. A compare-and-swap that succeeded must have found at the revision before its own
-what it expected; one that was refused must not have found it.
+A read, serializable or not, names the revision of its response and must return the key's value at
+exactly that revision. A compare-and-swap that succeeded must have found its expected value at the
+revision before its own; one that failed must not have found it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .verdict import Findings, Verdict
 
 
 def check(history: History) -> Verdict:
-    """Check that each answer fits its own call and the revision it names."""
+    """Check that each response agrees with its call and with the revision it names."""
     findings = Findings("answers match the history", "answers")
     timeline = Timeline.of(history)
     if timeline is None:
@@ -36,7 +36,7 @@ def check(history: History) -> Verdict:
             continue
         if op.action is Action.READ:
             if op.key in written.get(op.group, ()):
-                continue  # Whether it came before its txn's own write is not known.
+                continue  # The order within its own txn is not known.
             stale += op.serializable
             findings.checked += 1
             _read(findings, timeline, op)
@@ -87,7 +87,7 @@ def _same_place(op: Operation, was: Change) -> bool:
 
 
 def _around(timeline: Timeline, op: Operation) -> list[str]:
-    """When the key had the value that was read."""
+    """Describe at which revisions the key had the value that was read."""
     had = [
         f"The key got that value at revision {change.mod_revision}"
         for change in timeline.by_key.get(op.key, [])

@@ -1,7 +1,7 @@
-"""A txn over several keys happens as a whole, at one revision, or not at all.
+"""A txn over several keys takes effect as a whole, at one revision, or not at all.
 
-Together with `realtime` (revisions go with time) and `answers` (each part saw its revision) this
-makes such txns strictly serializable.
+Together with `realtime` (revisions follow real time) and `answers` (each part read at its revision)
+this makes such txns strictly serializable.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def check(history: History) -> Verdict:
 def _refused(
     findings: Findings, timeline: Timeline, parts: list[Operation], lines: list[str]
 ) -> None:
-    """At least one comparison must have failed."""
+    """Check that at least one comparison failed."""
     compared = [op for op in parts if op.action is Action.CAS and op.revision]
     known = all(timeline.knows(op.key, op.revision) for op in compared)
     if compared and known:
@@ -65,11 +65,11 @@ def _whole(
     asked: Counter[tuple[str, str | None]],
     lines: list[str],
 ) -> None:
-    """All its values came at one revision, or none did."""
+    """Check that all its values were written at one revision, or none."""
     came: dict[str, int] = {}
     for op in parts:
         value = left(op)
-        # A value that others wrote too does not tell whose it is; nor does a delete.
+        # A value written by several calls does not identify its call; nor does a delete.
         if effective(op) and value is not None and asked[op.key, value] == 1:
             found = [
                 change.mod_revision
@@ -93,7 +93,7 @@ def _shared(
     timeline: Timeline,
     asked: Counter[tuple[str, str | None]],
 ) -> None:
-    """Values that came at one revision were written by one txn."""
+    """Check that values written at one revision belong to one txn."""
     writer = {
         (op.key, left(op)): op
         for op in history.operations

@@ -1,9 +1,9 @@
 """Finds the first moment at which a key's history is not linearizable, and explains it.
 
-A history that can be ordered could be ordered at every moment before its end, with the calls that
-were going on at that moment as unknown ones. So there is a first moment at which it cannot, and the
-answer given then is the one that does not fit. It is looked for from the beginning, in steps that
-double, then by halving: to refuse a short history is much less work than to refuse a long one.
+Every prefix of a linearizable history is linearizable, with the calls in progress at its end as
+unknown ones. So there is a first moment without an order, and the response at that moment is the
+contradiction. The search begins at the start of the history, in steps that double, then bisects:
+refuting a short history is much cheaper than refuting a long one.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from ..history import Action, Operation, Outcome
 from . import describe
 from .search import Search, effective, left, saw
 
-#: Answers in the first step, and calls shown from the end of an order.
+#: Responses in the first step, and calls shown from the end of an order.
 _FIRST_STEP, _TAIL = 256, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """The first moment without any order; the answers given then; an order of all before."""
+    """The first moment without an order, the responses at it, and an order of all calls before."""
 
     moment: float
     answers: tuple[Operation, ...]
     order: tuple[Operation, ...]
-    #: All calls, later ones too.
+    #: All calls, including later ones.
     calls: tuple[Operation, ...]
 
 
 def find(operations: list[Operation], budget: int) -> Misfit | None:
-    """None: no such moment, or none that was found with `budget` states for each search."""
+    """Return the first moment without an order; None if absent or not found within `budget`."""
     ends = sorted({op.completed for op in operations if _certain(op) and op.completed is not None})
     good, bad, step = -1, -1, _FIRST_STEP
     while bad < 0:
@@ -57,7 +57,7 @@ def find(operations: list[Operation], budget: int) -> Misfit | None:
 
 
 def until(operations: list[Operation], moment: float) -> list[Operation]:
-    """What was known at a moment: calls that began by then, those going on as unknown ones."""
+    """Return the calls that began by a moment; those in progress have an unknown outcome."""
     known = []
     for op in operations:
         if _over(op, moment):
@@ -68,7 +68,7 @@ def until(operations: list[Operation], moment: float) -> list[Operation]:
 
 
 def words(key: str, misfit: Misfit) -> tuple[str, list[str]]:
-    """The counterexample as a sentence and lines of evidence."""
+    """Return the counterexample as a sentence and lines of evidence."""
     what = f"key {key}: no order explains all answers up to {misfit.moment:.6f} s"
     order, moment = misfit.order, misfit.moment
     start = max(0, len(order) - _TAIL)
@@ -99,7 +99,7 @@ def _over(op: Operation, moment: float) -> bool:
 
 
 def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
-    """Where the value that the call met came from, in words."""
+    """Describe the origin of the value that the call met."""
     seen = saw(op)
     if seen is None:
         if op.action is Action.CAS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..history import Action, Operation, Outcome
 
-#: A list that grew long is shown by its two ends.
+#: Longer values are shown by their beginning and end.
 _LONGEST = 60
 
 

@@ -1,11 +1,11 @@
-"""A key stays while its lease is kept alive; a lease that ended does not come back.
+"""A key exists while its lease is kept alive; a lease that ended stays ended.
 
-A renewal (grant or answered keepalive) was processed after it was asked for, so the lease cannot
-have run out before asking time + TTL. When a key went is known from the final history (the revision
-of the delete) and from the first response with that revision or a later one.
+A renewal (grant or answered keepalive) is processed after it is sent, so the lease cannot expire
+before send time + TTL. The deletion time of a key is known from the final history (the revision of
+the delete) and from the first response with that revision or a later one.
 
-How much longer a lease may live has no limit here (a new leader starts its clock anew), but for
-one: at the end of the run leases without a renewal for long must be gone.
+A lease may outlive its TTL without limit (a new leader restarts its clock), with one exception: at
+the end of the run, leases whose last renewal is long ago must have expired.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def check(history: History) -> Verdict:
 
 
 def renewed_until(calls: list[LeaseCall], before: float | None = None) -> float:
-    """The time until which this lease certainly lives, unless it is revoked; 0: no renewal known.
+    """Return the time until which this lease certainly lives unless revoked; 0 without renewals.
 
-    `before`: by renewals asked for before then.
+    `before`: count only renewals sent before this time.
     """
     return max(
         (
@@ -59,7 +59,7 @@ def renewed_until(calls: list[LeaseCall], before: float | None = None) -> float:
 
 
 def revoked_from(calls: list[LeaseCall]) -> float | None:
-    """When its end was first asked for; None: never."""
+    """Return the time of the first revoke; None if never revoked."""
     return min((call.invoked for call in calls if call.action == "revoke"), default=None)
 
 
@@ -89,7 +89,7 @@ def _ends_once(findings: Findings, lease: int, calls: list[LeaseCall]) -> None:
 
 
 class _RevisionTimes:
-    """The time of the first response with a revision: it was committed no later."""
+    """The time of the first response with each revision: its commit was no later."""
 
     def __init__(self, history: History) -> None:
         told = [
@@ -110,7 +110,7 @@ class _RevisionTimes:
             self._earliest[n] = min(self._earliest[n], self._earliest[n + 1])
 
     def latest(self, revision: int) -> float | None:
-        """The latest time at which this revision may have been committed; None: unknown."""
+        """Return the latest possible commit time of this revision; None if unknown."""
         index = bisect_left(self._revisions, revision)
         return self._earliest[index] if index < len(self._earliest) else None
 
@@ -121,7 +121,7 @@ def _stays(
     timeline: Timeline,
     calls: dict[int, list[LeaseCall]],
 ) -> None:
-    """No key vanishes while all leases it may be attached to certainly live."""
+    """Check that no key is deleted while all leases it may be attached to certainly live."""
     told = _RevisionTimes(history)
     deleted: dict[str, set[int]] = defaultdict(set)
     unsure: dict[str, float] = {}
@@ -145,7 +145,7 @@ def _stays(
             )
             if excused or not holders:
                 continue
-            # It went with one of them: with the one that may have ended first, at best.
+            # One of them deleted it: at the earliest, the first that may have ended.
             until, lease = min((renewed_until(calls[lease], gone), lease) for lease in holders)
             revived = [
                 call
@@ -178,7 +178,7 @@ def _goes(
     timeline: Timeline,
     calls: dict[int, list[LeaseCall]],
 ) -> None:
-    """At the end of the run, no key of a lease that ended long ago is left."""
+    """Check that no key of a lease that ended long ago exists at the end of the run."""
     over = max(
         [op.completed or op.invoked for op in history.operations]
         + [message.at for message in history.deliveries]
@@ -193,7 +193,7 @@ def _goes(
         held = timeline.keys.get(key)
         written = {op.key for op in history.operations}
         if held is None or key in written:
-            continue  # It may have been written again without a lease.
+            continue  # The key may have been put again without a lease.
         ends = [_surely_over(calls[lease], settled) for lease in leases]
         if over > max(ends) + GRACE:
             findings.problem(

@@ -1,17 +1,16 @@
-"""Every key behaves as one register that takes each call at one moment between its two ends.
+"""Every key is a linearizable register: each call takes effect at one moment within its duration.
 
-Judged by calls, answers and times alone; revisions have checks of their own (`realtime`,
-`answers`).
-What is left out, and why nothing wrong can hide there:
+Uses calls, responses and times alone; `realtime` and `answers` check revisions. Calls left out,
+with the check that covers each:
 
-- failed calls: they had no effect (that none had is seen in the final history, `acknowledged`);
-- unknown reads: no client saw the answer;
-- serializable reads: they may be stale (`answers` judges them);
-- the parts of a refused txn over several keys: one of its comparisons failed, and for one key alone
-  any of them may have held (`atomic` judges them together).
+- failed calls: they had no effect (`acknowledged` checks that in the final history);
+- unknown reads: no client saw the response;
+- serializable reads: they may be stale (`answers` checks them);
+- the parts of a failed txn over several keys: one of its comparisons failed, and for one key alone
+  any of them may have held (`atomic` checks them together).
 
-A key attached to a lease can vanish without a call. Each grant therefore adds a delete of unknown
-outcome: from then on the lease may end, once.
+A key attached to a lease can be deleted without a call. Each grant therefore adds a delete of
+unknown outcome: from then on the lease may end, once.
 """
 
 from __future__ import annotations
@@ -23,18 +22,19 @@ from . import counterexample
 from .search import BUDGET, Search
 from .verdict import Findings, Verdict
 
-#: States for each call that a right history seldom needs.
+#: States for each call; a linearizable history rarely needs as many.
 _QUICK = 6
 
 
 def check(history: History, budget: int = BUDGET) -> Verdict:
-    """`budget` bounds the work for one key, in states of the search."""
+    """Check each key's history; `budget` bounds the work for one key, in states of the search."""
     findings = Findings("linearizable", "calls")
     by_key = calls_by_key(history)
     undecided = []
     for key, operations in sorted(by_key.items()):
         findings.checked += len(operations)
-        # A right history is ordered nearly straight away; what takes longer is taken apart.
+        # A linearizable history is ordered almost without backtracking; longer searches use
+        # the bisection of `counterexample`.
         quick = Search(operations).run(min(budget, _QUICK * len(operations) + _QUICK))
         if quick.linearizable:
             continue
@@ -56,7 +56,7 @@ def check(history: History, budget: int = BUDGET) -> Verdict:
 
 
 def calls_by_key(history: History) -> dict[str, list[Operation]]:
-    """The calls that the search is about, by key."""
+    """Return the calls that the search must order, by key."""
     refused = refused_groups(history)
     by_key: dict[str, list[Operation]] = defaultdict(list)
     for op in history.operations:
@@ -72,7 +72,7 @@ def calls_by_key(history: History) -> dict[str, list[Operation]]:
 
 
 def refused_groups(history: History) -> set[int]:
-    """Txns over several keys of which a comparison is known to have failed."""
+    """Return the txns over several keys of which a comparison is known to have failed."""
     sizes: dict[int, int] = defaultdict(int)
     refused = set()
     for op in history.operations:

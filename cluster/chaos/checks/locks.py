@@ -1,9 +1,9 @@
 """A lock has one holder at a time.
 
-Clocks cannot tell: a client may believe it holds a lock that its lease already lost. What counts
-is what it could still do. Each write under a lock is guarded by the holder's token (the create
-revision of its owner key), so by revisions the holds of one lock must follow each other: a holder's
-writes lie behind the end of every earlier hold, and before the end of its own.
+Clocks cannot decide this: a client may believe it holds a lock whose lease has expired. So the
+check uses revisions. Each write under a lock is guarded by the holder's token (the create revision
+of its owner key): a holder's writes must have revisions after the end of every earlier hold and
+before the end of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def check(history: History) -> Verdict:
 
 
 def _apart(findings: Findings, timeline: Timeline | None, lock: str, holds: list[LockHold]) -> None:
-    """Holds in the order of their tokens, which is the order in which the lock passes on."""
-    #: The latest revision at which some earlier holder certainly still had the lock.
+    """Check that holds do not overlap, in the order of their tokens."""
+    #: The latest revision at which some earlier holder certainly held the lock.
     had, by = 0, holds[0]
     for hold in holds:
         gone = _gone(timeline, hold)
@@ -70,7 +70,7 @@ def _apart(findings: Findings, timeline: Timeline | None, lock: str, holds: list
 
 
 def _gone(timeline: Timeline | None, hold: LockHold) -> int:
-    """The revision that ended this hold, by its own account or the final history; 0: unknown."""
+    """Return the revision that ended this hold (response or final history); 0 if unknown."""
     if hold.released_at or timeline is None:
         return hold.released_at
     owner = _owner(timeline, hold)
@@ -87,7 +87,7 @@ def _gone(timeline: Timeline | None, hold: LockHold) -> int:
 
 
 def _owner(timeline: Timeline, hold: LockHold) -> Change | None:
-    """The change that created the owner key."""
+    """Return the change that created the owner key."""
     created = [
         change
         for change in timeline.by_revision.get(hold.token, {}).values()
@@ -97,7 +97,7 @@ def _owner(timeline: Timeline, hold: LockHold) -> Change | None:
 
 
 def _alive(findings: Findings, history: History, by_lock: dict[str, list[LockHold]]) -> None:
-    """No client gets a lock while the lease of an earlier holder, still held, certainly lives."""
+    """Check that no client acquires a lock while the lease of an unreleased hold lives."""
     calls = defaultdict(list)
     for call in history.leases:
         calls[call.lease].append(call)
@@ -111,7 +111,7 @@ def _alive(findings: Findings, history: History, by_lock: dict[str, list[LockHol
                     [_hold(by), _hold(hold)],
                 )
             mine = calls[hold.lease]
-            # Renewals asked for later may have come to a lease that was alive for another reason.
+            # Later renewals may have reached a lease that was alive for another reason.
             lives = renewed_until(mine)
             for end in (hold.released, revoked_from(mine)):
                 if end is not None:

@@ -1,7 +1,7 @@
 """At the end all members have the same revision, HashKV, keys and changes.
 
-The changes are consistent: revisions go up, a key's version counts its changes since it was
-created, and the keys at the end are what the changes leave.
+The changes are consistent: revisions increase, a key's version counts its changes since its
+creation, and the keys at the end are the result of the changes.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _same_changes(findings: Findings, one: Final, other: Final, horizon: int) ->
 
 
 def _possible(findings: Findings, final: Final) -> None:
-    """One member's changes follow from each other, and its keys from them."""
+    """Check that one member's changes are consistent, and its keys their result."""
     now: dict[str, Change] = {}
     latest: tuple[int, set[str]] = (0, set())
     for change in final.changes:
@@ -123,7 +123,7 @@ def _possible(findings: Findings, final: Final) -> None:
 
 def _follows(findings: Findings, final: Final, before: Change | None, change: Change) -> None:
     if before is None and change.create_revision <= final.compact_revision:
-        return  # Its beginning was compacted away.
+        return  # Its first changes were compacted.
     if before is None or before.value is None:
         version, created = 1, change.mod_revision
     elif before.version:

@@ -1,7 +1,7 @@
-"""Revisions follow real time: what was answered before a call began has no higher revision than it.
+"""Revisions follow real time: a call has at least every revision known before it began.
 
 With one revision for each write this makes the whole history strictly serializable, across keys:
-the order by revision is one that every client could have seen.
+the order of revisions agrees with every client's observations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check(history: History) -> Verdict:
 
 
 def _unique(findings: Findings, history: History) -> None:
-    """A revision belongs to one write, or to all writes of one txn."""
+    """Check that a revision belongs to one write, or to all writes of one txn."""
     owners: dict[int, Operation] = {}
     refused = refused_groups(history)
     for op in history.operations:
@@ -64,7 +64,7 @@ def _ordered(findings: Findings, history: History) -> None:
 
 
 def _seen(history: History) -> Iterator[tuple[float, int, Operation | str]]:
-    """(when, revision, by whom): from then on this revision is known to be committed."""
+    """Return (time, revision, client): from that time on the revision is known to be committed."""
     for op in history.operations:
         if op.outcome is Outcome.OK and op.revision and op.completed is not None:
             yield op.completed, op.revision, op
@@ -78,7 +78,7 @@ def _seen(history: History) -> Iterator[tuple[float, int, Operation | str]]:
 
 
 def _taken(history: History) -> Iterator[tuple[float, int, Operation, bool]]:
-    """(begin, revision, call, whether it wrote) of all calls that must not be behind."""
+    """Return (begin, revision, call, whether it wrote) of all calls that must not be behind."""
     refused = refused_groups(history)
     for op in history.operations:
         if op.outcome is Outcome.OK and op.revision and not op.serializable:
@@ -87,7 +87,7 @@ def _taken(history: History) -> Iterator[tuple[float, int, Operation, bool]]:
     timeline = Timeline.of(history)
     if timeline is None:
         return
-    # Where only one call ever asked for a value, the final history tells when it took effect.
+    # If only one call requested a value, the final history gives the revision of its effect.
     asked = Counter((op.key, left(op)) for op in history.operations if effective(op))
     values: dict[tuple[str, str | None], int] = {
         (change.key, change.value): change.mod_revision

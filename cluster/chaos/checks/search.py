@@ -1,15 +1,15 @@
 """Searches for an order of calls on one register that explains every response.
 
-Wing and Gong's search as Porcupine does it: repeatedly take some call that no other unplaced call
-ended before, place it next in the order if the register allows it, step back where nothing fits,
-and remember every (placed calls, value) that led nowhere (Lowe). `Search.run` is exact: it says yes
-or no by calls, answers and times alone, or that its budget ran out.
+Wing and Gong's search as in Porcupine: repeatedly select a call that no other unplaced call ended
+before, place it next in the order if the register allows it, backtrack if none fits, and remember
+every failed (placed calls, value) (Lowe). `Search.run` is exact: it decides by calls, responses and
+times alone, or reports that its budget is exhausted.
 
-What makes thousands of calls with dozens of unknown outcomes quick:
+Optimisations for thousands of calls with dozens of unknown outcomes:
 
-- Reads and refused compare-and-swaps change nothing. One that fits the current value is placed at
+- Reads and failed compare-and-swaps change nothing. One that fits the current value is placed at
   once, and no other choice is tried: in any order that completes the search it can be moved to
-  here, and the others do not notice.
+  this position without effect on the others.
 - A call of unknown outcome may take effect at any time after it began, or never. It is placed only
   where the call that follows needs the value it leaves. For take any valid order. An unknown call
   that is followed by an overwriting one was never read: leave it out. One that is followed by a
@@ -19,13 +19,13 @@ What makes thousands of calls with dozens of unknown outcomes quick:
   by compare-and-swaps, and visits no value twice, since the calls between two visits could be left
   out.) No other chain needs trying, and an unknown value that was never read is not tried at all.
 - Unknown calls with equal effects are interchangeable: the one that began first is used.
-- A value that only one call can leave does not come back: it is not overwritten before all calls
-  that saw it are placed.
+- A value that only one call writes cannot recur: it is not overwritten before all calls that saw
+  it are placed.
 - Values that were never read or compared are equivalent.
-- Having used fewer unknown calls is never worse: a state is given up when the same calls were
-  placed with the same value and a subset of the unknown ones before.
-- Where answers carry revisions, the lowest is tried first. That is only the order of trying: every
-  other choice is tried before the search says no.
+- Fewer used unknown calls are never worse: a state is pruned if the same calls were placed before
+  with the same value and a subset of its unknown calls.
+- If responses carry revisions, the lowest is tried first. This affects only the order of the
+  search: every other choice is tried before the result is negative.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from ..history import Action, Operation, Outcome
 #: Text, or None: absent.
 Value = str | None
 
-#: States tried for one key before the search gives up: some seconds.
+#: States entered for one key before the search stops: some seconds.
 BUDGET = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Linearization:
-    """What the search found. `linearizable` None: the budget ran out before an answer.
+    """The result of a search. `linearizable` is None if the budget was exhausted.
 
     `order` holds all certain calls and the unknown ones that had to take effect, if there is one.
     `tried` states were entered.
@@ -59,7 +59,7 @@ class Linearization:
 
 @dataclass(slots=True)
 class _Place:
-    """One state of the search and the ways on from it that were not tried yet."""
+    """One state of the search and its successors that were not tried yet."""
 
     #: All certain calls before this index are placed.
     low: int
@@ -69,7 +69,7 @@ class _Place:
     used: int
     value: Value
     ways: Iterator[tuple[tuple[int, ...], int]]
-    #: The way taken to come here: unknown calls used, then the certain call.
+    #: The step that led here: unknown calls used, then the certain call.
     chain: tuple[int, ...] = ()
     call: int = -1
 
@@ -88,7 +88,7 @@ class Search:
         self._begun = [op.invoked for op in self._certain]
         self._ended = [inf if op.completed is None else op.completed for op in self._certain]
         self._initial = initial
-        # Values that some call saw or expected; all others are as good as one of them.
+        # Values that some call saw or expected; all others are equivalent.
         self._noticed: set[Value] = {None, initial}
         for op in operations:
             if op.action is Action.READ:
@@ -97,14 +97,14 @@ class Search:
                 self._noticed.add(op.expected)
         leaves = (left(op) for op in operations if effective(op))
         self._unnoticed = next((value for value in leaves if value not in self._noticed), None)
-        # Unknown calls by what they leave, and calls of one effect together, earliest first.
+        # Unknown calls by the value they leave; calls of equal effect together, earliest first.
         effects: dict[tuple[bool, Value, Value], list[int]] = {}
         for number, op in enumerate(self._unknown):
             effects.setdefault(self._effect(op), []).append(number)
         self._makers: dict[Value, list[tuple[bool, Value, list[int]]]] = {}
         for (blind, expected, result), numbers in effects.items():
             self._makers.setdefault(result, []).append((blind, expected, numbers))
-        # The reader of a value that only one call can leave.
+        # The reader of a value that only one call writes.
         made = Counter(left(op) for op in operations if op.action is not Action.READ)
         made[initial] += 1
         self._witnesses: dict[Value, list[int]] = {}
@@ -114,7 +114,7 @@ class Search:
                 self._witnesses.setdefault(seen[0], []).append(call)
 
     def run(self, budget: int = BUDGET) -> Linearization:
-        """Search until the answer is certain or `budget` states were entered."""
+        """Search until the result is certain or `budget` states were entered."""
         count = len(self._certain)
         seen: dict[tuple[int, int, Value], list[int]] = {}
         path = [self._enter(0, 0, 0, self._initial)]
@@ -163,7 +163,7 @@ class Search:
         return place
 
     def _next(self, place: _Place) -> tuple[list[int], float]:
-        """The calls that may come next, and the time until which a call must have begun for it."""
+        """Return the calls that may be placed next, and the time by which they must begin."""
         calls: list[int] = []
         first_end = inf
         index, placed = place.low, place.placed
@@ -177,7 +177,7 @@ class Search:
             index, placed = index + 1, placed >> 1
 
     def _ways(self, place: _Place) -> Iterator[tuple[tuple[int, ...], int]]:
-        """(chain of unknown calls, certain call) pairs that may be placed next, best first."""
+        """Return (chain of unknown calls, certain call) pairs that may come next, best first."""
         calls, first_end = self._next(place)
         for call in calls:
             op = self._certain[call]
@@ -199,7 +199,7 @@ class Search:
     def _chains(
         self, needed: Value, place: _Place, first_end: float, visited: frozenset[Value]
     ) -> Iterator[tuple[int, ...]]:
-        """Unknown calls that in this order bring the current value, or any, to the needed one."""
+        """Return chains of unknown calls that lead from the current value, or any, to `needed`."""
         for blind, expected, numbers in self._makers.get(needed, ()):
             number = self._usable(numbers, place.used, first_end)
             if number is None:
@@ -211,7 +211,7 @@ class Search:
                     yield (*chain, number)
 
     def _away(self, place: _Place, first_end: float) -> Iterator[int]:
-        """Unknown calls that leave another value than the current one."""
+        """Return unknown calls that leave another value than the current one."""
         for result, makers in self._makers.items():
             if result == place.value:
                 continue
@@ -234,19 +234,19 @@ class Search:
         return self._left(self._unknown[chain[-1]]) if chain else value
 
     def _left(self, op: Operation) -> Value:
-        """The value it leaves, or what that stands for."""
+        """Return the value it leaves, or the representative of equivalent values."""
         value = left(op)
         return value if value in self._noticed else self._unnoticed
 
     def _effect(self, op: Operation) -> tuple[bool, Value, Value]:
-        """(unconditional, expected value, value it leaves) of a call of unknown outcome."""
+        """Return (unconditional, expected value, value it leaves) of a call of unknown outcome."""
         blind = op.action is not Action.CAS
         return blind, None if blind else op.expected, self._left(op)
 
     def _leaves_witnesses(
         self, value: Value, chain: tuple[int, ...], call: int, after: Value, low: int, placed: int
     ) -> bool:
-        """Whether this step overwrites a value for good that some unplaced call saw."""
+        """Return whether this step overwrites, permanently, a value that an unplaced call saw."""
         if not chain and value == after:
             return False
         passed = [value, *(left(self._unknown[number]) for number in chain)]
@@ -266,26 +266,26 @@ class Search:
 
 
 def effective(op: Operation) -> bool:
-    """Whether the call changed its key, if it was applied (a refused compare-and-swap did not)."""
+    """Return whether the call, if applied, changed its key (a failed compare-and-swap did not)."""
     if op.action is Action.CAS:
         return op.succeeded is not False
     return op.action is not Action.READ
 
 
 def left(op: Operation) -> Value:
-    """The value an effective call leaves."""
+    """Return the value that an effective call leaves."""
     return None if op.action is Action.DELETE else op.argument
 
 
 def saw(op: Operation) -> tuple[Value] | None:
-    """The value that the call must have met, if its answer tells exactly one."""
+    """Return the value that the call must have met, if its response determines one."""
     if op.action is Action.READ:
         return (op.result,)
     return (op.expected,) if op.succeeded else None
 
 
 def _fits(op: Operation, value: Value) -> bool:
-    """Whether a register that holds `value` answers the call as it was answered."""
+    """Return whether a register that holds `value` gives the recorded response."""
     if op.action is Action.READ:
         return op.result == value
     if op.action is Action.CAS:
@@ -294,5 +294,5 @@ def _fits(op: Operation, value: Value) -> bool:
 
 
 def _ones(bits: int) -> int:
-    """How many low bits are set in a row."""
+    """Return the number of consecutive low bits that are set."""
     return ((bits + 1) & ~bits).bit_length() - 1

@@ -1,7 +1,7 @@
-"""The final history, indexed: what each key was at each revision.
+"""The final history, indexed by key and revision.
 
-All members should end with the same changes (`members` checks that). The other checks follow the
-member with the longest history; where members differ, that verdict already fails.
+All members should end with the same changes (`members` checks that). The other checks use the
+member with the longest history; if members differ, `members` already fails.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..history import Change, Final, History
 class Timeline:
     """Changes by key and by revision.
 
-    Complete behind `horizon`, the highest compacted revision: at or before it, what a key was is
-    not known. `last` is the revision at the end.
+    Complete after `horizon`, the highest compacted revision: values at or before it are not known.
+    `last` is the revision at the end.
     """
 
     def __init__(self, finals: list[Final]) -> None:
@@ -38,18 +38,18 @@ class Timeline:
 
     @classmethod
     def of(cls, history: History) -> Timeline | None:
-        """None when no member's end was recorded."""
+        """Build the timeline; None if no member's final state was recorded."""
         return cls(history.finals) if history.finals else None
 
     def knows(self, key: str, revision: int) -> bool:
-        """Whether `at` can tell: nothing compacted away matters for this key at this revision."""
+        """Return whether `at` is certain: no compacted change can affect this key and revision."""
         if revision > self.last:
             return False
         changed = self._revisions_of.get(key)
         return not self.horizon or (changed is not None and changed[0] <= revision)
 
     def at(self, key: str, revision: int) -> Change | None:
-        """The change that made the key what it was at this revision; None: it was never there."""
+        """Return the latest change of the key up to this revision; None if there was none."""
         changed = self._revisions_of.get(key, [])
         index = bisect_right(changed, revision)
         return self.by_key[key][index - 1] if index else None
@@ -59,7 +59,7 @@ class Timeline:
         return change.value if change else None
 
     def between(self, after: int, upto: int) -> list[int]:
-        """Revisions with changes, after < revision <= upto."""
+        """Return revisions with changes, after < revision <= upto."""
         return self.revisions[
             bisect_right(self.revisions, after) : bisect_right(self.revisions, upto)
         ]

@@ -1,6 +1,6 @@
-"""The result of a check: whether a guarantee held, over how many items, and the counterexamples.
+"""The result of a check: whether a guarantee held, the number of items, and counterexamples.
 
-A check collects in a `Findings` while it goes through the history and ends it as a `Verdict`.
+A check collects `Findings` during its pass over the history and returns them as a `Verdict`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-#: One broken promise is usually seen many times; this many are written out.
+#: Counterexamples in a verdict; a violation usually repeats.
 SHOWN = 20
 
 
@@ -22,10 +22,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One promise.
+    """The result for one guarantee.
 
-    `checked` counts the things looked at; `undecided` (then `holds` is False) means that neither
-    yes nor no could be said, and `summary` tells why.
+    `checked` counts the items examined; `undecided` (then `holds` is False) means that the
+    guarantee could be neither confirmed nor refuted, and `summary` gives the reason.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Verdict:
 
 @dataclass
 class Findings:
-    """A verdict while it is collected. `unit` names what is counted, in the plural."""
+    """The counterexamples and counts of a check in progress. `unit`: the items, in the plural."""
 
     name: str
     unit: str
@@ -54,11 +54,11 @@ class Findings:
             self.problems.append(Problem(what, tuple(evidence)))
 
     def note(self, text: str) -> None:
-        """Something the reader should know that changes nothing."""
+        """Add a remark that does not affect the result."""
         self.notes.append(text)
 
     def doubt(self, why: str) -> None:
-        """Part of the promise could not be checked: without problems the verdict is undecided."""
+        """Record that a part could not be checked: without problems the verdict is undecided."""
         self.doubts.append(why)
 
     def verdict(self) -> Verdict:

@@ -1,8 +1,8 @@
-"""Watches deliver the final history: in order, once, complete, without a gap, also across breaks.
+"""Watches deliver the final history in order, once, without a gap, also across reconnects.
 
 Each watcher is followed message by message. `position` is the revision up to which it must have
-received everything: the revision before the one it asked for, then the last event's, or the one
-that a progress message promised.
+received all events: the revision before its start revision, then that of the last event or of the
+last progress notification.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import describe
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
-#: Revisions listed of a gap.
+#: Missing revisions listed for a gap.
 _LISTED = 5
 
 
@@ -47,9 +47,9 @@ class _Follower:
     findings: Findings
     timeline: Timeline | None
     prefix: str = ""
-    #: None: it watches from an unknown revision on, and has received nothing yet.
+    #: None: the start revision is unknown, and no event was received yet.
     position: int | None = None
-    #: A progress message promised that everything up to here was delivered.
+    #: Revision of the last progress notification: all events up to it were delivered.
     promised: int = 0
     started: bool = False
     may_jump: bool = True
@@ -61,7 +61,7 @@ class _Follower:
         if message.kind == "created":
             self._created(message)
         elif message.kind == "canceled":
-            self.may_jump = True  # By a compaction, say: what is gone cannot be asked for.
+            self.may_jump = True  # By a compaction, say: compacted events cannot be requested.
         elif message.kind == "events":
             self._events(message)
         elif message.kind == "progress":
@@ -80,7 +80,7 @@ class _Follower:
             )
             self.position = asked
         elif asked < self.position:
-            # It asked for some of it again.
+            # The new stream starts at an earlier revision.
             self.position, self.promised = asked, 0
         self.started, self.may_jump = True, False
         self.last_keys = frozenset()
@@ -114,7 +114,7 @@ class _Follower:
         self._problem(text, message, (_change(change) for change in changes))
 
     def _gap(self, after: int, upto: int, message: Delivery) -> None:
-        """Nothing that it watches may lie between."""
+        """Check that no event for this watcher lies between two revisions."""
         if self.timeline is None:
             return
         missed = [
@@ -137,7 +137,7 @@ class _Follower:
             )
 
     def _whole(self, revision: int, changes: list[Change], message: Delivery) -> None:
-        """The changes of this revision, all of them, as the history has them."""
+        """Check that all changes of this revision were delivered, as in the final history."""
         timeline = self.timeline
         if timeline is None or revision <= timeline.horizon:
             return
@@ -191,7 +191,7 @@ class _Follower:
 
 
 def _same(told: Change, expected: Change) -> bool:
-    """Equal in all that both know."""
+    """Return whether two changes agree in every field that both have."""
     if told.value != expected.value:
         return False
     known = (

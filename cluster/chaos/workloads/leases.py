@@ -11,7 +11,7 @@ from .worker import Worker
 
 #: Seconds; etcd's shortest is one and a half election timeouts.
 TTL = 3
-#: Keys attached to leases lie here; the history does not follow their writes.
+#: Prefix of keys attached to leases; the history does not record their writes.
 PREFIX = "lease/"
 
 

@@ -12,7 +12,7 @@ from .worker import Worker
 
 #: Seconds.
 TTL = 3
-#: Keys of locks lie here; the history does not follow their writes.
+#: Prefix of keys of locks; the history does not record their writes.
 PREFIX = "lock/"
 
 
@@ -27,7 +27,7 @@ class _Hold:
 
 
 class Locks(Worker):
-    """Takes one of a few locks, writes under it some times, lets go of it or forgets it."""
+    """Acquires one of several locks, writes under it, and releases or abandons it."""
 
     def __init__(self, client: Client, rate: float, count: int = 2) -> None:
         super().__init__(client, rate)
@@ -44,7 +44,7 @@ class Locks(Worker):
         elif self.client.random.random() < 0.7:
             self._release(hold)
         else:
-            self._note(hold, None, 0)  # as a client that crashed: its lease will end
+            self._note(hold, None, 0)  # like a crashed client: the lease will expire
 
     def finish(self) -> None:
         if self._hold is not None:

@@ -1,4 +1,4 @@
-"""Registers, lists and groups of keys: the calls whose order must make sense."""
+"""Registers, lists and groups of keys: the calls that must be linearizable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Registers(Worker):
     def __init__(self, client: Client, rate: float, keys: Keys) -> None:
         super().__init__(client, rate)
         self._keys = keys
-        #: What this client last knew of a key.
+        #: The last value that this client saw of a key.
         self._known: dict[str, str | None] = {}
 
     def step(self) -> None:
@@ -34,7 +34,7 @@ class Registers(Worker):
 
 
 class Lists(Worker):
-    """Elements appended to lists: read, then set to the same and one more unless it changed."""
+    """Appends to lists: a read, then a compare-and-swap to the list plus one element."""
 
     def __init__(self, client: Client, rate: float, keys: Keys) -> None:
         super().__init__(client, rate)

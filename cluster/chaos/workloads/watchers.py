@@ -1,4 +1,4 @@
-"""Watchers of everything, from the first revision on, across breaks and members."""
+"""Watchers of all keys from the first revision on, across reconnects and members."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WATCH = "/etcdserverpb.Watch/Watch"
 #: Seconds between two requests for progress, and before a broken stream is opened again.
 PROGRESS = 1.0
 AGAIN = 0.1
-#: Seconds of silence, in spite of requests for progress, after which a stream is given up.
+#: Seconds without a response to progress requests after which a stream is closed.
 SILENCE = 4.0
 
 
 class Watcher:
-    """One logical watch, in a thread. It stays with `home`, or takes any member after a break."""
+    """One logical watch, in a thread. Reconnects to `home`, or to any member without one."""
 
     def __init__(
         self, name: str, client: Client, home: int | None, *, asks_progress: bool = True
@@ -60,7 +60,7 @@ class Watcher:
             self.error = error
 
     def _watch(self, member: int) -> None:
-        """One stream, until it breaks or falls silent."""
+        """Read one stream until it breaks or times out."""
         requests: queue.SimpleQueue[rpc.WatchRequest | None] = queue.SimpleQueue()
         asked = self.position
         create = rpc.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=asked)

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 
 from ..client import Client
 
-#: Calls on one key, over all clients, after which the next key takes its place: whether a long
-#: history of one register is linearizable takes long to tell.
+#: Calls on one key, over all clients, after which a new key replaces it: the cost of the
+#: linearizability check grows with the length of a key's history.
 CALLS_PER_KEY = 300
 
 
 class Keys:
-    """A few keys that are in use, each replaced when it was called often enough."""
+    """The keys in use, each replaced after a number of calls."""
 
     def __init__(self, prefix: str, count: int) -> None:
         self._prefix = prefix
@@ -24,7 +24,7 @@ class Keys:
         return len(self._calls)
 
     def use(self, number: int) -> str:
-        """The key at a number, for one more call."""
+        """Return the key at a number, and count one call."""
         with self._lock:
             self._calls[number] += 1
             generation = self._calls[number] // CALLS_PER_KEY
@@ -44,20 +44,20 @@ class Worker(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """One thing to do."""
+        """Run one iteration."""
 
     def finish(self) -> None:  # noqa: B027 - most have nothing to do
-        """After the last step."""
+        """Clean up after the last step."""
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """After the step under way."""
+        """Stop after the current step."""
         self.stopping.set()
 
     def join(self) -> None:
-        """Raises the error that ended the loop."""
+        """Wait for the thread; raises the error that ended the loop."""
         self._thread.join()
         if self.error is not None:
             raise self.error
