@@ -39,6 +39,7 @@ from rusd.raft.snapshots.install import SnapshotInstaller
 from rusd.raft.snapshots.streams import SnapshotStreams
 from rusd.raft.transport import member_query
 from rusd.raft.transport.frames import (
+    AppendEntries,
     Frame,
     HelloRefused,
     PeerRequest,
@@ -551,6 +552,8 @@ class Driver:
 
     def _connected(self, member: int) -> None:
         log.info("peer connected", extra={"fields": {"peer": f"{member:x}"}})
+        # What an earlier connection left behind (`_lost`) comes again by this one.
+        self._inbox = [one for one in self._inbox if one[0] != member]
         self.handshake.connected(member)
         self.core.connected(member)
         self.wake()
@@ -559,7 +562,13 @@ class Driver:
         if self.stopped:
             return
         log.info("peer lost", extra={"fields": {"peer": f"{member:x}"}})
-        self._inbox = [one for one in self._inbox if one[0] != member]
+        # Replies speak of a disk and a leadership that may be gone when they are read. Entries and
+        # a commit index stay true, and are the last that a removed member is sent by its leader.
+        self._inbox = [
+            (sender, frame)
+            for sender, frame in self._inbox
+            if sender != member or (isinstance(frame, AppendEntries) and not frame.is_heartbeat)
+        ]
         self.handshake.lost(member)
         self.core.disconnected(member, self.clock.now())
         self.streams.drop(member)

@@ -459,7 +459,9 @@ class Core:
             return
         message = self._without_entries(member, message)
         if raft.receive(member, message) and raft.leader == member:
-            self._campaign.timer.heard(raft.now)
+            # (Its connection may have ended since: then it is probably gone.)
+            if member in raft.connected_peers:
+                self._campaign.timer.heard(raft.now)
             if message.is_heartbeat:
                 # PySyncObj says nothing to this; the leader counts replies (CheckQuorum).
                 alive = AppendReply(raft.term, 1, reset=False, success=False)

@@ -11,6 +11,7 @@ import pytest
 from rusd.raft.node import RaftNode
 from rusd.raft.transport.connection import INBOX_FRAMES
 from rusd.raft.transport.frames import (
+    AppendEntries,
     AppendReply,
     Frame,
     ReadRound,
@@ -94,6 +95,68 @@ def test_an_acknowledgement_that_waited_does_not_outlive_its_connection(tmp_path
             assert driver.core.match_index(other) == 0
 
     asyncio.run(scenario())
+
+
+def test_a_commit_that_waited_outlives_the_connection_of_its_leader(tmp_path: Path) -> None:
+    """A leader sends it to a member that is removed, and closes the connection."""
+
+    async def scenario() -> None:
+        async with Nodes(tmp_path) as cluster:
+            await until(lambda: any(node.is_leader for node in cluster.nodes.values()))
+            leader = next(node for node in cluster.nodes.values() if node.is_leader)
+            follower = next(node for node in cluster.nodes.values() if node is not leader)
+            await until(lambda: follower.driver.core.commit_index == leader.commit_index)
+            driver = follower.driver
+            unread: list[Frame] = []
+
+            def hold(member: int, frames: list[Frame]) -> None:
+                if member == leader.member_id:
+                    unread.extend(frames)
+
+            driver.peers._on_frames = hold
+            await leader.propose(b"a")
+            index = leader.commit_index
+
+            def sent() -> bool:
+                appends = [one for one in unread if isinstance(one, AppendEntries)]
+                return any(one.commit_index >= index for one in appends if not one.is_heartbeat)
+
+            await until(sent)
+            assert driver.core.commit_index < index
+            driver._received(leader.member_id, unread)
+            driver._lost(leader.member_id)
+            driver._turn()
+            assert driver.core.commit_index >= index
+
+    asyncio.run(scenario())
+
+
+def test_what_waited_of_a_connection_is_dropped_when_the_member_is_connected_again(
+    tmp_path: Path,
+) -> None:
+    """It comes again, and connections that end one after another must not fill the memory."""
+
+    async def scenario() -> None:
+        async with led(tmp_path) as leader:
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            append = AppendEntries(leader.term, 1, prev_index=1, prev_term=0, entries=[])
+            driver._inbox.append((other, append))
+            driver._lost(other)
+            assert (other, append) in driver._inbox
+            driver._connected(other)
+            assert (other, append) not in driver._inbox
+
+    asyncio.run(scenario())
+
+
+def test_what_waited_of_a_lost_leader_puts_off_no_election(leader: Member) -> None:
+    follower, now = leader.cluster.members[2].core, leader.cluster.now
+    follower.disconnected(1, now)
+    due = follower._campaign.timer._deadline
+    index, term = leader.last
+    late = AppendEntries(term, leader.core.commit_index, index, term, [])
+    follower.step(now, [(1, late)])
+    assert follower._campaign.timer._deadline == due
 
 
 def test_no_snapshot_is_sent_to_a_member_whose_connection_ended_during_the_flush(
