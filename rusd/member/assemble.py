@@ -7,6 +7,7 @@ between two of them is set at the end of `assemble`. `member.py` starts what is 
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,8 +102,6 @@ class Components:
     cluster_version: ClusterVersion
     health: HealthService
     sessions: Sessions
-    passwords: PasswordWork
-    audit: LineFile | None
     door: GrpcDoor
     #: HTTP for clients, and on `--listen-metrics-urls`.
     http: HttpDoor
@@ -112,11 +111,17 @@ class Components:
 
 
 def assemble(
-    config: Config, machine: StateMachine, identity: Identity, peers: PeerTls, fail: Fail
+    config: Config,
+    machine: StateMachine,
+    identity: Identity,
+    peers: PeerTls,
+    fail: Fail,
+    opened: ExitStack,
 ) -> Components:
-    """Build the components above `machine`. Opens Raft's journal; starts nothing.
+    """Build the components above `machine`. Opens Raft's journal and the audit log; starts nothing.
 
     `peers`: TLS of the peer URLs. `fail` is called with an error after which the member must end.
+    `opened` closes what was opened here, after a failure too.
     Raises ConfigError (TLS files that cannot be used), JournalError.
     """
     loop = asyncio.get_running_loop()
@@ -130,6 +135,7 @@ def assemble(
         warn_if_exposed(key)
 
     node = RaftNode(_raft_config(config, machine, identity, members, peers), machine, described)
+    opened.callback(node.close)
     headers = Headers(cluster_id, member_id, node.term)
     require_leader = RequireLeader(loop, lambda: node.leader_id, PATIENCE_IN_ELECTIONS * election)
 
@@ -161,8 +167,8 @@ def assemble(
     tokens = token_provider(config)
     authenticator = Authenticator(machine.auth, tokens, node, certificates=config.client_cert_auth)
     passwords = PasswordWork(config.bcrypt_cost)
-    audit_file = _audit_file(config)
-    audit = None if audit_file is None else AuditLog(audit_file, time.time)
+    opened.callback(passwords.close)
+    audit = _audit_log(config, opened)
     watches = WatchService(
         hub, authenticator, machine.auth, *(() if audit is None else (audit.watch_denied,))
     )
@@ -241,6 +247,7 @@ def assemble(
             lambda: config.client_cert_auth and machine.auth.enabled,
             config.max_concurrent_streams,
         )
+        opened.callback(gateway.close)
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
         sockets = (ROOT, OLD_ROOT)
     access = AccessControl(Router(routes, sockets), origins, config.host_whitelist)
@@ -316,8 +323,6 @@ def assemble(
         cluster_version=cluster_version,
         health=health,
         sessions=sessions,
-        passwords=passwords,
-        audit=audit_file,
         door=door,
         http=http,
         metrics_http=metrics_http,
@@ -351,14 +356,16 @@ def _raft_config(
     )
 
 
-def _audit_file(config: Config) -> LineFile | None:
-    """Where the audit log goes; None without `--audit-log`. Raises ConfigError."""
+def _audit_log(config: Config, opened: ExitStack) -> AuditLog | None:
+    """The log that `--audit-log` asks for; None without it. Raises ConfigError."""
     if not config.audit_log:
         return None
     try:
-        return LineFile(config.audit_log, lambda count: left_out(count, time.time))
+        file = LineFile(config.audit_log, lambda count: left_out(count, time.time))
     except OSError as error:
         raise ConfigError(f"--audit-log: {config.audit_log}: {error.strerror}") from None
+    opened.callback(file.close)
+    return AuditLog(file, time.time)
 
 
 def _auto_compaction(

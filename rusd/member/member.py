@@ -6,7 +6,7 @@ Raft, a full or damaged disk, removal from the cluster) is raised by `wait_faile
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 from rusd.base.logs import get_logger
@@ -43,6 +43,8 @@ class Member:
         self._on_ready = on_ready
         #: None before the data directory is open.
         self._components: Components | None = None
+        #: Closes what was opened for them.
+        self._opened = ExitStack()
         self._tasks = Tasks(self._fail)
 
     async def start(self) -> None:
@@ -87,13 +89,8 @@ class Member:
         components.health.drain()
         # Each step is taken whatever becomes of the ones before it.
         async with AsyncExitStack() as last_first:
-            last_first.callback(components.machine.close)
+            last_first.callback(self._opened.close)
             last_first.callback(components.watchdog.stop)
-            if components.audit is not None:
-                last_first.callback(components.audit.close)
-            last_first.callback(components.passwords.close)
-            if components.gateway is not None:
-                last_first.callback(components.gateway.close)
             last_first.push_async_callback(components.compactor.stop)
             last_first.push_async_callback(self._tasks.stop)
             last_first.push_async_callback(components.metrics_http.stop)
@@ -111,15 +108,15 @@ class Member:
     def _open(self, found: Cluster | None, tls: PeerTls) -> tuple[Identity, Components]:
         """Open the state, establish this member's identity, and build what stands above."""
         config = self._config
-        machine = StateMachine(config.member_path / "state")
-        try:
+        with ExitStack() as opened:
+            machine = StateMachine(config.member_path / "state")
+            opened.callback(machine.close)
             if config.force_new_cluster:
                 force_new_cluster(config, machine)
             identity = establish(config, machine, found)
-            return identity, assemble(config, machine, identity, tls, self._fail)
-        except BaseException:
-            machine.close()
-            raise
+            components = assemble(config, machine, identity, tls, self._fail, opened)
+            self._opened = opened.pop_all()
+        return identity, components
 
     # Background work
 

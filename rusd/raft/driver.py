@@ -84,13 +84,17 @@ class Driver:
             config.wal_directory or config.directory / "wal", fsync=not config.unsafe_no_fsync
         )
         try:
-            # The log may be cut to what the state holds, which therefore must be durable.
-            machine.sync()
-            if reconcile(self.journal, *machine.positions()):
-                self.journal.settle()
+            self._build(config, machine, describe)
         except BaseException:
             self.journal.close()
             raise
+
+    def _build(self, config: RaftConfig, machine: Machine, describe: Describe) -> None:
+        """Build everything above the journal."""
+        # The log may be cut to what the state holds, which therefore must be durable.
+        machine.sync()
+        if reconcile(self.journal, *machine.positions()):
+            self.journal.settle()
         self.handshake = Handshake(
             self._member,
             config.cluster_id,
@@ -241,9 +245,7 @@ class Driver:
             return
         self._ended = self.stopped = True
         async with AsyncExitStack() as last_first:
-            last_first.callback(self.journal.close)
-            last_first.callback(self._flusher.shutdown, wait=False)
-            last_first.callback(self._worker.stop)
+            last_first.callback(self.close)
             if not self._begun:  # it was only built
                 return
             last_first.callback(self._flush_last, self._flushing)
@@ -252,6 +254,12 @@ class Driver:
             self._halt()
             if self._flushing is not None:
                 await asyncio.wait({self._flushing})
+
+    def close(self) -> None:
+        """Release the journal and the threads, after `stop` or without a `start`."""
+        self._worker.stop()
+        self._flusher.shutdown(wait=False)
+        self.journal.close()
 
     def _flush_last(self, flushing: "asyncio.Future[bool] | None") -> None:
         """Flush what the last turn wrote, unless an error ended this member. `flushing`: the flush

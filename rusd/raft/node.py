@@ -80,6 +80,10 @@ class RaftNode:
         finally:
             await self.driver.stop()
 
+    def close(self) -> None:
+        """Release the journal, after `stop` or without a `start`."""
+        self.driver.close()
+
     async def _hand_on(self) -> None:
         candidates = self.driver.peers.connected() & self._core.membership.voters
         if not self.is_leader or not candidates:

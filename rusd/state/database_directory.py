@@ -36,8 +36,12 @@ class DatabaseDirectory:
             if number != self._number:
                 shutil.rmtree(path)
         engine = Engine.open(self._path(self._number))
-        if not self._pointer.exists():
-            self._point_at(self._number)
+        try:
+            if not self._pointer.exists():
+                self._point_at(self._number)
+        except BaseException:
+            engine.close()
+            raise
         return engine
 
     def prepare(self, live: Engine, checkpoint: Path) -> "Replacement":

@@ -55,6 +55,14 @@ class StateMachine:
         self._directory = DatabaseDirectory(directory)
         self._listeners = Listeners()
         self.engine: Engine = self._directory.open()
+        try:
+            self._build()
+        except BaseException:
+            self.engine.close()
+            raise
+
+    def _build(self) -> None:
+        """Read the state from the engine."""
         self.engine.on_damage = self._damaged
         self.store = Store(self.engine)
         self.leases = Leases()

@@ -18,6 +18,7 @@ import re
 import struct
 import time
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 from rusd.base import durable
@@ -58,21 +59,21 @@ class Segments:
         self._size = size
         self._fsync = fsync
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise JournalLocked(f"{directory} is in use by another process") from error
+        self._opened = ExitStack()
         self._file: int | None = None
-        #: Open for good: the next segment, in place of the last, then needs no further descriptor,
-        #: however few there are.
-        self._names = os.open(directory, os.O_RDONLY)
         self._offset = 0
         self.fsync_seconds = Distribution(DISK_SECONDS)
         self.write_seconds = Distribution(DISK_SECONDS)
         self.written_bytes = 0
         try:
+            self._lock = self._open(directory / "LOCK", os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise JournalLocked(f"{directory} is in use by another process") from error
+            #: Open for good: the next segment, in place of the last, then needs no further
+            #: descriptor, however few there are.
+            self._names = self._open(directory, os.O_RDONLY)
             self.numbers = self._listed()
             #: What all checksums of this journal start from.
             self.seed = self._seed()
@@ -84,6 +85,11 @@ class Segments:
         except BaseException:
             self.close()
             raise
+
+    def _open(self, path: Path, flags: int) -> int:
+        descriptor = os.open(path, flags, 0o600)
+        self._opened.callback(os.close, descriptor)
+        return descriptor
 
     def _listed(self) -> list[int]:
         found = sorted(
@@ -219,9 +225,9 @@ class Segments:
             self._file = None
 
     def close(self) -> None:
+        """Without effect if it is closed."""
         self._close_file()
-        os.close(self._names)
-        os.close(self._lock)
+        self._opened.close()
 
 
 def _checked(random: bytes) -> bytes:
