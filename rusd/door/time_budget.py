@@ -1,10 +1,10 @@
 """The time that connections may take of one turn of the loop, and which one works next.
 
 All work that a connection causes (frames, header blocks, unpacking, pages, deadlines,
-cancellations, writing) runs as the `work` of one `Worker`, through `TimeBudget.run`. A turn ends
-when its time is used, not after a count of pieces: the rest is deferred to later turns, so that
-Raft's messages and timers run in between. Deferred work gets at most `BACKLOG` of a turn's time;
-the rest is for what arrives in it.
+cancellations, writing) runs as the `work` of one `Worker`, through `TimeBudget.run`, or as a part
+of it, through `run_early`. A turn ends when its time is used, not after a count of pieces: the rest
+is deferred to later turns, so that Raft's messages and timers run in between. Deferred work gets at
+most `BACKLOG` of a turn's time; the rest is for what arrives in it.
 
     run(worker) ── time left, and no deferred worker goes first ──▶ worker.work()
         │                                                              │ more
@@ -46,6 +46,9 @@ CREDIT = 0.005
 #: Seconds of work after which the next turn is scheduled; less is not worth a callback.
 UNNOTICED = 0.0005
 
+#: When the worker at work must stop if there is none.
+_NEVER = float("inf")
+
 
 class TimeBudget:
     """The time budget of one loop."""
@@ -55,7 +58,7 @@ class TimeBudget:
         #: Seconds used in this turn.
         self._used = 0.0
         #: When the worker at work must stop.
-        self._until = float("inf")
+        self._until = _NEVER
         self._queue: list[tuple[float, int, Worker]] = []
         self._order = itertools.count()
         #: What the worker that had its turn last had used.
@@ -80,10 +83,21 @@ class TimeBudget:
         """Let `worker` work: now if this turn has time for it, else later."""
         if worker.waiting:
             return
-        if self._used >= TURN or (self._queue and worker.used > self._level):
+        if not self._has_time_for(worker):
             self.defer(worker)
         else:
-            self._run_worker(worker, TURN)
+            self._run_worker(worker, worker.work, TURN)
+
+    def run_early(self, worker: Worker, work: Callable[[], bool]) -> None:
+        """Do `work` of `worker` (see `Worker.work`) from within a callback that is no worker's, if
+        `run` would let it work now. Else nothing is done: the worker works later all the same.
+        """
+        if self._until < _NEVER or worker.waiting or not self._has_time_for(worker):
+            return
+        self._run_worker(worker, work, TURN)
+
+    def _has_time_for(self, worker: Worker) -> bool:
+        return self._used < TURN and not (self._queue and worker.used > self._level)
 
     def defer(self, worker: Worker) -> None:
         """Let `worker` work in a later turn."""
@@ -94,11 +108,11 @@ class TimeBudget:
         heapq.heappush(self._queue, (worker.used, next(self._order), worker))
         self._schedule()
 
-    def _run_worker(self, worker: Worker, limit: float) -> None:
+    def _run_worker(self, worker: Worker, work: Callable[[], bool], limit: float) -> None:
         start = self._clock()
         before, self._until = self._until, start + min(QUANTUM, limit - self._used)
         try:
-            more = worker.work()
+            more = work()
         finally:
             taken = self._clock() - start
             self._until = before
@@ -145,7 +159,7 @@ class TimeBudget:
                 used, _, worker = heapq.heappop(queue)
                 self._level = max(self._level, used)
                 worker.waiting = False
-                self._run_worker(worker, BACKLOG)
+                self._run_worker(worker, worker.work, BACKLOG)
         finally:
             if queue and queue[0][0] < limit:
                 self._schedule()

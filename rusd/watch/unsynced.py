@@ -73,9 +73,9 @@ class UnsyncedWatchers:
         self._published = published
         self._remove = remove
         self._fragment_bytes = fragment_bytes
-        #: Watchers in state UNSYNCED, the one served longest ago first.
         #: Events sent, counted for each watcher.
         self.events = 0
+        #: Watchers in state UNSYNCED, the one served longest ago first.
         self._queue: dict[Watcher, None] = {}
         self._timer: Timer | None = None
         #: A revision too long for one slice that is being delivered.

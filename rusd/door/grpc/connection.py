@@ -246,6 +246,27 @@ class GrpcConnection(asyncio.Protocol):
             self._wake()
         self._gathered.append(call)
 
+    def write_early(self, call: Flushable) -> None:
+        """See `CallConnection`. Calls no service: one may be in the middle of sending."""
+        # (Data of other streams that waits for its turn would be sent too, and their services
+        # would be told.)
+        if not (self._held or self.h2.closed or self.h2.outbound.in_turn):
+            self.door.budget.run_early(self, partial(self._write_early, call))
+
+    def _write_early(self, call: Flushable) -> bool:
+        transport, outbound = self._transport, self.h2.outbound
+        if transport is None or transport.is_closing():
+            return False
+        self._working = True
+        try:
+            call.flush()
+            output = outbound.take()
+            if output:
+                transport.write(output)
+        finally:
+            self._working = False
+        return bool(self._tasks) or outbound.sendable
+
     def _queued(self) -> int:
         return self.h2.outbound.queued
 

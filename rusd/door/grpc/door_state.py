@@ -64,6 +64,11 @@ class CallConnection(DeadlineOwner, Protocol):
     def gather(self, call: Flushable) -> None:
         """Call `flush` before the next write."""
 
+    def write_early(self, call: Flushable) -> None:
+        """Write the messages of `call` now if the socket takes data and the turn has time left,
+        else with the next write.
+        """
+
     def exceeds_share(self) -> bool:
         """Whether the connection must not hold more answers now."""
 

@@ -57,7 +57,7 @@ class MessageReader:
 
     @property
     def missing(self) -> int:
-        """Bytes that the message at hand exceeds_share, or its prefix."""
+        """Bytes that the message at hand lacks, or its prefix."""
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return PREFIX_BYTES - len(buffer)

@@ -27,6 +27,9 @@ log = get_logger(__name__)
 
 #: Messages above this size count as memory from the moment they are sent, not only if they wait.
 LARGE_BYTES = 16 << 10
+#: Gathered bytes above which they are written before the turn ends: a long apply would fill the
+#: buffer of a client that reads. Below `BATCH_BYTES` of `h2/outbound.py`, so that all are framed.
+EARLY_BYTES = 128 << 10
 
 NO_HEADERS, HEADERS, FINISHED, CLOSED = ResponseState
 
@@ -116,6 +119,8 @@ class StreamCall:
             # One event may go to thousands of streams in this turn.
             self._counted += len(message)
             self._connection.door.memory.add(len(message))
+        if EARLY_BYTES < self._gathered_bytes <= HIGH_BYTES:
+            self._connection.write_early(self)
 
     def flush(self) -> None:
         """Pass the gathered messages to the HTTP/2 stream."""

@@ -129,6 +129,33 @@ def test_work_put_off_leaves_room_for_what_arrives() -> None:
     on_a_loop(test)
 
 
+def test_a_part_runs_early_only_if_its_worker_might_run_and_none_is_at_work() -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
+        early: list[str] = []
+
+        def part(name: str, left: bool = False) -> Callable[[], bool]:
+            return lambda: early.append(name) or left  # type: ignore[func-returns-value]
+
+        class Nested(Job):
+            def work(self) -> bool:
+                budget.run_early(other, part("while another works"))
+                return super().work()
+
+        other = Job(budget, clock, 3, 0)
+        budget.run_early(other, part("first", left=True))
+        assert other.waiting
+        budget.run_early(other, part("while it waits"))
+        await turn()
+        assert other.portions == [3]
+        budget.run(Nested(budget, clock, 1, 0))
+        budget.run_early(other, part("second"))
+        budget.run(Job(budget, clock, 1, TURN))
+        budget.run_early(other, part("after the time of the turn"))
+        assert early == ["first", "second"]
+
+    on_a_loop(test)
+
+
 def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
     async def test(budget: TimeBudget, clock: Clock) -> None:
         hostile = Job(budget, clock, 3, TURN + REST)
