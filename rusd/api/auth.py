@@ -1,7 +1,8 @@
 """etcdserverpb.Auth: users, roles, permissions, and logins.
 
-Changes are proposed and answered from this member's own apply; questions wait for a read index and
-are answered from the local state (etcd sends those through the log; the answers are the same).
+Changes are proposed and answered from this member's own apply; questions wait for a read index, and
+are then checked and answered from the local state (etcd sends those through the log; the answers
+are the same).
 
 Passwords stay in the member that was asked: it hashes or compares them in a thread, and proposes
 the hash or the bare login. A login is retried if users or roles changed between the comparison and
@@ -110,16 +111,16 @@ class AuthService:
         methods: Methods = {
             **changes,
             "RoleAdd": Unary(rpc.AuthRoleAddRequest, self._changing(Kind.ROLE_ADD), _check_name),
-            "AuthStatus": Unary(rpc.AuthStatusRequest, self._answering(self._status)),
+            "AuthStatus": self._question(rpc.AuthStatusRequest, self._anyone, self._status),
             "Authenticate": Unary(rpc.AuthenticateRequest, self.authenticate),
             "UserAdd": Unary(rpc.AuthUserAddRequest, self.user_add, _check_name),
             "UserChangePassword": Unary(
                 rpc.AuthUserChangePasswordRequest, self.user_change_password
             ),
-            "UserGet": Unary(rpc.AuthUserGetRequest, self._answering(self._user_get)),
-            "UserList": Unary(rpc.AuthUserListRequest, self._answering(self._user_list)),
-            "RoleGet": Unary(rpc.AuthRoleGetRequest, self._answering(self._role_get)),
-            "RoleList": Unary(rpc.AuthRoleListRequest, self._answering(self._role_list)),
+            "UserGet": self._question(rpc.AuthUserGetRequest, self._root_or_user, self._user_get),
+            "UserList": self._question(rpc.AuthUserListRequest, self._root, self._user_list),
+            "RoleGet": self._question(rpc.AuthRoleGetRequest, self._root_or_holder, self._role_get),
+            "RoleList": self._question(rpc.AuthRoleListRequest, self._root, self._role_list),
         }
         return {f"/etcdserverpb.Auth/{name}": method for name, method in methods.items()}
 
@@ -224,15 +225,36 @@ class AuthService:
 
     # Questions
 
-    def _answering(self, answer: Callable[[Any], Message]) -> Callable[[Any, Call], Response]:
+    def _question(
+        self,
+        kind: type[Message],
+        check: Callable[[Identity, Any], None],
+        answer: Callable[[Any], Message],
+    ) -> Unary:
+        """`check` raises an AuthError if the caller may not ask."""
+
         def ask(request: Any, call: Call) -> Response:
             def finish(_: None) -> bytes:
+                check(call.identity, request)
                 encoded = answer(request).SerializeToString()
                 return self._headers.field(self._machine.store.revision) + encoded
 
             return self._node.read_index().then(finish)
 
-        return ask
+        return Unary(kind, ask)
+
+    def _anyone(self, identity: Identity, request: Message) -> None: ...
+
+    def _root(self, identity: Identity, request: Message) -> None:
+        self._auth.check_root(identity)
+
+    def _root_or_user(self, identity: Identity, request: rpc.AuthUserGetRequest) -> None:
+        if request.name != identity.user:
+            self._auth.check_root(identity)
+
+    def _root_or_holder(self, identity: Identity, request: rpc.AuthRoleGetRequest) -> None:
+        if not self._auth.has_role(identity.user, request.role):
+            self._auth.check_root(identity)
 
     def _status(self, request: rpc.AuthStatusRequest) -> Message:
         return rpc.AuthStatusResponse(enabled=self._auth.enabled, authRevision=self._auth.revision)

@@ -16,6 +16,7 @@ from rusd.base.urls import Url
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.bodies import decoded_question
 from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     LEARNER_NOT_READY,
@@ -56,6 +57,7 @@ class ClusterService:
         node: Node,
         machine: WithMembers,
         headers: Headers,
+        authenticator: Authenticator,
         strict: StrictReconfigCheck | None = None,
         *,
         max_learners: int = 1,
@@ -68,6 +70,7 @@ class ClusterService:
         self._node = node
         self._machine = machine
         self._headers = headers
+        self._authenticator = authenticator
         self._strict = strict
         self._max_learners = max_learners
         self._clock = clock
@@ -87,7 +90,12 @@ class ClusterService:
     def member_list(self, request: rpc.MemberListRequest, call: Call) -> Response:
         """Lists the members by id, after a read index if the request is linearizable."""
         if request.linearizable:
-            return self._node.read_index().then(lambda _: self._listed())
+            return self._node.read_index().then(lambda _: self._listed_behind(call))
+        return self._listed()
+
+    def _listed_behind(self, call: Call) -> bytes:
+        # (Authentication may have been enabled while the call waited.)
+        self._authenticator.require_user(call)
         return self._listed()
 
     def _listed(self) -> bytes:

@@ -2,7 +2,8 @@
 
 Put, DeleteRange, Compact and txns that write are proposed as the client encoded them, and answered
 from this member's own apply. Ranges and txns that only read are answered from the local store,
-after a read index unless they are serializable.
+after a read index unless they are serializable. Users and roles may have changed during the wait:
+the caller is then identified once more before its permission is checked.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -22,6 +23,7 @@ from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import ReadView
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Proposer, ReadIndex
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
 from rusd.rpc.errors import REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
@@ -77,12 +79,14 @@ class KVService:
         machine: Machine,
         headers: Headers,
         compactions: Compactions,
+        authenticator: Authenticator,
         limits: Limits,
     ) -> None:
         self._node = node
         self._machine = machine
         self._headers = headers
         self._compactions = compactions
+        self._authenticator = authenticator
         self._limits = limits
         self._long_reads = ConcurrencyLimit(LONG_READS)
 
@@ -116,12 +120,17 @@ class KVService:
     ) -> StreamHandler:
         """Streams a range in chunks, all at the revision at which it starts."""
 
+        def permit() -> None:
+            if self._machine.auth.enabled:
+                self._identify(call)
+                check()
+
         def check() -> None:
             self._machine.permissions.range(call.identity, request)
 
         return RangeStream(
             request, self._node, self._machine.store, self._headers,
-            responses, self._limits.max_request_bytes, check,
+            responses, self._limits.max_request_bytes, permit, check,
         )  # fmt: skip
 
     def put(self, request: rpc.PutRequest, call: Call) -> Response:
@@ -168,9 +177,17 @@ class KVService:
         await self._compactions.finished(revision)
         return self._headers.field(self._machine.store.revision)
 
+    def _identify(self, call: Call) -> None:
+        """Identify the caller of a read again if users or roles changed since. Raises
+        InvalidToken.
+        """
+        if call.identity.revision != self._machine.auth.revision:
+            self._authenticator.refresh(call)
+
     def _read_txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         store, leases = self._machine.store, self._machine.leases
         if self._machine.auth.enabled:
+            self._identify(call)
             check = self._machine.permissions.txn(call.identity, request)
             if check is not None:
                 sliced.finish(check)
@@ -201,6 +218,7 @@ class KVService:
         if writable is not None:
             return self._once_writable(writable, lambda: self._read_range(request, call))
         if self._machine.auth.enabled:
+            self._identify(call)
             self._machine.permissions.range(call.identity, request)
         store = self._machine.store
         store.counts.ranges += 1

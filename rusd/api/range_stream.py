@@ -53,11 +53,14 @@ class RangeStream:
         headers: Headers,
         responses: ResponseStream,
         target_bytes: int,
+        permit: Callable[[], None],
         check: Callable[[], None],
     ) -> None:
-        """`target_bytes`: about the size of a chunk (--max-request-bytes). `check` raises a Refusal
-        if the caller may not read the range, or not any more: before each chunk.
+        """`target_bytes`: about the size of a chunk (--max-request-bytes). `permit` raises a
+        Refusal if the caller may not read the range; `check`, before each chunk, if it may not any
+        more.
         """
+        self._permit = permit
         self._check = check
         self._request = request
         self._node = node
@@ -96,7 +99,7 @@ class RangeStream:
 
     async def _send(self) -> None:
         request, store = self._request, self._store
-        self._check()
+        self._permit()
         store.counts.ranges += 1
         revision = store.revision
         reading = _ChunkReader(

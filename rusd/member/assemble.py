@@ -175,7 +175,7 @@ def assemble(
     authentication = AuthService(node, machine, headers, tokens, passwords, loop.time)
     sessions = Sessions(tokens, watches)
     shared = (node, machine, headers)
-    kv = KVService(*shared, compactor, limits)
+    kv = KVService(*shared, compactor, authenticator, limits)
     leases = LeaseService(*shared, lessor, authenticator, lease_ids, minimum_ttl(election))
     checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
     basic = _table((kv, leases, watches))
@@ -190,6 +190,7 @@ def assemble(
             ElectionService(own),
             ClusterService(
                 *shared,
+                authenticator,
                 strict if config.strict_reconfig_check else None,
                 max_learners=config.max_learners,
                 clock=loop.time,

@@ -7,6 +7,8 @@ else is anonymous.
 
 A member that has not applied the login yet does not know its simple token. The log index in the
 token says so; the member then waits for a read index, which is behind the login, and looks again.
+What else a member has not applied it cannot know: `identify_again` waits in any case, `refresh`
+is for a call that has waited.
 """
 
 from typing import Protocol
@@ -59,9 +61,12 @@ class Authenticator:
         except InvalidToken:
             if self._tokens.issued_at(token) <= self._node.applied_index:
                 raise self._invalid(token, call) from None
-        return self._wait(token, call)
+        return self.identify_again(call)
 
-    def _wait(self, token: str, call: Call) -> Pending[Identity]:
+    def identify_again(self, call: Call) -> Pending[Identity]:
+        """The identity of a call behind a read index: with all users, roles and logins that were
+        acknowledged anywhere before. Anonymous if authentication is off by then.
+        """
         found: Pending[Identity] = Pending()
 
         def look(reached: Pending[None]) -> None:
@@ -71,12 +76,34 @@ class Authenticator:
                 found.set_exception(failure)
             elif not found.done():
                 try:
-                    found.set_result(self._tokens.identify(token, self._auth.revision))
-                except InvalidToken:
-                    found.set_exception(self._invalid(token, call))
+                    self.refresh(call)
+                    found.set_result(call.identity)
+                except InvalidToken as error:
+                    found.set_exception(error)
 
         self._node.read_index().add_done_callback(look)
         return found
+
+    def refresh(self, call: Call) -> None:
+        """Put the identity of this moment into a call. Raises InvalidToken."""
+        call.identity = self._now(call) if self._auth.enabled else ANONYMOUS
+
+    def require_user(self, call: Call) -> None:
+        """Refuse a call that is anonymous at this moment, if authentication is on. Raises
+        InvalidToken or UserNameEmpty.
+        """
+        self.refresh(call)
+        self._auth.check_identified(call.identity)
+
+    def _now(self, call: Call) -> Identity:
+        token = call.token
+        if token is None:
+            return self._by_certificate(call)
+        token = token.removeprefix(_BEARER)
+        try:
+            return self._tokens.identify(token, self._auth.revision)
+        except InvalidToken:
+            raise self._invalid(token, call) from None
 
     def _by_certificate(self, call: Call) -> Identity:
         certificate = call.caller.certificate

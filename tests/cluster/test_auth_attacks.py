@@ -23,6 +23,7 @@ from tests.support.load import wait_applied
 
 PASSWORD = "correct-horse-battery"
 DENIED = Refused("PERMISSION_DENIED", "etcdserver: permission denied")
+NOBODY = Refused("INVALID_ARGUMENT", "etcdserver: user name is empty")
 INVALID = Refused("UNAUTHENTICATED", "etcdserver: invalid auth token")
 FLAGS = ["--bcrypt-cost=6", "--snapshot-count=100", "--experimental-snapshot-catchup-entries=50"]
 
@@ -475,3 +476,31 @@ def test_a_full_store_and_a_learner_change_no_permission() -> None:
             assert refused(lambda: user.member_promote(added.member.ID)) == DENIED
             assert refused(lambda: user.member_remove(added.member.ID)) == DENIED
             root.member_remove(added.member.ID)
+
+
+def test_what_one_member_acknowledged_decides_a_call_to_the_next_at_once() -> None:
+    """Authentication is switched in turn on each member, which the next one learns a little later:
+    neither does it refuse what is permitted by then, nor show what is not.
+    """
+    with LocalCluster(3, flags=FLAGS, user=("root", PASSWORD)) as cluster:
+        populate(cluster.endpoints[0])
+        nobody = [Client(endpoint) for endpoint in cluster.endpoints]
+        try:
+            for turn in range(20):
+                one, next_one, third = (nobody[(turn + n) % 3] for n in range(3))
+                with client_of(cluster.endpoints[turn % 3], "root") as root:
+                    auth(root, "AuthDisable")
+                    auth(next_one, "UserAdd", name="short", options={"no_password": True})
+                    auth(third, "UserDelete", name="short")
+                    auth(one, "UserList")
+                    auth(
+                        next_one, "RoleGrantPermission", name="r", perm=permission((2, b"x", b"y"))
+                    )
+                    auth(third, "RoleRevokePermission", role="r", key=b"x", range_end=b"y")
+                auth(one, "AuthEnable")
+                assert refused(lambda to=next_one: auth(to, "UserList")) == NOBODY
+                assert refused(lambda to=third: to.range(b"b")) == NOBODY
+                assert refused(lambda to=third: auth(to, "UserDelete", name="u")) == NOBODY
+        finally:
+            for each in nobody:
+                each.close()

@@ -4,6 +4,10 @@ While authentication is off, calls pass and no token is looked at, as in etcd. W
 identity is put into the call: services check permissions for keys with it, and sign proposals,
 which are checked again when they are applied.
 
+A member that is behind may refuse what was permitted, by an acknowledged change, a moment ago.
+Where etcd decides later (`Requirements.confirmed`), a refusal is therefore decided once more behind
+a read index; a call that is admitted at first does not wait.
+
 Streams of requests (Watch, LeaseKeepAlive) are not wrapped: their services identify the caller for
 every request, since a token may end, and authentication may be enabled, while a stream is open.
 """
@@ -12,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from rusd.auth.errors import AuthError
 from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
 from rusd.base.errors import Refusal
@@ -39,7 +44,7 @@ class Authentication:
             Permission.LEASE_KEYS: self._user,
             Permission.USER: self._user,
             Permission.ROOT: self._root,
-            Permission.ROOT_OR_SELF: self._root_or_self,
+            Permission.ROOT_OR_SELF: lambda identity, request: None,
             Permission.ROOT_TO_CHANGE: self._root_to_change,
         }
 
@@ -48,6 +53,7 @@ class Authentication:
             return method
         check = self._checks[requirements.permission]
         identify, auth = self._authenticator.identify, self._auth
+        identify_again, confirmed = self._authenticator.identify_again, requirements.confirmed
 
         if isinstance(method, Unary):
             run = method.call
@@ -55,10 +61,16 @@ class Authentication:
             def call(request: Any, call: Call) -> Response:
                 if not auth.enabled:
                     return run(request, call)
-                found = identify(call)
+                try:
+                    found = identify(call)
+                    if isinstance(found, Identity):
+                        call.identity = found
+                        check(found, request)
+                except AuthError:
+                    if confirmed is None or not confirmed(request):
+                        raise
+                    found = identify_again(call)
                 if isinstance(found, Identity):
-                    call.identity = found
-                    check(found, request)
                     return run(request, call)
                 return found.then(lambda identity: identified(identity, request, call))
 
@@ -74,7 +86,12 @@ class Authentication:
         def opened(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
             if not auth.enabled:
                 return start(request, call, responses)
-            found = identify(call)
+            try:
+                found = identify(call)
+            except AuthError:
+                if confirmed is None or not confirmed(request):
+                    raise
+                found = identify_again(call)
 
             def begin(identity: Identity) -> StreamHandler:
                 call.identity = identity
@@ -92,14 +109,6 @@ class Authentication:
 
     def _root(self, identity: Identity, request: Any) -> None:
         self._auth.check_root(identity)
-
-    def _root_or_self(self, identity: Identity, request: Any) -> None:
-        if isinstance(request, rpc.AuthUserGetRequest):
-            own = request.name == identity.user
-        else:
-            own = self._auth.has_role(identity.user, request.role)
-        if not own:
-            self._auth.check_root(identity)
 
     def _root_to_change(self, identity: Identity, request: Any) -> None:
         if request.action == rpc.AlarmRequest.GET:

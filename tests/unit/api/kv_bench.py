@@ -127,12 +127,17 @@ class Bench:
         self.lessor = Lessor(self.node, self.machine.leases, 1.0, self.clock)
         self.machine.listen(Listeners(leases=self.lessor))
         self.node.on_role(self.lessor.role_changed)
-        self.kv = KVService(
-            self.node, self.machine, Headers(), self.compactions, limits or Limits()
-        )
         self.tokens = SimpleProvider(300, self.clock)
         auth = self.machine.auth
         self.authenticator = Authenticator(auth, self.tokens, self.node, certificates=True)
+        self.kv = KVService(
+            self.node,
+            self.machine,
+            Headers(),
+            self.compactions,
+            self.authenticator,
+            limits or Limits(),
+        )
         self.lease = LeaseService(
             self.node,
             self.machine,

@@ -20,10 +20,10 @@ from rusd.rpc.requirements import REQUIREMENTS
 def test_every_method_with_requirements_is_served_once() -> None:
     part: Any = MagicMock()
     services = (
-        KVService(part, part, part, part, Limits()),
+        KVService(part, part, part, part, part, Limits()),
         LeaseService(part, part, part, part, part, part, 1),
         WatchService(part, part, part),
-        ClusterService(part, part, part),
+        ClusterService(part, part, part, part),
         MaintenanceService(part, part, part, 1),
         AuthService(part, part, part, part, part, part),
         HealthService(),

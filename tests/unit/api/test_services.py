@@ -14,9 +14,11 @@ from rusd import ETCD_VERSION
 from rusd.api.cluster import ClusterService
 from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
+from rusd.auth.providers import NoTokens
 from rusd.base.errors import Refusal
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
@@ -85,8 +87,9 @@ class Member1:
         headers = Headers(CLUSTER, SELF, self.node.term)
         gate = RequireLeader(loop, lambda: self.node.leader_id, 3)
         self.health = HealthService()
+        authenticator = Authenticator(machine.auth, NoTokens(), self.node, certificates=False)
         methods: Methods = {
-            **ClusterService(self.node, machine, headers).methods(),
+            **ClusterService(self.node, machine, headers, authenticator).methods(),
             **MaintenanceService(self.node, machine, headers, 4711).methods(),
             **self.health.methods(),
         }

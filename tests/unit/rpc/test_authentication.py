@@ -12,6 +12,7 @@ from rusd.base.pending import Pending
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call, Caller, Certificate
+from rusd.rpc.errors import TIMEOUT
 from rusd.rpc.guards.authentication import Authentication
 from rusd.rpc.methods import ServerStream, Unary
 from rusd.rpc.requirements import REQUIREMENTS, Permission, Requirements
@@ -110,6 +111,20 @@ def test_a_call_with_neither_is_anonymous() -> None:
     assert Scene().authenticator.identify(call()) == ANONYMOUS
 
 
+def test_a_call_that_waited_is_refused_by_the_users_of_now() -> None:
+    scene, anonymous, user = Scene(), call(), call(token="u".ljust(16, "x") + ".1")
+    scene.auth.disable(scene.records)
+    scene.authenticator.require_user(anonymous)
+    scene.auth.enable(scene.records)
+    with pytest.raises(UserNameEmpty):
+        scene.authenticator.require_user(anonymous)
+    with pytest.raises(InvalidToken):
+        scene.authenticator.require_user(user)
+    scene.log_in("u")
+    scene.authenticator.require_user(user)
+    assert user.identity == scene.identity("u")
+
+
 # The guard
 
 
@@ -125,8 +140,6 @@ def guarded(scene: Scene, permission: Permission) -> Any:
 
 
 ALARM, DISARM = rpc.AlarmRequest(), rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE)
-OWN, OTHER = rpc.AuthUserGetRequest(name="u"), rpc.AuthUserGetRequest(name="v")
-ROLE, FOREIGN = rpc.AuthRoleGetRequest(role="r"), rpc.AuthRoleGetRequest(role="s")
 
 
 @pytest.mark.parametrize(
@@ -144,12 +157,7 @@ ROLE, FOREIGN = rpc.AuthRoleGetRequest(role="r"), rpc.AuthRoleGetRequest(role="s
         (Permission.ROOT_TO_CHANGE, ALARM, "u", None),
         (Permission.ROOT_TO_CHANGE, DISARM, "u", PermissionDenied),
         (Permission.ROOT_TO_CHANGE, DISARM, "root", None),
-        (Permission.ROOT_OR_SELF, OWN, "u", None),
-        (Permission.ROOT_OR_SELF, OTHER, "u", PermissionDenied),
-        (Permission.ROOT_OR_SELF, ROLE, "u", None),
-        (Permission.ROOT_OR_SELF, FOREIGN, "u", PermissionDenied),
-        (Permission.ROOT_OR_SELF, OTHER, "root", None),
-        (Permission.ROOT_OR_SELF, OTHER, "", UserNameEmpty),
+        (Permission.ROOT_OR_SELF, None, "", None),
     ],
 )
 def test_a_caller_is_admitted_by_the_permission_of_the_method(
@@ -181,6 +189,117 @@ def test_a_call_waits_for_the_login_that_is_not_applied_here_yet() -> None:
     scene.log_in("u", 9)
     scene.raft.reads[0].set_result(None)
     assert answer.result() == f"u@{scene.auth.revision}".encode()
+
+
+# A member that is behind
+
+
+def admitted(scene: Scene, path: str, request: Any, made: Call) -> Response:
+    """Calls a method with the requirements of `path`; returns the identity it saw."""
+
+    def run(request: Any, call: Call) -> Response:
+        return f"{call.identity.user}@{call.identity.revision}".encode()
+
+    method = scene.guard.wrap(Unary(rpc.RangeRequest, run), REQUIREMENTS[path])
+    assert isinstance(method, Unary)
+    return method.call(request, made)
+
+
+#: Requests that etcd decides behind a read index or when it applies them.
+DECIDED_LATER = {
+    "Auth/UserDelete": rpc.AuthUserDeleteRequest(name="v"),
+    "Auth/AuthDisable": rpc.AuthDisableRequest(),
+    "Auth/RoleGrantPermission": rpc.AuthRoleGrantPermissionRequest(),
+    "Cluster/MemberList": rpc.MemberListRequest(linearizable=True),
+}
+#: Requests that etcd decides by what the asked member has applied.
+DECIDED_AT_ONCE = {
+    "Cluster/MemberList": rpc.MemberListRequest(),
+    "Lease/LeaseGrant": rpc.LeaseGrantRequest(),
+    "Maintenance/Defragment": rpc.DefragmentRequest(),
+    "KV/Compact": rpc.CompactionRequest(),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED_LATER)
+def test_nobody_is_admitted_once_the_member_learns_that_authentication_is_off(name: str) -> None:
+    scene = Scene()
+    answer: Any = admitted(scene, f"/etcdserverpb.{name}", DECIDED_LATER[name], call())
+    assert not answer.done()
+    scene.auth.disable(scene.records)
+    scene.raft.reads[0].set_result(None)
+    assert answer.result() == b"@0"
+
+
+@pytest.mark.parametrize("name", DECIDED_LATER)
+def test_a_refusal_that_a_read_index_confirms_is_answered(name: str) -> None:
+    scene = Scene()
+    answer: Any = admitted(scene, f"/etcdserverpb.{name}", DECIDED_LATER[name], call())
+    scene.raft.reads[0].set_result(None)
+    assert isinstance(answer.exception(), UserNameEmpty)
+    assert len(scene.raft.reads) == 1
+
+
+@pytest.mark.parametrize("name", DECIDED_AT_ONCE)
+def test_a_refusal_that_etcd_does_not_confirm_is_answered_at_once(name: str) -> None:
+    scene = Scene()
+    with pytest.raises(UserNameEmpty):
+        admitted(scene, f"/etcdserverpb.{name}", DECIDED_AT_ONCE[name], call())
+    assert scene.raft.reads == []
+
+
+def test_a_user_is_admitted_once_the_member_learns_that_it_has_the_role_root() -> None:
+    scene = Scene()
+    made = call(token=scene.log_in("v"))
+    answer: Any = admitted(scene, "/etcdserverpb.Auth/UserDelete", None, made)
+    scene.auth.grant_role(scene.records, "v", "root")
+    scene.raft.reads[0].set_result(None)
+    assert answer.result() == f"v@{scene.auth.revision}".encode()
+
+
+def test_an_admitted_call_waits_for_nothing() -> None:
+    scene = Scene()
+    made = call(token=scene.log_in("root"))
+    assert isinstance(admitted(scene, "/etcdserverpb.Auth/UserDelete", None, made), bytes)
+    assert scene.raft.reads == []
+
+
+READ = rpc.RequestOp(request_range=rpc.RangeRequest(key=b"k"))
+LOCAL_READ = rpc.RequestOp(request_range=rpc.RangeRequest(key=b"k", serializable=True))
+WRITE = rpc.RequestOp(request_put=rpc.PutRequest(key=b"k"))
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "waits"),
+    [
+        ("Range", rpc.RangeRequest(key=b"k"), True),
+        ("Range", rpc.RangeRequest(key=b"k", serializable=True), False),
+        ("Txn", rpc.TxnRequest(success=[READ]), True),
+        ("Txn", rpc.TxnRequest(success=[LOCAL_READ]), False),
+        ("Txn", rpc.TxnRequest(success=[READ, WRITE]), False),
+        ("Put", rpc.PutRequest(key=b"k"), False),
+    ],
+)
+def test_a_linearizable_read_with_an_ended_token_is_served_if_authentication_is_off_by_then(
+    name: str, request_: Any, waits: bool
+) -> None:
+    scene = Scene()
+    path, made = f"/etcdserverpb.KV/{name}", call(token="ended.1")
+    if not waits:
+        with pytest.raises(InvalidToken):
+            admitted(scene, path, request_, made)
+        return
+    answer: Any = admitted(scene, path, request_, made)
+    scene.auth.disable(scene.records)
+    scene.raft.reads[0].set_result(None)
+    assert answer.result() == b"@0"
+
+
+def test_a_member_that_reaches_no_leader_answers_that_instead_of_a_refusal() -> None:
+    scene = Scene()
+    answer: Any = admitted(scene, "/etcdserverpb.Auth/UserDelete", None, call())
+    scene.raft.reads[0].set_exception(TIMEOUT())
+    assert answer.exception().message == TIMEOUT.message
 
 
 class Responses:
@@ -261,6 +380,25 @@ def test_a_stream_that_is_closed_before_begins_never() -> None:
     scene.log_in("root", 9)
     scene.raft.reads[0].set_result(None)
     assert opened == [] and responses.error is None
+
+
+def test_a_stream_of_a_range_begins_if_authentication_is_off_behind_its_read_index() -> None:
+    scene, opened = Scene(), []
+
+    def start(request: Any, call: Call, responses: ResponseStream) -> StreamHandler:
+        opened.append(call.identity)
+        return Handler()
+
+    path = "/etcdserverpb.KV/RangeStream"
+    method = scene.guard.wrap(ServerStream(rpc.RangeRequest, start), REQUIREMENTS[path])
+    assert isinstance(method, ServerStream)
+    made, local = call(token="ended.1"), rpc.RangeRequest(serializable=True)
+    with pytest.raises(InvalidToken):
+        method.open(local, made, Responses())
+    method.open(rpc.RangeRequest(), made, Responses())
+    scene.auth.disable(scene.records)
+    scene.raft.reads[0].set_result(None)
+    assert opened == [ANONYMOUS]
 
 
 def test_every_method_states_what_it_requires() -> None:
