@@ -329,7 +329,8 @@ def test_users_and_permissions_survive_kills_and_a_snapshot_and_tokens_end_with_
             cluster.kill(n)
         for n in range(3):
             cluster.restart(n)
-        until(lambda: _healthy(cluster, 0, revision), "the members are back")
+        for n in range(3):
+            until(lambda n=n: _healthy(cluster, n, revision), "the members are back")
         for endpoint in cluster.endpoints:
             with Client(endpoint, metadata={"token": token}) as old:
                 assert refused(lambda: old.range(b"b", serializable=True)) == INVALID
