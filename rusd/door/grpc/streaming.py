@@ -110,9 +110,6 @@ class StreamCall:
             return
         if not self._gathered:
             self._connection.gather(self)
-        counts = self._method.counts
-        counts.stream_sent += 1
-        counts.sent_bytes += len(message)
         self._gathered.append(framed(message))
         self._gathered_bytes += len(message)
         if len(message) > LARGE_BYTES:
@@ -128,6 +125,9 @@ class StreamCall:
         if not gathered:
             return
         self._gathered, self._gathered_bytes = [], 0
+        counts = self._method.counts
+        counts.stream_sent += len(gathered)
+        counts.sent_bytes += size
         self._uncount()
         if self._response is NO_HEADERS:
             self._response = HEADERS
