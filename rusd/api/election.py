@@ -137,7 +137,8 @@ class Observation:
         self._client = client
         self._responses = responses
         self._room = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        #: None once the stream is closed.
+        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run())
 
     def received(self, request: object) -> None:
         """Not called for server streams."""
@@ -149,7 +150,10 @@ class Observation:
         self._room.set()
 
     def closed(self) -> None:
-        self._task.cancel()
+        # (It will hold its exception, whose frames hold this object: a cycle.)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def _run(self) -> None:
         try:

@@ -183,8 +183,10 @@ class KeepAlive:
 
     def closed(self) -> None:
         self._waiting.clear()
-        if self._work is not None:
-            self._work.cancel()
+        # (It will hold its exception, whose frames hold this object: a cycle.)
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
 
     async def _renew_waiting(self) -> None:
         try:

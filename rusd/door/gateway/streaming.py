@@ -225,13 +225,17 @@ class JsonStream:
         self._memory.release(self._queued)
         self._queue.clear()
         self._queued = 0
-        if self._reading is not None:
-            self._reading.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._handler is not None:
+        # (Each of these refers to this stream, or will: a cycle.)
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        handler, self._handler = self._handler, None
+        if handler is not None:
             try:
-                self._handler.closed()
+                handler.closed()
             except Exception as error:  # noqa: BLE001
                 # A fault of the service, which is logged.
                 self._json.told(error)

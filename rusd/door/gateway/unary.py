@@ -57,12 +57,15 @@ class UnaryCall:
             return answers.refusal(DEADLINE_EXCEEDED)
         except Exception as error:  # noqa: BLE001
             # A refusal or a fault of the service: ends this call only.
-            refusal = self._json.told(error)
-            code = refusal.code
-            return answers.refusal(refusal)
+            code, response = self._refused(error)
         finally:
             counts.finish(code)
         return response
+
+    def _refused(self, error: Exception) -> tuple[Code, PageResponse]:
+        # (Not in the frame of a call: the error holds that, which would hold the error.)
+        refusal = self._json.told(error)
+        return refusal.code, answers.refusal(refusal)
 
     async def _call(
         self,
@@ -80,7 +83,10 @@ class UnaryCall:
         result = method.call(request, call)
         if isinstance(result, bytes | Chunks):
             return result
-        return await _outcome(result)
+        try:
+            return await _outcome(result)
+        finally:
+            del result  # it may hold its exception, which holds this frame: a cycle
 
     def _answer(self, encoded: Encoded) -> PageResponse:
         size = size_of(encoded)
@@ -102,6 +108,8 @@ async def _outcome(result: object) -> Encoded:
                 cancel()
             raise
         raise STOPPED() from None
+    finally:
+        del result  # as in `_call`
     return encoded
 
 

@@ -197,8 +197,10 @@ class PageCall:
 
     def aborted(self) -> None:
         self._connection.pages.drop(self)
-        if self._task is not None:
-            self._task.cancel()
+        # (It will hold its exception, whose frames hold this object: a cycle.)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
         if self._writable is not None:
             self._writable.cancel()
 

@@ -24,7 +24,7 @@ from rusd.door.http.router import page_request
 from rusd.door.http.websocket import serve_socket
 from rusd.door.listen.listener import Listeners, Tls
 from rusd.door.tls.context import ClientTls
-from rusd.rpc.pages import PageRequest, PageResponse
+from rusd.rpc.pages import BodyMalformed, PageRequest, PageResponse
 
 log = get_logger(__name__)
 
@@ -203,8 +203,16 @@ class _RequestBody(Body):
         if self._expects and self._connection.transport is not None:
             self._expects = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while chunk := await self._content.readany():
+        while chunk := await self._next():
             yield chunk
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._content.readany()
+        except (ConnectionError, BodyMalformed) as error:
+            # The content keeps it, and its frames hold the content: a cycle.
+            error.__traceback__ = None
+            raise type(error)(*error.args) from None
 
 
 async def _stream_body(
