@@ -20,10 +20,11 @@ it (a process can hold only one copy of etcd's protobuf messages).
 
 Files:
     local         the cluster; `command`: `python -m cluster.local`, a cluster until Ctrl-C
-    process       one member as a process; `guard` ends processes whose launcher died
+    process       members and other servers as processes; `guard` ends processes whose launcher died
     ports         port numbers that stay claimed while a member is stopped
     wire          two calls to a member over gRPC without generated messages
     tls           how members serve TLS; `certificates`: an authority for clusters under test
     healthcheck   the health check of the container image
+    kubernetes    a Kubernetes control plane on a cluster
     chaos         injects faults into a cluster and checks the recorded history
 """

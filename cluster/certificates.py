@@ -55,16 +55,18 @@ class Authority:
         valid: timedelta = DAY,
         file: str | None = None,
         extensions: Iterable[x509.ExtensionType] = (),
+        organization: str | None = None,
     ) -> Identity:
         """Issue a certificate for clients and servers: common name, DNS names and addresses.
 
         `valid` negative: expired. `file`: the name of its files, if not `name`; what they hold is
-        replaced as a whole, key first. `extensions`: further ones.
+        replaced as a whole, key first. `extensions`: further ones. `organization`: Kubernetes
+        takes it for the group of a user.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = (
-            _builder(_name(name), self._name, key, valid)
+            _builder(_name(name, organization), self._name, key, valid)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         )
@@ -129,8 +131,9 @@ def _builder(
     )
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _name(common: str, organization: str | None = None) -> x509.Name:
+    named = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: common}
+    return x509.Name([x509.NameAttribute(kind, text) for kind, text in named.items() if text])
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -1,4 +1,4 @@
-"""One member as an operating-system process, and the guard that outlives its launcher."""
+"""Operating-system processes of a cluster, and the guard that outlives their launcher."""
 
 from __future__ import annotations
 
@@ -51,28 +51,13 @@ class Guard:
                 shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-class Member:
-    """One member: its addresses, its files, and its process while it runs."""
+class Process:
+    """One server process and its log, over all its starts."""
 
-    def __init__(
-        self,
-        name: str,
-        directory: Path,
-        ports: tuple[int, int, int],
-        host: str,
-        client_scheme: str = "http",
-        peer_scheme: str = "http",
-    ) -> None:
-        """`ports`: client, peer, metrics. Files are kept in `directory`: `<name>` and its log."""
-        client, peer, metrics = ports
+    def __init__(self, name: str, directory: Path) -> None:
+        """`directory`: where the log is kept, as `<name>.log`."""
         self.name = name
-        #: "host:port" that clients connect to.
-        self.endpoint = f"{host}:{client}"
-        self.client_url = f"{client_scheme}://{host}:{client}"
-        self.peer_url = f"{peer_scheme}://{host}:{peer}"
-        self.metrics_url = f"http://{host}:{metrics}"
-        self.data_dir = directory / name
-        #: Everything the member wrote to its standard output and error, over all its starts.
+        #: Everything it wrote to its standard output and error, over all its starts.
         self.log = directory / f"{name}.log"
         #: True between `pause` and `resume`.
         self.paused = False
@@ -83,7 +68,7 @@ class Member:
 
     @property
     def pid(self) -> int:
-        """Process id of the running member (or of its last run)."""
+        """Process id of the current run, or of the last."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self._process.pid
@@ -118,7 +103,7 @@ class Member:
         self.paused = self._dismissed = False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens to a member that does not run."""
+        """Send a signal; nothing happens to a process that does not run."""
         if self.running:
             os.kill(self.pid, number)
 
@@ -131,7 +116,7 @@ class Member:
         self.paused = False
 
     def terminate(self) -> None:
-        """SIGTERM without waiting; a paused member is resumed so that it can obey."""
+        """SIGTERM without waiting; a paused process is resumed so that it can obey."""
         self._dismissed = True
         self.signal(signal.SIGTERM)
         self.resume()
@@ -141,7 +126,7 @@ class Member:
         self._dismissed = True
 
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
-        """Return the exit code; kills the member and raises TimeoutError after `timeout`."""
+        """Return the exit code; kills the process and raises TimeoutError after `timeout`."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was never started")
         try:
@@ -176,3 +161,26 @@ class Member:
         tail = self.log_of_this_run().splitlines()[-lines:]
         state = "running" if self.running else f"exit code {self.exit_code}"
         return "\n".join([f"--- {self.name} ({state}), end of {self.log}:", *tail])
+
+
+class Member(Process):
+    """One member: its process, its addresses and its data."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        ports: tuple[int, int, int],
+        host: str,
+        client_scheme: str = "http",
+        peer_scheme: str = "http",
+    ) -> None:
+        """`ports`: client, peer, metrics. Files are kept in `directory`: `<name>` and its log."""
+        super().__init__(name, directory)
+        client, peer, metrics = ports
+        #: "host:port" that clients connect to.
+        self.endpoint = f"{host}:{client}"
+        self.client_url = f"{client_scheme}://{host}:{client}"
+        self.peer_url = f"{peer_scheme}://{host}:{peer}"
+        self.metrics_url = f"http://{host}:{metrics}"
+        self.data_dir = directory / name

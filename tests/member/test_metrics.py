@@ -15,7 +15,7 @@ from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client
 from tests.support.contention import until
-from tests.support.pair import ORACLE, SUBJECT, command, newer_oracle
+from tests.support.pair import ORACLE, SUBJECT, command, require_newer_oracle
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 FLAGS = ["--metrics=extensive"]
@@ -166,10 +166,10 @@ def test_a_member_that_is_away_shows_as_messages_not_sent(three: LocalCluster) -
     three.wait_healthy()
 
 
-@newer_oracle
 def test_types_and_labels_are_those_of_etcd_and_what_is_absent_has_a_reason(
     three: LocalCluster,
 ) -> None:
+    require_newer_oracle()
     with LocalCluster(3, binary=[command(ORACLE)], flags=FLAGS) as cluster:
         use(cluster)
         etcd = Scrape(cluster, cluster.leader())

@@ -1,0 +1,9 @@
+"""A real Kubernetes control plane on three rusd members (`make test-kubernetes`; needs Go).
+
+`cluster.kubernetes` builds and runs it; kwok plays the kubelets. `RUSD_TEST_SUBJECT=PATH` runs the
+same on another etcd.
+
+- `test_checks`: what users of a cluster do, by kubectl
+- `test_storage`: lists, watches and compaction, by the API
+- `test_failures`: members killed, paused and restarted while deployments roll
+"""

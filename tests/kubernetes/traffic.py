@@ -1,0 +1,138 @@
+"""Config maps written through the API server and watched, while something fails; then judged."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from cluster.kubernetes.plane import ControlPlane
+from tests.support.kubernetes_api import Api, Failed, config_map, config_maps
+
+#: What a client of the API server meets while the store or the API server is away.
+GONE = (OSError, http.client.HTTPException, Failed)
+
+#: Seconds between two writes.
+PACE = 0.02
+
+#: Seconds that the watch may take to see the last write.
+SETTLE = 60.0
+
+
+class Traffic:
+    """A writer of one object after the other, and a watch that is resumed when it ends."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self._path = config_maps(namespace)
+        self._api = Api(plane)
+        self._stop = threading.Event()
+        listed = self._api.call("GET", self._path)
+        self._version: str = listed["metadata"]["resourceVersion"]
+        #: Name and version of each object whose creation was acknowledged.
+        self.acknowledged: dict[str, int] = {}
+        #: Version, kind and name of each event, in the order of their arrival.
+        self.events: list[tuple[int, str, str]] = []
+        #: The longest time between two acknowledged writes, seconds.
+        self.longest_gap = 0.0
+        self._threads = [threading.Thread(target=run) for run in (self._write, self._watch)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        self.wait_for(20)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.wait_for(50)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, writes: int, timeout: float = 60.0) -> None:
+        """Until so many more writes were acknowledged."""
+        due = len(self.acknowledged) + writes
+        deadline = time.monotonic() + timeout
+        while len(self.acknowledged) < due:
+            assert time.monotonic() < deadline, f"no {writes} writes within {timeout:g} s"
+            time.sleep(PACE)
+
+    def check(self) -> None:
+        """No acknowledged object is lost; no event is lost, repeated or out of order."""
+        self._api.reconnect()
+        listed = self._api.call("GET", self._path)["items"]
+        stored = {
+            each["metadata"]["name"]: int(each["metadata"]["resourceVersion"]) for each in listed
+        }
+        lost = {n: v for n, v in self.acknowledged.items() if stored.get(n) != v}
+        assert not lost, f"acknowledged and not stored: {lost}"
+        versions = [version for version, _, _ in self.events]
+        assert versions == sorted(set(versions)), "events twice or out of order"
+        written = {name: version for version, _, name in self.events if name.startswith("written-")}
+        expected = {name: v for name, v in stored.items() if name.startswith("written-")}
+        assert written == expected, "events lost or of objects that are not stored"
+
+    def _write(self) -> None:
+        last = time.monotonic()
+        for number in itertools.count():
+            if self._stop.is_set():
+                return
+            name = f"written-{number:06}"
+            try:
+                made = self._api.call("POST", self._path, config_map(name))
+            except GONE:
+                # Not known whether it is stored: another name is next.
+                time.sleep(PACE)
+                continue
+            self.acknowledged[name] = int(made["metadata"]["resourceVersion"])
+            now = time.monotonic()
+            self.longest_gap = max(self.longest_gap, now - last)
+            last = now
+            time.sleep(PACE)
+
+    def _watch(self) -> None:
+        """Read events until the last acknowledged write was seen after `_stop`."""
+        deadline = None
+        while True:
+            if self._stop.is_set():
+                deadline = deadline or time.monotonic() + SETTLE
+                last = max(self.acknowledged.values())
+                if time.monotonic() > deadline or int(self._version) >= last:
+                    return
+            try:
+                for event in self._api.watch(
+                    self._path, resourceVersion=self._version, timeoutSeconds=2
+                ):
+                    self._take(event)
+            except Failed as error:
+                if error.code == http.client.GONE:
+                    self._list_again()
+                time.sleep(PACE)
+            except GONE:
+                time.sleep(PACE)
+
+    def _list_again(self) -> None:
+        """Go on from a list, as clients do: an API server that was started again has no events of
+        the time before.
+        """
+        listed = self._api.call("GET", self._path)
+        metas = [each["metadata"] for each in listed["items"]]
+        found = sorted((int(meta["resourceVersion"]), meta["name"]) for meta in metas)
+        newer = [each for each in found if each[0] > int(self._version)]
+        self.events += [(version, "LISTED", name) for version, name in newer]
+        self._version = listed["metadata"]["resourceVersion"]
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["type"] == "ERROR":
+            raise Failed(event["object"]["code"], event["object"])
+        meta = event["object"]["metadata"]
+        self._version = meta["resourceVersion"]
+        self.events.append((int(self._version), event["type"], meta["name"]))
