@@ -51,13 +51,16 @@ class SocketFile:
 class Bound:
     """The bound sockets of one URL, before anything accepts on them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reuse_port: bool = False) -> None:
         """Bind every address of `url`. May block to resolve names.
+
+        `reuse_port`: share a TCP port with other sockets that do (SO_REUSEPORT).
 
         Raises OSError, with the URL in its text, if an address is taken, the name is unknown, or
         this machine has none of its addresses; ValueError if the text is not a URL.
         """
         self.sockets: list[socket.socket] = []
+        self._reuse_port = reuse_port
         self.files: list[SocketFile] = []
         parsed = Url(url)
         try:
@@ -80,17 +83,28 @@ class Bound:
     def _tcp(self, url: Url) -> None:
         host, port = url.address
         if _is_wildcard(host):
-            self.sockets.append(_wildcard(url))
+            self.sockets.append(self._wildcard(url))
             return
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, address in dict.fromkeys((family, each) for family, _, _, _, each in found):
             try:
-                self.sockets.append(_listening(family, address))
+                self.sockets.append(self._listening(family, address))
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
         if not self.sockets:
             raise OSError(errno.EADDRNOTAVAIL, "no such address here")
+
+    def _wildcard(self, url: Url) -> socket.socket:
+        try:
+            return self._listening(socket.AF_INET6, ("::", url.port), both=True)
+        except OSError as error:
+            if error.errno not in _ABSENT or ":" in url.host:
+                raise
+            return self._listening(socket.AF_INET, ("0.0.0.0", url.port))
+
+    def _listening(self, family: int, address: Any, both: bool = False) -> socket.socket:
+        return _listening(family, address, both, self._reuse_port)
 
     def _unix(self, url: Url) -> None:
         if not url.path:
@@ -205,16 +219,7 @@ def _is_wildcard(host: str) -> bool:
         return False
 
 
-def _wildcard(url: Url) -> socket.socket:
-    try:
-        return _listening(socket.AF_INET6, ("::", url.port), both=True)
-    except OSError as error:
-        if error.errno not in _ABSENT or ":" in url.host:
-            raise
-        return _listening(socket.AF_INET, ("0.0.0.0", url.port))
-
-
-def _listening(family: int, address: Any, *, both: bool = False) -> socket.socket:
+def _listening(family: int, address: Any, both: bool, reuse_port: bool) -> socket.socket:
     """Create a listening socket, whose options its accepted connections inherit.
 
     `both`: an IPv6 socket accepts IPv4 clients too.
@@ -223,6 +228,8 @@ def _listening(family: int, address: Any, *, both: bool = False) -> socket.socke
     try:
         # A member that was just stopped leaves connections in TIME_WAIT, which would block.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

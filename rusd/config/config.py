@@ -102,6 +102,12 @@ class Config:
         "Member",
         "URLs to accept HTTP/1.1 clients on; the client URLs then serve gRPC only.",
     )
+    socket_reuse_port: bool = _flag(
+        False,
+        parsers.boolean,
+        "Member",
+        "Listen on TCP ports that others share in the same way (SO_REUSEPORT).",
+    )
     quota_backend_bytes: int = _flag(
         0, parsers.signed, "Member", "Store size that raises NOSPACE; 0: 2 GiB, negative: no limit."
     )

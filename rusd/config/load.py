@@ -187,7 +187,7 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must map flag names to values")
     found: dict[str, Any] = {}
-    for key, value in _with_tls(document, path).items():
+    for key, value in _with_sections(document, path).items():
         flag = KNOWN.get(key)
         if flag is None or flag.name == "config-file":
             notes.append(f"unrecognized key {key} in {path}")
@@ -196,13 +196,13 @@ def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _with_tls(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    """Return the document with etcd's two TLS sections as flags."""
+def _with_sections(document: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    """Return the document with etcd's sections as flags."""
     plain: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     # Keys in any case, as etcd reads them.
     for key, value in ((str(key).lower(), value) for key, value in document.items()):
-        keys = _TLS_SECTIONS.get(key)
+        keys = _SECTIONS.get(key)
         if keys is None:
             plain[key] = value
         elif isinstance(value, dict):
@@ -227,7 +227,11 @@ _TLS_KEYS = (
     "auto-tls",
 )
 #: Section -> its keys -> flags.
-_TLS_SECTIONS: dict[str, dict[str, str]] = {
+_SECTIONS: dict[str, dict[str, str]] = {
+    "socket-options": {
+        "reuse-port": "socket-reuse-port",
+        "reuse-address": "socket-reuse-address",
+    },
     "client-transport-security": {
         **{name: name for name in _TLS_KEYS},
         "allowed-hostname": "client-cert-allowed-hostname",

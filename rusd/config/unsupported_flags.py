@@ -101,7 +101,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
         "experimental-enable-lease-checkpoint-persist",
         "experimental-stop-grpc-service-on-defrag",
         "memory-mlock",
-        "socket-reuse-port",
     ),
     "experimental-txn-mode-write-with-shared-buffer": UnsupportedFlag(parsers.boolean, True),
     **_durations(
@@ -123,7 +122,8 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
         proxy_refresh_interval=30_000,
         proxy_write_timeout=5000,
     ),
-    # rusd always sets this option: a member that was just stopped must be able to start.
+    # Listeners always have this option, as all of Go's: a member that was just stopped must be able
+    # to start.
     "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
 }
 

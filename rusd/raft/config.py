@@ -39,6 +39,8 @@ class RaftConfig:
     features: int = 0
     #: TLS of https peer URLs.
     tls: PeerTls = WITHOUT_TLS
+    #: Share the peer ports with other sockets (SO_REUSEPORT).
+    reuse_port: bool = False
     #: Directory of the journal, if not `directory / "wal"`.
     wal_directory: Path | None = None
 

@@ -115,6 +115,7 @@ class Driver:
             on_lost=self._lost,
             fail=self._die,
             tls=config.tls,
+            reuse_port=config.reuse_port,
         )
         # Snapshots and the sync before a compaction; they may take long.
         self._worker = Worker("snapshots")

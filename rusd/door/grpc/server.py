@@ -66,6 +66,7 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
         request_log: RequestLog | None = None,
+        reuse_port: bool = False,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member.
 
@@ -73,7 +74,7 @@ class GrpcDoor:
         answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
         protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine. `request_log`
-        gets the slow unary calls.
+        gets the slow unary calls. `reuse_port`: see `Bound`.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -92,7 +93,7 @@ class GrpcDoor:
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
-        self._listeners = Listeners(fail)
+        self._listeners = Listeners(fail, reuse_port=reuse_port)
         #: The connection whose only answer exceeds the memory budget, or did when it began.
         self._allowed: GrpcConnection | None = None
         self._warned = float("-inf")

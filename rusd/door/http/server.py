@@ -55,13 +55,21 @@ class Pages(Protocol):
 class HttpDoor:
     """Pages over HTTP/1.1."""
 
-    def __init__(self, pages: Pages, fail: Fail, body_memory: BodyMemory | None = None) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        fail: Fail,
+        body_memory: BodyMemory | None = None,
+        *,
+        reuse_port: bool = False,
+    ) -> None:
         """`fail` gets the exception of a background task, which ends the member. `body_memory`: a
-        request that announces more than its bound of one body is refused unread.
+        request that announces more than its bound of one body is refused unread. `reuse_port`: see
+        `Bound`.
         """
         self._pages = pages
         self.body_memory = body_memory or BodyMemory()
-        self._listeners = Listeners(fail)
+        self._listeners = Listeners(fail, reuse_port=reuse_port)
         self._stopping = False
         self._runner: web.ServerRunner | None = None
         self.connections: dict[HttpConnection, asyncio.Transport] = {}

@@ -25,8 +25,11 @@ Tls = ClientTls | ssl.SSLContext | None
 class Listeners:
     """The listeners of one door."""
 
-    def __init__(self, fail: Fail) -> None:
-        """`fail` gets the exception of a background task, which ends the member."""
+    def __init__(self, fail: Fail, *, reuse_port: bool = False) -> None:
+        """`fail` gets the exception of a background task, which ends the member. `reuse_port`: see
+        `Bound`.
+        """
+        self._reuse_port = reuse_port
         self._tasks = Tasks(fail)
         self._listening: list[Listener | TlsListener] = []
 
@@ -66,7 +69,7 @@ class Listeners:
         context = tls.context if isinstance(tls, ClientTls) else tls
         plain_gate = AdmissionControl(factory, None)
         tls_gate = AdmissionControl(factory, tls if isinstance(tls, ClientTls) else None)
-        bound = Bound(urls[0])
+        bound = Bound(urls[0], reuse_port=self._reuse_port)
         if secure and context is not None:
             plain = plain_gate if len(secure) < len(urls) else None
             listening.append(

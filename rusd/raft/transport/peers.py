@@ -64,9 +64,10 @@ class Peers:
         on_lost: Callable[[int], None],
         fail: Fail,
         tls: PeerTls = WITHOUT_TLS,
+        reuse_port: bool = False,
     ) -> None:
         """`urls`: member id -> its peer URLs, for all others. The callbacks get member ids; `fail`
-        gets the exception of a background task, which ends the member.
+        gets the exception of a background task, which ends the member. `reuse_port`: see `Bound`.
         """
         self._member = member
         self._cluster = cluster
@@ -81,6 +82,7 @@ class Peers:
             UnconfirmedConnections()
         )
         self.tls = tls
+        self._reuse_port = reuse_port
         self._tls_listeners: list[TlsListener] = []
         #: Dialling, and asking whether a connection is a member's.
         self._tasks = Tasks(fail)
@@ -119,7 +121,7 @@ class Peers:
 
     async def _listen(self, url: str) -> None:
         context = self.tls.server if Url(url).is_secure else None
-        bound = Bound(url)
+        bound = Bound(url, reuse_port=self._reuse_port)
         if context is None:
             await self._listener.serve(bound, self._accepted)
         else:

@@ -126,3 +126,13 @@ def test_connections_reach_tcp_and_unix_sockets(tmp_path: Path) -> None:
 )
 def test_the_other_end_is_shown_as_its_user_knows_it(name: object, text: str) -> None:
     assert shown(name) == text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_is_shared_by_all_that_ask_for_it_and_by_no_other(host: str) -> None:
+    url = f"http://{host}:{free_port()}"
+    with closing(Bound(url, reuse_port=True)), closing(Bound(url, reuse_port=True)) as second:
+        for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
+            assert second.sockets[0].getsockopt(socket.SOL_SOCKET, option)
+        with pytest.raises(OSError, match="Address already in use"):
+            Bound(url)

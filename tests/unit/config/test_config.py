@@ -292,8 +292,10 @@ def test_a_file_sets_flags_by_their_names(tmp_path: Path) -> None:
         grpc-keepalive-timeout: 4s
         experimental-warning-apply-duration: 50000000
         client-transport-security: {cert-file: "", client-cert-auth: false}
+        socket-options: {reuse-port: true, reuse-address: true}
         """,
     ).config
+    assert found.socket_reuse_port
     assert found.name == "s1"
     assert (found.heartbeat_interval, found.election_timeout) == (200, 2000)
     assert not found.strict_reconfig_check
@@ -400,7 +402,6 @@ def test_etcds_default_of_an_unsupported_flag_is_accepted(name: str) -> None:
     "flag",
     [
         "--memory-mlock",
-        "--socket-reuse-port",
         "--max-wals=4",
         "--backend-batch-interval=1s",
         "--backend-batch-limit=10",
