@@ -42,7 +42,7 @@ failed_logins = LimitedLog(log)
 
 
 class Node(Features, Proposer, ReadIndex, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class Machine(WithKeys, WithUsers, Protocol):
@@ -58,7 +58,7 @@ class Passwords(Protocol):
     async def check(
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
     ) -> bool:
-        """Whether `hashed` is of this password. `permit` is called before they are compared."""
+        """Return whether `hashed` is of this password. Calls `permit` before it compares them."""
 
 
 _CHANGES: dict[str, tuple[Kind, type[Message]]] = {

@@ -37,7 +37,7 @@ def holder_of(name: bytes) -> rpc.RangeRequest:
 
 
 def created_at(key: bytes, revision: int) -> rpc.Compare:
-    """Whether the key was created at `revision`; 0: whether there is none."""
+    """Return whether the key was created at `revision`; 0: whether there is none."""
     return rpc.Compare(
         result=rpc.Compare.EQUAL,
         target=rpc.Compare.CREATE,

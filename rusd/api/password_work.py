@@ -49,8 +49,8 @@ class PasswordWork:
     async def check(
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
     ) -> bool:
-        """Whether `hashed` is of this password; for None, False after the same time. `permit` is
-        called when the turn of this call has come, and may raise. Raises TOO_MANY_REQUESTS.
+        """Return whether `hashed` is of this password; for None, False after the same time.
+        `permit` is called at the turn of this call, and may raise. Raises TOO_MANY_REQUESTS.
         """
         await self._turn(address)
         try:

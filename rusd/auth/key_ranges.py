@@ -39,7 +39,7 @@ class KeyRanges:
                 self._ends.append(end)
 
     def covers(self, key: bytes, range_end: bytes) -> bool:
-        """Whether every key of the request's range lies inside one joined range."""
+        """Return whether every key of the request's range lies inside one joined range."""
         place = bisect_right(self._begins, key) - 1
         if place < 0:
             return False
@@ -70,7 +70,7 @@ def span(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
 
 
 def is_valid(key: bytes, range_end: bytes) -> bool:
-    """Whether a permission may be granted on this range."""
+    """Return whether a permission may be granted on this range."""
     return bool(key) and (not range_end or range_end > key or range_end == OPEN_END)
 
 

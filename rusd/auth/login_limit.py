@@ -1,8 +1,8 @@
-"""How often a wrong password may be tried.
+"""Limits how often a wrong password may be tried.
 
 Failures are counted by user and client address together, and by address alone; a login is refused
-without looking at its password while one of its two counts is above the limit. Nobody else can
-raise the count of a user at another address, so an attacker locks out only those that share its
+without looking at its password while one of its two counts is above the limit. A client cannot
+raise the count of a user at another address, so an attacker locks out only clients that share its
 address. Right passwords cost nothing, and a user that has logged in from an address is not held up
 by what other users fail there.
 
@@ -53,7 +53,7 @@ class LoginLimit:
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def permits(self, user: str, address: str, now: float) -> bool:
-        """Whether this login may be tried now."""
+        """Return whether this login may be tried now."""
         pair = _pair(user, address)
         if not self._pairs.has_room(pair, now):
             return False
@@ -87,7 +87,7 @@ class _Counts:
         self._counts: OrderedDict[object, tuple[float, float]] = OrderedDict()
 
     def has_room(self, key: object, now: float) -> bool:
-        """Whether one more failure fits."""
+        """Return whether one more failure fits."""
         return self._count(key, now) <= self._burst - 1
 
     def add(self, key: object, now: float) -> None:

@@ -31,7 +31,7 @@ def hash_password(password: str, cost: int) -> bytes:
 
 
 def check_password(password: str, hashed: bytes) -> bool:
-    """Whether `hashed` was made from this password; False for what is no bcrypt hash."""
+    """Return whether `hashed` was made from this password; False for what is no bcrypt hash."""
     try:
         return bcrypt.checkpw(password.encode()[:MAX_LENGTH], hashed)
     except ValueError:

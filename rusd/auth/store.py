@@ -20,7 +20,7 @@ from rusd.auth.passwords import cost_of
 from rusd.auth.records import ROOT, Access, Identity, Permission, Role, User
 
 #: bcrypt cost (about a second) up to which a user's hash stands in for an unknown user's: one that
-#: `root` stored with an extreme cost must not let anybody occupy the threads for passwords.
+#: `root` stored with an extreme cost must not let a client occupy the threads for passwords.
 MAX_DECOY_COST = 14
 
 
@@ -166,7 +166,7 @@ class AuthStore:
             raise errors.PermissionDenied
 
     def is_root(self, identity: Identity) -> bool:
-        """Whether `check_root` would pass."""
+        """Return whether `check_root` would pass."""
         if not self.enabled:
             return True
         user = self._users.get(identity.user)
@@ -183,7 +183,7 @@ class AuthStore:
             raise errors.OldRevision
 
     def may_read(self, user: str, key: bytes, range_end: bytes) -> bool:
-        """Whether a user may read that range now, whatever its identity was established at."""
+        """Return whether a user may read that range now, at the current auth revision."""
         try:
             self.check_read(Identity(user, self.revision), key, range_end)
         except errors.AuthError:

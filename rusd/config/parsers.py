@@ -172,7 +172,7 @@ def urls(value: str) -> tuple[Url, ...]:
 
 
 def is_ip(host: str) -> bool:
-    """Whether `host` is an IPv4 or IPv6 address, without a zone, rather than a name."""
+    """Return whether `host` is an IPv4 or IPv6 address, without a zone, rather than a name."""
     try:
         ip_address(host)
     except ValueError:

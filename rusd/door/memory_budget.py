@@ -153,11 +153,11 @@ class MemoryBudget:
     # Answers
 
     def exceeds_share(self, mine: int) -> bool:
-        """Whether a connection that holds `mine` bytes of answers must not hold more now."""
+        """Return whether a connection that holds `mine` bytes of answers must not hold more now."""
         return self.held > (self.half if mine else self._three_quarters)
 
     def allows_single(self, size: int) -> bool:
-        """Whether one answer of `size` bytes may be held above the budget."""
+        """Return whether one answer of `size` bytes may be held above the budget."""
         return self.held - size <= self.half
 
     @property

@@ -70,7 +70,7 @@ class Ledger(Protocol):
         """Count `count` more reservations, and `size` more bytes that they have yet to receive."""
 
     def may_reserve(self, size: int, retry: Callable[[], None]) -> bool:
-        """Whether a message that lacks `size` bytes may be reserved.
+        """Return whether a message that lacks `size` bytes may be reserved.
 
         If not, `retry` is called once when it may.
         """

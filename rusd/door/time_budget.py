@@ -76,7 +76,7 @@ class TimeBudget:
         return self._entered
 
     def spent(self) -> bool:
-        """Whether the time of the running worker is over."""
+        """Return whether the time of the running worker is over."""
         return self._clock() >= self._until
 
     def run(self, worker: Worker) -> None:

@@ -88,7 +88,7 @@ class ByRevision:
 
 
 class Node(Role, Proposer, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class Store(Protocol):
@@ -121,7 +121,7 @@ class AutoCompaction:
             await asyncio.sleep(self._policy.interval)
 
     async def _compact(self, revision: int) -> bool:
-        """Whether `revision` is compacted now."""
+        """Return whether `revision` is compacted now."""
         if revision <= self._store.compact_revision:
             return True
         request = rpc.CompactionRequest(revision=revision)

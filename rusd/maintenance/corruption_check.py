@@ -1,17 +1,17 @@
-"""Comparing this member's keys with the others', and raising the alarm CORRUPT.
+"""Compares this member's keys with those of other members and raises the alarm CORRUPT.
 
     hashkv {revision} -> {hash, revision, compact_revision, current_revision}    between members
 
 - Before serving (`--experimental-initial-corrupt-check`): a member whose keys differ from
   another's does not start.
-- On the leader, every `--corrupt-check-time`: whose keys differ is named in an alarm, after which
-  no member takes writes until somebody has repaired it and disarms.
+- On the leader, every `--corrupt-check-time`: an alarm names each member whose keys differ. No
+  member takes writes until an operator repairs that member and disarms the alarm.
 - On the leader, after compactions (`--experimental-compact-hash-check-enabled`): the same, at a
   revision that does not move any more.
 
-As in etcd's corruption checker, but that every hash is taken anew: etcd compares those that the
-compactions left in memory, and none of a member that was restarted since. `hash_comparison.py`
-decides.
+As in etcd's corruption checker, except that every hash is computed anew: etcd compares the hashes
+that compactions left in memory, and none of a member that was restarted since.
+`hash_comparison.py` decides.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class CorruptError(Exception):
 
 
 class Node(Role, Peers, Proposer, ReadIndex, PeerCalls, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class CorruptionCheck:
@@ -57,7 +57,7 @@ class CorruptionCheck:
         self._node = node
         self._store = store
         self._members = members
-        #: Compacted revision that everybody was last compared at.
+        #: Compacted revision at which all members were last compared.
         self._compared = -1
         node.serve("hashkv", self._answer)
 
@@ -141,7 +141,7 @@ class CorruptionCheck:
         return all(self._node.connected_since(member) for member in self._others())
 
     async def _connected(self, patience: float) -> None:
-        """Until everybody is connected, or patience ends."""
+        """Wait until all members are connected, at most `patience` seconds."""
         try:
             async with asyncio.timeout(patience):
                 while not self._all_connected():  # noqa: ASYNC110 (no event says so)

@@ -46,14 +46,14 @@ class DiskSpace:
         self._scarce = False
 
     def scarce(self, now: float) -> bool:
-        """Whether growth is refused; `now`: monotonic seconds."""
+        """Return whether growth is refused; `now`: monotonic seconds."""
         if now - self._measured_at > MEASURE_INTERVAL:
             self._measured_at = now
             self._scarce = self.least() < RESERVE
         return self._scarce
 
     def enough(self) -> bool:
-        """Whether a member that stopped on a full disk may start again."""
+        """Return whether a member that stopped on a full disk may start again."""
         return self.least() >= RESTART_FREE
 
     def least(self) -> int:
@@ -62,7 +62,7 @@ class DiskSpace:
 
 
 def full_disk(error: BaseException | None) -> bool:
-    """Whether a full disk caused this error."""
+    """Return whether a full disk caused this error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

@@ -1,16 +1,17 @@
 """Finds the members whose data differs, by the checksums of their keys.
 
-A HashKV covers all versions readable at one revision, without what a compaction takes away. So two
-members' hashes at one revision say something only if both have compacted to the same revision. The
-rules are those of etcd's corruption checker. No I/O: `corruption_check.py` asks and acts.
+A HashKV covers all versions readable at one revision, without those that a compaction removed. So
+the hashes of two members at one revision are comparable only if both compacted to the same
+revision. The rules are those of etcd's corruption checker. No I/O: `corruption_check.py` sends the
+requests and raises the alarm.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-#: Stands for the whole cluster in an alarm: which member is right is unknown.
-EVERYBODY = 0
+#: Member id of an alarm for the whole cluster: which member is right is unknown.
+ALL_MEMBERS = 0
 
 
 class KeysHash(NamedTuple):
@@ -54,16 +55,16 @@ def corrupt(
 
 
 class Verdict(NamedTuple):
-    """Of a comparison at a compacted revision."""
+    """Result of a comparison at a compacted revision."""
 
-    #: Members to be accused; EVERYBODY if no majority agrees.
+    #: Members to name in an alarm; ALL_MEMBERS if no majority agrees.
     corrupt: Sequence[int]
-    #: Whether everybody was compared.
+    #: Whether all members were compared.
     complete: bool
 
 
 def compacted(leader: int, own: KeysHash, others: Mapping[int, KeysHash | None]) -> Verdict:
-    """Compare at a revision everybody may have compacted to; None: no answer."""
+    """Compare at a revision that all members may have compacted to; None: no answer."""
     groups: dict[int, list[int]] = {own.hash: [leader]}
     compared = 0
     for member, other in others.items():
@@ -75,6 +76,6 @@ def compacted(leader: int, own: KeysHash, others: Mapping[int, KeysHash | None])
     quorum = (len(others) + 1) // 2 + 1
     right = next((value for value, members in groups.items() if len(members) >= quorum), None)
     if right is None:
-        return Verdict((EVERYBODY,), True)
+        return Verdict((ALL_MEMBERS,), True)
     del groups[right]
     return Verdict(sorted(chain.from_iterable(groups.values())), True)

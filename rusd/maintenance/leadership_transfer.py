@@ -42,7 +42,7 @@ _UNIMPLEMENTED = 12
 
 
 class Node(Role, Peers, PeerCalls, LeadershipTransfer, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class LowDiskTransfer:

@@ -26,7 +26,7 @@ UNDECIDED = 0.01
 
 
 class Node(Proposer, Role, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class ClusterVersion:

@@ -62,7 +62,7 @@ def prepare(config: Config) -> None:
 
 
 def is_founded(config: Config) -> bool:
-    """Whether a member has begun here. ConfigError if that cannot be seen."""
+    """Return whether a member has begun here. ConfigError if that cannot be seen."""
     try:
         return config.identity_path.exists()
     except OSError as error:

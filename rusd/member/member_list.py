@@ -24,7 +24,7 @@ MIN_INTERVAL = 0.5
 
 
 class Node(Role, Peers, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
     def meet(self, membership: Membership, index: int) -> None:
         """Take over the member list of a peer, unless this member knows a later one."""

@@ -47,7 +47,7 @@ def member_pages(
 
 
 class Node(Role, Indexes, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 def debug_pages(node: Node, stacks: Callable[[], bytes] | None) -> Mapping[str, Page]:

@@ -23,7 +23,7 @@ RETRY, RETRY_MAX = 0.1, 5.0
 
 
 class Node(Proposer, ReadIndex, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 async def publish(node: Node, member: Member) -> bool:

@@ -33,7 +33,7 @@ class Unready(Exception):
 
 
 class Node(Role, ReadIndex, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class Machine(WithAlarms, WithMembers, Protocol):

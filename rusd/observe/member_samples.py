@@ -19,7 +19,7 @@ _ALARMS: dict[int, str] = {number: name for name, number in rpc.AlarmType.items(
 
 
 class Node(Role, Indexes, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
     @property
     def pending_proposals(self) -> int:

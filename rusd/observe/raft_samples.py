@@ -8,7 +8,7 @@ from rusd.raft.interface import Measured, Peers, Role
 
 
 class Node(Measured, Peers, Role, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class RaftSamples:

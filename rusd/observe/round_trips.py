@@ -20,7 +20,7 @@ KIND = "round trip"
 
 
 class Node(Measured, PeerCalls, Peers, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class RoundTrips:

@@ -41,7 +41,7 @@ def encode_conf_change(request: Proposed) -> bytes:
 
 
 def is_conf_change(command: bytes) -> bool:
-    """Whether an entry changes the membership."""
+    """Return whether an entry changes the membership."""
     return command[:2] == REGULAR + _CONF_CHANGE_MARK
 
 

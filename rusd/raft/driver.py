@@ -370,8 +370,8 @@ class Driver:
             self.wake()
 
     def _flush_is_long(self) -> bool:
-        """Whether others have something to do meanwhile. A cluster of one overlaps its flush with
-        nothing but the thread.
+        """Return whether other work can proceed during the flush. A cluster of one has none but
+        that of the thread.
         """
         crowded = self.core.waiting_proposals > FLUSH_INLINE
         return crowded and (not self.core.peers or self.journal.flush_seconds > FLUSH_SHORT)

@@ -77,7 +77,7 @@ class Features(Protocol):
     """The releases of the members."""
 
     def can_apply(self, features: int) -> bool:
-        """Whether the release of every member that this one has met applies the proposals of
+        """Return whether the release of every member that this one has met applies the proposals of
         `features`.
         """
 

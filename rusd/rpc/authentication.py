@@ -30,7 +30,7 @@ _BEARER = "Bearer "
 
 
 class Node(Indexes, ReadIndex, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class Authenticator:

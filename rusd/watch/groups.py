@@ -65,7 +65,7 @@ class WatcherGroups:
         return found
 
     def many_matches(self, events: Sequence[Event] | BulkEvents | LongRevision) -> bool:
-        """Whether finding the groups of a revision's events may hold the loop for too long.
+        """Return whether finding the groups of a revision's events may hold the loop for too long.
 
         An upper bound: most ranges may hold none of the events.
         """

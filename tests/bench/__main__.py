@@ -57,7 +57,7 @@ def run(members: int, plan: Plan) -> list[Table]:
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
+    """Describe the machine that the numbers were measured on."""
     model = next(
         (
             line.split(":", 1)[1].strip()

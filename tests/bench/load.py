@@ -22,7 +22,7 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Shape:
-    """How many connections, and how many calls at once on each."""
+    """Number of connections, and of concurrent calls on each."""
 
     connections: int
     streams: int
@@ -33,7 +33,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of h2load gave."""
+    """Results of one run of h2load."""
 
     #: Calls per second.
     rate: float

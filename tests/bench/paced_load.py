@@ -1,4 +1,4 @@
-"""How long other clients wait: small puts at a fixed pace, each timed.
+"""Latency of other clients: small puts at a fixed pace, each timed.
 
 A put is timed from the moment it was due, not from when it was sent: a server that stands still is
 charged for every put of that time, not only for one.

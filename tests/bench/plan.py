@@ -1,4 +1,4 @@
-"""How long and how often everything is measured."""
+"""Length and number of measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Plan:
-    """What the command line asked for; passed to every part."""
+    """Options of the command line; passed to every part."""
 
     #: Repetitions of every row; each gives one number per server, the median is shown.
     repeat: int

@@ -46,7 +46,7 @@ class Row:
         return above / below if below > 0 else None
 
     def latest(self, server: str) -> str:
-        """What was added last, for the progress output."""
+        """Return the values added last, for the progress output."""
         return ", ".join(
             f"{number(values[server][-1])} {name}"
             for name, values in self.columns.items()

@@ -69,7 +69,7 @@ class Splitter:
 
 @dataclass(frozen=True)
 class Layout:
-    """How watchers are spread: connections with one stream each, watches on each stream."""
+    """Layout of watchers: connections with one stream each, watches on each stream."""
 
     connections: int
     watches: int

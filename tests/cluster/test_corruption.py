@@ -15,7 +15,7 @@ from tests.support.load import wait_applied
 
 
 def change_a_value(data_dir: Path) -> None:
-    """What a bad disk, or a fault of ours, would leave: one value is another."""
+    """Replace one value, as a bad disk or a fault of rusd could."""
     state = data_dir / "member" / "state"
     engine = Engine.open(state / (state / "CURRENT").read_text().strip())
     key, value = next(engine.scan(Family.KEY, b"", None))

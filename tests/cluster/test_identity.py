@@ -43,7 +43,7 @@ def identity(cluster: LocalCluster, index: int) -> str:
 
 
 def meetings(cluster: LocalCluster, index: int, member: str) -> int:
-    """How many times a member has connected to another since its last start."""
+    """Return how often a member has connected to another since its last start."""
     return sum(
         "peer connected" in line and member in line for line in logs(cluster, index).splitlines()
     )

@@ -92,7 +92,7 @@ def lead(cluster: LocalCluster, index: int) -> None:
 
 
 def serves(endpoint: str) -> bool:
-    """Whether a member answers linearizable reads."""
+    """Return whether a member answers linearizable reads."""
     with Client(endpoint) as client:
         try:
             return bool(client.range(b"x", timeout=1.0).header.revision)

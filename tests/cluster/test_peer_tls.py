@@ -135,7 +135,7 @@ def give_up_leadership(cluster: LocalCluster, index: int) -> None:
 def test_a_member_with_a_wrong_certificate_never_joins_and_disturbs_no_other(
     kind: str, authority: Authority, tmp_path: Path
 ) -> None:
-    """Whether it dials the others or is dialled by them."""
+    """Both when it dials the others and when it is dialled by them."""
     right = authority.issue("member", LOOPBACK)
     bad = wrong(kind, authority, tmp_path)
     crl = authority.revoke(*([bad] if kind == "revoked" else []))

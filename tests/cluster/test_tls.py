@@ -209,7 +209,7 @@ def test_a_client_of_the_authority_is_let_in(verifying: Server) -> None:
 
 
 def refused(server: Server, show: Identity | None) -> bool:
-    """Whether neither etcdctl nor grpcio nor HTTP gets an answer."""
+    """Return whether etcdctl, grpcio and HTTP all get no answer."""
     if server.etcdctl("get", "a", show=show).returncode == 0:
         return False
     with server.channel(show) as channel:

@@ -47,7 +47,7 @@ SET_UP = [
 
 
 def run(cluster: LocalCluster, authority: Authority, show: Identity, arguments: list[str]) -> str:
-    """What etcdctl said, without what differs from member to member."""
+    """Return etcdctl's output without the parts that differ between members."""
     done = subprocess.run(
         [
             command("etcdctl"),

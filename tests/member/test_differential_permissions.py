@@ -20,7 +20,7 @@ USERS, ROLES = ["u", "v"], ["r", "s"]
 
 
 def is_range(key: bytes, end: bytes) -> bool:
-    """Whether it can hold keys; for others etcd's answer depends on the order of its tree."""
+    """Return whether it can hold keys; else etcd's answer depends on the order of its tree."""
     return end in (b"", b"\0") or end > key
 
 

@@ -62,7 +62,7 @@ def run(example: Example, step: tuple[str, Any]) -> None:
 
 
 class Observed:
-    """What one server's stream said, in a comparable form."""
+    """Responses of one server's stream, in a comparable form."""
 
     def __init__(self, client: Client, requests: list[dict[str, Any]]) -> None:
         self.stream: WatchStream = client.watch()

@@ -459,7 +459,7 @@ def test_a_first_message_may_come_with_the_handshake(member: str) -> None:
 
 
 def ended(connection: socket.socket) -> bool:
-    """Whether the server closes the connection, whatever it sends before."""
+    """Return whether the server closes the connection, after any response."""
     try:
         while connection.recv(65536):
             pass

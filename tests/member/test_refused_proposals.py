@@ -51,7 +51,7 @@ def refusing(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Pat
 
 
 def answered(url: str) -> dict[str, str] | None:
-    """What /health says, also with 503; None while nothing listens."""
+    """Return the body of /health, also with 503; None while nothing listens."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:
             return dict(json.load(answer))

@@ -47,7 +47,7 @@ def command(number: int, first: int, second: int, root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many audit events a start has."""
+    """Number of audit events of a start."""
     flags = command(0, -1, -1, tmp_path_factory.mktemp("counted"))
     pipe = subprocess.PIPE
     with subprocess.Popen(flags, stdout=pipe, stderr=pipe, text=True) as process:

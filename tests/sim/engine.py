@@ -21,7 +21,7 @@ Undo = list[tuple[Family, bytes, bytes | None]]
 
 
 class Store:
-    """What lies on a disk under one database directory."""
+    """Content of one database directory on a disk."""
 
     def __init__(self) -> None:
         self.families: dict[Family, SortedDict] = {family: SortedDict() for family in Family}

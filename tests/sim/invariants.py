@@ -28,7 +28,7 @@ class Violation(AssertionError):
 
 
 class Invariants:
-    """What was seen of one world so far."""
+    """Observations of one world so far."""
 
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}

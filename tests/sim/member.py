@@ -289,7 +289,7 @@ class Host:
     # --- standing still ---------------------------------------------------------------------------
 
     def stands_still(self, driver: SimDriver, call: Callable[..., Any], *arguments: Any) -> bool:
-        """Whether `call` has to wait; it is made later, unless the driver's process is gone."""
+        """Return whether `call` has to wait; it runs later unless the driver's process is gone."""
         if self.process is None or self.node.driver is not driver:
             return True
         if self.paused:

@@ -107,7 +107,7 @@ def messages_leave_before_the_flush() -> Iterator[None]:
 
 @mutant
 def an_apply_cut_short_is_not_forgotten() -> Iterator[None]:
-    """What it wrote ahead of its commit counts after a restart."""
+    """Writes ahead of an apply's commit are kept after a restart."""
     with patch.object(rusd.mvcc.store.uncommitted, "forget", lambda engine: None):
         yield
 
@@ -320,7 +320,7 @@ def questions_are_replaced_when_they_are_repeated() -> Iterator[None]:
 
 @mutant
 def forwarded_twice_is_taken_twice() -> Iterator[None]:
-    """What is sent again over a new connection is added again."""
+    """Proposals sent again over a new connection are appended again."""
 
     def accept(self: ForwardedBatches, term: int, batch: Any) -> Any:
         return list(batch)
@@ -346,7 +346,7 @@ def proposed_again_at_every_new_term() -> Iterator[None]:
 
 @mutant
 def lost_proposals_are_forgotten() -> Iterator[None]:
-    """What a deposed leader had taken is not proposed again and nobody is told."""
+    """Proposals that a deposed leader took are neither proposed again nor failed."""
 
     def forget(self: Proposals, term: int) -> None:
         """Nothing."""

@@ -32,7 +32,7 @@ SLOW = (0.12, 0.125)
 
 
 class Direction:
-    """What one member sends another over one connection."""
+    """Frames from one member to another over one connection."""
 
     def __init__(self) -> None:
         self.last = 0.0
@@ -94,7 +94,7 @@ class Network:
                 )
 
     def _greets(self, host: "Host", peer: "Host") -> bool:
-        """Whether a member accepts another's hello."""
+        """Return whether a member accepts another's hello."""
         refusal = host.peers.handshake.receive(peer.peers.handshake.hello(host.member))
         if refusal is None:
             return True

@@ -136,7 +136,7 @@ class World:
             self.broken(error)
 
     def _ask_around(self) -> None:
-        """What a whole member does when it has no leader (`rusd/member/member_list.py`)."""
+        """Do what a real member does without a leader (`rusd/member/member_list.py`)."""
         self.loop.call_later(0.6, self._ask_around)
         for host in self._alive():
             self.ask_around(host)
@@ -392,7 +392,7 @@ class World:
         self.trace(f"{member} starts")
 
     def _heeds(self, host: Host) -> bool:
-        """What a whole member does before it takes part (`rusd/member/member_list.py`)."""
+        """Do what a real member does before it takes part (`rusd/member/member_list.py`)."""
         asking = check_not_removed(Identity(host.member, CLUSTER), [])
         self._asking = host
         try:
@@ -596,8 +596,8 @@ class World:
             self._ask(host)
 
     def _known(self, host: Host, after: int = 0) -> bool:
-        """Whether everybody else remembers a life of this member, later than number `after`. A
-        member that nobody met may lose its disk unnoticed: it is a new one.
+        """Return whether all other members have recorded an incarnation of this member later than
+        number `after`. A member without any record may lose its disk unnoticed: it is a new one.
         """
         others = [other for other in self.hosts.values() if other is not host]
         return all(
@@ -864,6 +864,6 @@ def _hash(host: Host) -> int:
 
 
 def _shared_memory() -> str | None:
-    """Where files cost nothing, if there is such a place."""
+    """Return the directory of a memory file system, or None if there is none."""
     path = Path("/dev/shm")
     return str(path) if path.is_dir() else None

@@ -69,7 +69,7 @@ class Waiting:
         return bool(self._future.done())
 
     def succeeded(self) -> bool:
-        """Whether a call that is done has a response."""
+        """Return whether a finished call has a response."""
         return not self._future.cancelled() and self._future.exception() is None
 
     def cancel(self) -> None:

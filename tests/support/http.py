@@ -79,7 +79,7 @@ def ask(
 
 
 def raw(endpoint: str, sent: bytes, timeout: float = 20) -> bytes:
-    """What a connection answers to `sent` until it closes."""
+    """Send `sent` over a connection; return the answer until it closes."""
     host, _, port = endpoint.rpartition(":")
     received = []
     with socket.create_connection((host, int(port)), timeout) as connection:

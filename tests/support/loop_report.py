@@ -25,7 +25,7 @@ class Held:
 
 
 class LoopReport:
-    """What held the loop of one member since this was made, or since the last look."""
+    """Causes that held a member's loop since this was made, or since the last report."""
 
     def __init__(self, member: Member, since: int | None = None) -> None:
         """`since`: bytes of the log that are not looked at; None: all that is there now."""

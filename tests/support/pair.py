@@ -149,7 +149,7 @@ class Example:
 
 
 def same_refusal(mine: object, theirs: object) -> bool:
-    """Whether both servers refused with the same code and text."""
+    """Return whether both servers refused with the same code and text."""
     return isinstance(mine, Refused) and isinstance(theirs, Refused) and mine == theirs
 
 

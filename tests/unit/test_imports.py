@@ -86,7 +86,7 @@ def read(root: Path) -> dict[str, set[str]]:
 
 
 def imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
-    """What a file imports; not what it imports as a program, which is another module then."""
+    """Yield a file's imports, without those of its `__main__` block, which is another module."""
     body = [node for node in tree.body if not is_program(node)]
     for node in chain.from_iterable(map(ast.walk, body)):
         if isinstance(node, ast.Import):

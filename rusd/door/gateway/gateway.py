@@ -108,7 +108,7 @@ class Gateway:
 
 
 def _overridden(request: PageRequest) -> bool:
-    """Whether a form asks for another method, as grpc-gateway lets it."""
+    """Return whether a form asks for another method, as grpc-gateway lets it."""
     override = request.headers.get("x-http-method-override", "")
     form = request.headers.get("content-type") == "application/x-www-form-urlencoded"
     return form and override.upper() not in ("", "POST")

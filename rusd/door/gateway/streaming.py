@@ -217,7 +217,7 @@ class JsonStream:
     # The end
 
     def close(self) -> None:
-        """Nobody takes messages any more: tell the service, once, and last."""
+        """Tell the service, once and last, that messages are no longer taken."""
         if self._closed:
             return
         self._closed = self._finished = True

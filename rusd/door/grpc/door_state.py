@@ -70,7 +70,7 @@ class CallConnection(DeadlineOwner, Protocol):
         """
 
     def exceeds_share(self) -> bool:
-        """Whether the connection must not hold more answers now."""
+        """Return whether the connection must not hold more answers now."""
 
     def wait_writable(self, *, small: bool = False) -> Pending[None] | None:
         """None if a long answer (`small`: one of one value) may be made now, else what to wait for.

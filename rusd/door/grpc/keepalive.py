@@ -60,7 +60,7 @@ class Heartbeat:
         self._asked = float("inf")
 
     def due(self, now: float, heard: float) -> bool:
-        """Whether to ping, `heard` is when the client was last heard of."""
+        """Return whether to ping, `heard` is when the client was last heard of."""
         if heard > self._asked:
             self._asked = float("inf")
         if self._interval and self._asked > now and now - heard >= self._interval:
@@ -69,5 +69,5 @@ class Heartbeat:
         return False
 
     def dead(self, now: float, heard: float) -> bool:
-        """Whether the client did not answer."""
+        """Return whether the client did not answer."""
         return heard <= self._asked and now - self._asked >= self._timeout

@@ -30,11 +30,11 @@ class MemoryUsage:
         self.unwritten = size
 
     def exceeds_share(self) -> bool:
-        """Whether the connection must not hold more answers now."""
+        """Return whether the connection must not hold more answers now."""
         return self._memory.exceeds_share(self._h2.outbound.queued + self.unwritten)
 
     def allows_small(self) -> bool:
-        """Whether the connection may be given a small answer now."""
+        """Return whether the connection may be given a small answer now."""
         memory = self._memory
         return (
             memory.held <= memory.budget and self._outbound.queued + self.unwritten <= SMALL_SHARE
@@ -64,8 +64,8 @@ class MemoryUsage:
         return self.held + inbound.outstanding - inbound.delayed
 
     def is_idle_holder(self) -> bool:
-        """Whether the client has held much and moved little for `IDLE_SECONDS`; asked once a second
-        while memory must be freed.
+        """Return whether the client has held much and moved little for `IDLE_SECONDS`. Called once
+        a second while memory must be freed.
         """
         moved = self._h2.outbound.sent + self._h2.inbound.collected
         claimed = self.claimed

@@ -157,7 +157,9 @@ class GrpcDoor:
             pass
 
     def _is_allowed(self, connection: GrpcConnection | None) -> bool:
-        """Whether `connection` holds one answer only, and all others half the budget at most."""
+        """Return whether `connection` holds one answer only, and all others at most half the
+        budget.
+        """
         single = 0 if connection is None else connection.memory.single_answer
         return bool(single) and self.memory.allows_single(single)
 

@@ -41,8 +41,8 @@ class Timeouts:
         return None
 
     def unresponsive(self, now: float, heard: float, *, held: bool) -> bool:
-        """Whether the client reads nothing (`held`: the socket takes no data), or did not answer a
-        ping; `heard`: when it was last heard of.
+        """Return whether the client reads nothing (`held`: the socket takes no data), or did not
+        answer a ping; `heard`: when data last arrived.
         """
         return self._stalled(now, held) or self._heartbeat.dead(now, heard)
 

@@ -56,7 +56,7 @@ class Origins:
         return ()
 
     def may_write(self, request: PageRequest) -> bool:
-        """Whether a write may come from where the request says it comes from."""
+        """Return whether a write may come from where the request says it comes from."""
         if same_origin(request):
             return True
         return self._explicit and (
@@ -65,7 +65,7 @@ class Origins:
 
 
 def same_origin(request: PageRequest) -> bool:
-    """Whether a request comes from a page of this origin, or from no browser."""
+    """Return whether a request comes from a page of this origin, or from no browser."""
     headers = request.headers
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return False
@@ -102,7 +102,7 @@ class AccessControl:
         return PageResponse(response.status, (*response.headers, *cors), response.body)
 
     def accepts_socket(self, request: PageRequest) -> bool:
-        """Whether a WebSocket may be opened at the request's path."""
+        """Return whether a WebSocket may be opened at the request's path."""
         return self._is_known_host(request) and self._router.accepts_socket(request)
 
     def _is_known_host(self, request: PageRequest) -> bool:

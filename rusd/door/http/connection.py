@@ -123,12 +123,12 @@ class HttpConnection(web.RequestHandler):
             payload.set_exception(BodyMalformed())
 
     def another(self) -> bool:
-        """Whether the connection stays open after the current request."""
+        """Return whether the connection stays open after the current request."""
         self._in_a_row = self._in_a_row + 1 if self._messages else 0
         return self._in_a_row < PIPELINED_AT_MOST
 
     def stalled(self, unsent: int, now: float) -> bool:
-        """Whether the client has read none of the `unsent` bytes for STALLED seconds."""
+        """Return whether the client has read none of the `unsent` bytes for STALLED seconds."""
         if unsent == 0 or unsent < self._waiting or self._waiting == 0:
             self._moved = now
         self._waiting = unsent

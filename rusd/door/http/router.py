@@ -83,7 +83,7 @@ class Router:
             return _FAILED
 
     def accepts_socket(self, request: PageRequest) -> bool:
-        """Whether a WebSocket may be opened at the request's path."""
+        """Return whether a WebSocket may be opened at the request's path."""
         return _routed(request).startswith(self._sockets) and _is_clean(request.raw_path)
 
     def _elsewhere(self, request: PageRequest) -> PageResponse:

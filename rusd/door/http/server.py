@@ -49,7 +49,7 @@ class Pages(Protocol):
         """The response. Raises nothing."""
 
     def accepts_socket(self, request: PageRequest) -> bool:
-        """Whether a WebSocket may be opened at the request's path."""
+        """Return whether a WebSocket may be opened at the request's path."""
 
 
 class HttpDoor:

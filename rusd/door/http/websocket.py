@@ -160,7 +160,7 @@ class FrameMasks:
         self._rest = 0
 
     def all_masked(self, data: bytes) -> bool:
-        """Whether the frames that begin in `data` are masked."""
+        """Return whether the frames that begin in `data` are masked."""
         at, end = 0, len(data)
         while at < end:
             if self._rest:

@@ -44,7 +44,7 @@ class AdmissionControl:
         return AdmittingProtocol(self)
 
     def refuses(self, transport: asyncio.Transport) -> bool:
-        """Whether a new connection must be closed; logs the reason."""
+        """Return whether a new connection must be closed; logs the reason."""
         try:
             if self.is_full(transport.get_extra_info("socket").fileno()):
                 return True
@@ -62,7 +62,7 @@ class AdmissionControl:
         log_rejection(self._refusals, "client", shown(peername), error)
 
     def is_full(self, descriptor: int) -> bool:
-        """Whether this descriptor is one of the reserved; logs it."""
+        """Return whether this descriptor is one of the reserved; logs it."""
         if descriptor < self._full:
             return False
         self._refusals.warning("too many open files: connections refused", {})

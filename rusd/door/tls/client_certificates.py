@@ -72,7 +72,7 @@ class ClientCertificatePolicy:
 
 
 def matches(certificate: x509.Certificate, name: str) -> bool:
-    """Whether a certificate is for `name`: an IP address or a host name among its SANs.
+    """Return whether a certificate is for `name`: an IP address or a host name among its SANs.
 
     A star stands for the whole first label. Common names do not count.
     """

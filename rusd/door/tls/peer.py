@@ -208,7 +208,7 @@ async def check_address(certificate: "x509.Certificate", host: str) -> None:
 
 
 async def _resolves(address: str, domains: Sequence[str]) -> bool:
-    """Whether an address has one of these names: by its own, or by theirs."""
+    """Return whether an address has one of these names: by its own, or by theirs."""
     loop = asyncio.get_running_loop()
     try:
         own, _ = await loop.getnameinfo((address, 0), socket.NI_NAMEREQD)

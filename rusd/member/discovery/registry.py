@@ -19,7 +19,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _PREFIX = "/_etcd/registry"
-#: Seconds between two looks at who has registered.
+#: Seconds between two reads of the registered members.
 POLL = 0.5
 #: Seconds before a failed call is repeated; doubled each time.
 FIRST_PAUSE = 2.0
@@ -102,7 +102,7 @@ class Registry:
         return size
 
     async def _found(self) -> list[Registered]:
-        """Who has registered, in the order in which they did; malformed keys are left out."""
+        """Return the registered members in order of registration, without malformed keys."""
         prefix = f"{self._members}/"
         read = await self._repeated("cluster status check", lambda: self._client.get(prefix))
         for each in read:

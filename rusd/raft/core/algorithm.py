@@ -83,10 +83,10 @@ class Algorithm(RaftState, Protocol):
         """Follow a higher term without granting a vote."""
 
     def voted_for(self, member: int) -> bool:
-        """Whether this member voted for another one in the current term."""
+        """Return whether this member voted for another one in the current term."""
 
     def repeats_vote(self, member: int, term: int) -> bool:
-        """Whether this member voted for another one in `term` and the grant may be lost."""
+        """Return whether this member voted for another one in `term` and the grant may be lost."""
 
     # Moving on
 

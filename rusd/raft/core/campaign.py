@@ -55,8 +55,8 @@ class Campaign:
         self.timer.others = self._others()
 
     def may(self) -> bool:
-        """Whether this member may campaign: it is a voter, is not in quarantine, and counts by a
-        membership that is at most one ConfChange old (`conf_change.py`).
+        """Return whether this member may campaign: it is a voter, is not in quarantine, and its
+        membership is at most one ConfChange old (`conf_change.py`).
         """
         raft = self._raft
         raft.raise_commit(committed_by_conf_changes(raft))
@@ -90,7 +90,7 @@ class Campaign:
         return log.term_at(log.last_index) or 0, log.last_index
 
     def sticks_to_leader(self) -> bool:
-        """Whether a healthy leader, perhaps this member, must not be deposed."""
+        """Return whether a healthy leader, perhaps this member, must not be deposed."""
         return self._raft.is_leader or self.timer.hears_leader(self._raft.now)
 
     def asked(self, member: int, message: PreVote) -> None:

@@ -253,13 +253,13 @@ class Core:
         return ReadRoundReply(message.term, message.number)
 
     def is_learner(self, member: int) -> bool:
-        """Whether a member has no vote."""
+        """Return whether a member has no vote."""
         return member in self._raft.membership.learners
 
     def can_wait(self, message: Frame) -> bool:
-        """Whether a message brings no step anything to do: a reply behind those that made a quorum.
-        It may lie in the inbox until there is a step for another reason. What a learner sends may
-        not: no quorum needs it, but its promotion asks how far it is.
+        """Return whether a message needs no step of its own: a reply after those that made a
+        quorum. It may stay in the inbox until the next step. A learner's reply may not: no quorum
+        needs it, but a promotion checks the learner's progress.
         """
         if isinstance(message, AppendReply):
             if message.reset or self._transfer.active:
@@ -270,7 +270,7 @@ class Core:
     # Calls: noted, and taken up by the next step
 
     def overloaded(self) -> bool:
-        """Whether a new proposal must be refused."""
+        """Return whether a new proposal must be refused."""
         raft = self._raft
         return self._proposals.full() or raft.commit_index - raft.applied_index > MAX_APPLY_LAG
 

@@ -28,7 +28,7 @@ class ElectionTimer:
         self._deadline = now + chance.uniform(0.1, 0.5) * timeout if others else now
 
     def hears_leader(self, now: float) -> bool:
-        """Whether a leader was heard within one election timeout."""
+        """Return whether a leader was heard within one election timeout."""
         return now - self._heard < self._timeout
 
     def heard(self, now: float) -> None:
@@ -81,7 +81,7 @@ class ElectionTimer:
         return self._quorum()
 
     def alone(self) -> bool:
-        """Whether no other vote is needed; asked after `due`."""
+        """Return whether no other vote is needed; asked after `due`."""
         return self._quorum()
 
     def _quorum(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a step sends, sorted by whether it must wait for the flush (`Ready`)."""
+"""Messages that a step sends, separated by whether they wait for the flush (`Ready`)."""
 
 from rusd.raft.core.ready import SendAfterFlush, SendNow
 from rusd.raft.transport.frames import AppendEntries
@@ -21,7 +21,7 @@ class Outbox:
         self.after_flush.append((member, message))
 
     def clear(self) -> None:
-        """Everything was taken."""
+        """Drop all messages, after the next `Ready` took them."""
         if self.appends:
             self.appends = []
         if self.messages:
@@ -31,5 +31,5 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits to be taken by the next `Ready`."""
+        """Whether no message waits for the next `Ready`."""
         return not (self.appends or self.messages or self.after_flush)

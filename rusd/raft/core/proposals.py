@@ -75,7 +75,7 @@ class Proposals:
         self.failed = 0
 
     def full(self) -> bool:
-        """Whether a new proposal must be refused."""
+        """Return whether a new proposal must be refused."""
         return len(self.waiting) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def add(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
@@ -89,7 +89,7 @@ class Proposals:
         self._unsent.append(self._next)
 
     def unsent(self) -> bool:
-        """Whether some were not sent yet."""
+        """Return whether some were not sent yet."""
         return bool(self._unsent)
 
     def take(self, term: int) -> list[Proposed]:

@@ -1,4 +1,4 @@
-"""A member whose disk may hold less than it has acknowledged counts for nothing until it caught up.
+"""Quarantine: a member that may have lost acknowledged entries takes no part until it caught up.
 
 Its disk was lost and it joined anew under its old id, or its data directory is an older copy
 (`transport/handshake.py` finds out). What it acknowledged may be on one other disk only, and a vote
@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 
 class Quarantine:
-    """Whether one member is in quarantine, and its way out."""
+    """Quarantine state of this member, and the steps that end it."""
 
     def __init__(
         self, raft: Algorithm, reads: LinearizableReads, patience: float, *, active: bool
@@ -98,7 +98,7 @@ class Quarantine:
         return answered
 
     def wants_snapshot(self, now: float) -> bool:
-        """Whether to ask for a snapshot (again)."""
+        """Return whether to ask for a snapshot (again)."""
         if not self.active or now < self._next_snapshot:
             return False
         self._next_snapshot = now + self._patience

@@ -313,11 +313,11 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self.link.disconnected(self.peers[member])
 
     def voted_for(self, member: int) -> bool:
-        """Whether this member voted for another one in the current term."""
+        """Return whether this member voted for another one in the current term."""
         return self.log.getVotedForNodeId() == node_id(member)
 
     def repeats_vote(self, member: int, term: int) -> bool:
-        """Whether this member voted for another one in `term` and the grant may be lost."""
+        """Return whether this member voted for another one in `term` and the grant may be lost."""
         return term == self.term and self.voted_for(member) and not self.is_leader
 
     # Membership

@@ -35,7 +35,7 @@ class TermLimit:
         self._next_leap = float("-inf")
 
     def believes(self, message: Frame, own: int, now: float) -> bool:
-        """Whether a message may be handled by a member whose term is `own`."""
+        """Return whether a message may be handled by a member whose term is `own`."""
         if not isinstance(message, _RAISING):
             return True
         ahead = message.term - own

@@ -61,7 +61,7 @@ class LeadershipTransfer:
         return bool(self._transfers)
 
     def paused(self, now: float) -> bool:
-        """Whether nothing is appended now."""
+        """Return whether nothing is appended now."""
         return self.active and any(
             now <= transfer.began + self._election for transfer in self._transfers
         )

@@ -1,10 +1,10 @@
-"""What a journal's segments say when it is opened.
+"""Replays the segments of a journal when it is opened.
 
 Records are replayed in order. A damaged record at the end of the last segment is a write that a
-crash tore: nothing in it was acknowledged, so it is cut off. Anything else that does not fit (a
-damaged record before durable ones, a missing segment, a gap between entries) means that durable
-bytes were lost: JournalCorrupt, since to vote or acknowledge on such a log could lose what others
-were told is safe.
+crash tore: nothing in it was acknowledged, so it is truncated. Any other inconsistency (a damaged
+record before durable ones, a missing segment, a gap between entries) means that durable bytes were
+lost. It raises JournalCorrupt, because a vote or an acknowledgement on such a log could lose
+acknowledged entries.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 @dataclass
 class Recovered:
-    """A journal as it was at its last whole record."""
+    """State of a journal at its last complete record."""
 
     #: (command, index, term) without gaps.
     entries: list[tuple[bytes, int, int]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Recovered:
     highest: dict[int, int] = field(default_factory=dict)
     #: Entries below this index were compacted away; 0: none were since the log was last cleared.
     base: int = 0
-    #: Offset in the last segment behind the last whole record.
+    #: Offset in the last segment behind the last complete record.
     end: int = 0
 
 

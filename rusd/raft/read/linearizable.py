@@ -127,11 +127,11 @@ class LinearizableReads:
             self._asked.append((member, message.id))
 
     def follows(self, member: int, message: ReadRound) -> bool:
-        """Whether this member follows the one that asks for it."""
+        """Return whether this member follows the one that asks for it."""
         return message.term == self._raft.term and self._raft.leader == member
 
     def awaits(self, number: int) -> bool:
-        """Whether the confirmation of round `number` confirms anything that is not confirmed."""
+        """Return whether reads still wait for the confirmation of round `number`."""
         return self._rounds.awaits(number)
 
     def round_confirmed(self, member: int, message: ReadRoundReply) -> None:

@@ -63,7 +63,7 @@ class ReadIndexRounds:
                 reader(done.index)
 
     def awaits(self, number: int) -> bool:
-        """Whether a round up to `number` is open."""
+        """Return whether a round up to `number` is open."""
         return bool(self._rounds) and self._rounds[0].number <= number
 
     def unanswered(self) -> int | None:

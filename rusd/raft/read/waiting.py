@@ -71,7 +71,7 @@ class WaitingReads:
         self._new.append(read)
 
     def pending(self) -> bool:
-        """Whether reads wait for a leader to be asked, or asked again."""
+        """Return whether reads wait for a leader to be asked, or asked again."""
         return bool(self._new or self._again)
 
     def take(self) -> list[Read]:

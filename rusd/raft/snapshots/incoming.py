@@ -88,7 +88,7 @@ class IncomingSnapshot:
             self._tasks.start("receive a snapshot", self._work())
 
     def _takes(self, member: int, frame: Snapshot) -> bool:
-        """Whether a frame is of the stream of its member that is taken."""
+        """Return whether a frame is of the stream of its member that is taken."""
         return self._taken.get(member) == frame.stream
 
     def _forget(self, member: int) -> None:

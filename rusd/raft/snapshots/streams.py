@@ -169,7 +169,7 @@ class SnapshotStreams:
             stream.wake.set()
 
     def expire(self, now: float) -> None:
-        """Drop the streams whose members fell silent."""
+        """Drop the streams of members that sent nothing for too long."""
         self._now = now
         for member, stream in list(self._streams.items()):
             if now - stream.heard > STALLED:

@@ -78,7 +78,7 @@ class Owner(Protocol):
         """Check that an accepted connection is the member's it names; `accept` or `refuse` it."""
 
     def dialled(self, request: DialBack) -> bool:
-        """Whether this member opened the connection that the request names."""
+        """Return whether this member opened the connection that the request names."""
 
     def greeted(self, connection: "Connection") -> None:
         """Use a connection for its member from now on."""
@@ -91,7 +91,7 @@ class Owner(Protocol):
 
 
 def _watch_for_silence(sock: socket.socket) -> None:
-    """Let the kernel end a connection whose other host fell silent. After a partition it would
+    """Let the kernel end a connection whose other host does not answer. After a partition it would
     otherwise wait for a retransmission that comes minutes later.
     """
     if sock.family == socket.AF_UNIX:
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         #: Member id once the hello was received (and confirmed, if accepted); 0 before.
         self.member = 0
-        #: Of the member; of nobody before there is one.
+        #: Traffic of the member; not counted for any member before the hello.
         self.traffic = Traffic()
 
     # Start and end
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
             self.write(self._peers.hello(self.expected, self.nonce))
 
     def _server_is_right(self) -> bool:
-        """Whether the certificate of a dialled peer is accepted; else the connection is ended."""
+        """Return whether the certificate of a dialled peer is accepted; else end the connection."""
         if self.tls is None:
             return True
         try:

@@ -26,7 +26,7 @@ CONFIRMED = pack(DialBackConfirmed())
 async def confirmed(
     urls: Sequence[str], cluster: int, member: int, nonce: bytes, tls: PeerTls = WITHOUT_TLS
 ) -> bool:
-    """Whether the owner of `urls` confirms that it dialled `member` (this one) with that nonce."""
+    """Return whether the owner of `urls` confirms that it dialled this `member` with `nonce`."""
     request = pack(DialBack(PROTOCOL, cluster, member, nonce))
     # All at once: a URL that never answers must not use up the time the connection has.
     asked = [asyncio.ensure_future(query(url, request, tls=tls)) for url in dict.fromkeys(urls)]

@@ -81,7 +81,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, number=self.number + 1, nonce=_random(), past=past)
 
     def follows(self, other: "Incarnation") -> bool:
-        """Whether `other` is this incarnation, or an earlier one on this directory."""
+        """Return whether `other` is this incarnation, or an earlier one on this directory."""
         names = (self.past[at : at + PAST_BYTES] for at in range(0, len(self.past), PAST_BYTES))
         return self.nonce == other.nonce or other.name() in names
 
@@ -157,7 +157,7 @@ class Incarnations:
         )
 
     def can_name(self, number: int) -> bool:
-        """Whether `number` is of an earlier incarnation that `said` names only if asked to."""
+        """Return whether `said` names the earlier incarnation `number`, but only on request."""
         return MAX_PAST < self.own.number - number <= len(self._past) // PAST_BYTES
 
     def recover(self, after: int) -> None:

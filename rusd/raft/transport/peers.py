@@ -300,7 +300,7 @@ class Peers:
             connection.accept(member)
 
     def dialled(self, request: DialBack) -> bool:
-        """Whether this member opened the connection that the request names."""
+        """Return whether this member opened the connection that the request names."""
         return request.cluster == self._cluster and any(
             connection.expected == request.member and connection.nonce == request.nonce
             for connection in self._all

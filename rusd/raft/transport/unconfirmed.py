@@ -30,8 +30,8 @@ class UnconfirmedConnections(Generic[C]):
         return len(self._waiting)
 
     def too_many_files(self, descriptor: int) -> bool:
-        """Whether a connection must be refused for want of descriptors. The kernel assigns the
-        lowest free number, so the number tells how many are in use.
+        """Return whether a connection must be refused for lack of descriptors. The kernel assigns
+        the lowest free number, so the number tells how many are in use.
         """
         return descriptor >= self._full
 

@@ -31,7 +31,7 @@ MEASURE_INTERVAL = 0.1
 
 
 class Node(Proposer, Role, Protocol):
-    """What is used of the Raft node."""
+    """The part of the Raft node that this room uses."""
 
 
 class Quota:

@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Expected:
-    """What one suite is expected to do."""
+    """Expected results of one suite."""
 
     groups: tuple[Group, ...] = ()
 

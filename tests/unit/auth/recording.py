@@ -32,7 +32,7 @@ class Recorded:
         self.enabled = enabled
 
     def restarted(self) -> AuthStore:
-        """What a member knows that starts from these records."""
+        """Return the store of a member that starts from these records."""
         store = AuthStore()
         store.load(self.users.values(), self.roles.values(), self.revision, self.enabled)
         return store

@@ -63,7 +63,7 @@ def test_without_a_service_manager_nothing_is_sent() -> None:
 
 
 def unit_environment(root: Path, notify_socket: str) -> dict[str, str]:
-    """What Debian's unit of etcd gives its process, with free ports in its environment file."""
+    """Return the environment of Debian's etcd unit, with free ports in its environment file."""
     with socket.socket() as peer, socket.socket() as client:
         for each in (peer, client):
             each.bind(("127.0.0.1", 0))

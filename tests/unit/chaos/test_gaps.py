@@ -1,4 +1,4 @@
-"""How long writes failed, told from acknowledgements."""
+"""Length of gaps without writes, derived from acknowledgements."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Links:
 
 
 class Members:
-    """What the nemesis needs of a cluster, written down instead of done."""
+    """The part of a cluster that the nemesis uses; records calls instead of making them."""
 
     size = 3
 

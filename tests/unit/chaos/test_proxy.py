@@ -66,7 +66,7 @@ def ends(pair: Pair) -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def passes(sender: socket.socket, receiver: socket.socket) -> bool:
-    """Whether a byte from one end arrives at the other."""
+    """Return whether a byte from one end arrives at the other."""
     sender.sendall(b"x")
     receiver.settimeout(SILENCE)
     try:

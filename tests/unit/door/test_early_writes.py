@@ -1,4 +1,4 @@
-"""What a service sends at once is written while it sends, as far as the client takes it.
+"""Messages that a service sends at once are written while it sends, as the client takes them.
 
 Watches behind a real door, with a stand-in for the socket, and a clock that stands still: no turn
 ends for want of time.

@@ -40,7 +40,7 @@ def over_the_wire(test: Callable[[Served], Awaitable[None]]) -> None:
 
 
 async def closed_after(port: int, *pieces: bytes) -> bytes:
-    """What the server says until it closes a connection that sends `pieces` and then nothing."""
+    """Send `pieces`, then nothing; return what the server sends until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)

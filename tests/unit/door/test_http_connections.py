@@ -84,7 +84,7 @@ async def ask(client: Client, request: bytes = REQUEST) -> bytes:
 
 
 async def ends(client: Client) -> bool:
-    """Whether the server closes the connection; waits for it."""
+    """Wait until the server closes the connection."""
     with contextlib.suppress(ConnectionError):
         await client[0].read()
     client[1].close()

@@ -73,7 +73,7 @@ class Echoes(Listeners):
 
 
 async def says(connecting: Coroutine[Any, Any, Any], text: bytes = b"hello") -> bytes:
-    """What comes back over a new connection; b"" if it is closed instead."""
+    """Return the echo over a new connection; b"" if it is closed instead."""
     reader, writer = await connecting
     try:
         writer.write(text)
@@ -85,7 +85,7 @@ async def says(connecting: Coroutine[Any, Any, Any], text: bytes = b"hello") -> 
 
 
 async def echoed(client: Any) -> bool:
-    """Whether a connection is served; it stays open."""
+    """Return whether a connection is served; it stays open."""
     reader, writer = client
     try:
         writer.write(b"x")
@@ -445,7 +445,7 @@ def demanding(authority: Authority, **more: Any) -> ClientTls:
 
 
 async def admitted(port: int, context: ssl.SSLContext) -> bool:
-    """Whether a client with this context is let in."""
+    """Return whether a client with this context is admitted."""
     try:
         return await says(tcp(port, context)) == b"hello"
     except (ConnectionError, ssl.SSLError):

@@ -272,7 +272,7 @@ def test_a_stream_that_waits_for_memory_continues_when_some_is_free(quick: None)
 def test_clients_that_never_end_their_requests_are_cut_off_for_one_that_does(
     patient: None, pieces: int
 ) -> None:
-    """Whether they hold memory, or only make the member reserve it."""
+    """The bodies hold memory, or only make the member reserve it."""
 
     async def test(one: Served) -> None:
         clients = []

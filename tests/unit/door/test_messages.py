@@ -14,7 +14,7 @@ LIMIT = 1000
 
 
 def taken(data: bytes, encoding: str = "identity", piece: int = 7) -> list[bytes]:
-    """What comes out when `data` comes in by pieces."""
+    """Return the messages read from `data` that arrives in pieces."""
     inbox, messages = MessageReader(LIMIT, encoding), []
     for start in range(0, len(data), piece):
         inbox.feed(data[start : start + piece])

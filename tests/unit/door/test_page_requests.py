@@ -87,7 +87,7 @@ async def read_all(client: HttpClient) -> bytes:
 
 
 async def shown(request: PageRequest) -> PageResponse:
-    """What a page sees of its request."""
+    """Answer with the fields of the request that a page sees."""
     text = await request.body.read()
     seen = [
         request.method,

@@ -32,7 +32,7 @@ async def next_frame(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
 
 
 async def pings_until_sent_away(port: int, pause: float, count: int) -> str:
-    """What the server says to `count` pings with `pause` seconds between them: "" if it goes on."""
+    """Send `count` pings `pause` seconds apart; return the server's reason to close, else ""."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PREFACE + frame(SETTINGS, 0, b""))
     try:

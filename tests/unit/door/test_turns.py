@@ -43,7 +43,7 @@ def with_a_door(test: Callable[[Served], Awaitable[None]]) -> None:
 
 
 async def most_in_a_turn(count: Callable[[], int], total: int) -> int:
-    """How much of what `count` counts is done in one turn of the loop at most, until `total` is."""
+    """Return the largest growth of `count()` in one turn of the loop, until it is `total`."""
     most, before = 0, count()
     while before < total:
         await asyncio.sleep(0)

@@ -188,7 +188,7 @@ class Served:
 
 
 def ipv6() -> bool:
-    """Whether this machine has an IPv6 loopback address."""
+    """Return whether this machine has an IPv6 loopback address."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))

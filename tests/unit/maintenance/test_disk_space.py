@@ -1,4 +1,4 @@
-"""Whether there is room on the disk, and whether an error says that there is none."""
+"""Free-space checks, and recognition of errors that mean a full disk."""
 
 import errno
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rusd.maintenance.hash_comparison import EVERYBODY, KeysHash, compacted, corrupt, differing
+from rusd.maintenance.hash_comparison import ALL_MEMBERS, KeysHash, compacted, corrupt, differing
 
 
 def at(value: int, compact: int = 5, revision: int = 9, current: int = 9) -> KeysHash:
@@ -50,9 +50,9 @@ def test_the_periodic_check_finds(
         ({2: at(1), 3: at(9, compact=6)}, (), False),
         ({2: at(1), 3: at(9)}, (3,), True),
         ({2: at(9), 3: at(9)}, (1,), True),
-        ({2: at(8), 3: at(9)}, (EVERYBODY,), True),
-        ({2: at(9), 3: None}, (EVERYBODY,), True),
-        ({2: at(9)}, (EVERYBODY,), True),
+        ({2: at(8), 3: at(9)}, (ALL_MEMBERS,), True),
+        ({2: at(9), 3: None}, (ALL_MEMBERS,), True),
+        ({2: at(9)}, (ALL_MEMBERS,), True),
     ],
 )
 def test_after_a_compaction_the_minority_is_accused(

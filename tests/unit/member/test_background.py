@@ -11,7 +11,7 @@ from rusd.member.member import Background, Member
 
 
 class FaultError(Exception):
-    """What no code here expects."""
+    """An error that no code here expects."""
 
 
 class Node:

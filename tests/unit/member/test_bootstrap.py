@@ -203,7 +203,7 @@ OTHER = member_id(["http://10.0.0.1:2380"], "token")
 
 
 def told(monkeypatch: pytest.MonkeyPatch, *answers: Cluster) -> None:
-    """What the others say when they are asked."""
+    """Replace the answers of the other members."""
 
     async def ask_all(urls: object, *_: object, **__: object) -> list[Cluster]:
         return list(answers)

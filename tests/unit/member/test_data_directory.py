@@ -81,7 +81,7 @@ def test_an_existing_directory_that_others_may_read_is_used_with_a_warning(
 
 
 def test_etcd_makes_and_warns_of_the_same(tmp_path: Path) -> None:
-    """What the two tests above hold against rusd is what etcd does."""
+    """The two tests above expect of rusd what etcd does."""
     with running_etcd(tmp_path / "new" / "data"):
         for path in (tmp_path / "new", tmp_path / "new/data", tmp_path / "new/data/member"):
             assert mode(path) == 0o700

@@ -56,7 +56,7 @@ def etcd() -> Etcd:
 
 
 def join(etcd: Etcd, *members: int) -> list[str | BaseException]:
-    """What each member gets that registers, all at once."""
+    """Register all members at once; return the result or error of each."""
 
     async def together() -> list[str | BaseException]:
         calls = (Registry(etcd, "t").join(each, f"m{each}=http://h:{each}") for each in members)

@@ -25,7 +25,7 @@ from tests.unit.member.test_interrupted_start import config
 
 
 class FaultError(Exception):
-    """What no code here expects."""
+    """An error that no code here expects."""
 
 
 class Fails:
@@ -60,7 +60,7 @@ def opened() -> tuple[list[str], set[str]]:
 
 
 def steps(module: Any) -> list[str]:
-    """What a module calls by name, of its own or imported from rusd."""
+    """Return the names of a module's callables, its own and those imported from rusd."""
     return [
         name
         for name, value in vars(module).items()

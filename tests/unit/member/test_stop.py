@@ -10,7 +10,7 @@ from tests.unit.member.test_interrupted_start import config
 
 
 class FaultError(Exception):
-    """What no code here expects."""
+    """An error that no code here expects."""
 
 
 @pytest.mark.parametrize("part", ["node", "door", "http", "compactor"])

@@ -42,7 +42,7 @@ def compact(store: Store, revision: int) -> None:
 
 
 def rows(store: Store) -> int:
-    """What all stored versions take, counted one by one."""
+    """Return the size of all stored versions, counted one by one."""
     return EMPTY + sum(row_size(len(kv)) for _, kv in store.engine.scan(Family.KEY, b"", None))
 
 

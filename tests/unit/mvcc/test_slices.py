@@ -110,7 +110,7 @@ def test_slices_of_any_size_read_like_the_model(steps: list[tuple[str, Any]]) ->
 def test_a_read_of_the_past_that_a_compaction_overtakes_ends(
     store: Store, count_only: bool
 ) -> None:
-    """What it has not read yet may be gone: keys would be missing from its answer."""
+    """Versions not read yet may be removed: keys would be missing from the answer."""
     names = [b"k%02d" % n for n in range(20)]
     put(store, *names)
     past = store.revision

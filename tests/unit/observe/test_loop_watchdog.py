@@ -180,7 +180,7 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
 
 def suspended(pid: int) -> bool:
-    """Whether all threads are: on a busy machine that takes a while after the signal."""
+    """Return whether all threads are; on a busy machine this takes a while after the signal."""
     stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 

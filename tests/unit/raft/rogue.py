@@ -23,7 +23,7 @@ def hello(**changes: Any) -> bytes:
 
 
 async def said(port: int, data: bytes, within: float = 10.0) -> bytes:
-    """What a peer port answers to `data` until it ends the connection."""
+    """Send `data` to a peer port; return its answer until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(within):
@@ -84,7 +84,7 @@ class Rogue:
 
 @contextmanager
 def logged() -> Iterator[io.StringIO]:
-    """What is logged meanwhile, as a member would write it."""
+    """Capture the log, formatted as a member writes it."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(JsonFormatter())

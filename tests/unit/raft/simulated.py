@@ -52,7 +52,7 @@ FIRST = Position(1, 0)
 
 
 class ScriptRefusal(Exception):
-    """What a script asked for is refused."""
+    """Raised when a script asks for something that is refused."""
 
 
 class Machine:
@@ -129,7 +129,7 @@ class Member:
         return index, self.journal.term_at(index) or 0
 
     def needs_step(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether a step has work to do."""
         return self.unflushed is None and bool(self.inbox or self.woken or self.core.has_work)
 
 

@@ -50,7 +50,7 @@ def test_a_second_change_waits_until_the_first_is_applied(tmp_path: Path) -> Non
 
 
 def test_a_change_waits_until_an_entry_of_the_leaders_own_term_is_applied(tmp_path: Path) -> None:
-    """What earlier leaders left in the log may be a change that is still to come."""
+    """An entry of an earlier leader may be a change that is not applied yet."""
     leader = Member(1, [2, 3], tmp_path)
     leader.lead(1, [2])
     changes = ConfChanges(leader.core)

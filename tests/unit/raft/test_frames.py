@@ -87,7 +87,7 @@ def by_kind(frame: Fields) -> str:
 
 
 def outcome(call: Callable[[], object]) -> object:
-    """What it returns, or that it refused; anything else is raised."""
+    """Return the call's result, or Refused if it refused; other errors are raised."""
     try:
         return call()
     except Refused:

@@ -1,4 +1,4 @@
-"""Whether a process may stand for the member it names: what is remembered decides."""
+"""Acceptance of a process as the member it names, by the durable record of that member."""
 
 from __future__ import annotations
 

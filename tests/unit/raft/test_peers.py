@@ -41,7 +41,7 @@ async def refused(cluster: Cluster, data: bytes) -> None:
 
 
 def unhandled() -> list[dict[str, Any]]:
-    """What the loop's callbacks raise from now on."""
+    """Return a list that collects errors of the loop's callbacks from now on."""
     found: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: found.append(context))
     return found

@@ -15,7 +15,7 @@ URL = ("http://127.0.0.1:1",)
 def told(
     node: RaftNode, *, stranger: bool = True, removed: frozenset[int] = frozenset()
 ) -> Membership:
-    """What others say: the members this node knows, and one that joined."""
+    """Return the peers' answer: the members this node knows, and one that joined."""
     known = node._core.membership
     urls = {member: url for member, url in known.urls.items() if member != STRANGER}
     voters = known.voters

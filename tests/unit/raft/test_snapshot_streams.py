@@ -81,7 +81,7 @@ class Scene:
                 return
 
     async def deliver(self) -> None:
-        """What is on the wire arrives, and the answers, until the stream has ended."""
+        """Deliver frames and their answers until the stream has ended."""
         async with asyncio.timeout(20):
             while FOLLOWER in self.leader.members or self.follower._tasks:
                 frames, self.wire[:] = list(self.wire), []

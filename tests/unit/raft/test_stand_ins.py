@@ -29,7 +29,7 @@ def leader_behind_a_snapshot(directory: Path) -> Member:
 
 
 def answered(leader: Member, following: int) -> list[Message]:
-    """What member 2 is sent when it says that entry `following` is the next it needs."""
+    """Return the messages to member 2 when it reports `following` as its next entry."""
     refusal = {"type": "next_node_idx", "reset": True, "success": False}
     leader.receive(2, {**refusal, "term": 5, "next_node_idx": following})
     leader.core.send_appends()

@@ -15,7 +15,7 @@ from tests.unit.raft.cluster import Cluster
 
 
 class FaultError(Exception):
-    """What no code here expects."""
+    """An error that no code here expects."""
 
 
 def fault(*_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How far a message may take a member's term."""
+"""Limits on how far a message may raise a member's term."""
 
 import pytest
 from msgspec import structs

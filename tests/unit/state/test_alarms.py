@@ -23,7 +23,7 @@ def refusal(driver: Driver, kind: Kind, request: Any) -> Refusal | None:
 
 
 def refusals(driver: Driver) -> dict[str, Refusal | None]:
-    """What becomes of one request of each sort (leases 7 and 8 exist)."""
+    """Return the refusal or None of one request of each kind (leases 7 and 8 exist)."""
     put = rpc.TxnRequest(success=[put_op(b"t")])
     hidden = rpc.TxnRequest(success=[range_op(b"t")], failure=[txn_op(failure=[put_op(b"t")])])
     requests: dict[str, tuple[Kind, Any]] = {

@@ -110,7 +110,7 @@ def dump(state: StateMachine) -> dict[tuple[Family, bytes], bytes]:
 
 
 def visible(state: StateMachine) -> Any:
-    """What readers and watchers of the store can see."""
+    """Return the state that readers and watchers of the store can see."""
     store = state.store
     everything = rpc.RangeRequest(key=b"\0", range_end=b"\0")
     past = []

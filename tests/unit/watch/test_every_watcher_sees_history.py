@@ -31,7 +31,7 @@ NODELETE = rpc.WatchCreateRequest.NODELETE
 
 @dataclass
 class Watched:
-    """What one watcher asked for and what it was sent."""
+    """Request of one watcher and the events sent to it."""
 
     request: rpc.WatchCreateRequest
     #: First revision whose events it must see.

@@ -36,7 +36,7 @@ _TOO_SLOW = "Requiring minimal"
 
 @dataclass(frozen=True)
 class Run:
-    """What one run came to."""
+    """Result of one run."""
 
     case: str
     result: str

@@ -57,7 +57,7 @@ GOOD_NAMES = {b":method", b":scheme", b":path", b"token", b"long"}
 
 
 def well_formed(fields: list[tuple[bytes, bytes]]) -> bool:
-    """Whether fields chosen from `FIELDS` are a request, said in another way than the code does."""
+    """Return whether fields of `FIELDS` are a request, by other means than the code's."""
     names = [name for name, _ in fields]
     pseudo = [name for name in names if name.startswith(b":")]
     return (
@@ -69,7 +69,7 @@ def well_formed(fields: list[tuple[bytes, bytes]]) -> bool:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[tuple[str, Any]]:
-    """What a client sends: fields to encode, a new table size, or an earlier block once more."""
+    """Draw what a client sends: fields to encode, a new table size, or an earlier block again."""
     request = st.lists(st.sampled_from(FIELDS), max_size=6) | st.builds(
         lambda path, rest: [*REQUEST[:2], path, *rest],
         st.sampled_from(FIELDS[2:4]),

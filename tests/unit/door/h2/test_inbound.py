@@ -83,7 +83,7 @@ class Sender:
         return True
 
     def talk(self) -> bool:
-        """What the client has said is heard; then it hears the answer. Whether there was one."""
+        """Exchange pending bytes of client and server; return whether the server sent any."""
         self.served.connection.receive(self.h2.data_to_send(), 0.0)
         connection = self.served.connection
         self.most = max(self.most, connection.inbound.kept)
