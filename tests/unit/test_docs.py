@@ -160,6 +160,18 @@ def test_every_target_of_make_is_explained_to_contributors() -> None:
     assert [name for name in targets if not re.search(rf"make {name}(?![\w-])", text)] == []
 
 
+def test_every_target_of_make_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    in_code = re.compile(r"(?:`|^(?: {4})?(?:\$ )?)make ([a-z][a-z0-9-]*)", re.MULTILINE)
+    named = [
+        (document.name, name)
+        for document in DOCUMENTS
+        for name in in_code.findall(document.read_text())
+    ]
+    assert len(named) > 20
+    assert [each for each in named if each[1] not in targets] == []
+
+
 def test_the_help_explains_every_flag_in_a_sentence() -> None:
     from rusd.config.config import FLAGS
 
