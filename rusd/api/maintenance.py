@@ -39,7 +39,7 @@ class Machine(WithAlarms, WithDatabase, WithKeys, WithMembers, Protocol):
 
 
 class Durations:
-    """How long maintenance took, in seconds, as etcd's buckets."""
+    """Durations of maintenance calls, seconds, in etcd's buckets."""
 
     def __init__(self) -> None:
         self.defragment = Distribution(exponential(0.1, 2, 13))

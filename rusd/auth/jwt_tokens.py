@@ -54,7 +54,7 @@ class _AnySecret(HMACAlgorithm):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Keys:
-    """What signs (None: nothing) and what verifies."""
+    """Key that signs (None: tokens are only verified) and key that verifies."""
 
     signing: Any
     verifying: Any

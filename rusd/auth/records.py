@@ -16,7 +16,7 @@ MAX_NAME = 32_768
 
 
 class Access(IntEnum):
-    """What a permission allows; the numbers are those of `authpb.Permission.Type`."""
+    """Access that a permission allows; the numbers are those of `authpb.Permission.Type`."""
 
     READ = 0
     WRITE = 1

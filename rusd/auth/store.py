@@ -25,7 +25,7 @@ MAX_DECOY_COST = 14
 
 
 class Records(Protocol):
-    """Where changed records go: the storage write of the apply under way."""
+    """Destination of changed records: the storage write of the current apply."""
 
     def put_user(self, user: User) -> None:
         """Add or replace a user."""
@@ -47,7 +47,7 @@ class Records(Protocol):
 
 
 class _Merged:
-    """What one user may do: everything, or the joined ranges of its roles."""
+    """Permissions of one user: everything, or the joined ranges of its roles."""
 
     __slots__ = ("is_root", "readable", "writable")
 

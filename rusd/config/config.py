@@ -36,7 +36,7 @@ class UsageError(ConfigError):
 
 
 class Flag(NamedTuple):
-    """How one flag is read and described."""
+    """Name, parser, default and description of one flag."""
 
     name: str
     parse: parsers.Parser
@@ -484,7 +484,7 @@ class Config:
 
     @property
     def log_rotation(self) -> Rotation | None:
-        """How the file of the log is rotated, or None. ConfigError if its JSON is malformed."""
+        """Rotation of the log file, or None. Raises ConfigError if its JSON is malformed."""
         if not self.enable_log_rotation:
             return None
         try:

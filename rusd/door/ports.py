@@ -46,7 +46,7 @@ class Receiver(Protocol):
 
 
 class RequestMeaning(Protocol):
-    """What every interpretation of a request's headers carries."""
+    """Fields that every interpretation of a request's headers has."""
 
     @property
     def content_length(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What happened to leases on one member since its start, counted as etcd counts it."""
+"""Counts of lease operations on one member since its start, as etcd counts them."""
 
 from rusd.base.distribution import Distribution, exponential
 

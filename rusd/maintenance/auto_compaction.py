@@ -92,7 +92,7 @@ class Node(Role, Proposer, Protocol):
 
 
 class Store(Protocol):
-    """What it needs of the store."""
+    """The part of the store that this room uses."""
 
     @property
     def revision(self) -> int:

@@ -46,7 +46,7 @@ class CompactedStore(Protocol):
 
 
 class CompactionCounts:
-    """What was removed since the start, for the metrics."""
+    """Counts of compaction since the start, for the metrics."""
 
     def __init__(self) -> None:
         self.versions = 0

@@ -86,7 +86,7 @@ from rusd.wire.header import Headers
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What one member consists of: the parts that are started, stopped or run."""
+    """Components of one member: the parts that are started, stopped or run."""
 
     machine: StateMachine
     node: RaftNode

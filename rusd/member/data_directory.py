@@ -137,7 +137,7 @@ def _unknown(config: Config) -> Iterator[tuple[Path, str]]:
 
 
 def _names(directory: Path) -> list[str]:
-    """What is in a directory, sorted; nothing if there is none."""
+    """Return the names in a directory, sorted; empty if it does not exist."""
     try:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):

@@ -121,7 +121,7 @@ class Member:
     # Background work
 
     def _background(self, components: Components) -> Iterator[tuple[str, Background]]:
-        """What runs as long as the member does."""
+        """Yield the background tasks, which run as long as the member does."""
         config, node = self._config, components.node
         yield "Raft", node.wait_failed()
         yield "lease expiry", components.lessor.run()

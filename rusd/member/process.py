@@ -29,7 +29,7 @@ SPACE_POLL = 2.0
 
 
 class Runnable(Protocol):
-    """What the command needs of a member."""
+    """The part of a member that the command uses."""
 
     async def start(self) -> None:
         """Returns once the member serves; raises if it cannot."""

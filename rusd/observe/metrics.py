@@ -36,7 +36,7 @@ class CallMetrics:
         self._unknown_labels = _status_labels(_UNKNOWN, _UNKNOWN)
 
     def read(self) -> Iterator[Sample | Histogram]:
-        """What is rendered as every sample: messages, bytes and durations."""
+        """Yield samples of every method: messages, bytes and durations."""
         received = sent = 0
         for names, _, method in self._methods:
             counts = method.counts

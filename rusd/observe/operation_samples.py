@@ -1,4 +1,4 @@
-"""What the rooms above Raft count, under etcd's names: the store, leases, watches, maintenance."""
+"""Samples of the store, leases, watches and maintenance, under etcd's names."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Hub(Protocol):
 
 
 class Durations(Protocol):
-    """How long maintenance took, seconds."""
+    """Durations of maintenance calls, seconds."""
 
     @property
     def defragment(self) -> Distribution:
@@ -40,7 +40,7 @@ class Maintenance(Protocol):
 
     @property
     def seconds(self) -> Durations:
-        """How long each call took."""
+        """Durations of the calls."""
 
     @property
     def defragmenting(self) -> bool:

@@ -1,4 +1,4 @@
-"""What Raft counts, under etcd's names: the log's disk, proposals and reads, the other members."""
+"""Samples of Raft under etcd's names: the log's disk, proposals and reads, the other members."""
 
 from collections.abc import Iterator
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""What is measured, at the time of a scrape: values and distributions."""
+"""Samples at the time of a scrape: values and distributions."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

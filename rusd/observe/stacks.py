@@ -1,4 +1,4 @@
-"""What every thread and task is doing: the page of `--enable-pprof`."""
+"""Stacks of every thread and task: the page of `--enable-pprof`."""
 
 import asyncio
 import sys

@@ -1,9 +1,9 @@
 """Sequence numbers by which a member finds its own requests and proposals again.
 
 A message may outlive the process that caused it: the leader may answer a request of a member that
-was restarted meanwhile, over the new connection, and entries of an earlier life are applied again
-after a restart. The numbers of each life therefore begin at a random number, so that none is used
-twice.
+was restarted meanwhile, over the new connection, and entries of an earlier incarnation are
+applied again after a restart. The numbers of each incarnation therefore begin at a random number,
+so that none is used twice.
 """
 
 import secrets

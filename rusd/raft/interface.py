@@ -83,10 +83,10 @@ class Features(Protocol):
 
 
 class Measured(Protocol):
-    """What Raft counts."""
+    """Counts of the Raft node."""
 
     def statistics(self) -> Statistics:
-        """What this member has counted since its start."""
+        """Return this member's counts since its start."""
 
 
 class PeerCalls(Protocol):

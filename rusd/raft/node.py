@@ -35,7 +35,7 @@ HAND_ON = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """What a member knows of another one."""
+    """State of another member, as this one knows it."""
 
     connected: bool
     #: Highest index known to be on the other's disk (only on the leader, else 0).
@@ -104,7 +104,7 @@ class RaftNode:
 
     @property
     def clock(self) -> Clock:
-        """What all timeouts of this member are measured by."""
+        """Clock of all timeouts of this member."""
         return self.driver.clock
 
     @property
@@ -175,7 +175,7 @@ class RaftNode:
         return all(known is None or known >= features for known in said)
 
     def statistics(self) -> Statistics:
-        """What this member has counted since its start."""
+        """Return this member's counts since its start."""
         core, segments = self._core, self.driver.journal.segments
         return Statistics(
             fsync_seconds=segments.fsync_seconds,

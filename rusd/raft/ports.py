@@ -110,7 +110,7 @@ class Log(Protocol):
 
 
 class RaftState(Protocol):
-    """What Raft knows of itself at this moment."""
+    """Current state of this member's Raft algorithm."""
 
     @property
     def term(self) -> int:

@@ -33,7 +33,7 @@ WATCH = "/etcdserverpb.Watch/Watch"
 
 
 class Lines(Protocol):
-    """Where lines go (rusd/base/line_file.py)."""
+    """Destination of lines (rusd/base/line_file.py)."""
 
     def write(self, line: str) -> None:
         """Append a line; it is written later."""

@@ -89,7 +89,7 @@ def _decoded(method: str, request: bytes) -> Message | None:
 
 
 def _writes(request: Message | None) -> int:
-    """What etcd counts: -1 for any but a request of KV."""
+    """Return the number of writes that etcd logs; -1 without a request of KV."""
     if request is None:
         return -1
     if isinstance(request, rpc.PutRequest):

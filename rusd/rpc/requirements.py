@@ -16,7 +16,7 @@ from rusd.state.cost import LEASE_COST, put_cost, txn_cost
 
 
 class OnLearner(Enum):
-    """Whether a learner serves the method."""
+    """Requests of the method that a learner serves."""
 
     REFUSED = auto()
     #: Only requests with `serializable` set.
@@ -25,7 +25,7 @@ class OnLearner(Enum):
 
 
 class Permission(Enum):
-    """What authentication, once enabled, requires of the caller."""
+    """Requirement for the caller while authentication is enabled."""
 
     #: Nothing; a token is not looked at.
     NONE = auto()

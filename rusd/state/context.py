@@ -17,7 +17,7 @@ Permit = Callable[[Identity, Any], Generator[None, None, None] | None]
 
 
 class Handler(NamedTuple):
-    """How one kind of command is decoded and applied."""
+    """Decoder and apply function of one kind of command."""
 
     #: Body to request; raises ValueError or protobuf's DecodeError.
     decode: Callable[[bytes], Any]

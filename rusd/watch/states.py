@@ -22,7 +22,7 @@ from enum import Enum, auto
 
 
 class WatcherState(Enum):
-    """Where a watcher stands; the names are etcd's, except that its *victim* is blocked here."""
+    """State of a watcher; the names are etcd's, except that its *victim* is blocked here."""
 
     NEW = auto()
     SYNCED = auto()
@@ -35,7 +35,7 @@ class WatcherState(Enum):
 
 
 class WatcherEvent(Enum):
-    """What happens to a watcher."""
+    """Event that changes a watcher's state."""
 
     #: Created with start revision 0 or above the published revision.
     START_LIVE = auto()

@@ -21,7 +21,7 @@ _ONE = b"\x20\x01"
 
 
 class RangeResult(Protocol):
-    """What a range found (`rusd.mvcc.range_query.RangeResult`)."""
+    """Result of a range (`rusd.mvcc.range_query.RangeResult`)."""
 
     #: Each KeyValue as field 2 of a message, in the order asked for.
     framed: list[bytes]

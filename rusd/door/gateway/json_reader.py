@@ -302,7 +302,7 @@ def _described(mistake: _Mistake, source: str) -> str:
 
 
 def _locate(source: str, path: list[int]) -> tuple[int, int]:
-    """Where the name and the value at `path` begin, in the value that `source` begins with."""
+    """Return the offsets of the name and the value at `path` in the first value of `source`."""
     decode = SCANNER.raw_decode
     name = at = 0
     for step in path:

@@ -23,7 +23,7 @@ BUG = Definition(Code.UNKNOWN, "internal error")
 
 @dataclass(frozen=True, slots=True)
 class MethodJson:
-    """What the calls of one method have in common."""
+    """State that all calls of one method share."""
 
     #: Of gRPC.
     path: str
@@ -58,7 +58,7 @@ class MethodJson:
         return gathered(self.writer.pieces(self.response.FromString(encoded)))
 
     def told(self, error: BaseException) -> EtcdError:
-        """What the client is told of an error, which is logged if it is a fault."""
+        """Return the error that the client receives; log `error` if it is a fault."""
         refusal = as_etcd(error)
         if refusal is None:
             log.error("a call failed", exc_info=error, extra={"fields": {"method": self.path}})

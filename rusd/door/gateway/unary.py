@@ -97,7 +97,7 @@ class UnaryCall:
 
 
 async def _outcome(result: object) -> Encoded:
-    """What the service answers later. STOPPED if the service cancels it: the member stops."""
+    """Wait for the service's answer. Raises STOPPED if the member stops and cancels it."""
     try:
         encoded: Encoded = await result  # type: ignore[misc]
     except asyncio.CancelledError:

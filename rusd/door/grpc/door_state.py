@@ -56,7 +56,7 @@ class CallConnection(DeadlineOwner, Protocol):
 
     @property
     def door(self) -> DoorState:
-        """What the connections of the door share."""
+        """State that the connections of the door share."""
 
     def do(self, task: Callable[[], object]) -> None:
         """Run `task` after what runs now, in the time of the connection."""

@@ -26,7 +26,7 @@ _SHORTEST, _LONGEST = 2, 9
 
 @dataclass(frozen=True, slots=True)
 class CallHeaders:
-    """What the headers of one request ask for."""
+    """Decoded headers of one request."""
 
     path: str
     metadata: Mapping[str, str]

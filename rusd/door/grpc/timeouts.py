@@ -15,7 +15,7 @@ STALLED_SECONDS = 60.0
 
 
 class Timeouts:
-    """What is due on one connection, checked once a second."""
+    """Timeouts of one connection, checked once a second."""
 
     __slots__ = ("_h2", "_heartbeat", "_progressed", "_sent")
 

@@ -53,7 +53,7 @@ _CUT_OFF = Definition(Code.UNKNOWN, "unexpected EOF")
 
 
 def undecodable(error: DecodeError, failure: str) -> EtcdError:
-    """What grpc-go would answer with."""
+    """Return the error that grpc-go answers with."""
     return EtcdError(Code.INTERNAL, f"grpc: {failure} {error}")
 
 

@@ -32,7 +32,7 @@ TIGHT = 512 << 10
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server allows a client."""
+    """Limits of the server for one client."""
 
     #: Streams at once; 2^32 - 1: not announced, but bounded by `streams_at_most`.
     max_streams: int = frames.UNLIMITED

@@ -56,7 +56,7 @@ from rusd.door.h2.errors import (
 
 
 class ConnectionState(IntEnum):
-    """What has been received and sent on the connection as a whole."""
+    """State of the connection as a whole."""
 
     #: The client's preface has not been received in full.
     PREFACE = 0

@@ -48,7 +48,7 @@ class Origins:
         self._allowed = frozenset(_normal(origin) for origin in given)
 
     def headers(self, origin: str) -> Sequence[tuple[str, str]]:
-        """What browsers are told about a request from `origin` ("" if it names none)."""
+        """Return the CORS headers for a request from `origin` ("" if it names none)."""
         if self._any:
             return _ANYONE
         if origin and _normal(origin) in self._allowed:

@@ -30,7 +30,7 @@ Serve = Callable[[PageRequest], Awaitable[PageResponse]]
 
 
 class PageHeaders(NamedTuple):
-    """What the header block of a request for a page says."""
+    """Decoded header block of a request for a page."""
 
     method: str
     #: Path and query.
@@ -40,7 +40,7 @@ class PageHeaders(NamedTuple):
 
 
 class PageConnection(Protocol):
-    """What a page needs of its connection."""
+    """The part of a connection that a page uses."""
 
     caller: Caller
 

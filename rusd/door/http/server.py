@@ -43,7 +43,7 @@ GRACE_SECONDS = 1.0
 
 
 class Pages(Protocol):
-    """What answers requests: a router, or checks before it."""
+    """Handler of requests: a router, or checks before it."""
 
     async def serve(self, request: PageRequest) -> PageResponse:
         """The response. Raises nothing."""

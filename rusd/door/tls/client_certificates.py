@@ -21,7 +21,7 @@ class Denied(Exception):
 
 
 class ClientCertificatePolicy:
-    """What the flags require of a client certificate beyond a trusted signature."""
+    """Requirements of the flags for a client certificate, beyond a trusted signature."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ class Registered(NamedTuple):
 
 
 class RegistryCalls(Protocol):
-    """What the registry needs of a client of the other etcd. Both raise OSError if it fails."""
+    """Calls of the registry to the other etcd. Both raise OSError if they fail."""
 
     async def get(self, prefix: str) -> list[Registered]:
         """All keys that begin with `prefix`."""

@@ -23,7 +23,7 @@ class BrokenMessage(Exception):
 
 
 class Sent(NamedTuple):
-    """What the algorithm sends."""
+    """Messages that the algorithm sends."""
 
     appends: Sequence[tuple[int, AppendEntries]]
     #: To be sent after the flush.

@@ -32,7 +32,7 @@ class ConfChanges:
 
     @property
     def waiting(self) -> bool:
-        """Whether some wait."""
+        """Whether changes wait."""
         return bool(self._waiting)
 
     def add(self, changes: Iterable[Proposed]) -> None:

@@ -206,7 +206,7 @@ class Core:
 
     @property
     def proposals_failed(self) -> int:
-        """How many proposals of this member were given up."""
+        """Number of this member's proposals that were given up."""
         return self._proposals.failed
 
     @property

@@ -88,6 +88,6 @@ class GroupCommit:
         self._senders.add(member)
 
     def reconnected(self, member: int) -> None:
-        """What an earlier connection of this member may have swallowed has to be sent again."""
+        """Forget what was sent to this member: its earlier connection may have lost it."""
         if self._told is not None and self._told[0] == member:
             self._told = None

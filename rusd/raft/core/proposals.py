@@ -28,8 +28,8 @@ ENTRY_BYTES = 1 << 20
 #: Waiting proposals above which new ones are refused.
 MAX_WAITING = 20_000
 MAX_WAITING_BYTES = 256 << 20
-#: The low bits of a sequence number count the proposals of one life of a member, the high bits tell
-#: its lives apart.
+#: The low bits of a sequence number count the proposals of one incarnation of a member, the high
+#: bits distinguish its incarnations.
 LIFE_SHIFT = 40
 
 
@@ -145,10 +145,11 @@ class Proposals:
 
 
 class ForwardedBatches:
-    """What a leader has taken from each member in its term.
+    """Forwarded proposals that a leader accepted from each member in its term.
 
-    Sequence numbers rise within one life of a member only: a member that was restarted begins at a
-    random number, and its proposals must not be mistaken for earlier ones.
+    Sequence numbers rise within one incarnation of a member only: a member that
+    was restarted begins at a random number, and its proposals must not be mistaken for earlier
+    ones.
     """
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class Quarantine:
         self, raft: Algorithm, reads: LinearizableReads, patience: float, *, active: bool
     ) -> None:
         """`patience`: seconds between two requests for a snapshot. `active`: it began in an earlier
-        life.
+        incarnation.
         """
         self._raft = raft
         self._reads = reads
@@ -49,7 +49,7 @@ class Quarantine:
         self._next_snapshot = 0.0
 
     def begin(self) -> None:
-        """Other members know of later lives of this member."""
+        """Other members have recorded later incarnations of this member."""
         self.active = True
         self._number += 1
         self._asking = self._answered = False

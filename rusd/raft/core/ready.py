@@ -79,7 +79,7 @@ class MembershipChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens in few steps, done at the end of each."""
+    """Rare results of a step, handled at its end."""
 
     #: This member has caught up and leaves quarantine: with the flush its vote is bound to the
     #: leader of the term, so after it, not before, that may be recorded.

@@ -1,4 +1,4 @@
-"""How far a message may raise this member's term.
+"""Limits how far a message may raise this member's term.
 
 Terms only rise and are durable: one message with the largest number would leave no term for the
 next election, for good. A member that was away may be many elections behind, so any number that a

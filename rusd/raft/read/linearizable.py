@@ -69,12 +69,12 @@ class LinearizableReads:
 
     @property
     def failed(self) -> int:
-        """How many reads were given up."""
+        """Number of reads that were given up."""
         return self._reads.failed
 
     @property
     def repeated(self) -> int:
-        """How many requests to the leader were repeated."""
+        """Number of requests to the leader that were repeated."""
         return self._reads.repeated
 
     def add(self, read: Read) -> None:

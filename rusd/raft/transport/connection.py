@@ -53,7 +53,7 @@ SILENCE_MS = 5000
 
 
 class Owner(Protocol):
-    """What a connection uses of `Peers`."""
+    """The part of `Peers` that a connection uses."""
 
     handshake: Handshake
     tls: PeerTls

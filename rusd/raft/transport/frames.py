@@ -155,7 +155,7 @@ class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
 
     @property
     def is_heartbeat(self) -> bool:
-        """Whether it says nothing of the log."""
+        """Whether the message carries no position in the log."""
         return self.prev_index is UNSET
 
 

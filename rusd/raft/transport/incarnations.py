@@ -36,7 +36,7 @@ class IncarnationsDamaged(Exception):
 
 
 class Mark(NamedTuple):
-    """How far a member's journal is: its term, and its last entry. Never goes back."""
+    """Position of a member's journal: its term and its last entry. Never goes back."""
 
     term: int = 0
     index: int = 0  # type: ignore[assignment]  # a tuple's method of that name is not wanted here
@@ -110,7 +110,7 @@ class _Past(msgspec.Struct, frozen=True):
 
 
 class PeerRecord(msgspec.Struct, frozen=True):
-    """What is recorded of another member."""
+    """Durable record of another member."""
 
     incarnation: Incarnation = msgspec.field(name="life")
     #: What it acknowledged to this member as leader.

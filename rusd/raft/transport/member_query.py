@@ -21,7 +21,7 @@ MEMBERS_REQUEST = pack(MembersRequest(PROTOCOL))
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a member reports of its cluster."""
+    """Cluster as one member reports it."""
 
     id: int
     membership: Membership

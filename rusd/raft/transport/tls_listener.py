@@ -23,7 +23,7 @@ HANDSHAKES = 8
 
 
 class Owner(Protocol):
-    """What a listener needs of `Peers`."""
+    """The part of `Peers` that a listener uses."""
 
     def handshaking(self, handshake: "PendingHandshake") -> bool:
         """A handshake begins; False if there is no room for it."""
