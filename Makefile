@@ -133,7 +133,7 @@ $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 
 test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
-	  tests/member/test_differential_*.py $(ARGS)
+	  -m differential tests/member tests/cluster $(ARGS)
 
 test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of npm, Maven and PyPI (needs Go, node, Java)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)

@@ -29,9 +29,11 @@ _PROCESSES = ("member", "cluster")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put all tests that start members into one group of pytest-xdist (`--dist loadgroup`): they
-    run one after the other, beside the unit tests.
+    run one after the other, beside the unit tests. Mark the differential suites.
     """
     for item in items:
         directory = item.path.relative_to(Path(__file__).parent).parts[0]
         if directory in _PROCESSES:
             item.add_marker(pytest.mark.xdist_group("processes"))
+        if item.path.name.startswith("test_differential_"):
+            item.add_marker(pytest.mark.differential)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -13,12 +14,12 @@ import pytest
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
-from tests.support.client import Client
+from tests.support.client import Client, Refused
 from tests.support.contention import until
-from tests.support.pair import ORACLE, SUBJECT, command, require_newer_oracle
+from tests.support.pair import ORACLE, SUBJECT, command, newer_oracle
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
-FLAGS = ["--metrics=extensive"]
+FLAGS = ["--metrics=extensive", "--warning-apply-duration=1ns"]
 #: What the alerts and dashboards of etcd's mixin read.
 MIXIN = {
     "etcd_disk_backend_commit_duration_seconds",
@@ -77,6 +78,10 @@ def three() -> Iterator[LocalCluster]:
     with LocalCluster(3, binary=[command(SUBJECT)], flags=FLAGS) as cluster:
         use(cluster)
         yield cluster
+
+
+SLOW = "etcd_server_slow_apply_total"
+LONG = 500_000
 
 
 def use(cluster: LocalCluster) -> None:
@@ -153,6 +158,85 @@ def test_disks_and_peers_are_measured(three: LocalCluster) -> None:
     assert len([name for name in seen if name.startswith("etcd_network_known_peers")]) == 3
 
 
+def test_bytes_of_clients_and_peers_are_those_that_were_sent(three: LocalCluster) -> None:
+    leader = three.leader()
+    follower = (leader + 1) % 3
+    with Client(three.endpoints[leader]) as client:
+        sender = f"{client.status().header.member_id:x}"
+        before = Scrape(three, leader).samples, Scrape(three, follower).samples
+        client.put(b"long", bytes(LONG))
+        client.range(b"long")
+    own, prefix = "etcd_network_client_grpc", "etcd_network_peer"
+
+    def grown(member: int, start: str) -> list[float]:
+        now, then = Scrape(three, member).samples, before[member != leader]
+        return [now[name] - then.get(name, 0) for name in now if name.startswith(start)]
+
+    for direction in ("received", "sent"):
+        (more,) = grown(leader, f"{own}_{direction}_bytes_total")
+        assert LONG < more < 1.1 * LONG, direction
+    # Each follower is sent the entry, once it reads what is before it.
+    until(lambda: min(grown(leader, f"{prefix}_sent_bytes_total")) > LONG, seconds=30)
+    received = f'{prefix}_received_bytes_total{{From="{sender}"}}'
+    until(lambda: grown(follower, received)[0] > LONG, seconds=30)
+    assert max(grown(leader, f"{prefix}_received_bytes_total")) < LONG
+
+
+def test_round_trips_to_each_peer_are_measured(three: LocalCluster) -> None:
+    leader, name = three.leader(), "etcd_network_peer_round_trip_time_seconds"
+
+    def counted() -> list[str]:
+        seen = Scrape(three, leader).samples
+        return [to for to, count in seen.items() if to.startswith(f"{name}_count") and count]
+
+    until(lambda: len(counted()) == 2, seconds=30)
+    seen = Scrape(three, leader).samples
+    for to in counted():
+        assert 0 < seen[to.replace("_count", "_sum")] < 5 * seen[to]
+
+
+def test_a_leader_without_quorum_shows_proposals_pending_then_failed_and_a_change_of_leader(
+    three: LocalCluster,
+) -> None:
+    leader = three.leader()
+    others = [number for number in range(3) if number != leader]
+    before = Scrape(three, leader).samples
+
+    def more(name: str) -> float:
+        name = f"etcd_server_{name}"
+        return Scrape(three, leader).samples[name] - before[name]
+
+    assert before["etcd_server_proposals_pending"] == 0
+    for number in others:
+        three.pause(number)
+    try:
+        with Client(three.endpoints[leader]) as client, ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(client.put, b"k", b"v")
+            until(lambda: more("proposals_pending") == 1, seconds=30)
+            until(lambda: more("proposals_failed_total") == 1, seconds=30)
+            assert more("proposals_pending") == 0
+            with pytest.raises(Refused):
+                waiting.result()
+        until(lambda: more("has_leader") == -1, seconds=30)
+        assert more("leader_changes_seen_total") == 0
+    finally:
+        for number in others:
+            three.resume(number)
+    until(lambda: more("has_leader") == 0, seconds=30)
+    assert more("leader_changes_seen_total") >= 1
+    three.wait_healthy()
+
+
+def test_applies_beyond_the_duration_that_is_expected_are_counted(three: LocalCluster) -> None:
+    leader = three.leader()
+    before = Scrape(three, leader).samples[SLOW]
+    with Client(three.endpoints[leader]) as client:
+        for _ in range(3):
+            client.put(b"k", b"v")
+    # (None is expected to take a nanosecond.)
+    assert Scrape(three, leader).samples[SLOW] >= before + 3
+
+
 def test_a_member_that_is_away_shows_as_messages_not_sent(three: LocalCluster) -> None:
     leader = three.leader()
     away = next(number for number in range(3) if number != leader)
@@ -166,10 +250,10 @@ def test_a_member_that_is_away_shows_as_messages_not_sent(three: LocalCluster) -
     three.wait_healthy()
 
 
+@newer_oracle
 def test_types_and_labels_are_those_of_etcd_and_what_is_absent_has_a_reason(
     three: LocalCluster,
 ) -> None:
-    require_newer_oracle()
     with LocalCluster(3, binary=[command(ORACLE)], flags=FLAGS) as cluster:
         use(cluster)
         etcd = Scrape(cluster, cluster.leader())

@@ -13,17 +13,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import pytest
 from google.protobuf.message import Message
 
 from cluster.local import LocalCluster
 from tests.support.client import Client, Refused
+
+P = ParamSpec("P")
 
 
 def command(name: str) -> str:
@@ -61,6 +63,20 @@ def require_newer_oracle() -> None:
     """
     if oracle_version() < (3, 6):
         pytest.skip("compares with etcd 3.6 and later: make test-differential")
+
+
+def newer_oracle(test: Callable[P, None]) -> Callable[P, None]:
+    """For a test in other files than the differential suites: `make test-differential` selects it,
+    and it is skipped as by `require_newer_oracle`.
+    """
+
+    @pytest.mark.differential
+    @wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        require_newer_oracle()
+        test(*arguments, **named)
+
+    return run
 
 
 class Pair:
