@@ -1,6 +1,7 @@
 """Clients by other authors, installed from their registries, run beside a real etcd.
 
 Each directory here is a client: a manifest with its version, and one script for each scenario.
+(That of APISIX exists in Lua only: the script sends its requests.)
 A script takes the address of a member from the environment variable ENDPOINT ("127.0.0.1:2379"),
 checks what the client shows of the scenario, and prints a line for each check: `ok` or `failed`,
 then what was checked. It leaves the member as it found it. The same script runs against etcd, and

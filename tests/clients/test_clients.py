@@ -47,9 +47,7 @@ def test_a_client_finds_rusd_as_it_finds_etcd(
     client: Client, script: Path, endpoints: dict[bool, list[str]], authority: Authority
 ) -> None:
     tools = {"ETCDCTL": command("etcdctl"), "CA": str(authority.cert)}
-    mine, theirs = (
-        client.outcome(script, {"ENDPOINT": endpoint, **tools})
-        for endpoint in endpoints[client.tls]
-    )
+    environments = [{"ENDPOINT": endpoint, **tools} for endpoint in endpoints[client.tls]]
+    mine, theirs = client.outcomes(script, environments)
     assert mine == theirs
     assert mine and not [line for line in mine if not line.startswith("ok ")]
