@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
-        test-h2spec test-differential test-clients test-compat compatibility test-budget test-chaos \
-        test-chaos-short test-failover simulate kubernetes test-kubernetes clean
+        test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
+        test-chaos test-chaos-short test-failover simulate kubernetes test-kubernetes clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -137,6 +137,19 @@ test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest 
 
 test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of npm, Maven and PyPI (needs Go, node, Java)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
+
+COREDNS := v1.15.0
+
+build/coredns:
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	GOBIN=$(CURDIR)/build GOFLAGS=-mod=mod go install github.com/coredns/coredns@$(COREDNS)
+
+# Each file of tests in a process of its own.
+test-users: .venv/.installed-test $(ETCD_DIR)/etcd build/coredns  ## Patroni and CoreDNS (needs Go, PostgreSQL)
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null || \
+	  (echo "PostgreSQL is missing: apt-get install postgresql" >&2; exit 1)
+	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
+	  -n 2 --dist loadfile tests/users $(ARGS)
 
 $(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(wildcard tests/compat/etcd_suite/go/*.go) \
                       $(ETCD_DIR)/go.mod

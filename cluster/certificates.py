@@ -57,7 +57,8 @@ class Authority:
         extensions: Iterable[x509.ExtensionType] = (),
         organization: str | None = None,
     ) -> Identity:
-        """Issue a certificate for clients and servers: common name, DNS names and addresses.
+        """Issue a certificate for clients and servers: common name (may be empty), DNS names and
+        addresses.
 
         `valid` negative: expired. `file`: the name of its files, if not `name`; what they hold is
         replaced as a whole, key first. `extensions`: further ones. `organization`: Kubernetes
