@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 from typing import Any
 
@@ -158,6 +159,8 @@ def test_a_secret_may_look_like_a_key() -> None:
         ("EdDSA", RSA[0], b""),
         ("RS256", OTHER_RSA[0], RSA[1]),
     ],
+    # Keys are new in each process, names of tests must not be.
+    ids=itertools.count(),
 )
 def test_keys_that_do_not_fit_are_refused_at_the_start(
     method: str, public: bytes, private: bytes
