@@ -216,6 +216,7 @@ class SimPeers:
         on_lost: Callable[[int], None],
         fail: Callable[[BaseException], None],
         tls: object = None,
+        reuse_port: bool = False,
     ) -> None:
         self._host = SimPeers.host
         self._host.peers = self
