@@ -72,7 +72,6 @@ def _copy_kwok(source: Path, target: Path) -> None:
 
 
 def _go(directory: Path, *arguments: str) -> str:
-    # The compilers' garbage costs more time than memory.
     environment = os.environ | {"GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
     done = subprocess.run(
         ["go", *arguments],

@@ -203,10 +203,10 @@ class ControlPlane:
             check=False,
         )
 
-    def apply(self, *objects: dict[str, object]) -> str:
-        """`kubectl apply` of objects."""
+    def apply(self, *objects: dict[str, object], namespace: str = "default") -> str:
+        """`kubectl apply` of objects; `namespace` is of those that have one and do not name it."""
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-        return self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+        return self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
 
     # --- command lines ------------------------------------------------------------------------
 

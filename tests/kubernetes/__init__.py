@@ -5,5 +5,7 @@ same on another etcd.
 
 - `test_checks`: what users of a cluster do, by kubectl
 - `test_storage`: lists, watches and compaction, by the API
-- `test_failures`: members killed, paused and restarted while deployments roll
+- `test_failures`: members killed, paused and restarted while deployments roll; `traffic`: what is
+  written and watched meanwhile, and its verdict
+- `store`: the members, asked by etcdctl
 """

@@ -32,11 +32,6 @@ def pods(kind: str, name: str, **spec: object) -> dict[str, object]:
     }
 
 
-def apply(plane: ControlPlane, namespace: str, *objects: dict[str, object]) -> None:
-    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-    plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
-
-
 # --- the control plane ----------------------------------------------------------------------------
 
 
@@ -171,9 +166,9 @@ def test_a_custom_resource_is_validated_and_has_a_status(
     crd = f"crd/{plural}.{group}"
     plane.kubectl("wait", "--for=condition=Established", crd, WAIT)
     try:
-        apply(plane, namespace, widget("good", 3))
+        plane.apply(widget("good", 3), namespace=namespace)
         with pytest.raises(PlaneError, match="greater than or equal to 1"):
-            apply(plane, namespace, widget("bad", 0))
+            plane.apply(widget("bad", 0), namespace=namespace)
         at = ("-n", namespace)
         plane.kubectl("delete", "widget", "good", "--wait=false", *at)
         assert read(plane, "widget", "good", *at)["metadata"]["deletionTimestamp"]
@@ -190,7 +185,7 @@ def test_a_custom_resource_is_validated_and_has_a_status(
 def test_a_deployment_is_scaled_rolled_and_rolled_back(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     rolled = ("rollout", "status", "deployment/web", WAIT, *at)
-    apply(plane, namespace, pods("Deployment", "web", replicas=3))
+    plane.apply(pods("Deployment", "web", replicas=3), namespace=namespace)
     plane.kubectl(*rolled, timeout=130)
     plane.kubectl("scale", "deployment/web", "--replicas=50", *at)
     plane.kubectl(*rolled, timeout=130)
@@ -206,7 +201,7 @@ def test_a_deployment_is_scaled_rolled_and_rolled_back(plane: ControlPlane, name
 def test_a_paused_deployment_waits(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     rolled = ("rollout", "status", "deployment/web", WAIT, *at)
-    apply(plane, namespace, pods("Deployment", "web", replicas=2))
+    plane.apply(pods("Deployment", "web", replicas=2), namespace=namespace)
     plane.kubectl(*rolled, timeout=130)
     plane.kubectl("rollout", "pause", "deployment/web", *at)
     plane.kubectl("set", "image", "deployment/web", "main=any:2", *at)
@@ -220,7 +215,7 @@ def test_a_paused_deployment_waits(plane: ControlPlane, namespace: str) -> None:
 def test_a_stateful_set_and_a_daemon_set(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     stateful = pods("StatefulSet", "db", replicas=3, serviceName="db")
-    apply(plane, namespace, stateful, pods("DaemonSet", "agent"))
+    plane.apply(stateful, pods("DaemonSet", "agent"), namespace=namespace)
     plane.kubectl("rollout", "status", "statefulset/db", WAIT, *at, timeout=130)
     plane.kubectl("rollout", "status", "daemonset/agent", WAIT, *at, timeout=130)
     names = {each["metadata"]["name"] for each in read(plane, "pods", *at)["items"]}
@@ -238,7 +233,7 @@ def test_a_job_completes_and_a_cron_job_makes_jobs(plane: ControlPlane, namespac
 
 def test_a_service_finds_its_pods(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
-    apply(plane, namespace, pods("Deployment", "web", replicas=3))
+    plane.apply(pods("Deployment", "web", replicas=3), namespace=namespace)
     plane.kubectl("rollout", "status", "deployment/web", WAIT, *at, timeout=130)
     plane.kubectl("expose", "deployment", "web", "--port=80", *at)
     assert read(plane, "service", "web", *at)["spec"]["clusterIP"].startswith("10.96.")

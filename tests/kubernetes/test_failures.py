@@ -8,7 +8,6 @@ longest gap between two writes is printed (`-rP`).
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -17,9 +16,10 @@ import pytest
 from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
-from tests.kubernetes.test_checks import apply, pods, read
+from tests.kubernetes.store import etcdctl
+from tests.kubernetes.test_checks import pods, read
 from tests.kubernetes.traffic import Traffic
-from tests.support.pair import command
+from tests.support.waiting import wait
 
 #: Seconds that a member is stopped for: longer than the leases of controller manager and scheduler.
 PAUSE = 20.0
@@ -66,10 +66,7 @@ def restart_one_after_the_other(members: LocalCluster, tls: Tls) -> None:
 
 
 def defragment_all(members: LocalCluster, tls: Tls) -> None:
-    certificates = [f"--cacert={tls.authority}", f"--cert={tls.client_cert}"]
-    options = [f"--key={tls.client_key}", f"--endpoints={','.join(members.endpoints)}"]
-    defrag = [command("etcdctl"), *certificates, *options, "defrag"]
-    subprocess.run(defrag, check=True, capture_output=True, timeout=60)
+    etcdctl(members, tls, "defrag")
 
 
 def _pause(members: LocalCluster, index: int) -> None:
@@ -94,7 +91,7 @@ def _pause(members: LocalCluster, index: int) -> None:
 def test_a_deployment_rolls_while_members_fail(
     plane: ControlPlane, members: LocalCluster, tls: Tls, namespace: str, fault: Fault
 ) -> None:
-    apply(plane, namespace, pods("Deployment", "web", replicas=20))
+    plane.apply(pods("Deployment", "web", replicas=20), namespace=namespace)
     _roll(plane, namespace)
     with Traffic(plane, namespace) as traffic:
         plane.kubectl("set", "image", "deployment/web", "main=any:2", "-n", namespace)
@@ -109,7 +106,7 @@ def test_a_deployment_rolls_while_members_fail(
 def test_the_api_server_is_killed_and_started_again(
     plane: ControlPlane, members: LocalCluster, namespace: str
 ) -> None:
-    apply(plane, namespace, pods("Deployment", "web", replicas=20))
+    plane.apply(pods("Deployment", "web", replicas=20), namespace=namespace)
     _roll(plane, namespace)
     with Traffic(plane, namespace) as traffic:
         plane.kubectl("set", "image", "deployment/web", "main=any:2", "-n", namespace)
@@ -126,13 +123,14 @@ def _roll(plane: ControlPlane, namespace: str) -> set[str]:
     started: set[str] = set()
     nudged = time.monotonic()
 
-    def done() -> bool:
+    # Not `plane.wait`, to which the end of a program is a failure: here some may end.
+    def done() -> bool | None:
         nonlocal nudged
         started.update(plane.revive())
         asked = ("get", "deployment/web", "-n", namespace, "-o", "json")
         shown = plane.kubectl_process(*asked)
         if shown.returncode:
-            return False
+            return None
         found = json.loads(shown.stdout)
         status, want = found.get("status", {}), found["spec"]["replicas"]
         counts = [status.get(name) for name in ("replicas", "updatedReplicas", "readyReplicas")]
@@ -141,9 +139,9 @@ def _roll(plane: ControlPlane, namespace: str) -> set[str]:
         if time.monotonic() > nudged + 15:
             _nudge(plane, namespace)
             nudged = time.monotonic()
-        return False
+        return None
 
-    plane.wait(done, ROLLED, "the deployment does not get ready")
+    wait(done, "the deployment does not get ready", ROLLED)
     return started
 
 

@@ -14,8 +14,8 @@ import pytest
 from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
+from tests.kubernetes.store import etcdctl
 from tests.support.kubernetes_api import Api, Failed, config_map, config_maps
-from tests.support.pair import command
 
 COUNT = 10_000
 MANY = config_maps("many")
@@ -39,19 +39,6 @@ def many(plane: ControlPlane, api: Api) -> Iterator[str]:
         list(together.map(create, range(COUNT)))
     yield MANY
     plane.kubectl("delete", "namespace", "many", "--wait=false")
-
-
-def etcdctl(members: LocalCluster, tls: Tls, *arguments: str) -> str:
-    """What etcdctl writes to its standard output."""
-    certificates = [f"--cacert={tls.authority}", f"--cert={tls.client_cert}"]
-    options = [f"--key={tls.client_key}", f"--endpoints={','.join(members.endpoints)}"]
-    done = subprocess.run(
-        [command("etcdctl"), *certificates, *options, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def names(listed: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from cluster.kubernetes.plane import ControlPlane
 from tests.support.kubernetes_api import Api, Failed, config_map, config_maps
+from tests.support.waiting import wait
 
 #: What a client of the API server meets while the store or the API server is away.
 GONE = (OSError, http.client.HTTPException, Failed)
@@ -60,10 +61,11 @@ class Traffic:
     def wait_for(self, writes: int, timeout: float = 60.0) -> None:
         """Until so many more writes were acknowledged."""
         due = len(self.acknowledged) + writes
-        deadline = time.monotonic() + timeout
-        while len(self.acknowledged) < due:
-            assert time.monotonic() < deadline, f"no {writes} writes within {timeout:g} s"
-            time.sleep(PACE)
+        wait(
+            lambda: len(self.acknowledged) >= due or None,
+            f"no {writes} writes within {timeout:g} s",
+            timeout,
+        )
 
     def check(self) -> None:
         """No acknowledged object is lost; no event is lost, repeated or out of order."""
@@ -90,13 +92,13 @@ class Traffic:
                 made = self._api.call("POST", self._path, config_map(name))
             except GONE:
                 # Not known whether it is stored: another name is next.
-                time.sleep(PACE)
+                self._stop.wait(PACE)
                 continue
             self.acknowledged[name] = int(made["metadata"]["resourceVersion"])
             now = time.monotonic()
             self.longest_gap = max(self.longest_gap, now - last)
             last = now
-            time.sleep(PACE)
+            self._stop.wait(PACE)
 
     def _watch(self) -> None:
         """Read events until the last acknowledged write was seen after `_stop`."""

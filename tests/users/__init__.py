@@ -7,7 +7,6 @@ same tests run on both servers.
 - `test_patroni.py` bootstrap, settings, switchover, failover, members that die or restart, users
 - `test_coredns.py` names of CoreDNS's plugin etcd
 - `servers.py` rusd and etcd, as parameters
-- `waiting.py` waiting for a condition
 
 What each needs: `make test-users`. Client libraries are in `tests/clients/`, with the requests of
 OpenStack's services and of APISIX among them.

@@ -28,7 +28,7 @@ from typing import Any, Self
 from cluster.ports import HOST, Claim
 from cluster.process import Guard
 from tests.clients.installation import BUILT, PYTHON, installed
-from tests.users.waiting import wait
+from tests.support.waiting import wait
 
 #: User that PostgreSQL runs as.
 OWNER = "postgres"

@@ -14,8 +14,8 @@ import pytest
 from cluster.local import LocalCluster
 from cluster.ports import HOST, Claim
 from tests.support.pair import command
+from tests.support.waiting import wait
 from tests.users.servers import SERVERS
-from tests.users.waiting import wait
 
 #: `make test-users` builds it.
 COREDNS = Path(__file__).parents[2] / "build" / "coredns"

@@ -15,6 +15,7 @@ import pytest
 from cluster.certificates import Authority
 from cluster.local import LocalCluster
 from tests.support.pair import command
+from tests.support.waiting import wait
 from tests.users.postgres import (
     FAILOVER_TIMEOUT,
     PASSWORD,
@@ -22,7 +23,6 @@ from tests.users.postgres import (
     PostgresCluster,
 )
 from tests.users.servers import SERVERS
-from tests.users.waiting import wait
 
 
 @pytest.fixture(scope="module", params=SERVERS)
