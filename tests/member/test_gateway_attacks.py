@@ -22,7 +22,6 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from cluster.local import LocalCluster
-from rusd.door.gateway.memory import ANSWER_MEMORY
 from rusd.door.gateway.paths import PATHS, READS
 from rusd.proto import rpc_pb2, v3election_pb2, v3lock_pb2
 from rusd.rpc.errors import Code
@@ -349,9 +348,9 @@ def test_long_answers_that_are_not_read_do_not_add_up(cluster: LocalCluster, mem
     request = b'{"key":"bG9uZw==","range_end":"bG9uaA=="}'
     line = "POST /v3/kv/range HTTP/1.1\r\nHost: 127.0.0.1"
     head = f"{line}\r\nContent-Length: {len(request)}\r\n\r\n"
-    # What the budget lets the gateway hold, twice since protobuf's memory grows by doubling, and
-    # one answer that is made: its rows, its encoding, its text. All 40 would be 800 MiB.
-    most = 2 * (ANSWER_MEMORY // 2 + answer) + 3 * answer
+    # Half of the budget and the long reads that began before one was held, each about twice: what
+    # protobuf holds of a message, and what was allocated to make it. All 40 would be 1,600 MiB.
+    most = 12 * answer
     with ExitStack() as connections:
         for _ in range(40):
             connection = connections.enter_context(connect(member))

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -14,6 +15,10 @@ from cluster.kubernetes.plane import ControlPlane
 
 #: Seconds until a silent connection is given up.
 TIMEOUT = 60.0
+
+#: Seconds after which a connection that was not used is not used again: the API server closes it
+#: after 90.
+IDLE = 30.0
 
 
 class Failed(Exception):
@@ -79,8 +84,10 @@ class Api:
             connection.close()
 
     def _connection(self) -> http.client.HTTPSConnection:
-        if not hasattr(self._local, "connection"):
+        now = time.monotonic()
+        if not hasattr(self._local, "connection") or now > self._local.used + IDLE:
             self._local.connection = self._connect()
+        self._local.used = now
         found: http.client.HTTPSConnection = self._local.connection
         return found
 

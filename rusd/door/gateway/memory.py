@@ -2,7 +2,8 @@
 
 A long answer is not made while others fill half of the budget; a stream whose client has something
 to read is given no more meanwhile. What is held at most is therefore half of the budget, what each
-stream was sent last, and one long answer.
+stream was sent last, and the long answers that were begun before one was held: as many as the
+service reads at a time (`LONG_READS` of `api/kv.py`).
 """
 
 import asyncio
