@@ -1,4 +1,4 @@
-"""Installs clients below `build/clients` and gives the commands that run their scripts."""
+"""Installs clients below `build/clients` and gives the commands that run their programs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+
+from tests.clients import results
 
 SOURCES = Path(__file__).parent
 BUILT = SOURCES.parents[1] / "build" / "clients"
-#: Seconds an installation may take, and a script.
-INSTALL_TIMEOUT, RUN_TIMEOUT = 600, 160
-
+#: Seconds an installation may take, and a program.
+INSTALL_TIMEOUT, RUN_TIMEOUT = 600, 400
 
 #: Install Python packages; the manifest is a `requirements.txt`.
 PYTHON = (
@@ -27,16 +26,16 @@ PYTHON = (
 
 
 def installed(manifest: Path, place: Path, commands: Sequence[Sequence[str]]) -> Path:
-    """Run `commands` in `place`, beside a copy of `manifest`, unless this very manifest is
-    installed there; returns the place. FileNotFoundError names the tool (npm, mvn) that this
+    """Run `commands` in `place`, on a copy of the manifest's directory, unless this very manifest
+    is installed there; returns the place. FileNotFoundError names the tool (npm, mvn, go) that this
     machine lacks.
     """
-    stamp, wanted = place / "installed", hashlib.sha256(manifest.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(manifest.read_bytes() + repr(commands).encode()).hexdigest()
+    stamp = place / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
         return place
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    shutil.copy(manifest, place)
+    _copy(manifest.parent, place)
     for command in commands:
         done = subprocess.run(
             command, cwd=place, capture_output=True, text=True, timeout=INSTALL_TIMEOUT
@@ -46,80 +45,111 @@ def installed(manifest: Path, place: Path, commands: Sequence[Sequence[str]]) ->
     return place
 
 
+def _copy(source: Path, place: Path, but: str = "__pycache__") -> None:
+    ignored = shutil.ignore_patterns("__pycache__", but)
+    shutil.copytree(source, place, dirs_exist_ok=True, ignore=ignored)
+
+
 @dataclass(frozen=True)
 class Client:
-    """A client library and its scripts."""
+    """A client library and its programs."""
 
     #: Name of its directory.
     name: str
     #: Says which version is installed.
     manifest: str
-    #: Suffix of its scripts.
-    suffix: str
     #: Commands that install it, run where the manifest lies.
     install: Sequence[Sequence[str]]
-    #: Command that runs a script, given the place where it is installed.
-    run: Callable[[Path], Sequence[str]]
-    #: It sends tokens over TLS alone; its scripts then find the authority's file in CA.
+    #: Command that runs a program, given the place where it is installed and the program.
+    run: Callable[[Path, str], Sequence[str]]
+    #: Reads the result of each test from the output.
+    read: results.Reader = results.of_lines
+    #: Scripts of ours match this pattern; without one the only program is the client's own suite.
+    scripts: str = ""
+    #: Members of the cluster that it runs on, and their flags.
+    members: int = 1
+    flags: Sequence[str] = ()
+    #: It sends tokens over TLS alone; its programs then find the authority's file in CA.
     tls: bool = False
+    #: Tests that fail on etcd 3.7.3 as well.
+    fails_on_etcd: frozenset[str] = frozenset()
 
     @property
-    def scripts(self) -> list[Path]:
-        """One for each scenario."""
-        return sorted((SOURCES / self.name).glob(f"*{self.suffix}"))
+    def programs(self) -> list[str]:
+        """Scripts, or the suite."""
+        found = sorted(path.name for path in (SOURCES / self.name).glob(self.scripts or "-"))
+        return found or ["suite"]
 
     def installed(self) -> Path:
-        """Returns the place where it is installed."""
-        return installed(SOURCES / self.name / self.manifest, BUILT / self.name, self.install)
+        """Returns the place where it is installed, with its programs as they are now."""
+        source = SOURCES / self.name
+        place = installed(source / self.manifest, BUILT / self.name, self.install)
+        # (Node and Java look for packages from the script's directory on. What an installation
+        # added to the manifest stays.)
+        _copy(source, place, but=self.manifest)
+        return place
 
-    def outcomes(self, script: Path, environments: Sequence[dict[str, str]]) -> list[list[str]]:
-        """The lines that a script prints, run in each environment at once."""
+    def outcome(self, program: str, environment: dict[str, str]) -> results.Results:
+        """The result of each test of a program."""
         place = self.installed()
-        # (Node and Java look for packages from the script's directory on.)
-        copied = Path(shutil.copy(script, place))
-        command = [*self.run(place), str(copied)]
-        with ThreadPoolExecutor(len(environments)) as pool:
-            return list(pool.map(partial(_lines, command, place), environments))
-
-
-def _lines(command: Sequence[str], place: Path, environment: dict[str, str]) -> list[str]:
-    done = subprocess.run(
-        command,
-        cwd=place,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=RUN_TIMEOUT,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return [line for line in done.stdout.splitlines() if line.startswith(("ok ", "failed "))]
+        done = subprocess.run(
+            self.run(place, program),
+            cwd=place,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT,
+        )
+        found = self.read(done.stdout)
+        said = f"{self.name} {program}\n{done.stdout}\n{done.stderr}"
+        assert found, said
+        # (A runner's status says that a test failed, which the results say as well.)
+        assert not self.scripts or done.returncode == 0, said
+        return found
 
 
 def _python(name: str, *, tls: bool = False) -> Client:
     return Client(
         name,
         "requirements.txt",
-        ".py",
         PYTHON,
-        lambda place: [str(place / "venv" / "bin" / "python")],
-        tls,
+        lambda place, program: [str(place / "venv" / "bin" / "python"), program],
+        scripts="*.py",
+        tls=tls,
     )
 
 
 CLIENTS = [
     Client(
+        "go_client",
+        "go.mod",
+        [["go", "mod", "tidy"]],
+        lambda place, program: [
+            "go",
+            "test",
+            "-mod=mod",
+            "-json",
+            "-count=1",
+            "-timeout=380s",
+            ".",
+        ],
+        results.of_go,
+        members=3,
+        flags=["--auth-token-ttl=1", "--watch-progress-notify-interval=500ms"],
+    ),
+    Client(
         "npm_etcd3",
         "package.json",
-        ".cjs",
         [["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]],
-        lambda place: ["node"],
+        lambda place, program: ["node", program],
+        scripts="*.cjs",
     ),
     Client(
         "jetcd",
         "pom.xml",
-        ".java",
         [["mvn", "-B", "-q", "dependency:copy-dependencies", "-DoutputDirectory=jars"]],
-        lambda place: ["java", "-cp", f"{place}/jars/*"],
+        lambda place, program: ["java", "-cp", f"{place}/jars/*", program],
+        scripts="*.java",
     ),
     _python("aetcd"),
     _python("apisix"),
