@@ -53,7 +53,7 @@ class Passwords(Protocol):
     """bcrypt in threads (rusd/api/password_work.py). Raises TOO_MANY_REQUESTS if too much waits."""
 
     async def hash(self, password: str, address: str) -> bytes:
-        """The hash of a password, for the client at `address`."""
+        """Hash a password for the client at `address`. Raises PasswordTooLong."""
 
     async def check(
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
@@ -127,8 +127,8 @@ class AuthService:
     # Logins
 
     async def authenticate(self, request: rpc.AuthenticateRequest, call: Call) -> bytes:
-        """A token for a user that knows its password. TOO_MANY_REQUESTS after too many failures
-        of this user at this address.
+        """Return a token for a user and its password. Raises TOO_MANY_REQUESTS after too many
+        failures of this user at this address; otherwise as `_check_password`.
         """
         name, auth = request.name, self._auth
         # What does not count is not kept while the call waits, and nothing longer than needed.
@@ -201,7 +201,7 @@ class AuthService:
         return await self._change(Kind.USER_CHANGE_PASSWORD, complete.SerializeToString(), call)
 
     async def _hash(self, request: Any, call: Call) -> str:
-        """The hash of the request's password, which is not kept any longer."""
+        """Hash the request's password, and clear it in the request."""
         password = request.password
         request.ClearField("password")
         call.raw = b""
@@ -215,7 +215,7 @@ class AuthService:
         return change
 
     def _change(self, kind: Kind, body: bytes, call: Call) -> Pending[Encoded]:
-        """Raises MEMBER_TOO_OLD: such a member would skip the change."""
+        """Propose a change. Raises MEMBER_TOO_OLD if a member runs a release that would skip it."""
         if not self._node.can_apply(USERS_AND_ROLES):
             raise MEMBER_TOO_OLD()
         return self._node.propose(signed(call, encode(kind, body))).then(self._answer)
@@ -231,7 +231,7 @@ class AuthService:
         check: Callable[[Identity, Any], None],
         answer: Callable[[Any], Message],
     ) -> Unary:
-        """`check` raises an AuthError if the caller may not ask."""
+        """Return a read-only method. `check` raises an AuthError if the caller may not use it."""
 
         def ask(request: Any, call: Call) -> Response:
             def finish(_: None) -> bytes:

@@ -20,12 +20,12 @@ LEASE_TTL = 60
 
 
 def prefix_range(name: bytes) -> tuple[bytes, bytes]:
-    """The key and range_end of all contenders for `name`."""
+    """Return the key and range_end of all contenders for `name`."""
     return name + b"/", name + b"0"
 
 
 def holder_of(name: bytes) -> rpc.RangeRequest:
-    """A range of the oldest contender."""
+    """Return a range request for the oldest contender."""
     key, range_end = prefix_range(name)
     return rpc.RangeRequest(
         key=key,
@@ -37,7 +37,7 @@ def holder_of(name: bytes) -> rpc.RangeRequest:
 
 
 def created_at(key: bytes, revision: int) -> rpc.Compare:
-    """Return whether the key was created at `revision`; 0: whether there is none."""
+    """Return the condition that a key was created at `revision`; 0: that it is absent."""
     return rpc.Compare(
         result=rpc.Compare.EQUAL,
         target=rpc.Compare.CREATE,
@@ -84,7 +84,7 @@ class CallLease:
 
 
 class Contender:
-    """One key among those of a name."""
+    """The key of one caller among the keys of a name."""
 
     def __init__(self, client: OwnClient, name: bytes, lease: int) -> None:
         self._client = client
@@ -133,7 +133,7 @@ class Contender:
             await self._deletion(found.kvs[0].key, found.header.revision)
 
     def withdraw(self) -> None:
-        """Delete the key, soon: the call has failed or is cancelled."""
+        """Delete the key in the background, after the call failed or was cancelled."""
         self._client.start(self._withdraw())
 
     async def _deletion(self, key: bytes, revision: int) -> None:

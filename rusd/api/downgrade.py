@@ -39,14 +39,16 @@ class Node(Proposer, ReadIndex, Features, Protocol):
 
 
 class Downgrade:
-    """The three actions; each answers with the cluster version as MAJOR.MINOR."""
+    """The actions validate, enable and cancel; each returns the cluster version as MAJOR.MINOR."""
 
     def __init__(self, node: Node, members: Members) -> None:
         self._node = node
         self._members = members
 
     async def act(self, request: rpc.DowngradeRequest) -> str:
-        """Raises the refusals of etcd, and MEMBER_TOO_OLD_TO_DOWNGRADE."""
+        """Run one action. Raises etcd's refusals of a downgrade, and
+        MEMBER_TOO_OLD_TO_DOWNGRADE.
+        """
         if request.action == rpc.DowngradeRequest.VALIDATE:
             return await self._validated(request.version)
         if request.action == rpc.DowngradeRequest.ENABLE:

@@ -115,7 +115,7 @@ class ElectionService:
     def observe(
         self, request: election.LeaderRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
-        """Streams the leader and its values, from now on. Not every value: the newest."""
+        """Stream the leader and its values from now on. Intermediate values may be skipped."""
         return Observation(request.name, self._services.client(call), responses)
 
 
@@ -169,7 +169,7 @@ class Observation:
             self._responses.finish()
 
     async def _follow(self) -> bool:
-        """One leader, until it leads no more; False if the rest of its history is compacted."""
+        """Stream one leader until its key is deleted; False if its further history is compacted."""
         found = await self._client.range(holder_of(self._name))
         if found.kvs:
             header, leader = found.header, found.kvs[0]
@@ -182,7 +182,7 @@ class Observation:
         return await self._values(leader.key, header.revision + 1)
 
     async def _first(self, revision: int) -> tuple[rpc.ResponseHeader, kv.KeyValue] | None:
-        """Waits for a candidate."""
+        """Wait for a candidate."""
         key, range_end = prefix_range(self._name)
         watch = self._client.watch(
             rpc.WatchCreateRequest(
@@ -203,7 +203,7 @@ class Observation:
         return response.header, first
 
     async def _values(self, key: bytes, revision: int) -> bool:
-        """Sends the values of a leader from `revision` on; True when its key is deleted."""
+        """Send the values of a leader from `revision` on; returns True when its key is deleted."""
         watch = self._client.watch(rpc.WatchCreateRequest(key=key, start_revision=revision))
         try:
             while (response := await watch.next()) is not None:

@@ -253,7 +253,7 @@ class KVService:
     async def _read_long_range(
         self, revision: int, reading: Generator[None, None, RangeResult], call: Call
     ) -> Encoded:
-        """Finishes a range longer than one slice."""
+        """Read the remaining slices of a long range."""
         result = await sliced.run(reading)
         self._machine.auth.check_current(call.identity)
         parts = Chunks(await sliced.run(kv_response.range_parts(result)))

@@ -50,23 +50,25 @@ class OwnServices:
         self._tasks = Tasks(fail)
 
     def client(self, call: Call) -> "OwnClient":
-        """A client in the name of the caller of `call`."""
+        """Return a client with the identity of the caller of `call`."""
         return OwnClient(self, self._checked, replace(call, raw=b""))
 
     def identified(self, call: Call) -> "OwnClient":
-        """A client with the identity that is in `call`, whatever has become of its token."""
+        """Return a client with the identity recorded in `call`, even if its token has ended
+        since.
+        """
         identity = call.identity
         if identity.revision:
             identity = Identity(identity.user, self._auth.revision)
         return OwnClient(self, self._unchecked, replace(call, identity=identity))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` to its end, whatever becomes of the call that started it."""
+        """Run `work` to its end, even if the call that started it is cancelled."""
         self._tasks.start("take back what a call did", _logged(work))
 
 
 class OwnClient:
-    """The inner calls of one call."""
+    """Calls that one call makes to the member's own services."""
 
     def __init__(self, services: OwnServices, methods: Methods, call: Call) -> None:
         self._services = services
@@ -90,13 +92,13 @@ class OwnClient:
         return await self._unary("Lease/LeaseRevoke", request, rpc.LeaseRevokeResponse)
 
     def watch(self, request: rpc.WatchCreateRequest) -> "OwnWatch":
-        """Opens a watch; it must be closed."""
+        """Open a watch; the caller must close it."""
         method = self._methods["/etcdserverpb.Watch/Watch"]
         assert isinstance(method, BidiStream)
         return OwnWatch(method, self._call, request)
 
     def after_failure(self) -> "OwnClient":
-        """The client that takes back what this one has done."""
+        """Return a client for undoing the effects of this one after a failure."""
         return self._services.identified(self._call)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -132,7 +134,7 @@ class OwnWatch:
         self._handler.received(rpc.WatchRequest(create_request=request))
 
     async def next(self) -> rpc.WatchResponse | None:
-        """The next response with events; None if what was to come is compacted.
+        """Return the next response with events; None if the next revision is compacted.
 
         Raises EtcdError if the watch is refused, canceled or ended.
         """
@@ -181,7 +183,7 @@ class OwnWatch:
 
 
 def unknown(error: Refusal) -> Exception:
-    """The error of an inner call as its client learns it."""
+    """Return the error of an inner call as the client receives it."""
     told = as_etcd(error)
     return error if told is None else EtcdError(Code.UNKNOWN, told.message)
 

@@ -42,7 +42,7 @@ class PasswordWork:
         self._decoy: bytes | None = None
 
     async def hash(self, password: str, address: str) -> bytes:
-        """Raises PasswordTooLong or TOO_MANY_REQUESTS."""
+        """Return the bcrypt hash. Raises PasswordTooLong or TOO_MANY_REQUESTS."""
         await self._turn(address)
         return await self._run(lambda: passwords.hash_password(password, self._cost))
 
@@ -50,7 +50,7 @@ class PasswordWork:
         self, password: str, hashed: bytes | None, address: str, permit: Callable[[], None]
     ) -> bool:
         """Return whether `hashed` is of this password; for None, False after the same time.
-        `permit` is called at the turn of this call, and may raise. Raises TOO_MANY_REQUESTS.
+        `permit` runs when this call's turn comes, and may raise. Raises TOO_MANY_REQUESTS.
         """
         await self._turn(address)
         try:
@@ -65,7 +65,7 @@ class PasswordWork:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _compare(self, password: str, hashed: bytes | None) -> bool:
-        """In a thread."""
+        """Compare in a worker thread."""
         if hashed is not None:
             return passwords.check_password(password, hashed)
         if self._decoy is None:

@@ -76,7 +76,7 @@ class RangeStream:
         raise AssertionError("a server stream has one request")
 
     def half_closed(self) -> None:
-        """Said with the one request."""
+        """Does nothing: the client half-closes with its only request."""
 
     def drained(self) -> None:
         self._room.set()
@@ -155,11 +155,13 @@ class _ChunkReader:
         self._rows: Rows | None = store.rows(self._start, self._end, revision)
 
     def pause(self) -> None:
-        """Let go of the store until the next call."""
+        """Release the store until the next call."""
         self._rows = None
 
     async def take(self, count: int, size: int) -> tuple[list[bytes], bool]:
-        """(the next rows: `count`, or fewer of about `size` bytes; whether others follow)."""
+        """Return (the next rows: `count`, or fewer of about `size` bytes; whether others
+        follow).
+        """
         ahead = self.ahead
         room = size - sum(map(len, ahead))
         kept = 1
@@ -183,11 +185,11 @@ class _ChunkReader:
         return ahead[:taken], bool(self.ahead)
 
     async def count(self) -> int:
-        """Pass over the rest; returns the number of rows."""
+        """Skip the remaining rows; return their number."""
         return len(self.ahead) + await sliced.run(self._open().count())
 
     async def _at_next(self) -> Rows:
-        """The rows, once the next of them is found."""
+        """Return the rows, positioned at the next one."""
         began = time.perf_counter()
         while self._open().seeks():
             await rest(time.perf_counter() - began)
@@ -203,8 +205,8 @@ class _ChunkReader:
 
 
 def next_chunk_keys(keys: int, size: int, target: int) -> int:
-    """Keys of the next chunk: twice as many after one below half the target (bytes), half as many
-    after one above twice the target.
+    """Return the number of keys of the next chunk: doubled after a chunk below half the target
+    (bytes), halved after one above twice the target.
     """
     if size < target // 2:
         return keys * 2

@@ -27,10 +27,11 @@ class StrictReconfigCheck:
         self._connected_since = connected_since
 
     def addition(self, learner: bool, now: float) -> None:
-        """Raises MEMBER_NOT_ENOUGH_STARTED or UNHEALTHY. `now` by the clock of `connected_since`.
+        """Raises MEMBER_NOT_ENOUGH_STARTED or UNHEALTHY. `now`: seconds by the clock of
+        `connected_since`.
 
-        The quorum is that of one member more, also for a learner; the new member does not count as
-        connected. A member may always be added to a single voter.
+        The quorum counts the new member, also a learner, which does not count as connected. A
+        member may always be added to a single voter.
         """
         voters = self._voters()
         started = _started(voters)
@@ -40,7 +41,7 @@ class StrictReconfigCheck:
             raise UNHEALTHY()
 
     def removal(self, member_id: int, now: float) -> None:
-        """As `addition`; a learner, or an unknown member, may always be removed."""
+        """Raises as `addition`. Learners and unknown members may always be removed."""
         member = self._members.get(member_id)
         if member is not None and member.is_learner:
             return

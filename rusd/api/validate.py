@@ -24,7 +24,7 @@ _SORT_TARGETS = frozenset(rpc.RangeRequest.SortTarget.values())
 
 
 def check_range(request: rpc.RangeRequest) -> None:
-    """EMPTY_KEY, INVALID_SORT_OPTION."""
+    """Raises EMPTY_KEY or INVALID_SORT_OPTION."""
     if not request.key:
         raise EMPTY_KEY()
     if request.sort_order not in _SORT_ORDERS or request.sort_target not in _SORT_TARGETS:
@@ -32,7 +32,7 @@ def check_range(request: rpc.RangeRequest) -> None:
 
 
 def check_range_stream(request: rpc.RangeRequest) -> None:
-    """As `check_range`; then RANGE_STREAM_SORT, RANGE_STREAM_FILTER."""
+    """Raises as `check_range`; then RANGE_STREAM_SORT or RANGE_STREAM_FILTER."""
     check_range(request)
     in_key_order = request.sort_order == rpc.RangeRequest.NONE or (
         request.sort_order == rpc.RangeRequest.ASCEND
@@ -50,7 +50,7 @@ def check_range_stream(request: rpc.RangeRequest) -> None:
 
 
 def check_put(request: rpc.PutRequest) -> None:
-    """EMPTY_KEY, VALUE_PROVIDED, LEASE_PROVIDED."""
+    """Raises EMPTY_KEY, VALUE_PROVIDED or LEASE_PROVIDED."""
     if not request.key:
         raise EMPTY_KEY()
     if request.ignore_value and request.value:
@@ -60,13 +60,13 @@ def check_put(request: rpc.PutRequest) -> None:
 
 
 def check_delete_range(request: rpc.DeleteRangeRequest) -> None:
-    """EMPTY_KEY."""
+    """Raises EMPTY_KEY."""
     if not request.key:
         raise EMPTY_KEY()
 
 
 def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
-    """TOO_MANY_OPS, then per operation as for single requests, then DUPLICATE_KEY."""
+    """Raises TOO_MANY_OPS, then each operation's error as a single request, then DUPLICATE_KEY."""
     _check_operations(request, max_ops)
     # Only now, since the number of operations bounds this work.
     _check_overlaps(request.success)
@@ -74,7 +74,9 @@ def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
 
 
 def _check_operations(request: rpc.TxnRequest, max_ops: int) -> None:
-    """`max_ops`: --max-txn-ops, less what the txns around this one have used up."""
+    """Check a txn and those nested in it. `max_ops`: --max-txn-ops, less the operations of the
+    enclosing txns.
+    """
     count = max(len(request.compare), len(request.success), len(request.failure))
     if count > max_ops:
         raise TOO_MANY_OPS()
@@ -138,8 +140,8 @@ class _Deleted:
 
 
 def _check_overlaps(operations: Iterable[rpc.RequestOp]) -> tuple[set[bytes], _Deleted]:
-    """Keys put and keys deleted by a branch, nested txns included; DUPLICATE_KEY if it would put a
-    key twice, or put a key that it deletes.
+    """Return the keys put and the keys deleted by a branch, nested txns included. Raises
+    DUPLICATE_KEY if it would put a key twice, or put a key that it deletes.
 
     The two branches of a nested txn may put the same key, since only one of them will run.
     """

@@ -73,11 +73,11 @@ class WatchService:
         return handler
 
     def closed(self, handler: "WatchHandler") -> None:
-        """Forgets a stream that is over."""
+        """Forget a stream that has ended."""
         self._open.pop(handler, None)
 
     def recheck(self) -> Generator[None, None, None]:
-        """Cancels, in slices, the watchers that are not permitted any more."""
+        """Cancel, in slices, the watchers that have lost their permission."""
         checked = 0
         for handler in list(self._open):
             for watch_id in handler.watch_ids():
@@ -141,7 +141,7 @@ class WatchHandler:
         self._stream.drained()
 
     def closed(self) -> None:
-        """The stream is over."""
+        """The stream has ended."""
         self._closed = True
         self._waiting = None
         self._service.closed(self)
@@ -196,11 +196,11 @@ class WatchHandler:
         self._stream.refuse(_cancel_reason(error))
 
     def watch_ids(self) -> list[int]:
-        """Of the open watchers."""
+        """Ids of the open watchers."""
         return list(self._stream.state.watchers)
 
     def recheck(self, watch_id: int) -> None:
-        """Cancel a watcher whose user may not read its range any more."""
+        """Cancel a watcher whose user has lost the permission to read its range."""
         watcher = self._stream.state.watchers.get(watch_id)
         if watcher is None:
             return
@@ -210,7 +210,7 @@ class WatchHandler:
 
 
 def _cancel_reason(error: Refusal) -> str:
-    """etcd tells these by name, and calls everything else a denied permission."""
+    """Return etcd's cancel_reason for a refusal: its text for these, else permission denied."""
     told = as_etcd(error)
     named = (INVALID_AUTH_TOKEN, AUTH_OLD_REVISION, USER_EMPTY, PERMISSION_DENIED)
     for definition in named:

@@ -87,7 +87,7 @@ class JwtTokens:
         return self._keys.signing is None
 
     def issue(self, identity: Identity, now: float) -> str:
-        """A token for this user and auth revision; `now` in seconds since the epoch.
+        """Return a token for this user and auth revision; `now` in seconds since the epoch.
 
         Raises SigningImpossible.
         """
@@ -102,7 +102,7 @@ class JwtTokens:
         return self._codec.encode(payload, self._keys.signing, algorithm=self._method)
 
     def identify(self, token: str, now: float) -> Identity:
-        """Whose token it is; `now` in seconds since the epoch. Raises InvalidToken."""
+        """Return the user of a token; `now` in seconds since the epoch. Raises InvalidToken."""
         if len(token) > MAX_TOKEN:
             raise InvalidToken
         try:
@@ -126,7 +126,7 @@ class JwtTokens:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:
-    """`exp` and `nbf` hold where they are given, as in etcd's library."""
+    """Check `exp` and `nbf` if present, as etcd's JWT library does."""
     for name in ("exp", "nbf"):
         if claims.get(name) is not None and not _is_number(claims[name]):
             raise InvalidToken
@@ -166,7 +166,7 @@ def _private_key(pem: bytes) -> Any:
 
 
 def _public_key(pem: bytes) -> Any:
-    """A public key, or that of a certificate."""
+    """Load a public key, or the public key of a certificate."""
     try:
         if b"BEGIN CERTIFICATE" in pem:
             return load_pem_x509_certificate(pem).public_key()
@@ -182,7 +182,7 @@ def _public_bytes(key: Any) -> bytes:
 
 
 def _require_kind(method: str, key: Any) -> None:
-    """RFC 7518, sections 3.3 to 3.5; RFC 8037."""
+    """Check that the key's type and size fit the method (RFC 7518, 3.3 to 3.5; RFC 8037)."""
     if method[:2] in ("RS", "PS"):
         fits = isinstance(key, rsa.RSAPublicKey)
     elif method in _CURVES:

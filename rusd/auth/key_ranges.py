@@ -1,4 +1,4 @@
-"""Which keys a set of permissions covers.
+"""Unions of key ranges: the keys that a set of permissions covers.
 
 Ranges are half open, [begin, end), in byte order; an end of None lies behind every key. Overlapping
 and adjacent ranges are joined, so that a request may span several permissions, as in etcd.
@@ -63,7 +63,7 @@ class KeyRanges:
 
 
 def span(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
-    """The half-open range that etcd's pair of key and range end stands for."""
+    """Return the half-open range that etcd's pair of key and range end denotes."""
     if not range_end:
         return key, key + b"\0"
     return key, None if range_end == OPEN_END else range_end

@@ -28,8 +28,8 @@ _HOST_PREFIX = 64
 
 
 def address_of(remote: str) -> str:
-    """The address that failures are counted by; `remote`: "127.0.0.1:4711", "[::1]:4711", or
-    anything else for a UNIX socket.
+    """Return the address by which failures are counted. `remote`: "127.0.0.1:4711", "[::1]:4711",
+    or any other text for a UNIX socket.
     """
     host, _, _ = remote.rpartition(":")
     try:

@@ -22,7 +22,9 @@ _HASH = re.compile(rb"\$2[abxy]?\$(\d\d)\$")
 
 
 def hash_password(password: str, cost: int) -> bytes:
-    """Raises PasswordTooLong. A cost out of range is replaced by the default, as in etcd."""
+    """Return the bcrypt hash. Raises PasswordTooLong. A cost out of range is replaced by the
+    default, as in etcd.
+    """
     raw = password.encode()
     if len(raw) > MAX_LENGTH:
         raise PasswordTooLong
@@ -31,7 +33,7 @@ def hash_password(password: str, cost: int) -> bytes:
 
 
 def check_password(password: str, hashed: bytes) -> bool:
-    """Return whether `hashed` was made from this password; False for what is no bcrypt hash."""
+    """Return whether `hashed` was made from this password; False if it is not a bcrypt hash."""
     try:
         return bcrypt.checkpw(password.encode()[:MAX_LENGTH], hashed)
     except ValueError:
@@ -39,16 +41,18 @@ def check_password(password: str, hashed: bytes) -> bool:
 
 
 def cost_of(hashed: bytes) -> int | None:
-    """The cost of a bcrypt hash; None for what is none."""
+    """Return the cost of a bcrypt hash; None if it is not one."""
     found = _HASH.match(hashed)
     return int(found[1]) if found else None
 
 
 def effective_cost(cost: int) -> int:
-    """The cost that is used for a given `--bcrypt-cost`."""
+    """Return the cost used for a given `--bcrypt-cost`."""
     return cost if MIN_COST <= cost <= MAX_COST else DEFAULT_COST
 
 
 def decoy(cost: int) -> bytes:
-    """A hash to compare with when a user does not exist, so that the answer takes the same time."""
+    """Return a hash to compare with if a user does not exist, so that the response takes equally
+    long.
+    """
     return hash_password("", cost)

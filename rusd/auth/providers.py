@@ -20,7 +20,7 @@ from rusd.auth.tokens import SimpleTokens, prefix, token_index
 
 
 class TokenProvider(Protocol):
-    """See the module."""
+    """Issues and verifies tokens."""
 
     def prefix(self) -> str:
         """The part of a simple token that its member makes; "" for signed tokens."""
@@ -29,21 +29,25 @@ class TokenProvider(Protocol):
         """Note the token of a login that was applied."""
 
     def token(self, issued: str, identity: Identity) -> str:
-        """The token of a login; `issued`: the simple token that was applied. Raises
+        """Return the token of a login. `issued`: the simple token that was applied. Raises
         SigningImpossible.
         """
 
     def identify(self, token: str, revision: int) -> Identity:
-        """`revision`: the auth revision now. Raises InvalidToken."""
+        """Return the identity of a token. `revision`: the current auth revision. Raises
+        InvalidToken.
+        """
 
     def issued_at(self, token: str) -> int:
-        """Log index that a member must have applied to know the token; 0 if it needs none."""
+        """Return the log index that a member must have applied to know the token; 0 if it needs
+        none.
+        """
 
     def end(self, users: Iterable[str] | None) -> None:
         """End the tokens of these users; None: of all."""
 
     def expire(self) -> None:
-        """Forget tokens whose time is over."""
+        """Forget expired tokens."""
 
 
 class SimpleProvider:

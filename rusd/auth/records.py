@@ -82,7 +82,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A login that was applied: each member notes its token (simple tokens)."""
+    """An applied login: each member records its token (simple tokens)."""
 
     user: str
     #: Random part of the token; empty with JSON Web Tokens.
@@ -97,7 +97,7 @@ class Session:
 
 @lru_cache(maxsize=1024)
 def identity_of(user: str, revision: int) -> Identity:
-    """The identity with these values; most calls have one that another call had."""
+    """Return the identity with these values; cached, since most calls repeat one."""
     return Identity(user, revision)
 
 

@@ -77,7 +77,9 @@ class AuthStore:
     def load(
         self, users: Iterable[User], roles: Iterable[Role], revision: int, enabled: bool
     ) -> None:
-        """Take over what is stored: at start, and when a snapshot replaces the state."""
+        """Replace the data by the stored data: at start, and after a snapshot replaced the
+        state.
+        """
         self._users = {user.name: user for user in users}
         self._roles = {role.name: role for role in roles}
         self.revision = max(revision, 1)
@@ -95,14 +97,16 @@ class AuthStore:
     # Questions
 
     def user(self, name: str) -> User:
-        """Raises UserNotFound."""
+        """Return a user. Raises UserNotFound."""
         user = self._users.get(name)
         if user is None:
             raise errors.UserNotFound
         return user
 
     def role(self, name: str) -> Role:
-        """Raises RoleNotFound. The role `root` shows access to all keys, as in etcd."""
+        """Return a role. Raises RoleNotFound. The role `root` shows access to all keys, as in
+        etcd.
+        """
         role = self._roles.get(name)
         if role is None:
             raise errors.RoleNotFound
@@ -123,7 +127,7 @@ class AuthStore:
         return known is not None and role in known.roles
 
     def login(self, name: str) -> User:
-        """The user that wants to log in by password.
+        """Return the user for a login by password.
 
         Raises AuthNotEnabled, AuthenticationFailed (unknown) or NoPasswordUser.
         """
@@ -137,9 +141,9 @@ class AuthStore:
         return user
 
     def decoy(self, name: str) -> bytes | None:
-        """A hash to compare the password of an unknown user with: that of another user, the same
-        one for the same name. So the time of an answer shows nothing, also if the hashes of users
-        differ in cost. None if no user has a hash of at most MAX_DECOY_COST.
+        """Return a hash for comparing the password of an unknown user: the hash of another user,
+        always the same for one name. The duration of a response then reveals nothing, even if
+        hashes differ in cost. None if no user has a hash of at most MAX_DECOY_COST.
         """
         if self._decoys is None:
             hashes = (user.password for user in self._users.values())
@@ -203,7 +207,7 @@ class AuthStore:
             raise errors.OldRevision
 
     def _check(self, identity: Identity, access: Access, key: bytes, range_end: bytes) -> None:
-        """In etcd's order: UserNameEmpty, OldRevision, PermissionDenied."""
+        """Raises, in etcd's order, UserNameEmpty, OldRevision or PermissionDenied."""
         if not identity.revision:
             raise errors.UserNameEmpty
         if identity.revision < self.revision:
@@ -216,7 +220,7 @@ class AuthStore:
             raise errors.PermissionDenied
 
     def _merge(self, name: str) -> _Merged:
-        """Raises PermissionDenied for an unknown user."""
+        """Return the merged permissions of a user. Raises PermissionDenied for an unknown user."""
         user = self._users.get(name)
         if user is None:
             raise errors.PermissionDenied
@@ -228,7 +232,7 @@ class AuthStore:
     # Changes
 
     def enable(self, records: Records) -> None:
-        """Raises RootUserMissing or RootRoleMissing. Enabled already: nothing happens."""
+        """Enable authentication; idempotent. Raises RootUserMissing or RootRoleMissing."""
         if self.enabled:
             return
         root = self._users.get(ROOT)
@@ -242,7 +246,7 @@ class AuthStore:
         self._tell(frozenset())
 
     def disable(self, records: Records) -> None:
-        """Every token ends. Disabled already: nothing happens."""
+        """Disable authentication and end every token; idempotent."""
         if not self.enabled:
             return
         self.enabled = False
@@ -257,13 +261,15 @@ class AuthStore:
             raise errors.UserExists
 
     def add_user(self, records: Records, user: User) -> None:
-        """Raises as `check_new_user`."""
+        """Add a user. Raises as `check_new_user`."""
         self.check_new_user(user.name)
         self._put_user(records, user)
         self._changed(records)
 
     def delete_user(self, records: Records, name: str) -> None:
-        """Raises InvalidAuthManagement (root, while enabled) or UserNotFound. Its tokens end."""
+        """Delete a user and end its tokens. Raises InvalidAuthManagement (root, while enabled) or
+        UserNotFound.
+        """
         if self.enabled and name == ROOT:
             raise errors.InvalidAuthManagement
         self.user(name)
@@ -272,9 +278,9 @@ class AuthStore:
         self._changed(records, frozenset({name}))
 
     def change_password(self, records: Records, name: str, password: bytes) -> None:
-        """`password` is the bcrypt hash.
+        """Set the bcrypt hash `password` and end the user's tokens. Raises UserNotFound.
 
-        Raises UserNotFound. The user's tokens end. A user without password stays without.
+        A user without a password stays without one.
         """
         user = self.user(name)
         kept = b"" if user.no_password else password
@@ -282,9 +288,9 @@ class AuthStore:
         self._changed(records, frozenset({name}))
 
     def grant_role(self, records: Records, name: str, role: str) -> None:
-        """Raises UserNotFound or RoleNotFound (the role `root` need not exist).
+        """Grant a role to a user; no effect if it is granted already.
 
-        A role that the user has already changes nothing.
+        Raises UserNotFound or RoleNotFound (the role `root` need not exist).
         """
         user = self.user(name)
         if role != ROOT and role not in self._roles:
@@ -295,8 +301,8 @@ class AuthStore:
         self._changed(records)
 
     def revoke_role(self, records: Records, name: str, role: str) -> None:
-        """Raises InvalidAuthManagement (root from root, while enabled), UserNotFound or
-        RoleNotGranted.
+        """Revoke a role. Raises InvalidAuthManagement (root from root, while enabled), UserNotFound
+        or RoleNotGranted.
         """
         if self.enabled and name == role == ROOT:
             raise errors.InvalidAuthManagement
@@ -307,7 +313,7 @@ class AuthStore:
         self._changed(records)
 
     def add_role(self, records: Records, name: str) -> None:
-        """Raises RoleNameEmpty or RoleExists."""
+        """Add a role. Raises RoleNameEmpty or RoleExists."""
         if not name:
             raise errors.RoleNameEmpty
         if name in self._roles:
@@ -316,7 +322,9 @@ class AuthStore:
         self._changed(records)
 
     def delete_role(self, records: Records, name: str) -> None:
-        """Raises InvalidAuthManagement (root, while enabled) or RoleNotFound. Users lose it."""
+        """Delete a role and revoke it from all users. Raises InvalidAuthManagement (root, while
+        enabled) or RoleNotFound.
+        """
         if self.enabled and name == ROOT:
             raise errors.InvalidAuthManagement
         self._require_role(name)
@@ -348,8 +356,8 @@ class AuthStore:
         self._changed(records)
 
     def revoke_permission(self, records: Records, name: str, key: bytes, range_end: bytes) -> None:
-        """Raises RoleNotFound, or PermissionNotGranted unless there is one on exactly that
-        range.
+        """Revoke the permission on exactly this range. Raises RoleNotFound or
+        PermissionNotGranted.
         """
         role = self._require_role(name)
         given = Permission(Access.READ, key, range_end)

@@ -34,12 +34,12 @@ _INDEX_DIGITS = 20
 
 
 def prefix() -> str:
-    """The random part of a new token."""
+    """Return the random part of a new token."""
     return "".join(secrets.choice(string.ascii_letters) for _ in range(PREFIX_LENGTH))
 
 
 def token_index(token: str) -> int | None:
-    """The log index that issued the token; None if it does not have the form of a token."""
+    """Return the log index that issued the token; None if it is not a simple token."""
     _, dot, digits = token.partition(".")
     if not dot or not digits.isascii() or not digits.isdigit() or len(digits) > _INDEX_DIGITS:
         return None
@@ -48,7 +48,7 @@ def token_index(token: str) -> int | None:
 
 
 def fingerprint(token: str) -> str:
-    """Twelve hexadecimal digits that stand for a token in a log line."""
+    """Return twelve hexadecimal digits that identify a token in log lines."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()[:12]
 
 
@@ -70,7 +70,7 @@ class SimpleTokens:
         self._sessions[self._hash(session.token)] = (session.user, now + self._ttl)
 
     def identify(self, token: str, now: float) -> str | None:
-        """The user whose token it is, None if there is none."""
+        """Return the user of a token; None if it is unknown or expired."""
         key = self._known_hash(token) if len(token) <= LONGEST else self._hash(token)
         session = self._sessions.get(key)
         if session is None or session[1] < now:
@@ -79,7 +79,7 @@ class SimpleTokens:
         return session[0]
 
     def expire(self, now: float) -> None:
-        """Forget the tokens that ended; to be called about once a second."""
+        """Forget expired tokens; to be called about once a second."""
         self._known_hash.cache_clear()
         for key in [key for key, (_, end) in self._sessions.items() if end < now]:
             del self._sessions[key]

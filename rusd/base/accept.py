@@ -26,7 +26,9 @@ class AcceptLoop:
     def __init__(
         self, bound: Bound, accepted: Callable[[socket.socket], None], a_turn: int
     ) -> None:
-        """`accepted` gets each connection, which does not block; `a_turn` of them in one turn."""
+        """`accepted` is called with each connection, and must not block; at most `a_turn`
+        connections are accepted in one turn.
+        """
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._accepted = accepted

@@ -17,12 +17,12 @@ _SMALL = 64 << 10
 
 
 def size_of(encoded: Encoded) -> int:
-    """Bytes."""
+    """Return the total size in bytes."""
     return sum(map(len, encoded)) if isinstance(encoded, Chunks) else len(encoded)
 
 
 def concatenated(*parts: Encoded) -> Encoded:
-    """The parts one after the other; joined if they are short."""
+    """Return the parts in order; joined if they are short."""
     if sum(map(size_of, parts)) <= WHOLE_BYTES:
         return b"".join(b"".join(one) if isinstance(one, Chunks) else one for one in parts)
     pieces = Chunks()
@@ -37,10 +37,10 @@ def concatenated(*parts: Encoded) -> Encoded:
 
 
 def chunked(pieces: Iterable[bytes]) -> Encoded:
-    """The pieces of one message; joined if they are short."""
+    """Split one message into pieces; joined if they are short."""
     return concatenated(Chunks(pieces))
 
 
 def whole(encoded: Encoded) -> bytes:
-    """One piece, of a message that is known to be short."""
+    """Return a short message as one piece."""
     return b"".join(encoded) if isinstance(encoded, Chunks) else encoded

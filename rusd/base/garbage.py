@@ -26,9 +26,9 @@ _limit = 0
 
 
 def bound_collections() -> None:
-    """Freeze what there is, and from now on what survives a full collection.
+    """Freeze all existing objects now, and the survivors of each full collection from now on.
 
-    For the life of the process.
+    Applies to the whole process until it ends.
     """
     global _limit
     gc.set_threshold(*THRESHOLDS)

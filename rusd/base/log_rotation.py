@@ -25,7 +25,7 @@ _STAMP = "%Y-%m-%dT%H-%M-%S"
 
 
 class Rotation(NamedTuple):
-    """When a log file is full and which old ones are kept (`--log-rotation-config-json`)."""
+    """Size limit of a log file and retention of old ones (`--log-rotation-config-json`)."""
 
     #: MiB of the file that is written; 0: 100.
     maxsize: int = 100

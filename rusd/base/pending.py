@@ -88,12 +88,12 @@ class Pending(Generic[T]):
     # Making the result of another value
 
     def then(self, finish: Callable[[T], U | Awaitable[U]]) -> "Pending[U]":
-        """Make the result of the value that is set: returns this object, as a `Pending` of what
-        `finish` returns or raises. What is awaitable, for long work, runs in a task; to cancel the
-        result ends it.
+        """Transform the result: returns this object, as a `Pending` of what `finish` returns or
+        raises. An awaitable from `finish` (long work) runs in a task; cancelling this object
+        cancels the task.
 
-        For the one that made or was given this object, before anything else waits for it: one
-        object instead of a chain of two.
+        To be called only by the creator or receiver of this object, before anything else waits for
+        it: it saves a second object.
         """
         if self._state == _WAITING:
             self._finish = finish

@@ -83,8 +83,8 @@ def emptied(container: list[Any] | dict[Any, Any]) -> Generator[None, None, None
 
 
 async def rest(worked: float) -> None:
-    """Pause after a slice that took `worked` seconds: one turn of the loop, or as long as the slice
-    if other work ran in that turn, since a request takes several turns.
+    """Pause after a slice that took `worked` seconds: for one turn of the loop, or as long as the
+    slice if other work ran in that turn, since a request takes several turns.
     """
     done = time.perf_counter()
     await asyncio.sleep(0)

@@ -131,7 +131,7 @@ def _check_urls(config: Config) -> None:
 
 
 def _tcp(flags: Mapping[str, tuple[Url, ...]]) -> list[tuple[str, Url]]:
-    """Flag and URL of every URL that is not a unix socket."""
+    """Yield the flag and URL of every URL that is not a unix socket."""
     pairs = [(flag, url) for flag, urls in flags.items() for url in urls]
     return [(flag, url) for flag, url in pairs if not url.is_unix]
 

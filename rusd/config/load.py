@@ -107,7 +107,7 @@ def _parse_bool(name: str, value: str) -> bool:
 
 
 def load(arguments: Arguments, environ: Mapping[str, str]) -> Loaded:
-    """The checked configuration of `arguments` and `environ`; ConfigError says what is wrong."""
+    """Return the checked configuration of `arguments` and `environ`. Raises ConfigError."""
     if arguments.stray is not None:
         raise ConfigError(f'"{arguments.stray}" is not a valid flag')
     path = arguments.values.get("config-file") or environ.get("ETCD_CONFIG_FILE")

@@ -36,7 +36,7 @@ LONGEST = 2**63 - 1
 
 
 def boolean(text: str) -> bool:
-    """Go's twelve spellings."""
+    """Parse a bool in one of Go's twelve spellings. Raises ValueError."""
     if text in _TRUE:
         return True
     if text in _FALSE:
@@ -45,7 +45,7 @@ def boolean(text: str) -> bool:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """Whole numbers of [low, high]; 0x, 0o, 0b, a leading 0 and underscores as in Go."""
+    """Parse whole numbers of [low, high]; 0x, 0o, 0b, a leading 0 and underscores as in Go."""
 
     def parse(text: str) -> int:
         octal = _OLD_OCTAL.fullmatch(text)
@@ -68,7 +68,7 @@ signed = integer(-(2**63), 2**63 - 1)
 
 
 def duration(text: str) -> float:
-    """Seconds of a Go duration such as `1h30m`, `250ms` or `0`."""
+    """Parse a Go duration such as `1h30m`, `250ms` or `0`; returns seconds. Raises ValueError."""
     if text in ("0", "+0", "-0"):
         return 0.0
     if not _DURATION.fullmatch(text):
@@ -98,7 +98,7 @@ GATES = frozenset(
 
 
 def feature_gates(text: str) -> tuple[str, ...]:
-    """Names of the gates that `Name=true,Other=false` turns on, sorted."""
+    """Return the names of the gates that `Name=true,Other=false` turns on, sorted."""
     given: dict[str, bool] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
@@ -114,7 +114,7 @@ def feature_gates(text: str) -> tuple[str, ...]:
 
 
 def rotation(text: str) -> Rotation:
-    """The JSON of `--log-rotation-config-json`; unknown keys are ignored, as Go does."""
+    """Parse the JSON of `--log-rotation-config-json`; unknown keys are ignored, as in Go."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -136,7 +136,7 @@ def rotation(text: str) -> Rotation:
 
 
 def show_duration(seconds: float) -> str:
-    """The shortest Go duration that says `seconds`."""
+    """Format `seconds` as the shortest Go duration."""
     for unit in ("h", "m", "s", "ms", "us", "ns"):
         count, rest = divmod(round(seconds * 10**9), _UNITS[unit])
         if rest == 0 and count:
@@ -181,7 +181,7 @@ def is_ip(host: str) -> bool:
 
 
 def choice(*valid: str) -> Callable[[str], str]:
-    """One of `valid`."""
+    """Parse one of the values `valid`."""
 
     def parse(value: str) -> str:
         if value not in valid:
@@ -199,7 +199,7 @@ def v2_deprecation(value: str) -> str:
 
 
 def folded(parse: "Parser") -> "Parser":
-    """The same in any case."""
+    """Parse case-insensitively."""
     return lambda value: parse(value.lower())
 
 

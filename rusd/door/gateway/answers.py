@@ -43,7 +43,7 @@ def status_json(error: EtcdError | Definition) -> str:
 
 
 def refusal(error: EtcdError | Definition) -> PageResponse:
-    """The response of a call that failed."""
+    """Return the response of a failed call."""
     headers = [JSON]
     if error.code is Code.UNAUTHENTICATED:
         headers.append(("WWW-Authenticate", error.message))
@@ -51,15 +51,15 @@ def refusal(error: EtcdError | Definition) -> PageResponse:
 
 
 def stream_error(error: EtcdError | Definition) -> bytes:
-    """The line that ends a stream that failed."""
+    """Return the last line of a failed stream."""
     return escaped(f'{{"error":{status_json(error)}}}\n'.encode())
 
 
 def stream_refusal(error: EtcdError | Definition) -> PageResponse:
-    """The response of a stream that failed before its first message."""
+    """Return the response of a stream that failed before its first message."""
     return PageResponse(STATUSES[error.code], (JSON,), stream_error(error))
 
 
 def answer(body: bytes | AsyncIterator[bytes]) -> PageResponse:
-    """The response of a call that succeeded."""
+    """Return the response of a successful call."""
     return PageResponse(200, HEADERS, body)

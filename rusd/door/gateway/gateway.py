@@ -71,7 +71,7 @@ class Gateway:
         self._streams.stop()
 
     def close(self) -> None:
-        """No call comes any more."""
+        """Release the gateway; no calls may follow."""
         self._thread.stop()
 
     async def page(self, request: PageRequest) -> PageResponse:

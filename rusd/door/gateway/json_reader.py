@@ -49,11 +49,11 @@ _KINDS = {
 
 
 class _Skip(Exception):
-    """The value is to be left out."""
+    """The value is ignored: an enum name that the message type does not know."""
 
 
 class _Mistake(Exception):
-    """A value, or a name, that does not fit."""
+    """A value or name that does not match the message type."""
 
     def __init__(self, reason: str, *, named: bool = False, syntax: bool = False) -> None:
         """`reason`: with {} for the text of the value (`named`: of its name)."""
@@ -97,7 +97,7 @@ class MessageReader:
         self._fields[field.name] = self._fields[field.json_name] = _Field(field, inner)
 
     def read(self, text: bytes) -> Message:
-        """The message that the first JSON value in `text` is; an empty one if there is none.
+        """Parse the first JSON value in `text` as a message; an empty message if there is none.
 
         Raises JsonError.
         """
@@ -169,7 +169,7 @@ def _extend(elements: Any, field: _Field, values: list[Any], depth: int) -> None
 
 
 def _at(index: int, field: _Field, error: Exception) -> _Mistake:
-    """The mistake in the value at `index`, or in what that holds."""
+    """Return the mistake in the value at `index`, or in one of its members."""
     mistake = error if isinstance(error, _Mistake) else field.wrong()
     mistake.path.append(index)
     return mistake
@@ -213,7 +213,7 @@ def _plain(text: str) -> bool:
 
 
 def _normalized(text: str) -> int:
-    """A whole number with a fraction of zeros or an exponent."""
+    """Return a whole number that is written with a zero fraction or an exponent as an integer."""
     parts = _INTEGER.fullmatch(text)
     if parts is None:
         raise ValueError
@@ -291,7 +291,7 @@ def _enum(numbers: dict[str, int]) -> Callable[[Any], int]:
 
 
 def _described(mistake: _Mistake, source: str) -> str:
-    """protojson's text for a mistake in the value that `source` begins with."""
+    """Return protojson's text for a mistake in the value at the start of `source`."""
     if len(source) > SEARCHED:
         return f"proto: {mistake.reason.format('…')}"
     name, value = _locate(source, mistake.path[::-1])

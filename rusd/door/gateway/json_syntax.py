@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class JsonError(Exception):
-    """A text that is no JSON, or not the JSON of a message; the reason as Go states it."""
+    """Text that is not JSON, or not the JSON of a message; the reason in Go's words."""
 
 
 class Raw(str):
-    """A number as it stands in the text."""
+    """A number as written in the text."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class _Constant(Exception):
-    """NaN and infinities, which Python reads."""
+    """NaN and infinities, which Python's parser accepts."""
 
 
 _DECODER = json.JSONDecoder(
@@ -67,7 +67,7 @@ SCANNER = json.JSONDecoder(parse_float=Raw, parse_int=Raw, strict=False)
 
 
 def parse(text: bytes) -> Parsed | None:
-    """The first JSON value in `text`; None if there is none. Raises JsonError."""
+    """Parse the first JSON value in `text`; None if there is none. Raises JsonError."""
     if len(text) > _SHORT and sum(map(text.count, (b"{", b"[", b","))) > MAX_VALUES:
         raise JsonError("too many values")
     broken: UnicodeDecodeError | None = None
@@ -102,13 +102,13 @@ def _decode(source: str, start: int) -> Any:
 
 
 def skip_space(source: str, at: int) -> int:
-    """The first position from `at` on that holds no white space."""
+    """Return the first position from `at` on that is not white space."""
     space = _SPACE.match(source, at)
     return at if space is None else space.end()
 
 
 def position(source: str, at: int) -> tuple[int, int]:
-    """Line and column, from 1."""
+    """Return line and column, from 1."""
     return source.count("\n", 0, at) + 1, at - source.rfind("\n", 0, at)
 
 
@@ -169,7 +169,9 @@ def _no_value(source: str, at: int) -> str:
 
 
 def _after_value(source: str, start: int, at: int) -> str:
-    """What follows a member or element is neither a comma nor the end."""
+    """Return Go's error for text at `at`, after a member or element, that is no comma and no
+    closing bracket. `start`: where the outermost value begins.
+    """
     if source[at - 1].isdigit() and source[at : at + 1] == ".":
         return _unexpected(source, at + 1, "after decimal point in numeric literal")
     if source[at - 1].isdigit() and source[at : at + 1] in ("e", "E"):
@@ -214,7 +216,7 @@ _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*(")?', re.DOTALL)
 
 
 class ValueSplitter:
-    """Cuts a stream of JSON objects into their texts; each byte is looked at once."""
+    """Cuts a stream of JSON objects into their texts; examines each byte once."""
 
     def __init__(self, limit: int) -> None:
         """`limit`: bytes of one object."""
@@ -226,8 +228,8 @@ class ValueSplitter:
         self._in_string = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The texts that `chunk` completes. Raises JsonError if something else than an object
-        begins, or one grows too long.
+        """Return the texts that `chunk` completes. Raises JsonError for a value that is not an
+        object, or longer than the limit.
         """
         buffer = self._buffer
         buffer += chunk
@@ -240,7 +242,7 @@ class ValueSplitter:
             raise JsonError("the message is too long")
 
     def _advance(self) -> bool:
-        """Look at more bytes; returns whether an object ends there."""
+        """Examine more bytes; return whether an object ends there."""
         buffer = self._buffer
         if not self._depth:
             begin = len(buffer) - len(buffer.lstrip())

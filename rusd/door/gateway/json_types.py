@@ -1,4 +1,4 @@
-"""One reader or writer for each type of message, built when it is first asked for."""
+"""Readers and writers of JSON, one for each message type, built on first use."""
 
 from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
@@ -10,22 +10,22 @@ class OfType(Protocol):
     """A reader or a writer of the messages of one type."""
 
     def add(self, field: FieldDescriptor, inner: Self | None) -> None:
-        """`inner`: the one of the field's type, if that is a message."""
+        """Add a field. `inner`: the reader or writer of the field's type if it is a message."""
 
 
 T = TypeVar("T", bound=OfType)
 
 
 class ByType(Generic[T]):
-    """All that were asked for, and those of their fields."""
+    """The readers or writers built so far, with those of their fields."""
 
     def __init__(self, make: Callable[[Descriptor], T]) -> None:
-        """`make` returns one without fields."""
+        """`make` returns a reader or writer without fields."""
         self._make = make
         self._made: dict[str, T] = {}
 
     def of(self, kind: Descriptor) -> T:
-        """The reader or writer of a type."""
+        """Return the reader or writer of a type."""
         made = self._made.get(kind.full_name)
         if made is None:
             # (Before its fields: a transaction may hold transactions.)

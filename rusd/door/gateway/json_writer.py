@@ -53,7 +53,7 @@ class MessageWriter:
         self._fields[field] = f'"{field.name}":', write, inner, field.is_repeated
 
     def text(self, message: Message) -> str:
-        """The message as JSON."""
+        """Return the message as JSON."""
         fields = self._fields
         parts = []
         # (In the order of numbers, which in etcd's messages is that of declaration.)
@@ -66,7 +66,7 @@ class MessageWriter:
         return f"{{{','.join(parts)}}}"
 
     def pieces(self, message: Message) -> Iterator[str]:
-        """The same, in pieces."""
+        """Return the JSON of `text` in pieces."""
         yield "{"
         comma = ""
         for field, value in message.ListFields():
@@ -88,7 +88,7 @@ class MessageWriter:
 def _elements(
     write: Write, messages: MessageWriter | None, values: Any, start: int
 ) -> Iterator[str]:
-    """Some elements of a repeated field, which begin at index `start`."""
+    """Write the next elements of a repeated field, from index `start` on."""
     for index, value in enumerate(values, start):
         if index:
             yield ","
@@ -99,7 +99,7 @@ def _elements(
 
 
 def gathered(pieces: Iterator[str]) -> Iterator[bytes]:
-    """The pieces joined to some of about `PIECE` characters, encoded."""
+    """Join pieces to larger ones of about `PIECE` characters, and encode them."""
     parts: list[str] = []
     size = 0
     for piece in pieces:
@@ -117,7 +117,7 @@ text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def escaped(encoded: bytes) -> bytes:
-    """JSON as Go's encoding/json rewrites it, for use in HTML."""
+    """Escape JSON as Go's encoding/json does, for use in HTML."""
     for character, escape in _HTML:
         if character in encoded:
             encoded = encoded.replace(character, escape)

@@ -18,7 +18,7 @@ RETRY_SECONDS = 0.01
 
 
 class AnswerMemory:
-    """Counts the bytes of answers that wait for their clients."""
+    """Counts the bytes of responses that their clients have not read."""
 
     def __init__(self, budget: int = ANSWER_MEMORY) -> None:
         self._half = budget // 2
@@ -27,20 +27,20 @@ class AnswerMemory:
 
     @property
     def tight(self) -> bool:
-        """Whether answers should wait."""
+        """Whether new responses must wait."""
         return self._held > self._half
 
     def take(self, size: int) -> None:
-        """An answer of `size` bytes waits for its client."""
+        """Count a response of `size` bytes that waits for its client."""
         self._held += size
 
     def release(self, size: int) -> None:
-        """`size` bytes have been handed on, or dropped."""
+        """Uncount `size` bytes that were sent or dropped."""
         self._held -= size
         self._resume()
 
     def _resume(self) -> None:
-        """Let the next answer be made. One at a time: each may be long, or take nothing."""
+        """Resume the next waiting call. One at a time: its response may be long, or empty."""
         if self._waiting and not self.tight:
             self._waiting.popitem(last=False)[0].set_result(None)
             if self._waiting:

@@ -24,7 +24,7 @@ _NUMBER = re.compile("[+-]?[0-9]{1,18}")
 
 
 def metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    """The metadata of a request with these headers (names in lowercase)."""
+    """Return the call metadata of a request with these headers (names in lowercase)."""
     found = {_GATEWAY + "accept": ""}
     for name, value in headers.items():
         if name == "authorization":
@@ -43,7 +43,7 @@ def metadata(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def timeout(headers: Mapping[str, str]) -> float | None:
-    """The seconds that `Grpc-Timeout` grants; None without one. Raises ValueError."""
+    """Return the timeout of `Grpc-Timeout` in seconds; None if absent. Raises ValueError."""
     given = headers.get("grpc-timeout", "")
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""One method as JSON: its requests are read, and its responses written."""
+"""JSON of one method: its requests are read, and its responses written."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class MethodJson:
     memory: AnswerMemory
 
     def request(self, text: bytes) -> tuple[Message, bytes]:
-        """The request that `text` is, and its encoding. Raises EtcdError."""
+        """Parse the request `text`; return it and its encoding. Raises EtcdError."""
         try:
             request = self.reader.read(text)
             raw = request.SerializeToString()
@@ -50,11 +50,11 @@ class MethodJson:
         return request, raw
 
     def text(self, encoded: bytes) -> bytes:
-        """An encoded response as JSON."""
+        """Return an encoded response as JSON."""
         return self.writer.text(self.response.FromString(encoded)).encode()
 
     def pieces(self, encoded: bytes) -> Iterator[bytes]:
-        """The same, in pieces."""
+        """Return an encoded response as JSON in pieces."""
         return gathered(self.writer.pieces(self.response.FromString(encoded)))
 
     def told(self, error: BaseException) -> EtcdError:
@@ -77,7 +77,7 @@ class MethodsJson:
         self._writers = ByType(lambda kind: MessageWriter())
 
     def of(self, path: str, request: type[Message]) -> MethodJson:
-        """`path`: of gRPC. `request`: the class of the method's requests."""
+        """Return the `MethodJson` of the gRPC path `path`. `request`: the class of its requests."""
         descriptor: Any = request.DESCRIPTOR
         pool: Any = descriptor.file.pool
         response: Descriptor = pool.FindMethodByName(path[1:].replace("/", ".")).output_type

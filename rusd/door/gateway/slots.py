@@ -13,7 +13,7 @@ from rusd.rpc.pages import PageResponse
 
 
 class CallSlots:
-    """So many calls at a time."""
+    """A semaphore with a fixed number of calls."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
@@ -36,14 +36,14 @@ class CallSlots:
             raise
 
     def release(self) -> None:
-        """A call has ended."""
+        """Release the slot of a call that has ended."""
         if self._waiting:
             self._waiting.popitem(last=False)[0].set_result(None)
         else:
             self._free += 1
 
     def until_sent(self, response: PageResponse) -> PageResponse:
-        """`response`, at the end of which the slot is released."""
+        """Return `response`; its slot is released when its body has been sent."""
         if isinstance(response.body, bytes):
             self.release()
             return response
@@ -61,7 +61,7 @@ class _Held(AsyncIterator[bytes]):
         return await anext(self._chunks)
 
     async def aclose(self) -> None:
-        """The end, or the client has gone."""
+        """The body has ended, or the client disconnected."""
         release, self._release = self._release, None
         if release is not None:
             release()

@@ -43,13 +43,13 @@ class OpenStreams:
         self._open.pop(stream, None)
 
     def stop(self) -> None:
-        """The member stops: end them all."""
+        """End all streams, since the member stops."""
         for stream in list(self._open):
             stream.finish(STOPPED())
 
 
 class JsonStream:
-    """One call; the service's `ResponseStream`."""
+    """One streaming call; the service's `ResponseStream`."""
 
     def __init__(
         self, json: MethodJson, method: BidiStream | ServerStream, streams: OpenStreams
@@ -110,11 +110,11 @@ class JsonStream:
             self.finish(error)
 
     def half_close(self) -> None:
-        """The client sends no more."""
+        """Tell the service that the client sends no more messages."""
         self._tell(lambda handler: handler.half_closed())
 
     def read_requests(self, body: RequestBody) -> None:
-        """Pass the requests in `body` to the service as they come."""
+        """Pass the requests in `body` to the service as they arrive."""
         self._reading = asyncio.ensure_future(self._read(body))
 
     async def _read(self, body: RequestBody) -> None:
@@ -160,7 +160,7 @@ class JsonStream:
     # Responses
 
     async def respond(self, timeout: float | None) -> PageResponse:
-        """The response, as soon as its status is known."""
+        """Return the response as soon as its status is known."""
         try:
             if timeout is not None:
                 loop = asyncio.get_running_loop()
@@ -185,7 +185,7 @@ class JsonStream:
             await self._something
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
-        """The lines of the response, each in one piece unless it is long."""
+        """Yield the lines of the response, each in one piece unless it is long."""
         while True:
             await self._until_something()
             if not self._queue:
@@ -217,7 +217,7 @@ class JsonStream:
     # The end
 
     def close(self) -> None:
-        """Tell the service, once and last, that messages are no longer taken."""
+        """Tell the service that the stream has ended: exactly once, and last."""
         if self._closed:
             return
         self._closed = self._finished = True
@@ -253,7 +253,7 @@ class _Lines(AsyncIterator[bytes]):
         return self._lines.__anext__()
 
     async def aclose(self) -> None:
-        """The end, or the client has gone."""
+        """The body has ended, or the client disconnected."""
         self._stream.close()
         await self._lines.aclose()
 
@@ -278,7 +278,7 @@ class StreamCall:
         timeout: float | None,
         caller: Caller,
     ) -> PageResponse:
-        """The response to a request with this body."""
+        """Return the response to a request with this body."""
         deadline = None
         if timeout is not None:
             deadline = asyncio.get_running_loop().time() + timeout

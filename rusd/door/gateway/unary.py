@@ -39,7 +39,7 @@ class UnaryCall:
         timeout: float | None,
         caller: Caller,
     ) -> PageResponse:
-        """The response to a request with the body `text`."""
+        """Return the response to a request with the body `text`."""
         code = CANCELED.code
         counts = method.counts
         counts.start()
@@ -97,7 +97,9 @@ class UnaryCall:
 
 
 async def _outcome(result: object) -> Encoded:
-    """Wait for the service's answer. Raises STOPPED if the member stops and cancels it."""
+    """Wait for the service's response. Raises STOPPED if the call is cancelled because the member
+    stops.
+    """
     try:
         encoded: Encoded = await result  # type: ignore[misc]
     except asyncio.CancelledError:
@@ -114,7 +116,7 @@ async def _outcome(result: object) -> Encoded:
 
 
 class _Long(AsyncIterator[bytes]):
-    """The body of a long answer, made as its client reads."""
+    """The body of a long response, generated as its client reads it."""
 
     def __init__(self, pieces: Iterator[bytes], size: int, memory: AnswerMemory) -> None:
         self._pieces = pieces
@@ -131,7 +133,7 @@ class _Long(AsyncIterator[bytes]):
         return piece
 
     async def aclose(self) -> None:
-        """The end, or the client has gone."""
+        """The body has ended, or the client disconnected."""
         self._memory.release(self._size)
         self._size = 0
         self._pieces = iter(())

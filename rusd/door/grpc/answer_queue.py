@@ -1,4 +1,4 @@
-"""Long answers that are not made yet, because their client has not read earlier ones.
+"""Calls whose long response is not generated yet, since their client has not read earlier ones.
 
 A service asks `wait_writable` before it builds a long answer. While more than `MUCH` bytes wait for
 the client, or the memory budget has no space for this connection, it gets something to wait for
@@ -66,7 +66,7 @@ class AnswerQueue:
         self._waiting.pop(waiting, None)
 
     def resume(self) -> None:
-        """There may be space: let some go on."""
+        """Resume waiting calls if there is space."""
         if not self._waiting:
             return
         if self._exceeds_share():

@@ -135,13 +135,13 @@ class GrpcConnection(asyncio.Protocol):
     # Work
 
     def run(self) -> None:
-        """Do the work there is, now or when it is this connection's turn."""
+        """Do pending work, now or when this connection's turn comes."""
         self.door.budget.run(self)
         if self.waiting:
             self._pause(True)
 
     def do(self, task: Callable[[], object]) -> None:
-        """Run `task` after what runs now, in the time of the connection."""
+        """Run `task` after the running callback, within the connection's time budget."""
         self._tasks.append(task)
         if not self._working:
             self.door.budget.defer(self)
@@ -176,11 +176,11 @@ class GrpcConnection(asyncio.Protocol):
 
     @property
     def _may_act(self) -> bool:
-        """Whether the client takes answers, so that its requests may be acted on."""
+        """Whether requests may be processed: the client reads its responses."""
         return not self._held or self.h2.closed
 
     def _run_tasks(self) -> bool:
-        """Run the tasks; returns whether time is left."""
+        """Run the queued tasks; return whether time is left."""
         tasks, spent = self._tasks, self.door.budget.spent
         while tasks:
             tasks.popleft()()
@@ -194,7 +194,7 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _pause(self, paused: bool) -> None:
-        """Read no more, or read on."""
+        """Pause reading from the socket, or resume it."""
         transport = self._transport
         if paused != self._paused and transport is not None and not transport.is_closing():
             self._paused = paused
@@ -228,8 +228,8 @@ class GrpcConnection(asyncio.Protocol):
             self._close_lingering(transport)
 
     def _close_lingering(self, transport: asyncio.Transport) -> None:
-        """Close the sending side first: to close the socket while the client writes would reset the
-        connection, and GOAWAY with the reason would be lost.
+        """Shut down the sending side first: closing the socket while the client writes would reset
+        the connection, and the GOAWAY frame with the reason would be lost.
         """
         self._closing = self._loop.call_later(LINGER_SECONDS, transport.abort)
         if transport.can_write_eof() and not transport.is_closing():
@@ -241,13 +241,13 @@ class GrpcConnection(asyncio.Protocol):
     # Calls
 
     def gather(self, call: Flushable) -> None:
-        """`call` has messages to `flush` with the next write."""
+        """Flush `call` before the next write."""
         if not self._gathered:
             self._wake()
         self._gathered.append(call)
 
     def write_early(self, call: Flushable) -> None:
-        """See `CallConnection`. Calls no service: one may be in the middle of sending."""
+        """See `CallConnection`. Calls no service, since a service may be inside `send`."""
         # (Data of other streams that waits for its turn would be sent too, and their services
         # would be told.)
         if not (self._held or self.h2.closed or self.h2.outbound.in_turn):
@@ -281,7 +281,7 @@ class GrpcConnection(asyncio.Protocol):
     # Time
 
     def expire(self, calls: dict[TimedCall, None]) -> None:
-        """The deadline of these calls has passed."""
+        """End these calls: their deadline has passed."""
         self.do(partial(self._expire, calls))
 
     def _expire(self, calls: dict[TimedCall, None]) -> None:
@@ -313,7 +313,7 @@ class GrpcConnection(asyncio.Protocol):
     # Ends
 
     def close_for_memory(self) -> None:
-        """Free what is held for the client, at once."""
+        """Close at once, to free the memory held for the client."""
         self.h2.fail(ENHANCE_YOUR_CALM, "member out of memory for clients")
         # (If it had failed before, some of its streams may wait for their turn to be ended.)
         self.h2.lost()
@@ -335,6 +335,6 @@ class GrpcConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no call is under way, and everything is written."""
+        """Whether no call is in progress, and everything is written."""
         written = self._transport is None or not self._transport.get_write_buffer_size()
         return not self.h2.streams and written

@@ -14,7 +14,7 @@ TICK = 0.05
 
 
 class Deadlines:
-    """The calls with a deadline of one door."""
+    """Deadlines of the calls of one door."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -24,7 +24,7 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, owner: DeadlineOwner, call: TimedCall, deadline: float) -> int:
-        """Give `call` to `owner` when `deadline` (loop time, seconds) has passed; returns its
+        """Pass `call` to `owner` once `deadline` (loop time, seconds) has passed; return its
         slot.
         """
         if self._timer is None:
@@ -35,7 +35,7 @@ class Deadlines:
         return slot
 
     def remove(self, owner: DeadlineOwner, call: TimedCall, slot: int) -> None:
-        """The call has ended."""
+        """Remove a call that has ended."""
         owners = self._slots.get(slot)
         calls = None if owners is None else owners.get(owner)
         if owners is not None and calls is not None:

@@ -1,4 +1,4 @@
-"""From a request's headers to the object that receives its stream.
+"""Chooses the receiver of a request's stream by the request's headers.
 
 CallHeaders ─┬─ refusal ─▶ answered at once
              ├─ a unary method ─▶ UnaryCall
@@ -22,11 +22,11 @@ from rusd.rpc.methods import CallCounts, Methods, Unary
 
 
 class RequestConnection(CallConnection, PageConnection, Protocol):
-    """The connection of any request."""
+    """The connection of a gRPC call or a page."""
 
 
 class Refusal:
-    """The receiver of a stream that was refused: what it sends is dropped."""
+    """The receiver of a refused stream: drops its data."""
 
     __slots__ = ()
 
@@ -34,17 +34,17 @@ class Refusal:
         """Dropped."""
 
     def aborted(self) -> None:
-        """Answered already."""
+        """Does nothing: the response was sent already."""
 
     def drained(self) -> None:
-        """Nothing is queued."""
+        """Does nothing: there is no queue."""
 
 
 REFUSED = Refusal()
 
 
 class Dispatcher:
-    """Finds the receiver of every request of one door."""
+    """Chooses the receiver of every request of one door."""
 
     def __init__(
         self,

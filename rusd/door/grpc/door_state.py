@@ -1,4 +1,4 @@
-"""What all connections of one client port share, and what a call needs of its connection.
+"""State shared by all connections of one client port, and the connection as its calls see it.
 
     GrpcDoor ── makes ─▶ DoorState ◀── uses ── GrpcConnection ◀── uses, as `CallConnection` ── calls
 
@@ -19,17 +19,17 @@ from rusd.rpc.request_log import RequestLog
 
 
 class OpenStream(Protocol):
-    """A streaming call, as the door ends it."""
+    """A streaming call that the door can end."""
 
     def finish(self, error: Exception | None = None) -> None:
-        """End the stream with this status."""
+        """End the stream with the status of `error`; OK if None."""
 
 
 class Flushable(Protocol):
     """A call with messages for the next write."""
 
     def flush(self) -> None:
-        """Hand them to the HTTP/2 stream."""
+        """Pass the gathered messages to the HTTP/2 stream."""
 
 
 @dataclass(slots=True)
@@ -59,21 +59,22 @@ class CallConnection(DeadlineOwner, Protocol):
         """State that the connections of the door share."""
 
     def do(self, task: Callable[[], object]) -> None:
-        """Run `task` after what runs now, in the time of the connection."""
+        """Run `task` after the running callback, within the connection's time budget."""
 
     def gather(self, call: Flushable) -> None:
         """Call `flush` before the next write."""
 
     def write_early(self, call: Flushable) -> None:
-        """Write the messages of `call` now if the socket takes data and the turn has time left,
+        """Write the messages of `call` now if the socket accepts data and the turn has time left,
         else with the next write.
         """
 
     def exceeds_share(self) -> bool:
-        """Return whether the connection must not hold more answers now."""
+        """Return whether the connection holds its maximum of responses."""
 
     def wait_writable(self, *, small: bool = False) -> Pending[None] | None:
-        """None if a long answer (`small`: one of one value) may be made now, else what to wait for.
+        """Return None if a long response (`small`: of one value) may be generated now, else a
+        pending that resolves when it may.
 
         See `answer_queue.py`.
         """

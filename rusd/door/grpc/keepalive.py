@@ -15,7 +15,7 @@ STRIKES = 2
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """Seconds, as etcd's flags --grpc-keepalive-* give them."""
+    """Keepalive settings in seconds, from etcd's flags --grpc-keepalive-*."""
 
     #: Least time between two pings of a client.
     min_time: float
@@ -25,7 +25,7 @@ class Keepalive:
 
 
 class PingPolicy:
-    """Counts the pings of one client that come too soon."""
+    """Counts the pings of one client that arrive too soon after another."""
 
     __slots__ = ("_last", "_minimum", "_strikes")
 
@@ -49,7 +49,7 @@ class PingPolicy:
 
 
 class Heartbeat:
-    """Detects a client that does not answer pings."""
+    """Detects a client that does not acknowledge pings."""
 
     __slots__ = ("_asked", "_interval", "_timeout")
 
@@ -60,7 +60,7 @@ class Heartbeat:
         self._asked = float("inf")
 
     def due(self, now: float, heard: float) -> bool:
-        """Return whether to ping, `heard` is when the client was last heard of."""
+        """Return whether to ping. `heard`: when data last arrived."""
         if heard > self._asked:
             self._asked = float("inf")
         if self._interval and self._asked > now and now - heard >= self._interval:

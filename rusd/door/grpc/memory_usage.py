@@ -1,4 +1,4 @@
-"""The memory one connection makes the server hold, and whether the client moves it.
+"""Memory that one connection makes the server hold, and whether its client makes progress.
 
 `held` is what can be freed by closing the connection: answers that wait for the client, and
 requests that are not complete. Complete requests in service are no reason to close it.
@@ -30,7 +30,7 @@ class MemoryUsage:
         self.unwritten = size
 
     def exceeds_share(self) -> bool:
-        """Return whether the connection must not hold more answers now."""
+        """Return whether the connection holds its maximum of responses."""
         return self._memory.exceeds_share(self._h2.outbound.queued + self.unwritten)
 
     def allows_small(self) -> bool:
@@ -48,7 +48,7 @@ class MemoryUsage:
 
     @property
     def held(self) -> int:
-        """Bytes held for the client that no service works on."""
+        """Bytes held for the client that are not being processed by a service."""
         inbound = self._h2.inbound
         return self._h2.outbound.queued + self.unwritten + inbound.kept - inbound.processing
 
@@ -64,8 +64,8 @@ class MemoryUsage:
         return self.held + inbound.outstanding - inbound.delayed
 
     def is_idle_holder(self) -> bool:
-        """Return whether the client has held much and moved little for `IDLE_SECONDS`. Called once
-        a second while memory must be freed.
+        """Return whether the client held much memory and moved few bytes for `IDLE_SECONDS`. Called
+        once a second while memory must be freed.
         """
         moved = self._h2.outbound.sent + self._h2.inbound.collected
         claimed = self.claimed

@@ -18,18 +18,20 @@ ENCODINGS = ("identity", "gzip")
 
 
 def framed(message: bytes) -> bytes:
-    """An answer's message with its prefix."""
+    """Return a response message with its prefix."""
     return len(message).to_bytes(PREFIX_BYTES, "big") + message
 
 
 def too_long(size: int, *, unary: bool = False) -> EtcdError:
-    """The refusal instead of a message of more than `SEND_AT_MOST` bytes."""
+    """Return the error that replaces a message of more than `SEND_AT_MOST` bytes."""
     text = f"trying to send message larger than max ({size} vs. {SEND_AT_MOST})"
     return EtcdError(Code.RESOURCE_EXHAUSTED, f"grpc: {text}" if unary else text)
 
 
 def whole(chunk: bytes, limit: int) -> bytes | None:
-    """The message that `chunk` is, if it is exactly one, uncompressed, of at most `limit` bytes."""
+    """Return the message in `chunk` if that is exactly one, uncompressed, of at most `limit`
+    bytes.
+    """
     size = len(chunk) - PREFIX_BYTES
     # A compression byte of 0 in front makes the prefix a five-byte number.
     if 0 <= size <= limit and int.from_bytes(chunk[:PREFIX_BYTES], "big") == size:
@@ -57,7 +59,7 @@ class MessageReader:
 
     @property
     def missing(self) -> int:
-        """Bytes that the message at hand lacks, or its prefix."""
+        """Bytes missing from the current message, or from its prefix."""
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return PREFIX_BYTES - len(buffer)
@@ -72,7 +74,7 @@ class MessageReader:
         self._buffer += chunk
 
     def next(self) -> bytes | None:
-        """The next whole message, decompressed; None if it is incomplete.
+        """Return the next whole message, decompressed; None if it is incomplete.
 
         Raises EtcdError if it is malformed or too large.
         """

@@ -103,7 +103,7 @@ class CallHeaderParser:
         )
 
     def _unknown(self, path: str) -> Definition:
-        """UNIMPLEMENTED in grpc-go's words."""
+        """Return UNIMPLEMENTED in grpc-go's words."""
         service, slash, name = path.removeprefix("/").rpartition("/")
         if not (slash and path.startswith("/")):
             text = f'malformed method name: "{path}"'
@@ -115,7 +115,9 @@ class CallHeaderParser:
 
 
 def seconds(timeout: str) -> float:
-    """A grpc-timeout such as "250m" in seconds. ValueError, in grpc-go's words, if it is none."""
+    """Parse a grpc-timeout such as "250m"; returns seconds. Raises ValueError in grpc-go's
+    words.
+    """
     shown = _quoted(timeout)
     if len(timeout) < _SHORTEST:
         raise ValueError(f"transport: timeout string is too short: {shown}")

@@ -132,8 +132,8 @@ class GrpcDoor:
     # Memory
 
     def _close_idle_holders(self) -> None:
-        """Close connections that hold much and move little, the largest first, until there is
-        space.
+        """Close connections that hold much memory and move few bytes, the largest first, until
+        there is space.
         """
         idle = [one for one in self.connections if one.memory.is_idle_holder()]
         idle.sort(key=lambda one: one.memory.claimed, reverse=True)

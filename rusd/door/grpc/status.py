@@ -19,25 +19,25 @@ _OK_ALONE = block([*_START, ("grpc-status", "0")])
 
 @lru_cache(maxsize=256)
 def trailers(code: int, message: str) -> bytes:
-    """Trailers of a failed call, after its messages."""
+    """Return the trailers of a failed call, sent after its messages."""
     return block(_fields(code, message))
 
 
 @lru_cache(maxsize=256)
 def alone(code: int, message: str) -> bytes:
-    """The whole response of a failed call without messages (trailers only)."""
+    """Return the whole response of a failed call without messages (trailers only)."""
     return block([*_START, *_fields(code, message)])
 
 
 def ending(error: EtcdError | None, *, begun: bool) -> bytes:
-    """The end of a stream whose headers have been sent (`begun`) or not."""
+    """Return the last header block of a stream. `begun`: its headers were sent before."""
     if error is None:
         return OK if begun else _OK_ALONE
     return (trailers if begun else alone)(error.code, error.message)
 
 
 def plain(status: int, error: Definition) -> bytes:
-    """The response to a request that is not gRPC: an HTTP status, and gRPC's."""
+    """Return the response to a request that is not gRPC: an HTTP status, and gRPC's."""
     return block([(":status", str(status)), _START[1], *_fields(error.code, error.message)])
 
 
@@ -49,7 +49,7 @@ def _fields(code: int, message: str) -> list[tuple[str, str]]:
 
 
 def percent_encoded(message: str) -> str:
-    """The message with bytes that are not printable ASCII, and percent signs, as %XX."""
+    """Encode percent signs and bytes other than printable ASCII as %XX."""
     if message.isascii() and message.isprintable() and "%" not in message:
         return message
     return "".join(

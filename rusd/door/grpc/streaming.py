@@ -1,4 +1,4 @@
-"""A streaming call: messages in while the service has room for responses, messages out in order.
+"""A streaming call: messages in while the service accepts them, responses out in order.
 
 One object stands between a service's callbacks (`rusd/rpc/streams.py`) and the HTTP/2 stream: it is
 the service's `ResponseStream` and the `Receiver` of the client's messages. A client that does not
@@ -37,7 +37,7 @@ _CUT_OFF = Definition(Code.INTERNAL, "unexpected EOF")
 
 
 class StreamCall:
-    """One open stream. `call_states.py` has its states."""
+    """One streaming call. `call_states.py` has its states."""
 
     __slots__ = (
         "__weakref__",
@@ -137,7 +137,7 @@ class StreamCall:
             self.drained()
 
     def _uncount(self) -> None:
-        """The gathered messages are counted by the stream now, or dropped."""
+        """Uncount the gathered messages: the stream counts them now, or they were dropped."""
         if self._counted:
             self._connection.door.memory.add(-self._counted)
             self._counted = 0

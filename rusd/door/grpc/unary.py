@@ -53,7 +53,7 @@ _CUT_OFF = Definition(Code.UNKNOWN, "unexpected EOF")
 
 
 def undecodable(error: DecodeError, failure: str) -> EtcdError:
-    """Return the error that grpc-go answers with."""
+    """Return grpc-go's error for an undecodable message."""
     return EtcdError(Code.INTERNAL, f"grpc: {failure} {error}")
 
 
@@ -62,7 +62,7 @@ def _size(message: Encoded) -> int:
 
 
 class UnaryCall:
-    """One call; the `Receiver` of its stream. `call_states.py` has its states."""
+    """One unary call; the `Receiver` of its stream. `call_states.py` has its states."""
 
     __slots__ = (
         "_began",
@@ -271,7 +271,7 @@ class UnaryCall:
             self._cancel()
 
     def drained(self) -> None:
-        """Nothing follows the one response."""
+        """Does nothing: there is only one response."""
 
     def _cancel(self) -> None:
         if self._pending is not None:
