@@ -1,0 +1,224 @@
+"""Pages to buckets and items.
+
+Every number of the file is checked against the page, the file and the key before it when it is
+used, so that a damaged file ends with a BboltError. A page refers to pages below it alone where the
+tree is sound; a way that is longer than any sound tree is deep goes in a circle.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from rusd.bbolt import layout
+from rusd.bbolt.errors import BboltError
+from rusd.bbolt.layout import BRANCH, ELEMENT_SIZE, HEADER, IS_BUCKET, LEAF, Meta
+
+#: A branch page has two children, so this many levels would hold 2^64 pages.
+MAX_DEPTH: Final = 64
+
+Data = bytes | memoryview
+
+
+class Page(NamedTuple):
+    """One page with all that belongs to it."""
+
+    number: int
+    flags: int
+    #: Number of its elements.
+    elements: int
+    #: Further pages that belong to it.
+    overflow: int
+    data: memoryview
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        return f"page {self.number}" if self.number else "inline page"
+
+
+class Item(NamedTuple):
+    """One element of a leaf page."""
+
+    key: bytes
+    value: bytes
+    is_bucket: bool
+
+
+class Database:
+    """A whole file. It must not change as long as this reads it."""
+
+    def __init__(self, data: Data) -> None:
+        """Raises BboltError if neither meta page is valid, or the file is shorter than they say.
+
+        `data`: the file, also mapped into memory.
+        """
+        self._data = memoryview(data)
+        self.meta = self._newest_meta()
+        if self.meta.pages * self.meta.page_size > len(self._data):
+            raise BboltError(
+                f"the file has {len(self._data)} bytes of {self.meta.pages * self.meta.page_size}"
+            )
+        #: The bucket of the buckets.
+        self.root = Bucket(self, b"", self.meta.root, None)
+
+    def _newest_meta(self) -> Meta:
+        """Return the valid meta page with the highest transaction."""
+        found: list[Meta] = []
+        error = BboltError("the file is empty")
+        # (The second page lies where the size of the first says, or may say if that is damaged.)
+        sizes: list[int] = []
+        try:
+            found.append(layout.decode_meta(self._data))
+            sizes = [found[0].page_size]
+        except BboltError as first:
+            error, sizes = first, list(layout.PAGE_SIZES)
+        for size in sizes:
+            try:
+                second = layout.decode_meta(self._data[size:])
+            except BboltError:
+                continue
+            if second.page_size == size:
+                found.append(second)
+        if not found:
+            raise error
+        return max(found, key=lambda meta: meta.transaction)
+
+    def buckets(self) -> Iterator[tuple[bytes, "Bucket"]]:
+        """Yield name and bucket, in the order of the names. Raises BboltError."""
+        return self.root.buckets()
+
+    def bucket(self, name: bytes) -> "Bucket | None":
+        """Return the bucket of this name. Raises BboltError."""
+        return self.root.bucket(name)
+
+    def page(self, number: int) -> Page:
+        """Return a page. Raises BboltError if it is none of a tree, or reaches out of the file."""
+        meta = self.meta
+        if not 2 <= number < meta.pages:
+            raise BboltError(f"page {number}: the file has {meta.pages} pages")
+        start = number * meta.page_size
+        said, flags, count, overflow = HEADER.unpack_from(self._data, start)
+        if said != number:
+            raise BboltError(f"page {number}: it says it is page {said}")
+        if number + overflow >= meta.pages:
+            raise BboltError(f"page {number}: {overflow} more pages, out of the file")
+        end = start + (overflow + 1) * meta.page_size
+        return Page(number, flags, count, overflow, self._data[start:end])
+
+
+class Bucket:
+    """Items in the order of their keys."""
+
+    def __init__(self, database: Database, name: bytes, root: int, inline: Page | None) -> None:
+        self._database = database
+        self.name = name
+        #: Its topmost page; 0 if it lies within its parent's.
+        self.root = root
+        self._inline = inline
+
+    def top(self) -> Page:
+        """Return the topmost page. Raises BboltError."""
+        return self._database.page(self.root) if self._inline is None else self._inline
+
+    def items(self) -> Iterator[Item]:
+        """Yield all items. Raises BboltError where the file is damaged, also between two items."""
+        last = b""
+        for item in self._items(self.top(), 0):
+            if item.key <= last:
+                raise BboltError(f"bucket {self.name!r}: key {item.key!r} does not follow {last!r}")
+            last = item.key
+            yield item
+
+    def _items(self, page: Page, depth: int) -> Iterator[Item]:
+        if page.flags == LEAF:
+            yield from leaf_items(page)
+            return
+        if depth >= MAX_DEPTH:
+            raise BboltError(f"{page.name}: it refers to itself")
+        for _, child in branch_entries(page):
+            yield from self._items(self._database.page(child), depth + 1)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, None if there is none or it is a bucket. Raises BboltError."""
+        item = self._find(key)
+        return item.value if item is not None and not item.is_bucket else None
+
+    def buckets(self) -> Iterator[tuple[bytes, "Bucket"]]:
+        """Yield name and bucket of the nested ones. Raises BboltError."""
+        for item in self.items():
+            if item.is_bucket:
+                yield item.key, self._nested(item)
+
+    def bucket(self, name: bytes) -> "Bucket | None":
+        """Return the nested bucket of this name. Raises BboltError."""
+        item = self._find(name)
+        return self._nested(item) if item is not None and item.is_bucket else None
+
+    def _find(self, key: bytes) -> Item | None:
+        page = self.top()
+        for _ in range(MAX_DEPTH):
+            if page.flags == LEAF:
+                return next((item for item in leaf_items(page) if item.key == key), None)
+            children = branch_entries(page)
+            child = children[0][1]
+            for first, number in children:
+                if first > key:
+                    break
+                child = number
+            page = self._database.page(child)
+        raise BboltError(f"{page.name}: it refers to itself")
+
+    def _nested(self, item: Item) -> "Bucket":
+        if len(item.value) < layout.BUCKET.size:
+            raise BboltError(f"bucket {item.key!r}: its entry has {len(item.value)} bytes")
+        root, _ = layout.BUCKET.unpack_from(item.value)
+        if root:
+            return Bucket(self._database, item.key, root, None)
+        data = memoryview(item.value)[layout.BUCKET.size :]
+        if len(data) < HEADER.size:
+            raise BboltError(f"bucket {item.key!r}: its inline page has {len(data)} bytes")
+        _, flags, count, _ = HEADER.unpack_from(data)
+        if flags != LEAF:
+            raise BboltError(f"bucket {item.key!r}: its inline page is no leaf")
+        return Bucket(self._database, item.key, 0, Page(0, flags, count, 0, data))
+
+
+def branch_entries(page: Page) -> list[tuple[bytes, int]]:
+    """Return first key and number of every child. Raises BboltError if it is no branch page."""
+    if page.flags != BRANCH:
+        raise BboltError(f"{page.name}: of kind {page.flags:#x}, not a branch or leaf")
+    _elements_fit(page)
+    if not page.elements:
+        raise BboltError(f"{page.name}: a branch without children")
+    found = []
+    for start in range(HEADER.size, HEADER.size + page.elements * ELEMENT_SIZE, ELEMENT_SIZE):
+        position, size, child = layout.BRANCH_ELEMENT.unpack_from(page.data, start)
+        found.append((_part(page, start + position, size), child))
+    for (before, _), (key, _) in pairwise(found):
+        if key <= before:
+            raise BboltError(f"{page.name}: key {key!r} does not follow {before!r}")
+    return found
+
+
+def leaf_items(page: Page) -> list[Item]:
+    """Return the items of a leaf page. Raises BboltError."""
+    _elements_fit(page)
+    found = []
+    for start in range(HEADER.size, HEADER.size + page.elements * ELEMENT_SIZE, ELEMENT_SIZE):
+        kind, position, key_size, value_size = layout.LEAF_ELEMENT.unpack_from(page.data, start)
+        if kind not in (0, IS_BUCKET):
+            raise BboltError(f"{page.name}: an element of kind {kind:#x}")
+        both = _part(page, start + position, key_size + value_size)
+        found.append(Item(both[:key_size], both[key_size:], bool(kind)))
+    return found
+
+
+def _elements_fit(page: Page) -> None:
+    if HEADER.size + page.elements * ELEMENT_SIZE > len(page.data):
+        raise BboltError(f"{page.name}: {page.elements} elements, out of the page")
+
+
+def _part(page: Page, start: int, size: int) -> bytes:
+    if start + size > len(page.data):
+        raise BboltError(f"{page.name}: an element reaches out of the page")
+    return bytes(page.data[start : start + size])

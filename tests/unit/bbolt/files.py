@@ -1,0 +1,42 @@
+"""Whole files, made by the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+
+from rusd.bbolt import Writer
+from rusd.bbolt.layout import BucketValue
+
+Items = Mapping[bytes, bytes]
+
+
+def collect(pages: Generator[bytes, None, BucketValue], into: list[bytes]) -> BucketValue:
+    """Put the pages into a list; return what the generator returns."""
+    while True:
+        try:
+            into.append(next(pages))
+        except StopIteration as end:
+            return end.value
+
+
+def assemble(writer: Writer, pages: Iterable[bytes], buckets: Mapping[bytes, BucketValue]) -> bytes:
+    """Return the whole file."""
+    middle = b"".join(pages)
+    last = b"".join(writer.finish(buckets))
+    return writer.meta() + middle + last
+
+
+def make(buckets: Mapping[bytes, Items], page_size: int = 4096) -> bytes:
+    """Return a file with these buckets."""
+    writer, pages = Writer(page_size), list[bytes]()
+    values = {
+        name: collect(writer.bucket(sorted(items.items())), pages)
+        for name, items in buckets.items()
+    }
+    return assemble(writer, pages, values)
+
+
+def numbered(count: int, size: int = 20) -> Iterator[tuple[bytes, bytes]]:
+    """So many items in the order of their keys."""
+    for number in range(count):
+        yield b"key%08d" % number, b"%d" % number * (size // len(b"%d" % number) + 1)

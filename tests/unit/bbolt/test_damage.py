@@ -1,0 +1,130 @@
+"""A damaged file is a BboltError: no other exception, no endless loop."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rusd.bbolt import BboltError, Database, check, layout
+from tests.unit.bbolt.files import make, numbered
+
+PAGE = 1024
+ITEMS = dict(numbered(300))
+FILE = make({b"key": ITEMS, b"meta": {b"term": b"1"}}, PAGE)
+
+
+def read(file: bytes) -> None:
+    """Whatever can be read of it."""
+    database = Database(file)
+    for _, bucket in database.buckets():
+        for item in bucket.items():
+            bucket.get(item.key)
+    check(database)
+
+
+def page_of_kind(kind: int) -> int:
+    return next(
+        number
+        for number in range(2, len(FILE) // PAGE)
+        if layout.HEADER.unpack_from(FILE, number * PAGE)[1] == kind
+    )
+
+
+def changed(position: int, data: bytes) -> bytes:
+    return FILE[:position] + data + FILE[position + len(data) :]
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, len(FILE) - 1), st.binary(min_size=1, max_size=8)), max_size=4
+    ),
+    length=st.integers(0, len(FILE)) | st.just(len(FILE)),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_damage_is_a_clear_error_or_harmless(
+    edits: list[tuple[int, bytes]], length: int
+) -> None:
+    file = bytearray(FILE)
+    for position, data in edits:
+        file[position : position + len(data)] = data
+    try:
+        read(bytes(file[:length]))
+    except BboltError as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=5000))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_no_file(data: bytes) -> None:
+    with pytest.raises(BboltError):
+        Database(data)
+
+
+def test_each_number_of_a_branch_is_checked() -> None:
+    branch = page_of_kind(layout.BRANCH) * PAGE
+    for offset in range(0, 16 + 3 * 16, 2):
+        for value in (0, 1, 2, 0x7FFF, 0xFFFF):
+            try:
+                read(changed(branch + offset, struct.pack("<H", value)))
+            except BboltError as error:
+                assert str(error)
+
+
+def test_a_page_that_refers_to_itself_is_no_endless_tree() -> None:
+    branch = page_of_kind(layout.BRANCH)
+    element = branch * PAGE + layout.HEADER.size
+    file = changed(element + 8, struct.pack("<Q", branch))
+    bucket = Database(file).bucket(b"key")
+    assert bucket is not None
+    with pytest.raises(BboltError, match="refers to itself"):
+        list(bucket.items())
+    with pytest.raises(BboltError, match="refers to itself"):
+        bucket.get(b"key00000000")
+    with pytest.raises(BboltError, match="two things"):
+        check(Database(file))
+
+
+def test_the_older_meta_page_serves_where_the_newer_is_damaged() -> None:
+    for page in (0, 1):
+        file = changed(page * PAGE + 40, b"\xff")
+        database = Database(file)
+        assert database.meta.transaction == (1 if page == 0 else 2)
+        check(database)
+
+
+def test_a_file_that_was_cut_is_refused() -> None:
+    with pytest.raises(BboltError, match="bytes of"):
+        Database(FILE[:-PAGE])
+
+
+@pytest.mark.parametrize(
+    ("position", "data", "text"),
+    [
+        (16, b"\0\0\0\0", "no bbolt file"),
+        (20, b"\3", "version 3"),
+        (8, b"\2\0", "no meta page"),
+        (40, b"\xff", "checksum mismatch"),
+    ],
+)
+def test_an_invalid_meta_page_says_why(position: int, data: bytes, text: str) -> None:
+    with pytest.raises(BboltError, match=text):
+        layout.decode_meta(memoryview(changed(position, data)))
+
+
+def test_a_page_that_nothing_refers_to_is_found() -> None:
+    free_list = page_of_kind(layout.FREE_LIST)
+    page = FILE[free_list * PAGE : (free_list + 1) * PAGE]
+    meta = layout.decode_meta(memoryview(FILE))._replace(pages=free_list + 2)
+    more = layout.encode_meta(0, meta) + FILE[PAGE:] + page
+    with pytest.raises(BboltError, match="neither free nor part"):
+        check(Database(more))
+
+
+def test_a_key_out_of_its_parents_range_is_found() -> None:
+    leaf = page_of_kind(layout.LEAF)
+    where = FILE.index(b"key00000000", leaf * PAGE)
+    with pytest.raises(BboltError, match="range of its parent"):
+        check(Database(changed(where, b"kex")))

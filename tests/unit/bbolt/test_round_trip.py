@@ -1,0 +1,95 @@
+"""What was written is read back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rusd.bbolt import Database, Writer, check
+from tests.unit.bbolt.files import assemble, collect, make, numbered
+
+KEYS = st.binary(min_size=1, max_size=40)
+VALUES = st.binary(max_size=60) | st.builds(bytes, st.integers(0, 9000))
+BUCKETS = st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=60), max_size=5)
+
+
+def read(file: bytes) -> dict[bytes, dict[bytes, bytes]]:
+    """All buckets, after a check of the whole file."""
+    database = Database(file)
+    check(database)
+    return {
+        name: {item.key: item.value for item in bucket.items()}
+        for name, bucket in database.buckets()
+    }
+
+
+@given(buckets=BUCKETS, page_size=st.sampled_from([1024, 4096, 16384]))
+@settings(max_examples=60, deadline=None)
+def test_any_buckets_are_read_back(
+    buckets: dict[bytes, dict[bytes, bytes]], page_size: int
+) -> None:
+    assert read(make(buckets, page_size)) == buckets
+
+
+def test_a_tree_of_several_levels_is_read_back() -> None:
+    items = dict(numbered(20_000))
+    file = make({b"key": items}, page_size=1024)
+    assert read(file) == {b"key": items}
+    bucket = Database(file).bucket(b"key")
+    assert bucket is not None
+    assert [bucket.get(key) for key in (b"key00000000", b"key00012345", b"key00019999")] == [
+        items[b"key00000000"],
+        items[b"key00012345"],
+        items[b"key00019999"],
+    ]
+    assert bucket.get(b"key00012345x") is None
+    assert bucket.get(b"a") is None
+
+
+def test_a_value_larger_than_a_page_takes_several() -> None:
+    items = {b"a": b"1", b"b": b"2" * 1_500_000, b"c": b"3"}
+    assert read(make({b"key": items})) == {b"key": items}
+
+
+def test_a_small_bucket_lies_within_its_parent() -> None:
+    file = make({b"meta": {b"term": b"1"}})
+    bucket = Database(file).bucket(b"meta")
+    assert bucket is not None
+    assert bucket.root == 0
+    assert len(file) == 4 * 4096  # two meta pages, the root, the free list
+
+
+def test_buckets_nest() -> None:
+    writer, pages = Writer(1024), list[bytes]()
+    inner = collect(writer.bucket(numbered(500)), pages)
+    small = collect(writer.bucket([(b"x", b"y")]), pages)
+    outer = collect(writer.bucket([(b"a", b"1"), (b"inner", inner), (b"small", small)]), pages)
+    database = Database(assemble(writer, pages, {b"outer": outer}))
+    check(database)
+    found = database.bucket(b"outer")
+    assert found is not None
+    assert found.get(b"a") == b"1"
+    assert found.get(b"inner") is None
+    nested = dict(found.buckets())
+    assert [(item.key, item.value) for item in nested[b"inner"].items()] == list(numbered(500))
+    assert [(item.key, item.value) for item in nested[b"small"].items()] == [(b"x", b"y")]
+    assert found.bucket(b"a") is None
+
+
+@pytest.mark.parametrize("keys", [[b"b", b"a"], [b"a", b"a"], [b""]])
+def test_keys_out_of_order_are_refused(keys: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="does not follow"):
+        list(Writer().bucket((key, b"") for key in keys))
+
+
+def test_the_writer_keeps_a_page_of_each_level() -> None:
+    """Whatever is kept grows with the height of the tree."""
+    writer = Writer(1024)
+    kept, largest = 0, 0
+    for number, page in enumerate(writer.bucket(numbered(40_000))):
+        kept = writer.size - 2 * 1024
+        largest = max(largest, len(page))
+        assert kept == (number + 1) * 1024, "a page is counted before it is given"
+    assert largest == 1024
+    assert kept > 1_000_000
