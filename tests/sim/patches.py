@@ -49,7 +49,6 @@ def patched(chance: random.Random) -> Iterator[None]:
         patch.object(rusd.raft.driver, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.base.worker, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.raft.read.waiting, "RETRY", 0.15),
-        patch.object(rusd.raft.driver, "TICK", 0.05),
         patch.object(rusd.raft.driver, "FLUSH_INLINE", 0),
         patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
         # What is long work elsewhere is some keys here.
