@@ -6,13 +6,15 @@
 - State machine safety: what is applied at an index is the same everywhere.
 - Match indexes: what a leader believes of another's disk is there.
 - ConfChanges of the membership: every one in a log but the last is committed.
-- Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk.
+- Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk; the log
+  is cut no further than the state on the disk reaches.
 """
 
 from typing import TYPE_CHECKING
 
 from rusd.raft.commands import STAND_IN, is_conf_change
 from rusd.raft.transport.frames import AppendEntries, AppendReply, RequestVote, VoteGranted
+from rusd.state.positions import Positions
 from tests.sim.network import frames_of
 
 if TYPE_CHECKING:
@@ -163,6 +165,16 @@ class Invariants:
                 )
         self._commit[host.member] = max(self._commit[host.member], core.commit_index)
         self.highest = max(self.highest, core.commit_index)
+
+    def crashed(self, host: "Host") -> None:
+        """The state that a power loss leaves reaches the first entry of the log."""
+        left, log = Positions(), host.journal
+        left.load(host.machine.engine)
+        if left.applied.index < log.first_index:
+            raise Violation(
+                f"durability: the log of {host.member} begins at entry {log.first_index}, a power "
+                f"loss leaves its state at {left.applied.index}"
+            )
 
     # --- what leaves ------------------------------------------------------------------------------
 

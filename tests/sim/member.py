@@ -217,6 +217,7 @@ class Host:
         engine = self.machine.engine
         assert isinstance(engine, MemoryEngine)
         engine.store.crash(self.chance)
+        self.world.crashed(self)
         self._waiting.clear()
         self._held.clear()
         self._unread.clear()

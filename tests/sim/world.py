@@ -178,6 +178,13 @@ class World:
         except Violation as error:
             self.broken(error)
 
+    def crashed(self, host: Host) -> None:
+        """A member's process ended; its disk holds what a power loss leaves."""
+        try:
+            self.invariants.crashed(host)
+        except Violation as error:
+            self.broken(error)
+
     def _steps_down(self, host: Host) -> None:
         """CheckQuorum: a leader that nobody can reach leads for one election timeout at most."""
         since = self._cut_leader.get(host.member)
