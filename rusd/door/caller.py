@@ -9,7 +9,7 @@ from rusd.rpc.call import Caller, Certificate
 
 
 def caller_of(transport: asyncio.BaseTransport) -> Caller:
-    """The caller of an accepted connection, after its handshake."""
+    """Return the caller of an accepted connection, after its handshake."""
     address = shown(transport.get_extra_info("peername"))
     connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     if connection is None:

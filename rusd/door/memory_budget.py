@@ -1,4 +1,4 @@
-"""Memory for clients: incomplete requests, and answers that their clients have not read.
+"""Memory held for clients: incomplete requests, and responses that were not read.
 
 One budget for all connections of a member (`--client-memory-bytes`), by how much of it is held:
 
@@ -58,13 +58,13 @@ _CGROUP_LIMITS = (
 
 
 def default_budget(largest: int) -> int:
-    """Bytes of the budget by default: at least four times the `largest` request."""
+    """Return the default budget in bytes: at least four times the `largest` request."""
     part = memory_of_machine() // PART_OF_MACHINE
     return max(min(max(part, LEAST), MOST), 4 * largest)
 
 
 def memory_of_machine() -> int:
-    """Bytes this process may use: the limit of its container, or the memory of the machine."""
+    """Return the bytes this process may use: its container's limit, or the machine's memory."""
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in _CGROUP_LIMITS:
         try:
@@ -153,16 +153,18 @@ class MemoryBudget:
     # Answers
 
     def exceeds_share(self, mine: int) -> bool:
-        """Return whether a connection that holds `mine` bytes of answers must not hold more now."""
+        """Return whether a connection that holds `mine` bytes of responses has reached its
+        share.
+        """
         return self.held > (self.half if mine else self._three_quarters)
 
     def allows_single(self, size: int) -> bool:
-        """Return whether one answer of `size` bytes may be held above the budget."""
+        """Return whether one response of `size` bytes may be held above the budget."""
         return self.held - size <= self.half
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a request or an answer waits for space."""
+        """Whether a request or a response waits for space."""
         return bool(self._reservations or self._waiting)
 
     def wait_for_space(self, later: Callable[[], None]) -> None:
@@ -178,12 +180,12 @@ class MemoryBudget:
 
     @property
     def above_half(self) -> bool:
-        """Whether more than half is held."""
+        """Whether more than half of the budget is used."""
         return self.held > self.half
 
     @property
     def must_free(self) -> bool:
-        """Whether connections that hold much and move little must be closed."""
+        """Whether connections that hold much memory and move few bytes must be closed."""
         return self.above_half or not all(map(self._has_room_for, self._reservations.values()))
 
     def _schedule(self) -> None:
@@ -201,7 +203,9 @@ class MemoryBudget:
             self._schedule()
 
     def _resume(self, those: dict[Callable[[], None], int], may: Callable[[int], bool]) -> bool:
-        """Continue some of `those` in order, while they may; returns whether more may follow."""
+        """Resume some of the waiting calls in order, while space lasts; return whether more
+        follow.
+        """
         for later, size in list(those.items())[:AT_ONCE]:
             if not may(size):
                 return False

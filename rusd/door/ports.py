@@ -83,7 +83,7 @@ class TimedCall(Protocol):
     """A call with a deadline."""
 
     def expired(self) -> None:
-        """The deadline has passed; the call may have ended since."""
+        """Called after the deadline; the call may have ended before."""
 
 
 class DeadlineOwner(Protocol):

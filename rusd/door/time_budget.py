@@ -1,4 +1,4 @@
-"""The time that connections may take of one turn of the loop, and which one works next.
+"""The time that connections may use in one turn of the loop, and their order.
 
 All work that a connection causes (frames, header blocks, unpacking, pages, deadlines,
 cancellations, writing) runs as the `work` of one `Worker`, through `TimeBudget.run`, or as a part
@@ -69,18 +69,18 @@ class TimeBudget:
         self._resting = False
 
     def enter(self) -> float:
-        """The charge a new connection begins with: behind those that are known, and behind the new
+        """Return the initial charge of a new connection: behind all known ones, and behind the new
         ones before it.
         """
         self._entered = max(self._entered, self._level) + QUANTUM
         return self._entered
 
     def spent(self) -> bool:
-        """Return whether the time of the running worker is over."""
+        """Return whether the running worker's time is over."""
         return self._clock() >= self._until
 
     def run(self, worker: Worker) -> None:
-        """Let `worker` work: now if this turn has time for it, else later."""
+        """Run `worker` now if this turn has time for it, else later."""
         if worker.waiting:
             return
         if not self._has_time_for(worker):
@@ -89,8 +89,8 @@ class TimeBudget:
             self._run_worker(worker, worker.work, TURN)
 
     def run_early(self, worker: Worker, work: Callable[[], bool]) -> None:
-        """Do `work` of `worker` (see `Worker.work`) from within a callback that is no worker's, if
-        `run` would let it work now. Else nothing is done: the worker works later all the same.
+        """Run `work` of `worker` (see `Worker.work`) inside another callback, if `run` would run it
+        now. Otherwise the worker runs later as usual.
         """
         if self._until < _NEVER or worker.waiting or not self._has_time_for(worker):
             return
@@ -100,7 +100,7 @@ class TimeBudget:
         return self._used < TURN and not (self._queue and worker.used > self._level)
 
     def defer(self, worker: Worker) -> None:
-        """Let `worker` work in a later turn."""
+        """Run `worker` in a later turn."""
         if worker.waiting:
             return
         worker.waiting = True
@@ -128,7 +128,7 @@ class TimeBudget:
 
     @property
     def idle(self) -> bool:
-        """Whether no work is deferred."""
+        """Whether no worker is deferred."""
         return not self._queue
 
     def _schedule(self) -> None:
@@ -150,8 +150,8 @@ class TimeBudget:
         self._run_deferred()
 
     def _run_deferred(self) -> None:
-        """Run deferred workers; during a rest only those that have used less than the last that
-        worked, since the overrun was not theirs.
+        """Run deferred workers; during a rest only those with a smaller charge than the last
+        worker, which caused the overrun.
         """
         queue, limit = self._queue, self._level if self._resting else float("inf")
         try:

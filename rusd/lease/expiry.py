@@ -46,7 +46,7 @@ class LeaseDeadlines:
         return self._primary
 
     def promote(self, now: float, extend: float) -> None:
-        """Start every lease anew, with its TTL or what its last checkpoint left of it.
+        """Restart every lease with its TTL, or with the remaining TTL of its last checkpoint.
 
         `extend`: seconds added for the time without a leader, in which no client could renew.
         """

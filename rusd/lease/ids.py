@@ -1,4 +1,4 @@
-"""Ids for leases whose client chose none: unique in the cluster without coordination."""
+"""Ids for leases that a client granted without one: unique in the cluster without coordination."""
 
 _COUNTER_BITS = 8
 _TIME_BITS = 40

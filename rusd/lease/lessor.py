@@ -90,7 +90,7 @@ class Lessor:
     # For the API, on any member
 
     async def renew(self, lease_id: int) -> int:
-        """`renew_all` of one lease."""
+        """Renew one lease, as `renew_all`."""
         return (await self.renew_all([lease_id]))[0]
 
     async def renew_all(self, lease_ids: Sequence[int]) -> list[int]:
@@ -98,7 +98,7 @@ class Lessor:
 
         One request to the leader, and one read index there, for all of them.
 
-        NoLeader, LeaderTimeout if no leader could be asked. MalformedAnswer.
+        Raises NoLeader or LeaderTimeout if no leader responds, MalformedAnswer.
         """
         asked = b"".join(map(_INT64.pack, lease_ids))
         answer = await self._at_leader(_RENEW, asked, ATTEMPT)
@@ -167,7 +167,7 @@ class Lessor:
     # Requests to the leader
 
     async def _at_leader(self, kind: str, body: bytes, patience: float) -> bytes:
-        """Returns the leader's answer; `patience`: seconds for another member to give it."""
+        """Returns the leader's answer; `patience`: seconds to wait for another member's."""
         started = self._clock()
         deadline = started + 5 + 2 * self._election_timeout
         while (now := self._clock()) < deadline:

@@ -1,4 +1,4 @@
-"""When to compact by itself: etcd's two modes as pure functions of time and revision.
+"""Automatic compaction: etcd's two modes as pure functions of time and revision.
 
 A policy's `tick(now, revision)` is called about every `interval` seconds and answers the revision
 to compact to, or None. `AutoCompaction` proposes it if this member leads; `compacted` tells that it
@@ -34,10 +34,10 @@ class Policy(Protocol):
     interval: float
 
     def tick(self, now: float, revision: int) -> int | None:
-        """The revision to compact to now, or None."""
+        """Return the revision to compact to now, or None."""
 
     def compacted(self, now: float, revision: int) -> None:
-        """A compaction to `revision` was applied (or found already done)."""
+        """Record that a compaction to `revision` was applied (or found already done)."""
 
 
 class Periodic:
@@ -71,7 +71,7 @@ class Periodic:
 
 
 class ByRevision:
-    """Keep the last `retention` revisions; looked at every 5 minutes."""
+    """Keep the last `retention` revisions; checked every 5 minutes."""
 
     interval = REVISION_INTERVAL
 
@@ -112,7 +112,7 @@ class AutoCompaction:
         self._store = store
 
     async def run(self) -> None:
-        """Compact by the policy; ends only by being cancelled."""
+        """Compact by the policy until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
             revision = self._policy.tick(clock(), self._store.revision)

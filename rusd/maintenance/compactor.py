@@ -1,4 +1,4 @@
-"""Physical compaction: superseded revisions leave the disk in slices, between other work.
+"""Physical compaction: removes superseded revisions from disk in slices, between other work.
 
 A compaction is *applied* at once (older revisions become unreadable); the disk space is freed by a
 background task. It removes `--compaction-batch-limit` versions, rests for
@@ -29,7 +29,7 @@ DEFAULT_SLEEP = 0.01
 
 
 class CompactedStore(Protocol):
-    """The part of the MVCC store that removal works on."""
+    """The part of the MVCC store that physical compaction uses."""
 
     @property
     def compact_revision(self) -> int:
@@ -37,11 +37,11 @@ class CompactedStore(Protocol):
 
     @property
     def finished_compact_revision(self) -> int:
-        """Revision up to which history has left the disk."""
+        """Revision up to which superseded versions are removed from disk."""
 
     def compact_slices(self, limit: int) -> Generator[int, None, None]:
-        """Remove one slice per step, up to `compact_revision`; yields the number of versions it
-        had, `limit` at most.
+        """Remove superseded versions up to `compact_revision`, one slice per step; yields the
+        number of versions removed, `limit` at most.
         """
 
 
@@ -68,8 +68,7 @@ class Compactor:
         on_failure: Fail,
     ) -> None:
         """`batch_limit`: versions removed between two rests of `sleep_interval` seconds (0: etcd's
-        default).
-        `on_failure` hears of a store that cannot be written: such a member must end.
+        default). `on_failure` is called when the store cannot be written: the member must end.
         """
         self._store = store
         self._limit = batch_limit
@@ -80,12 +79,14 @@ class Compactor:
         self.counts = CompactionCounts()
 
     def schedule(self, revision: int) -> None:
-        """A compaction to `revision` was applied (or found unfinished at start)."""
+        """Queue the physical compaction to `revision`, which was applied (or unfinished at
+        start).
+        """
         if self._task is None or self._task.done():
             self._task = self._tasks.start("physical compaction", self._run())
 
     def finished(self, revision: int) -> asyncio.Future[None]:
-        """Resolves once nothing at or below `revision` waits for removal any more."""
+        """Resolves once all superseded versions at or below `revision` are removed."""
         future = asyncio.get_running_loop().create_future()
         if self._store.finished_compact_revision >= revision:
             future.set_result(None)
@@ -95,19 +96,19 @@ class Compactor:
         return future
 
     def pause(self) -> None:
-        """Let go of the store: it is about to be replaced. `resume` goes on."""
+        """Stop using the store, which is about to be replaced, until `resume`."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
     def resume(self) -> None:
-        """The store was replaced; it may hold a compaction that is not finished."""
+        """Continue on the replaced store, which may hold an unfinished compaction."""
         self._wake()
         if self._store.finished_compact_revision < self._store.compact_revision:
             self.schedule(self._store.compact_revision)
 
     async def stop(self) -> None:
-        """End between two slices; a restart resumes where this stopped."""
+        """Stop between two slices; the next start continues here."""
         await self._tasks.stop()
         for _, future in self._waiters:
             future.cancel()
@@ -129,7 +130,7 @@ class Compactor:
             self._wake()
 
     async def _remove(self) -> int:
-        """Remove what is due now; returns the number of versions."""
+        """Remove all versions due now; return their number."""
         count = in_batch = 0
         began, used = time.perf_counter(), time.thread_time()
         for removed in self._store.compact_slices(self._limit):

@@ -51,7 +51,7 @@ class Node(Role, Peers, Proposer, ReadIndex, PeerCalls, Protocol):
 
 
 class CorruptionCheck:
-    """One member's checks; it answers the others' from the moment it is made."""
+    """One member's checks; it answers other members' requests from construction on."""
 
     def __init__(self, node: Node, store: Store, members: Members) -> None:
         self._node = node
@@ -76,7 +76,7 @@ class CorruptionCheck:
         )
 
     async def check_every(self, interval: float) -> None:
-        """Compare as long as this member leads; ends only by being cancelled."""
+        """Compare periodically while this member leads, until cancelled."""
         while True:
             await asyncio.sleep(interval)
             if self._node.is_leader:
@@ -86,7 +86,7 @@ class CorruptionCheck:
                     log.warning("corruption check failed", extra={"fields": {"error": str(error)}})
 
     async def check_compactions_every(self, interval: float) -> None:
-        """Compare at the newest compacted revision, once for each; as `check_every`."""
+        """Compare the hashes of each new compaction once, as `check_every`."""
         while True:
             await asyncio.sleep(interval)
             revision = self._store.compact_revision

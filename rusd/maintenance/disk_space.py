@@ -1,4 +1,4 @@
-"""Free space of the disks that a member writes to, and what happens without any.
+"""Free space of a member's disks, and the refusals when it is exhausted.
 
 While a disk is nearly full, growth is refused with etcd's "database space exceeded" (`DiskSpace`,
 asked by the quota). Reads and deletions are served, and growth is too as soon as there is space
@@ -27,7 +27,7 @@ Free = Callable[[Path], int]
 
 
 def free(path: Path) -> int:
-    """Free bytes on the file system of `path`, or of its nearest existing parent."""
+    """Return the free bytes on the file system of `path`, or of its nearest existing parent."""
     while not path.exists() and path != path.parent:
         path = path.parent
     found = os.statvfs(path)
@@ -57,7 +57,7 @@ class DiskSpace:
         return self.least() >= RESTART_FREE
 
     def least(self) -> int:
-        """Free bytes of the fullest disk."""
+        """Return the free bytes of the fullest disk."""
         return min(map(self._free, self._paths))
 
 

@@ -15,7 +15,7 @@ ALL_MEMBERS = 0
 
 
 class KeysHash(NamedTuple):
-    """One member's answer."""
+    """The hash of one member's keys at a revision."""
 
     hash: int
     #: Revision the hash is of.
@@ -26,7 +26,7 @@ class KeysHash(NamedTuple):
 
 
 def differing(own: KeysHash, others: Mapping[int, KeysHash]) -> list[int]:
-    """Members whose keys differ from this member's at `own.revision`."""
+    """Return the members whose keys differ from this member's at `own.revision`."""
     return [
         member
         for member, other in others.items()
@@ -37,10 +37,10 @@ def differing(own: KeysHash, others: Mapping[int, KeysHash]) -> list[int]:
 def corrupt(
     leader: int, before: KeysHash, after: KeysHash, others: Mapping[int, KeysHash]
 ) -> int | None:
-    """The member that a leader's periodic check finds corrupt, None if all is well.
+    """Return the member that a leader's periodic check finds corrupt, None if there is none.
 
-    `before` and `after`: the leader's own hash from before and from after the others gave theirs
-    at `before.revision`; in between the leader made sure that it leads.
+    `before` and `after`: the leader's own hashes, taken before and after the other members gave
+    theirs at `before.revision`; in between the leader confirmed its leadership with a quorum.
     """
     if after[:3] != before[:3] and after[1:3] == before[1:3]:
         return leader
@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
 
 
 def compacted(leader: int, own: KeysHash, others: Mapping[int, KeysHash | None]) -> Verdict:
-    """Compare at a revision that all members may have compacted to; None: no answer."""
+    """Compare hashes at a revision to which all members may have compacted; None: no result."""
     groups: dict[int, list[int]] = {own.hash: [leader]}
     compared = 0
     for member, other in others.items():

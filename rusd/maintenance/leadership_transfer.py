@@ -46,7 +46,7 @@ class Node(Role, Peers, PeerCalls, LeadershipTransfer, Protocol):
 
 
 class LowDiskTransfer:
-    """Answers for the disks of this member, and checks them while it leads."""
+    """Answers requests for this member's free space, and checks it while this member leads."""
 
     def __init__(
         self,
@@ -99,8 +99,8 @@ class LowDiskTransfer:
         return max(ranked)[2] if ranked else None
 
     async def _has_space(self, member: int) -> bool | None:
-        """True if a voter has space, False if it does not know the question, None if it is short of
-        space or does not answer.
+        """Return True if a voter has space, False if its release does not know the request, None if
+        it is short of space or does not respond.
         """
         try:
             answer = await self._node.ask(member, _QUESTION, b"", TIMEOUT)

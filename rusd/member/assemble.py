@@ -386,7 +386,7 @@ class _Service(Protocol):
     """A service of etcd's API."""
 
     def methods(self) -> Methods:
-        """Its methods by gRPC path."""
+        """The service's methods by gRPC path."""
 
 
 def _table(services: Iterable[_Service]) -> Methods:

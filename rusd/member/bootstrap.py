@@ -1,4 +1,4 @@
-"""The first start of a member: which ids it has, and of which members its cluster consists.
+"""The first start of a member: its ids, and the initial members of its cluster.
 
 New cluster (`--initial-cluster-state=new`): the ids follow from `--initial-cluster` and its token,
 derived as etcd derives them, so every member computes the same membership without communication.
@@ -86,11 +86,11 @@ async def query_existing_cluster(config: Config, tls: PeerTls = WITHOUT_TLS) -> 
 
 
 def _merged(answers: list[Cluster]) -> Cluster:
-    """The cluster of the first answer, by its member that has applied most, with what any member of
-    it says about started members.
+    """The cluster as the responding member with the highest applied index lists it, merged with
+    what any member reports about started members.
 
-    A peer that fell behind may still list a removed member under the URLs of this one, and may not
-    know that a member has served.
+    A peer that lags may still list a removed member under the URLs of this one, and may not know
+    that a member has served.
     """
     same = [each for each in answers if each.id == answers[0].id]
     first = max(same, key=lambda each: each.index)

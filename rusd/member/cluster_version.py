@@ -1,4 +1,4 @@
-"""Sets the cluster version: a leader proposes it as soon as it leads, if another one is set.
+"""Sets the cluster version: a new leader proposes it if it differs from the current one.
 
 etcd keeps the lowest version of all members there. Members of rusd all serve the same release of
 etcd's API, so the leader's own is proposed, or the target of a downgrade that was requested.
@@ -30,7 +30,7 @@ class Node(Proposer, Role, Protocol):
 
 
 class ClusterVersion:
-    """Proposes the version while this member leads and another one is set."""
+    """Proposes the version while this member leads and the cluster has another one."""
 
     def __init__(self, node: Node, members: Members) -> None:
         self._node = node
@@ -49,7 +49,7 @@ class ClusterVersion:
             await asyncio.sleep(UNDECIDED)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Propose until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL):

@@ -1,4 +1,4 @@
-"""The directories of one member: made private, and searched for files that are not rusd's.
+"""The directories of one member: created with mode 0700, and checked for foreign files.
 
     <data-dir>/            member/ and, with --auto-tls, fixtures/
     <data-dir>/member/     identity, joining, life, lives, state/, snapshots/ and, without
@@ -62,7 +62,9 @@ def prepare(config: Config) -> None:
 
 
 def is_founded(config: Config) -> bool:
-    """Return whether a member has begun here. ConfigError if that cannot be seen."""
+    """Return whether the directory belongs to a member that has started. Raises ConfigError if it
+    cannot be read.
+    """
     try:
         return config.identity_path.exists()
     except OSError as error:
@@ -70,7 +72,7 @@ def is_founded(config: Config) -> bool:
 
 
 def _refuse_shared_journal(config: Config) -> None:
-    """A journal among the files of another room would be removed with them."""
+    """Refuse a journal inside another room's directory, with which it would be removed."""
     # Links followed: another name of the same place is as bad.
     wal, member = (Path(os.path.realpath(path)) for path in (config.wal_path, config.member_path))
     for taken in (wal, *wal.parents):
@@ -100,7 +102,7 @@ def _refuse_foreign_data(config: Config) -> None:
 
 
 def _etcd_data(config: Config) -> Path | None:
-    """A file or directory that only etcd makes."""
+    """Return a file or directory that only etcd creates."""
     snap = config.member_path / "snap"
     if snap.exists():
         return snap
@@ -112,7 +114,7 @@ def _etcd_data(config: Config) -> Path | None:
 
 
 def _unknown(config: Config) -> Iterator[tuple[Path, str]]:
-    """Names that neither rusd nor its libraries make, and the directories they are in."""
+    """Yield names that neither rusd nor its libraries create, with their directories."""
     member = config.member_path
     places = [
         (config.data_path, _DATA),

@@ -1,8 +1,8 @@
-"""Why a member that is not broken ends for good."""
+"""Errors that end a healthy member for good."""
 
 
 class Removed(Exception):
-    """By this member's own log it was removed from the cluster. The process ends with success."""
+    """This member's own log removed it from the cluster. The process ends with exit code 0."""
 
 
 class RemovedByPeers(Exception):

@@ -1,4 +1,4 @@
-"""The ids of this member and of its cluster, and the members it knows, as its data directory says.
+"""The ids of this member and its cluster, and the known members, as stored on disk.
 
     <data-dir>/member/identity    "<member id> <cluster id>", hex; written once, durable
     <data-dir>/member/joining     the member list a joining member received, used until the state
@@ -53,7 +53,7 @@ def write_identity(config: Config, identity: Identity) -> None:
 
 
 def known_membership(config: Config, machine: StateMachine) -> Membership:
-    """The members by the replicated state, or by `joining` while that has not arrived."""
+    """Return the members of the replicated state, or of `joining` until that has arrived."""
     if machine.members.cluster_id:
         return machine.members.membership()
     path = _joining_path(config)

@@ -1,4 +1,4 @@
-"""Private keys that other users of the machine can read are named in the log, at each start."""
+"""Warns at each start about private keys that other users of the machine can read."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The life of one member: started, kept until it fails or is stopped, stopped in order.
+"""The life of one member: start, run until failure or stop, ordered shutdown.
 
 Everything runs on one event loop. An error after which the member must not go on (a failed turn of
 Raft, a full or damaged disk, removal from the cluster) is raised by `wait_failed`.
@@ -38,7 +38,9 @@ class Member:
     """A member as configured: `start`, then `wait_failed` until `stop`."""
 
     def __init__(self, config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
-        """`on_ready` is called once, when clients are served and the cluster knows this member."""
+        """`on_ready` is called once: clients are served and this member's name and URLs are
+        published.
+        """
         self._config = config
         self._on_ready = on_ready
         #: None before the data directory is open.
@@ -82,7 +84,7 @@ class Member:
         self._tasks.start("publish", self._publish(identity.member_id, components))
 
     async def stop(self) -> None:
-        """Hand leadership on, drain, close; also after a start that failed or was cancelled."""
+        """Transfer leadership, drain, close; also after a start that failed or was cancelled."""
         components = self._components
         if components is None:
             return
@@ -102,7 +104,7 @@ class Member:
             await components.node.stop()
 
     async def wait_failed(self) -> None:
-        """Wait until an error ends this member, and raise it."""
+        """Wait for an error that ends this member, and raise it."""
         await self._failure
 
     def _open(self, found: Cluster | None, tls: PeerTls) -> tuple[Identity, Components]:
@@ -163,7 +165,9 @@ class Member:
             self._failure.set_exception(error)
 
     def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback of a timer or an event raised: the state of its component is unknown."""
+        """End the member: a callback of a timer or event raised, so its component's state is
+        unknown.
+        """
         error = context.get("exception")
         log.critical(
             "unhandled failure", extra={"fields": {"where": context["message"]}}, exc_info=error

@@ -1,4 +1,4 @@
-"""Asks peers for the member list: whether this member was removed, and which members there are.
+"""Queries peers for the member list, and whether this member was removed.
 
 A member learns of its removal and of new members through the log. It cannot while it has no leader,
 and never once the others stopped talking to it. Then it asks its peers, at their own addresses, as
@@ -44,7 +44,7 @@ async def check_not_removed(
 
 
 class MemberList:
-    """Queries the peers that this member hears nothing from, and all of them without a leader."""
+    """Queries the peers without a connection, or all peers while there is no leader."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class MemberList:
         self._reported = asyncio.Event()
 
     def removal_reported(self) -> None:
-        """A peer sent `removed`. A frame proves nothing: the answer at its own address does."""
+        """Query a peer that sent `removed`: only the answer at its own address is proof."""
         self._reported.set()
 
     async def run(self) -> None:

@@ -31,7 +31,7 @@ _METRICS = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 def member_pages(
     checks: HealthChecks, metrics: Callable[[], bytes], budget: TimeBudget
 ) -> Mapping[str, Page]:
-    """Path -> page. `metrics` renders /metrics, within `budget`."""
+    """Return path -> page. `metrics` renders /metrics, within `budget`."""
     probes = _Probes(checks)
     rendering = SharedRendering(metrics, budget)
 
@@ -51,7 +51,7 @@ class Node(Role, Indexes, Protocol):
 
 
 def debug_pages(node: Node, stacks: Callable[[], bytes] | None) -> Mapping[str, Page]:
-    """Path -> page, of the client port alone. `stacks`: None without `--enable-pprof`."""
+    """Return path -> page, for the client port only. `stacks`: None without `--enable-pprof`."""
 
     async def variables(request: PageRequest) -> PageResponse:
         if request.method != "GET":
@@ -76,7 +76,7 @@ def debug_pages(node: Node, stacks: Callable[[], bytes] | None) -> Mapping[str, 
 
 
 def _raft_status(node: Node) -> dict[str, object]:
-    """As etcd's, without the progress of the other members."""
+    """The Raft status as etcd's /debug/vars has it, without the progress of the other members."""
     if node.is_leader:
         state = "StateLeader"
     else:

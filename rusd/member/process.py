@@ -1,4 +1,4 @@
-"""One member in one process: started, kept until a signal or a failure, stopped in order.
+"""One member in one process: start, run until a signal or a failure, ordered shutdown.
 
 serve(config) ── run(make) ── uvloop ── Runnable.start, wait_failed, stop
 """
@@ -29,7 +29,7 @@ SPACE_POLL = 2.0
 
 
 class Runnable(Protocol):
-    """The part of a member that the command uses."""
+    """The part of a member that the process uses."""
 
     async def start(self) -> None:
         """Returns once the member serves; raises if it cannot."""
@@ -42,7 +42,7 @@ class Runnable(Protocol):
 
 
 def serve(config: Config) -> int:
-    """Run the member that `config` describes: the exit code."""
+    """Run the member that `config` describes; return the exit code."""
     space = DiskSpace((config.member_path, config.wal_path))
     code = run(lambda: _member(config), space)
     if code is None:
@@ -51,9 +51,9 @@ def serve(config: Config) -> int:
 
 
 def run(make: Callable[[], Runnable], space: DiskSpace | None = None) -> int | None:
-    """Build a member inside a uvloop and keep it until a signal or a failure: the exit code.
+    """Run a member in a uvloop until a signal or a failure; return the exit code.
 
-    None if it failed for want of `space`, of which there is enough now: it shall begin anew.
+    None: it failed for lack of `space`, which is available again; the caller starts anew.
     """
     _open_many_files()
     import uvloop  # here, so that --help and --version do not wait for it
@@ -84,7 +84,7 @@ def _on_signal(asked: asyncio.Event, number: signal.Signals) -> None:
 
 
 def _open_many_files() -> None:
-    """As many as the system allows at all, as Go's runtime does for etcd."""
+    """Raise the soft limit of open files to the hard limit, as Go's runtime does for etcd."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -98,7 +98,7 @@ def _member(config: Config) -> Runnable:
 
 
 def _notify_systemd() -> None:
-    """READY=1 for a unit of Type=notify; a member that cannot say so serves all the same."""
+    """Send READY=1 for a unit of Type=notify; a failure is not fatal."""
     try:
         if systemd.notify("READY=1"):
             log.info("successfully notified init daemon")
@@ -164,14 +164,14 @@ async def _first_of(work: Coroutine[Any, Any, None], asked: asyncio.Task[bool]) 
 
 
 async def _room(space: DiskSpace) -> None:
-    """Until there is enough; a while at least, for what is short may be something else."""
+    """Wait for free space, for a minimum time, since another resource may be exhausted."""
     await asyncio.sleep(SPACE_POLL)
     while not space.enough():  # noqa: ASYNC110 (free space can only be polled)
         await asyncio.sleep(SPACE_POLL)
 
 
 async def _abort(member: Runnable) -> None:
-    """Let go of sockets and locks as far as that works; the failure is already logged."""
+    """Release sockets and locks as far as possible; the failure was logged before."""
     try:
         await asyncio.wait_for(member.stop(), ABORT_TIMEOUT)
     except Exception as error:  # noqa: BLE001
@@ -180,14 +180,16 @@ async def _abort(member: Runnable) -> None:
 
 
 def _begin_anew() -> NoReturn:
-    """The same command as a new process image: same process id, no trace of the failed member."""
+    """Replace the process image by the same command: same process id, no state of the failed
+    member.
+    """
     log.warning("there is space on the disk again: starting anew")
     logs.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _log_fatal(message: str, error: Exception) -> None:
-    """One line. What rusd or the system refuses explains itself; anything else needs its trace."""
+    """Log the failure: one line for a refusal of rusd or the system, else with its traceback."""
     explained = isinstance(error, OSError) or type(error).__module__.startswith("rusd.")
     log.critical(
         message, extra={"fields": {"error": str(error)}}, exc_info=None if explained else error

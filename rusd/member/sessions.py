@@ -1,4 +1,4 @@
-"""Background work of authentication: tokens that ended, and watchers that lost their permission."""
+"""Background work of authentication: expired tokens, and watchers without permission."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ class Watches(Protocol):
 
 
 class Sessions:
-    """Forgets tokens that ended; checks watchers again after users or roles changed."""
+    """Forgets expired tokens; checks watchers again after users or roles changed."""
 
     def __init__(self, tokens: TokenProvider, watches: Watches) -> None:
         self._tokens = tokens
@@ -28,11 +28,13 @@ class Sessions:
         self._changed = asyncio.Event()
 
     def auth_changed(self) -> None:
-        """Users, roles, permissions, or whether authentication is on."""
+        """Check watchers again: users, roles, permissions or the state of authentication
+        changed.
+        """
         self._changed.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Check until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXPIRY_INTERVAL):

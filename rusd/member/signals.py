@@ -23,12 +23,12 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def end_at_once() -> None:
-    """Until the next call of this module, a signal ends the process with exit code 0."""
+    """Let a signal end the process with exit code 0 until the next call of this module."""
     _handle(lambda number, frame: os._exit(0))
 
 
 class StopSignals:
-    """Turns signals into calls on an event loop, while that runs; remembers that one came."""
+    """Turns signals into calls on a running event loop, and remembers signals before and after."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_signal: Callable[[signal.Signals], None]
@@ -42,7 +42,7 @@ class StopSignals:
         _handle(self._received)
 
     def end(self) -> None:
-        """The loop is about to end: later signals are only remembered."""
+        """Stop calling `on_signal`, since the loop ends; later signals are only remembered."""
         self._ended = True
 
     def _received(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The token provider that `--auth-token` asks for, with its key files read."""
+"""The token provider of `--auth-token`, with its key files."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 
 def token_provider(config: Config) -> TokenProvider:
-    """Raises ConfigError if the options or the keys cannot be used."""
+    """Return the token provider. Raises ConfigError if the options or the keys are invalid."""
     try:
         options = auth_token.parse(config.auth_token)
     except ValueError as error:

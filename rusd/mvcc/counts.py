@@ -1,4 +1,4 @@
-"""Operations of one member's store since its start, counted as etcd counts them."""
+"""Counts of store operations of one member since its start, as etcd counts them."""
 
 
 class Counts:

@@ -5,8 +5,8 @@ FROM_KEY = b"\0"
 
 
 def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
-    """Returns the interval [start, end) of user keys for `key` and `range_end`; end None is
-    unbounded.
+    """Returns the interval [start, end) of user keys for `key` and `range_end` (etcd's
+    RangeRequest); end None is unbounded.
 
     Empty `range_end`: the single key. A single zero byte: all keys from `key` on. An end at or
     before the key: an empty interval.

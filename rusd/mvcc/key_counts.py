@@ -48,7 +48,7 @@ class KeyCounts:
         self.commits = 0
 
     def view(self) -> "CountView":
-        """The counts of this moment, for a cursor that is made at the same moment."""
+        """Return the counts as of now, for a cursor that is created at the same time."""
         view = CountView(self)
         self._views.add(view)
         return view
@@ -103,7 +103,7 @@ class KeyCounts:
         self._numbers.insert(at, number)
 
     def at_or_after(self, position: bytes, end: bytes | None) -> tuple[bytes, bytes, int] | None:
-        """The first block that lies in [position, end)."""
+        """Return the first block that lies in [position, end)."""
         at = bisect_left(self._starts, position)
         if at == len(self._starts) or (end is not None and self._ends[at] > end):
             return None
@@ -111,7 +111,7 @@ class KeyCounts:
 
 
 class CountView:
-    """Counts as of the moment when this was made."""
+    """Counts as of the creation of this object."""
 
     __slots__ = ("__weakref__", "_counts", "_created", "_deleted", "valid")
 
@@ -124,7 +124,7 @@ class CountView:
         self.valid = True
 
     def note(self, key: bytes, change: int) -> None:
-        """A key was created (1) or deleted (-1)."""
+        """Record that a key was created (1) or deleted (-1)."""
         insort(self._created if change > 0 else self._deleted, key)
         if len(self._created) + len(self._deleted) > MAX_CHANGES:
             self.valid = False
@@ -133,9 +133,9 @@ class CountView:
     def count(
         self, cursor: Cursor, position: bytes, end: bytes | None
     ) -> Generator[None, None, int]:
-        """Number of keys in [position, end), in slices.
+        """Return the number of keys in [position, end), in slices.
 
-        `cursor` reads CURRENT as of the view's moment and up to `end`; it may be anywhere.
+        `cursor` reads CURRENT as of the view's creation and up to `end`, from any position.
         """
         total = work = 0
         placed = False
@@ -171,7 +171,7 @@ class CountView:
         return total
 
     def _changes(self, start: bytes, end: bytes) -> int:
-        """Keys in [start, end) created since, less those deleted."""
+        """Return the number of keys in [start, end) created since, less the number deleted."""
         created, deleted = self._created, self._deleted
         if not created and not deleted:
             return 0

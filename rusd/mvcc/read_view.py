@@ -1,4 +1,4 @@
-"""The committed state of one moment, for reads of several intervals in many slices."""
+"""A snapshot of the committed state, for reads of several intervals in many slices."""
 
 from collections.abc import Iterable
 
@@ -41,7 +41,9 @@ class ReadView:
         return unpack(found[0][1]) if found and found[0][0] == key else None
 
     def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
-        """As `Store.rows`. At the current revision, only for an interval given at creation."""
+        """Return rows as `Store.rows`. At the current revision, only of an interval given at
+        creation.
+        """
         if revision > 0:
             return self._store.rows(start, end, revision)
         rows = self._rows[start, end]
@@ -49,10 +51,10 @@ class ReadView:
         return rows
 
     def range_slices(self, request: rpc.RangeRequest) -> Slices:
-        """As `Store.range_slices`."""
+        """Evaluate a range in slices, as `Store.range_slices`."""
         start, end = bounds(request.key, request.range_end)
         return range_query.run(request, self.rows(start, end, request.revision))
 
     def range(self, request: rpc.RangeRequest) -> RangeResult:
-        """`range_slices` at once."""
+        """Evaluate a range at once."""
         return sliced.finish(self.range_slices(request))

@@ -121,7 +121,7 @@ class HistoryRows:
             count += len(part)
 
     def _next(self, count: int) -> list[bytes]:
-        """The next revision keys, `count` at most; some, if there are any."""
+        """Return the next revision keys, `count` at most; at least one if there are any."""
         self._check()
         while self.seeks():
             pass
@@ -137,8 +137,8 @@ class HistoryRows:
             raise Compacted
 
     def _versions(self) -> Iterator[bytes | None]:
-        """Revision keys of the versions at the revision, in the order of user keys; None after
-        each slice of versions.
+        """Yield revision keys of the versions at the revision, in the order of user keys; None
+        after each slice of versions.
         """
         sought = 0
         end = None if self._end is None else index_prefix(self._end)

@@ -107,7 +107,7 @@ def tombstones_at(engine: Engine, revision: int) -> Generator[int, None, int]:
 
 
 class _Totals(NamedTuple):
-    """The record."""
+    """The stored totals."""
 
     live: int
     superseded: int
@@ -139,16 +139,16 @@ class StoreSize:
 
     @property
     def in_use(self) -> int:
-        """Bytes."""
+        """Bytes in use: `allocated` without free pages."""
         return self._totals.in_use
 
     @property
     def allocated(self) -> int:
-        """Bytes."""
+        """Bytes allocated, by etcd's measure."""
         return self._totals.peak + SPARE
 
     def load(self, engine: Engine, revision: int, finished: int) -> None:
-        """Read what is stored for a store at `revision`, compacted to `finished`."""
+        """Read the stored totals of a store at `revision`, compacted to `finished`."""
         stored = engine.get(Family.META, _KEY)
         if stored is not None:
             self._totals = _Totals(*_RECORD.unpack(stored))
@@ -169,7 +169,7 @@ class StoreSize:
             engine.write(batch)
 
     def grow(self, batch: Batch, growth: Growth, revision: int) -> None:
-        """`batch` brings the store to `revision`."""
+        """Add a commit: `batch` brings the store to `revision`."""
         live, superseded, removed, peak, before, finished = self._totals
         live += growth.live
         leap = growth.superseded > MARK_LEAP
@@ -182,14 +182,16 @@ class StoreSize:
         self._write(batch, _Totals(live, superseded, removed, peak, revision, finished))
 
     def compacted(self, engine: Engine, batch: Batch, target: int, kept: int) -> None:
-        """`batch` finishes the compaction to `target`, which kept tombstones of `kept` bytes."""
+        """Subtract a compaction: `batch` finishes that to `target`, which kept tombstones of `kept`
+        bytes.
+        """
         removed = max(self._totals.removed, self._superseded_up_to(engine, target) - kept)
         for mark in engine.scan_keys(Family.META, _MARKS, _mark(target + 1)):
             batch.delete(Family.META, mark)
         self._write(batch, self._totals._replace(removed=removed, finished=target))
 
     def defragmented(self, batch: Batch) -> None:
-        """No more is allocated than is in use."""
+        """Set the allocated bytes to those in use."""
         self._write(batch, self._totals._replace(peak=self._totals.in_use))
 
     def _superseded_up_to(self, engine: Engine, revision: int) -> int:

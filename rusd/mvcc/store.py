@@ -92,11 +92,11 @@ class Store:
         return (yield from range_query.run(request, self.rows(start, end, request.revision)))
 
     def rows(self, start: bytes, end: bytes | None, revision: int = 0) -> Rows:
-        """The live keys of [start, end) at `revision` (0 and below: now), to be read piece by
-        piece, all as they were at that revision. Raises FutureRevision or Compacted; a read of an
-        older revision Compacted also later, when a compaction overtakes it.
+        """Return the live keys of [start, end) at `revision` (0 and below: now), to be read in
+        parts, all as of that revision. Raises FutureRevision or Compacted. Reading an older
+        revision also raises Compacted once a compaction has passed it.
 
-        Do not keep them for long: rows that are being read cannot be freed.
+        To be read soon: their cursor keeps deleted data on disk.
         """
         self.check_readable(revision)
         if 0 < revision < self.revision:
@@ -107,8 +107,8 @@ class Store:
     def history(
         self, start_revision: int, *, limit_revisions: int
     ) -> Iterator[tuple[int, list[Event] | LongRevision]]:
-        """(revision, its events) in order from `start_revision` on, at most `limit_revisions` of
-        them. Raises Compacted if `start_revision` lies below the compact revision.
+        """Return (revision, its events) in order from `start_revision` on, at most
+        `limit_revisions`. Raises Compacted if `start_revision` lies below the compact revision.
         """
         if start_revision < self.compact_revision:
             raise Compacted
@@ -121,32 +121,33 @@ class Store:
         return Writer(self)
 
     def hash_kv(self, revision: int) -> Generator[None, None, HashResult]:
-        """etcd's HashKV: the hash taken by the compaction to `revision`, else that of all versions
-        readable at `revision` (0: now). Raises FutureRevision or Compacted at the first step.
+        """Return etcd's HashKV, in slices: the hash taken by the compaction to `revision`, else
+        that of all versions readable at `revision` (0: now). Raises FutureRevision or Compacted at
+        the first step.
         """
         taken = self._hashes.get(revision)
         return taken if taken is not None else (yield from self.hash_readable(revision))
 
     def hash_readable(self, revision: int) -> Generator[None, None, HashResult]:
-        """As `hash_kv`, always of what is readable now: also members of which some were restarted
-        since the compaction can compare it.
+        """Return the hash of the versions readable now, in slices; raises as `hash_kv`. Members
+        that restarted since the compaction can compare it too.
         """
         self.check_readable(revision)
         at = revision or self.revision
         return (yield from hashes.hash_kv(self.engine, at, self.compact_revision))
 
     def defragmented(self) -> None:
-        """The engine was defragmented: no more is allocated than is in use."""
+        """Update the size after the engine was defragmented."""
         batch = Batch()
         self.size.defragmented(batch)
         self.engine.write(batch)
 
     def hash_slices(self) -> Generator[None, None, int]:
-        """A checksum over everything committed, in slices (etcd's Hash)."""
+        """Return a checksum over everything committed, in slices (etcd's Hash)."""
         return hashes.hash_everything(self.engine, self.revision)
 
     def compacted(self, revision: int) -> None:
-        """A compaction to `revision` was written; superseded versions are still stored."""
+        """Raise the compact revision to `revision`; superseded versions are still stored."""
         finished = self.finished_compact_revision == self.compact_revision
         self._finished_before = self.compact_revision if finished else None
         self.compact_revision = revision
@@ -178,7 +179,7 @@ class Store:
 def _counting_nothing(
     hashing: Generator[None, None, HashResult],
 ) -> Generator[int, None, HashResult]:
-    """The same slices, as slices that remove no version."""
+    """Yield the slices, each as one that removes no version."""
     while True:
         try:
             next(hashing)

@@ -55,7 +55,7 @@ class HealthChecks:
     def __init__(
         self, node: Node, machine: Machine, decided: Callable[[], Awaitable[None]] = _decided
     ) -> None:
-        """`decided` waits until the cluster version is."""
+        """`decided` waits until there is a cluster version."""
         self._decided = decided
         self._node = node
         self._machine = machine
@@ -75,7 +75,7 @@ class HealthChecks:
         }
 
     def versions(self) -> dict[str, str]:
-        """The versions of server, cluster and storage, as /version names them."""
+        """Return the versions of server, cluster and storage, as /version names them."""
         return {
             "etcdserver": ETCD_VERSION,
             "etcdcluster": self._machine.members.cluster_version or "not_decided",
@@ -83,8 +83,8 @@ class HealthChecks:
         }
 
     async def health(self, exclude: Iterable[str], serializable: bool) -> str:
-        """Why this member is unhealthy, "" if it is not: alarms but those in `exclude`, then the
-        leader and a read unless `serializable`.
+        """Return why this member is unhealthy, "" if it is healthy: alarms except `exclude`, no
+        leader, or, unless `serializable`, a failed linearizable read. As etcd's /health.
         """
         reason = await self._unhealthy(set(exclude), serializable)
         if reason:
@@ -113,20 +113,20 @@ class HealthChecks:
 
     @property
     def paths(self) -> list[str]:
-        """The pages of the checks: of all together, and of each."""
+        """Return the pages of the checks: of all together, and of each."""
         probes = {"/livez": self._live, "/readyz": self._ready}
         return [*probes, *(f"{path}/{name}" for path, checks in probes.items() for name in checks)]
 
     async def live(self, only: str, exclude: Iterable[str]) -> list[CheckResult]:
-        """Results of the liveness checks but those in `exclude`, or of `only` one."""
+        """Return the results of the liveness checks: all except `exclude`, or `only` one."""
         return await self._run("livez", self._live, only, set(exclude))
 
     async def ready(self, only: str, exclude: Iterable[str]) -> list[CheckResult]:
-        """As `live`, of the readiness checks."""
+        """Return the results of the readiness checks, selected as by `live`."""
         return await self._run("readyz", self._ready, only, set(exclude))
 
     async def _serializable_read(self) -> None:
-        """Passes: a read of the local state depends on nothing else."""
+        """Always passes: reading the local state depends on nothing else."""
 
     async def _linearizable_read(self) -> None:
         await asyncio.wait_for(self._node.read_index(), READ_TIMEOUT)

@@ -108,7 +108,7 @@ class LoopWatchdog:
         self._thread = None
 
     def read(self) -> list[Histogram]:
-        """For the metrics (a `Source`)."""
+        """Return the samples for the metrics (a `Source`)."""
         return [
             Histogram(
                 "rusd_event_loop_delay_seconds",
@@ -235,13 +235,13 @@ class _Scheduling:
 
 
 def _caller(frame: FrameType) -> CodeType | None:
-    """Code of the frame that called a callback's."""
+    """Return the code of the frame that called a callback."""
     below = frame.f_back
     return None if below is None else below.f_code
 
 
 def _described(frame: FrameType | None, caller: CodeType | None) -> tuple[str, str] | None:
-    """(the callback that runs, the deepest call in it); None if the loop runs none."""
+    """Return (the running callback, the deepest call in it); None if the loop runs none."""
     deepest = frame
     while frame is not None and frame.f_code is not caller:
         below = frame.f_back
@@ -253,7 +253,7 @@ def _described(frame: FrameType | None, caller: CodeType | None) -> tuple[str, s
 
 
 def _place(frame: FrameType) -> str:
-    """`package/file.py:line (function)`."""
+    """Format a frame as `package/file.py:line (function)`."""
     directory, name = os.path.split(frame.f_code.co_filename)
     function = frame.f_code.co_qualname
     return f"{os.path.basename(directory)}/{name}:{frame.f_lineno} ({function})"

@@ -62,7 +62,9 @@ class CallMetrics:
             yield Sample(f"etcd_network_client_grpc_{name}_bytes_total", text, value, counter=True)
 
     def families(self) -> "Iterator[_Family]":
-        """Calls started and finished, now: some thousand samples, whose labels are kept."""
+        """Return calls started and finished: some thousand samples, whose rendered labels are
+        cached.
+        """
         started = _Family("grpc_server_started_total", "Calls started.", "counter")
         started.samples = [
             (_labels(names), method.counts.started) for names, _, method in self._methods
@@ -150,7 +152,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _number(value: float) -> str:
-    """As Go prints it: 7, 0.5, 2.147483648e+09."""
+    """Format a number as Go does: 7, 0.5, 2.147483648e+09."""
     if type(value) is int and -1_000_000 < value < 1_000_000:
         return str(value)
     text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
@@ -174,5 +176,5 @@ def _type(method: Method) -> str:
 
 
 def _code_name(code: int) -> str:
-    """As Go prints it: OK, NotFound."""
+    """Format a gRPC code as Go does: OK, NotFound."""
     return "OK" if code == Code.OK else Code(code).name.title().replace("_", "")

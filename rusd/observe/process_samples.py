@@ -1,4 +1,4 @@
-"""The process, as Prometheus's client for Go names it and etcd's own names beside."""
+"""Samples of the process, under the names of Prometheus's Go client and of etcd."""
 
 import resource
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class ProcessSamples:
 
 
 def _network() -> Iterator[Sample]:
-    """Bytes of the process's network namespace."""
+    """Return bytes received and sent in the process's network namespace."""
     try:
         lines = [line.split() for line in _NETWORK.read_text().splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Measures the round trip to every other member: a question that is answered at once.
+"""Measures the round trip to every other member with a request that is answered at once.
 
 The time includes what both event loops did meanwhile, as a heartbeat's does.
 """
@@ -24,20 +24,20 @@ class Node(Measured, PeerCalls, Peers, Protocol):
 
 
 class RoundTrips:
-    """Asks every connected member, and answers."""
+    """Sends round-trip requests to every connected member, and answers theirs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         node.serve(KIND, self._answer)
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Measure until cancelled."""
         while True:
             await self.ask()
             await asyncio.sleep(INTERVAL)
 
     async def ask(self) -> None:
-        """Ask every connected member once; an unconnected one counts as a message not sent."""
+        """Measure every connected member once; an unconnected one counts as a message not sent."""
         peers = self._node.peer_status()
         traffic = self._node.statistics().traffic
         for one, peer in peers.items():

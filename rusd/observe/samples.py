@@ -1,4 +1,4 @@
-"""Samples at the time of a scrape: values and distributions."""
+"""Values and distributions, read when a scrape asks for them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Histogram:
 
 
 class Source(Protocol):
-    """A part of the member that is measured."""
+    """A component that provides samples."""
 
     def read(self) -> Iterable[Sample | Histogram]:
-        """The samples, now."""
+        """Return the current samples."""

@@ -15,7 +15,7 @@ log = LimitedLog(get_logger(__name__))
 
 
 class ApplyLoop:
-    """The state machine's side of `Ready.entries`."""
+    """Applies `Ready.entries` to the state machine."""
 
     def __init__(self, core: Core, machine: Machine, slow: float) -> None:
         """`slow`: seconds from which an apply is logged (`--warning-apply-duration`)."""
@@ -30,12 +30,12 @@ class ApplyLoop:
 
     @property
     def busy(self) -> bool:
-        """Whether an apply is half done."""
+        """Whether an apply is unfinished."""
         return self._slices is not None
 
     def step(self, entries: Sequence[Entry]) -> None:
-        """Apply entries as one write, or do the next slice of the apply under way; then call the
-        calls that wait for their results.
+        """Apply entries as one write, or run the next slice of the unfinished apply; then settle
+        the calls that wait for their results.
         """
         if self._slices is None:
             if not entries:
@@ -65,7 +65,7 @@ class ApplyLoop:
             done(result)
 
     def _note_slow(self, took: float) -> None:
-        """The line of etcd, but for what was requested: Raft does not know it."""
+        """Log a slow apply in etcd's format, without the request, which Raft does not decode."""
         self.slow += 1
         fields = {
             "took": go_duration(took),
@@ -76,5 +76,5 @@ class ApplyLoop:
         log.warning("apply request took too long", fields)
 
     def drop(self) -> None:
-        """Forget the apply under way: the state was replaced by a snapshot."""
+        """Forget the unfinished apply, since a snapshot replaced the state."""
         self._slices = None

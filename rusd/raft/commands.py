@@ -1,4 +1,4 @@
-"""The bytes of a log entry: what a command is, and how requests stand in it.
+"""The encoding of log entries: one command, with its requests.
 
     command = type u8 | body
     type 0  msgpack list of (origin member, sequence number, payload): one or more requests
@@ -53,7 +53,7 @@ def decode_entry(command: bytes) -> list[Proposed]:
 
 
 def split_conf_changes(requests: Iterable[Proposed]) -> tuple[list[Proposed], list[Proposed]]:
-    """Returns (all others, ConfChanges)."""
+    """Returns (other requests, ConfChanges)."""
     others: list[Proposed] = []
     changes: list[Proposed] = []
     for request in requests:

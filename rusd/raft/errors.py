@@ -16,19 +16,19 @@ class TooManyProposals(Refusal):
 
 
 class TooManyReads(Refusal):
-    """As many reads wait for their read index as this member takes."""
+    """The maximum number of linearizable reads waits for its read index."""
 
     reason = "too many reads are waiting"
 
 
 class TooManyQuestions(Refusal):
-    """A member answers no further questions of other members before it has answered others."""
+    """This member serves its maximum of requests of other members, and takes no further one."""
 
     reason = "too many questions are waiting"
 
 
 class TooLarge(Refusal):
-    """A proposal, or a question to another member, that fits into no frame."""
+    """A proposal, or a request to another member, is larger than a frame."""
 
     reason = "larger than a frame between members"
 
@@ -40,13 +40,13 @@ class RequestTimeout(Refusal):
 
 
 class LeaderFailed(RequestTimeout):
-    """As `RequestTimeout`, of a request that was sent to a leader that is not known to lead now."""
+    """A request timed out that was sent to a leader which is not known to lead now."""
 
     reason = "timed out, possibly because the leader failed"
 
 
 class ConnectionLost(Refusal):
-    """The connection to a member broke before it answered a question."""
+    """The connection to a member broke before its response."""
 
     reason = "the connection was lost"
 
@@ -58,38 +58,38 @@ class NotLeader(Refusal):
 
 
 class BadTransferee(Refusal):
-    """Leadership was to go to a member without a vote."""
+    """The target of a leadership transfer has no vote."""
 
     reason = "not a voter"
 
 
 class TransferTimeout(Refusal):
-    """Leadership did not pass to the member asked for; another member may lead now."""
+    """Leadership did not pass to the requested member; another one may lead now."""
 
     reason = "leadership was not transferred in time"
 
 
 class UnknownQuestion(Refusal):
-    """A member of another release asks something that this one does not answer."""
+    """A member of another release sends a request that this release does not serve."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"no such question: {kind}")
 
 
 class MalformedQuestion(Refusal):
-    """The body of another member's question cannot be decoded."""
+    """The body of another member's request cannot be decoded."""
 
     reason = "malformed request of a member"
 
 
 class MalformedAnswer(Refusal):
-    """The body of another member's answer cannot be decoded."""
+    """The body of another member's response cannot be decoded."""
 
     reason = "malformed answer of a member"
 
 
 class AnswerTooLarge(Refusal):
-    """The answer to a member's question fits into no frame."""
+    """The response to a member's request is larger than a frame."""
 
     reason = "the answer is too large"
 

@@ -21,8 +21,8 @@ APPLY_ENTRIES = 64
 
 
 def force(journal: Journal, machine: Machine, changes: Callable[[], Iterable[bytes]]) -> None:
-    """Apply the whole log to `machine`, then the payloads that `changes()` gives, which is called
-    in between. The journal is flushed and the machine synced when this returns.
+    """Apply the whole log to `machine`, then the payloads of `changes()`, which is called after the
+    log was applied. The journal is flushed and the machine synced on return.
     """
     if reconcile(journal, *machine.positions()):
         journal.settle()

@@ -1,4 +1,4 @@
-"""Sequence numbers by which a member finds its own requests and proposals again.
+"""Sequence numbers that identify a member's own requests and proposals.
 
 A message may outlive the process that caused it: the leader may answer a request of a member that
 was restarted meanwhile, over the new connection, and entries of an earlier incarnation are
@@ -10,5 +10,5 @@ import secrets
 
 
 def first_number() -> int:
-    """Returns where the numbers of this life begin; counting up from it stays below 2^63."""
+    """Returns the first number of this start; counting up from it stays below 2^63."""
     return secrets.randbits(62)

@@ -70,11 +70,11 @@ class Peers(Protocol):
         """Loop time at which the connection to a member was made; None without one."""
 
     def peer_status(self) -> Mapping[int, PeerStatus]:
-        """Every other member, as this one sees it."""
+        """Status of every other member, as known to this one."""
 
 
 class Features(Protocol):
-    """The releases of the members."""
+    """Releases of the members."""
 
     def can_apply(self, features: int) -> bool:
         """Return whether the release of every member that this one has met applies the proposals of

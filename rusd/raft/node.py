@@ -68,11 +68,11 @@ class RaftNode:
         await self.driver.start()
 
     async def stop(self) -> None:
-        """Hand leadership on if another voter can take it (for a second at most), then end:
-        everything that still waits fails with Stopped.
+        """Transfer leadership if another voter is available (for at most one second), then stop:
+        all waiting calls fail with Stopped.
 
-        Also after a failure, which is raised by `wait_failed` alone. Releases everything even if a
-        step raises, then raises that error.
+        Also after a failure, which only `wait_failed` raises. Releases everything even if a step
+        raises, then raises that error.
         """
         try:
             if self.driver.begun and not self.driver.stopped:
@@ -167,9 +167,9 @@ class RaftNode:
         }
 
     def can_apply(self, features: int) -> bool:
-        """Returns whether no member runs a release that skips the proposals of `features`, by what
-        each said when it connected to this one last. A member that it never met does not count:
-        in a new cluster they are still connecting.
+        """Returns whether every member's release, as last reported in its hello to this one,
+        applies the proposals of `features`. A member that this one has never met does not count: in
+        a new cluster they are still connecting.
         """
         said = (self.driver.handshake.features(member) for member in self._core.peers)
         return all(known is None or known >= features for known in said)
@@ -208,7 +208,7 @@ class RaftNode:
 
     @property
     def on_said_removed(self) -> Callable[[], None]:
-        """Called when another member says that this one was removed. That is no proof."""
+        """Called when another member reports that this one was removed. That is no proof."""
         return self.driver.on_said_removed
 
     @on_said_removed.setter
@@ -217,7 +217,7 @@ class RaftNode:
 
     @property
     def on_bootstrapped(self) -> Callable[[], None]:
-        """Called when others know that this member, which holds nothing, held something once."""
+        """Called when peers know that this member, which has no data, had data before."""
         return self.driver.handshake.on_bootstrapped
 
     @on_bootstrapped.setter
@@ -298,8 +298,8 @@ class RaftNode:
     # Membership
 
     def reconfigure(self, membership: Membership) -> None:
-        """The machine applied a change of the membership; called within `Machine.begin` or
-        `Machine.restore`, so that it is in force for whatever comes behind.
+        """Use the membership that the machine applied; called within `Machine.begin` or
+        `Machine.restore`, so that it is in force for the next entry.
         """
         self._core.apply_membership(membership)
         self.driver.wake()

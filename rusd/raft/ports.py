@@ -72,8 +72,8 @@ LogEntry = tuple[bytes, int, int]
 
 
 class Log(Protocol):
-    """The log as the core sees it: what it changes is in memory, and durable after a flush, which
-    the core cannot do (`log/journal.py` implements both).
+    """The log as the core uses it: changes are in memory until a flush, which the core cannot do
+    (`log/journal.py` implements both).
     """
 
     #: Last index that a flush made durable.
@@ -134,7 +134,7 @@ class RaftState(Protocol):
 
     @property
     def membership(self) -> Membership:
-        """The members that count now."""
+        """The current members."""
 
 
 #: Work that yields between its slices; its value are the results.
@@ -154,27 +154,29 @@ class CheckpointError(Exception):
 
 
 class Prepared(Protocol):
-    """A checkpoint that was opened beside the live state. All methods but `install` do I/O: run
-    them in a thread, one at a time. The order is commit, install, release; or discard.
+    """A checkpoint opened beside the live state. All methods but `install` do I/O: run them in a
+    thread, one at a time, in the order commit, install, release; or discard.
     """
 
     @property
     def position(self) -> Position:
-        """The last entry whose effects it holds."""
+        """The last entry that the checkpoint contains."""
 
     def commit(self) -> None:
-        """From now on the next start finds this state in place of the live one. Durable when this
-        returns; a crash within leaves one of the two.
+        """Let the next start find this state in place of the live one. Durable on return; a crash
+        during the call leaves one of the two.
         """
 
     def install(self) -> None:
-        """Replace the live state, on the loop. Afterwards `Machine.positions()` is this one's."""
+        """Replace the live state, on the loop. `Machine.positions()` are then those of this
+        state.
+        """
 
     def discard(self) -> None:
-        """Remove this state, which was not committed."""
+        """Remove this uncommitted state."""
 
     def release(self) -> None:
-        """Remove the state that this one has replaced."""
+        """Remove the replaced state."""
 
 
 class Machine(Protocol):
@@ -221,7 +223,7 @@ Describe = Callable[[Exception], tuple[int, str]]
 
 
 def undescribed(error: Exception) -> tuple[int, str]:
-    """A `Describe` for a node without rooms above: gRPC's UNKNOWN."""
+    """Describe any error as gRPC's UNKNOWN, for a node without rooms above."""
     return 2, str(error)
 
 
@@ -250,7 +252,7 @@ class PeerTls(Protocol):
 
 
 class WithoutTls:
-    """For a member that neither listens on https nor dials it."""
+    """The `PeerTls` of a member that neither listens on https nor dials it."""
 
     server: ssl.SSLContext | None = None
 

@@ -1,4 +1,4 @@
-"""What a Raft member counts, as it is read for metrics."""
+"""Counts of a Raft member, read for metrics."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ SNAPSHOT_SECONDS = exponential(0.1, 2, 10)
 
 
 class Traffic:
-    """What passed between this member and another one."""
+    """Messages and bytes exchanged with another member."""
 
     __slots__ = (
         "disconnects",
@@ -48,12 +48,12 @@ class Transfers:
         self.started: float | None = None
 
     def begin(self) -> None:
-        """A snapshot begins; one that was under way has failed."""
+        """Count a snapshot that begins; an unfinished one has failed."""
         self.end(success=False)
         self.started = time.monotonic()
 
     def end(self, *, success: bool) -> None:
-        """The snapshot under way has ended; without effect if there is none."""
+        """Count the end of the current snapshot; no effect if there is none."""
         if self.started is None:
             return
         if success:
@@ -66,7 +66,7 @@ class Transfers:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """All of them, at one moment."""
+    """All counts at one moment."""
 
     #: Of the log: each flush, and the write before it.
     fsync_seconds: Distribution

@@ -40,7 +40,7 @@ class Lines(Protocol):
 
 
 class AuditLog:
-    """Makes the lines of one member."""
+    """Formats the lines of one member."""
 
     def __init__(self, lines: Lines, clock: Callable[[], float]) -> None:
         """`clock` gives seconds since the epoch."""
@@ -50,16 +50,16 @@ class AuditLog:
         self._denials = 0
 
     def changed(self, method: str, request: Any, call: Call, error: BaseException | None) -> None:
-        """A call that logs in, or changes users or roles, has ended."""
+        """Log the end of a call that logs in, or changes users or roles."""
         event = "login" if method == LOGIN else "change"
         self._write(event, method, request, call, error)
 
     def denied(self, method: str, request: Any, call: Call, error: BaseException) -> None:
-        """A call was refused for want of an identity or a permission."""
+        """Log a call that was refused for lack of an identity or a permission."""
         self._write("denied", method, request, call, error)
 
     def watch_denied(self, request: Any, call: Call, error: BaseException) -> None:
-        """A watcher was refused; its stream goes on."""
+        """Log a refused watcher; its stream continues."""
         self.denied(WATCH, request, call, error)
 
     def _write(
@@ -92,7 +92,7 @@ class AuditLog:
 
 
 def left_out(count: int, clock: Callable[[], float]) -> str:
-    """A line that stands for lines that were not written."""
+    """Return the line that replaces dropped lines."""
     line = {"ts": _timestamp(clock()), "event": "left_out", "lines": count}
     return json.dumps(line, separators=(",", ":"))
 

@@ -39,7 +39,7 @@ class Authenticator:
     def __init__(
         self, auth: AuthStore, tokens: TokenProvider, node: Node, *, certificates: bool
     ) -> None:
-        """`certificates`: whether a common name stands for a user."""
+        """`certificates`: whether a common name identifies a user."""
         self._auth = auth
         self._tokens = tokens
         self._node = node
@@ -51,7 +51,9 @@ class Authenticator:
         return self._auth.enabled
 
     def identify(self, call: Call) -> Identity | Pending[Identity]:
-        """The identity of a call. Raises InvalidToken, or the result fails with it."""
+        """Return the identity of a call, or a pending identity. Raises InvalidToken, now or as the
+        pending's error.
+        """
         token = call.token
         if token is None:
             return self._by_certificate(call)
@@ -64,8 +66,8 @@ class Authenticator:
         return self.identify_again(call)
 
     def identify_again(self, call: Call) -> Pending[Identity]:
-        """The identity of a call behind a read index: with all users, roles and logins that were
-        acknowledged anywhere before. Anonymous if authentication is off by then.
+        """Return the identity of a call after a read index: it reflects all users, roles and logins
+        acknowledged before. Anonymous if authentication is off by then.
         """
         found: Pending[Identity] = Pending()
 
@@ -85,12 +87,12 @@ class Authenticator:
         return found
 
     def refresh(self, call: Call) -> None:
-        """Put the identity of this moment into a call. Raises InvalidToken."""
+        """Set the call's identity to its current one. Raises InvalidToken."""
         call.identity = self._now(call) if self._auth.enabled else ANONYMOUS
 
     def require_user(self, call: Call) -> None:
-        """Refuse a call that is anonymous at this moment, if authentication is on. Raises
-        InvalidToken or UserNameEmpty.
+        """Refuse a call without a current identity if authentication is on. Raises InvalidToken or
+        UserNameEmpty.
         """
         self.refresh(call)
         self._auth.check_identified(call.identity)

@@ -14,7 +14,7 @@ class WaitWritable(Protocol):
 
 
 def _writable(*, small: bool = False) -> None:
-    """A client that reads everything."""
+    """Never waits: for a client that reads all responses at once."""
 
 
 @dataclass(frozen=True, slots=True)

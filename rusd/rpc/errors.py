@@ -1,4 +1,4 @@
-"""Every error a client is answered with: gRPC status code and etcd's text, in one table.
+"""Every error sent to clients: gRPC status code and etcd's text, in one table.
 
 Clients compare errors by their text (clientv3 looks the message up), so no other file spells one of
 etcd's. An entry of the table is a definition; calling it makes a new exception to raise:
@@ -42,7 +42,7 @@ class Code(IntEnum):
 
 
 class EtcdError(Refusal):
-    """A refusal with the status that goes to the client unchanged. Equal to any of that status."""
+    """A refusal whose status is sent to the client unchanged. Errors of equal status are equal."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class EtcdError(Refusal):
 
 
 class Definition(NamedTuple):
-    """The status of an error; called, a new exception of that status."""
+    """The status of an error; a call returns a new exception with that status."""
 
     code: Code
     message: str
@@ -249,7 +249,7 @@ _CODES = frozenset(Code)
 
 
 def as_etcd(error: BaseException) -> EtcdError | None:
-    """Returns the client's error, or None if `error` is no refusal but a fault."""
+    """Returns the client's error, or None if `error` is a fault and not a refusal."""
     if isinstance(error, EtcdError):
         return error
     definition = _MEANINGS.get(type(error))  # type: ignore[arg-type]
@@ -265,6 +265,6 @@ def as_etcd(error: BaseException) -> EtcdError | None:
 
 
 def described(error: Exception) -> tuple[int, str]:
-    """A `rusd.raft.ports.Describe`: code and text in which an error crosses to another member."""
+    """Return code and text that carry an error to another member (`rusd.raft.ports.Describe`)."""
     told = as_etcd(error) or EtcdError(Code.INTERNAL, repr(error))
     return int(told.code), told.message

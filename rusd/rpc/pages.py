@@ -1,4 +1,4 @@
-"""A page: what answers an HTTP request that is not gRPC, over HTTP/1.1 and HTTP/2 alike.
+"""Pages: handlers of HTTP requests that are not gRPC, over HTTP/1.1 and HTTP/2.
 
 The door reads the request, calls the page of its path, and writes what comes back. Pages see no
 socket and no HTTP library.
@@ -28,7 +28,7 @@ class BodyMemoryExceeded(Exception):
 
 
 class RequestBody(Protocol):
-    """The body of one request; read once, by one of the two methods."""
+    """The body of one request; read once, by either method."""
 
     async def read(self) -> bytes:
         """Returns the whole body. Raises BodyTooLarge, BodyTimeout, BodyMalformed or

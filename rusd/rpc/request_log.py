@@ -32,9 +32,7 @@ class RequestLog:
     """Writes the lines of one member."""
 
     def __init__(self, threshold: float, clock: Callable[[], float]) -> None:
-        """`threshold`: seconds of a call from which on it is logged; `clock`: seconds since the
-        epoch.
-        """
+        """`threshold`: seconds from which a call is logged; `clock`: seconds since the epoch."""
         self._all = log.isEnabledFor(logging.DEBUG)
         self.threshold = 0.0 if self._all else threshold
         self._clock = clock
@@ -66,7 +64,9 @@ class RequestLog:
         log.log(level, "request stats", extra={"fields": fields})
 
     def _left_out(self, now: float) -> int | None:
-        """Count a line; None if it is one too many, else how many were before it."""
+        """Count a line. Returns the number of suppressed lines before it; None if it must be
+        suppressed.
+        """
         left_out = 0
         if int(now) != self._second:
             left_out = max(0, self._written - PER_SECOND)
@@ -98,7 +98,7 @@ def _writes(request: Message | None) -> int:
 
 
 def shown(request: Message, size: int) -> str:
-    """The request in protobuf's text form; each value is replaced by its size."""
+    """Return the request in protobuf's text form, with each value replaced by its size."""
     if size > LARGEST:
         return f"({size} bytes)"
     _hide(request)

@@ -14,7 +14,7 @@ class StreamHandler(Protocol):
     """Events of one open stream, for the service."""
 
     def received(self, request: Any) -> None:
-        """One decoded message from the client (bidirectional streams only)."""
+        """Handle one decoded message of the client (bidirectional streams only)."""
 
     def half_closed(self) -> None:
         """The client will send no more messages."""
@@ -23,4 +23,6 @@ class StreamHandler(Protocol):
         """The response stream's buffer fell below its low-water mark."""
 
     def closed(self) -> None:
-        """The stream is over: finished, cancelled or disconnected. Exactly once, and last."""
+        """The stream has finished, was cancelled, or its client disconnected. Called exactly once,
+        last.
+        """

@@ -23,7 +23,7 @@ _U64 = struct.Struct(">Q")
 
 
 def load(store: AuthStore, engine: Engine) -> None:
-    """Let `store` take over what is stored."""
+    """Load the stored users and roles into `store`."""
     users = [user_of(value) for _, value in engine.scan(Family.META, _USER, _after(_USER))]
     roles = [role_of(value) for _, value in engine.scan(Family.META, _ROLE, _after(_ROLE))]
     revision = engine.get(Family.META, _REVISION)
@@ -111,5 +111,5 @@ def permission_of(message: auth_pb2.Permission) -> Permission:
 
 
 def _after(prefix: bytes) -> bytes:
-    """The first key behind all that begin with `prefix`."""
+    """Return the first key after all keys that begin with `prefix`."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))

@@ -81,7 +81,7 @@ class ClusterCommands:
         self._context.after_commit(lambda listeners: listeners.membership(members.membership()))
 
     def _changed(self, added: Member | None) -> Applied:
-        """The responses list all members; etcd's headers carry no revision here."""
+        """Return a response with all members; as in etcd, its header carries no revision."""
         self._announce()
         members = [member.message() for member in self._members]
         response: Message = rpc.MemberRemoveResponse(members=members)

@@ -70,12 +70,12 @@ _PREFIX = {kind: bytes((kind,)) for kind in Kind}
 
 
 def encode(kind: Kind, body: bytes) -> bytes:
-    """The payload of a proposal."""
+    """Return the payload of a proposal."""
     return _PREFIX[kind] + body
 
 
 def sign(identity: Identity, payload: bytes) -> bytes:
-    """A proposal that is permitted or refused, when it is applied, as a request of `identity`.
+    """Return a proposal that is authorized at apply as a request of `identity`.
 
     SIGNED u8 | auth revision u64 | length of the user name u16 | user name | proposal
 
@@ -88,7 +88,7 @@ def sign(identity: Identity, payload: bytes) -> bytes:
 
 
 def unsign(payload: bytes) -> tuple[Identity, bytes]:
-    """The inverse of `sign`. ValueError if it is not one."""
+    """Decode the output of `sign`. Raises ValueError if it is malformed."""
     if len(payload) < _IDENTITY.size:
         raise ValueError(f"signed proposal of {len(payload)} bytes")
     _, revision, length = _IDENTITY.unpack_from(payload)
@@ -100,7 +100,7 @@ def unsign(payload: bytes) -> tuple[Identity, bytes]:
 
 
 class Login(NamedTuple):
-    """A user whose password was checked by the member that proposes.
+    """A login whose password the proposing member has checked.
 
     length of the token's part u8 | random part of a simple token, or nothing | user name
     """
@@ -114,7 +114,7 @@ class Login(NamedTuple):
 
     @classmethod
     def decode(cls, body: bytes) -> "Login":
-        """ValueError if it is not one."""
+        """Raises ValueError if `body` is malformed."""
         if not body or len(body) <= body[0]:
             raise ValueError(f"login of {len(body)} bytes")
         end = 1 + body[0]
@@ -122,8 +122,8 @@ class Login(NamedTuple):
 
 
 class MemberAddition(NamedTuple):
-    """A member to add, and the learner limit of the proposing member's flags: a limit taken from
-    each member's own flags would let their states differ.
+    """A member to add, with the learner limit of the proposing member: with each member's own limit
+    their states would differ.
     """
 
     max_learners: int

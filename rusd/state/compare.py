@@ -1,4 +1,4 @@
-"""Conditions of a txn: the branch it takes, for all nested txns at once.
+"""Conditions of a txn: which branch it takes, decided for all nested txns at once.
 
 As in etcd, every condition, also of nested txns, is evaluated against the state before the
 outermost txn. So the branches are known, and their operations checked, before the first write.
@@ -155,7 +155,7 @@ def _holds_for_none(condition: rpc.Compare) -> bool:
 
 
 def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
-    """The condition as a predicate on a version."""
+    """Return the condition as a predicate on a version."""
     related = _RELATIONS.get(condition.result)
     if related is None:
         return lambda version: True

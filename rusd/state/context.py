@@ -56,5 +56,5 @@ class ApplyContext:
             notification(listeners)
 
     def discard(self) -> None:
-        """Drop the notifications of an apply that was given up."""
+        """Drop the notifications of an aborted apply."""
         self._notifications.clear()

@@ -94,8 +94,8 @@ class DatabaseDirectory:
 
 
 class Replacement:
-    """A database that is ready to replace the live one. The methods do I/O, and may run in a
-    thread, one at a time; each is called once at most.
+    """A database ready to replace the live one. The methods do I/O, and may run in a thread, one at
+    a time; each is called at most once.
     """
 
     def __init__(
@@ -107,15 +107,15 @@ class Replacement:
         self.engine = engine
 
     def commit(self) -> None:
-        """From now on the next start opens this database."""
+        """Let the next start open this database. Durable on return."""
         self._directory.make_live(self._number)
 
     def discard(self) -> None:
-        """Remove this database, which was not committed."""
+        """Remove this uncommitted database."""
         _remove(self.engine)
 
     def release(self) -> None:
-        """Close and remove the database that this one has replaced."""
+        """Close and remove the replaced database."""
         # A read that is still under way keeps the old database open, which may then be removing
         # files itself. What is left is removed at the next start.
         _remove(self._replaced)

@@ -52,7 +52,8 @@ class EntryApply:
     def run(self, entries: Sequence[Entry]) -> list[object] | Unfinished:
         """Apply `entries`, or the first of them with the rest of a long one left in slices.
 
-        Returns one result per request. RuntimeError if an entry does not follow its predecessor.
+        Returns one result per request. Raises RuntimeError if an entry does not follow its
+        predecessor.
         """
         writer, results, context = self._writer, self._results, self._context
         apply, writes = self._commands.apply, writer.batch.operations
@@ -79,7 +80,7 @@ class EntryApply:
         return results
 
     def close(self) -> None:
-        """Give up what is not committed. Also releases a writer whose slices never started."""
+        """Abort uncommitted work. Also releases a writer whose slices never started."""
         if self._slices is not None:
             self._slices.close()
         self._writer.close()
@@ -88,7 +89,7 @@ class EntryApply:
     def _rest(
         self, result: Applied | Refusal | Work, wanted: bool, requests: Iterator[Request]
     ) -> Slices:
-        """The rest of an entry: the request that gave `result`, and the `requests` behind it."""
+        """Apply the rest of an entry: the request with the unfinished `result`, then `requests`."""
         writer = self._writer
         #: Length of the batch at the last yield.
         yielded = 0

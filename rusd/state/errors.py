@@ -55,7 +55,7 @@ class LeaseTtlTooLarge(Refusal):
 
 
 class LeaderChanged(Refusal):
-    """The end of a lease was proposed by the leader of an earlier term."""
+    """The leader of an earlier term proposed the end of a lease."""
 
     reason = "proposed by the leader of an earlier term"
 

@@ -64,14 +64,16 @@ class Leases:
         return self._leases.get(lease_id)
 
     def require(self, lease_id: int) -> Lease:
-        """The lease, or LeaseNotFound."""
+        """Return the lease. Raises LeaseNotFound."""
         lease = self._leases.get(lease_id)
         if lease is None:
             raise LeaseNotFound
         return lease
 
     def grant(self, batch: Batch, lease_id: int, ttl: int) -> Lease:
-        """A new lease; LeaseNotFound for id 0, LeaseTtlTooLarge, LeaseExists."""
+        """Add a lease; `ttl` in seconds. Raises LeaseNotFound for id 0, LeaseTtlTooLarge or
+        LeaseExists.
+        """
         if lease_id == 0:
             raise LeaseNotFound
         if ttl > MAX_TTL:
@@ -84,7 +86,7 @@ class Leases:
         return lease
 
     def remove(self, batch: Batch, lease: Lease) -> None:
-        """Remove a lease whose keys were deleted, and so detached, before."""
+        """Remove a lease; its keys were deleted, and so detached, before."""
         del self._leases[lease.id]
         batch.delete(Family.LEASE, _key(lease.id))
 
@@ -109,7 +111,7 @@ class Leases:
     # Many keys of one apply
 
     def discard(self, lease_id: int, key: bytes) -> None:
-        """Detach a key in memory; `detach` or `detach_interval` writes it."""
+        """Detach a key in memory only; `detach` or `detach_interval` writes it."""
         if (lease := self._leases.get(lease_id)) is not None:
             lease.keys.pop(key, None)
 
@@ -122,7 +124,7 @@ class Leases:
         batch.delete_interval(Family.LEASE_KEY, prefix + start, prefix + end)
 
     def stored(self, engine: Engine, lease: Lease, count: int) -> Iterator[list[bytes]]:
-        """Committed keys of a lease in key order, `count` at a time."""
+        """Yield the committed keys of a lease in key order, `count` at a time."""
         prefix = _key(lease.id)
         end = None if prefix == _LAST else _ID.pack(_ID.unpack(prefix)[0] + 1)
         rows = engine.cursor(Family.LEASE_KEY, prefix, end)

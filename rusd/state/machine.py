@@ -228,5 +228,5 @@ class PreparedState:
         self.release = replacement.release
 
     def install(self) -> None:
-        """Serve this state from now on. It was committed."""
+        """Serve this state, which was committed, from now on."""
         self._install(self._replacement)

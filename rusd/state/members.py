@@ -122,12 +122,14 @@ class Members:
             self._store(batch, member)
 
     def publish(self, batch: Batch, member_id: int, name: str, client_urls: Sequence[str]) -> None:
-        """Set a member's name and client URLs; MemberNotFound if it is not in the cluster."""
+        """Set a member's name and client URLs. Raises MemberNotFound if it is not in the
+        cluster.
+        """
         member = self._existing(member_id)
         self._store(batch, replace(member, name=name, client_urls=tuple(client_urls)))
 
     def add(self, batch: Batch, member: Member, max_learners: int) -> None:
-        """MemberNotFound for an id that was removed, MemberExists, PeerUrlExists,
+        """Add a member. Raises MemberNotFound for a removed id, MemberExists, PeerUrlExists or
         TooManyLearners.
         """
         if member.id in self.removed:
@@ -141,7 +143,9 @@ class Members:
         self._store(batch, member)
 
     def remove(self, batch: Batch, member_id: int) -> None:
-        """MemberNotFound; LastVoter for the last voter (Raft would end there)."""
+        """Remove a member. Raises MemberNotFound; LastVoter for the last voter (Raft would end
+        there).
+        """
         self._existing(member_id)
         if not any(one.id != member_id and not one.is_learner for one in self):
             raise LastVoter
@@ -151,13 +155,13 @@ class Members:
         batch.put(Family.MEMBER, _REMOVED_PREFIX + _ID.pack(member_id), b"")
 
     def update(self, batch: Batch, member_id: int, peer_urls: Sequence[str]) -> None:
-        """Replace the peer URLs. MemberNotFound, PeerUrlExists."""
+        """Replace the peer URLs. Raises MemberNotFound or PeerUrlExists."""
         updated = replace(self._existing(member_id), peer_urls=tuple(peer_urls))
         self._refuse_taken(updated)
         self._store(batch, updated)
 
     def promote(self, batch: Batch, member_id: int) -> None:
-        """Make a learner a voter. MemberNotFound, NotLearner."""
+        """Make a learner a voter. Raises MemberNotFound or NotLearner."""
         member = self._existing(member_id)
         if not member.is_learner:
             raise NotLearner
@@ -179,7 +183,7 @@ class Members:
         batch.put(Family.MEMBER, _CLUSTER_VERSION, version.encode())
 
     def set_downgrade_target(self, batch: Batch, version: str | None) -> None:
-        """None: the downgrade is cancelled."""
+        """Set the target version of a downgrade; None cancels it."""
         self.downgrade_target = version
         batch.put(Family.MEMBER, _DOWNGRADE_TARGET, (version or "").encode())
 

@@ -1,4 +1,4 @@
-"""Which permissions a request needs, as etcd's apply checks them.
+"""Permissions required by requests, as etcd's apply checks them.
 
 Reads are checked before they run, by the member that serves them; writes when they are applied, on
 every member alike, by the user name and auth revision that the proposal carries (`command.Signed`).
@@ -31,7 +31,7 @@ Check = Generator[None, None, None]
 
 
 class Permissions:
-    """The checks of one member, over its users and its leases."""
+    """Permission checks of one member, over its users and leases."""
 
     def __init__(self, auth: AuthStore, leases: Leases) -> None:
         self._auth = auth
@@ -41,7 +41,7 @@ class Permissions:
         self._auth.check_read(identity, request.key, request.range_end)
 
     def put(self, identity: Identity, request: rpc.PutRequest) -> Check | None:
-        """Most puts have no lease, and are checked without a generator."""
+        """Check a put; without a lease (most puts) it needs no generator. Raises AuthError."""
         self._auth.check_write(identity, request.key)
         if request.lease:
             return self._put_with_lease(identity, request)
@@ -61,7 +61,7 @@ class Permissions:
             self._auth.check_read(identity, request.key, request.range_end)
 
     def txn(self, identity: Identity, request: rpc.TxnRequest) -> Check | None:
-        """Most txns put without a lease, and are checked without a generator."""
+        """Check a txn; without leases (most txns) it needs no generator. Raises AuthError."""
         for condition in request.compare:
             self._auth.check_read(identity, condition.key, condition.range_end)
         operations = chain(request.success, request.failure)
@@ -91,7 +91,7 @@ class Permissions:
             yield from self._operation(identity, operation) or ()
 
     def lease_writes(self, identity: Identity, lease_id: int) -> Check:
-        """Write on every key of the lease; a lease that does not exist needs nothing."""
+        """Require write permission on every key of the lease; an unknown lease requires none."""
         for key in self._keys(identity, lease_id):
             if key is None:
                 yield
@@ -99,7 +99,7 @@ class Permissions:
                 self._auth.check_write(identity, key)
 
     def lease_reads(self, identity: Identity, lease_id: int) -> Check:
-        """Read on every key of the lease (TimeToLive with keys, Leases)."""
+        """Require read permission on every key of the lease (TimeToLive with keys, Leases)."""
         for key in self._keys(identity, lease_id):
             if key is None:
                 yield
@@ -107,14 +107,16 @@ class Permissions:
                 self._auth.check_read(identity, key)
 
     def reads(self, identity: Identity, keys: list[bytes]) -> Check:
-        """Read on each of these keys."""
+        """Require read permission on each of these keys."""
         for number, key in enumerate(keys, 1):
             self._auth.check_read(identity, key)
             if number % KEYS_PER_SLICE == 0:
                 yield
 
     def _keys(self, identity: Identity, lease_id: int) -> Generator[bytes | None, None, None]:
-        """Keys of a lease, None between two slices; none for `root`, which may do everything."""
+        """Yield the keys of a lease, and None between two slices; none for `root`, which has all
+        permissions.
+        """
         lease = self._leases.get(lease_id) if lease_id else None
         if lease is None or not lease.keys or self._auth.is_root(identity):
             return

@@ -1,4 +1,4 @@
-"""Port of the state room: what a txn or a check reads."""
+"""Port of the state room: the keys that a txn or a check reads."""
 
 from typing import Protocol
 

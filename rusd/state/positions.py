@@ -1,4 +1,4 @@
-"""The stored log position: up to which entry the database holds the effects of the log."""
+"""The stored log position: the last entry whose effects the database contains."""
 
 import struct
 
@@ -21,9 +21,7 @@ class Positions:
         self.applied = self.before = _EMPTY
 
     def load(self, engine: Engine) -> None:
-        """Read the stored positions; those of an empty state if there are none. Raises
-        StorageError.
-        """
+        """Read the stored positions; those of an empty state if absent. Raises StorageError."""
         self.applied = self.before = _EMPTY
         stored = engine.get(Family.META, _KEY)
         if stored is not None:

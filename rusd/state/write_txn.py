@@ -24,21 +24,21 @@ from rusd.wire.keyvalue import key_of, kv_of, parse, value_of
 
 
 def check_put(view: View, leases: Leases, request: rpc.PutRequest) -> None:
-    """EmptyKey, LeaseNotFound, or KeyNotFound for ignore_* on a key that does not exist."""
+    """Raises EmptyKey, LeaseNotFound, or KeyNotFound for ignore_* on an absent key."""
     check_key(request)
     _check_lease(leases, request)
     _check_ignored(view, request)
 
 
 def check_put_in_txn(view: View, leases: Leases, request: rpc.PutRequest) -> None:
-    """As `check_put`, but an absent key is reported first, as in etcd up to 3.6."""
+    """Raises as `check_put`, but KeyNotFound first, as in etcd up to 3.6."""
     check_key(request)
     _check_ignored(view, request)
     _check_lease(leases, request)
 
 
 def check_key(request: rpc.PutRequest) -> None:
-    """EmptyKey.
+    """Raises EmptyKey.
 
     The proposing member checks it too; this check protects the store from a proposal that another
     member did not check.
@@ -58,7 +58,9 @@ def _check_ignored(view: View, request: rpc.PutRequest) -> None:
 
 
 def check_range(view: View, request: rpc.RangeRequest) -> None:
-    """FutureRevision or Compacted. A range inside a txn must not fail after the first write."""
+    """Raises FutureRevision or Compacted. A range inside a txn must not fail after the first
+    write.
+    """
     revision = request.revision
     if revision == 0:
         return
@@ -82,7 +84,7 @@ class WriteTxn:
 
     @property
     def revision(self) -> int:
-        """The revision of a read now: the next one as soon as anything changed."""
+        """The revision of a read at this point: the next one after the first change."""
         return self._begin + 1 if self._txn.changed else self._begin
 
     def end(self) -> int:

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Family(Enum):
-    """One ordered map of bytes to bytes; the value is its name on disk."""
+    """A RocksDB column family; the value is its name on disk."""
 
     #: Revision -> encoded KeyValue (etcd's bucket of the same name): history.
     KEY = "key"

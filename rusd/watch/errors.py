@@ -4,6 +4,6 @@ from rusd.base.errors import Refusal
 
 
 class TooManyUnread(Refusal):
-    """A client goes on sending requests on a stream and does not read their answers."""
+    """A client sends requests on a stream without reading their responses."""
 
     reason = "too many answers are unread"

@@ -56,7 +56,7 @@ class IntervalMap(Generic[V]):
         return len(self._nodes)
 
     def get(self, start: bytes, end: bytes | None) -> V | None:
-        """The value of exactly this interval."""
+        """Return the value of exactly this interval; None if absent."""
         node = self._nodes.get((start, end))
         return None if node is None else node.value
 

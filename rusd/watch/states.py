@@ -1,4 +1,4 @@
-"""The states of a watcher, and what moves it from one to the next.
+"""The states of a watcher, and the transitions between them.
 
 Theory of operation. A synced watcher has received every published revision and receives the next
 one as it is published. Every other watcher is *behind*: it stores one number, the first revision it

@@ -43,7 +43,9 @@ _UNSYNCED, _BLOCKED = WatcherState.UNSYNCED, WatcherState.BLOCKED
 
 
 class _Window(NamedTuple):
-    """One reading of history: revisions `first` to `last`, and the matching events of groups."""
+    """A read part of the history: revisions `first` to `last`, and the matching events of
+    groups.
+    """
 
     first: int
     last: int
@@ -111,7 +113,7 @@ class UnsyncedWatchers:
             self.move(watcher, WatcherEvent.DRAINED, watcher.next)
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop reading and serving watchers."""
         self._queue.clear()
         self.restart()
         if self._timer is not None:
@@ -119,7 +121,7 @@ class UnsyncedWatchers:
             self._timer = None
 
     def restart(self) -> None:
-        """Read anew what was being read, since another history replaced the old one."""
+        """Restart the current read, since another history replaced the old one."""
         self._long = None
 
     def _blocked(self, watcher: Watcher) -> None:

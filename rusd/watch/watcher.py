@@ -1,4 +1,4 @@
-"""A watcher, the group of watchers with its subscription, and what it knows of its stream.
+"""Watchers, grouped by subscription, and the state of their streams.
 
 A member holds tens of thousands of idle watchers, so these objects use slots and hold no task,
 timer or buffer.

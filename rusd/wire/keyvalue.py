@@ -35,7 +35,7 @@ class Live(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One change of a key, as it is sent to watchers."""
+    """One change of a key, as sent to watchers."""
 
     #: PUT or DELETE.
     type: int

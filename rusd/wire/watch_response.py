@@ -19,12 +19,14 @@ _FRAGMENT = b"\x38\x01"
 
 
 def watch_id_field(watch_id: int) -> bytes:
-    """Empty for watcher 0, since proto3 omits zero. Negative: ten bytes, two's complement."""
+    """Encode the watch id; empty for 0, which proto3 omits. Negative: ten bytes, two's
+    complement.
+    """
     return b"\x10" + varint(watch_id) if watch_id else b""
 
 
 def event_field(event: Event, prev_kv: bool) -> bytes:
-    """One `events` field of a WatchResponse, from KeyValue bytes as the store holds them."""
+    """Encode one `events` field of a WatchResponse from stored KeyValue bytes."""
     body = b"\x12" + varint(len(event.kv)) + event.kv
     if event.type == DELETE:
         body = b"\x08\x01" + body
@@ -54,7 +56,7 @@ def compacted(header: bytes, watch_id: int, compact_revision: int) -> bytes:
 
 
 def progress(header: bytes, watch_id: int) -> bytes:
-    """No events: all events up to the header's revision were sent before."""
+    """Encode a progress notification: all events up to the header's revision were sent before."""
     return header + watch_id_field(watch_id)
 
 

@@ -162,12 +162,14 @@ class Connection(Generic[T]):
     # Reading
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what came in at `now` and act on it. Never raises for what a client sent."""
+        """Parse the bytes that arrived at `now` (seconds) and process them. Never raises for input
+        of a client.
+        """
         self.feed(data, now)
         self.act()
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take what came in at `now`."""
+        """Buffer the bytes that arrived at `now` (seconds)."""
         if not self.closed:
             self._rates.now = now
             if self._unread:
@@ -179,8 +181,8 @@ class Connection(Generic[T]):
             self.more = True
 
     def act(self) -> None:
-        """Act on what came in, one frame at least, until the owner's time is spent; `more` says
-        whether something is left.
+        """Process buffered bytes, at least one frame, until the owner's time is spent; `more` tells
+        whether input is left.
         """
         if self.closed:
             self._wind_up()
@@ -225,7 +227,7 @@ class Connection(Generic[T]):
 
     @property
     def unread(self) -> int:
-        """Bytes that came in and are not acted on."""
+        """Bytes received and not processed."""
         return len(self._unread)
 
     @property
@@ -234,7 +236,7 @@ class Connection(Generic[T]):
         return bool(self._unread) or _UNFINISHED[self.state]
 
     def _read_preface(self, data: bytes) -> int:
-        """The preface; how many bytes of it were read: all or none."""
+        """Check the client's preface; return the bytes consumed: all of it or none."""
         if len(data) < len(frames.PREFACE) and frames.PREFACE.startswith(data):
             return 0
         if not data.startswith(frames.PREFACE):
@@ -244,7 +246,7 @@ class Connection(Generic[T]):
         return len(frames.PREFACE)
 
     def _change(self, kind: int, flags: int) -> None:
-        """A frame that changes the state of the connection, or is an error in it."""
+        """Handle a frame that changes the state of the connection, or is an error in it."""
         if kind == frames.SETTINGS and flags & ACK:
             kind = ConnectionEvent.RECV_SETTINGS_ACK
         self._step(ConnectionEvent(kind))
@@ -290,7 +292,7 @@ class Connection(Generic[T]):
         self._requests.rst_stream(ident)
 
     def _priority(self, flags: int, ident: int, payload: bytes) -> None:
-        """Ignored (5.3.2); legal in every state of its stream."""
+        """Ignore a PRIORITY frame (5.3.2); legal in every state of its stream."""
         if ident == 0:
             raise H2ConnectionError(PROTOCOL_ERROR, "PRIORITY without a stream")
         self._count_overhead()
@@ -310,7 +312,7 @@ class Connection(Generic[T]):
     # Frames of the connection
 
     def _unknown(self, flags: int, ident: int, payload: bytes) -> None:
-        """A frame of a type that the RFC does not define is discarded (4.1)."""
+        """Discard a frame of a type that the RFC does not define (4.1)."""
         self._count_overhead()
 
     def _settings(self, flags: int, ident: int, payload: bytes) -> None:
@@ -369,7 +371,7 @@ class Connection(Generic[T]):
     # Ends
 
     def ping(self, payload: bytes) -> None:
-        """Send a PING of eight bytes: whatever the client sends next shows that it is alive."""
+        """Send a PING of eight bytes; any later data from the client shows that it is alive."""
         self._emit(frames.frame(frames.PING, 0, 0, payload))
 
     def drain(self) -> None:
@@ -384,7 +386,7 @@ class Connection(Generic[T]):
             self._step(event)
 
     def fail(self, code: int, text: str) -> None:
-        """End the connection: what is written so far and GOAWAY go out, streams are aborted."""
+        """End the connection with GOAWAY, sent after all earlier frames; abort its streams."""
         if self.closed:
             return
         if self.state is not _PREFACE:
@@ -392,7 +394,7 @@ class Connection(Generic[T]):
         self.lost()
 
     def lost(self) -> None:
-        """The socket is gone: streams are aborted, as far as the owner's time allows (`more`)."""
+        """The socket is closed: abort streams as far as the owner's time allows (`more`)."""
         if not self.closed:
             self._step(ConnectionEvent.END)
         self.outbound.close()

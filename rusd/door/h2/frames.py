@@ -35,7 +35,7 @@ _SETTING = struct.Struct(">HL")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One whole frame."""
+    """Encode a whole frame."""
     size = len(payload)
     return HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
@@ -46,7 +46,7 @@ def settings(values: dict[int, int]) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
-    """(identifier, value) pairs of a payload whose length is a multiple of six."""
+    """Return (identifier, value) pairs of a payload whose length is a multiple of six."""
     return list(_SETTING.iter_unpack(payload))
 
 
@@ -66,7 +66,7 @@ def goaway(last_stream: int, code: int, text: str = "") -> bytes:
 
 
 def number(payload: bytes) -> int:
-    """Four bytes as an unsigned number."""
+    """Decode four bytes as an unsigned number."""
     return int.from_bytes(payload[:4], "big")
 
 

@@ -13,7 +13,7 @@ SMALL_PIECE = 1 << 10
 
 
 class HeaderBlock:
-    """The header block under way; at most one, of at most `limit` bytes."""
+    """The incomplete header block; at most one, of at most `limit` bytes."""
 
     __slots__ = ("_limit", "_pieces", "flags", "stream")
 
@@ -34,13 +34,13 @@ class HeaderBlock:
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "header block too large")
 
     def end(self) -> bytes:
-        """The whole block; nothing of it is kept."""
+        """Return the whole block and clear it."""
         encoded, self._pieces = bytes(self._pieces), bytearray()
         return encoded
 
 
 def fragment(flags: int, ident: int, payload: bytes) -> bytes:
-    """The piece of a header block that a HEADERS frame carries (6.2)."""
+    """Return the header block fragment of a HEADERS frame (6.2)."""
     payload = unpadded(flags, payload)
     if not flags & frames.PRIORITIZED:
         return payload
@@ -52,7 +52,7 @@ def fragment(flags: int, ident: int, payload: bytes) -> bytes:
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """The payload of a DATA or HEADERS frame without its padding (6.1)."""
+    """Return the payload of a DATA or HEADERS frame without its padding (6.1)."""
     if not flags & frames.PADDED:
         return payload
     if not payload:

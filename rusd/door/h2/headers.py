@@ -38,7 +38,7 @@ _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
 
 class Malformed(Exception):
-    """Headers that are not a request: a stream error (RFC 9113, 8.1.1)."""
+    """Headers that are not a valid request: a stream error (RFC 9113, 8.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Request:
 
 
 def block(fields: list[tuple[str, str]]) -> bytes:
-    """Encode a header block that any decoder reads, whatever it read before."""
+    """Encode a header block that a decoder reads in any state of its dynamic table."""
     encoder = Encoder()
     return bytes(encoder.encode([NeverIndexedHeaderTuple(*one) for one in fields], huffman=False))
 
@@ -77,7 +77,9 @@ class HeaderReader(Generic[T]):
         self.cached = 0
 
     def request(self, encoded: bytes) -> T:
-        """The meaning of a block. Raises Malformed, or H2ConnectionError if decoding fails."""
+        """Return the meaning of a block. Raises Malformed, or H2ConnectionError if decoding
+        fails.
+        """
         known = self._known.get(encoded)
         if known is not None:
             self.weight = 0
@@ -99,7 +101,9 @@ class HeaderReader(Generic[T]):
         self.cached = 0
 
     def trailers(self, encoded: bytes) -> None:
-        """Read trailers, so that the table stays in step. Raises Malformed for pseudo-headers."""
+        """Decode trailers, which keeps the dynamic table in step. Raises Malformed for
+        pseudo-headers.
+        """
         for name, value in self._decode(encoded):
             _check_field(name, value)
 

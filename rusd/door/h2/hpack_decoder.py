@@ -35,7 +35,9 @@ class Decoder:
         self.list_size = 0
 
     def decode(self, encoded: bytes) -> list[Field]:
-        """The fields of one block. Raises HPACKError; the decoder cannot be used afterwards."""
+        """Return the fields of one block. Raises HPACKError; the decoder cannot be used
+        afterwards.
+        """
         fields: list[Field] = []
         position, end = self._sizes(encoded), len(encoded)
         room = self._max_list_size
@@ -64,7 +66,9 @@ class Decoder:
         return fields
 
     def _sizes(self, encoded: bytes) -> int:
-        """The size updates a block begins with; where its fields begin."""
+        """Apply the size updates at the start of a block; return the position of its first
+        field.
+        """
         position, updates = 0, 0
         while position < len(encoded) and encoded[position] & 0xE0 == 0x20:
             size, position = _integer(encoded, position, 5)
@@ -76,7 +80,9 @@ class Decoder:
         return position
 
     def _literal(self, encoded: bytes, position: int, bits: int) -> tuple[bytes, bytes, int]:
-        """Name, value, and where the next field begins; the name's index has `bits` bits."""
+        """Return name, value, and the position of the next field. The name's index has `bits`
+        bits.
+        """
         index, position = _integer(encoded, position, bits)
         if index:
             name = self._table.get_by_index(index)[0]

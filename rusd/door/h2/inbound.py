@@ -53,23 +53,23 @@ class Unlimited:
     tight = False
 
     def add(self, size: int) -> None:
-        """Not counted."""
+        """Counts nothing."""
 
     def add_overhead(self, size: int) -> None:
-        """Not counted."""
+        """Counts nothing."""
 
     def reserve(self, count: int, size: int) -> None:
-        """Not counted."""
+        """Counts nothing."""
 
     def may_reserve(self, size: int, retry: Callable[[], None]) -> bool:
         return True
 
     def forget(self, retry: Callable[[], None]) -> None:
-        """Nothing waits."""
+        """Does nothing: no call waits."""
 
 
 class Inbound:
-    """Flow control of what the client sends."""
+    """Flow control of received data."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Inbound:
         self.ledger.add_overhead(size)
 
     def release(self, stream: Stream) -> None:
-        """The stream has ended: nothing is held for its request any more."""
+        """Release everything held for the request of a stream that has ended."""
         if stream.overhead:
             self.count_overhead(-stream.overhead)
             stream.overhead = 0
@@ -186,7 +186,7 @@ class Inbound:
     # Reservations
 
     def _grant(self) -> None:
-        """Grant reservations in their order while there is room."""
+        """Grant reservations in order while there is room."""
         while self._queue:
             stream = next(iter(self._queue))
             if not stream.missing:
@@ -207,13 +207,13 @@ class Inbound:
                 self._raise(stream, stream.missing)
 
     def _expect(self, stream: Stream, due: int) -> None:
-        """The stream has `due` bytes of its reservation yet to receive."""
+        """Record that the stream has `due` bytes of its reservation yet to receive."""
         self.ledger.reserve(0, due - stream.outstanding)
         self.outstanding += due - stream.outstanding
         stream.outstanding = due
 
     def _relax(self) -> None:
-        """Bytes were released: grant reservations, or widen the windows again."""
+        """Grant reservations, or widen the windows again, after bytes were released."""
         if self._queue:
             self._grant()
         elif self._is_narrow and self.narrowing is None and self.kept < self._limits.kept // 2:
@@ -243,7 +243,7 @@ class Inbound:
             self._emit(frames.settings({frames.INITIAL_WINDOW_SIZE: window}))
 
     def acknowledged(self) -> bool:
-        """The client acknowledged the oldest SETTINGS; False if none were unacknowledged."""
+        """Handle the acknowledgement of the oldest SETTINGS; False if none were unacknowledged."""
         if not self._announced:
             return False
         window = self._announced.popleft()
@@ -263,7 +263,7 @@ class Inbound:
             stream.receive_window += change
 
     def _top_up(self, stream: Stream) -> None:
-        """Raise a narrow window to what the stream needs."""
+        """Raise a narrow window to the bytes that the stream's message lacks."""
         if stream.reserved:
             if stream.receive_window < stream.missing:
                 self._raise(stream, stream.missing)

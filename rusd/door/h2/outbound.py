@@ -1,4 +1,4 @@
-"""The send side of a connection: frames in order, data within the windows, streams in turn.
+"""The send side of a connection: frames in order, data within windows, streams round-robin.
 
 Frames collect in a list until the owner takes all of them as one buffer. Data beyond a window waits
 in its stream. Streams with an open window send one frame each in turn, so that a long answer does
@@ -26,7 +26,7 @@ _LAST = END_STREAM | END_HEADERS
 
 
 class Outbound:
-    """Frames to be written, and flow control of answers."""
+    """Frames to be written, and flow control of responses."""
 
     def __init__(
         self,
@@ -73,19 +73,19 @@ class Outbound:
         self.busy = False
 
     def close(self) -> None:
-        """Write nothing that comes from now on."""
+        """Drop all frames that are queued from now on."""
         self._closed = True
 
     # Calls of the owner
 
     def take(self) -> bytes:
-        """Everything to be written now."""
+        """Return everything to be written now."""
         pieces, self._pieces = self._pieces, []
         self._batch = 0
         return b"".join(pieces)
 
     def hold(self, held: bool) -> None:
-        """The socket takes no more data (True), or takes data again (False)."""
+        """Record that the socket accepts no more data (True), or accepts data again (False)."""
         self._held = held
         if not held:
             self.pump()
@@ -196,8 +196,8 @@ class Outbound:
     # Flow
 
     def pump(self) -> None:
-        """Send what the windows let through, one frame of each stream in turn; no more at a time
-        than a socket is likely to take: the owner pumps on when it has written that.
+        """Send what the windows allow, one frame of each stream in turn; at most as much as a
+        socket usually accepts. The owner pumps again when it has written that.
         """
         while self.sendable and self._batch < BATCH_BYTES:
             self._batch += LOOK_BYTES
@@ -210,12 +210,12 @@ class Outbound:
 
     @property
     def waiting_streams(self) -> int:
-        """Streams with data that waits."""
+        """Number of streams with queued data."""
         return len(self.in_turn) + len(self._blocked)
 
     @property
     def sendable(self) -> bool:
-        """Whether data waits for its turn only."""
+        """Whether queued data could be sent now: the windows and the socket allow it."""
         return bool(self.in_turn) and self.window > 0 and not self._held
 
     def _send_queued(self, stream: Stream, room: int) -> None:
@@ -254,7 +254,7 @@ class Outbound:
         self.emit(payload)
 
     def raise_window(self, stream: Stream, increment: int) -> int:
-        """WINDOW_UPDATE of one stream; returns its new window."""
+        """Apply a WINDOW_UPDATE of one stream; return its new window in bytes."""
         stream.sent -= increment
         window = self.initial_window - stream.sent
         if window > 0 and stream in self._blocked:
@@ -280,7 +280,7 @@ class Outbound:
             self._rates.count_looks(unpaid)
 
     def drop(self, stream: Stream) -> None:
-        """The stream has ended: what it has queued is not sent."""
+        """Drop the queue of a stream that has ended."""
         self.queued -= stream.queued
         self.ledger.add(-stream.queued)
         stream.queue = NOTHING

@@ -54,7 +54,7 @@ class FrameLimits:
         self._settings = TokenBucket(SETTINGS_BURST, SETTINGS_PER_SECOND, now)
 
     def count_overhead(self) -> None:
-        """Count a frame that carries nothing."""
+        """Count a frame without data."""
         if not self.overhead.spend(self.now):
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "too many frames without a purpose")
 

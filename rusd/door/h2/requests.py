@@ -77,7 +77,7 @@ class Requests(Generic[T]):
     # Header blocks
 
     def block(self, flags: int, ident: int, encoded: bytes, accepted: bool) -> None:
-        """A whole header block. `accepted`: whether new streams are."""
+        """Handle a complete header block. `accepted`: whether new streams are accepted."""
         table = self._table
         if ident <= table.newest:
             self._trailers(flags, ident, encoded)
@@ -137,7 +137,7 @@ class Requests(Generic[T]):
         self._cached = size
 
     def _trailers(self, flags: int, ident: int, encoded: bytes) -> None:
-        """A header block for a stream that was opened, or passed over."""
+        """Handle a header block for an existing, skipped or closed stream."""
         stream = self._table.open.get(ident)
         if stream is None:
             self._table.refuse(ident, StreamEvent.RECV_HEADERS)
@@ -207,13 +207,13 @@ class Requests(Generic[T]):
             raise H2StreamError(ident, FLOW_CONTROL_ERROR)
 
     def _end(self, stream: Stream) -> None:
-        """END_STREAM was received."""
+        """Handle END_STREAM of the client."""
         stream.state = _RECV_ENDED[stream.state]
 
     # Ends of streams
 
     def server_ended(self, stream: Stream) -> None:
-        """The server sent END_STREAM; what the client has yet to send is not needed (8.1)."""
+        """Record END_STREAM of the server; further data of the client is not needed (8.1)."""
         after = _SEND_ENDED[stream.state]
         assert isinstance(after, StreamState)
         stream.state = after
@@ -225,12 +225,12 @@ class Requests(Generic[T]):
             self._remove(stream)
 
     def server_reset(self, stream: Stream) -> None:
-        """The server sent RST_STREAM."""
+        """Record RST_STREAM of the server."""
         self.reset_sent(stream.id)
         self._remove(stream)
 
     def reset_sent(self, ident: int) -> Stream | None:
-        """The server sent RST_STREAM; returns the stream if it is open still."""
+        """Record RST_STREAM of the server; return the stream if it is still open."""
         self._table.add_reset(ident)
         stream = self._table.open.get(ident)
         if stream is not None:
@@ -238,7 +238,7 @@ class Requests(Generic[T]):
         return stream
 
     def abort(self, stream: Stream) -> None:
-        """The stream has ended before its answer: tell its receiver."""
+        """Tell the receiver of a stream that it ended before its response."""
         receiver = stream.receiver
         self._remove(stream)
         if receiver is not None:
@@ -256,7 +256,7 @@ class Requests(Generic[T]):
             self._inbound.release(stream)
 
     def abort_all(self, spent: Callable[[], bool]) -> bool:
-        """The connection has ended: abort its streams until the time is `spent`.
+        """Abort the streams of an ended connection until the time is `spent`.
 
         Returns whether streams are left.
         """

@@ -1,4 +1,4 @@
-"""SETTINGS: what the server announces, and what the client's values change (RFC 9113, 6.5)."""
+"""SETTINGS: the server's values, and the effect of the client's (RFC 9113, 6.5)."""
 
 from rusd.door.h2 import frames
 from rusd.door.h2.errors import (
@@ -26,7 +26,7 @@ def server_preface(limits: Limits) -> bytes:
 
 
 def apply(payload: bytes, outbound: Outbound) -> None:
-    """Apply the client's values in their order. Raises H2ConnectionError for an invalid one."""
+    """Apply the client's values in order. Raises H2ConnectionError for an invalid one."""
     if len(payload) % 6:
         raise H2ConnectionError(FRAME_SIZE_ERROR, "SETTINGS cut off")
     initial_window = outbound.initial_window

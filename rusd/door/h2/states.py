@@ -103,7 +103,7 @@ class ConnectionEvent(IntEnum):
 
 
 class StreamState(IntEnum):
-    """RFC 9113, 5.1; see the module for what is left out and what is divided."""
+    """States of RFC 9113, 5.1; the module docstring names the differences."""
 
     IDLE = 0
     OPEN = 1
@@ -136,7 +136,7 @@ class StreamEvent(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """No effect."""
+    """The event has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +326,7 @@ R = TypeVar("R")
 def _table(
     states: type[S], events: type[E], rules: Iterable[tuple[S, tuple[E, ...], R, str]]
 ) -> tuple[tuple[R, ...], ...]:
-    """`[state][event]`: the outcome. Two numbers find it, so that a frame costs no dictionary."""
+    """Return `[state][event]` -> outcome; two list indices, so that a frame costs no dictionary."""
     found = {(state, event): outcome for state, some, outcome, _ in rules for event in some}
     return tuple(tuple(found[state, event] for event in events) for state in states)
 

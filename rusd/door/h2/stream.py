@@ -40,17 +40,17 @@ class ReceiveSide(Protocol):
         """Count bytes that the stream holds."""
 
     def needs(self, stream: "Stream", missing: int) -> None:
-        """Raise the window, so that the client can send what is missing."""
+        """Raise the window to admit the missing bytes."""
 
     def process(self, stream: "Stream") -> None:
-        """Count a message that is processed."""
+        """Count a message that a service processes."""
 
     def consumed(self, stream: "Stream", size: int) -> None:
-        """Give the window of these bytes back to the client."""
+        """Return the window of these bytes to the client."""
 
 
 class Stream:
-    """The server's end of one stream. What is sent after the end or a reset is dropped."""
+    """The server's end of one stream. Data sent after the end or a reset is dropped."""
 
     __slots__ = (
         "_inbound",
@@ -106,12 +106,12 @@ class Stream:
         self.trailers: bytes | None = None
 
     def complete(self, head: bytes, payload: bytes, tail: bytes) -> None:
-        """Send the whole answer: header block, body, trailer block."""
+        """Send a whole response: header block, body, trailer block."""
         if MAY_SEND[self.state]:
             self._outbound.complete(self, head, payload, tail)
 
     def head(self, encoded: bytes) -> None:
-        """Send the header block of an answer whose body follows with `send`."""
+        """Send the header block of a response whose body follows with `send`."""
         if MAY_SEND[self.state]:
             self._outbound.headers(self, encoded, end=False)
 
@@ -121,28 +121,30 @@ class Stream:
             self._outbound.data(self, payload)
 
     def end(self, tail: bytes) -> None:
-        """Send trailers (b"": none) after what is queued; without a `head` they are the answer."""
+        """Send trailers (b"": none) after the queue; without a `head` they are the whole
+        response.
+        """
         if MAY_SEND[self.state] and self.trailers is None:
             self._outbound.end(self, tail)
 
     def reset(self, code: int) -> None:
-        """Send RST_STREAM; what is queued is dropped."""
+        """Send RST_STREAM and drop the queue."""
         if MAY_SEND[self.state]:
             self._outbound.reset(self, code)
 
     def keep(self, size: int) -> None:
-        """`size` bytes of the body stay buffered."""
+        """Count `size` bytes of the body as buffered."""
         self._inbound.keep(self, size)
 
     def needs(self, missing: int) -> None:
-        """The message at hand is complete with `missing` bytes more."""
+        """Raise the window for a message that lacks `missing` bytes."""
         if MAY_RECEIVE[self.state]:
             self._inbound.needs(self, missing)
 
     def process(self) -> None:
-        """The buffered bytes are a whole request, which is in service now."""
+        """Count the buffered bytes as a whole request that a service processes."""
         self._inbound.process(self)
 
     def consumed(self, size: int) -> None:
-        """`size` buffered bytes are released: the client may send as much again."""
+        """Release `size` buffered bytes, so that the client may send as many again."""
         self._inbound.consumed(self, size)

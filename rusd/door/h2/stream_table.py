@@ -16,7 +16,7 @@ RESETS_REMEMBERED = 1000
 
 
 class StreamTable:
-    """Finds the stream of a frame, and moves it to its next state."""
+    """Finds the stream of a frame, and applies state changes."""
 
     __slots__ = ("_reset", "newest", "open")
 
@@ -27,7 +27,7 @@ class StreamTable:
         self._reset: OrderedDict[int, None] = OrderedDict()
 
     def state(self, ident: int) -> StreamState:
-        """The state of a stream of a client (odd numbers)."""
+        """Return the state of a client's stream (odd numbers)."""
         stream = self.open.get(ident)
         if stream is not None:
             return stream.state
@@ -40,8 +40,7 @@ class StreamTable:
     def receive(self, ident: int, event: StreamEvent) -> Stream | None:
         """Apply a received frame to a stream that has been opened.
 
-        Returns the stream, or None if the frame has no effect. Raises the error that the table
-        gives.
+        Returns the stream, or None if the frame has no effect. Raises the error of the state table.
         """
         stream = self.open.get(ident)
         if stream is None:
@@ -55,7 +54,7 @@ class StreamTable:
         return stream
 
     def refuse(self, ident: int, event: StreamEvent) -> None:
-        """Raise the error of a frame for a stream without an object, if it is one."""
+        """Raise the error, if any, of a frame for a stream without an object."""
         if not ident & 1:
             # 0 is the connection; even numbers are for pushes, which this server does not make.
             raise H2ConnectionError(PROTOCOL_ERROR, "a frame for a stream that was never opened")
@@ -66,7 +65,7 @@ class StreamTable:
             fail(after, ident)
 
     def add_reset(self, ident: int) -> None:
-        """Remember that RST_STREAM was sent: frames already under way are ignored."""
+        """Record that RST_STREAM was sent: frames in flight are ignored."""
         self._reset[ident] = None
         if len(self._reset) > RESETS_REMEMBERED:
             self._reset.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Which HTTP requests are let in by their Host and Origin, on the client port.
+"""Access control of HTTP requests on the client port, by their Host and Origin.
 
 - `--host-whitelist`: names that a request without TLS may have in `Host`, against DNS rebinding
 - `--cors`: origins that browsers may let read responses (etcd's headers, `*` by default)
@@ -56,7 +56,7 @@ class Origins:
         return ()
 
     def may_write(self, request: PageRequest) -> bool:
-        """Return whether a write may come from where the request says it comes from."""
+        """Return whether a write may come from the request's origin."""
         if same_origin(request):
             return True
         return self._explicit and (
@@ -75,7 +75,7 @@ def same_origin(request: PageRequest) -> bool:
 
 
 class AccessControl:
-    """Serves what its checks let pass."""
+    """Serves the requests that pass its checks."""
 
     def __init__(self, router: Router, origins: Origins, hosts: Sequence[str]) -> None:
         """`hosts`: the value of `--host-whitelist`."""
@@ -85,7 +85,7 @@ class AccessControl:
         self._any_host = not hosts or ANY in hosts
 
     async def serve(self, request: PageRequest) -> PageResponse:
-        """The response to a request. Raises nothing."""
+        """Return the response to a request. Never raises."""
         headers = request.headers
         if not self._is_known_host(request):
             host = _hostname(headers.get("host", ""))
@@ -112,7 +112,7 @@ class AccessControl:
 
 
 def _hostname(host: str) -> str:
-    """`host` without its port, as Go's net.SplitHostPort; whole if it has none."""
+    """Return `host` without its port, as Go's net.SplitHostPort; whole if it has none."""
     name, colon, _ = host.rpartition(":")
     if name.startswith("[") and name.endswith("]"):
         return name[1:-1]

@@ -17,7 +17,7 @@ class BodyMemory:
     """Counts the bytes of bodies that one member holds for its pages."""
 
     def __init__(self, limit: int = BODY_MEMORY, each: int = BODY_LIMIT) -> None:
-        """`limit`: bytes of all bodies; `each`: of one that is read as a whole."""
+        """`limit`: bytes of all bodies; `each`: bytes of one body that is read as a whole."""
         self.each = each
         self._limit = limit
         self._held = 0
@@ -29,12 +29,12 @@ class BodyMemory:
         self._held += size
 
     def release(self, size: int) -> None:
-        """`size` bytes are held no more."""
+        """Uncount `size` bytes."""
         self._held -= size
 
 
 class Body:
-    """A `RequestBody`; subclasses say where its chunks come from."""
+    """A `RequestBody`; subclasses supply its chunks."""
 
     def __init__(self, announced: int | None, memory: BodyMemory) -> None:
         """`announced`: content-length."""
@@ -62,7 +62,7 @@ class Body:
         return b"".join(parts)
 
     def release(self) -> None:
-        """The request is answered."""
+        """Release the body's memory after the response."""
         self._memory.release(self._taken)
         self._taken = 0
 

@@ -30,7 +30,7 @@ _UNMASKED = b"\x88\x02\x03\xea"
 
 
 class _Answered(ConnectionError):
-    """An error response was written, the last on this connection."""
+    """An error response was sent; the connection takes no further request."""
 
 
 class ConnectionOwner(Protocol):
@@ -108,8 +108,8 @@ class HttpConnection(web.RequestHandler):
         self._last = data[max(position - len(_END) + 1, 0) : position]
 
     def _end_malformed(self) -> None:
-        """End the body of the last request if what follows cannot be parsed: aiohttp leaves it
-        waiting.
+        """End the last request's body if the following bytes cannot be parsed; aiohttp would leave
+        its reader waiting.
         """
         if not self._messages or isinstance(self._messages[-1][0], RawRequestMessage):
             return

@@ -1,4 +1,4 @@
-"""HTTP/2 requests that are not gRPC, such as a browser's: each is answered by a page.
+"""Requests over HTTP/2 that are not gRPC, such as a browser's: each is answered by a page.
 
 A page runs in a task of its own. One connection runs `AT_ONCE` pages at a time until their
 responses begin, and none while much waits unread for its client. A streamed response is taken from
@@ -46,13 +46,15 @@ class PageConnection(Protocol):
 
     @property
     def pages(self) -> "PageQueue":
-        """The pages of the connection, and those that wait."""
+        """The running and waiting pages of the connection."""
 
     def do(self, task: Callable[[], object]) -> None:
-        """Run `task` after what runs now, in the time of the connection."""
+        """Run `task` after the running callback, within the connection's time budget."""
 
     def wait_writable(self) -> Pending[None] | None:
-        """None while a long response may be queued; else resolves when it may."""
+        """Return None if a long response may be queued, else a pending that resolves when it
+        may.
+        """
 
 
 class _StreamBody(Body):
@@ -206,28 +208,28 @@ class PageCall:
 
 
 class PageQueue:
-    """The requests for pages of one connection, in their order."""
+    """The page requests of one connection, in order."""
 
     __slots__ = ("_do", "_running", "_waiting")
 
     def __init__(self, do: Callable[[Callable[[], object]], None]) -> None:
-        """`do` runs a callback in the connection's time."""
+        """`do` runs a callback within the connection's time budget."""
         self._do = do
         self._waiting: OrderedDict[PageCall, None] = OrderedDict()
         #: Pages whose responses have not begun.
         self._running: set[PageCall] = set()
 
     def add(self, call: PageCall) -> None:
-        """A request has arrived."""
+        """Queue a request."""
         self._waiting[call] = None
         self._start_next()
 
     def drop(self, call: PageCall) -> None:
-        """The request is cancelled."""
+        """Remove a cancelled request."""
         self._waiting.pop(call, None)
 
     def begun(self, call: PageCall) -> None:
-        """The response of a page has begun, or its task has ended."""
+        """Start the next request: a page's response has begun, or its task has ended."""
         if call in self._running:
             self._running.remove(call)
             if self._waiting:

@@ -1,4 +1,4 @@
-"""A body that is expensive to make, made once for all requests that wait for it."""
+"""A body that is expensive to render, rendered once for all requests that wait for it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,7 +7,9 @@ from rusd.door.time_budget import TimeBudget
 
 
 class SharedRendering:
-    """Renders once a turn, within the door's time budget; no response is older than its request."""
+    """Renders at most once a turn, within the door's time budget. A response is never older than
+    its request.
+    """
 
     def __init__(self, render: Callable[[], bytes], budget: TimeBudget) -> None:
         self._render = render
@@ -18,7 +20,7 @@ class SharedRendering:
         self.waiting = False
 
     def rendered(self) -> Awaitable[bytes]:
-        """The result of the next rendering."""
+        """Return the result of the next rendering."""
         if self._waiting is None:
             self._waiting = Pending()
             self._budget.defer(self)

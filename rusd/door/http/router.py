@@ -1,4 +1,4 @@
-"""Finds the page of a request, and answers for requests without one.
+"""Routes a request to its page, and responds to requests without one.
 
     HTTP/1.1 ── server.py ──┐
                             ├── Router.serve(request) ── page
@@ -49,7 +49,7 @@ _REFUSED = {
 
 
 def not_allowed(*methods: str) -> PageResponse:
-    """Refuses every method but `methods`."""
+    """Return a 405 response that allows only `methods`."""
     allow = ("Allow", ", ".join(methods))
     return PageResponse(405, [TEXT, NOSNIFF, allow], b"Method Not Allowed\n")
 
@@ -58,9 +58,10 @@ class Router:
     """The pages of one member by path."""
 
     def __init__(self, pages: Mapping[str, Page], sockets: Sequence[str] = ()) -> None:
-        """A path that ends with a slash stands for all paths below it; the longest one counts.
+        """Map paths to pages. A path with a final slash includes all paths below it; the longest
+        match counts.
 
-        `sockets`: paths of that kind whose pages may be spoken with over a WebSocket.
+        `sockets`: paths with a final slash whose pages accept WebSockets.
         """
         self._pages = dict(pages)
         self._sockets = tuple(sockets)
@@ -68,7 +69,7 @@ class Router:
         self._turns = _Turns()
 
     async def serve(self, request: PageRequest) -> PageResponse:
-        """The response of the page at the request's path. Raises nothing."""
+        """Return the response of the page at the request's path. Never raises."""
         await self._turns.next()
         path = _routed(request)
         page = self._find(path)
@@ -87,8 +88,8 @@ class Router:
         return _routed(request).startswith(self._sockets) and _is_clean(request.raw_path)
 
     def _elsewhere(self, request: PageRequest) -> PageResponse:
-        """Where the page is, if the path only has too many or too few slashes or dots, as with Go's
-        ServeMux.
+        """Redirect to the clean path (slashes and dots removed, as Go's ServeMux does) if it has a
+        page; else return NOT_FOUND.
         """
         path = clean(request.raw_path)
         if f"{path}/" in self._below and path not in self._pages:
@@ -112,14 +113,14 @@ class Router:
 
 
 def clean(path: str) -> str:
-    """`path` without empty elements and dots; a slash at the end stays."""
+    """Return `path` without empty elements and dots; a final slash is kept."""
     # (`normpath` leaves two slashes at the beginning.)
     cleaned = "/" + normpath(path).lstrip("/")
     return f"{cleaned}/" if path.endswith("/") and cleaned != "/" else cleaned
 
 
 def _routed(request: PageRequest) -> str:
-    """The path by which the page is found: an encoded slash is no slash."""
+    """Return the path by which a page is found: an encoded slash separates nothing."""
     raw = request.raw_path
     return _decoded(raw) if "%" in raw else request.path
 
@@ -138,7 +139,7 @@ def _is_clean(path: str) -> bool:
 def page_request(
     method: str, target: str, headers: Mapping[str, str], body: RequestBody, caller: Caller
 ) -> PageRequest:
-    """The request for `target`: path and query as in the request line, or an absolute URL."""
+    """Return the request for `target`: path and query of the request line, or an absolute URL."""
     path, raw, query = _parsed(target)
     if not target.startswith("/") and (host := _authority(target)):
         headers = {**headers, "host": host}
@@ -146,8 +147,8 @@ def page_request(
 
 
 class _Turns:
-    """Lets requests go on in their order, `AT_ONCE` in one turn of the loop: a client may pipeline
-    thousands of requests, and pages that wait for nothing would all be made in one turn.
+    """Resumes requests in order, `AT_ONCE` in one turn of the loop: a client may pipeline thousands
+    of requests, and pages that never wait would all be rendered in one turn.
     """
 
     def __init__(self) -> None:
@@ -169,7 +170,7 @@ class _Turns:
 
 
 def _authority(target: str) -> str:
-    """Host and port of an absolute URL; they count instead of `Host` (RFC 9112, 3.2.2)."""
+    """Return host and port of an absolute URL; they replace `Host` (RFC 9112, 3.2.2)."""
     try:
         return urlsplit(target).netloc.rpartition("@")[2]
     except ValueError:
@@ -181,7 +182,7 @@ _PLAIN = re.compile(r"[^%?#]*")
 
 
 def _parsed(target: str) -> tuple[str, str, dict[str, list[str]]]:
-    """Path, path as it was sent, and query; the path "/" if the target is not a URL."""
+    """Return the path, the path as sent, and the query; the path "/" if the target is no URL."""
     if target.startswith("/") and _PLAIN.fullmatch(target):
         return target, target, {}
     if not target.startswith("/"):

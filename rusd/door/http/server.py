@@ -46,7 +46,7 @@ class Pages(Protocol):
     """Handler of requests: a router, or checks before it."""
 
     async def serve(self, request: PageRequest) -> PageResponse:
-        """The response. Raises nothing."""
+        """Return the response. Never raises."""
 
     def accepts_socket(self, request: PageRequest) -> bool:
         """Return whether a WebSocket may be opened at the request's path."""
@@ -76,7 +76,7 @@ class HttpDoor:
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def prepare(self) -> None:
-        """Make `protocol` usable without `start`, which includes it."""
+        """Make `protocol` usable without `start`, which includes this call."""
         if self._runner is None:
             # (No `web.Application`: its routes and middleware cost half as much again.)
             server = web.Server(
@@ -226,7 +226,7 @@ class _RequestBody(Body):
 async def _stream_body(
     request: web.BaseRequest, page: PageResponse, chunks: AsyncIterator[bytes], last: bool
 ) -> web.StreamResponse:
-    """Send the chunks as the client takes them."""
+    """Send the chunks at the client's pace."""
     response = _Streamed(status=page.status, headers=page.headers)
     if last:
         response.force_close()
@@ -250,7 +250,7 @@ async def _stream_body(
 
 
 class _Streamed(web.StreamResponse):
-    """A response that has no content type unless its page gives it one."""
+    """A response without a default content type."""
 
     async def _prepare_headers(self) -> None:
         typed = "Content-Type" in self.headers
@@ -260,7 +260,7 @@ class _Streamed(web.StreamResponse):
 
 
 class _Request(web.BaseRequest):
-    """A request whose response does not name the library."""
+    """A request whose response does not name aiohttp."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         response.headers.pop("Server", None)

@@ -1,4 +1,4 @@
-"""WebSockets (RFC 6455): a page spoken with in messages, as through etcd's wsproxy.
+"""WebSockets (RFC 6455): requests and responses of a page as messages, as in etcd's wsproxy.
 
 The messages of the client, each followed by a line feed, are the body of a POST request; each line
 of the response is a message. The WebSocket ends with the response, and the request ends with the
@@ -32,7 +32,7 @@ _BEARER = "Bearer"
 
 
 class SocketConnection(Protocol):
-    """The connection of a request that becomes a WebSocket."""
+    """The connection of a request that is upgraded to a WebSocket."""
 
     def watch_masks(self) -> bool:
         """Close the connection at a frame without a mask; False if there was one already."""
@@ -152,7 +152,7 @@ class _MessageBody:
 
 
 class FrameMasks:
-    """Reads the heads of frames as their bytes come, and tells whether all are masked."""
+    """Parses frame heads in arriving bytes, and tells whether all frames are masked."""
 
     def __init__(self) -> None:
         self._head = bytearray()

@@ -31,7 +31,7 @@ MakeHttp2 = Callable[[float], asyncio.Protocol]
 
 
 class ProtocolDetector(asyncio.Protocol):
-    """A connection whose protocol is not known yet; a worker of the time budget."""
+    """A connection with an unknown protocol; a worker of the time budget."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class ProtocolDetector(asyncio.Protocol):
         return False
 
     def _replace(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
-        """Hand the connection and what was read of it to its protocol."""
+        """Hand the connection and the bytes read so far to its protocol."""
         self._forget()
         seen, self._seen, self._transport = self._seen, b"", None
         transport.resume_reading()

@@ -1,4 +1,4 @@
-"""TLS at an address, alone or beside plaintext: the first byte of a connection tells which it is.
+"""TLS at an address, alone or beside plaintext; the first byte of a connection tells which.
 
     accepted ─▶ first byte ─┬─ a TLS handshake ─▶ queue ─▶ `HANDSHAKES` a turn ─▶ asyncio
                             └─ anything else ─▶ plaintext, if the address serves it, else as TLS
@@ -104,7 +104,7 @@ class TlsListener:
             connection.close()
 
     def _start_handshakes(self) -> None:
-        """Begin some of the handshakes; the others in later turns."""
+        """Begin some of the handshakes; the rest in later turns."""
         waiting = self._handshakes
         for _ in range(min(HANDSHAKES, len(waiting))):
             self._hand_over(waiting.popleft(), self._secure, self._context)

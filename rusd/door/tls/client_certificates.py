@@ -35,12 +35,14 @@ class ClientCertificatePolicy:
         self._common_names = frozenset(allowed_common_names)
 
     def check(self, connection: ssl.SSLObject) -> None:
-        """Check a client after its handshake; raises Denied. Without a certificate it passes."""
+        """Check a client after its handshake. Raises Denied. A client without a certificate
+        passes.
+        """
         self.check_revoked(connection)
         self.check_names(connection)
 
     def check_revoked(self, connection: ssl.SSLObject) -> None:
-        """Check the certificates that were sent against the revocation list; raises Denied."""
+        """Check the client's certificates against the revocation list. Raises Denied."""
         if self._revoked is None:
             return
         leaf = connection.getpeercert(binary_form=True)
@@ -48,7 +50,7 @@ class ClientCertificatePolicy:
             self._check_revoked(self._revoked, {leaf, *_sent(connection)})
 
     def check_names(self, connection: ssl.SSLObject) -> None:
-        """Check the names in the certificate; raises Denied."""
+        """Check the names in the certificate. Raises Denied."""
         if not self._hostnames and not self._common_names:
             return
         leaf = connection.getpeercert(binary_form=True)
@@ -91,13 +93,15 @@ def matches(certificate: x509.Certificate, name: str) -> bool:
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """The common name of a certificate, the last if it has several (as in Go); "" without one."""
+    """Return the common name of a certificate, the last if it has several (as in Go); "" without
+    one.
+    """
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[-1].value) if names else ""
 
 
 def _sent(connection: ssl.SSLObject) -> list[bytes]:
-    """The certificates a client has sent, in DER (a public method since Python 3.13)."""
+    """Return the certificates a client has sent, in DER (a public method since Python 3.13)."""
     inner: Any = connection
     if hasattr(inner, "get_unverified_chain"):
         return list(inner.get_unverified_chain())

@@ -1,4 +1,4 @@
-"""From etcd's TLS flags to a server context that follows its files.
+"""Server contexts from etcd's TLS flags; they reload files that change.
 
     Config ── client_tls() ──▶ ClientTls ──┬── .context   for every https and unixs listener
                                            └── .admit()   after a handshake
@@ -122,7 +122,7 @@ class ClientTls:
         self.context.sni_callback = self._on_hello
 
     def speaking(self, *protocols: str) -> "ClientTls":
-        """The same TLS for a listener of these ALPN protocols only."""
+        """Return the same TLS for a listener of these ALPN protocols only."""
         return ClientTls(replace(self._options, protocols=protocols))
 
     @property
@@ -131,7 +131,9 @@ class ClientTls:
         return self._rules is not None
 
     def admit(self, connection: ssl.SSLObject) -> None:
-        """Check a client after its handshake; raises, with the reason, if it is refused."""
+        """Check a client after its handshake. Raises an exception with the reason if it is
+        refused.
+        """
         if self._rules is None:
             return
         self._check_session(connection)
@@ -177,7 +179,7 @@ class ClientTls:
 
 
 def certificate_policy(options: TlsOptions) -> "ClientCertificatePolicy | None":
-    """None: clients need no certificate."""
+    """Return the policy for client certificates; None if clients need none."""
     if not options.verifies:
         return None
     # Here, so that a member without certificates of clients need not wait for `cryptography`.
@@ -211,10 +213,10 @@ def server_context(options: TlsOptions) -> ssl.SSLContext:
 
 
 def client_context(options: TlsOptions | None, *, verify: bool) -> ssl.SSLContext:
-    """A context to dial with, from the files as they are now. Raises TlsError.
+    """Return a context to dial with, from the files as they are now. Raises TlsError.
 
-    None: without a certificate, by the authorities of the system. `verify` false: the server
-    proves nothing.
+    None: no client certificate, authorities of the system. `verify` false: the server's certificate
+    is not verified.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False  # as in Go
@@ -241,7 +243,7 @@ def _choose(context: ssl.SSLContext, options: TlsOptions) -> None:
 
 
 def _load(context: ssl.SSLContext, options: TlsOptions, purpose: ssl.Purpose) -> None:
-    """Read the files, and trust the authorities that certificates for `purpose` come from."""
+    """Read the files, and trust the authorities for certificates of `purpose`."""
     flags = options.flag_prefix
     try:
         for path in options.files:
@@ -296,7 +298,7 @@ def _fail(what: str, error: Exception) -> NoReturn:
 
 
 def file_state(files: Sequence[Path]) -> tuple[object, ...]:
-    """Changes when one of the files is written, replaced or removed."""
+    """Return a value that changes when one of the files is written, replaced or removed."""
     return tuple(_stamp(path) for path in files)
 
 

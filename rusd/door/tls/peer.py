@@ -156,7 +156,7 @@ class PeerTls:
 
 
 class _Followed:
-    """A context that is built again when its files have changed."""
+    """A context that is rebuilt when its files have changed."""
 
     def __init__(self, options: TlsOptions | None, build: Callable[[], ssl.SSLContext]) -> None:
         self._files = options.files if options is not None else []
@@ -180,9 +180,9 @@ class _Followed:
 
 
 async def check_address(certificate: "x509.Certificate", host: str) -> None:
-    """Refuse, with ssl.SSLError, a certificate whose names are of other hosts than `host`.
+    """Check that a certificate is valid for `host`. Raises ssl.SSLError.
 
-    It may have no names, the address, or a name that the address has.
+    A certificate passes without names, with the address, or with a name that resolves to it.
     """
     from cryptography import x509
 
@@ -208,7 +208,7 @@ async def check_address(certificate: "x509.Certificate", host: str) -> None:
 
 
 async def _resolves(address: str, domains: Sequence[str]) -> bool:
-    """Return whether an address has one of these names: by its own, or by theirs."""
+    """Return whether an address has one of these names, by reverse or forward lookup."""
     loop = asyncio.get_running_loop()
     try:
         own, _ = await loop.getnameinfo((address, 0), socket.NI_NAMEREQD)

@@ -25,7 +25,9 @@ class RevocationList:
         return serial in self._serials
 
     def refresh(self) -> None:
-        """Read the file if it has changed; errors as above, until it can be read again."""
+        """Read the file if it has changed. Raises OSError or ValueError until it can be read
+        again.
+        """
         found = self._path.stat()
         seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         if seen == self._seen:

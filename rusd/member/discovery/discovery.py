@@ -1,4 +1,4 @@
-"""Replaces the flags of discovery by the initial cluster that they lead to."""
+"""Resolves the discovery flags to an initial cluster."""
 
 from dataclasses import replace
 
@@ -13,11 +13,11 @@ log = get_logger(__name__)
 
 
 async def discovered(config: Config) -> Config:
-    """The configuration of a first start, with the initial cluster that discovery finds.
+    """Return the configuration with the initial cluster that discovery finds.
 
-    Waits until all members have registered. Without flags of discovery, and at every later start,
-    it is returned as it is. Raises ConfigError if the cluster is full, has no size, or does not
-    contain this member.
+    Waits until all members have registered. Without discovery flags, and at every later start, the
+    configuration is returned unchanged. Raises ConfigError if the cluster is full, has no size, or
+    does not contain this member.
     """
     if not config.uses_discovery:
         return config

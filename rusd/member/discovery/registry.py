@@ -28,7 +28,7 @@ _MAX_BACK_OFF = 256.0
 
 
 class Registered(NamedTuple):
-    """One key of the registry."""
+    """A registered key."""
 
     key: str
     value: str
@@ -39,7 +39,7 @@ class RegistryCalls(Protocol):
     """Calls of the registry to the other etcd. Both raise OSError if they fail."""
 
     async def get(self, prefix: str) -> list[Registered]:
-        """All keys that begin with `prefix`."""
+        """Return all keys that begin with `prefix`."""
 
     async def put(self, key: str, value: str) -> None:
         """Write one key."""
@@ -54,9 +54,10 @@ class Registry:
         self._members = f"{_PREFIX}/{token}/members"
 
     async def join(self, member: int, urls: str) -> str:
-        """Register `member` (`urls`: NAME=PEER_URL,…); the initial cluster when all have come.
+        """Register `member` (`urls`: NAME=PEER_URL,…); return the initial cluster once it is
+        complete.
 
-        Calls that fail are repeated for ever. Raises ConfigError, with etcd's text.
+        Failed calls are repeated without limit. Raises ConfigError, with etcd's text.
         """
         own = f"{self._members}/{member:x}"
         await self._check(own)
@@ -78,7 +79,9 @@ class Registry:
         return ",".join(each.value for each in found[:size])
 
     async def _check(self, own: str) -> tuple[int, list[Registered]]:
-        """The size and who is there; ConfigError if there is no place for `own`."""
+        """Check the cluster size and the registered members. Raises ConfigError if there is no
+        place for `own`.
+        """
         size = await self._size()
         found = await self._found()
         others = [each for each in found[:size] if each.key != own]

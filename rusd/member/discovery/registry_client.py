@@ -46,7 +46,7 @@ class RegistryClient:
         await self._session.close()
 
     async def get(self, prefix: str) -> list[Registered]:
-        """All keys that begin with `prefix`, linearizable."""
+        """Return all keys that begin with `prefix`, by a linearizable read. Raises OSError."""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         answer = await self._call("kv/range", {"key": _base64(prefix), "range_end": _base64(end)})
         return [
@@ -55,11 +55,11 @@ class RegistryClient:
         ]
 
     async def put(self, key: str, value: str) -> None:
-        """Write one key."""
+        """Write one key. Raises OSError."""
         await self._call("kv/put", {"key": _base64(key), "value": _base64(value)})
 
     async def _call(self, path: str, body: dict[str, str]) -> dict[str, Any]:
-        """The answer of the first endpoint that gives one; OSError if none does."""
+        """Return the response of the first endpoint that responds. Raises OSError if none does."""
         failure: Exception = OSError("no endpoint")
         for endpoint in self._endpoints:
             try:
@@ -82,7 +82,7 @@ class RegistryClient:
 
 
 def _url(endpoint: str, config: Config) -> str:
-    """The endpoint as a URL; without a scheme it is dialled as the other flags say."""
+    """Return the endpoint as a URL; a missing scheme follows from the TLS flags."""
     if "://" in endpoint:
         return endpoint.rstrip("/")
     secure = not config.discovery_insecure_transport or bool(config.discovery_cacert)

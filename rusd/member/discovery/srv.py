@@ -26,7 +26,9 @@ Address = tuple[str, int]
 
 
 async def members(config: Config, resolver: dns.asyncresolver.Resolver | None = None) -> list[str]:
-    """NAME=PEER_URL of every member. ConfigError if no record is found, or none is this member."""
+    """Return NAME=PEER_URL of every member. Raises ConfigError if no record is found, or none names
+    this member.
+    """
     suffix = f"-{config.discovery_srv_name}" if config.discovery_srv_name else ""
     own: dict[Address, Url] = {}
     for url in config.initial_advertise_peer_urls:
@@ -52,7 +54,7 @@ async def members(config: Config, resolver: dns.asyncresolver.Resolver | None = 
 
 
 async def _records(name: str, resolver: dns.asyncresolver.Resolver | None) -> list[tuple[str, int]]:
-    """Target and port of every record, in a fixed order."""
+    """Return target and port of every record, in a fixed order."""
     asked = resolver or dns.asyncresolver.Resolver()
     answer = await asked.resolve(name, "SRV")
     records = [record for record in answer if isinstance(record, SRV)]
@@ -76,7 +78,7 @@ async def _named(
 
 
 async def _addresses(host: str, port: int) -> list[Address]:
-    """The addresses of a name; none if it is unknown."""
+    """Return the addresses of a name; none if it is unknown."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:

@@ -1,4 +1,4 @@
-"""The port behind which the Raft algorithm stands: PySyncObj's, in `syncobj.py`.
+"""Port of the Raft algorithm; `syncobj.py` implements it with PySyncObj.
 
 One member's term, vote, log and counting of votes and commits; no clock (`now` is set by the
 caller), no network (messages are taken from `take_messages`), no disk (`log` is flushed by the
@@ -19,11 +19,11 @@ from rusd.raft.transport.frames import (
 
 
 class BrokenMessage(Exception):
-    """A message no member sends: its connection is to be closed."""
+    """A message that violates the protocol: its connection must be closed."""
 
 
 class Sent(NamedTuple):
-    """Messages that the algorithm sends."""
+    """Messages to be sent."""
 
     appends: Sequence[tuple[int, AppendEntries]]
     #: To be sent after the flush.
@@ -68,16 +68,18 @@ class Algorithm(RaftState, Protocol):
         """Handle a message; returns False if it was ignored. Raises BrokenMessage."""
 
     def take_messages(self) -> Sent:
-        """Returns what is to be sent, once."""
+        """Return and clear the messages to be sent."""
 
     def connected(self, member: int) -> None:
-        """A connection to a member was made; what it acknowledged before counts no more."""
+        """Reset the progress of a member with a new connection; earlier acknowledgements do not
+        count.
+        """
 
     def disconnected(self, member: int) -> None:
-        """A member's connection ended."""
+        """Record that a member's connection ended."""
 
     def heard_from(self, member: int) -> None:
-        """A follower showed signs of life in another way than by a reply (CheckQuorum)."""
+        """Count a follower as active for CheckQuorum without a reply of its own."""
 
     def learn_term(self, member: int, term: int) -> None:
         """Follow a higher term without granting a vote."""
@@ -103,24 +105,24 @@ class Algorithm(RaftState, Protocol):
         """Send followers what they lack, or the commit index alone."""
 
     def send_append(self, member: int) -> None:
-        """Do so for one follower."""
+        """Send one follower what it lacks."""
 
     def next_entries(self) -> Sequence[LogEntry]:
         """Returns committed entries to apply next, not too many."""
 
     def applied(self, index: int) -> None:
-        """The state machine has applied everything up to `index`."""
+        """Record that the state machine has applied everything up to `index`."""
 
     def installed(self, last: Position) -> None:
-        """State machine and log were replaced by a snapshot that ends at `last`."""
+        """Continue after a snapshot that ends at `last` replaced state machine and log."""
 
     # What changes from outside
 
     def reconfigure(self, membership: Membership) -> None:
-        """From now on this membership counts. A leader that is no voter any more stands down."""
+        """Use this membership from now on. A leader that is no longer a voter steps down."""
 
     def stand_down(self) -> None:
-        """Give up leadership."""
+        """Step down as leader."""
 
     def forget_leader(self) -> None:
         """Follow no leader until one is heard."""
@@ -129,9 +131,9 @@ class Algorithm(RaftState, Protocol):
         """Vote for the known leader in the current term, in place of any earlier vote."""
 
     def match_index(self, member: int) -> int:
-        """Returns the highest index known to be on another member's disk (leader only); 0 for a
-        stranger.
+        """Returns the highest index known to be durable on another member (leader only); 0 if the
+        member is unknown.
         """
 
     def raise_commit(self, index: int) -> None:
-        """Everything up to `index` is known to be committed."""
+        """Raise the commit index to `index`."""

@@ -44,14 +44,14 @@ class Campaign:
         self.start(now)
 
     def start(self, now: float) -> None:
-        """Start the election timer anew."""
+        """Restart the election timer."""
         self.timer = ElectionTimer(self._timeout, self._others(), now, self._chance)
 
     def _others(self) -> int:
         return len(self._raft.membership.voters - {self._member})
 
     def reconfigured(self) -> None:
-        """Another membership counts."""
+        """Use another membership."""
         self.timer.others = self._others()
 
     def may(self) -> bool:
@@ -65,7 +65,7 @@ class Campaign:
         return raft.votes and self.counts() and not changing
 
     def step(self, now: float, reachable: bool) -> None:
-        """Ask for pre-votes if it is time. `reachable`: another member is connected."""
+        """Request pre-votes if the timer is due. `reachable`: another member is connected."""
         raft, timer = self._raft, self.timer
         if raft.is_leader:
             return
@@ -94,7 +94,7 @@ class Campaign:
         return self._raft.is_leader or self.timer.hears_leader(self._raft.now)
 
     def asked(self, member: int, message: PreVote) -> None:
-        """Another member asks for a pre-vote."""
+        """Answer a pre-vote request."""
         granted = (
             message.term > self._raft.term
             and self.counts()
@@ -107,7 +107,7 @@ class Campaign:
         self._outbox.send(member, PreVoteReply(self._raft.term, message.term, granted))
 
     def answered(self, member: int, message: PreVoteReply) -> None:
-        """Another member answers."""
+        """Handle the answer to a pre-vote request."""
         raft = self._raft
         if message.term > raft.term:
             raft.learn_term(member, message.term)
@@ -122,7 +122,7 @@ class Campaign:
             raft.campaign()
 
     def told_term(self, member: int, message: HigherTerm) -> None:
-        """Another member refused an append: its term is later."""
+        """Follow the higher term with which a member refused an append."""
         if message.term > self._raft.term:
             self._raft.learn_term(member, message.term)
             self.timer.postpone(self._raft.now)

@@ -1,4 +1,4 @@
-"""Monotonic time in which a member's stalls do not count.
+"""Monotonic time that excludes pauses of the process.
 
 After a stall (SIGSTOP, a suspended machine, a long callback) the event loop runs timers before it
 reads sockets. A timeout judged then would judge the silence of others by what had arrived before

@@ -1,4 +1,4 @@
-"""When a leader tells followers of a commit index that moved.
+"""The time at which a leader announces an advanced commit index to followers.
 
 etcd does at once. Here the index travels with the next entries if there are some soon, which saves
 every member a turn per write; without any it follows within `PATIENCE`. A follower on which a call
@@ -12,7 +12,7 @@ PATIENCE = 0.002
 
 
 class CommitNotice:
-    """The commit index that was sent last, and the deadline of the next one."""
+    """The last announced commit index, and the deadline of the next announcement."""
 
     def __init__(self) -> None:
         #: Sent to all members; to single ones.
@@ -24,12 +24,12 @@ class CommitNotice:
         self.deadline: float | None = None
 
     def wait(self, member: int, index: int) -> None:
-        """A call on this member waits for `index` to be committed."""
+        """Record that a call on this member waits for `index` to be committed."""
         self._awaited[member] = max(index, self._awaited.get(member, 0))
 
     def recipients(self, members: Iterable[int], commit: int, now: float) -> list[int]:
-        """Returns those of the members to send the commit index to though there are no entries to
-        send; they count as told.
+        """Returns those of the members to which the commit index must be sent without entries; they
+        count as informed.
         """
         if commit == self._sent:
             return []
@@ -48,7 +48,7 @@ class CommitNotice:
         return found
 
     def sent(self, commit: int) -> None:
-        """The index was sent to all, alone or with entries."""
+        """Record that the index was sent to all members, alone or with entries."""
         self._sent = commit
         self._told.clear()
         self.deadline = None

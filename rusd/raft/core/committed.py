@@ -14,7 +14,7 @@ from rusd.raft.ports import Entry, LogEntry, Position, Request
 
 
 class CommittedEntries:
-    """The entries that the state machine has at the moment."""
+    """The entries that the state machine is applying."""
 
     def __init__(self, member: int, proposals: Proposals) -> None:
         self._member = member
@@ -23,7 +23,7 @@ class CommittedEntries:
 
     @property
     def applying(self) -> bool:
-        """Whether entries were handed out whose results have not come back."""
+        """Whether entries were handed to the state machine whose results have not come back."""
         return bool(self._entries)
 
     def take(self, entries: Sequence[LogEntry]) -> list[Entry]:
@@ -44,8 +44,8 @@ class CommittedEntries:
         ]
 
     def hold(self, last: int) -> None:
-        """The entries up to index `last` are being applied and take their time: the calls that
-        wait for them have no deadline any more.
+        """Remove the deadlines of calls that wait for entries up to index `last`, since these are
+        being applied.
         """
         for position, requests in self._entries:
             if position.index > last:
@@ -55,8 +55,8 @@ class CommittedEntries:
                     self._proposals.hold(sequence)
 
     def resolve(self, reached: Position, results: Sequence[object]) -> list[Answer]:
-        """The state machine has applied the entries up to `reached`, with one result for each
-        request. Returns the answers to the calls of this member.
+        """Take the results of the entries up to `reached`, one for each request; return the answers
+        to this member's calls.
         """
         answers: list[Answer] = []
         at = count = 0
@@ -79,5 +79,5 @@ class CommittedEntries:
         return answers
 
     def drop(self) -> None:
-        """The state was replaced by a snapshot."""
+        """Forget all entries, since a snapshot replaced the state."""
         self._entries = []

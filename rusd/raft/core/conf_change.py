@@ -36,14 +36,14 @@ class ConfChanges:
         return bool(self._waiting)
 
     def add(self, changes: Iterable[Proposed]) -> None:
-        """Note what was proposed to this leader in its term."""
+        """Queue ConfChanges that were proposed to this leader in its term."""
         if self._term != self._raft.term:
             self.drop()
             self._term = self._raft.term
         self._waiting.extend(changes)
 
     def drop(self) -> None:
-        """Leadership is over: the members that proposed them propose them again."""
+        """Drop all after the loss of leadership: the proposing members propose them again."""
         self._waiting.clear()
         self._last_index = 0
 

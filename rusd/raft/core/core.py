@@ -181,7 +181,7 @@ class Core:
 
     @property
     def membership(self) -> Membership:
-        """The members that count now."""
+        """The current members."""
         return self._raft.membership
 
     @property
@@ -196,7 +196,9 @@ class Core:
 
     @property
     def in_quarantine(self) -> bool:
-        """Whether this member takes no part until it has caught up (`quarantine.py`)."""
+        """Whether this member neither votes nor takes entries until it has caught up
+        (`quarantine.py`).
+        """
         return self._quarantine.active
 
     @property
@@ -206,12 +208,12 @@ class Core:
 
     @property
     def proposals_failed(self) -> int:
-        """Number of this member's proposals that were given up."""
+        """Number of this member's proposals that failed."""
         return self._proposals.failed
 
     @property
     def reads(self) -> LinearizableReads:
-        """This member's reads, with what they count."""
+        """This member's linearizable reads, with their counts."""
         return self._reads
 
     @property
@@ -275,14 +277,12 @@ class Core:
         return self._proposals.full() or raft.commit_index - raft.applied_index > MAX_APPLY_LAG
 
     def propose(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
-        """Replicate a payload; `done` is answered with the state machine's result, or an
-        exception.
-        """
+        """Replicate a payload; `done` receives the state machine's result, or an exception."""
         self._proposals.add(payload, done, deadline)
 
     def read(self, done: Callable[[object], None], deadline: float) -> bool:
-        """Wait until everything acknowledged before is applied here; `done` is answered with None
-        or an exception. Returns False if too many reads wait.
+        """Start a linearizable read; `done` receives None once everything acknowledged before is
+        applied here, or an exception. Returns False if too many reads wait.
         """
         if self._reads.full:
             return False
@@ -290,15 +290,15 @@ class Core:
         return True
 
     def transfer(self, target: int, done: Callable[[object], None], now: float) -> Transfer:
-        """Hand leadership to a voter; `done` is answered with None or an exception."""
+        """Transfer leadership to a voter; `done` receives None or an exception."""
         return self._transfer.begin(target, done, now)
 
     def abandon_transfer(self, transfer: Transfer) -> None:
-        """The caller of `transfer` does not wait any more."""
+        """Forget a transfer whose caller was cancelled."""
         self._transfer.abandon(transfer)
 
     def stop(self) -> list[Answer]:
-        """The node ends: returns answers for every call that waits, each with Stopped."""
+        """Return a Stopped error for every call that waits."""
         return [
             *self._proposals.fail(Stopped),
             *self._reads.fail(Stopped),
@@ -306,19 +306,19 @@ class Core:
         ]
 
     def start(self, now: float) -> None:
-        """Time begins: the election timer starts."""
+        """Start the election timer."""
         self._campaign.start(now)
 
     # Events
 
     def connected(self, member: int) -> None:
-        """A connection to a member was made."""
+        """Record a new connection to a member."""
         if member in self._raft.peers:
             self._raft.connected(member)
             self._group_commit.reconnected(member)
 
     def disconnected(self, member: int, now: float) -> None:
-        """A member's connection ended."""
+        """Record the end of a member's connection."""
         if member in self._raft.peers:
             self._raft.disconnected(member)
         if self._raft.leader == member:
@@ -326,7 +326,7 @@ class Core:
             self._reads.leader_changed(now)
 
     def apply_membership(self, membership: Membership) -> None:
-        """The state machine applied a ConfChange; in force for whatever comes behind."""
+        """Use the membership of an applied ConfChange, from the next entry on."""
         self._membership.apply(membership)
 
     def meet(self, membership: Membership, index: int) -> None:
@@ -334,19 +334,21 @@ class Core:
         self._membership.meet(membership, index)
 
     def begin_quarantine(self) -> None:
-        """Others know that this member's disk holds less than it has acknowledged."""
+        """Begin the quarantine: peers know that this member's disk has lost acknowledged
+        entries.
+        """
         self._quarantine.begin()
 
     def recovered(self) -> None:
-        """`Ready.recovered` is recorded."""
+        """End the quarantine: `Ready.recovered` is durable."""
         self._quarantine.end()
 
     def applying(self, last: int) -> None:
-        """The state machine works on the entries up to `last`, in slices."""
+        """Record that the state machine is applying the entries up to `last`, in slices."""
         self._committed.hold(last)
 
     def applied(self, reached: Position, results: Sequence[object]) -> list[Answer]:
-        """The state machine has applied entries up to `reached`. Returns the answers that follow:
+        """Record that entries up to `reached` are applied. Returns the answers that follow:
         results, and reads that waited for it.
         """
         answers = self._committed.resolve(reached, results)
@@ -358,7 +360,7 @@ class Core:
         return answers
 
     def installed(self, last: Position) -> None:
-        """State machine and log were replaced by a snapshot that ends at `last`."""
+        """Continue after a snapshot that ends at `last` replaced state machine and log."""
         self._raft.installed(last)
         self._committed.drop()
         self._applied_term = last.term
@@ -380,7 +382,7 @@ class Core:
     # A step
 
     def step(self, now: float, inbox: Sequence[tuple[int, Frame]]) -> Ready:
-        """Handle messages (of members, in order) and move on."""
+        """Handle messages (of members, in order) and advance; returns the work to do."""
         raft, reads = self._raft, self._reads
         raft.now = now
         for member, message in inbox:
@@ -496,7 +498,7 @@ class Core:
         return AppendEntries(append.term, 0)
 
     def _replicate(self, now: float) -> None:
-        """A leader sends new entries, and a commit index that moved."""
+        """Send new entries, and an advanced commit index, as leader."""
         raft, notice = self._raft, self._notice
         if not raft.peers:
             notice.deadline = None

@@ -1,4 +1,4 @@
-"""When to campaign, and which leader to follow: PreVote and leader stickiness, without I/O.
+"""The time to campaign, and the leader to follow: PreVote and leader stickiness, without I/O.
 
 A member whose timer runs out first asks whether it *would* be elected (PreVote, section 9.6 of the
 Raft thesis); it raises the term only if a quorum says yes. Others say no while they hear from a
@@ -32,25 +32,28 @@ class ElectionTimer:
         return now - self._heard < self._timeout
 
     def heard(self, now: float) -> None:
-        """The current leader sent something."""
+        """Record a sign of life of the current leader."""
         self._heard = now
         self._granted = None
         self._deadline = now + self._chance.uniform(1, 2) * self._timeout
 
     def postpone(self, now: float) -> None:
-        """A vote was granted, or this member stepped down: wait a full timeout."""
+        """Restart the timer with a full timeout: a vote was granted, or this member stepped
+        down.
+        """
         self._granted = None
         self._deadline = now + self._chance.uniform(1, 2) * self._timeout
 
     def leader_lost(self, now: float) -> None:
-        """The leader's connection broke: it is probably gone, so ask soon."""
+        """Shorten the timer: the leader's connection broke, so it has probably ended."""
         self._heard = float("-inf")
         wait = self._chance.uniform(LOST_SOON, LOST_LATE) * self._timeout
         self._deadline = min(self._deadline, now + wait)
 
     def hold(self, now: float) -> bool:
-        """No other voter can be asked yet: ask soon after one can, not all at the same moment.
-        Returns whether it would have been time.
+        """Postpone a due campaign by a short random time, since no other voter is connected;
+        members then do not all campaign at the moment of the first connection. Returns whether it
+        was due.
         """
         if now < self._deadline:
             return False
@@ -58,15 +61,15 @@ class ElectionTimer:
         return True
 
     def yield_to(self, now: float, *, give_up: bool) -> None:
-        """Another member was told that it may win: let it try first. `give_up`: also end this
-        member's own round.
+        """Delay the campaign, since another member received a pre-vote and may win. `give_up`: also
+        end this member's own round.
         """
         if give_up:
             self._granted = None
         self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)
 
     def due(self, now: float) -> bool:
-        """Returns whether it is time to ask; the timer then starts again."""
+        """Returns whether it is time to campaign; the timer then restarts."""
         if now < self._deadline:
             return False
         self._deadline = now + self._chance.uniform(1, 2) * self._timeout
@@ -74,7 +77,7 @@ class ElectionTimer:
         return True
 
     def granted(self, member: int) -> bool:
-        """A member would vote for this one; returns True once, when they are a quorum."""
+        """Count a pre-vote; returns True once, when a quorum has granted it."""
         if self._granted is None:
             return False
         self._granted.add(member)

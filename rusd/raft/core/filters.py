@@ -29,7 +29,7 @@ class Filters:
     # Outgoing
 
     def complete(self, message: Message) -> None:
-        """Complete a message of PySyncObj the moment it is sent."""
+        """Complete a message of PySyncObj when it is sent."""
         kind = message["type"]
         if kind == "next_node_idx":
             # An acknowledgement speaks of the log in one term: the receiver must know which.
@@ -40,7 +40,9 @@ class Filters:
             message["transfer"] = True
 
     def _first_of_term(self, index: int) -> int:
-        """Returns where the conflicting term begins, to go back by terms, not by entries."""
+        """Returns the first index of the conflicting term, so that a leader skips terms, not
+        entries.
+        """
         log = self._raft.log
         floor = max(log.first_index + 1, self._raft.commit_index + 1)
         term = log.term_at(index)
@@ -53,7 +55,7 @@ class Filters:
     # Incoming
 
     def incoming(self, member: int, message: Message) -> Message | None:
-        """Returns the message as PySyncObj may see it, or None. Raises BrokenMessage."""
+        """Returns the message as PySyncObj may receive it, or None. Raises BrokenMessage."""
         check = self._checks.get(message["type"])
         if check is None:
             raise BrokenMessage(f"unknown message {message['type']!r}")
@@ -111,7 +113,7 @@ class Filters:
         return message
 
     def delivered(self) -> None:
-        """PySyncObj has handled the message."""
+        """Update state after PySyncObj has handled the message."""
         self._raft.log.shield = False
 
     def _request_vote(self, member: int, message: Message) -> Message | None:

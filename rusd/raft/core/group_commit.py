@@ -18,7 +18,7 @@ from rusd.raft.transport.frames import Propose
 
 
 class GroupCommit:
-    """Both ends of forwarding, and the leader's appending."""
+    """Forwarding of proposals to the leader, and the leader's appends."""
 
     def __init__(
         self, raft: Algorithm, proposals: Proposals, outbox: Outbox, notice: CommitNotice
@@ -38,9 +38,9 @@ class GroupCommit:
         self._told: tuple[int, int] | None = None
 
     def step(self, *, leader_connected: bool, current: bool, paused: bool) -> None:
-        """Append what waits to the leader's log, or forward it to the leader. `current`: an entry
-        of the current term is applied here. `paused`: leadership is being transferred, nothing is
-        appended.
+        """Append waiting proposals to the leader's log, or forward them to the leader. `current`:
+        an entry of the current term is applied here. `paused`: leadership is being transferred, so
+        nothing is appended.
         """
         raft, proposals = self._raft, self._proposals
         if not raft.is_leader:
@@ -77,7 +77,7 @@ class GroupCommit:
             self._outbox.send(leader, Propose(self._raft.term, group))
 
     def receive(self, member: int, message: Propose) -> None:
-        """A follower forwards proposals."""
+        """Accept the proposals that a follower forwards."""
         term = self._raft.term
         if not self._raft.is_leader or message.term != term:
             return
@@ -88,6 +88,6 @@ class GroupCommit:
         self._senders.add(member)
 
     def reconnected(self, member: int) -> None:
-        """Forget what was sent to this member: its earlier connection may have lost it."""
+        """Send proposals to this member again: its earlier connection may have lost them."""
         if self._told is not None and self._told[0] == member:
             self._told = None

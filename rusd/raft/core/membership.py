@@ -1,4 +1,4 @@
-"""The membership that counts: what the state machine says, and what only others know of yet.
+"""The membership in use: that of the state machine, or a later one learned from peers.
 
 The state machine says it when it applies a ConfChange, or is replaced by a snapshot (`apply`).
 Others say it to a member that has fallen behind (`meet`): it may be led by a member that joined
@@ -47,8 +47,8 @@ class ActiveMembership:
         self._changed = False
 
     def apply(self, membership: Membership) -> None:
-        """The state machine names these members from now on. What is gone is sent the commit index
-        first: a member that is removed shall learn it from its own log.
+        """Use the membership that the state machine applied. Removed members are sent the commit
+        index first, so that each learns of its removal from its own log.
         """
         raft = self._raft
         self._applied = membership
@@ -63,8 +63,8 @@ class ActiveMembership:
         self._reconfigure()
 
     def meet(self, others: Membership, index: int) -> None:
-        """Others name these members; they may be ahead of this member's state, or behind. Their
-        list is not older than entry `index` of the log.
+        """Consider the member list of peers, which may be ahead of this member's state or behind
+        it. It is not older than entry `index` of the log.
         """
         known = {**self._applied.urls, **self._met}
         newer = index > self._raft.applied_index
@@ -104,7 +104,7 @@ class ActiveMembership:
         self._changed = True
 
     def _hand_on(self) -> None:
-        """A leader that was removed, or demoted, lets the best of the others take over."""
+        """Transfer leadership of a removed or demoted leader to the most up-to-date voter."""
         raft = self._raft
         candidates = sorted(self._applied.voters & set(raft.connected_peers))
         if candidates:

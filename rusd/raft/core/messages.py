@@ -61,7 +61,9 @@ def message_of(frame: RaftFrame) -> Message:
 
 
 def reply_of(message: Message) -> AppendReply | RequestVote | VoteGranted:
-    """Returns what PySyncObj sends, except appends, as a frame. All of these assert durability."""
+    """Returns a message of PySyncObj other than an append as a frame. All of these assert
+    durability.
+    """
     kind, term = message["type"], message["term"]
     if kind == "next_node_idx":
         return AppendReply(term, message["next_node_idx"], message["reset"], message["success"])
@@ -78,7 +80,7 @@ def reply_of(message: Message) -> AppendReply | RequestVote | VoteGranted:
 
 
 def appends_of(message: Message) -> Iterator[AppendEntries]:
-    """Returns an append as one frame, or as several that follow each other if it is too large."""
+    """Returns an append as one frame, or as several consecutive ones if it is too large."""
     term, commit = message["term"], message["commit_index"]
     before, before_term = message["prevLogIdx"], message["prevLogTerm"]
     entries: Sequence[LogEntry] = message["entries"]

@@ -21,7 +21,7 @@ class Outbox:
         self.after_flush.append((member, message))
 
     def clear(self) -> None:
-        """Drop all messages, after the next `Ready` took them."""
+        """Forget the messages after the next `Ready` took them."""
         if self.appends:
             self.appends = []
         if self.messages:

@@ -35,7 +35,7 @@ LIFE_SHIFT = 40
 
 @dataclass(slots=True)
 class Waiting:
-    """A proposal that a call waits for."""
+    """A proposal with a waiting call."""
 
     payload: bytes
     #: Called once with the machine's result or an exception.
@@ -47,7 +47,7 @@ class Waiting:
 
 
 def entries_of(requests: Iterable[Proposed]) -> Iterator[list[Proposed]]:
-    """Requests in their order, cut where an entry is full."""
+    """Split requests, in order, into entries of limited size."""
     group: list[Proposed] = []
     size = 0
     for request in requests:
@@ -79,7 +79,7 @@ class Proposals:
         return len(self.waiting) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def add(self, payload: bytes, done: Callable[[object], None], deadline: float) -> None:
-        """Note a proposal; it is sent with the next step."""
+        """Add a proposal; it is sent with the next step."""
         self._enqueue(Waiting(payload, done, deadline))
         self._bytes += len(payload)
 
@@ -89,11 +89,11 @@ class Proposals:
         self._unsent.append(self._next)
 
     def unsent(self) -> bool:
-        """Return whether some were not sent yet."""
+        """Return whether proposals wait to be sent."""
         return bool(self._unsent)
 
     def take(self, term: int) -> list[Proposed]:
-        """Returns everything not sent yet; it counts as sent in `term`."""
+        """Returns all unsent proposals; they count as sent in `term`."""
         taken: list[Proposed] = []
         for sequence in self._unsent:
             waiting = self.waiting.get(sequence)
@@ -104,7 +104,9 @@ class Proposals:
         return taken
 
     def sent_in(self, term: int) -> list[Proposed]:
-        """Returns what was sent in `term` and still waits, to be sent to the same leader again."""
+        """Returns the proposals sent in `term` without a result, to be sent to the same leader
+        again.
+        """
         return [
             (self._member, sequence, waiting.payload)
             for sequence, waiting in self.waiting.items()
@@ -112,7 +114,7 @@ class Proposals:
         ]
 
     def hold(self, sequence: int) -> None:
-        """Remove a proposal's deadline: it is being applied, which only takes time."""
+        """Remove the deadline of a proposal that is being applied."""
         if (waiting := self.waiting.get(sequence)) is not None:
             waiting.deadline = float("inf")
 
@@ -125,8 +127,8 @@ class Proposals:
         return waiting.done, result
 
     def lost_before(self, term: int) -> None:
-        """An entry of `term` was applied: what was sent in an earlier term never will be. Queue it
-        again.
+        """Queue the proposals of terms before `term` again: an entry of `term` was applied, so that
+        theirs never will be.
         """
         lost = [number for number, waiting in self.waiting.items() if 0 < waiting.term < term]
         for number in lost:
@@ -137,7 +139,7 @@ class Proposals:
     def fail(
         self, error: type[Refusal], which: Callable[[Waiting], bool] = lambda _: True
     ) -> list[Answer]:
-        """Give up proposals, with an `error` each; they may still come to be applied."""
+        """Fail proposals with an `error` each; they may still be applied later."""
         numbers = [number for number, one in self.waiting.items() if which(one)]
         answers = [self.resolve(number, error()) for number in numbers]
         self.failed += len(numbers)
@@ -158,7 +160,7 @@ class ForwardedBatches:
         self._highest: dict[tuple[int, int], int] = {}
 
     def accept(self, term: int, batch: Iterable[Proposed]) -> list[Proposed]:
-        """Returns the requests of the batch that were not taken before in `term` (the leader's
+        """Returns the requests of the batch that were not accepted before in `term` (the leader's
         own).
         """
         if term != self._term:

@@ -1,4 +1,4 @@
-"""Quarantine: a member that may have lost acknowledged entries takes no part until it caught up.
+"""Quarantine: a member that may have lost acknowledged entries does not vote until it caught up.
 
 Its disk was lost and it joined anew under its old id, or its data directory is an older copy
 (`transport/handshake.py` finds out). What it acknowledged may be on one other disk only, and a vote
@@ -49,7 +49,7 @@ class Quarantine:
         self._next_snapshot = 0.0
 
     def begin(self) -> None:
-        """Other members have recorded later incarnations of this member."""
+        """Begin: other members have recorded later incarnations of this member."""
         self.active = True
         self._number += 1
         self._asking = self._answered = False
@@ -61,13 +61,13 @@ class Quarantine:
         )
 
     def end(self) -> None:
-        """The end is recorded: this member takes part again."""
+        """End: the recovery is durable, and this member votes again."""
         self.active = False
         log.warning("this member has caught up and takes part again")
 
     def step(self) -> bool:
-        """Ask for the way out, if there is a leader. Returns whether this member has caught up: its
-        vote then belongs to the leader, once it is flushed.
+        """Request what ends the quarantine, if there is a leader. Returns whether this member has
+        caught up: its vote then belongs to the leader, once it is flushed.
         """
         raft = self._raft
         if not self.active or not raft.leader:

@@ -70,7 +70,7 @@ Answer = tuple[Callable[[object], None], object]
 
 
 class MembershipChange(msgspec.Struct, frozen=True, gc=False):
-    """Another membership is in force."""
+    """A changed membership."""
 
     #: As the state machine has it.
     applied: Membership

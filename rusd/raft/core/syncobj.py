@@ -73,7 +73,7 @@ _PRIVATE_FIELDS = (
 
 
 def node_id(member: int) -> str:
-    """A member id as PySyncObj's node id (it concatenates ids with text)."""
+    """Convert a member id to PySyncObj's node id (it concatenates ids with text)."""
     return f"{member:x}"
 
 
@@ -90,7 +90,7 @@ class Peer(Node):  # type: ignore[misc]
 
 
 class _Clock:
-    """Time for PySyncObj, which reads a global function: that of the member that runs now."""
+    """Time of the running member for PySyncObj, which reads a global function."""
 
     now = 0.0
 
@@ -99,7 +99,7 @@ pysyncobj.syncobj.monotonicTime = lambda: _Clock.now
 
 
 class Link(Transport):  # type: ignore[misc]
-    """PySyncObj's transport as two lists: nothing is sent from here."""
+    """PySyncObj's transport as two lists, without I/O."""
 
     def __init__(self) -> None:
         super().__init__(None, None, [])
@@ -123,13 +123,13 @@ class Link(Transport):  # type: ignore[misc]
         return True
 
     def addNode(self, node: Peer) -> None:
-        """Membership is set by (`PySyncObjRaft.reconfigure`)."""
+        """Does nothing: `PySyncObjRaft.reconfigure` sets the membership."""
 
     def dropNode(self, node: Peer) -> None:
-        """See `addNode`."""
+        """Does nothing; see `addNode`."""
 
     def destroy(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there are no resources."""
 
     def connected(self, peer: Peer) -> None:
         self.peers.add(peer.member)
@@ -146,11 +146,11 @@ class Link(Transport):  # type: ignore[misc]
 
 class _NoPoller:
     def poll(self, timeout: float) -> None:
-        """All waiting is done by the loop that drives the core."""
+        """Does nothing: the loop that drives the core waits."""
 
 
 class _NoSerializer:
-    """PySyncObj's own snapshots are off: a member that needs one is only noted."""
+    """Disables PySyncObj's own snapshots; records the members that need one."""
 
     def __init__(self) -> None:
         self.wanted: set[int] = set()
@@ -249,7 +249,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return self.receive_message(member, message_of(message))
 
     def receive_message(self, member: int, message: Message) -> bool:
-        """As `receive`, of a message in PySyncObj's form."""
+        """Handle a message in PySyncObj's form, as `receive`."""
         seen = self.filters.incoming(member, message)
         if seen is None:
             return False
@@ -259,7 +259,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return True
 
     def take_messages(self) -> Sent:
-        """Returns what is to be sent, once. The same append to several members is one object."""
+        """Return and clear the messages to be sent. The same append to several members is one
+        object.
+        """
         outbox, self.link.outbox = self.link.outbox, []
         appends: list[tuple[int, AppendEntries]] = []
         replies = []
@@ -302,14 +304,14 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return self.link.peers
 
     def connected(self, member: int) -> None:
-        """A connection to a member was made; what it acknowledged before counts no more: it may be
-        on another disk.
+        """Reset the progress of a member with a new connection: what it acknowledged before may
+        have been on another disk.
         """
         self._SyncObj__raftMatchIndex[self.peers[member]] = 0
         self.link.connected(self.peers[member])
 
     def disconnected(self, member: int) -> None:
-        """A member's connection ended."""
+        """Record that a member's connection ended."""
         self.link.disconnected(self.peers[member])
 
     def voted_for(self, member: int) -> bool:
@@ -323,7 +325,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     # Membership
 
     def reconfigure(self, membership: Membership) -> None:
-        """From now on this membership counts. A leader that is no voter any more stands down."""
+        """Use this membership from now on. A leader that is no longer a voter steps down."""
         self.membership = membership
         self._changed = True
         present = (membership.voters | membership.learners) - {self.member}
@@ -352,7 +354,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return self.member in self.membership.voters
 
     def stand_down(self) -> None:
-        """Give up leadership."""
+        """Step down as leader."""
         self._SyncObj__setState(0)
         self._SyncObj__raftLeader = None
 
@@ -396,12 +398,12 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return index
 
     def match_index(self, member: int) -> int:
-        """Highest entry known to be on another member's disk (leader only); 0 for a stranger."""
+        """Highest index known to be durable on another member (leader only); 0 if it is unknown."""
         peer = self.peers.get(member)
         return int(self._SyncObj__raftMatchIndex.get(peer, 0)) if peer is not None else 0
 
     def raise_commit(self, index: int) -> None:
-        """Everything up to `index` is known to be committed."""
+        """Raise the commit index to `index`."""
         self._SyncObj__raftCommitIndex = max(self.commit_index, index)
         self.log.setRaftCommitIndex(self.commit_index)
 
@@ -448,7 +450,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self._SyncObj__sendAppendEntries()
 
     def send_append(self, member: int) -> None:
-        """Do so for one follower; the heartbeats of the others are due as before."""
+        """Send one follower what it lacks; the heartbeats of the others stay due as before."""
         peers = self._SyncObj__otherNodes, self._SyncObj__readonlyNodes
         due = self._SyncObj__newAppendEntriesTime
         self._SyncObj__otherNodes, self._SyncObj__readonlyNodes = {self.peers[member]}, set()
@@ -459,7 +461,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
             self._SyncObj__newAppendEntriesTime = due
 
     def heard_from(self, member: int) -> None:
-        """A follower showed signs of life in another way than by an acknowledgement."""
+        """Count a follower as active for CheckQuorum without an acknowledgement."""
         if self.is_leader:
             message = {"type": "next_node_idx", "reset": False, "success": False}
             self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
@@ -487,11 +489,11 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         return entries
 
     def applied(self, index: int) -> None:
-        """The state machine has applied everything up to `index`."""
+        """Record that the state machine has applied everything up to `index`."""
         self._SyncObj__raftLastApplied = index
 
     def installed(self, last: Position) -> None:
-        """State machine and log were replaced by a snapshot that ends at `last`."""
+        """Continue after a snapshot that ends at `last` replaced state machine and log."""
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = last.index
         self.log.setRaftCommitIndex(last.index)
 

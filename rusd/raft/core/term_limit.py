@@ -29,19 +29,19 @@ _RAISING = (AppendEntries, RequestVote, PreVoteReply, HigherTerm)
 
 
 class TermLimit:
-    """Limits how far messages take one member's term."""
+    """Limits how far messages raise one member's term."""
 
     def __init__(self) -> None:
         self._next_leap = float("-inf")
 
     def believes(self, message: Frame, own: int, now: float) -> bool:
-        """Return whether a message may be handled by a member whose term is `own`."""
+        """Return whether a member in term `own` may handle a message."""
         if not isinstance(message, _RAISING):
             return True
         ahead = message.term - own
         return ahead <= STRIDE or (ahead <= LEAP and now >= self._next_leap)
 
     def moved(self, before: int, after: int, now: float) -> None:
-        """A message raised the term from `before` to `after`."""
+        """Count a rise of the term from `before` to `after` by a message."""
         if after - before > STRIDE:
             self._next_leap = now + PAUSE

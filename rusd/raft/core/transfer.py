@@ -15,7 +15,7 @@ from rusd.raft.transport.frames import TimeoutNow
 
 
 class Transfer:
-    """One request to hand leadership on."""
+    """One request to transfer leadership."""
 
     def __init__(
         self, target: int, term: int, done: Callable[[object], None], now: float, timeout: float
@@ -29,10 +29,12 @@ class Transfer:
 
 
 class LeadershipTransfer:
-    """The transfers under way."""
+    """The transfers in progress."""
 
     def __init__(self, raft: Algorithm, outbox: Outbox, *, election: float, timeout: float) -> None:
-        """`election`: the election timeout; `timeout`: when a transfer has failed (seconds)."""
+        """`election`: the election timeout; `timeout`: after which a transfer fails. Both in
+        seconds.
+        """
         self._raft = raft
         self._outbox = outbox
         self._election = election
@@ -40,24 +42,24 @@ class LeadershipTransfer:
         self._transfers: list[Transfer] = []
 
     def begin(self, target: int, done: Callable[[object], None], now: float) -> Transfer:
-        """Hand leadership to `target`, a voter; `done` is answered with None or TransferTimeout."""
+        """Transfer leadership to `target`, a voter; `done` receives None or TransferTimeout."""
         transfer = Transfer(target, self._raft.term, done, now, self._timeout)
         self._transfers.append(transfer)
         return transfer
 
     def abandon(self, transfer: Transfer) -> None:
-        """The caller does not wait any more."""
+        """Forget a transfer whose caller was cancelled."""
         if transfer in self._transfers:
             self._transfers.remove(transfer)
 
     def fail(self, error: type[Refusal]) -> list[Answer]:
-        """Give up all transfers."""
+        """Fail all transfers."""
         transfers, self._transfers = self._transfers, []
         return [(transfer.done, error()) for transfer in transfers]
 
     @property
     def active(self) -> bool:
-        """Whether transfers are under way."""
+        """Whether transfers are in progress."""
         return bool(self._transfers)
 
     def paused(self, now: float) -> bool:
@@ -67,7 +69,9 @@ class LeadershipTransfer:
         )
 
     def step(self, now: float) -> list[Answer]:
-        """Ask the targets that are ready to campaign. Returns what has ended."""
+        """Send TimeoutNow to targets that hold the whole log. Returns the answers of ended
+        transfers.
+        """
         raft = self._raft
         answers: list[Answer] = []
         for transfer in list(self._transfers):

@@ -1,4 +1,4 @@
-"""Shortens the log: first the state is made durable, then the entries that it holds are dropped.
+"""Shortens the log: makes the state durable, then drops the entries that it contains.
 
 The sync runs in the worker, and covers what was applied before it began. The log is cut in a later
 turn, at most up to there: after a crash the state is never behind the beginning of the log.
@@ -18,7 +18,9 @@ KEPT_BYTES = 32 << 20
 
 
 class Compaction:
-    """Decides when and how far; keeps a margin for members that lag or are sent a snapshot."""
+    """Decides when and how far to compact, with a margin for slow members and outgoing
+    snapshots.
+    """
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Compaction:
             self._tasks.start("sync the state", self._sync(applied))
 
     def _first(self, applied: int) -> int:
-        """First index to keep if everything up to `applied` is durable in the state."""
+        """Return the first index to keep if the state is durable up to `applied`."""
         first = applied - self._config.catchup_entries
         if self._journal.size >= LOG_BYTES:
             first = max(first, self._journal.index_keeping(KEPT_BYTES))
@@ -74,5 +76,5 @@ class Compaction:
         self._wake()
 
     async def stop(self) -> None:
-        """Wait until the state is not touched any more."""
+        """Wait until no sync of the state is running."""
         await self._tasks.finish()

@@ -70,7 +70,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._head()
 
     def _head(self) -> None:
-        """What every segment begins with, so that older ones can go."""
+        """Return the records that begin every segment, so that older segments can be removed."""
         self._highest.setdefault(self._segments.numbers[-1], 0)
         self._record(Kind.HARD_STATE, records.hard_state(self._term, self._vote))
         if self._entries:
@@ -102,14 +102,14 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         return bool(self._buffer)
 
     def term_at(self, index: int) -> int | None:
-        """Term of the entry at `index`, None if the log does not hold it."""
+        """Return the term of the entry at `index`, None if the log does not hold it."""
         at = index - self.first_index
         if not self._entries or not 0 <= at < len(self._entries):
             return None
         return self._entries[at][2]
 
     def index_keeping(self, size: int) -> int:
-        """The first index from which on the log holds at most `size` bytes of commands."""
+        """Return the first index from which on the log holds at most `size` bytes of commands."""
         for command, index, _ in reversed(self._entries):
             size -= len(command)
             if size < 0:
@@ -117,7 +117,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         return self.first_index
 
     def entries(self, start: int, end: int) -> Sequence[LogEntry]:
-        """Entries with start <= index < end."""
+        """Return entries with start <= index < end."""
         first = self.first_index
         return self._entries[max(0, start - first) : max(0, end - first)]
 
@@ -147,8 +147,8 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         return True
 
     def compact(self, first: int) -> None:
-        """Forget entries below index `first` (two entries stay at least): record it durably, then
-        remove the segments that hold nothing else.
+        """Drop entries below index `first` (at least two entries stay): record it durably, then
+        remove the segments without other entries.
         """
         drop = min(first - self.first_index, len(self._entries) - 2)
         if drop <= 0:
@@ -159,7 +159,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self.settle()
 
     def seat(self, before: LogEntry, last: LogEntry) -> None:
-        """Replace the whole log by two entries, the newest that a state already holds. Durable
+        """Replace the whole log by two entries, the newest ones that the state contains. Durable
         after `settle`.
         """
         self.clear()
@@ -167,7 +167,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             self.add(command, index, term)
 
     def settle(self) -> None:
-        """Flush, then remove the segments that hold nothing any more. May run in a thread."""
+        """Flush, then remove segments without entries. May run in a thread."""
         self.flush()
         self._remove_segments()
 
@@ -179,7 +179,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             del self._highest[number]
 
     def close(self) -> None:
-        """Release the directory; what was not flushed is gone."""
+        """Release the directory; unflushed entries are lost."""
         self._segments.close()
 
     # What PySyncObj calls
@@ -198,7 +198,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._record(Kind.CLEAR, b"")
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:
-        """Cut the log from position `entryFrom` (counted from its first entry) on."""
+        """Truncate the log from position `entryFrom` (counted from its first entry) on."""
         gone = self._entries[entryFrom:]
         if not gone:
             return
@@ -229,7 +229,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self.close()
 
     def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
-        """Kept in memory only: a restarted member learns it again from the leader."""
+        """Set the commit index, in memory only: a restarted member learns it from the leader."""
         self._commit = raftCommitIndex
 
     def getRaftCommitIndex(self) -> int:

@@ -1,4 +1,4 @@
-"""The journal's bytes: records in, records out; no files here.
+"""The journal's record format: encoding and decoding, without files.
 
     record = magic "rusj" | length u32 | CRC-32 u32 | flush u64 | kind u8 | body     (little endian)
 
@@ -28,7 +28,7 @@ _FIRST = 0x80
 
 
 class Kind(IntEnum):
-    """What a record says."""
+    """The type of a record."""
 
     ENTRY = 1  # index, term, command
     HARD_STATE = 2  # current term, id of the member voted for in it (empty: none)
@@ -51,14 +51,14 @@ class Record(NamedTuple):
 
 
 class Damaged(NamedTuple):
-    """Where reading stopped, and whether durable bytes behind it prove corruption."""
+    """The position at which reading stopped, and whether later durable bytes prove corruption."""
 
     offset: int
     corrupt: bool
 
 
 def encode(kind: Kind, body: bytes, flush: int, first: bool, seed: int) -> bytes:
-    """A record; `seed` is the journal's own start of all checksums."""
+    """Encode a record; `seed` starts the checksums of this journal."""
     marked = kind | _FIRST if first else int(kind)
     checksum = zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, marked), seed))
     return _HEADER.pack(MAGIC, len(body), checksum, flush, marked) + body
@@ -70,7 +70,7 @@ def entry(index: int, term: int, command: bytes) -> bytes:
 
 
 def parse_entry(body: bytes) -> tuple[bytes, int, int]:
-    """(command, index, term): PySyncObj's order."""
+    """Decode (command, index, term), in PySyncObj's order."""
     index, term = _ENTRY.unpack_from(body)
     return body[_ENTRY.size :], index, term
 
@@ -98,9 +98,8 @@ def parse_index(body: bytes) -> int:
 
 
 def read(data: bytes, flush: int | None, seed: int) -> Iterator[Record | Damaged]:
-    """The records of one segment, `flush` being the last flush of the segment before it (None if
-    that one was removed) and `seed` the journal's; a `Damaged` comes last where the bytes stop
-    making sense.
+    """Yield the records of one segment; a `Damaged` comes last where they become invalid. `flush`:
+    the last flush of the preceding segment (None if that was removed); `seed`: the journal's.
 
     Zeros up to the end are space reserved for later records, not damage.
     """

@@ -92,7 +92,7 @@ def _replay(state: Recovered, record: Record, number: int) -> None:
 
 
 def _trim(state: Recovered, segments: Segments) -> None:
-    """Forget what was compacted away but still lies in a segment that is needed."""
+    """Drop entries that were compacted away but lie in a segment that is still needed."""
     base, entries = state.base, state.entries
     if not base:
         return

@@ -53,7 +53,7 @@ class Segments:
     def __init__(self, directory: Path, size: int, fsync: bool) -> None:
         """`size`: bytes reserved for a segment.
 
-        `fsync` False leaves durability to luck (`--unsafe-no-fsync`).
+        `fsync` False: nothing is made durable (`--unsafe-no-fsync`).
         """
         self._directory = directory
         self._size = size
@@ -103,7 +103,7 @@ class Segments:
         return found
 
     def _seed(self) -> int:
-        """Drawn when the journal is made, kept in the lock file."""
+        """Return the random seed of the journal, created with it and kept in the lock file."""
         salt = os.pread(self._lock, _SALT_BYTES, 0)
         if len(salt) < _SALT_BYTES or salt != _checked(salt[:_RANDOM_BYTES]):
             if any(self.read(number).strip(b"\0") for number in self.numbers):
@@ -151,7 +151,7 @@ class Segments:
         return data
 
     def resume(self, offset: int) -> None:
-        """Append to the last segment from `offset` on; what lies behind it is zeroed."""
+        """Append to the last segment from `offset` on; later bytes are zeroed."""
         path = self.path(self.numbers[-1])
         self._file = os.open(path, os.O_RDWR)
         self._offset = offset
@@ -214,7 +214,7 @@ class Segments:
         return self._offset >= self._size
 
     def remove(self, number: int) -> None:
-        """Forget the first segment."""
+        """Remove the first segment."""
         assert self.numbers[0] == number and len(self.numbers) > 1
         self.path(number).unlink()
         del self.numbers[0]
@@ -225,7 +225,7 @@ class Segments:
             self._file = None
 
     def close(self) -> None:
-        """Without effect if it is closed."""
+        """Release the directory. Idempotent."""
         self._close_file()
         self._opened.close()
 

@@ -41,7 +41,7 @@ class Followers(RaftState, Protocol):
 
 
 class LinearizableReads:
-    """One member's reads, and a leader's rounds for every member's."""
+    """The reads of one member, and, on a leader, the rounds for all members' reads."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class LinearizableReads:
         wait: Callable[[int, int], None],
         first_number: int,
     ) -> None:
-        """`wait` is told which follower was given which index to wait for."""
+        """`wait` is called with a follower and the index it waits for."""
         self._raft = raft
         self._wait = wait
         self._send = send
@@ -69,7 +69,7 @@ class LinearizableReads:
 
     @property
     def failed(self) -> int:
-        """Number of reads that were given up."""
+        """Number of failed reads."""
         return self._reads.failed
 
     @property
@@ -78,12 +78,13 @@ class LinearizableReads:
         return self._reads.repeated
 
     def add(self, read: Read) -> None:
-        """Note a read; it is asked about in the next step."""
+        """Add a read; the next step requests its read index."""
         self._reads.add(read)
 
     def step(self, now: float, *, current: bool, leader_connected: bool) -> None:
-        """Put the waiting reads to a quorum, or to the leader. `current`: an entry of the current
-        term is applied here; before that, what earlier leaders committed may not be.
+        """Open a round for waiting reads, or send them to the leader. `current`: an entry of the
+        current term is applied here; before that, entries committed by earlier leaders may be
+        missing.
         """
         raft, reads = self._raft, self._reads
         if raft.is_leader:
@@ -119,7 +120,7 @@ class LinearizableReads:
     # Messages
 
     def requested(self, member: int, message: ReadIndexRequest) -> None:
-        """A follower asks for its reads."""
+        """Handle a follower's request for a read index."""
         unanswered = self._unanswered[member]
         known = message.id in unanswered
         if self._raft.is_leader and not known and len(unanswered) < MAX_UNANSWERED:
@@ -127,7 +128,7 @@ class LinearizableReads:
             self._asked.append((member, message.id))
 
     def follows(self, member: int, message: ReadRound) -> bool:
-        """Return whether this member follows the one that asks for it."""
+        """Return whether this member follows the requesting leader."""
         return message.term == self._raft.term and self._raft.leader == member
 
     def awaits(self, number: int) -> bool:
@@ -135,52 +136,52 @@ class LinearizableReads:
         return self._rounds.awaits(number)
 
     def round_confirmed(self, member: int, message: ReadRoundReply) -> None:
-        """A member follows this leader."""
+        """Handle a member's confirmation of this leader."""
         raft = self._raft
         if raft.is_leader and message.term == raft.term and member in raft.membership.voters:
             self._rounds.confirm(member, message.number)
 
     def replied(self, member: int, message: ReadIndexReply) -> None:
-        """The leader confirmed this member's reads."""
+        """Handle the leader's confirmation of this member's reads."""
         self._reads.answered(message.id, message.index)
 
     # What happens around
 
     def release(self, applied: int) -> list[Released]:
-        """Returns reads that may be served, `applied` being the applied index; not too many."""
+        """Returns the reads that may be served at the applied index `applied`, a limited number."""
         return self._reads.release(applied)
 
     @property
     def more(self) -> bool:
-        """Whether more reads may be served than were released."""
+        """Whether `release` left reads that may be served."""
         return self._reads.more
 
     def reconfigured(self) -> None:
-        """Another membership counts."""
+        """Use another membership."""
         self._rounds.reopen(len(self._raft.membership.voters))
 
     def leadership_lost(self) -> None:
-        """No round can be confirmed any more."""
+        """Drop all rounds: none can be confirmed any more."""
         self._rounds.fail()
         self._asked = []
         self._unanswered.clear()
 
     def leader_changed(self, now: float) -> None:
-        """The leader that was asked may not answer any more."""
+        """Repeat all requests: the earlier leader may not respond."""
         self._reads.ask_again(now, everything=True)
 
     def remind(self) -> None:
-        """A heartbeat has passed: ask about the newest open round again."""
+        """Repeat the newest open round, once for each heartbeat."""
         number = self._rounds.unanswered()
         if number is not None:
             self._ask_followers(number)
 
     def expire(self, now: float, error: type[Refusal]) -> list[Released]:
-        """Ask again what is unanswered; give up what is late."""
+        """Repeat unanswered requests; fail reads after their deadline."""
         self._reads.ask_again(now)
         return self._reads.expire(now, error)
 
     def fail(self, error: type[Refusal]) -> list[Released]:
-        """Give up everything."""
+        """Fail all reads."""
         self._rounds.fail()
         return self._reads.fail(error)

@@ -33,12 +33,12 @@ class ReadIndexRounds:
         self._rounds: deque[_Round] = deque()
 
     def add(self, reader: Confirmed) -> None:
-        """Note a read for the next round."""
+        """Add a read to the next round."""
         self._waiting.append(reader)
 
     def open(self, commit_index: int) -> int | None:
-        """Open a round for the waiting reads; returns the number to ask the others with, or None if
-        nothing waits. The caller leads, and has applied an entry of its term.
+        """Open a round for the waiting reads; returns its number, to be sent to the other members,
+        or None if nothing waits. The caller leads, and has applied an entry of its term.
         """
         if not self._waiting:
             return None
@@ -52,7 +52,7 @@ class ReadIndexRounds:
         return self._number
 
     def confirm(self, member: int, number: int) -> None:
-        """A member follows this leader, and said so after round `number` was opened."""
+        """Count a member that confirmed this leader after round `number` was opened."""
         for one in self._rounds:
             if one.number > number:
                 break
@@ -67,19 +67,19 @@ class ReadIndexRounds:
         return bool(self._rounds) and self._rounds[0].number <= number
 
     def unanswered(self) -> int | None:
-        """Returns the number of the newest open round, to be asked again."""
+        """Returns the number of the newest open round, to be sent again."""
         return self._rounds[-1].number if self._rounds else None
 
     def reopen(self, voters: int) -> None:
-        """The membership changed: a member that confirmed a round may not count any more. All
-        rounds begin anew, as one.
+        """Restart all rounds as one after a membership change: a member that confirmed a round may
+        have no vote any more.
         """
         self._voters = voters
         self._waiting = [reader for one in self._rounds for reader in one.readers] + self._waiting
         self._rounds.clear()
 
     def fail(self) -> None:
-        """Leadership is over: no round can be confirmed any more."""
+        """Drop all rounds after the loss of leadership."""
         readers = [reader for one in self._rounds for reader in one.readers] + self._waiting
         self._rounds.clear()
         self._waiting = []

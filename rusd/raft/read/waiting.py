@@ -1,4 +1,4 @@
-"""Every member's side of read index: which reads wait for what.
+"""Every member's side of read index: the reads, and the index that each waits for.
 
 Reads of one step travel together: the leader opens one round for them (`rounds.py`), a follower
 sends one request to the leader; with the confirmed index they wait until it is applied here.
@@ -26,7 +26,7 @@ MAX_WAITING_READS = 20_000
 
 
 class Read(NamedTuple):
-    """A call that waits to read."""
+    """A waiting read."""
 
     #: Called once: with None when it may read, or with an exception.
     done: Callable[[object], None]
@@ -48,7 +48,7 @@ class WaitingReads:
     """The reads of one member."""
 
     def __init__(self, first_number: int) -> None:
-        """`first_number`: where this life's request numbers begin (`ids.py`)."""
+        """`first_number`: the first request number of this start (`ids.py`)."""
         self._new: list[Read] = []
         #: Without an answer, by number.
         self._requests: dict[int, _Request] = {}
@@ -66,16 +66,16 @@ class WaitingReads:
         self.repeated = 0
 
     def add(self, read: Read) -> None:
-        """Note a read."""
+        """Add a read."""
         self.count += 1
         self._new.append(read)
 
     def pending(self) -> bool:
-        """Return whether reads wait for a leader to be asked, or asked again."""
+        """Return whether a request must be sent or repeated."""
         return bool(self._new or self._again)
 
     def take(self) -> list[Read]:
-        """Returns all reads without a confirmed index, for a leader to confirm itself."""
+        """Returns all reads without a confirmed index, which a leader confirms itself."""
         taken = [read for request in self._requests.values() for read in request.reads]
         taken += self._new
         self._new, self._again = [], []
@@ -99,13 +99,13 @@ class WaitingReads:
         return numbers
 
     def answered(self, number: int, index: int) -> None:
-        """A leader confirmed `index` for a request."""
+        """Handle the leader's confirmation of `index` for a request."""
         request = self._requests.pop(number, None)
         if request is not None:
             self.confirmed(index, request.reads)
 
     def confirmed(self, index: int | None, reads: list[Read]) -> None:
-        """`index` is confirmed for these reads; None: ask again."""
+        """Set the confirmed `index` of these reads; None: request it again."""
         if index is None:
             self._new += reads
         else:
@@ -121,7 +121,7 @@ class WaitingReads:
         ]
 
     def release(self, applied: int) -> list[Released]:
-        """Returns the reads whose index is applied, the first `PORTION` of them."""
+        """Returns the reads whose index is applied, at most `PORTION`."""
         if self._confirmed:
             for wanted, reads in self._confirmed:
                 if wanted <= applied:
@@ -139,7 +139,7 @@ class WaitingReads:
         return bool(self._ready)
 
     def expire(self, now: float, error: type[Refusal]) -> list[Released]:
-        """Give up reads whose deadline has passed, with an `error` each."""
+        """Fail reads whose deadline has passed, with an `error` each."""
         late: list[Released] = []
 
         def alive(reads: list[Read]) -> list[Read]:
@@ -158,5 +158,5 @@ class WaitingReads:
         return late
 
     def fail(self, error: type[Refusal]) -> list[Released]:
-        """Give up all reads."""
+        """Fail all reads."""
         return self.expire(float("inf"), error)

@@ -1,4 +1,4 @@
-"""The whole state for a member that the log cannot bring up to date.
+"""Snapshots: the whole state, sent to a member whose next entry the log no longer holds.
 
 - `transfer.py`: a checkpoint directory to frames, and frames to a durable directory
 - `streams.py`: the snapshots that this member sends: one task a member

@@ -38,7 +38,7 @@ Acknowledge = Callable[[int, bool], None]
 
 
 class IncomingSnapshot:
-    """One stream at a time; a newer one replaces an older."""
+    """Receives one stream at a time; a newer one replaces an older."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class IncomingSnapshot:
         install: Install,
         acknowledge: Acknowledge,
     ) -> None:
-        """`directory`: for this alone, on the state's file system; removed here."""
+        """`directory`: for incoming files only, on the state's file system; removed here."""
         self._send = send
         self._worker = worker
         self._install = install
@@ -68,7 +68,7 @@ class IncomingSnapshot:
         self.transfers: defaultdict[int, Transfers] = defaultdict(Transfers)
 
     def receive(self, member: int, frame: Snapshot) -> None:
-        """A frame from the leader."""
+        """Handle a frame of the leader."""
         if self._stopped:
             return
         if isinstance(frame, SnapshotBegin):
@@ -88,11 +88,11 @@ class IncomingSnapshot:
             self._tasks.start("receive a snapshot", self._work())
 
     def _takes(self, member: int, frame: Snapshot) -> bool:
-        """Return whether a frame is of the stream of its member that is taken."""
+        """Return whether a frame belongs to the current stream of its member."""
         return self._taken.get(member) == frame.stream
 
     def _forget(self, member: int) -> None:
-        """Drop the frames of a member's stream, which is over."""
+        """Drop the frames of a member's ended stream."""
         if self._taken.pop(member, None) is not None:
             self._queue = deque(each for each in self._queue if each[0] != member)
             del self._queued[member]
@@ -135,8 +135,8 @@ class IncomingSnapshot:
         await self._finish(member, stream)
 
     async def _finish(self, member: int, stream: int) -> None:
-        """Tell the leader that this stream is over; installed or not, it goes on by the next
-        `AppendReply`.
+        """Report the end of this stream to the leader; it continues after the next `AppendReply`,
+        whether the snapshot was installed or not.
         """
         if self._taken.get(member) == stream:
             self._forget(member)
@@ -144,7 +144,7 @@ class IncomingSnapshot:
         self._send(member, SnapshotReply(stream, -1))
 
     async def stop(self) -> None:
-        """Take nothing more; wait until the disk is not touched any more."""
+        """Accept no further frames; wait until all disk operations have ended."""
         self._stopped = True
         await self._tasks.finish()
 

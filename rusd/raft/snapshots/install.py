@@ -1,4 +1,4 @@
-"""Installs the snapshot that a leader sends to a member which its log cannot bring up to date.
+"""Installs a snapshot of the leader on a member that the leader's log cannot bring up to date.
 
 `incoming.py` hands it over whole and durable. If it is newer than what this member knows to be
 committed, and holds what its leader said, it replaces the state, then the log. The order, and what
@@ -31,14 +31,14 @@ from rusd.raft.snapshots.transfer import Received, SnapshotError
 
 
 class Follower(Protocol):
-    """The core, as far as it has to know of a snapshot."""
+    """The part of the core that an installation uses."""
 
     @property
     def commit_index(self) -> int:
         """Highest index known to be committed."""
 
     def installed(self, last: Position) -> None:
-        """State machine and log were replaced by a snapshot that ends at `last`."""
+        """Continue after a snapshot that ends at `last` replaced state machine and log."""
 
 
 class SnapshotInstaller:
@@ -54,8 +54,8 @@ class SnapshotInstaller:
         no_turns: Callable[[], AbstractAsyncContextManager[None]],
         installed: Callable[[], None],
     ) -> None:
-        """`no_turns`: within it no turn runs and the journal is not flushed. `installed` is called
-        when the state was replaced.
+        """`no_turns`: a context in which no turn runs and the journal is not flushed. `installed`
+        is called when the state was replaced.
         """
         self._core = core
         self._machine = machine
@@ -66,8 +66,8 @@ class SnapshotInstaller:
         self._installed = installed
 
     async def install(self, snapshot: Received) -> bool:
-        """Install the snapshot if it is newer than what is known to be committed; whether it is.
-        Raises SnapshotError if it cannot be used; nothing has changed then.
+        """Install the snapshot if it is newer than the commit index; returns whether it was
+        installed. Raises SnapshotError if it is unusable; nothing has changed then.
         """
         if snapshot.index <= self._core.commit_index:
             return False

@@ -1,4 +1,4 @@
-"""The snapshots that this member sends to members which its log cannot bring up to date.
+"""Snapshots sent to members that the log cannot bring up to date.
 
 One task a stream: make a checkpoint of the state, read it in batches, send them within the window,
 wait for acknowledgements, remove it. All that touches the disk runs in the `Worker`; the loop only
@@ -64,7 +64,7 @@ class SnapshotStreams:
         worker: Worker,
         fail: Fail,
     ) -> None:
-        """`directory`: for this alone, on the state's file system; emptied here."""
+        """`directory`: for outgoing checkpoints only, on the state's file system; emptied here."""
         self._directory = directory
         self._machine = machine
         self._send = send
@@ -82,17 +82,15 @@ class SnapshotStreams:
 
     @property
     def members(self) -> Collection[int]:
-        """Members that are being sent a snapshot (they can use no entries meanwhile); a live
-        view.
-        """
+        """Members that are being sent a snapshot, and take no entries meanwhile; a live view."""
         return self._streams.keys()
 
     def lowest_index(self) -> int | None:
-        """Index the log must be kept from for the members that are being sent a snapshot."""
+        """First index the log must keep for the members that are being sent a snapshot."""
         return min((stream.index for stream in self._streams.values()), default=None)
 
     def begin(self, member: int, index: int, now: float) -> None:
-        """Send `member` a checkpoint of the state, which has applied `index`."""
+        """Send `member` a checkpoint of the state, whose applied index is `index`."""
         self._now = now
         if member in self._streams or now < self._ended.get(member, -PAUSE) + PAUSE:
             return
@@ -122,7 +120,7 @@ class SnapshotStreams:
                 await self._worker.run(remove)
 
     async def _make(self, stream: _Stream, directory: Path) -> bool:
-        """Make the checkpoint; whether it is there, and still wanted."""
+        """Write the checkpoint; return whether it exists and its stream has not ended."""
 
         def make() -> bool:
             directory.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +153,7 @@ class SnapshotStreams:
                 await stream.wake.wait()
 
     def reply(self, member: int, frame: SnapshotReply, now: float) -> None:
-        """The member's acknowledgement; a negative one ends the stream."""
+        """Handle the member's acknowledgement; a negative one ends the stream."""
         stream = self._streams.get(member)
         if stream is None or stream.sender is None or stream.number != frame.stream:
             return
@@ -169,14 +167,14 @@ class SnapshotStreams:
             stream.wake.set()
 
     def expire(self, now: float) -> None:
-        """Drop the streams of members that sent nothing for too long."""
+        """End the streams of members that have sent nothing for too long."""
         self._now = now
         for member, stream in list(self._streams.items()):
             if now - stream.heard > STALLED:
                 self.drop(member)
 
     def drop(self, member: int) -> None:
-        """End the stream to a member, if there is one: it is gone, or this one leads no more."""
+        """End the stream to a member, if any: it was removed, or this member no longer leads."""
         stream = self._streams.pop(member, None)
         if stream is not None:
             self.transfers[member].end(success=False)
@@ -189,7 +187,7 @@ class SnapshotStreams:
             self.drop(member)
 
     async def stop(self) -> None:
-        """End all streams and wait until the disk is not touched any more."""
+        """End all streams and wait until all disk operations have ended."""
         self.drop_all()
         await self._tasks.finish()
         await self._worker.run(partial(shutil.rmtree, self._directory, ignore_errors=True))

@@ -1,4 +1,4 @@
-"""The files of a snapshot on their way: read and framed by the leader, checked and written here.
+"""Transfer of a snapshot's files: read and framed by the leader, checked and written here.
 
 `SnapshotSender` reads a checkpoint directory (files, no deeper) into frames, with a window of
 unacknowledged bytes. `SnapshotReceiver` writes the frames beside the follower's state, checks each
@@ -38,14 +38,14 @@ class Received(NamedTuple):
 
 
 class SnapshotError(Exception):
-    """A stream that cannot go on; it is dropped and the leader starts another."""
+    """A stream that cannot continue; it is dropped and the leader starts another."""
 
 
 class SnapshotSender:
     """One stream to one member. `acknowledge` may be called while another thread is in `take`."""
 
     def __init__(self, stream: int, directory: Path, index: int) -> None:
-        """`index`: applied index when the checkpoint was begun."""
+        """`index`: applied index of the checkpoint."""
         self.stream = stream
         self.index = index
         self._directory = directory
@@ -75,8 +75,8 @@ class SnapshotSender:
         yield SnapshotEnd(self.stream)
 
     def take(self) -> list[Snapshot]:
-        """Read the next frames, a batch at most. Empty if the window is full, or the stream read.
-        Raises SnapshotError or OSError.
+        """Read the next frames, one batch at most. Empty if the window is full, or all files are
+        read. Raises SnapshotError or OSError.
         """
         frames: list[Snapshot] = []
         size = 0
@@ -95,25 +95,25 @@ class SnapshotSender:
         return frames
 
     def acknowledge(self, received: int) -> None:
-        """The member holds so many bytes."""
+        """Record that the member holds this number of bytes."""
         self._acknowledged = max(self._acknowledged, min(received, self._sent))
 
     @property
     def complete(self) -> bool:
-        """Whether the member holds everything."""
+        """Whether the member holds the whole snapshot."""
         return self._ended and self._acknowledged == self._sent
 
     def close(self) -> None:
-        """Close the file that is being read and remove the checkpoint."""
+        """Close the open file and remove the checkpoint."""
         self._chunks.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
 class SnapshotReceiver:
-    """What this member is being sent; one stream at a time, a newer one replaces an older."""
+    """Receives one stream at a time; a newer one replaces an older."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory`: a place of its own on the state's file system; emptied here."""
+        """`directory`: for incoming files only, on the state's file system; emptied here."""
         self._directory = directory
         shutil.rmtree(directory, ignore_errors=True)
         self._stream: tuple[int, int] | None = None
@@ -123,15 +123,15 @@ class SnapshotReceiver:
 
     @property
     def received(self) -> int:
-        """Bytes written of the running stream."""
+        """Bytes of the current stream written so far."""
         return sum(self._written.values())
 
     def takes(self, member: int, frame: Snapshot) -> bool:
-        """True if the frame is of the running stream, not of one that was given up."""
+        """Return whether the frame belongs to the current stream."""
         return self._stream == (member, frame.stream)
 
     def frame(self, member: int, frame: Snapshot) -> Received | None:
-        """Take one frame; the checkpoint once it is complete. Raises SnapshotError."""
+        """Handle one frame; returns the checkpoint once it is complete. Raises SnapshotError."""
         if isinstance(frame, SnapshotBegin):
             self._begin((member, frame.stream), frame)
             return None
@@ -186,7 +186,7 @@ class SnapshotReceiver:
         return Received(self._directory, self._index)
 
     def reset(self) -> None:
-        """Forget the running stream and its files."""
+        """Drop the current stream and its files."""
         self._stream = None
         self._written = {}
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -72,10 +72,12 @@ class Owner(Protocol):
         """Check the certificate of an accepted connection: `admitted` or `close`."""
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
-        """Returns why a hello is refused, or None if it is valid."""
+        """Return why a hello is refused, or None if it is valid."""
 
     def claimed(self, connection: "Connection", hello: Hello) -> None:
-        """Check that an accepted connection is the member's it names; `accept` or `refuse` it."""
+        """Check that an accepted connection belongs to the member it names; `accept` or `refuse`
+        it.
+        """
 
     def dialled(self, request: DialBack) -> bool:
         """Return whether this member opened the connection that the request names."""
@@ -84,15 +86,15 @@ class Owner(Protocol):
         """Use a connection for its member from now on."""
 
     def received(self, connection: "Connection", frames: list[Frame]) -> None:
-        """Hand on the frames of a member."""
+        """Pass on the frames of a member."""
 
     def closed(self, connection: "Connection") -> None:
         """Forget a connection."""
 
 
 def _watch_for_silence(sock: socket.socket) -> None:
-    """Let the kernel end a connection whose other host does not answer. After a partition it would
-    otherwise wait for a retransmission that comes minutes later.
+    """Let the kernel end a connection whose remote host does not respond. After a partition it
+    would otherwise wait minutes for a retransmission.
     """
     if sock.family == socket.AF_UNIX:
         return
@@ -242,7 +244,7 @@ class Connection(asyncio.Protocol):
             self.drop(str(refused))
 
     def _read(self) -> None:
-        """Take whole frames off the buffer, as many as may be handled now."""
+        """Parse whole frames in the buffer, as many as may be handled now."""
         buffer, start = self._buffer, 0
         frames: list[Frame] = []
         while start < len(buffer) and self._may_read():
@@ -276,7 +278,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def handled(self) -> None:
-        """Read on: everything received was handled."""
+        """Resume reading after all received frames were handled."""
         self._frames = self._bytes = 0
         if self._paused:
             self._paused = False
@@ -342,7 +344,7 @@ class Connection(asyncio.Protocol):
             self.drop(problem)
 
     def admitted(self, frame: Frame) -> None:
-        """The certificate is accepted: read on, from the first frame."""
+        """Resume reading with the first frame, after the certificate was accepted."""
         if self.ended:
             return
         self._claimed, self._admitted = False, True
@@ -354,7 +356,7 @@ class Connection(asyncio.Protocol):
             self.data_received(b"")
 
     def accept(self, member: int) -> None:
-        """The claim was confirmed."""
+        """Accept the connection as that of the member it names."""
         if self.ended:
             return
         self._claimed = False

@@ -1,4 +1,4 @@
-"""Confirms that an accepted connection is the member's that it names, without any secret.
+"""Confirms, without a shared secret, that an accepted connection is the member's that it names.
 
     Hello {…, nonce}                             ──▶  accepted by this member, which dials the
                                                       peer URLs it knows of the named member:

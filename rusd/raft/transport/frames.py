@@ -1,4 +1,4 @@
-"""The frames between members, and the only place where their bytes become values.
+"""The frames between members: their types, encoding, and checked decoding.
 
     frame = length u32 big-endian | msgpack map, whose first key is "type"
 
@@ -45,7 +45,7 @@ MAX_FILES = 1 << 17
 
 
 class Refused(Exception):
-    """Bytes that no member sends. The text is one of a few constants: it never quotes the bytes."""
+    """Bytes that violate the frame format. The text is a constant: it never quotes the bytes."""
 
 
 Term = Annotated[int, Meta(ge=0, le=MAX_TERM)]
@@ -69,7 +69,7 @@ class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, g
 
 
 class Hello(Frame, frozen=True, tag="hello"):
-    """First frame of each side. Its meaning: `handshake.py`."""
+    """First frame of each side; see `handshake.py`."""
 
     protocol: Name
     cluster: Number
@@ -88,13 +88,13 @@ class Hello(Frame, frozen=True, tag="hello"):
 
 
 class MembersRequest(Frame, frozen=True, tag="members"):
-    """PeerRequests for the member list (`member_query.py`)."""
+    """Request for the member list (`member_query.py`)."""
 
     protocol: Name
 
 
 class MembersResponse(Frame, frozen=True, tag="membership"):
-    """The member list, and what the responder knows of each member."""
+    """The member list, and what the responding member knows of each member."""
 
     cluster: Number
     #: Member id -> its peer URLs.
@@ -112,7 +112,7 @@ class MembersResponse(Frame, frozen=True, tag="membership"):
 
 
 class DialBack(Frame, frozen=True, tag="confirm"):
-    """PeerRequests the owner of an address whether it dialled this connection (`dial_back.py`)."""
+    """Request to the owner of an address whether it dialled this connection (`dial_back.py`)."""
 
     protocol: Name
     cluster: Number
@@ -122,11 +122,11 @@ class DialBack(Frame, frozen=True, tag="confirm"):
 
 
 class DialBackConfirmed(Frame, frozen=True, tag="confirmed"):
-    """It did."""
+    """Confirmation of a `DialBack`."""
 
 
 class HelloRefused(Frame, frozen=True, tag="refused"):
-    """Ends a connection, in place of a hello or behind the sender's own."""
+    """Ends a connection, in place of a hello or after the sender's own."""
 
     reason: Name
     #: Why the incarnation in the hello was refused, and the last known one's number.
@@ -138,13 +138,13 @@ class HelloRefused(Frame, frozen=True, tag="refused"):
 
 
 class RaftFrame(Frame, frozen=True):
-    """Base of these."""
+    """Base of the Raft messages."""
 
     term: Term
 
 
 class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
-    """Entries behind (`prev_index`, `prev_term`), or a heartbeat: the last three fields are set
+    """Entries after (`prev_index`, `prev_term`), or a heartbeat: the last three fields are set
     together or not at all.
     """
 
@@ -183,14 +183,14 @@ class VoteGranted(RaftFrame, frozen=True, tag="response_vote"):
 
 
 class TimeoutNow(RaftFrame, frozen=True, tag="timeout_now"):
-    """The leader of `term` hands leadership to the receiver (Raft thesis, section 3.10)."""
+    """Leadership transfer from the leader of `term` to the receiver (Raft thesis, section 3.10)."""
 
 
 # rusd's own
 
 
 class PreVote(Frame, frozen=True, tag="prevote"):
-    """PeerRequests for a vote in `term` without raising the term (Raft thesis, section 9.6)."""
+    """Request for a vote in `term` without raising the term (Raft thesis, section 9.6)."""
 
     term: Term
     last_index: Index
@@ -208,7 +208,7 @@ class PreVoteReply(Frame, frozen=True, tag="prevote_reply"):
 
 
 class HigherTerm(Frame, frozen=True, tag="term"):
-    """Answer to an append of an earlier term."""
+    """Answer to an append of a lower term."""
 
     term: Term
 
@@ -221,21 +221,21 @@ class Propose(Frame, frozen=True, tag="propose"):
 
 
 class ReadRound(Frame, frozen=True, tag="read"):
-    """The leader of `term` asks its followers to confirm it, for reads (Raft thesis, 6.4)."""
+    """Request of the leader of `term` for confirmation, for reads (Raft thesis, section 6.4)."""
 
     term: Term
     number: Number
 
 
 class ReadRoundReply(Frame, frozen=True, tag="read_reply"):
-    """The answer to a leadership confirmation."""
+    """Confirmation of a leader."""
 
     term: Term
     number: Number
 
 
 class ReadIndexRequest(Frame, frozen=True, tag="read_index"):
-    """A follower asks the leader for a read index."""
+    """Request of a follower for a read index."""
 
     id: Number
 
@@ -265,7 +265,7 @@ class PeerResponse(Frame, frozen=True, tag="answer"):
 
 
 class SnapshotRequest(Frame, frozen=True, tag="want_snapshot"):
-    """A follower takes no entries of `term` until it was sent a snapshot."""
+    """Refusal of a follower to take entries of `term` before it has received a snapshot."""
 
     term: Term
 
@@ -275,7 +275,7 @@ class Removed(Frame, frozen=True, tag="removed"):
 
 
 class Snapshot(Frame, frozen=True, tag="snapshot", omit_defaults=False):
-    """Base of the frames of one stream; `op` tells them apart."""
+    """Base of the frames of a stream; `op` selects the type."""
 
     stream: Number
 
@@ -356,7 +356,7 @@ _HEAD = 7
 
 
 def _key(kind: type[Frame]) -> bytes:
-    """The bytes behind the first byte of every frame of this kind."""
+    """Return the constant bytes after the first byte of every frame of this kind."""
     tag = kind.__struct_config__.tag
     assert isinstance(tag, str)
     return _FIRST_KEY + bytes([0xA0 | len(tag)]) + tag.encode()
@@ -418,20 +418,20 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack(frame: Frame) -> bytes:
-    """A frame as it goes over the wire."""
+    """Encode a frame for the wire."""
     body = _encode(frame)
     return len(body).to_bytes(4, "big") + body
 
 
 def limit(prefix: Body, *, member: bool) -> int:
-    """Size limit of a frame whose body begins with `prefix` (`PREFIX` bytes, or all of it).
-    `member`: the connection is known to be a member's. Raises Refused.
+    """Return the size limit in bytes of a frame whose body begins with `prefix` (`PREFIX` bytes, or
+    the whole body). `member`: the connection is confirmed as a member's. Raises Refused.
     """
     return _known(prefix, member)[0]
 
 
 def decode(body: Body, *, member: bool) -> Frame:
-    """The frame, if its kind may come over such a connection (`member`: known to be a member's).
+    """Decode a frame, if its kind is allowed on the connection (`member`: confirmed as a member's).
     Raises Refused.
     """
     decoder = _known(body, member)[1]
@@ -450,7 +450,7 @@ def _known(body: Body, member: bool) -> tuple[int, _Decode]:
 
 
 def _key_of(body: Body) -> bytes:
-    """`_key` of the frame; any other bytes if it has none."""
+    """Return the `_key` of the frame; any other bytes if it has none."""
     head = bytes(body[:PREFIX])
     if len(head) < _HEAD or head[0] & 0xF0 != 0x80:  # a map of at most 15 fields
         return b""

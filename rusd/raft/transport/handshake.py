@@ -42,7 +42,7 @@ _REASONS = {
 
 
 class Handshake:
-    """One member's hellos, and its checks of those of others."""
+    """One member's hellos, and its checks of other members' hellos."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Handshake:
         joining: Callable[[], bool],
         features: int = 0,
     ) -> None:
-        """`mark`: how far this member's journal is. `joining`: it has no state yet. `features`:
+        """`mark`: position of this member's journal. `joining`: it has no state yet. `features`:
         `RaftConfig.features`.
         """
         self._member = member
@@ -96,14 +96,14 @@ class Handshake:
         )
 
     def incarnations(self) -> dict[int, int]:
-        """Member id -> number of its last known incarnation."""
+        """Return member id -> number of its last known incarnation."""
         return {
             member: record.incarnation.number for member, record in self._incarnations.peers.items()
         }
 
     def features(self, member: int) -> int | None:
-        """Returns what the release of another member said last: 0 if it says nothing of features,
-        None for a member that never said hello to this one.
+        """Returns the features in another member's last hello: 0 if its release sends none, None if
+        it has never sent a hello to this member.
         """
         if member in self._without_incarnation:
             return 0
@@ -159,7 +159,7 @@ class Handshake:
         return OLDER if mark < acknowledged else None
 
     def connected(self, member: int) -> None:
-        """The connection of a member that said hello counts from now on."""
+        """Record that the connection of a member with an accepted hello is in use."""
         self._replacing.discard(member)
 
     def lost(self, member: int) -> None:
@@ -178,7 +178,7 @@ class Handshake:
     # Refusals by others
 
     def refused(self, by: int, refusal: HelloRefused) -> None:
-        """Another member refused this one's hello."""
+        """Handle the refusal of this member's hello by another member."""
         why, number = refusal.why, refusal.number
         if why == BOOTSTRAPPED and self._mark().index <= 1 and not self._joining():
             self.on_bootstrapped()

@@ -86,7 +86,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         return self.nonce == other.nonce or other.name() in names
 
     def name(self) -> bytes:
-        """Returns what a later incarnation names this one by."""
+        """Return the name by which a later incarnation refers to this one."""
         return (self.nonce & 0xFFFFFFFF).to_bytes(PAST_BYTES, "big")
 
 
@@ -144,8 +144,8 @@ class Incarnations:
         self.peers: Mapping[int, PeerRecord] = _read(self._peers_path, dict[int, PeerRecord]) or {}
 
     def said(self, since: int | None = None) -> Incarnation:
-        """Returns this incarnation, to be sent; durable when this returns. It names the newest
-        earlier ones, or those from number `since` backwards. Raises OSError.
+        """Returns this incarnation, to be sent; durable on return. It names the newest earlier
+        ones, or those from number `since` backwards. Raises OSError.
         """
         if not self._kept:
             self._keep_own()
@@ -161,8 +161,9 @@ class Incarnations:
         return MAX_PAST < self.own.number - number <= len(self._past) // PAST_BYTES
 
     def recover(self, after: int) -> None:
-        """The disk holds less than this member has acknowledged, in incarnations up to number
-        `after`: from now on it is another directory, which has to catch up. Durable; OSError.
+        """Begin recovering: the disk holds less than this member has acknowledged, in incarnations
+        up to number `after`. The directory counts as another one, which has to catch up. Durable.
+        Raises OSError.
         """
         number = max(min(after, self.own.number + LEAP), self.own.number)
         self.own = Incarnation(_random(), number + 1, self.own.nonce, number, recovering=True)
@@ -170,12 +171,14 @@ class Incarnations:
         self._keep_own()
 
     def recovered(self) -> None:
-        """It has caught up. Durable; OSError."""
+        """End recovering: this member has caught up. Durable. Raises OSError."""
         self.own = msgspec.structs.replace(self.own, recovering=False)
         self._keep_own()
 
     def record(self, member: int, incarnation: Incarnation, features: Features = 0) -> None:
-        """Record the incarnation of another member. Durable; OSError: it is not recorded."""
+        """Record the incarnation of another member. Durable. Raises OSError; then it is not
+        recorded.
+        """
         known = self.peers.get(member)
         incarnation = msgspec.structs.replace(incarnation, past=b"")
         same = known is not None and known.incarnation.directory == incarnation.directory
@@ -185,7 +188,9 @@ class Incarnations:
             self._keep(member, record)
 
     def acknowledged(self, member: int, mark: Mark) -> None:
-        """Record what another member has acknowledged. Durable; OSError: in memory only."""
+        """Record what another member has acknowledged. Durable. Raises OSError; then it is in
+        memory only.
+        """
         known = self.peers.get(member)
         if known is not None and known.acknowledged < mark:
             record = msgspec.structs.replace(known, acknowledged=mark)

@@ -1,4 +1,4 @@
-"""PeerRequests a cluster for its member list, from outside.
+"""Requests a cluster's member list, from a member or from outside.
 
     MembersRequest {protocol}      in place of a hello; one response, then the end
     MembersResponse {cluster, members, learners, removed, started, incarnations, index}
@@ -32,7 +32,7 @@ class Cluster:
 
 
 def answer(cluster: Cluster) -> bytes:
-    """The `membership` frame, packed."""
+    """Return the encoded `membership` frame."""
     membership = cluster.membership
     return pack(
         MembersResponse(

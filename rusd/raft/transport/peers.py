@@ -102,7 +102,7 @@ class Peers:
         self.refusals = LimitedLog(log)
 
     def hello(self, to: int, nonce: bytes = b"") -> bytes:
-        """This member's first frame to another, packed. `nonce`: of a connection it dialled."""
+        """Return this member's encoded hello to another. `nonce`: of a connection it dialled."""
         hello = self.handshake.hello(to)
         return pack(structs.replace(hello, nonce=nonce) if nonce else hello)
 
@@ -179,7 +179,7 @@ class Peers:
         return set(self._live)
 
     def connected_since(self, member: int) -> float | None:
-        """When the connection to a member was made, by the loop's clock; None: there is none."""
+        """Return the loop time at which the connection to a member was made; None without one."""
         return self._since.get(member) if member in self._live else None
 
     def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
@@ -201,13 +201,13 @@ class Peers:
         connection.write(data)
 
     def break_off(self, member: int, why: str) -> None:
-        """End a member's connection: it sent what no member sends."""
+        """End the connection of a member that violated the protocol."""
         connection = self._live.get(member)
         if connection is not None:
             connection.drop(why)
 
     def refused(self, member: int, refusal: HelloRefused) -> None:
-        """A member that dialled this one refuses its hello."""
+        """Handle the refusal of this member's hello by a member that dialled it."""
         connection = self._live.get(member)
         if connection is not None:
             connection.refused(refusal)
@@ -258,7 +258,7 @@ class Peers:
             connection.admitted(frame)
 
     def check_hello(self, hello: Hello, expected: int | None) -> str | None:
-        """Returns why a hello is refused, or None if it is valid."""
+        """Return why a hello is refused, or None if it is valid."""
         if hello.protocol != PROTOCOL:
             return "another protocol than " + PROTOCOL
         if hello.cluster != self._cluster:
@@ -269,7 +269,9 @@ class Peers:
         return None
 
     def claimed(self, connection: Connection, hello: Hello) -> None:
-        """An accepted connection names its member: ask back at that member's address."""
+        """Check the member that an accepted connection names, by a request to that member's
+        address.
+        """
         member, nonce = hello.member, hello.nonce
         self._unconfirmed.remove(connection)
         if nonce is UNSET:
@@ -319,7 +321,7 @@ class Peers:
         self._on_connected(member)
 
     def handled(self) -> None:
-        """Read on: everything received so far was handled."""
+        """Resume reading after all received frames were handled."""
         for connection in self._live.values():
             connection.handled()
 
@@ -348,8 +350,8 @@ class Peers:
             wait = min(REDIAL_MAX, wait * 1.5)
 
     async def _dial_once(self, member: int, url: str) -> bool:
-        """Connect, unless the member is connected. Returns after the connection's end, whether it
-        was confirmed to be the member's.
+        """Connect, unless the member is connected. Returns, at the connection's end, whether it was
+        confirmed to be the member's.
         """
         lost = self._lost[member]
         lost.clear()

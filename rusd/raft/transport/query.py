@@ -1,4 +1,4 @@
-"""One request to a peer port in place of a hello: one response, then the end.
+"""A single request to a peer port, in place of a hello; the connection ends after one response.
 
     MembersRequest   the member list (`member_query.py`)
     DialBack         whether a connection is the address's own (`dial_back.py`)

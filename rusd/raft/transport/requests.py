@@ -63,7 +63,9 @@ class PeerRequests:
         fail: Fail,
         describe: Describe = undescribed,
     ) -> None:
-        """`fail`: see `Tasks`; an exception of a handler is an answer, and fails nothing."""
+        """`fail`: see `Tasks`. An exception of a handler becomes the response, and does not end the
+        member.
+        """
         self._send = send
         self._describe = describe
         self._number = first_number()
@@ -79,7 +81,9 @@ class PeerRequests:
         self._handlers[kind] = handler
 
     async def ask(self, member: int, kind: str, body: bytes, deadline: float) -> bytes:
-        """Raises AnsweredWithError, TooLarge, RequestTimeout, ConnectionLost or Stopped."""
+        """Send a request and return the response. Raises AnsweredWithError, TooLarge,
+        RequestTimeout, ConnectionLost or Stopped.
+        """
         if len(body) > MAX_BODY:
             raise TooLarge
         self._number += 1
@@ -94,7 +98,7 @@ class PeerRequests:
             del self._open[number], future
 
     def asked(self, member: int, request: PeerRequest) -> None:
-        """Serve a request of a member."""
+        """Serve a request of another member."""
         size = len(request.body)
         full = (
             self._served[member] >= MAX_SERVED
@@ -154,7 +158,7 @@ class PeerRequests:
         self._fail(RequestTimeout, lambda sent: sent.deadline <= now)
 
     def stop(self) -> None:
-        """Fail all requests with Stopped, and drop those of others."""
+        """Fail all sent requests with Stopped, and drop the received ones."""
         self._fail(Stopped, lambda sent: True)
         self._tasks.cancel()
 

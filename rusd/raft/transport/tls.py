@@ -51,7 +51,7 @@ async def open_streams(url: str, tls: PeerTls) -> tuple[asyncio.StreamReader, as
 
 
 def report(url: str, reason: str) -> None:
-    """Log why a peer was not reached over TLS; the first of a kind, then a count."""
+    """Log why a peer was not reached over TLS: the first error of a kind, then a count."""
     _failures.warning("cannot connect to a peer over TLS", {"url": url, "error": reason}, url)
 
 

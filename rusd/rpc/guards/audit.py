@@ -33,7 +33,7 @@ _DENIALS = frozenset(
 
 
 def audited(methods: Methods, audit: AuditLog) -> Methods:
-    """The table with every method behind the audit."""
+    """Return the table with every method wrapped in the audit."""
     return {path: _wrapped(path, method, audit) for path, method in methods.items()}
 
 
@@ -101,7 +101,7 @@ def _bidirectional(path: str, method: BidiStream, audit: AuditLog) -> BidiStream
 
 
 class _Audited:
-    """A response stream that reports with which error it is finished."""
+    """A response stream that reports the error it finishes with."""
 
     def __init__(
         self, audit: AuditLog, path: str, request: Any, call: Call, responses: ResponseStream

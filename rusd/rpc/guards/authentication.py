@@ -1,4 +1,4 @@
-"""Identifies callers, and refuses those whose role the method does not admit.
+"""Identifies callers, and refuses those without the role that the method requires.
 
 While authentication is off, calls pass and no token is looked at, as in etcd. While it is on, the
 identity is put into the call: services check permissions for keys with it, and sign proposals,
@@ -118,7 +118,7 @@ class Authentication:
 
 
 class _StreamOnceIdentified:
-    """A stream of responses that begins when its caller is identified."""
+    """A server stream that begins when its caller is identified."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _StreamOnceIdentified:
             self._responses.finish(error)
 
     def received(self, request: Any) -> None:
-        """Not called: there is one request."""
+        """Not called for server streams."""
 
     def half_closed(self) -> None:
         if self._handler is not None:

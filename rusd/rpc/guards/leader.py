@@ -1,4 +1,4 @@
-"""Calls that need a leader, and methods that only the leader serves.
+"""Checks for a known leader, and for methods that only the leader serves.
 
 Metadata `hasleader: true` is sent by clients that prefer another member to one without a leader.
 Such a call is refused while this member knows no leader. A long-lived stream is ended once the
@@ -23,7 +23,9 @@ PATIENCE_IN_ELECTIONS = 3
 
 
 class RequireLeader:
-    """Refuses calls with `hasleader` while no leader is known, and ends such streams later."""
+    """Refuses calls with `hasleader` while no leader is known, and ends such streams when it is
+    lost.
+    """
 
     def __init__(self, loop: Loop, leader: Callable[[], int], patience: float) -> None:
         """`leader` returns the leader's member id or 0; `patience` is in seconds."""
@@ -103,7 +105,7 @@ class _LeaderBoundStream:
 
 
 class LeaderOnly:
-    """Refuses the methods of the leader alone with NOT_LEADER on every other member."""
+    """Refuses methods that only the leader serves with NOT_LEADER on every other member."""
 
     def __init__(self, is_leader: Callable[[], bool]) -> None:
         self._is_leader = is_leader

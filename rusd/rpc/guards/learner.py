@@ -15,7 +15,7 @@ from rusd.rpc.responses import Response
 
 
 class LearnerRestriction:
-    """Refuses with NOT_SUPPORTED_FOR_LEARNER; part of a learner's table only."""
+    """Refuses with NOT_SUPPORTED_FOR_LEARNER; wraps a learner's table only."""
 
     def wrap(self, method: Method, requirements: Requirements) -> Method:
         """See `Guard`."""
@@ -46,7 +46,7 @@ class RoleMethods:
         self.served = dict(voter)
 
     def set_learner(self, is_learner: bool) -> None:
-        """This member is a learner from now on, or a voter."""
+        """Serve the table of a learner, or of a voter, from now on."""
         self.served.update(self._learner if is_learner else self._voter)
 
 

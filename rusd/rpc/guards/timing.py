@@ -21,7 +21,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def timed(methods: Methods) -> Methods:
-    """The table with every method measured into the `seconds` of its counts."""
+    """Return the table with every method measured into the `seconds` of its counts."""
     return {path: _timed(method) for path, method in methods.items()}
 
 

@@ -1,4 +1,4 @@
-"""Malformed requests are refused before the caller is authenticated, as in etcd."""
+"""Validates requests before the caller is authenticated, as in etcd."""
 
 from dataclasses import replace
 from typing import Any
