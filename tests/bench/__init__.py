@@ -14,6 +14,7 @@ How it is divided:
   `unary` runs them, the servers taking turns.
 - `wire` is a small HTTP/2 client for what h2load cannot do: streams, paced calls, many keys.
   `pipeline`, `watches`, `leases`, `fill` and `paced_load` use it.
+- `apiserver` is the transactions of the Kubernetes API server.
 - `authenticated` and `peers` are puts (and ranges) of a user, and puts with TLS between members.
 - `million` fills a large store: memory, restart; `long_operations` is how long other clients wait
   while such a store is read, compacted, copied or rewritten.

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import authenticated, fill, json_gateway, leases, million, peers, unary, watches
+from tests.bench import (
+    apiserver,
+    authenticated,
+    fill,
+    json_gateway,
+    leases,
+    million,
+    peers,
+    unary,
+    watches,
+)
 from tests.bench.calls import groups
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
@@ -38,6 +48,8 @@ def run(members: int, plan: Plan) -> list[Table]:
         rows.attempt(partial(unary.run_group, group, members, plan, rows))
         if group.heading == "Writes":
             rows.attempt(partial(fill.run_new_keys, members, plan, rows))
+    rows = table(apiserver.HEADING)
+    rows.attempt(partial(apiserver.run, members, plan, rows))
     users = table(authenticated.HEADING)
     users.attempt(partial(authenticated.run, members, plan, users))
     rows = table(peers.HEADING)
