@@ -22,8 +22,9 @@ space that Go inserts or not. A call goes through the same guarded table as one 
 second way to a service.
 
 Promises: memory is bounded by what a stream may queue and by what all answers together may hold; a
-client that does not read fills its own queue only. A long text is read in a thread, a long answer
-written in pieces. Whatever a body holds, only its own request fails.
+client that does not read fills its own queue only, and is cut off when others wait. A long text is
+read in a thread, a long answer written in pieces. Whatever a body holds, only its own request
+fails.
 
 Not here: sockets, HTTP versions and WebSockets (`rusd/door/http/`), which treat this as a page.
 """

@@ -13,7 +13,7 @@ from rusd.door.gateway.json_reader import MessageReader
 from rusd.door.gateway.json_syntax import JsonError
 from rusd.door.gateway.json_types import ByType
 from rusd.door.gateway.json_writer import MessageWriter, gathered
-from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.memory import AnswerMemory, StreamMemory
 from rusd.rpc.errors import Code, Definition, EtcdError, as_etcd
 
 log = get_logger(__name__)
@@ -33,7 +33,8 @@ class MethodJson:
     #: Bytes of an encoded request.
     limit: int
     #: Of all methods.
-    memory: AnswerMemory
+    answers: AnswerMemory
+    streams: StreamMemory
 
     def request(self, text: bytes) -> tuple[Message, bytes]:
         """Parse the request `text`; return it and its encoding. Raises EtcdError."""
@@ -72,7 +73,8 @@ class MethodsJson:
     def __init__(self, limit: int) -> None:
         """`limit`: bytes of an encoded request."""
         self._limit = limit
-        self._memory = AnswerMemory()
+        self._answers = AnswerMemory()
+        self._streams = StreamMemory()
         self._readers = ByType(MessageReader)
         self._writers = ByType(lambda kind: MessageWriter())
 
@@ -87,5 +89,6 @@ class MethodsJson:
             self._writers.of(response),
             GetMessageClass(response),
             self._limit,
-            self._memory,
+            self._answers,
+            self._streams,
         )

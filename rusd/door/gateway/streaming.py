@@ -55,7 +55,7 @@ class JsonStream:
         self, json: MethodJson, method: BidiStream | ServerStream, streams: OpenStreams
     ) -> None:
         self._json = json
-        self._memory = json.memory
+        self._memory = json.streams
         self._method = method
         self._streams = streams
         self._handler: StreamHandler | None = None
@@ -290,7 +290,7 @@ class StreamCall:
             except EtcdError as error:
                 return answers.refusal(error)
         stream = JsonStream(self._json, method, self._streams)
-        call = Call(metadata, raw, deadline, caller, self._json.memory.wait)
+        call = Call(metadata, raw, deadline, caller)
         if isinstance(method, BidiStream):
             stream.open(lambda stream: method.open(call, stream))
             stream.read_requests(body)

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from rusd.base.chunks import Chunks, Encoded, size_of
+from rusd.base.chunks import Chunks, Encoded
+from rusd.base.pending import Pending
 from rusd.base.worker import Worker
 from rusd.door.gateway import answers
-from rusd.door.gateway.json_writer import PIECE
-from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.memory import Answer
 from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import (
@@ -43,14 +43,16 @@ class UnaryCall:
         code = CANCELED.code
         counts = method.counts
         counts.start()
+        answer = Answer(self._json.answers)
+        response = None
         try:
             if timeout is None:
-                encoded = await self._call(method, text, metadata, None, caller)
+                encoded = await self._call(method, text, metadata, None, caller, answer)
             else:
                 deadline = asyncio.get_running_loop().time() + timeout
                 async with asyncio.timeout_at(deadline):
-                    encoded = await self._call(method, text, metadata, deadline, caller)
-            response = self._answer(encoded)
+                    encoded = await self._call(method, text, metadata, deadline, caller, answer)
+            response = self._answer(encoded, answer)
             code = Code.OK
         except TimeoutError:
             code = DEADLINE_EXCEEDED.code
@@ -60,6 +62,8 @@ class UnaryCall:
             code, response = self._refused(error)
         finally:
             counts.finish(code)
+            if response is None or isinstance(response.body, bytes):
+                answer.release()
         return response
 
     def _refused(self, error: Exception) -> tuple[Code, PageResponse]:
@@ -74,26 +78,31 @@ class UnaryCall:
         metadata: dict[str, str],
         deadline: float | None,
         caller: Caller,
+        answer: Answer,
     ) -> Encoded:
         if len(text) <= AT_ONCE:
             request, raw = self._json.request(text)
         else:
             request, raw = await self._thread.run(lambda: self._json.request(text))
-        call = Call(metadata, raw, deadline, caller, self._json.memory.wait)
+        call = Call(metadata, raw, deadline, caller, answer.wait)
         result = method.call(request, call)
         if isinstance(result, bytes | Chunks):
             return result
         try:
+            if isinstance(result, Pending):
+                answer.result = result
             return await _outcome(result)
         finally:
+            answer.result = None
             del result  # it may hold its exception, which holds this frame: a cycle
 
-    def _answer(self, encoded: Encoded) -> PageResponse:
-        size = size_of(encoded)
+    def _answer(self, encoded: Encoded, answer: Answer) -> PageResponse:
+        answer.made(encoded)
         whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-        if size <= PIECE:
+        if not answer.size:
             return answers.answer(self._json.text(whole))
-        return answers.answer(_Long(self._json.pieces(whole), size, self._json.memory))
+        answer.sent_by(asyncio.current_task())
+        return answers.answer(_Long(self._json.pieces(whole), answer))
 
 
 async def _outcome(result: object) -> Encoded:
@@ -118,11 +127,9 @@ async def _outcome(result: object) -> Encoded:
 class _Long(AsyncIterator[bytes]):
     """The body of a long response, generated as its client reads it."""
 
-    def __init__(self, pieces: Iterator[bytes], size: int, memory: AnswerMemory) -> None:
+    def __init__(self, pieces: Iterator[bytes], answer: Answer) -> None:
         self._pieces = pieces
-        self._size = size
-        self._memory = memory
-        memory.take(size)
+        self._answer = answer
 
     async def __anext__(self) -> bytes:
         # (The client may read as fast as pieces are made.)
@@ -130,10 +137,10 @@ class _Long(AsyncIterator[bytes]):
         piece = next(self._pieces, None)
         if piece is None:
             raise StopAsyncIteration
+        self._answer.take(len(piece))
         return piece
 
     async def aclose(self) -> None:
         """The body has ended, or the client disconnected."""
-        self._memory.release(self._size)
-        self._size = 0
+        self._answer.release()
         self._pieces = iter(())

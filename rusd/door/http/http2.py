@@ -135,6 +135,10 @@ class PageCall:
                 self._connection.do(partial(self._send, response, response.body))
             else:
                 await self._stream_body(response, response.body)
+        except asyncio.CancelledError:
+            if self._task is not None:  # by the page: the stream is open still
+                self._connection.do(partial(self._stream.reset, INTERNAL_ERROR))
+            raise
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": target}})
             self._connection.do(partial(self._stream.reset, INTERNAL_ERROR))

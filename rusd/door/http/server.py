@@ -238,6 +238,11 @@ async def _stream_body(
         await response.write_eof()
     except ConnectionError:
         pass  # the client has gone
+    except asyncio.CancelledError:
+        # (What waits for the client in the transport is dropped too.)
+        if request.transport is not None:
+            request.transport.abort()
+        raise
     except Exception:
         log.exception("a page failed", extra={"fields": {"page": request.raw_path}})
         # Without its last chunk the response is seen to be incomplete.

@@ -71,6 +71,10 @@ async def serve_socket(
             await _send_lines(socket, response.body)
     except ConnectionError:
         pass  # the client has gone
+    except asyncio.CancelledError:
+        if not socket.closed and request.transport is not None:
+            request.transport.abort()
+        raise
     finally:
         if not isinstance(response.body, bytes):
             await close(response.body)

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from rusd.base.pending import Pending
 from rusd.door.gateway.gateway import Gateway
-from rusd.door.gateway.memory import AnswerMemory
+from rusd.door.gateway.json_writer import PIECE
+from rusd.door.gateway.memory import MOVED_PART, SLOW_SECONDS, Answer, AnswerMemory
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.streaming import HIGH_BYTES
 from rusd.door.http.access import Origins
@@ -292,32 +294,91 @@ def test_a_member_that_stops_ends_its_streams() -> None:
     scenario(test)
 
 
-def test_long_answers_wait_while_others_fill_half_of_the_memory() -> None:
+LONG = b"x" * (PIECE + 1)
+
+
+async def sending(answer: Answer) -> None:
+    answer.sent_by(asyncio.current_task())
+    try:
+        await asyncio.Event().wait()
+    finally:
+        answer.release()
+
+
+def test_long_answers_are_made_one_at_a_time_while_there_is_memory() -> None:
     async def test() -> None:
-        memory = AnswerMemory(1000)
-        assert memory.wait() is None
-        memory.take(501)
-        assert memory.tight
-        assert memory.wait(small=True) is None
-        first, second, third, last = (memory.wait() for _ in range(4))
-        assert first is not None
-        assert second is not None
-        assert third is not None
-        assert last is not None
-        second.cancel()
-        memory.take(100)
-        memory.release(100)
-        assert not first.done()
-        memory.release(501)
-        assert first.done()
-        assert not third.done()
-        memory.take(501)
-        await asyncio.sleep(0.05)
-        assert not third.done()
-        memory.release(501)
-        # (The third takes nothing, so nothing is released after it.)
-        await third
-        await last
+        memory = AnswerMemory(len(LONG))
+        first, second, third, given_up, last = (Answer(memory) for _ in range(5))
+        assert first.wait(small=True) is None
+        assert first.wait() is None
+        assert first.wait() is None  # it has its turn already
+        turns = [answer.wait() for answer in (second, third, given_up, last)]
+        assert first.wait(small=True) is None
+        first.made(LONG)
+        assert [turn is not None and turn.done() for turn in turns] == [True, False, False, False]
+        second.made(LONG)
+        assert turns[1] is not None
+        assert not turns[1].done()
+        given_up.release()
+        first.release()
+        assert turns[1].done()
+        # What takes nothing, or fails, makes way at once.
+        third.made(b"short")
+        assert turns[3] is not None
+        assert turns[3].done()
+        failed: Pending[bytes] = Pending()
+        last.result = failed
+        assert last.wait() is None
+        failed.set_exception(ValueError())
+        assert Answer(memory).wait() is None
+
+    scenario(test)
+
+
+def test_an_answer_that_is_not_read_is_cut_off_when_others_wait() -> None:
+    async def test() -> None:
+        memory = AnswerMemory(len(LONG))
+        answers = [Answer(memory) for _ in range(2)]
+        for answer in answers:
+            assert answer.wait() is None
+            answer.made(LONG)
+        slow, read = (asyncio.ensure_future(sending(answer)) for answer in answers)
+        await turns()
+        for _ in range(2 * SLOW_SECONDS):
+            memory.check_slow()
+        assert not slow.cancelling()  # nobody waits
+        turn = Answer(memory).wait()
+        assert turn is not None
+        for _ in range(SLOW_SECONDS):
+            assert not slow.cancelling()
+            answers[1].take(len(LONG) // MOVED_PART + 1)
+            memory.check_slow()
+        await turns()
+        assert slow.cancelled()
+        assert turn.done()
+        assert not read.cancelling()
+        read.cancel()
+
+    scenario(test)
+
+
+def test_large_values_do_not_wait_and_are_cut_off_beyond_the_memory() -> None:
+    async def test() -> None:
+        memory = AnswerMemory(2 * len(LONG))
+        values = [Answer(memory) for _ in range(3)]
+        pages = []
+        for value in values:
+            assert value.wait(small=True) is None
+            value.made(LONG)
+            pages.append(asyncio.ensure_future(sending(value)))
+            await turns()
+            values[0].take(1)
+        await turns()
+        assert [page.cancelled() for page in pages] == [False, True, False]
+        # Reads of many keys have an account of their own.
+        assert Answer(memory).wait() is None
+        for page in pages:
+            page.cancel()
 
     scenario(test)
 
