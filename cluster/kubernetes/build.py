@@ -18,7 +18,9 @@ from pathlib import Path
 
 KUBERNETES = "k8s.io/kubernetes"
 KWOK = "sigs.k8s.io/kwok"
-KWOK_VERSION = "v0.7.0"
+
+# kwok 0.8 is written for 0.36, and does not compile with what came before.
+_KWOK_FROM = {36: "v0.8.0", 0: "v0.7.0"}
 
 # kwok 0.7 asks the end of a list for a template of it too, which 0.35 sends no more.
 _RENAMED = ("metav1.InitialEventsListBlueprintAnnotationKey", "metav1.InitialEventsAnnotationKey")
@@ -33,8 +35,12 @@ def build(directory: Path, version: str) -> None:
         _write_module(directory, version)
     shutil.copyfile(Path(__file__).with_name("main.go"), directory / "main.go")
     _go(directory, "mod", "tidy")
-    _, minor, _ = version.split(".")
-    names = {"gitVersion": version, "gitMajor": "1", "gitMinor": minor, "gitTreeState": "clean"}
+    names = {
+        "gitVersion": version,
+        "gitMajor": "1",
+        "gitMinor": str(_minor(version)),
+        "gitTreeState": "clean",
+    }
     stamped = " ".join(
         f"-X k8s.io/{package}/version.{name}={value}"
         for package in ("component-base", "client-go/pkg")
@@ -50,13 +56,19 @@ def _write_module(directory: Path, version: str) -> None:
     text = Path(found["GoMod"]).read_text()
     staged = version.replace("v1.", "v0.", 1)
     edits = [f"-replace={name}={name}@{staged}" for name in _STAGING.findall(text)]
-    kwok = json.loads(_go(directory, "mod", "download", "-json", f"{KWOK}@{KWOK_VERSION}"))
+    wanted = next(kwok for first, kwok in _KWOK_FROM.items() if _minor(version) >= first)
+    kwok = json.loads(_go(directory, "mod", "download", "-json", f"{KWOK}@{wanted}"))
     _copy_kwok(Path(kwok["Dir"]), directory / "kwok")
-    edits += [f"-replace={KWOK}=./kwok", f"-require={KWOK}@{KWOK_VERSION}"]
+    edits += [f"-replace={KWOK}=./kwok", f"-require={KWOK}@{wanted}"]
     edits += [f"-require={KUBERNETES}@{version}"]
     go = re.search(r"^go (\S+)", text, re.MULTILINE)
     assert go, text
     _go(directory, "mod", "edit", f"-go={go[1]}", *edits)
+
+
+def _minor(version: str) -> int:
+    """35 of v1.35.8."""
+    return int(version.split(".")[1])
 
 
 def _copy_kwok(source: Path, target: Path) -> None:

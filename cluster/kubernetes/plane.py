@@ -195,13 +195,17 @@ class ControlPlane:
     ) -> subprocess.CompletedProcess[str]:
         """The same where a failure is what is asked for."""
         return subprocess.run(
-            [str(self._binary), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
+            self.kubectl_command(*arguments),
             input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """The command line of a call, for one that does not end by itself."""
+        return [str(self._binary), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
 
     def apply(self, *objects: dict[str, object], namespace: str = "default") -> str:
         """`kubectl apply` of objects; `namespace` is of those that have one and do not name it."""
@@ -314,7 +318,9 @@ def _node(name: str) -> dict[str, object]:
 
 
 def _kubelet(directory: Path) -> list[dict[str, object]]:
-    """What kwok answers where a kubelet has containers: exec runs here, logs are of a file."""
+    """What kwok answers where a kubelet has containers: exec runs here, logs are of a file, and
+    every port answers what it is sent.
+    """
     written = directory / "pod.log"
     # As container runtimes write it.
     written.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z stdout F {LOGGED}\n")
@@ -326,4 +332,5 @@ def _kubelet(directory: Path) -> list[dict[str, object]]:
     return [
         of_all("ClusterExec", {"execs": [{"local": {"workDir": str(directory)}}]}),
         of_all("ClusterLogs", {"logs": [{"logsFile": str(written)}]}),
+        of_all("ClusterPortForward", {"forwards": [{"command": ["cat"]}]}),
     ]

@@ -4,6 +4,9 @@
 same on another etcd.
 
 - `test_checks`: what users of a cluster do, by kubectl
+- `test_custom_resources`: what users define themselves
+- `test_deletion`: namespaces, owners and collections
+- `test_every_resource`: the API server's caches beside the store
 - `test_storage`: lists, watches and compaction, by the API
 - `test_failures`: members killed, paused and restarted while deployments roll; `traffic`: what is
   written and watched meanwhile, and its verdict

@@ -47,10 +47,12 @@ def members(tls: Tls) -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="session")
 def plane(programs: Path, members: LocalCluster, tls: Tls) -> Iterator[ControlPlane]:
-    with ControlPlane(
-        programs, members, tls, flags=["--event-ttl=5s", "--etcd-compaction-interval=60s"]
-    ) as running:
-        yield running
+    flags = ["--event-ttl=5s", "--etcd-compaction-interval=60s"]
+    with pytest.MonkeyPatch.context() as patch:
+        # The API server ends if it finds a cache that differs from the store.
+        patch.setenv("KUBE_WATCHCACHE_CONSISTENCY_CHECKER", "true")
+        with ControlPlane(programs, members, tls, flags=flags) as running:
+            yield running
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
 from typing import Any
 
 import pytest
@@ -30,6 +33,19 @@ def pods(kind: str, name: str, **spec: object) -> dict[str, object]:
         "metadata": {"name": name},
         "spec": {"selector": {"matchLabels": labels}, "template": template, **spec},
     }
+
+
+def addresses(plane: ControlPlane, namespace: str, service: str) -> list[Any]:
+    """The ready endpoints of a service."""
+    label = f"kubernetes.io/service-name={service}"
+    found = read(plane, "endpointslices", "-l", label, "-n", namespace)["items"]
+    return [e for each in found for e in each["endpoints"] or [] if e["conditions"]["ready"]]
+
+
+def wait_allowed(plane: ControlPlane, *arguments: str) -> None:
+    """Until a call of kubectl succeeds: bindings take effect when the API server has seen them."""
+    allowed = plane.kubectl_process
+    plane.wait(lambda: allowed(*arguments).returncode == 0, 30, "the binding is not seen")
 
 
 # --- the control plane ----------------------------------------------------------------------------
@@ -81,6 +97,8 @@ def test_a_secret_and_a_token_of_a_service_account(plane: ControlPlane, namespac
     at = ("-n", namespace)
     plane.kubectl("create", "secret", "generic", "key", "--from-literal=a=b", *at)
     assert read(plane, "secret", "key", *at)["data"] == {"a": "Yg=="}
+    plane.kubectl("delete", "secret", "key", *at)
+    assert "NotFound" in plane.kubectl_process("get", "secret", "key", *at).stderr
     plane.kubectl("create", "serviceaccount", "robot", *at)
     token = plane.kubectl("create", "token", "robot", *at)
     server = (f"--server={plane.url}", f"--certificate-authority={plane.authority}")
@@ -104,6 +122,44 @@ def test_a_role_allows_what_it_names_and_no_more(plane: ControlPlane, namespace:
     assert "Forbidden" in denied.stderr
 
 
+def test_a_cluster_role_reaches_every_namespace(plane: ControlPlane, namespace: str) -> None:
+    plane.kubectl("create", "clusterrole", "seer", "--verb=list", "--resource=secrets")
+    binding = ("clusterrolebinding", "seers")
+    plane.kubectl("create", *binding, "--clusterrole=seer", "--user=eve")
+    try:
+        for asked in (namespace, "kube-system"):
+            wait_allowed(plane, "get", "secrets", "--as=eve", "-n", asked)
+        denied = plane.kubectl_process("get", "configmaps", "--as=eve", "-n", namespace)
+        assert "Forbidden" in denied.stderr
+    finally:
+        plane.kubectl("delete", *binding)
+        plane.kubectl("delete", "clusterrole", "seer")
+
+
+def test_every_update_changes_the_version(plane: ControlPlane, namespace: str) -> None:
+    def version() -> int:
+        shown = read(plane, "configmap", "settings", "-n", namespace)
+        return int(shown["metadata"]["resourceVersion"])
+
+    plane.kubectl("create", "configmap", "settings", "-n", namespace)
+    seen = [version()]
+    for number in range(3):
+        label = ("label", "configmap", "settings", f"seen={number}", "--overwrite")
+        plane.kubectl(*label, "-n", namespace)
+        seen.append(version())
+    assert seen == sorted(set(seen))
+
+
+def test_a_quota_refuses_one_pod_too_many(plane: ControlPlane, namespace: str) -> None:
+    at = ("-n", namespace)
+    plane.kubectl("create", "quota", "few", "--hard=pods=2", *at)
+    plane.kubectl("wait", "--for=jsonpath={.status.used.pods}=0", "quota/few", WAIT, *at)
+    for number in range(2):
+        plane.kubectl("run", f"pod-{number}", "--image=any", *at)
+    with pytest.raises(PlaneError, match="exceeded quota"):
+        plane.kubectl("run", "pod-2", "--image=any", *at)
+
+
 def test_server_side_apply_tells_a_conflict_of_owners(plane: ControlPlane, namespace: str) -> None:
     def owned(colour: str) -> str:
         made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
@@ -120,63 +176,19 @@ def test_server_side_apply_tells_a_conflict_of_owners(plane: ControlPlane, names
 def test_a_large_object_is_stored_and_one_too_large_refused(
     plane: ControlPlane, namespace: str
 ) -> None:
-    def with_data(size: int) -> str:
-        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"of-{size}"}}
-        return json.dumps(made | {"data": {"text": "x" * size}})
-
     at = ("create", "-n", namespace, "-f", "-")
-    plane.kubectl(*at, stdin=with_data(900_000))
-    found = read(plane, "configmap", "of-900000", "-n", namespace)
-    assert len(found["data"]["text"]) == 900_000
-    with pytest.raises(PlaneError):
-        plane.kubectl(*at, stdin=with_data(1_600_000))
-
-
-def test_a_custom_resource_is_validated_and_has_a_status(
-    plane: ControlPlane, namespace: str
-) -> None:
-    group, plural = "example.com", "widgets"
-    size = {"type": "object", "properties": {"size": {"type": "integer", "minimum": 1}}}
-    schema = {"type": "object", "properties": {"spec": size, "status": {"type": "object"}}}
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}},
-    }
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"plural": plural, "singular": "widget", "kind": "Widget"},
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }
-
-    def widget(name: str, size: int) -> dict[str, Any]:
-        meta = {"name": name, "finalizers": ["example.com/cleaned"]}
-        made = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": meta}
-        return made | {"spec": {"size": size}}
-
-    plane.apply(definition)
-    crd = f"crd/{plural}.{group}"
-    plane.kubectl("wait", "--for=condition=Established", crd, WAIT)
-    try:
-        plane.apply(widget("good", 3), namespace=namespace)
-        with pytest.raises(PlaneError, match="greater than or equal to 1"):
-            plane.apply(widget("bad", 0), namespace=namespace)
-        at = ("-n", namespace)
-        plane.kubectl("delete", "widget", "good", "--wait=false", *at)
-        assert read(plane, "widget", "good", *at)["metadata"]["deletionTimestamp"]
-        clean = '{"metadata":{"finalizers":null}}'
-        plane.kubectl("patch", "widget", "good", "--type=merge", "-p", clean, *at)
-        plane.kubectl("wait", "--for=delete", "widget/good", WAIT, *at)
-    finally:
-        plane.kubectl("delete", crd)
+    text = "x" * 900_000
+    meta = {"name": "large"}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"text": text}}
+    plane.kubectl(*at, stdin=json.dumps(made))
+    assert read(plane, "configmap", "large", "-n", namespace)["data"]["text"] == text
+    # Less than the API server takes (3 MiB), and more than the store does.
+    wordy = pods("Deployment", "wordy", replicas=0)
+    spec: Any = wordy["spec"]
+    spec["template"]["spec"]["containers"][0]["args"] = ["x" * 1_600_000]
+    with pytest.raises(PlaneError, match="etcdserver: request is too large"):
+        plane.kubectl(*at, stdin=json.dumps(wordy))
+    assert "NotFound" in plane.kubectl_process("get", "deployment", "wordy", "-n", namespace).stderr
 
 
 # --- workloads ------------------------------------------------------------------------------------
@@ -222,13 +234,19 @@ def test_a_stateful_set_and_a_daemon_set(plane: ControlPlane, namespace: str) ->
     assert {"db-0", "db-1", "db-2"} <= names and len(names) == 13
 
 
-def test_a_job_completes_and_a_cron_job_makes_jobs(plane: ControlPlane, namespace: str) -> None:
+def test_a_job_completes(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     plane.kubectl("create", "job", "once", "--image=any", *at)
     plane.kubectl("wait", "--for=condition=Complete", "job/once", WAIT, *at, timeout=130)
+
+
+def test_a_cron_job_makes_a_job_when_it_is_due(plane: ControlPlane, namespace: str) -> None:
+    """Once a minute is the most often that there is."""
+    at = ("-n", namespace)
     plane.kubectl("create", "cronjob", "often", "--image=any", "--schedule=* * * * *", *at)
-    plane.kubectl("create", "job", "now", "--from=cronjob/often", *at)
-    plane.kubectl("wait", "--for=condition=Complete", "job/now", WAIT, *at, timeout=130)
+    plane.wait(lambda: read(plane, "jobs", *at)["items"], 90, "no job was made")
+    plane.kubectl("wait", "--for=condition=Complete", "job", "--all", WAIT, *at, timeout=130)
+    assert read(plane, "cronjob", "often", *at)["status"]["lastScheduleTime"]
 
 
 def test_a_service_finds_its_pods(plane: ControlPlane, namespace: str) -> None:
@@ -238,12 +256,80 @@ def test_a_service_finds_its_pods(plane: ControlPlane, namespace: str) -> None:
     plane.kubectl("expose", "deployment", "web", "--port=80", *at)
     assert read(plane, "service", "web", *at)["spec"]["clusterIP"].startswith("10.96.")
 
-    def found() -> bool:
-        slices = read(plane, "endpointslices", "-l", "kubernetes.io/service-name=web", *at)
-        ready = [e for each in slices["items"] for e in each["endpoints"] or []]
-        return len(ready) == 3
+    def found() -> int:
+        return len(addresses(plane, namespace, "web"))
 
-    plane.wait(found, 60, "the slices do not have three endpoints")
+    plane.wait(lambda: found() == 3, 60, "the slices do not have three endpoints")
+    plane.kubectl("scale", "deployment/web", "--replicas=0", *at)
+    plane.wait(lambda: found() == 0, 60, "the slices keep endpoints of pods that are gone")
+
+
+def test_a_headless_service_names_each_pod(plane: ControlPlane, namespace: str) -> None:
+    service: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "db"},
+        "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"port": 5432}]},
+    }
+    stateful = pods("StatefulSet", "db", replicas=3, serviceName="db")
+    plane.apply(service, stateful, namespace=namespace)
+    at = ("-n", namespace)
+    plane.kubectl("rollout", "status", "statefulset/db", WAIT, *at, timeout=130)
+
+    def named() -> bool:
+        found = addresses(plane, namespace, "db")
+        return sorted(each.get("hostname", "") for each in found) == ["db-0", "db-1", "db-2"]
+
+    plane.wait(named, 60, "the slices do not name the pods")
+    assert read(plane, "service", "db", *at)["spec"]["clusterIP"] == "None"
+
+
+def test_a_service_has_a_port_of_every_node(plane: ControlPlane, namespace: str) -> None:
+    at = ("-n", namespace)
+    plane.kubectl("create", "service", "nodeport", "web", "--tcp=80", *at)
+    port = read(plane, "service", "web", *at)["spec"]["ports"][0]["nodePort"]
+    assert 30000 <= port <= 32767
+    with pytest.raises(PlaneError, match="already allocated"):
+        plane.kubectl(
+            "create", "service", "nodeport", "two", "--tcp=80", f"--node-port={port}", *at
+        )
+
+
+def test_a_claim_is_bound_to_a_volume(plane: ControlPlane, namespace: str) -> None:
+    size = {"storage": "1Gi"}
+    wanted = {"accessModes": ["ReadWriteOnce"], "storageClassName": namespace}
+    volume: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": namespace},
+        "spec": wanted | {"capacity": size, "hostPath": {"path": "/nowhere"}},
+    }
+    claim: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": wanted | {"resources": {"requests": size}},
+    }
+    plane.apply(volume, claim, namespace=namespace)
+    bound = ("wait", "--for=jsonpath={.status.phase}=Bound")
+    plane.kubectl(*bound, "pvc/data", WAIT, "-n", namespace, timeout=130)
+    plane.kubectl("delete", "pvc/data", WAIT, "-n", namespace, timeout=130)
+    plane.kubectl("delete", f"pv/{namespace}", WAIT, timeout=130)
+
+
+def test_a_drained_node_is_left_by_its_pods(plane: ControlPlane, namespace: str) -> None:
+    at = ("-n", namespace)
+    rolled = ("rollout", "status", "deployment/web", WAIT, *at)
+    plane.apply(pods("Deployment", "web", replicas=20), namespace=namespace)
+    plane.kubectl(*rolled, timeout=130)
+    node = read(plane, "pods", *at)["items"][0]["spec"]["nodeName"]
+    selected = ("--pod-selector=app=web", "--disable-eviction=false", WAIT)
+    plane.kubectl("drain", node, *selected, timeout=130)
+    try:
+        plane.kubectl(*rolled, timeout=130)
+        assert node not in {each["spec"]["nodeName"] for each in read(plane, "pods", *at)["items"]}
+    finally:
+        plane.kubectl("uncordon", node)
 
 
 def test_a_command_runs_in_a_pod_and_its_log_is_read(plane: ControlPlane, namespace: str) -> None:
@@ -254,19 +340,27 @@ def test_a_command_runs_in_a_pod_and_its_log_is_read(plane: ControlPlane, namesp
     assert plane.kubectl("logs", "one", *at).strip() == LOGGED
 
 
+def test_a_port_of_a_pod_is_forwarded(plane: ControlPlane, namespace: str) -> None:
+    """kwok answers what it is sent."""
+    at = ("-n", namespace)
+    plane.kubectl("run", "one", "--image=any", *at)
+    plane.kubectl("wait", "--for=condition=Ready", "pod/one", WAIT, *at, timeout=130)
+    forward = plane.kubectl_command("port-forward", "pod/one", ":80", *at)
+    with subprocess.Popen(forward, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            port = re.search(r"127\.0\.0\.1:(\d+) -> 80", running.stdout.readline())
+            assert port
+            with socket.create_connection(("127.0.0.1", int(port[1])), timeout=30) as connection:
+                connection.sendall(b"hello\n")
+                assert connection.makefile("rb").readline() == b"hello\n"
+        finally:
+            running.kill()
+
+
 def test_events_end_with_their_lease(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     plane.kubectl("run", "one", "--image=any", *at)
     plane.kubectl("wait", "--for=condition=Ready", "pod/one", WAIT, *at, timeout=130)
     plane.wait(lambda: read(plane, "events", *at)["items"], 30, "no event was recorded")
     plane.wait(lambda: not read(plane, "events", *at)["items"], 90, "events did not end")
-
-
-def test_a_namespace_goes_with_what_is_in_it(plane: ControlPlane) -> None:
-    plane.kubectl("create", "namespace", "short-lived")
-    plane.kubectl("create", "deployment", "web", "--image=any", "-n", "short-lived")
-    plane.kubectl("create", "configmap", "settings", "-n", "short-lived")
-    plane.kubectl("delete", "namespace", "short-lived", WAIT, timeout=130)
-    for kind in ("namespace/short-lived", "configmap/settings", "deployment/web"):
-        asked = plane.kubectl_process("get", kind, "-n", "short-lived")
-        assert "NotFound" in asked.stderr
