@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-.PHONY: help cluster test lint format proto bench wheels compose compose-down test-docker \
+.PHONY: help cluster test lint format proto bench bench-kubernetes wheels compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
         test-chaos test-chaos-short test-failover simulate kubernetes test-kubernetes clean
 
@@ -118,15 +118,17 @@ test-h2spec: .venv/.installed-test build/h2spec  ## the client port against h2sp
 ETCD     := v3.7.3
 ETCD_DIR := build/etcd-$(ETCD)
 
-$(ETCD_DIR)/go.mod:
-	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
-	mkdir -p $(ETCD_DIR)
-	cd $(ETCD_DIR) && printf 'module etcd\n' > go.mod && GOFLAGS=-mod=mod \
-	  go get go.etcd.io/etcd/server/v3@$(ETCD) go.etcd.io/etcd/tests/v3@$(ETCD) \
-	  go.etcd.io/etcd/etcdctl/v3@$(ETCD) go.etcd.io/etcd/etcdutl/v3@$(ETCD)
+.PRECIOUS: build/etcd-%/go.mod
 
-$(ETCD_DIR)/etcd: $(ETCD_DIR)/go.mod
-	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o etcd go.etcd.io/etcd/server/v3
+build/etcd-%/go.mod:
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	mkdir -p $(@D)
+	cd $(@D) && printf 'module etcd\n' > go.mod && GOFLAGS=-mod=mod \
+	  go get go.etcd.io/etcd/server/v3@$* go.etcd.io/etcd/tests/v3@$* \
+	  go.etcd.io/etcd/etcdctl/v3@$* go.etcd.io/etcd/etcdutl/v3@$*
+
+build/etcd-%/etcd: build/etcd-%/go.mod
+	cd $(@D) && GOFLAGS=-mod=mod go build -o etcd go.etcd.io/etcd/server/v3
 
 $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
@@ -167,6 +169,13 @@ compatibility: .venv/.installed-test  ## docs/compatibility.md, of the last runs
 bench: .venv/.installed-test $(ETCD_DIR)/etcd  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m tests.bench $(ARGS)
+
+# `make bench-kubernetes BESIDE=v3.7.3 ARGS="--rounds 3 --objects 500 --replicas 20"`
+BESIDE := v3.7.3 v3.6.5
+
+bench-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes $(BESIDE:%=build/etcd-%/etcd)  ## Kubernetes on rusd and on etcd; writes docs/benchmarks.md (needs Go)
+	$(BIN)/python -m tests.bench.kubernetes --build $(KUBERNETES_DIR) \
+	  --beside $(BESIDE:%=build/etcd-%/etcd) $(ARGS)
 
 # --- making things --------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ part: a fast refusal is no result.
 
 How it is divided:
 
-- `subjects` is a running cluster that can be asked what it cost; `plan` says how long and how
-  often; `rows` holds what was measured, `report` makes the page of it.
+- `subjects` is a running cluster that can be asked what it cost (`costs`); `plan` says how long
+  and how often; `rows` holds what was measured, `report` makes the page of it.
 - `load` drives h2load (C, never the bottleneck) for unary calls; `calls` lists those loads and
   `unary` runs them, the servers taking turns.
 - `wire` is a small HTTP/2 client for what h2load cannot do: streams, paced calls, many keys.
@@ -18,6 +18,8 @@ How it is divided:
 - `authenticated` and `peers` are puts (and ranges) of a user, and puts with TLS between members.
 - `million` fills a large store: memory, restart; `long_operations` is how long other clients wait
   while such a store is read, compacted, copied or rewritten.
+- `kubernetes` is a benchmark of its own, of a control plane on both servers; `machine` describes
+  where either ran.
 
 Data passes one way: a part starts its clusters, measures, and returns `Row`s; `__main__` collects
 them and `report` renders them together with `notes.md`, which is written by hand.

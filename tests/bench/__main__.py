@@ -6,15 +6,12 @@ A run of only a part, or one in which something failed, is shown but not written
 from __future__ import annotations
 
 import argparse
-import platform
 import re
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
-
-import psutil
 
 from tests.bench import (
     apiserver,
@@ -28,6 +25,8 @@ from tests.bench import (
     watches,
 )
 from tests.bench.calls import groups
+from tests.bench.kubernetes.report import section_of, with_section
+from tests.bench.machine import machine
 from tests.bench.plan import Plan, say
 from tests.bench.report import render, startup_rows, summary
 from tests.bench.rows import Table
@@ -68,22 +67,6 @@ def run(members: int, plan: Plan) -> list[Table]:
     return tables
 
 
-def machine() -> str:
-    """Describe the machine that the numbers were measured on."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return (
-        f"{psutil.cpu_count()} shared cores ({model}), "
-        f"{psutil.virtual_memory().total >> 30} GiB, Python {platform.python_version()}"
-    )
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of every row")
@@ -121,7 +104,9 @@ def main() -> int:
     part = failed or chosen.quick or chosen.only is not None
     output = chosen.output or (None if part else PAGE)
     if output is not None:
-        output.write_text(page)
+        # Written by a run of its own.
+        kept = section_of(PAGE.read_text()) if PAGE.exists() else ""
+        output.write_text(with_section(page, kept))
         say(f"written: {output}")
     say(summary(tables))
     say(f"{time.monotonic() - started:.0f} s")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from cluster.local import LocalCluster
 from cluster.tls import PeerTls
+from tests.bench import costs
+from tests.bench.costs import Memory
 from tests.bench.plan import Plan
 from tests.bench.rows import SERVERS
 from tests.support.pair import ORACLE, SUBJECT, command
@@ -19,19 +17,8 @@ from tests.support.pair import ORACLE, SUBJECT, command
 #: A benchmark writes faster than anyone compacts: without this, etcd's 2 GiB would be used up.
 FLAGS = [f"--quota-backend-bytes={32 << 30}"]
 
-MIB = float(1 << 20)
-
 #: Seconds a cluster may take to be healthy, also with a million keys to recover.
 START_TIMEOUT = 120.0
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Resident memory of one member, MiB."""
-
-    resident: float
-    #: Of it what belongs to the process alone: without mapped files, which the kernel can drop.
-    anonymous: float
 
 
 class Subject:
@@ -52,10 +39,6 @@ class Subject:
         self.cluster.start()
         #: From starting the first process to all members healthy, seconds.
         self.startup = time.monotonic() - started
-        self._look()
-
-    def _look(self) -> None:
-        self._processes = [psutil.Process(member.pid) for member in self.cluster.members]
 
     def restart(self) -> float:
         """Stop all members in order and start them again; seconds until all are healthy."""
@@ -64,39 +47,19 @@ class Subject:
         self.cluster.start_all()
         self.cluster.wait_healthy(START_TIMEOUT)
         taken = time.monotonic() - started
-        self._look()
         return taken
-
-    def _family(self, index: int) -> list[psutil.Process]:
-        """The member's process and any it has started."""
-        process = self._processes[index]
-        return [process, *process.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
         """User and system time of all members so far."""
-        return sum(
-            sum(process.cpu_times()[:2])
-            for index in range(len(self._processes))
-            for process in self._family(index)
-        )
+        return costs.cpu_seconds(self.cluster)
 
     def memory(self, index: int) -> Memory:
         """Of the member at `index`."""
-        fields = {"VmRSS": 0.0, "RssAnon": 0.0}
-        for process in self._family(index):
-            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-                name, _, rest = line.partition(":")
-                if name in fields:
-                    fields[name] += int(rest.split()[0]) / 1024
-        return Memory(fields["VmRSS"], fields["RssAnon"])
+        return costs.memory(self.cluster.members[index])
 
     def mean_memory(self) -> Memory:
         """Mean of the members."""
-        each = [self.memory(index) for index in range(len(self._processes))]
-        return Memory(
-            sum(one.resident for one in each) / len(each),
-            sum(one.anonymous for one in each) / len(each),
-        )
+        return costs.mean_memory(self.cluster)
 
     def target(self, role: str) -> int:
         """Index of the leader, or for "follower" of the member after it."""

@@ -40,12 +40,19 @@ class Api:
         self._context.load_cert_chain(plane.administrator.cert, plane.administrator.key)
         self._local = threading.local()
 
-    def call(self, method: str, path: str, body: object = None, **options: object) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        content_type: str = "application/json",
+        **options: object,
+    ) -> Any:
         """The decoded answer. Raises Failed, and OSError or HTTPException for the connection."""
         connection = self._connection()
         try:
             content = None if body is None else json.dumps(body)
-            headers = {"Content-Type": "application/json"}
+            headers = {"Content-Type": content_type}
             connection.request(method, _with(path, options), content, headers)
             response = connection.getresponse()
             decoded = json.loads(response.read())
