@@ -158,10 +158,12 @@ class Listener:
         self._servers, self._files = [], []
 
 
-async def connect(factory: Callable[[], P], url: str, context: ssl.SSLContext | None = None) -> P:
+async def connect(
+    factory: Callable[[], P], url: str, context: ssl.SSLContext | None = None, local: str = ""
+) -> P:
     """Connect to a URL, with TLS by `context` if it requires that. Raises one of UNREACHABLE.
 
-    A URL that requires TLS is not dialled in plaintext.
+    A URL that requires TLS is not dialled in plaintext. `local`: the address to dial from.
     """
     parsed, name = _dialled(url, context)
     loop = asyncio.get_running_loop()
@@ -169,21 +171,46 @@ async def connect(factory: Callable[[], P], url: str, context: ssl.SSLContext | 
         _, protocol = await loop.create_unix_connection(factory, parsed.path)
     else:
         _, protocol = await loop.create_connection(
-            factory, parsed.host, parsed.port, ssl=context, server_hostname=name
+            factory,
+            parsed.host,
+            parsed.port,
+            ssl=context,
+            server_hostname=name,
+            local_addr=_local(local),
         )
     return protocol
 
 
 async def open_streams(
-    url: str, context: ssl.SSLContext | None = None
+    url: str, context: ssl.SSLContext | None = None, local: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a URL, as `connect` does; return its two streams."""
     parsed, name = _dialled(url, context)
     if parsed.is_unix:
         return await asyncio.open_unix_connection(parsed.path)
     return await asyncio.open_connection(
-        parsed.host, parsed.port, ssl=context, server_hostname=name
+        parsed.host,
+        parsed.port,
+        ssl=context,
+        server_hostname=name,
+        local_addr=_local(local),
     )
+
+
+async def answers(url: str, within: float, local: str = "") -> bool:
+    """Return whether the address of a URL accepts or refuses a TCP connection in time."""
+    parsed = Url(url)
+    try:
+        async with asyncio.timeout(within):
+            _, writer = await asyncio.open_connection(
+                parsed.host, parsed.port, local_addr=_local(local)
+            )
+    except TimeoutError:
+        return False
+    except UNREACHABLE:
+        return True
+    writer.close()
+    return True
 
 
 def peername(connection: socket.socket) -> Any:
@@ -202,6 +229,10 @@ def shown(peername: object) -> str:
     if host.startswith("::ffff:") and "." in host:
         host = host.removeprefix("::ffff:")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _local(address: str) -> tuple[str, int] | None:
+    return (address, 0) if address else None
 
 
 def _dialled(url: str, context: ssl.SSLContext | None) -> tuple[Url, str | None]:

@@ -444,7 +444,8 @@ class Config:
         (),
         parsers.feature_gates,
         "Corruption",
-        "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above.",
+        "InitialCorruptCheck=true and CompactHashCheck=true are the two flags above. "
+        "SetMemberLocalAddr=true: peers are dialled from the first address advertised to them.",
     )
 
     force_new_cluster: bool = _flag(
@@ -473,6 +474,11 @@ class Config:
     def compact_hash_check(self) -> bool:
         """Whether data is compared after compactions, by the flag or its feature gate."""
         return self.experimental_compact_hash_check_enabled or self._gate("CompactHashCheck")
+
+    @property
+    def set_member_local_address(self) -> bool:
+        """Whether peers are dialled from the address that this member advertises."""
+        return self._gate("SetMemberLocalAddr")
 
     def _gate(self, name: str) -> bool:
         return name in self.feature_gates or "AllAlpha" in self.feature_gates

@@ -250,11 +250,21 @@ class PeerTls(Protocol):
         Raises an exception with the reason if it is refused.
         """
 
+    def is_for(self, connection: ssl.SSLObject, host: str) -> bool:
+        """Return whether an admitted peer has shown a certificate for `host` by a trusted
+        authority.
+        """
+
+    @property
+    def local_address(self) -> str:
+        """The address to dial peers from, with TLS or without; empty: the system's choice."""
+
 
 class WithoutTls:
     """The `PeerTls` of a member that neither listens on https nor dials it."""
 
     server: ssl.SSLContext | None = None
+    local_address = ""
 
     def client(self) -> ssl.SSLContext:
         raise ConnectionError(errno.EPROTONOSUPPORT, "no TLS between members")
@@ -263,6 +273,9 @@ class WithoutTls:
         raise NotImplementedError
 
     async def admit(self, connection: ssl.SSLObject, host: str) -> None:
+        raise NotImplementedError
+
+    def is_for(self, connection: ssl.SSLObject, host: str) -> bool:
         raise NotImplementedError
 
 

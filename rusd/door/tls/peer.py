@@ -3,7 +3,8 @@
     Config ── peer_tls() ──▶ PeerTls ──┬── .server         for https listeners; None: http only
                                        ├── .client()       for dialling an https peer URL
                                        ├── .check_server() after dialling
-                                       └── .admit()        after accepting
+                                       ├── .admit()        after accepting
+                                       └── .is_for()       whose certificate was admitted
 
 As in etcd a dialled peer must have a certificate for the host of its URL, by the trusted
 authorities. An accepted one needs a certificate if there is a trusted authority or
@@ -51,6 +52,8 @@ class PeerTlsOptions:
     #: Whether a dialled peer must prove anything; not with certificates that members made alone.
     verify_server: bool = True
     skip_client_san: bool = False
+    #: The address to dial from; empty: the system's choice.
+    local_address: str = ""
 
 
 def peer_tls(config: Config) -> "PeerTls":
@@ -67,8 +70,9 @@ def peer_tls(config: Config) -> "PeerTls":
         directory = config.data_path / "fixtures" / "peer"
         made = self_signed(directory, hosts, config.self_signed_cert_validity)
         cert, key = map(str, made)
+    local = local_address(config)
     if not cert:
-        return PeerTls(PeerTlsOptions(server=None, client=None))
+        return PeerTls(PeerTlsOptions(server=None, client=None, local_address=local))
     authority, revoked = config.peer_trusted_ca_file, config.peer_crl_file
     server = TlsOptions(
         cert_file=Path(cert),
@@ -98,8 +102,27 @@ def peer_tls(config: Config) -> "PeerTls":
             client=client,
             verify_server=not automatic,
             skip_client_san=config.peer_skip_client_san_verification,
+            local_address=local,
         )
     )
+
+
+def local_address(config: Config) -> str:
+    """The address that `--feature-gates=SetMemberLocalAddr=true` dials peers from: the first that
+    this member advertises, since its certificate is for that one. Empty: the system's choice.
+    """
+    if not config.set_member_local_address:
+        return ""
+    for url in config.initial_advertise_peer_urls:
+        try:
+            address = ipaddress.ip_address(url.host)
+        except ValueError:
+            continue
+        if not (address.is_loopback or address.is_unspecified):
+            log.info("dials peers from its own address", extra={"fields": {"addr": url.host}})
+            return url.host
+    log.warning("advertises no address to dial peers from")
+    return ""
 
 
 class PeerTls:
@@ -108,6 +131,7 @@ class PeerTls:
     def __init__(self, options: PeerTlsOptions) -> None:
         """TlsError if a file cannot be used."""
         self._options = options
+        self.local_address = options.local_address
         self._server: _Followed | None = None
         self._policy: ClientCertificatePolicy | None = None
         #: The context of every https listener; each handshake switches to the newest certificates.
@@ -137,7 +161,7 @@ class PeerTls:
         """
         if connection.session_reused:
             # Members never resume: OpenSSL would not verify the certificate again.
-            raise ssl.SSLError("a resumed session")
+            raise _refused("a resumed session")
         leaf = connection.getpeercert(binary_form=True)
         if leaf is None:
             return
@@ -149,6 +173,17 @@ class PeerTls:
             await check_address(x509.load_der_x509_certificate(leaf), host)
         if self._policy is not None:
             self._policy.check_revoked(connection)
+
+    def is_for(self, connection: ssl.SSLObject, host: str) -> bool:
+        """Return whether an admitted peer has shown a verified certificate for `host`."""
+        leaf = connection.getpeercert(binary_form=True)
+        if self._policy is None or leaf is None:
+            return False
+        from cryptography import x509  # loaded with the policy
+
+        from rusd.door.tls.client_certificates import matches
+
+        return matches(x509.load_der_x509_certificate(leaf), host)
 
     def _on_hello(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         assert self._server is not None
@@ -201,10 +236,14 @@ async def check_address(certificate: "x509.Certificate", host: str) -> None:
         return
     if not domains:
         valid = ", ".join(map(str, addresses))
-        raise ssl.SSLError(f"x509: certificate is valid for {valid}, not {remote}")
+        raise _refused(f"x509: certificate is valid for {valid}, not {remote}")
     if not await _resolves(str(remote), domains):
         quoted = "[" + " ".join(f'"{name}"' for name in domains) + "]"
-        raise ssl.SSLError(f'tls: "{remote}" does not match any of DNSNames {quoted}')
+        raise _refused(f'tls: "{remote}" does not match any of DNSNames {quoted}')
+
+
+def _refused(reason: str) -> ssl.SSLError:
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, reason)  # with a number its text is the reason alone
 
 
 async def _resolves(address: str, domains: Sequence[str]) -> bool:

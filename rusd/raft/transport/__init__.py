@@ -16,9 +16,10 @@ Bytes pass `Connection` and become frames; the frames of a confirmed connection 
 from there to the driver. A frame out is packed by its sender and written by `Peers.send`.
 
 Promises: over https nothing of a peer is read before its certificate is accepted. A connection
-counts as a member's only if this member dialled its address, or the owner of that address has
-confirmed it. Bytes that no member sends end their connection and nothing else. Everything that
-waits is bounded (`docs/limits.md`).
+counts as a member's only if this member dialled its address, if the owner of that address has
+confirmed it, or if nobody can be asked there and a verified certificate for that host was shown.
+Bytes that no member sends end their connection and nothing else. Everything that waits is bounded
+(`docs/limits.md`).
 
 The room knows nothing of Raft's rules and keeps no log: what a frame does is decided in `core/`.
 """

@@ -3,7 +3,7 @@
     Hello {protocol, cluster, member, nonce, incarnation, term, index, joining, features}
     HelloRefused {reason, why, number}     in place of a hello, or behind it; then the end
 
-That the hello comes from the member's address is established before (`dial_back.py`), so of two
+That the hello comes from the member is established before (`dial_back.py`), so of two
 processes of a member only one at its own peer URLs gets in. `incarnation` (`incarnations.py`) names
 the data directory and the start of the process; `term` and `index` tell how far its journal is. A
 hello without them comes from an earlier release and is accepted. An incarnation is refused, with

@@ -24,7 +24,7 @@ from rusd.base.urls import Url
 from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.statistics import Traffic
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
-from rusd.raft.transport.dial_back import confirmed
+from rusd.raft.transport.dial_back import Answer, ask_back
 from rusd.raft.transport.frames import (
     PROTOCOL,
     DialBack,
@@ -290,7 +290,7 @@ class Peers:
     async def _confirm(self, connection: Connection, hello: Hello, nonce: bytes) -> None:
         member = hello.member
         urls = self._urls.get(member, ())
-        if not await confirmed(urls, self._cluster, self._member, nonce, self.tls):
+        if not await self._proven(connection, urls, nonce):
             connection.refuse(HelloRefused("the member's peer URLs do not confirm its connection"))
         elif member not in self._urls:
             connection.drop("removed meanwhile")
@@ -300,6 +300,21 @@ class Peers:
             if member > self._member:
                 self._end_dialling(member)  # it was of an older release before
             connection.accept(member)
+
+    async def _proven(self, connection: Connection, urls: Sequence[str], nonce: bytes) -> bool:
+        """Return whether a connection was dialled by the owner of these URLs."""
+        secure = connection.tls
+        # Half the time is left for the hello if nobody can be asked.
+        within = HELLO_TIMEOUT if secure is None else HELLO_TIMEOUT / 2
+        answer = await ask_back(urls, self._cluster, self._member, nonce, self.tls, within)
+        if answer is not Answer.NONE or secure is None:
+            return answer is Answer.YES
+        try:
+            return any(self.tls.is_for(secure, Url(url).host) for url in urls)
+        except Exception as error:  # noqa: BLE001
+            # Logged. Certificates are written by others: any exception refuses.
+            log_rejection(self.refusals, "peer", connection.address, error)
+            return False
 
     def dialled(self, request: DialBack) -> bool:
         """Return whether this member opened the connection that the request names."""

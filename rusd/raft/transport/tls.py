@@ -29,7 +29,7 @@ async def connect(factory: Callable[[], P], url: str, tls: PeerTls) -> P:
 
     Raises one of sockets.UNREACHABLE.
     """
-    return await sockets.connect(factory, url, _context(url, tls))
+    return await sockets.connect(factory, url, _context(url, tls), tls.local_address)
 
 
 async def open_streams(url: str, tls: PeerTls) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -37,7 +37,7 @@ async def open_streams(url: str, tls: PeerTls) -> tuple[asyncio.StreamReader, as
 
     Raises one of sockets.UNREACHABLE.
     """
-    reader, writer = await sockets.open_streams(url, _context(url, tls))
+    reader, writer = await sockets.open_streams(url, _context(url, tls), tls.local_address)
     connection: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
     if connection is not None:
         try:
@@ -46,7 +46,7 @@ async def open_streams(url: str, tls: PeerTls) -> tuple[asyncio.StreamReader, as
             # Certificates are written by others: any exception refuses.
             writer.write(pack(HelloRefused(BAD_CERTIFICATE)))
             writer.close()
-            raise ssl.SSLError(str(error)) from error
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, str(error)) from error
     return reader, writer
 
 

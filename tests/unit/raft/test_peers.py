@@ -15,7 +15,7 @@ from rusd.raft.transport import connection as connection_module
 from rusd.raft.transport import frames, query, unconfirmed
 from rusd.raft.transport import peers as peers_module
 from rusd.raft.transport.connection import INBOX_FRAMES
-from rusd.raft.transport.dial_back import CONFIRMED, confirmed
+from rusd.raft.transport.dial_back import CONFIRMED, Answer, ask_back
 from rusd.raft.transport.frames import (
     MAX_FRAME,
     MAX_TERM,
@@ -137,7 +137,8 @@ def test_a_connection_is_confirmed_though_one_of_the_members_urls_never_answers(
             await asyncio.start_server(answers, "127.0.0.1", ports[2]),
         ):
             async with asyncio.timeout(query.TIMEOUT / 2):
-                assert await confirmed([nothing, silent, right], 77, 1, NONCE)
+                answer = await ask_back([nothing, silent, right], 77, 1, NONCE)
+                assert answer is Answer.YES
 
     asyncio.run(body())
 
