@@ -565,6 +565,53 @@ def watchers(endpoint: str) -> int:
     return int(found[1])
 
 
+#: What may follow a chunk, and is none.
+NO_CHUNKS = [
+    b"zz\r\n", b"-5\r\n", b"ffffffffffffffffff\r\n", b"5\r\nabcdeXX", b"5\nabcde\n", b"\0\0\r\n",
+    b"1" * 9000, b"0\r\nno trailer\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("malformed", NO_CHUNKS, ids=lambda chunk: repr(chunk[:12]))
+def test_a_stream_with_a_malformed_chunk_reads_no_more_and_leaves_nothing(
+    member: str, malformed: bytes
+) -> None:
+    with chunked_stream(member, "/v3/watch", CREATE) as watch:
+        watch.sendall(malformed + HIDDEN.encode())
+        # As in etcd, only the requests have ended: a watch goes on until its client closes it.
+        count(member, b"other")
+        ask(member, "/v3/kv/put", '{"key":"d3M=","value":"MQ=="}')
+        until(watch, b'"value":"MQ=="')
+    limit = time.monotonic() + 15
+    while watchers(member):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    with chunked_stream(member, "/v3/lease/keepalive", b'{"ID":7}') as renewals:
+        renewals.sendall(malformed + HIDDEN.encode())
+        rest = until(renewals, b"0\r\n\r\n")
+        assert ended(renewals)
+        assert b"HTTP/1.1" not in rest
+
+
+def chunked_stream(endpoint: str, path: str, request: bytes) -> socket.socket:
+    """A stream whose first request is answered, and whose body goes on."""
+    connection = connect(endpoint)
+    head = f"POST {path} HTTP/1.1\r\nHost: {endpoint}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.sendall(b"%b%x\r\n%b\r\n" % (head.encode(), len(request), request))
+    until(connection, b'{"result"')
+    return connection
+
+
+def until(connection: socket.socket, wanted: bytes) -> bytes:
+    """Read up to `wanted` and what came with it."""
+    read = b""
+    while wanted not in read:
+        more = connection.recv(65536)
+        assert more, read
+        read += more
+    return read
+
+
 @pytest.mark.parametrize(
     "fields", [("Origin: http://evil.example",), ("Sec-Fetch-Site: cross-site",)], ids=str
 )
