@@ -7,6 +7,7 @@ it held before.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import re
@@ -563,6 +564,42 @@ def watchers(endpoint: str) -> int:
     found = re.search(rb"^etcd_debugging_mvcc_watcher_total (\d+)", page, re.MULTILINE)
     assert found
     return int(found[1])
+
+
+def test_a_compressed_body_is_not_decompressed(member: str) -> None:
+    body = gzip.compress(bytes(1 << 20))
+    answer = ask(member, "/v3/kv/range", body, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 400, answer
+    put = gzip.compress(PUT.encode())
+    answer = ask(member, "/v3/kv/put", put, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 400, answer
+    # As in etcd, the field changes nothing.
+    for coding in ("gzip", "deflate", "br", "zstd", "identity", "unknown"):
+        answer = ask(member, "/v3/kv/range", '{"key":"YQ=="}', headers={"Content-Encoding": coding})
+        assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "status"),
+    [
+        ("/v3/kv/range%", "Host: 127.0.0.1", 400),
+        ("/v3/kv/range%zz", "Host: 127.0.0.1", 400),
+        ("/v3/kv/range%4", "Host: 127.0.0.1", 400),
+        ("/v3/kv/rang%65", "Host: 127.0.0.1", 200),
+        ("/v3/kv/range?%zz", "Host: 127.0.0.1", 200),
+        ("/v3/kv/range#fragment", "Host: 127.0.0.1", 404),
+        ("/v3/kv/range", "Host: 127.0.0.1 evil", 400),
+        ("/v3/kv/range", "Host: 127.0.0.1/evil", 400),
+        ("/v3/kv/range", "Host: 127.0.0.1\r\nExpect: much", 417),
+    ],
+)
+def test_what_is_no_request_has_the_status_that_etcd_gives_it(
+    member: str, target: str, fields: str, status: int
+) -> None:
+    body = '{"key":"YQ=="}'
+    fields += f"\r\nConnection: close\r\nContent-Length: {len(body)}"
+    head = f"POST {target} HTTP/1.1\r\n{fields}\r\n\r\n{body}"
+    assert raw(member, head.encode()).startswith(b"HTTP/1.1 %d " % status)
 
 
 #: What may follow a chunk, and is none.

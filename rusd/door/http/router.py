@@ -39,6 +39,7 @@ _HTML = ("Content-Type", "text/html; charset=utf-8")
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 NOT_FOUND = PageResponse(404, [TEXT, NOSNIFF], b"404 page not found\n")
+_BAD_REQUEST = PageResponse(400, [TEXT], b"400 Bad Request")
 _FAILED = PageResponse(500, [TEXT, NOSNIFF], b"Internal Server Error\n")
 _REFUSED = {
     BodyTooLarge: PageResponse(413, [TEXT, NOSNIFF], b"Request Entity Too Large\n"),
@@ -71,6 +72,8 @@ class Router:
     async def serve(self, request: PageRequest) -> PageResponse:
         """Return the response of the page at the request's path. Never raises."""
         await self._turns.next()
+        if _BAD_ESCAPE.search(request.raw_path):
+            return _BAD_REQUEST
         path = _routed(request)
         page = self._find(path)
         if page is None or not _is_clean(request.raw_path):
@@ -177,8 +180,10 @@ def _authority(target: str) -> str:
         return ""
 
 
-#: A path that stands for itself.
-_PLAIN = re.compile(r"[^%?#]*")
+#: A percent sign without two hexadecimal digits: no URL.
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: A path that stands for itself: as in Go's server, `#` begins no fragment.
+_PLAIN = re.compile(r"[^%?]*")
 
 
 def _parsed(target: str) -> tuple[str, str, dict[str, list[str]]]:
@@ -191,6 +196,6 @@ def _parsed(target: str) -> tuple[str, str, dict[str, list[str]]]:
         except ValueError:
             return "/", "/", {}
         target = f"{parts.path or '/'}?{parts.query}"
-    raw, _, query = target.partition("#")[0].partition("?")
+    raw, _, query = target.partition("?")
     raw = raw if raw.startswith("/") else f"/{raw}"
     return unquote(raw), raw, parse_qs(query, keep_blank_values=True)

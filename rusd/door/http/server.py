@@ -10,6 +10,7 @@ responses is disconnected (`connection.py`). A page is cancelled when its client
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -38,6 +39,8 @@ IDLE_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 #: Seconds between checks for clients that do not read.
 SWEEP = 1.0
+#: The characters that Go's server allows in `Host`.
+_HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=:@%\[\]]*")
 #: Seconds for open requests to end when the door stops.
 GRACE_SECONDS = 1.0
 
@@ -113,6 +116,8 @@ class HttpDoor:
             logger=_SILENT,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
+            # (etcd ignores Content-Encoding too. A short body would become gigabytes.)
+            auto_decompress=False,
         )
 
     def joined(self, connection: HttpConnection, transport: asyncio.BaseTransport) -> None:
@@ -146,11 +151,13 @@ class HttpDoor:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(HttpConnection, request.protocol)
+        if not _HOST.fullmatch(request.headers.get("Host", "")):
+            return _refused(HTTPStatus.BAD_REQUEST, "400 Bad Request: malformed Host header")
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            return _refused(HTTPStatus.EXPECTATION_FAILED)
         announced = request.content_length
         if (announced or 0) > self.body_memory.each:
-            refusal = web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            refusal.force_close()
-            return refusal
+            return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         body = _RequestBody(request, announced, self.body_memory)
         # (The first value of a name that is repeated.)
         fields = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
@@ -178,6 +185,13 @@ class HttpDoor:
             return await _stream_body(request, response, response.body, last)
         finally:
             body.release()
+
+
+def _refused(status: HTTPStatus, reason: str = "") -> web.Response:
+    """Return the response to a request that is not read further."""
+    refusal = web.Response(status=status, text=reason or None)
+    refusal.force_close()
+    return refusal
 
 
 class _Closing(asyncio.Protocol):
