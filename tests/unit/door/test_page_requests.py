@@ -352,6 +352,30 @@ def test_a_response_that_fails_midway_is_seen_to_be_incomplete(serve: Serve) -> 
     serve(scenario, page=page)
 
 
+def test_a_response_that_is_cut_off_while_its_client_does_not_read_is_incomplete(
+    serve: Serve,
+) -> None:
+    async def page(request: PageRequest) -> PageResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while True:
+                yield bytes(1 << 20)
+
+        return PageResponse(200, [], chunks())
+
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        await client.send("GET", "/page", 0)
+        await client.response()
+        with pytest.raises(ConnectionError):
+            await read_all(client)
+
+    serve(scenario, page=page)
+
+
 def test_a_request_whose_body_is_not_read_is_answered(serve: Serve) -> None:
     async def page(request: PageRequest) -> PageResponse:
         return PageResponse(200, [], b"fine")
