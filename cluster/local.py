@@ -43,7 +43,7 @@ class ClusterError(RuntimeError):
 
 
 def rusd_command() -> list[str]:
-    """The `rusd` beside this Python, or on PATH."""
+    """Return the `rusd` beside this Python, or on PATH."""
     beside = Path(sys.executable).parent / "rusd"
     found = str(beside) if beside.exists() else shutil.which("rusd")
     if found is None:
@@ -170,11 +170,11 @@ class LocalCluster:
     # --- one member ---------------------------------------------------------------------------
 
     def kill(self, index: int) -> None:
-        """SIGKILL: the member ends at once, as in a crash."""
+        """Send SIGKILL: the member ends at once, as in a crash."""
         self.members[index].kill()
 
     def stop(self, index: int, timeout: float = STOP_TIMEOUT) -> int:
-        """SIGTERM; returns the exit code (negative: the signal it died of)."""
+        """Send SIGTERM and wait; returns the exit code (negative: the signal that ended it)."""
         self.members[index].terminate()
         return self.members[index].wait(timeout)
 
@@ -185,7 +185,7 @@ class LocalCluster:
         self._start(index)
 
     def pause(self, index: int) -> None:
-        """SIGSTOP: the member keeps its connections and sends nothing, until `resume`."""
+        """Send SIGSTOP: the member keeps its connections and sends nothing, until `resume`."""
         self.members[index].pause()
 
     def resume(self, index: int) -> None:
@@ -234,7 +234,7 @@ class LocalCluster:
             member.kill()
 
     def stop_all(self) -> list[int | None]:
-        """SIGTERM to all at once; exit codes (None for a member that was never started)."""
+        """Send SIGTERM to all members; return their exit codes (None: never started)."""
         for member in self.members:
             member.terminate()
         return [member.wait() if member.running else member.exit_code for member in self.members]
@@ -335,7 +335,7 @@ class LocalCluster:
     # --- building -----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """Directory, ports and members; processes come later."""
+        """Create the directory, ports and members; processes come later."""
         if self._keep is not None:
             self._keep.mkdir(parents=True, exist_ok=True)
             directory = self._keep.resolve()
@@ -359,7 +359,9 @@ class LocalCluster:
         )
 
     def _ports(self, directory: Path) -> list[int]:
-        """Client, peer and metrics port of each member; a kept directory keeps its numbers."""
+        """Return client, peer and metrics port of each member; a kept directory keeps its
+        numbers.
+        """
         remembered = directory / "ports.json"
         if self._client_ports is not None:
             return self._claim.these([p + n for p in self._client_ports for n in range(3)])
@@ -380,7 +382,7 @@ class LocalCluster:
         member.start(self.command(index), self._env, self._guard.group)
 
     def command(self, index: int) -> list[str]:
-        """The command line of one member."""
+        """Return the command line of one member."""
         member = self.members[index]
         everyone = ",".join(
             f"{each.name}={each.peer_url}"

@@ -32,7 +32,7 @@ class PortTaken(OSError):
 
 
 def ephemeral_start() -> int:
-    """The first port number that outgoing connections may get."""
+    """Return the first port number that outgoing connections may get."""
     try:
         first = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]
     except OSError:

@@ -52,7 +52,7 @@ class Guard:
 
 
 class Process:
-    """One server process and its log, over all its starts."""
+    """A server process and its log, across restarts."""
 
     def __init__(self, name: str, directory: Path) -> None:
         """`directory`: where the log is kept, as `<name>.log`."""
@@ -103,12 +103,12 @@ class Process:
         self.paused = self._dismissed = False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens to a process that does not run."""
+        """Send a signal; no effect on a process that does not run."""
         if self.running:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
+        """Send SIGKILL, and wait until the process has ended."""
         if self._process is not None:
             self._dismissed = True
             self.signal(signal.SIGKILL)
@@ -116,7 +116,7 @@ class Process:
         self.paused = False
 
     def terminate(self) -> None:
-        """SIGTERM without waiting; a paused process is resumed so that it can obey."""
+        """Send SIGTERM without waiting; a paused process is resumed to handle it."""
         self._dismissed = True
         self.signal(signal.SIGTERM)
         self.resume()
@@ -137,7 +137,7 @@ class Process:
             raise TimeoutError(message) from None
 
     def pause(self) -> None:
-        """SIGSTOP, and wait until it has stopped."""
+        """Send SIGSTOP, and wait until the process has stopped."""
         if self.running:
             self.signal(signal.SIGSTOP)
             # The kernel stops one thread after another. NOWAIT leaves an exit for Popen to collect.
@@ -164,7 +164,7 @@ class Process:
 
 
 class Member(Process):
-    """One member: its process, its addresses and its data."""
+    """A member: its process, addresses and data."""
 
     def __init__(
         self,

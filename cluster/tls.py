@@ -23,13 +23,13 @@ class Tls(NamedTuple):
     verify_clients: bool = False
 
     def flags(self) -> list[str]:
-        """For a member."""
+        """Return the flags of a member."""
         served = [f"--cert-file={self.cert}", f"--key-file={self.key}"]
         verified = [f"--trusted-ca-file={self.authority}", "--client-cert-auth"]
         return served + (verified if self.verify_clients else [])
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """For a client of grpcio."""
+        """Return the credentials of a grpcio client."""
         return grpc.ssl_channel_credentials(
             self.authority.read_bytes(),
             self.client_key.read_bytes(),
@@ -47,7 +47,7 @@ class PeerTls(NamedTuple):
     authority: Path
 
     def flags(self) -> list[str]:
-        """For a member."""
+        """Return the flags of a member."""
         return [
             f"--peer-cert-file={self.cert}",
             f"--peer-key-file={self.key}",

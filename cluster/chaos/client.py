@@ -25,7 +25,7 @@ _groups = itertools.count(1)
 
 
 class Client:
-    """One client, of one thread."""
+    """A client; used by one thread."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Client:
         self._values = itertools.count(1)
 
     def member(self) -> int:
-        """Any member."""
+        """Return a random member."""
         return self.random.randrange(len(self.names))
 
     def value(self) -> str:
-        """A value that is written only once in a run."""
+        """Return a value that is written only once in a run."""
         return f"{self.number}.{next(self._values)}"
 
     # --- registers --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ _DIRECTORY = re.compile(r"rusd-disks-(\d+)-")
 
 
 class Disk:
-    """One disk, mounted at `path` from construction to `close`."""
+    """A small disk, mounted at `path` from construction to `close`."""
 
     def __init__(self, path: Path, size: int = SIZE) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def slow(self, stop: float) -> None:
-        """Until `fast`: freeze for `stop` seconds, run for as long, and repeat."""
+        """Freeze the disk for `stop` seconds, run it for as long, and repeat until `fast`."""
         self._thawing = threading.Event()
         self._freezer = threading.Thread(
             target=self._freeze, args=(stop, self._thawing), daemon=True
@@ -69,7 +69,7 @@ class Disk:
             self._thawing = self._freezer = None
 
     def close(self) -> None:
-        """Unmount. No process may use it any more."""
+        """Unmount; no process may use the disk any more."""
         self.fast()
         with contextlib.suppress(OSError):
             _run("umount", "--lazy", str(self.path))

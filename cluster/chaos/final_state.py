@@ -18,7 +18,7 @@ PATIENCE = 120.0
 
 def final(member: int, name: str, revision: int, connections: Connections) -> Final:
     """Returns the state of one member at `revision`. Raises TimeoutError if it is not reached."""
-    _reach(member, name, revision, connections)
+    _wait_revision(member, name, revision, connections)
     hashed = connections.call(
         member,
         "/etcdserverpb.Maintenance/HashKV",
@@ -59,7 +59,7 @@ def revision_of(connections: Connections, members: int) -> int:
             time.sleep(0.1)
 
 
-def _reach(member: int, name: str, revision: int, connections: Connections) -> None:
+def _wait_revision(member: int, name: str, revision: int, connections: Connections) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -36,7 +36,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Times without an acknowledgement around an event, in seconds."""
+    """The longest times without an acknowledgement around an event, in seconds."""
 
     #: No client of a surviving member received an acknowledgement.
     cluster: float

@@ -109,7 +109,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCall:
-    """grant, keepalive, revoke or time-to-live of one lease."""
+    """A grant, keepalive, revoke or time-to-live of one lease."""
 
     client: int
     lease: int
@@ -148,7 +148,7 @@ class LockHold:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, from `began` to `ended` (healed)."""
+    """A fault, from `began` to `ended` (healed)."""
 
     number: int
     kind: str
@@ -160,7 +160,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """From `at` on, a majority followed `member` (empty: no leader was seen)."""
+    """The leader from `at` on, as followed by a majority (empty: none was seen)."""
 
     at: float
     member: str
@@ -169,7 +169,7 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One member after all faults were healed and it had applied everything."""
+    """The final state of a member, after all faults were healed and it had applied everything."""
 
     member: str
     revision: int
@@ -227,7 +227,7 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Raises ValueError for a file that is not a history."""
+        """Load a history. Raises ValueError if the file is not one."""
         history = cls()
         with path.open() as file:
             for number, line in enumerate(file, 1):

@@ -58,7 +58,7 @@ def _wait_listed(
 
 
 def _id(connections: Connections, asked: int, peer_url: str, *, linearizable: bool = True) -> int:
-    """Id of the member with a peer URL; 0: there is none."""
+    """Return the id of the member with a peer URL; 0 if there is none."""
     path = "/etcdserverpb.Cluster/MemberList"
     request = rpc.MemberListRequest(linearizable=linearizable)
     members = connections.call(asked, path, request, rpc.MemberListResponse).members

@@ -165,8 +165,8 @@ class _Connection:
             host, port = self._network.target(self._dialled)
             back, other = await asyncio.open_connection(host, port, limit=PIECE)
             halves = [
-                asyncio.ensure_future(self._carry(self._reader, other, dialler, self._dialled)),
-                asyncio.ensure_future(self._carry(back, self._writer, self._dialled, dialler)),
+                asyncio.ensure_future(self._forward(self._reader, other, dialler, self._dialled)),
+                asyncio.ensure_future(self._forward(back, self._writer, self._dialled, dialler)),
             ]
             try:
                 await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
@@ -187,7 +187,7 @@ class _Connection:
             self.changed.clear()
             await self.changed.wait()
 
-    async def _carry(
+    async def _forward(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -230,8 +230,8 @@ class _Connection:
 
 
 def owner(address: tuple[str, int], remote: tuple[str, int], pids: Mapping[int, int]) -> int | None:
-    """Which of the processes `pids` (process id -> member) has the TCP socket that is bound to
-    `address` and connected to `remote`; None: none of them.
+    """Return which of the processes `pids` (process id -> member) has the TCP socket that is bound
+    to `address` and connected to `remote`; None if none of them has.
     """
     inode = _inode(address, remote)
     if inode is None:

@@ -48,7 +48,7 @@ OVERLAP = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault of a schedule."""
+    """A fault in a schedule."""
 
     #: Seconds after the end of the one before (or after its beginning, if they overlap).
     after: float
@@ -91,7 +91,7 @@ def save(steps: Sequence[Step], path: Path) -> None:
 
 
 def load(path: Path) -> list[Step]:
-    """Raises ValueError for a file that is not a schedule."""
+    """Load a schedule. Raises ValueError if the file is not one."""
     try:
         found = [
             Step(**{**fields, "drawn": tuple(fields["drawn"])})

@@ -35,7 +35,7 @@ NETWORKS = ("proxy", "namespaces", "none")
 
 
 def command_of(subject: str) -> list[str]:
-    """The command of a subject by name: "rusd", "etcd" or a path."""
+    """Return the command of a subject by name: "rusd", "etcd" or a path."""
     if subject == "rusd":
         return rusd_command()
     beside = Path(sys.executable).parent / subject
@@ -86,7 +86,7 @@ class Subject(LocalCluster):
             super().kill(index)
 
     def stop_in_order(self, index: int) -> None:
-        """SIGTERM, and wait until it has ended."""
+        """Send SIGTERM, and wait until the member has ended."""
         with self._lock:
             self._note_end(index)
         with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""`python -m cluster.kubernetes`: Kubernetes to try things on, until Ctrl-C."""
+"""`python -m cluster.kubernetes`: a control plane for manual tests, until Ctrl-C."""
 
 import sys
 

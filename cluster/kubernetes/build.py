@@ -28,7 +28,7 @@ _STAGING = re.compile(r"^\s*(k8s\.io/\S+) => \./staging/", re.MULTILINE)
 
 
 def build(directory: Path, version: str) -> None:
-    """Leave `kubernetes`, the binary, and `kwok/`, kwok's module, in `directory`."""
+    """Build the binary `kubernetes` and kwok's module `kwok/` in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     module = directory / "go.mod"
     if not module.exists():
@@ -50,7 +50,7 @@ def build(directory: Path, version: str) -> None:
 
 
 def _write_module(directory: Path, version: str) -> None:
-    """Write `go.mod`: what is required, and where the staging repositories are."""
+    """Write `go.mod`: requirements, and replacements by the staging repositories."""
     (directory / "go.mod").write_text("module plane\n")
     found = json.loads(_go(directory, "mod", "download", "-json", f"{KUBERNETES}@{version}"))
     text = Path(found["GoMod"]).read_text()
@@ -72,7 +72,7 @@ def _minor(version: str) -> int:
 
 
 def _copy_kwok(source: Path, target: Path) -> None:
-    """Copy the module with the constant's new name."""
+    """Copy the module with the renamed constant."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, copy_function=shutil.copyfile)
     for file in target.rglob("*.go"):

@@ -31,7 +31,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def describe(plane: ControlPlane, build: Path, seconds: float) -> str:
-    """What a person needs to know of the running control plane."""
+    """Describe the running control plane: addresses, kubeconfig file and usage."""
     kubectl = shutil.which("kubectl") or f"{build.resolve() / 'kubernetes'} kubectl"
     return "\n".join(
         [

@@ -26,7 +26,7 @@ _SERVED = (
 
 
 class Credentials:
-    """The files of one control plane, in a directory of its own."""
+    """The files of one control plane, in its own directory."""
 
     def __init__(self, directory: Path, server: str) -> None:
         """`server`: URL of the API server."""
@@ -43,12 +43,12 @@ class Credentials:
         self.service_accounts = self.authority.issue("service-accounts")
 
     def kubeconfig(self, user: str, group: str | None = None) -> Path:
-        """A file with which a program is `user`, of `group`, to the API server."""
+        """Write a kubeconfig file for `user` of `group`; return its path."""
         name = user.removeprefix("system:")
         return self._write(name, self.authority.issue(user, organization=group, file=name))
 
     def administrator(self) -> tuple[Path, Identity]:
-        """The kubeconfig file of an administrator, and the certificate that it names."""
+        """Return an administrator's kubeconfig file, and the certificate that it names."""
         identity = self.authority.issue("admin", organization="system:masters")
         return self._write("admin", identity), identity
 

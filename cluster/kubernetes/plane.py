@@ -49,7 +49,9 @@ _STAGES = (
 
 
 class PlaneError(RuntimeError):
-    """A program of the control plane did not start, or kubectl failed; with what it wrote."""
+    """A program of the control plane did not start, or kubectl failed; the message has its
+    output.
+    """
 
 
 class ControlPlane:
@@ -64,10 +66,10 @@ class ControlPlane:
         nodes: int = 10,
         flags: Sequence[str] = (),
     ) -> None:
-        """build: directory that `build` made.
-        store: the etcd; it may be stopped and started while this runs.
-        tls: what its members serve clients with.
-        flags: further flags of the API server.
+        """Describe the control plane; nothing is started yet.
+
+        `build`: directory that `build.build` filled. `store`: the etcd cluster, which may be
+        restarted meanwhile. `tls`: of its client URLs. `flags`: further flags of the API server.
         """
         self._binary = build / "kubernetes"
         self._stages = build / "kwok" / "kustomize" / "stage"
@@ -98,7 +100,9 @@ class ControlPlane:
         self.close()
 
     def start(self) -> None:
-        """Start all programs; the API server is ready and the nodes are when this returns."""
+        """Start all programs; on return the API server and the nodes are ready. Raises
+        PlaneError.
+        """
         directory = Path(tempfile.mkdtemp(prefix="rusd-kubernetes-"))
         self._guard = Guard(directory)
         self._ports = dict(zip(PROGRAMS, self._claim.any(len(PROGRAMS)), strict=True))
@@ -129,11 +133,11 @@ class ControlPlane:
 
     @property
     def url(self) -> str:
-        """Where the API server is."""
+        """URL of the API server."""
         return f"https://{ports.HOST}:{self._ports['kube-apiserver']}"
 
     def run(self, name: str) -> None:
-        """Start a program that does not run."""
+        """Start a program that is not running."""
         if self._guard is None:
             raise RuntimeError("the control plane is closed")
         # Half of the garbage collector's work, for more memory.
@@ -141,11 +145,12 @@ class ControlPlane:
         self.programs[name].start(self._commands[name], environment, self._guard.group)
 
     def kill(self, name: str) -> None:
-        """SIGKILL to a program."""
+        """End a program with SIGKILL."""
         self.programs[name].kill()
 
     def revive(self) -> list[str]:
-        """Start what has ended by itself, as a kubelet does with static pods; return its names.
+        """Restart programs that ended by themselves, as a kubelet does with static pods; return
+        their names.
 
         The controller manager and the scheduler end when they cannot renew their leases in time.
         """
@@ -155,11 +160,13 @@ class ControlPlane:
         return ended
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
-        """Until the API server says that it is ready."""
+        """Wait until the API server reports that it is ready. Raises PlaneError."""
         self.wait(self._ready, timeout, "kube-apiserver is not ready")
 
     def wait(self, look: Callable[[], object], timeout: float, failure: str) -> None:
-        """Until `look` returns something true; raises PlaneError with the logs' ends."""
+        """Wait until `look` returns a true value, and return it. Raises PlaneError with the logs'
+        ends.
+        """
         deadline = time.monotonic() + timeout
         while not look():
             ended = [p for p in self.programs.values() if p.ended_by_itself]
@@ -184,7 +191,9 @@ class ControlPlane:
     # --- using it -----------------------------------------------------------------------------
 
     def kubectl(self, *arguments: str, stdin: str = "", timeout: float = CALL_TIMEOUT) -> str:
-        """What kubectl writes to its standard output. Raises PlaneError with what it wrote else."""
+        """Run kubectl and return its standard output. Raises PlaneError with its output if it
+        fails.
+        """
         done = self.kubectl_process(*arguments, stdin=stdin, timeout=timeout)
         if done.returncode:
             raise PlaneError(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
@@ -193,7 +202,7 @@ class ControlPlane:
     def kubectl_process(
         self, *arguments: str, stdin: str = "", timeout: float = CALL_TIMEOUT
     ) -> subprocess.CompletedProcess[str]:
-        """The same where a failure is what is asked for."""
+        """Run kubectl and return the ended process, also if it failed."""
         return subprocess.run(
             self.kubectl_command(*arguments),
             input=stdin,
@@ -208,7 +217,7 @@ class ControlPlane:
         return [str(self._binary), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments]
 
     def apply(self, *objects: dict[str, object], namespace: str = "default") -> str:
-        """`kubectl apply` of objects; `namespace` is of those that have one and do not name it."""
+        """Run `kubectl apply` on objects; `namespace` is for namespaced objects that name none."""
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
         return self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
 
@@ -272,7 +281,7 @@ class ControlPlane:
         return self._client_flags(user, "kube-scheduler")
 
     def _client_flags(self, user: Path, name: str) -> list[str]:
-        """What controller manager and scheduler have in common."""
+        """Flags that controller manager and scheduler share."""
         return [
             f"--kubeconfig={user}",
             f"--authentication-kubeconfig={user}",
@@ -318,8 +327,8 @@ def _node(name: str) -> dict[str, object]:
 
 
 def _kubelet(directory: Path) -> list[dict[str, object]]:
-    """What kwok answers where a kubelet has containers: exec runs here, logs are of a file, and
-    every port answers what it is sent.
+    """kwok's configuration in place of a kubelet: exec runs on this machine, logs come from a
+    file, and every port echoes its input.
     """
     written = directory / "pod.log"
     # As container runtimes write it.

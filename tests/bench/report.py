@@ -70,7 +70,7 @@ def line(row: Row, columns: tuple[str, ...]) -> str:
 
 
 def startup_rows(plan: Plan, members: int) -> list[Row]:
-    """Every start of the run is a measurement of start-up time."""
+    """Return the start-up times of all starts of the run."""
     row = Row("start-up, empty, to all members healthy", "s", more_is_better=False)
     if not plan.wants(members, row.title):
         return []

@@ -14,7 +14,7 @@ SERVERS = ("rusd", "etcd")
 
 @dataclass
 class Row:
-    """One line of a table. `columns`: title -> server -> one number per repetition."""
+    """A line of a table. `columns`: title -> server -> one number per repetition."""
 
     title: str
     #: The column the ratio is taken of.

@@ -29,7 +29,7 @@ ITS_OWN = 64 * MIB
 
 
 async def puts(endpoint: str, count: int, size: int) -> list[str]:
-    """So many puts at once on one connection; how each that failed did."""
+    """Send this many puts at once on one connection; return the errors of those that failed."""
     async with grpc.aio.insecure_channel(endpoint) as channel:
         stub = channel.unary_unary(
             "/etcdserverpb.KV/Put", request_serializer=rpc.PutRequest.SerializeToString

@@ -146,7 +146,7 @@ def test_lease_grant_keep_alive_time_to_live_and_revoke(etcdctl: Etcdctl) -> Non
     assert "already expired" in etcdctl("lease", "timetolive", lease)
 
 
-def test_compact(etcdctl: Etcdctl) -> None:
+def test_compact_makes_older_revisions_unreadable(etcdctl: Etcdctl) -> None:
     key = etcdctl.key("c")
     for value in "123":
         etcdctl("put", key, value)
@@ -176,7 +176,7 @@ def test_endpoint_status_shows_one_leader_and_one_term(
         assert status["version"].startswith("3.")
 
 
-def test_endpoint_health(everywhere: Etcdctl) -> None:
+def test_endpoint_health_shows_all_members_healthy(everywhere: Etcdctl) -> None:
     health = everywhere.json("endpoint", "health")
     assert [entry["health"] for entry in health] == [True] * 3
 
@@ -188,7 +188,7 @@ def test_endpoint_hashkv_is_equal_on_all_members(everywhere: Etcdctl) -> None:
     assert len({entry["HashKV"]["hash"] for entry in hashes}) == 1
 
 
-def test_member_list(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
+def test_member_list_shows_names_and_urls(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
     members = etcdctl.json("member", "list")["members"]
     by_name = {member["name"]: member for member in members}
     assert sorted(by_name) == sorted(member.name for member in cluster.members)
@@ -198,7 +198,7 @@ def test_member_list(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
     assert "started" in etcdctl("member", "list", "-w", "table")
 
 
-def test_move_leader(cluster: LocalCluster, everywhere: Etcdctl) -> None:
+def test_move_leader_transfers_leadership(cluster: LocalCluster, everywhere: Etcdctl) -> None:
     before = cluster.leader()
     target = (before + 1) % 3
     statuses = everywhere.json("endpoint", "status")

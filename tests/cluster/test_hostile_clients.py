@@ -59,7 +59,7 @@ class Hostile:
             return
 
     def wait_answers(self, number: int) -> None:
-        """Until so many are made, and wait for a window."""
+        """Wait until this many responses are made, and wait for a window."""
         give_up = time.monotonic() + 60
         while self.received < number * HEAD_BYTES:
             assert time.monotonic() < give_up

@@ -1,4 +1,4 @@
-"""One process stands for a member, and one that remembers what the member has said."""
+"""Each member is a single process, which remembers what the member has said before."""
 
 from __future__ import annotations
 

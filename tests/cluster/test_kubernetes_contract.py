@@ -1,4 +1,4 @@
-"""What kube-apiserver asks of etcd and relies on, call by call, on three members.
+"""The calls of kube-apiserver to etcd, and the guarantees it relies on, on three members.
 
 Nothing here is particular to rusd: `RUSD_TEST_SUBJECT=PATH` runs it on another etcd. Calls are
 spread over all members, as the API server's clients spread them.
@@ -417,7 +417,7 @@ def _write(clients: list[Client], prefix: bytes, stop: threading.Event) -> None:
 
 
 def test_progress_reaches_the_revision_that_was_read(clients: list[Client], prefix: bytes) -> None:
-    """What a consistent list from the cache waits for."""
+    """A consistent list from the cache waits for it."""
     now = clients[0].range(prefix).header.revision
     with watch(clients[1], prefix, now) as stream:
         for number in range(20):

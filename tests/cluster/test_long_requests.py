@@ -60,7 +60,7 @@ class Others:
                 took.append(time.monotonic() - began)
 
     def wait_for(self, calls: int) -> None:
-        """Until every client was answered so often."""
+        """Wait until every client has this many responses."""
         deadline = time.monotonic() + LONG
         while len(self.calls) < 3 or min(map(len, self.calls.values())) < calls:
             assert time.monotonic() < deadline

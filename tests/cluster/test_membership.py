@@ -48,7 +48,7 @@ def once_allowed(call: Callable[[], T], refused: Refused, timeout: float = 30.0)
 
 
 def add(cluster: LocalCluster, client: Client, *, learner: bool = False) -> tuple[int, int]:
-    """One more member, added and started: its index and its id."""
+    """Add and start a member; return its index and id."""
     index = cluster.new_member()
     url = cluster.members[index].peer_url
     added = once_allowed(lambda: client.member_add(url, learner=learner), UNHEALTHY)

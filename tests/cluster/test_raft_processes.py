@@ -19,7 +19,7 @@ MEMBERS = (1, 2, 3)
 
 
 class Process:
-    """One member's process and what it said."""
+    """The process of one member, and its output."""
 
     def __init__(self, member: int, ports: list[int], directory: Path) -> None:
         self.member = member

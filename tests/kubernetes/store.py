@@ -13,7 +13,7 @@ TIMEOUT = 60.0
 
 
 def etcdctl(members: LocalCluster, tls: Tls, *arguments: str) -> str:
-    """What etcdctl writes to its standard output."""
+    """Run etcdctl and return its standard output."""
     certificates = [f"--cacert={tls.authority}", f"--cert={tls.client_cert}"]
     options = [f"--key={tls.client_key}", f"--endpoints={','.join(members.endpoints)}"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What users of a cluster do, by kubectl."""
+"""Everyday use of a cluster by kubectl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT = "--timeout=120s"
 
 
 def read(plane: ControlPlane, *arguments: str) -> Any:
-    """What `kubectl get` answers."""
+    """Return the output of `kubectl get`."""
     return json.loads(plane.kubectl("get", *arguments, "-o", "json"))
 
 

@@ -144,7 +144,7 @@ def test_a_watch_is_resumed_where_it_ended(api: Api, many: str) -> None:
 
 
 def test_a_watch_with_the_list_marks_its_end(api: Api, many: str) -> None:
-    """What kubectl and controllers use in place of a list (WatchList)."""
+    """kubectl and controllers use it in place of a list (WatchList)."""
     options = {
         "sendInitialEvents": "true",
         "resourceVersionMatch": "NotOlderThan",

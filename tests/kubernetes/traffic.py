@@ -59,7 +59,7 @@ class Traffic:
             thread.join()
 
     def wait_for(self, writes: int, timeout: float = 60.0) -> None:
-        """Until so many more writes were acknowledged."""
+        """Wait until this many more writes were acknowledged."""
         due = len(self.acknowledged) + writes
         wait(
             lambda: len(self.acknowledged) >= due or None,

@@ -17,7 +17,7 @@ LAST = b"z"
 
 
 class Stopped:
-    """One member's data after a kill -9, to be damaged and started from again and again."""
+    """The data of one member after a kill -9, to be damaged and started from repeatedly."""
 
     def __init__(self, cluster: LocalCluster, saved: Path, revision: int) -> None:
         self.cluster = cluster

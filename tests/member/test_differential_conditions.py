@@ -50,7 +50,7 @@ class Servers:
                     client.call(*auth_call(name, **fields))
 
     def tokens(self) -> list[Mapping[str, str]]:
-        """Of each server: caller -> its token."""
+        """Tokens by caller, for each server."""
         return [
             {user: log_in(cluster.endpoints[0], user) for user in (ROOT, USER)} | {NOBODY: ""}
             for cluster in self.clusters

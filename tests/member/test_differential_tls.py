@@ -90,7 +90,7 @@ def test_what_etcd_cannot_use_ends_rusd_with_the_same_code(
 
 @pytest.fixture(scope="module")
 def demanding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Authority, list[Any]]]:
-    """One member of either, which demand certificates on both ports, and their authority."""
+    """A member of each server that requires certificates on both ports, and their authority."""
     require_newer_oracle()
     authority = Authority(tmp_path_factory.mktemp("tls"))
     with contextlib.ExitStack() as stack:

@@ -76,7 +76,7 @@ class Observed:
                 self.take(TIMEOUT)
 
     def take(self, timeout: float) -> None:
-        """One more response; raises queue.Empty when none comes in time."""
+        """Receive one more response. Raises queue.Empty if none comes in time."""
         response = self.stream.receive(timeout)
         self._created += response.created
         if response.watch_id == MARKER:

@@ -260,7 +260,9 @@ def members_and_status(client: Client) -> None:
         members_and_status,
     ],
 )  # fmt: skip
-def test_reading(reading: Running, operation: Callable[[Client], None]) -> None:
+def test_reads_stay_within_the_budget(
+    reading: Running, operation: Callable[[Client], None]
+) -> None:
     def attempt() -> list[Held]:
         operation(reading.client)
         return reading.report.beyond_budget()
@@ -268,7 +270,7 @@ def test_reading(reading: Running, operation: Callable[[Client], None]) -> None:
     within_budget(attempt)
 
 
-def test_pages(reading: Running) -> None:
+def test_pages_stay_within_the_budget(reading: Running) -> None:
     def attempt() -> list[Held]:
         for page in ("metrics", "health", "livez", "readyz", "version") * 20:
             url = f"http://{reading.endpoint}/{page}"
@@ -279,7 +281,7 @@ def test_pages(reading: Running) -> None:
     within_budget(attempt)
 
 
-def test_watchers_that_catch_up(reading: Running) -> None:
+def test_watchers_that_catch_up_stay_within_the_budget(reading: Running) -> None:
     """Each of its own key, and one in a hundred of a range."""
 
     def attempt() -> list[Held]:
@@ -316,7 +318,7 @@ def changing(stored: Path, operation: Callable[[Running], None]) -> None:
 
 
 @pytest.mark.parametrize("prev_kv", [False, True])
-def test_deleting_all_keys(with_keys: Path, prev_kv: bool) -> None:
+def test_a_delete_of_all_keys_stays_within_the_budget(with_keys: Path, prev_kv: bool) -> None:
     def operation(one: Running) -> None:
         request = rpc.DeleteRangeRequest(key=PREFIX, range_end=PREFIX_END, prev_kv=prev_kv)
         path = "/etcdserverpb.KV/DeleteRange"
@@ -327,7 +329,7 @@ def test_deleting_all_keys(with_keys: Path, prev_kv: bool) -> None:
     changing(with_keys, operation)
 
 
-def test_a_txn_that_deletes_and_reads_all_keys(with_keys: Path) -> None:
+def test_a_txn_on_all_keys_stays_within_the_budget(with_keys: Path) -> None:
     def operation(one: Running) -> None:
         rows = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, limit=KEYS // 4)
         deletion = rpc.DeleteRangeRequest(key=key(KEYS // 4), range_end=PREFIX_END)
@@ -344,7 +346,7 @@ def test_a_txn_that_deletes_and_reads_all_keys(with_keys: Path) -> None:
     changing(with_keys, operation)
 
 
-def test_compaction(with_versions: Path) -> None:
+def test_a_compaction_stays_within_the_budget(with_versions: Path) -> None:
     def operation(one: Running) -> None:
         revision = one.client.range(b"x").header.revision
         request = rpc.CompactionRequest(revision=revision, physical=True)
@@ -353,7 +355,7 @@ def test_compaction(with_versions: Path) -> None:
     changing(with_versions, operation)
 
 
-def test_revoking_a_lease_of_all_keys(with_lease: Path) -> None:
+def test_a_revoke_of_a_lease_with_all_keys_stays_within_the_budget(with_lease: Path) -> None:
     def operation(one: Running) -> None:
         request = rpc.LeaseTimeToLiveRequest(ID=LEASE, keys=True)
         path = "/etcdserverpb.Lease/LeaseTimeToLive"
@@ -366,7 +368,7 @@ def test_revoking_a_lease_of_all_keys(with_lease: Path) -> None:
     changing(with_lease, operation)
 
 
-def test_very_many_leases(with_leases: Path) -> None:
+def test_grants_and_lists_of_very_many_leases_stay_within_the_budget(with_leases: Path) -> None:
     def operation(one: Running) -> None:
         path, first, count = "/etcdserverpb.Lease/Lease", 10 * LEASES, LEASES // 10
         grants = (rpc.LeaseGrantRequest(TTL=1000, ID=first + n) for n in range(count))
@@ -381,7 +383,7 @@ def test_very_many_leases(with_leases: Path) -> None:
     changing(with_leases, operation)
 
 
-def test_very_many_leases_that_expire(with_leases_of_a_second: Path) -> None:
+def test_very_many_leases_that_expire_stay_within_the_budget(with_leases_of_a_second: Path) -> None:
     """A member that becomes leader delays them by etcd's rule, and ends them at its rate."""
 
     def attempt() -> list[Held]:
@@ -399,7 +401,7 @@ def test_very_many_leases_that_expire(with_leases_of_a_second: Path) -> None:
     within_budget(attempt)
 
 
-def test_corruption_checks(with_keys: Path) -> None:
+def test_corruption_checks_stay_within_the_budget(with_keys: Path) -> None:
     """Before serving, and all the time."""
     flags = ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=100ms"]
 
@@ -413,7 +415,7 @@ def test_corruption_checks(with_keys: Path) -> None:
     within_budget(attempt)
 
 
-def test_checking_all_watchers_again_after_users_changed(with_keys: Path) -> None:
+def test_rechecks_of_all_watchers_stay_within_the_budget(with_keys: Path) -> None:
     """Authentication is enabled: none of them may read any more."""
 
     def operation(one: Running) -> None:
@@ -437,7 +439,7 @@ def test_checking_all_watchers_again_after_users_changed(with_keys: Path) -> Non
 
 
 @pytest.mark.parametrize("stored", ["with_keys", "with_lease", "with_leases"])
-def test_starting(stored: str, request: pytest.FixtureRequest) -> None:
+def test_a_start_stays_within_the_budget(stored: str, request: pytest.FixtureRequest) -> None:
     """From the moment on at which the state is open: then a member has peers and clients."""
     directory = request.getfixturevalue(stored)
 

@@ -64,7 +64,7 @@ class Writers:
         return len(self.times)
 
     def wait_for(self, more: int, timeout: float = 30.0) -> None:
-        """Until `more` further writes are acknowledged."""
+        """Wait until `more` further writes are acknowledged."""
         target = self.count() + more
         deadline = time.monotonic() + timeout
         while self.count() < target:
@@ -172,7 +172,7 @@ class Readers:
 
 
 def wait_applied(client: Client, revision: int, timeout: float = 30.0) -> None:
-    """Until the member has applied `revision` (it serves serializable reads from what it has)."""
+    """Wait until the member has applied `revision`, by serializable reads."""
     deadline = time.monotonic() + timeout
     while True:
         try:

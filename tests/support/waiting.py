@@ -8,8 +8,8 @@ T = TypeVar("T")
 
 
 def wait(look: Callable[[], T | None], failure: str | Callable[[], str], timeout: float) -> T:
-    """What `look` finds, as soon as it finds something; AssertionError with `failure` if it finds
-    nothing in `timeout` seconds.
+    """Return what `look` finds, as soon as it finds something. Raises AssertionError with `failure`
+    if it finds nothing in time.
     """
     deadline = time.monotonic() + timeout
     while (found := look()) is None:

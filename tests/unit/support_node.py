@@ -48,7 +48,7 @@ class Log:
 
 
 class InstantNode:
-    """One member's end of the log, with the interface of the Raft node."""
+    """A member's log with the interface of the Raft node; entries commit at once."""
 
     def __init__(self, log: Log, member_id: int, machine: Machine) -> None:
         self.log = log

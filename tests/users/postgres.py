@@ -99,7 +99,7 @@ class PostgresCluster:
         process.wait()
 
     def wait_ended(self, index: int, timeout: float = TIMEOUT) -> None:
-        """Until Patroni ends by itself."""
+        """Wait until Patroni ends by itself."""
         self._processes[index].wait(timeout)
 
     @property
@@ -127,11 +127,13 @@ class PostgresCluster:
         return wait(self._leader, lambda: f"no leader\n{self.logs()}", timeout)
 
     def wait_running(self, timeout: float = TIMEOUT) -> int:
-        """Until one node is leader and each other one streams from it; returns the leader."""
+        """Wait until one node is leader and each other one streams from it; return the leader."""
         return wait(self._running, lambda: f"not running\n{self.logs()}", timeout)
 
     def query(self, index: int, statement: str, timeout: float = 5) -> str:
-        """What psql prints; CalledProcessError if PostgreSQL refuses or is not there."""
+        """Return the output of psql. Raises CalledProcessError if PostgreSQL refuses or does not
+        run.
+        """
         address = f"host={HOST} port={self._ports[index]} user={OWNER} dbname=postgres"
         command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement]
         return subprocess.run(
@@ -144,7 +146,7 @@ class PostgresCluster:
         ).stdout.strip()
 
     def patronictl(self, *arguments: str) -> str:
-        """What patronictl prints; it talks to the store itself."""
+        """Return the output of patronictl, which reads the store itself."""
         running = min(self._processes)
         done = subprocess.run(
             [f"{self._patroni}/patronictl", "-c", str(self._file(running)), *arguments],
@@ -172,7 +174,7 @@ class PostgresCluster:
         return started, standby, str((self.node(index) or {}).get("timeline"))
 
     def wait_seen(self, moment: float, timeout: float = TIMEOUT) -> None:
-        """Until every node has read from the store after `moment` (of time.time)."""
+        """Wait until every node has read from the store after `moment` (of time.time)."""
 
         def seen() -> bool | None:
             nodes = [self.node(index) for index in self._processes]

@@ -114,7 +114,7 @@ def ask(port: int, name: str, kind: int) -> tuple[int, list[str]] | None:
 
 
 def after_name(answer: bytes, at: int) -> int:
-    """Where a name ends: after its labels, or after the pointer to the rest of them."""
+    """Return the end of a name: after its labels, or after the pointer to the rest of them."""
     while 0 < answer[at] < 0xC0:
         at += answer[at] + 1
     return at + (2 if answer[at] else 1)

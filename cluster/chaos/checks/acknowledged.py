@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from ..history import Change, History, Operation, Outcome
 from . import describe
 from .linearizable import refused_groups
-from .search import effective, left
+from .search import effective, value_after
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
@@ -21,7 +21,7 @@ from .verdict import Findings, Verdict
 def check(history: History) -> Verdict:
     """Check that no acknowledged change was lost, and that none appeared unrequested."""
     findings = Findings("acknowledged writes", "acknowledged writes")
-    asked = _asked(history)
+    asked = _requested(history)
     timeline = Timeline.of(history)
     if timeline is None:
         findings.checked = sum(op.outcome is Outcome.OK for ops in asked.values() for op in ops)
@@ -29,15 +29,15 @@ def check(history: History) -> Verdict:
             findings.doubt("no member's final history was recorded")
         return findings.verdict()
     for key, operations in asked.items():
-        _present(findings, timeline, key, operations)
-        _asked_for(findings, timeline, key, operations, _lease_ends(history, key))
-    _strangers(findings, history, timeline)
+        _check_present(findings, timeline, key, operations)
+        _check_requested(findings, timeline, key, operations, _lease_ends(history, key))
+    _check_other_keys(findings, history, timeline)
     if timeline.horizon:
         findings.note(f"history up to revision {timeline.horizon} was compacted away")
     return findings.verdict()
 
 
-def _asked(history: History) -> dict[str, list[Operation]]:
+def _requested(history: History) -> dict[str, list[Operation]]:
     """Return the calls that write, by key, including failed calls."""
     refused = refused_groups(history)
     asked: dict[str, list[Operation]] = defaultdict(list)
@@ -48,7 +48,9 @@ def _asked(history: History) -> dict[str, list[Operation]]:
     return asked
 
 
-def _present(findings: Findings, timeline: Timeline, key: str, operations: list[Operation]) -> None:
+def _check_present(
+    findings: Findings, timeline: Timeline, key: str, operations: list[Operation]
+) -> None:
     """Check that every acknowledged write has its change."""
     for op in operations:
         if op.outcome is not Outcome.OK:
@@ -62,7 +64,7 @@ def _present(findings: Findings, timeline: Timeline, key: str, operations: list[
                 f"at revision {timeline.last}",
                 [describe.operation(op)],
             )
-        elif left(op) is None:
+        elif value_after(op) is None:
             now = timeline.at(key, op.revision)
             if now is not None and now.value is not None:
                 findings.problem(
@@ -74,11 +76,11 @@ def _present(findings: Findings, timeline: Timeline, key: str, operations: list[
             if there is None or there.value != op.argument:
                 findings.problem(
                     f"key {key}: an acknowledged write is not in the final history",
-                    [describe.operation(op), *_instead(timeline, op)],
+                    [describe.operation(op), *_found_instead(timeline, op)],
                 )
 
 
-def _instead(timeline: Timeline, op: Operation) -> list[str]:
+def _found_instead(timeline: Timeline, op: Operation) -> list[str]:
     """Returns the change at the revision of the write, and the revisions of the value."""
     there = timeline.by_revision.get(op.revision, {})
     lines = [f"At revision {op.revision} there is: {_change(change)}" for change in there.values()]
@@ -92,7 +94,7 @@ def _instead(timeline: Timeline, op: Operation) -> list[str]:
     return lines
 
 
-def _asked_for(
+def _check_requested(
     findings: Findings,
     timeline: Timeline,
     key: str,
@@ -105,12 +107,12 @@ def _asked_for(
     by_value: dict[str | None, list[Operation]] = defaultdict(list)
     deletes = set()
     for op in operations:
-        by_value[left(op)].append(op)
+        by_value[value_after(op)].append(op)
         if op.outcome is not Outcome.FAILED:
-            possible[left(op)] += 1
+            possible[value_after(op)] += 1
         if op.outcome is Outcome.OK:
-            promised[left(op)] += 1
-            if left(op) is None:
+            promised[value_after(op)] += 1
+            if value_after(op) is None:
                 deletes.add(op.revision)
     changes: dict[str | None, list[Change]] = defaultdict(list)
     for change in timeline.by_key.get(key, []):
@@ -155,7 +157,7 @@ def _lease_ends(history: History, key: str) -> int:
     )
 
 
-def _strangers(findings: Findings, history: History, timeline: Timeline) -> None:
+def _check_other_keys(findings: Findings, history: History, timeline: Timeline) -> None:
     """Check for changes of keys that no call named, except unrecorded keys (locks, leases)."""
     named = {op.key for op in history.operations}
     named |= {call.key for call in history.leases}

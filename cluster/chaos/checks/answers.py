@@ -70,7 +70,7 @@ def _read(findings: Findings, timeline: Timeline, op: Operation) -> None:
         findings.problem(
             f"key {op.key}: a read returned {describe.value(op.result)} at revision {op.revision}, "
             f"where the key was {describe.value(value)}",
-            [describe.operation(op), *_around(timeline, op)],
+            [describe.operation(op), *_revisions_of_value(timeline, op)],
         )
     elif was is not None and value is not None and not _same_place(op, was):
         findings.problem(
@@ -86,7 +86,7 @@ def _same_place(op: Operation, was: Change) -> bool:
     return not (op.version and was.version) or op.version == was.version
 
 
-def _around(timeline: Timeline, op: Operation) -> list[str]:
+def _revisions_of_value(timeline: Timeline, op: Operation) -> list[str]:
     """Describe at which revisions the key had the value that was read."""
     had = [
         f"The key got that value at revision {change.mod_revision}"

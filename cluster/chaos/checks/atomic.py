@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 
 from ..history import Action, History, Operation, Outcome
 from . import describe
-from .search import effective, left
+from .search import effective, value_after
 from .timeline import Timeline
 from .verdict import Findings, Verdict
 
@@ -23,7 +23,7 @@ def check(history: History) -> Verdict:
         if op.group:
             groups[op.group].append(op)
     timeline = Timeline.of(history)
-    asked = Counter((op.key, left(op)) for op in history.operations if effective(op))
+    asked = Counter((op.key, value_after(op)) for op in history.operations if effective(op))
     for parts in groups.values():
         findings.checked += 1
         lines = [describe.operation(op) for op in parts]
@@ -36,17 +36,17 @@ def check(history: History) -> Verdict:
         if timeline is None:
             continue
         if fates == {False}:
-            _refused(findings, timeline, certain, lines)
+            _check_refusal(findings, timeline, certain, lines)
         elif parts[0].outcome is not Outcome.FAILED:
-            _whole(findings, timeline, parts, asked, lines)
+            _check_whole(findings, timeline, parts, asked, lines)
     if timeline is not None:
-        _shared(findings, history, timeline, asked)
+        _check_no_foreign_value(findings, history, timeline, asked)
     elif groups:
         findings.doubt("no member's final history was recorded")
     return findings.verdict()
 
 
-def _refused(
+def _check_refusal(
     findings: Findings, timeline: Timeline, parts: list[Operation], lines: list[str]
 ) -> None:
     """Check that at least one comparison failed."""
@@ -58,7 +58,7 @@ def _refused(
             findings.problem("a txn was refused though all its comparisons held", lines)
 
 
-def _whole(
+def _check_whole(
     findings: Findings,
     timeline: Timeline,
     parts: list[Operation],
@@ -68,7 +68,7 @@ def _whole(
     """Check that all its values were written at one revision, or none."""
     came: dict[str, int] = {}
     for op in parts:
-        value = left(op)
+        value = value_after(op)
         # A value written by several calls does not identify its call; nor does a delete.
         if effective(op) and value is not None and asked[op.key, value] == 1:
             found = [
@@ -87,7 +87,7 @@ def _whole(
         findings.problem("a txn took effect in part, or at several revisions", [*lines, *places])
 
 
-def _shared(
+def _check_no_foreign_value(
     findings: Findings,
     history: History,
     timeline: Timeline,
@@ -95,9 +95,9 @@ def _shared(
 ) -> None:
     """Check that values written at one revision belong to one txn."""
     writer = {
-        (op.key, left(op)): op
+        (op.key, value_after(op)): op
         for op in history.operations
-        if effective(op) and left(op) is not None and asked[op.key, left(op)] == 1
+        if effective(op) and value_after(op) is not None and asked[op.key, value_after(op)] == 1
     }
     for revision, changes in timeline.by_revision.items():
         writers = [

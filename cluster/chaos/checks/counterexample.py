@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 from ..history import Action, Operation, Outcome
 from . import describe
-from .search import Search, effective, left, saw
+from .search import Search, effective, value_after, value_seen
 
 #: Responses in the first step, and calls shown from the end of an order.
 _FIRST_STEP, _TAIL = 256, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class Counterexample:
     """The first moment without an order, the responses at it, and an order of all calls before."""
 
     moment: float
@@ -29,7 +29,7 @@ class Misfit:
     calls: tuple[Operation, ...]
 
 
-def find(operations: list[Operation], budget: int) -> Misfit | None:
+def find(operations: list[Operation], budget: int) -> Counterexample | None:
     """Return the first moment without an order; None if absent or not found within `budget`."""
     ends = sorted({op.completed for op in operations if _certain(op) and op.completed is not None})
     good, bad, step = -1, -1, _FIRST_STEP
@@ -48,7 +48,7 @@ def find(operations: list[Operation], budget: int) -> Misfit | None:
             bad = middle
         else:
             good = middle
-    return Misfit(
+    return Counterexample(
         moment=ends[bad],
         answers=tuple(op for op in operations if _certain(op) and op.completed == ends[bad]),
         order=Search(until(operations, ends[good])).run(budget).order if good >= 0 else (),
@@ -67,21 +67,21 @@ def until(operations: list[Operation], moment: float) -> list[Operation]:
     return known
 
 
-def words(key: str, misfit: Misfit) -> tuple[str, list[str]]:
+def explain(key: str, found: Counterexample) -> tuple[str, list[str]]:
     """Return the counterexample as a sentence and lines of evidence."""
-    what = f"key {key}: no order explains all answers up to {misfit.moment:.6f} s"
-    order, moment = misfit.order, misfit.moment
+    what = f"key {key}: no order explains all answers up to {found.moment:.6f} s"
+    order, moment = found.order, found.moment
     start = max(0, len(order) - _TAIL)
     lines = ["The longest order, of all calls answered before then, ends with:"]
     lines += [f"  … {start} calls before"] if start else []
     lines += (f"  {n}. {describe.operation(op)}" for n, op in enumerate(order[start:], start + 1))
     lines += [] if order else ["  (no call)"]
     lines.append("With this answer too, neither that order nor any other is possible:")
-    for op in misfit.answers:
+    for op in found.answers:
         lines.append(f"  {describe.operation(op)}")
-        lines += (f"    {line}" for line in _why(op, misfit.calls))
+        lines += (f"    {line}" for line in _origin(op, found.calls))
     going_on = sorted(
-        (op for op in until(list(misfit.calls), moment) if op.outcome is Outcome.UNKNOWN),
+        (op for op in until(list(found.calls), moment) if op.outcome is Outcome.UNKNOWN),
         key=lambda op: op.invoked,
     )
     if going_on:
@@ -98,14 +98,14 @@ def _over(op: Operation, moment: float) -> bool:
     return _certain(op) and op.completed is not None and op.completed <= moment
 
 
-def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
+def _origin(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
     """Describe the origin of the value that the call met."""
-    seen = saw(op)
+    seen = value_seen(op)
     if seen is None:
         if op.action is Action.CAS:
             return ["It was refused, though the key was what it expects in every order."]
         return ["With its effect, the responses of other calls are impossible."]
-    makers = [other for other in operations if effective(other) and left(other) == seen[0]]
+    makers = [other for other in operations if effective(other) and value_after(other) == seen[0]]
     if not makers and seen[0] is not None:
         return [f"No call wrote {describe.value(seen[0])}."]
     before = [other for other in makers if other.invoked <= (op.completed or other.invoked)]
@@ -118,7 +118,7 @@ def _why(op: Operation, operations: tuple[Operation, ...]) -> list[str]:
         for other in operations
         if effective(other)
         and _certain(other)
-        and left(other) != seen[0]
+        and value_after(other) != seen[0]
         and (other.completed or 0) < op.invoked
         and all(_over(maker, other.invoked) for maker in before)
     ]

@@ -37,8 +37,8 @@ def check(history: History) -> Verdict:
         if calls:
             findings.doubt("no member's final history was recorded")
         return findings.verdict()
-    _stays(findings, history, timeline, calls)
-    _goes(findings, history, timeline, calls)
+    _check_not_early(findings, history, timeline, calls)
+    _check_not_late(findings, history, timeline, calls)
     findings.note(f"{len(calls):,} leases")
     return findings.verdict()
 
@@ -115,7 +115,7 @@ class _RevisionTimes:
         return self._earliest[index] if index < len(self._earliest) else None
 
 
-def _stays(
+def _check_not_early(
     findings: Findings,
     history: History,
     timeline: Timeline,
@@ -172,7 +172,7 @@ def _stays(
                 )
 
 
-def _goes(
+def _check_not_late(
     findings: Findings,
     history: History,
     timeline: Timeline,

@@ -38,9 +38,9 @@ def check(history: History, budget: int = BUDGET) -> Verdict:
         quick = Search(operations).run(min(budget, _QUICK * len(operations) + _QUICK))
         if quick.linearizable:
             continue
-        misfit = counterexample.find(operations, budget)
-        if misfit is not None:
-            findings.problem(*counterexample.words(key, misfit))
+        found = counterexample.find(operations, budget)
+        if found is not None:
+            findings.problem(*counterexample.explain(key, found))
         elif quick.linearizable is False:
             findings.problem(f"key {key}: no order explains all answers")
         elif not Search(operations).run(budget).linearizable:

@@ -34,28 +34,30 @@ def check(history: History) -> Verdict:
                     f"lock {lock} was held twice with token {later.token}",
                     [_hold(earlier), _hold(later)],
                 )
-        _apart(findings, timeline, lock, holds)
+        _check_no_overlap(findings, timeline, lock, holds)
         writes += sum(len(hold.writes) for hold in holds)
-    _alive(findings, history, by_lock)
+    _check_leases(findings, history, by_lock)
     findings.note(f"{len(by_lock):,} locks, {writes:,} guarded writes")
     return findings.verdict()
 
 
-def _apart(findings: Findings, timeline: Timeline | None, lock: str, holds: list[LockHold]) -> None:
+def _check_no_overlap(
+    findings: Findings, timeline: Timeline | None, lock: str, holds: list[LockHold]
+) -> None:
     """Check that holds do not overlap, in the order of their tokens."""
     #: The latest revision at which some earlier holder certainly held the lock.
     had, by = 0, holds[0]
     for hold in holds:
-        gone = _gone(timeline, hold)
+        ended = _end_revision(timeline, hold)
         if hold.writes:
             first, last = min(hold.writes), max(hold.writes)
             if first <= hold.token:
                 findings.problem(
                     f"lock {lock}: a write at revision {first} came before its token", [_hold(hold)]
                 )
-            if gone and last >= gone:
+            if ended and last >= ended:
                 findings.problem(
-                    f"lock {lock}: a write at revision {last} came after the hold ended at {gone}",
+                    f"lock {lock}: a write at revision {last} came after the hold ended at {ended}",
                     [_hold(hold)],
                 )
             if by is not hold and first < had:
@@ -65,11 +67,11 @@ def _apart(findings: Findings, timeline: Timeline | None, lock: str, holds: list
                 )
             if last > had:
                 had, by = last, hold
-        if gone > had:
-            had, by = gone, hold
+        if ended > had:
+            had, by = ended, hold
 
 
-def _gone(timeline: Timeline | None, hold: LockHold) -> int:
+def _end_revision(timeline: Timeline | None, hold: LockHold) -> int:
     """Return the revision that ended this hold (response or final history); 0 if unknown."""
     if hold.released_at or timeline is None:
         return hold.released_at
@@ -96,7 +98,7 @@ def _owner(timeline: Timeline, hold: LockHold) -> Change | None:
     return created[0] if len(created) == 1 else None
 
 
-def _alive(findings: Findings, history: History, by_lock: dict[str, list[LockHold]]) -> None:
+def _check_leases(findings: Findings, history: History, by_lock: dict[str, list[LockHold]]) -> None:
     """Check that no client acquires a lock while the lease of an unreleased hold lives."""
     calls = defaultdict(list)
     for call in history.leases:

@@ -36,7 +36,7 @@ def check(history: History) -> Verdict:
         _same_keys(findings, first, other)
         _same_changes(findings, first, other, horizon)
     for final in finals:
-        _possible(findings, final)
+        _check_changes(findings, final)
     findings.note(f"{len(first.changes):,} changes, {len(first.keys):,} keys")
     return findings.verdict()
 
@@ -85,7 +85,7 @@ def _same_changes(findings: Findings, one: Final, other: Final, horizon: int) ->
     )
 
 
-def _possible(findings: Findings, final: Final) -> None:
+def _check_changes(findings: Findings, final: Final) -> None:
     """Check that one member's changes are consistent, and its keys their result."""
     now: dict[str, Change] = {}
     latest: tuple[int, set[str]] = (0, set())

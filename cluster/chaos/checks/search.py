@@ -58,7 +58,7 @@ class Linearization:
 
 
 @dataclass(slots=True)
-class _Place:
+class _State:
     """One state of the search and its successors that were not tried yet."""
 
     #: All certain calls before this index are placed.
@@ -68,7 +68,7 @@ class _Place:
     #: Bit n: unknown call n is used.
     used: int
     value: Value
-    ways: Iterator[tuple[tuple[int, ...], int]]
+    candidates: Iterator[tuple[tuple[int, ...], int]]
     #: The step that led here: unknown calls used, then the certain call.
     chain: tuple[int, ...] = ()
     call: int = -1
@@ -95,7 +95,7 @@ class Search:
                 self._noticed.add(op.result)
             elif op.action is Action.CAS:
                 self._noticed.add(op.expected)
-        leaves = (left(op) for op in operations if effective(op))
+        leaves = (value_after(op) for op in operations if effective(op))
         self._unnoticed = next((value for value in leaves if value not in self._noticed), None)
         # Unknown calls by the value they leave; calls of equal effect together, earliest first.
         effects: dict[tuple[bool, Value, Value], list[int]] = {}
@@ -105,11 +105,11 @@ class Search:
         for (blind, expected, result), numbers in effects.items():
             self._makers.setdefault(result, []).append((blind, expected, numbers))
         # The reader of a value that only one call writes.
-        made = Counter(left(op) for op in operations if op.action is not Action.READ)
+        made = Counter(value_after(op) for op in operations if op.action is not Action.READ)
         made[initial] += 1
         self._witnesses: dict[Value, list[int]] = {}
         for call, op in enumerate(self._certain):
-            seen = saw(op)
+            seen = value_seen(op)
             if seen is not None and made[seen[0]] == 1:
                 self._witnesses.setdefault(seen[0], []).append(call)
 
@@ -123,13 +123,13 @@ class Search:
             here = path[-1]
             if here.low == count:
                 return Linearization(True, self._order(path), tried)
-            way = next(here.ways, None)
-            if way is None:
+            candidate = next(here.candidates, None)
+            if candidate is None:
                 path.pop()
                 continue
-            chain, call = way
+            chain, call = candidate
             low, placed = here.low, here.placed | 1 << (call - here.low)
-            done = _ones(placed)
+            done = _trailing_ones(placed)
             low, placed = low + done, placed >> done
             used = here.used
             for number in chain:
@@ -157,18 +157,18 @@ class Search:
         value: Value,
         chain: tuple[int, ...] = (),
         call: int = -1,
-    ) -> _Place:
-        place = _Place(low, placed, used, value, iter(()), chain, call)
-        place.ways = self._ways(place)
-        return place
+    ) -> _State:
+        state = _State(low, placed, used, value, iter(()), chain, call)
+        state.candidates = self._candidates(state)
+        return state
 
-    def _next(self, place: _Place) -> tuple[list[int], float]:
+    def _next(self, state: _State) -> tuple[list[int], float]:
         """Return the calls that may be placed next, and the time by which they must begin."""
         calls: list[int] = []
         first_end = inf
-        index, placed = place.low, place.placed
+        index, placed = state.low, state.placed
         while True:
-            skip = _ones(placed)
+            skip = _trailing_ones(placed)
             index, placed = index + skip, placed >> skip
             if index >= len(self._certain) or self._begun[index] > first_end:
                 return calls, first_end
@@ -176,48 +176,48 @@ class Search:
             first_end = min(first_end, self._ended[index])
             index, placed = index + 1, placed >> 1
 
-    def _ways(self, place: _Place) -> Iterator[tuple[tuple[int, ...], int]]:
+    def _candidates(self, state: _State) -> Iterator[tuple[tuple[int, ...], int]]:
         """Return (chain of unknown calls, certain call) pairs that may come next, best first."""
-        calls, first_end = self._next(place)
+        calls, first_end = self._next(state)
         for call in calls:
             op = self._certain[call]
-            if not effective(op) and _fits(op, place.value):
+            if not effective(op) and _explains(op, state.value):
                 yield (), call
                 return
         calls.sort(key=lambda call: (self._certain[call].revision or inf, self._ended[call]))
         for call in calls:
             op = self._certain[call]
-            if _fits(op, place.value):
+            if _explains(op, state.value):
                 yield (), call
-            elif (needed := saw(op)) is not None:
-                for chain in self._chains(needed[0], place, first_end, frozenset(needed)):
+            elif (needed := value_seen(op)) is not None:
+                for chain in self._chains(needed[0], state, first_end, frozenset(needed)):
                     yield chain, call
             else:
-                for number in self._away(place, first_end):
+                for number in self._other_values(state, first_end):
                     yield (number,), call
 
     def _chains(
-        self, needed: Value, place: _Place, first_end: float, visited: frozenset[Value]
+        self, needed: Value, state: _State, first_end: float, visited: frozenset[Value]
     ) -> Iterator[tuple[int, ...]]:
         """Return chains of unknown calls that lead from the current value, or any, to `needed`."""
         for blind, expected, numbers in self._makers.get(needed, ()):
-            number = self._usable(numbers, place.used, first_end)
+            number = self._usable(numbers, state.used, first_end)
             if number is None:
                 continue
-            if blind or expected == place.value:
+            if blind or expected == state.value:
                 yield (number,)
             elif expected not in visited:
-                for chain in self._chains(expected, place, first_end, visited | {expected}):
+                for chain in self._chains(expected, state, first_end, visited | {expected}):
                     yield (*chain, number)
 
-    def _away(self, place: _Place, first_end: float) -> Iterator[int]:
+    def _other_values(self, state: _State, first_end: float) -> Iterator[int]:
         """Return unknown calls that leave another value than the current one."""
         for result, makers in self._makers.items():
-            if result == place.value:
+            if result == state.value:
                 continue
             for blind, expected, numbers in makers:
-                if blind or expected == place.value:
-                    number = self._usable(numbers, place.used, first_end)
+                if blind or expected == state.value:
+                    number = self._usable(numbers, state.used, first_end)
                     if number is not None:
                         yield number
 
@@ -230,18 +230,18 @@ class Search:
     def _after(self, value: Value, chain: tuple[int, ...], call: int) -> Value:
         op = self._certain[call]
         if effective(op):
-            return self._left(op)
-        return self._left(self._unknown[chain[-1]]) if chain else value
+            return self._value_class(op)
+        return self._value_class(self._unknown[chain[-1]]) if chain else value
 
-    def _left(self, op: Operation) -> Value:
+    def _value_class(self, op: Operation) -> Value:
         """Return the value it leaves, or the representative of equivalent values."""
-        value = left(op)
+        value = value_after(op)
         return value if value in self._noticed else self._unnoticed
 
     def _effect(self, op: Operation) -> tuple[bool, Value, Value]:
         """Return (unconditional, expected value, value it leaves) of a call of unknown outcome."""
         blind = op.action is not Action.CAS
-        return blind, None if blind else op.expected, self._left(op)
+        return blind, None if blind else op.expected, self._value_class(op)
 
     def _leaves_witnesses(
         self, value: Value, chain: tuple[int, ...], call: int, after: Value, low: int, placed: int
@@ -249,7 +249,7 @@ class Search:
         """Return whether this step overwrites, permanently, a value that an unplaced call saw."""
         if not chain and value == after:
             return False
-        passed = [value, *(left(self._unknown[number]) for number in chain)]
+        passed = [value, *(value_after(self._unknown[number]) for number in chain)]
         return any(
             witness >= low and not placed >> (witness - low) & 1
             for one in passed
@@ -257,11 +257,11 @@ class Search:
             for witness in self._witnesses.get(one, ())
         )
 
-    def _order(self, path: list[_Place]) -> tuple[Operation, ...]:
+    def _order(self, path: list[_State]) -> tuple[Operation, ...]:
         order: list[Operation] = []
-        for place in path[1:]:
-            order += (self._unknown[number] for number in place.chain)
-            order.append(self._certain[place.call])
+        for state in path[1:]:
+            order += (self._unknown[number] for number in state.chain)
+            order.append(self._certain[state.call])
         return tuple(order)
 
 
@@ -272,19 +272,19 @@ def effective(op: Operation) -> bool:
     return op.action is not Action.READ
 
 
-def left(op: Operation) -> Value:
+def value_after(op: Operation) -> Value:
     """Return the value that an effective call leaves."""
     return None if op.action is Action.DELETE else op.argument
 
 
-def saw(op: Operation) -> tuple[Value] | None:
+def value_seen(op: Operation) -> tuple[Value] | None:
     """Return the value that the call must have met, if its response determines one."""
     if op.action is Action.READ:
         return (op.result,)
     return (op.expected,) if op.succeeded else None
 
 
-def _fits(op: Operation, value: Value) -> bool:
+def _explains(op: Operation, value: Value) -> bool:
     """Return whether a register that holds `value` gives the recorded response."""
     if op.action is Action.READ:
         return op.result == value
@@ -293,6 +293,6 @@ def _fits(op: Operation, value: Value) -> bool:
     return True
 
 
-def _ones(bits: int) -> int:
+def _trailing_ones(bits: int) -> int:
     """Return the number of consecutive low bits that are set."""
     return ((bits + 1) & ~bits).bit_length() - 1

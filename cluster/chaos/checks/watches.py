@@ -35,7 +35,7 @@ def check(history: History) -> Verdict:
     for name, told in messages.items():
         follower = _Follower(name, findings, timeline)
         for message in told:
-            follower.hear(message)
+            follower.receive(message)
         events += follower.events
     findings.note(f"{len(messages):,} watchers, {events:,} events")
     return findings.verdict()
@@ -57,7 +57,7 @@ class _Follower:
     #: Keys delivered at revision `position`, to tell a repetition from a revision in two messages.
     last_keys: frozenset[str] = field(default_factory=frozenset)
 
-    def hear(self, message: Delivery) -> None:
+    def receive(self, message: Delivery) -> None:
         if message.kind == "created":
             self._created(message)
         elif message.kind == "canceled":
@@ -95,8 +95,8 @@ class _Follower:
             if revision <= position:
                 self._backwards(revision, position, changes, message)
                 continue
-            self._gap(position, revision - 1, message)
-            self._whole(revision, changes, message)
+            self._check_no_gap(position, revision - 1, message)
+            self._check_complete(revision, changes, message)
             self.position = revision
             self.last_keys = frozenset(change.key for change in changes)
 
@@ -113,7 +113,7 @@ class _Follower:
             text = f"hears revision {revision} again or out of order, after revision {position}"
         self._problem(text, message, (_change(change) for change in changes))
 
-    def _gap(self, after: int, upto: int, message: Delivery) -> None:
+    def _check_no_gap(self, after: int, upto: int, message: Delivery) -> None:
         """Check that no event for this watcher lies between two revisions."""
         if self.timeline is None:
             return
@@ -136,7 +136,7 @@ class _Follower:
                 listed,
             )
 
-    def _whole(self, revision: int, changes: list[Change], message: Delivery) -> None:
+    def _check_complete(self, revision: int, changes: list[Change], message: Delivery) -> None:
         """Check that all changes of this revision were delivered, as in the final history."""
         timeline = self.timeline
         if timeline is None or revision <= timeline.horizon:
@@ -178,7 +178,7 @@ class _Follower:
         if self.position is None:
             self.position = revision
         elif revision > self.position:
-            self._gap(self.position, revision, message)
+            self._check_no_gap(self.position, revision, message)
             self.position = revision
             self.last_keys = frozenset()
         self.promised = max(self.promised, revision)

@@ -24,7 +24,9 @@ __all__ = ["write"]
 
 
 def write(history: History, verdicts: list[Verdict], directory: Path) -> Path:
-    """report.html and report.json in `directory`, which is made if need be; the page's path."""
+    """Write report.html and report.json in `directory`, which is created; return the page's
+    path.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     numbers = measure(history)
     facts = _facts(history, verdicts, numbers)
@@ -70,7 +72,7 @@ def _page(history: History, verdicts: list[Verdict], numbers: Numbers) -> str:
 
 
 def _script(figure: plots.Figure) -> Markup:
-    """A figure as JSON that may stand inside a script element."""
+    """Return a figure as JSON that is safe inside a script element."""
     text = json.dumps(figure, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -78,7 +80,7 @@ def _script(figure: plots.Figure) -> Markup:
 
 
 def _milliseconds(value: float | None) -> str:
-    """Two or three digits: 3.1 ms, 310 ms, 3.1 s."""
+    """Format with two or three digits: 3.1 ms, 310 ms, 3.1 s."""
     if value is None:
         return "-"
     if value >= 1000:

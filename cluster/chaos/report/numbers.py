@@ -1,4 +1,4 @@
-"""The numbers of a run: what the plots draw, the tables list, and report.json holds.
+"""The numbers of a run, for its plots, tables and report.json.
 
 All times are seconds since the run began, all latencies and unavailabilities milliseconds.
 """
@@ -22,7 +22,7 @@ _STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 def quantile(values: list[float], share: float) -> float | None:
-    """Of sorted values, the smallest that `share` of them do not exceed; None: there are none."""
+    """Return the `share` quantile (nearest rank) of sorted values; None if there are none."""
     if not values:
         return None
     return values[max(0, ceil(share * len(values)) - 1)]
@@ -30,9 +30,9 @@ def quantile(values: list[float], share: float) -> float | None:
 
 @dataclass
 class Curves:
-    """Per step of `step` seconds, the value at `at[n]` stands for at[n] <= time < at[n] + step.
+    """Values per step of `step` seconds: at[n] <= time < at[n] + step.
 
-    Rates are calls per second by the time of their answer (unknown ones: of their beginning);
+    Rates are calls per second by the time of their response (unknown ones: of their beginning);
     latencies are of acknowledged calls, None where there was none.
     """
 
@@ -62,7 +62,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Kind:
-    """All outages during faults of one kind, milliseconds."""
+    """All outages during faults of one kind, in milliseconds."""
 
     name: str
     faults: int
@@ -177,7 +177,7 @@ def _last(values: list[float]) -> float | None:
 
 
 def _quiet(faults: list[Fault], acknowledged: list[float]) -> float | None:
-    """99 % of the gaps between acknowledged writes outside of all faults are not longer."""
+    """Return the 99th percentile of the gaps between acknowledged writes outside of all faults."""
     busy = sorted((fault.began, fault.ended) for fault in faults)
     gaps = []
     position, until = 0, float("-inf")
@@ -240,7 +240,7 @@ def _curves(history: History, seconds: float) -> Curves:
 
 
 def _lags(history: History, written: dict[int, float]) -> Iterable[tuple[float, float]]:
-    """(when, milliseconds behind the writer's own answer) of watch events."""
+    """Return (time, milliseconds after the writer's own response) of watch events."""
     for message in history.deliveries:
         for change in message.changes:
             answered = written.get(change.mod_revision)

@@ -34,12 +34,12 @@ _PANEL, _ROW, _GAP, _MARGIN = 150, 22, 46, 40
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """One colour for each name."""
+    """Return a colour for each name."""
     return {name: _PALETTE[n % len(_PALETTE)] for n, name in enumerate(sorted(set(names)))}
 
 
 def timeline(numbers: Numbers) -> Figure:
-    """Everything over time, one panel below the other on one axis, faults shaded."""
+    """Plot the whole run, panels below each other on one time axis, faults shaded."""
     curves = numbers.curves
     kinds = colours([outage.fault.kind for outage in numbers.outages])
     leaders = _rows([reign.member or _NONE for reign in numbers.reigns], last=_NONE)
@@ -102,7 +102,7 @@ def timeline(numbers: Numbers) -> Figure:
 
 
 def outages(numbers: Numbers) -> Figure:
-    """How long no write was acknowledged, by kind of fault, one dot for each."""
+    """Plot the write outages by kind of fault, one dot for each."""
     kinds = colours([outage.fault.kind for outage in numbers.outages])
     data = []
     for kind, colour in kinds.items():
@@ -136,17 +136,17 @@ def outages(numbers: Numbers) -> Figure:
 
 
 def _rows(names: list[str], last: str) -> list[str]:
-    """Each name once, in order, but one of them last."""
+    """Return the distinct names in order, but one of them last."""
     return sorted(set(names), key=lambda name: (name == last, name))
 
 
 def _left_margin(rows: list[str]) -> int:
-    """Pixels that the names of rows of bars take."""
+    """Return the width of the longest row name in pixels."""
     return min(240, max(70, 20 + 7 * max(map(len, rows), default=0)))
 
 
 def _in_order(rows: list[str]) -> dict[str, Any]:
-    """An axis of bars with the first row on top."""
+    """Return an axis of bars with the first row on top."""
     return {
         "type": "category",
         "categoryorder": "array",

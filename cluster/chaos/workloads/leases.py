@@ -16,7 +16,7 @@ PREFIX = "lease/"
 
 
 class Leases(Worker):
-    """One lease at a time, with a key."""
+    """Holds a lease with a key, then replaces it."""
 
     def __init__(self, client: Client, rate: float) -> None:
         super().__init__(client, rate)

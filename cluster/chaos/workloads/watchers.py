@@ -23,7 +23,7 @@ SILENCE = 4.0
 
 
 class Watcher:
-    """One logical watch, in a thread. Reconnects to `home`, or to any member without one."""
+    """A logical watch, in a thread. Reconnects to `home`, or to any member without one."""
 
     def __init__(
         self, name: str, client: Client, home: int | None, *, asks_progress: bool = True
@@ -77,7 +77,7 @@ class Watcher:
         try:
             for response in stream:
                 heard[0] = self._client.clock()
-                self._hear(member, response, asked)
+                self._receive(member, response, asked)
                 if response.canceled:
                     break
         except grpc.RpcError as error:
@@ -103,7 +103,7 @@ class Watcher:
             if self._asks_progress:
                 requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
 
-    def _hear(self, member: int, response: rpc.WatchResponse, asked: int) -> None:
+    def _receive(self, member: int, response: rpc.WatchResponse, asked: int) -> None:
         revision = response.header.revision
         if response.created:
             self._note(member, "created", asked)

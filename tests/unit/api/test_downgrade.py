@@ -15,7 +15,7 @@ ENABLE = rpc.DowngradeRequest(action=rpc.DowngradeRequest.ENABLE, version="3.6")
 
 
 def refusal(version: str | None, *, everyone_can: bool) -> tuple[str, list[bytes]]:
-    """Why the member refuses to begin, and what it proposed."""
+    """Return the refusal of a downgrade, and the proposals made."""
     proposed: list[bytes] = []
     members = Members()
     members.cluster_version = version

@@ -39,7 +39,7 @@ class Recorded:
 
 
 def enabled_store(*users: User) -> tuple[AuthStore, Recorded]:
-    """With `root`, the given users, and authentication on."""
+    """Return a store with `root`, the given users, and authentication on."""
     store, records = AuthStore(), Recorded()
     for user in (User("root", b"hash", ("root",)), *users):
         store.add_user(records, user)

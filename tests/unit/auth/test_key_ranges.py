@@ -1,4 +1,4 @@
-"""Which keys permissions cover, beside a plain enumeration of all short keys."""
+"""The keys that permissions cover, compared with an enumeration of all short keys."""
 
 from itertools import product
 

@@ -211,5 +211,5 @@ def test_kinds_without_end_share_one_count(path: Path) -> None:
     ("seconds", "text"),
     [(0, "0s"), (1.5, "1.5s"), (0.02, "20ms"), (12e-6, "12µs"), (3e-9, "3ns"), (75, "75s")],
 )
-def test_durations_are_gos(seconds: float, text: str) -> None:
+def test_durations_are_formatted_as_by_go(seconds: float, text: str) -> None:
     assert logs.go_duration(seconds) == text

@@ -198,7 +198,7 @@ def test_experimental_spellings_of_served_flags_still_work() -> None:
         ("-2s", -2.0),
     ],
 )
-def test_durations_are_gos(text: str, seconds: float) -> None:
+def test_durations_are_parsed_as_by_go(text: str, seconds: float) -> None:
     assert parsers.duration(text) == pytest.approx(seconds)
 
 

@@ -122,7 +122,7 @@ def test_single_checks_exclusion_and_verbose_output(tmp_path: Path) -> None:
     with_probes(tmp_path, test)
 
 
-def test_version_and_metrics(tmp_path: Path) -> None:
+def test_version_names_the_cluster_version_once_it_is_decided(tmp_path: Path) -> None:
     async def test(log: Log, node: InstantNode, get: Get) -> None:
         body = f'{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"not_decided","storage":"3.7.0"}}'
         assert await get("/version") == (200, body)

@@ -1,4 +1,4 @@
-"""Which worker works, and for how long: with a clock that only work moves."""
+"""The order of the workers and their time, by a clock that only work advances."""
 
 from __future__ import annotations
 

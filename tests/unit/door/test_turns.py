@@ -1,4 +1,4 @@
-"""No turn of the loop does more for its clients than its time allows, whatever asks for it.
+"""Every turn of the loop does a bounded amount of work for clients, whatever its cause.
 
 The budget's clock moves when it is read, and by nothing else: the bounds are numbers of pieces.
 """
@@ -87,7 +87,7 @@ def message(raw: bytes, flag: int = 0) -> bytes:
     return struct.pack(">BL", flag, len(raw)) + raw
 
 
-def test_requests_of_one_read() -> None:
+def test_requests_of_one_read_are_served_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         writer.write(requests(MANY, head("Echo"), message(b"")))
@@ -97,7 +97,7 @@ def test_requests_of_one_read() -> None:
     with_a_door(test)
 
 
-def test_new_connections() -> None:
+def test_new_connections_are_started_a_few_in_one_turn() -> None:
     """Which begin while the loop is busy elsewhere, and speak all at once then."""
 
     async def test(one: Served) -> None:
@@ -113,7 +113,7 @@ def test_new_connections() -> None:
     with_a_door(test)
 
 
-def test_messages_to_unpack() -> None:
+def test_compressed_messages_are_unpacked_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         packed = message(gzip.compress(REQUEST(value=bytes(50_000)).SerializeToString()), 1)
@@ -124,7 +124,7 @@ def test_messages_to_unpack() -> None:
     with_a_door(test)
 
 
-def test_messages_of_one_stream() -> None:
+def test_messages_of_one_stream_are_handled_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         writer.write(requests(1, head("Talk"), message(b"") * MANY, ended=False))
@@ -136,7 +136,7 @@ def test_messages_of_one_stream() -> None:
     with_a_door(test)
 
 
-def test_deadlines_that_fall_together() -> None:
+def test_simultaneous_deadlines_are_handled_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         writer.write(requests(MANY, head("Wait", grpc_timeout="4S"), message(b"")[:3], ended=False))
@@ -149,7 +149,7 @@ def test_deadlines_that_fall_together() -> None:
     with_a_door(test)
 
 
-def test_streams_of_a_connection_that_ends() -> None:
+def test_streams_of_an_ended_connection_are_aborted_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         writer.write(requests(MANY, head("Talk"), b"", ended=False))
@@ -162,7 +162,7 @@ def test_streams_of_a_connection_that_ends() -> None:
     with_a_door(test)
 
 
-def test_messages_for_many_streams() -> None:
+def test_messages_for_many_streams_are_sent_a_few_in_one_turn() -> None:
     async def test(one: Served) -> None:
         _, writer = await connected(one)
         writer.write(requests(MANY, head("Talk"), b"", ended=False))

@@ -1,4 +1,4 @@
-"""When rusd compacts by itself."""
+"""The times and revisions of automatic compaction."""
 
 from __future__ import annotations
 

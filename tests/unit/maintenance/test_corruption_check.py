@@ -29,7 +29,7 @@ class Node:
         self.refusals = 0
 
     def serve(self, kind: str, handler: Any) -> None:
-        """Nobody asks."""
+        """Registers nothing: no other member sends requests."""
 
     def connected_since(self, member: int) -> float | None:
         return 1.0

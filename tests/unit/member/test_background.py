@@ -20,7 +20,7 @@ class Node:
 
 
 class Component:
-    """One of the member's components, whose background task may fail."""
+    """A component of the member whose background task may fail."""
 
     def __init__(self, fails: bool) -> None:
         self._fails = fails

@@ -37,7 +37,7 @@ FLAGS = Config(
 
 
 def started(directory: Path, flags: Config = FLAGS, *, entries: int = 0) -> Identity:
-    """One start of a member on `directory`, which then applies so many entries and stops."""
+    """Start a member on `directory`, apply this many entries and stop."""
     config = replace(flags, data_dir=str(directory))
     machine = StateMachine(config.member_path / "state")
     try:

@@ -1,4 +1,4 @@
-"""Whatever step of building a member fails, nothing that was opened before stays open."""
+"""A failed step of building a member closes everything that was opened before."""
 
 from __future__ import annotations
 

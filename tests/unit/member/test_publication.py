@@ -1,4 +1,4 @@
-"""When a member tells the cluster its name and client URLs."""
+"""Publication of a member's name and client URLs."""
 
 from __future__ import annotations
 

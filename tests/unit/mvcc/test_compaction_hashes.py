@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Rules:
-    """Which rows etcd hashes: its key index and `kvHasher`, over a list of all rows."""
+    """The rows that etcd hashes: its key index and `kvHasher`, over a list of all rows."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []

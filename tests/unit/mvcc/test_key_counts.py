@@ -47,7 +47,7 @@ def delete(store: Store, *keys: bytes) -> None:
 
 
 def delete_interval(store: Store, live: list[bytes]) -> None:
-    """As a range deletion of many keys does it."""
+    """Delete keys as a range deletion of many keys does."""
     writer = store.begin()
     txn = writer.txn()
     bulk = txn.bulk_delete()

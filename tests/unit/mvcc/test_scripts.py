@@ -212,7 +212,7 @@ def _parts(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_mvcc_script(script: Path, tmp_path: Path) -> None:
+def test_the_store_answers_each_script_as_recorded(script: Path, tmp_path: Path) -> None:
     session = Session(tmp_path / "state")
     try:
         replay(script, session.commands(), Refusal)

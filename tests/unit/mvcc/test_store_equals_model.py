@@ -1,4 +1,4 @@
-"""Whatever is written, compacted and reopened: the store reads like plain dictionaries do."""
+"""The store reads like plain dictionaries after any writes, compactions and restarts."""
 
 from __future__ import annotations
 

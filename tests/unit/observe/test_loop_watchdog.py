@@ -57,7 +57,7 @@ def working(holds: list[Hold]) -> list[Hold]:
 
 
 async def _timers(watchdog: LoopWatchdog, count: int) -> None:
-    """Until the watchdog has seen `count` more timers."""
+    """Wait until the watchdog has seen `count` more timers."""
     delays = watchdog.delays
     wanted = sum(delays.counts) + count
     while sum(delays.counts) < wanted:

@@ -30,7 +30,7 @@ class ApplyingRaft(PySyncObjRaft):
 
 
 class Member:
-    """One core with what surrounds it."""
+    """A core with its surroundings."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Member:
         self.core.installed(last)
 
     def receive(self, sender: int, message: Message) -> None:
-        """One message off the wire, as the node handles it."""
+        """Handle a received message, as the node does."""
         self.core.receive_message(sender, copy.deepcopy(message))
 
     def sent(self, to: int | None = None, kind: str | None = None) -> list[Message]:

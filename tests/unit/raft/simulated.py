@@ -72,7 +72,7 @@ class Machine:
 
 
 class Member:
-    """One process on one disk."""
+    """A process on a disk."""
 
     def __init__(self, cluster: "Cluster", member: int, config: RaftConfig) -> None:
         self.cluster = cluster

@@ -1,4 +1,4 @@
-"""When followers learn of a commit."""
+"""Announcements of the commit index to followers."""
 
 from rusd.raft.core.commit_notice import PATIENCE, CommitNotice
 

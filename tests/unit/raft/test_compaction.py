@@ -1,4 +1,4 @@
-"""When the log is shortened and what is kept; the state is made durable before."""
+"""Log compaction: when it happens, and how far; the state is durable before it."""
 
 import asyncio
 from pathlib import Path

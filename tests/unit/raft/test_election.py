@@ -1,4 +1,4 @@
-"""When a member asks to be elected, and whom it then follows; time is in the test's hand."""
+"""Campaigns and the choice of a leader to follow, with time set by the test."""
 
 import random
 

@@ -43,7 +43,7 @@ PAST = 8
 
 
 class Side:
-    """One process of a member on its directory."""
+    """A process of a member on its directory."""
 
     def __init__(
         self, member: int, directory: Path, index: int = 0, term: int = 0, features: int = 0

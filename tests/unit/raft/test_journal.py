@@ -557,7 +557,7 @@ def test_an_open_slice_is_bounded_but_shows_that_more_follows(tmp_path: Path) ->
     assert [one[1] for one in journal[11:]] == [12, 13]  # type: ignore[index]
 
 
-def test_sizes_are_known(tmp_path: Path) -> None:
+def test_the_size_of_the_log_follows_its_entries(tmp_path: Path) -> None:
     journal = filled(tmp_path, 10)
     assert journal.size == sum(len(entry(index)[0]) for index in range(1, 11))
     kept = len(entry(9)[0]) + len(entry(10)[0])

@@ -1,4 +1,4 @@
-"""Every frame that a member sends is one that the others take, however large the requests."""
+"""Every frame that a member sends is accepted by others, however large the requests."""
 
 import asyncio
 from pathlib import Path

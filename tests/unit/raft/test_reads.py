@@ -1,4 +1,4 @@
-"""When linearizable reads are served."""
+"""The conditions on which linearizable reads are served."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Loop:
         return self
 
     def cancel(self) -> None:
-        """Not needed."""
+        """Does nothing."""
 
 
 class Node:
@@ -181,7 +181,7 @@ class Responses:
         self.error: EtcdError | None = None
 
     def send(self, message: bytes) -> None:
-        """Not looked at."""
+        """Drops the message."""
 
     def ready(self) -> bool:
         return True

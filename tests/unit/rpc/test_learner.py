@@ -28,7 +28,7 @@ def answer(request: Any, call: Call) -> bytes:
 
 
 async def stream(*arguments: Any) -> None:
-    """Nothing."""
+    """Does nothing."""
 
 
 def table() -> RoleMethods:

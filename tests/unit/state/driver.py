@@ -47,7 +47,7 @@ class Driver:
         return self.machine.apply([self.entry(payloads, wanted)])
 
     def apply(self, kind: Kind, body: bytes) -> Applied:
-        """One request; its refusal is raised."""
+        """Apply one request; raise its refusal."""
         (result,) = self.apply_payloads([encode(kind, body)])
         if isinstance(result, Refusal):
             raise result

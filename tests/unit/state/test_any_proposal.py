@@ -1,4 +1,4 @@
-"""Whatever a proposal holds, applying it ends nobody.
+"""Applying any bytes as a proposal ends no member.
 
 A proposal is checked by the member that makes it, and a committed one is applied by all: one that
 raised anything but a refusal would end every member of the cluster, at every start again.

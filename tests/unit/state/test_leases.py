@@ -55,7 +55,7 @@ def test_a_put_moves_its_key_from_lease_to_lease(driver: Driver) -> None:
     assert keys(driver, 8) == set()
 
 
-def test_a_delete_detaches(driver: Driver) -> None:
+def test_a_deleted_key_is_detached_from_its_lease(driver: Driver) -> None:
     driver.grant(7)
     driver.put(b"a", lease=7)
     driver.put(b"b", lease=7)

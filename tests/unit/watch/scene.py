@@ -75,7 +75,9 @@ class Loop:
 
 
 class Client:
-    """One client's watch stream: the outlet that the door would be, and what came out of it."""
+    """A client's watch stream: its response stream as the door provides it, and what it has
+    received.
+    """
 
     def __init__(self, scene: Scene, room: int | None = None) -> None:
         """`room`: how many messages it takes before it has to be read; None = no limit."""

@@ -148,7 +148,7 @@ def shown(response: rpc.WatchResponse) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_watch_script(script: Path, tmp_path: Path) -> None:
+def test_the_hub_answers_each_script_as_recorded(script: Path, tmp_path: Path) -> None:
     session = Session(tmp_path)
     replay(script, session.commands())
     session.scene.engine.close()

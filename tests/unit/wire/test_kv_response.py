@@ -15,20 +15,22 @@ key_values = st.builds(
 
 
 @given(int64)
-def test_lease_grant(number: int) -> None:
+def test_a_lease_grant_response_is_encoded_as_by_protobuf(number: int) -> None:
     expected = rpc.LeaseGrantResponse(ID=number, TTL=5)
     assert kv_response.lease_grant_response(number, 5) == expected.SerializeToString()
 
 
 @given(st.lists(key_values, max_size=5), st.booleans(), st.integers(0, 2**40))
-def test_range(kvs: list[kv_pb2.KeyValue], more: bool, count: int) -> None:
+def test_a_range_response_is_encoded_as_by_protobuf(
+    kvs: list[kv_pb2.KeyValue], more: bool, count: int
+) -> None:
     expected = rpc.RangeResponse(kvs=kvs, more=more, count=count)
     result = RangeResult([kv.SerializeToString() for kv in kvs], more, count)
     assert kv_response.range_response(result) == expected.SerializeToString()
 
 
 @given(key_values | st.none())
-def test_put(previous: kv_pb2.KeyValue | None) -> None:
+def test_a_put_response_is_encoded_as_by_protobuf(previous: kv_pb2.KeyValue | None) -> None:
     encoded = None if previous is None else previous.SerializeToString()
     assert (
         kv_response.put_response(encoded) == rpc.PutResponse(prev_kv=previous).SerializeToString()
@@ -36,7 +38,9 @@ def test_put(previous: kv_pb2.KeyValue | None) -> None:
 
 
 @given(st.integers(0, 2**40), st.lists(key_values, max_size=5))
-def test_delete_range(deleted: int, previous: list[kv_pb2.KeyValue]) -> None:
+def test_a_delete_response_is_encoded_as_by_protobuf(
+    deleted: int, previous: list[kv_pb2.KeyValue]
+) -> None:
     expected = rpc.DeleteRangeResponse(deleted=deleted, prev_kvs=previous)
     encoded = [kv.SerializeToString() for kv in previous]
     assert (
@@ -46,7 +50,9 @@ def test_delete_range(deleted: int, previous: list[kv_pb2.KeyValue]) -> None:
 
 
 @given(st.booleans(), int64, st.binary(max_size=300))
-def test_txn(succeeded: bool, revision: int, value: bytes) -> None:
+def test_a_txn_response_is_encoded_as_by_protobuf(
+    succeeded: bool, revision: int, value: bytes
+) -> None:
     header = rpc.ResponseHeader(revision=revision)
     previous = kv_pb2.KeyValue(key=b"k", value=value)
     put = rpc.PutResponse(header=header, prev_kv=previous)

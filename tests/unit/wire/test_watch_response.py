@@ -23,7 +23,9 @@ def message(revision: int, **fields: object) -> bytes:
 
 
 @given(REVISIONS, INT64, st.integers(1, 2**63 - 1), st.text(min_size=1))
-def test_control_responses(revision: int, watch_id: int, compact: int, reason: str) -> None:
+def test_responses_without_events_are_encoded_as_by_protobuf(
+    revision: int, watch_id: int, compact: int, reason: str
+) -> None:
     head = header(revision)
     assert watch_response.created(head, watch_id) == message(
         revision, watch_id=watch_id, created=True
@@ -41,7 +43,7 @@ def test_control_responses(revision: int, watch_id: int, compact: int, reason: s
 
 
 @given(KEY_VALUES, st.none() | KEY_VALUES, st.booleans(), st.booleans())
-def test_events(
+def test_events_are_encoded_as_by_protobuf(
     kv: kv_pb2.KeyValue, prev: kv_pb2.KeyValue | None, delete: bool, prev_kv: bool
 ) -> None:
     event = Event(
