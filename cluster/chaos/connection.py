@@ -54,10 +54,10 @@ class Failure(Exception):
         """Returns FAILED for a read: it has no result. Returns UNKNOWN for a write, which may still
         take effect, unless it was refused or never sent.
         """
-        return fate(self.code, self.text) if writes else Outcome.FAILED
+        return outcome_of(self.code, self.text) if writes else Outcome.FAILED
 
 
-def fate(code: grpc.StatusCode, text: str) -> Outcome:
+def outcome_of(code: grpc.StatusCode, text: str) -> Outcome:
     """Returns the outcome of a write that ended with this error."""
     if code in _REFUSALS:
         return Outcome.FAILED

@@ -18,7 +18,7 @@ from .subject import Subject
 FREEZE = 0.4
 
 
-class Broken(NamedTuple):
+class ActiveFault(NamedTuple):
     """An active fault."""
 
     #: Members by index.
@@ -27,7 +27,7 @@ class Broken(NamedTuple):
     detail: str = ""
 
 
-def begin(subject: Subject, step: Step) -> Broken:
+def begin(subject: Subject, step: Step) -> ActiveFault:
     """Inject the fault of this step."""
     return _KINDS[step.kind](subject, step)
 
@@ -55,7 +55,7 @@ def _leader(subject: Subject, step: Step) -> int:
     return _drawn(subject, step) if leader is None else leader
 
 
-def _some(subject: Subject, step: Step, count: int) -> list[int]:
+def _random_members(subject: Subject, step: Step, count: int) -> list[int]:
     """Return `count` different members."""
     first = _drawn(subject, step)
     return [(first + n) % subject.size for n in range(count)]
@@ -64,7 +64,7 @@ def _some(subject: Subject, step: Step, count: int) -> list[int]:
 # --- processes ------------------------------------------------------------------------------------
 
 
-def _kill(subject: Subject, members: Sequence[int]) -> Broken:
+def _kill(subject: Subject, members: Sequence[int]) -> ActiveFault:
     for member in members:
         subject.kill(member)
 
@@ -72,55 +72,55 @@ def _kill(subject: Subject, members: Sequence[int]) -> Broken:
         for member in members:
             subject.start_again(member)
 
-    return Broken(members, heal)
+    return ActiveFault(members, heal)
 
 
-def _kill_one(subject: Subject, step: Step) -> Broken:
+def _kill_one(subject: Subject, step: Step) -> ActiveFault:
     return _kill(subject, [_drawn(subject, step)])
 
 
-def _kill_leader(subject: Subject, step: Step) -> Broken:
+def _kill_leader(subject: Subject, step: Step) -> ActiveFault:
     return _kill(subject, [_leader(subject, step)])
 
 
-def _kill_majority(subject: Subject, step: Step) -> Broken:
-    return _kill(subject, _some(subject, step, subject.size // 2 + 1))
+def _kill_majority(subject: Subject, step: Step) -> ActiveFault:
+    return _kill(subject, _random_members(subject, step, subject.size // 2 + 1))
 
 
-def _kill_all(subject: Subject, step: Step) -> Broken:
+def _kill_all(subject: Subject, step: Step) -> ActiveFault:
     return _kill(subject, range(subject.size))
 
 
-def _pause(subject: Subject, member: int) -> Broken:
+def _pause(subject: Subject, member: int) -> ActiveFault:
     subject.pause(member)
-    return Broken([member], lambda: subject.resume(member))
+    return ActiveFault([member], lambda: subject.resume(member))
 
 
-def _pause_one(subject: Subject, step: Step) -> Broken:
+def _pause_one(subject: Subject, step: Step) -> ActiveFault:
     return _pause(subject, _drawn(subject, step))
 
 
-def _pause_leader(subject: Subject, step: Step) -> Broken:
+def _pause_leader(subject: Subject, step: Step) -> ActiveFault:
     return _pause(subject, _leader(subject, step))
 
 
-def _stop_leader(subject: Subject, step: Step) -> Broken:
+def _stop_leader(subject: Subject, step: Step) -> ActiveFault:
     member = _leader(subject, step)
     subject.stop_in_order(member)
-    return Broken([member], lambda: subject.start_again(member))
+    return ActiveFault([member], lambda: subject.start_again(member))
 
 
-def _rolling_restart(subject: Subject, step: Step) -> Broken:
-    members = _some(subject, step, subject.size)
+def _rolling_restart(subject: Subject, step: Step) -> ActiveFault:
+    members = _random_members(subject, step, subject.size)
     for member in members:
         subject.stop_in_order(member)
         time.sleep(step.lasts)
         subject.start_again(member)
         time.sleep(step.lasts)
-    return Broken(members, lambda: None)
+    return ActiveFault(members, lambda: None)
 
 
-def _wipe_member(subject: Subject, step: Step) -> Broken:
+def _wipe_member(subject: Subject, step: Step) -> ActiveFault:
     """Removes the data of a member. Its next start must be refused; then it is replaced."""
     member = _drawn(subject, step)
     # The other members must form a reachable quorum.
@@ -132,96 +132,96 @@ def _wipe_member(subject: Subject, step: Step) -> Broken:
         subject.refuses(member)
         subject.replace(member)
 
-    return Broken([member], heal, "refused, removed and added anew")
+    return ActiveFault([member], heal, "refused, removed and added anew")
 
 
 # --- links ----------------------------------------------------------------------------------------
 
 
-def _links(subject: Subject, links: list[Link], rule: Rule, targets: Sequence[int]) -> Broken:
+def _links(subject: Subject, links: list[Link], rule: Rule, targets: Sequence[int]) -> ActiveFault:
     subject.network.set(links, rule)
     names = ", ".join("→".join(subject.names(link)) for link in links)
 
     def heal() -> None:
         subject.network.set(links, Rule())
 
-    return Broken(targets, heal, names)
+    return ActiveFault(targets, heal, names)
 
 
 def _others(subject: Subject, member: int) -> list[int]:
     return [other for other in range(subject.size) if other != member]
 
 
-def _isolate(subject: Subject, member: int) -> Broken:
+def _isolate(subject: Subject, member: int) -> ActiveFault:
     others = _others(subject, member)
     links = [(member, other) for other in others] + [(other, member) for other in others]
     return _links(subject, links, CUT, [member])
 
 
-def _partition_leader(subject: Subject, step: Step) -> Broken:
+def _partition_leader(subject: Subject, step: Step) -> ActiveFault:
     return _isolate(subject, _leader(subject, step))
 
 
-def _partition_one(subject: Subject, step: Step) -> Broken:
+def _partition_one(subject: Subject, step: Step) -> ActiveFault:
     return _isolate(subject, _drawn(subject, step))
 
 
-def _partition_all(subject: Subject, step: Step) -> Broken:
+def _partition_all(subject: Subject, step: Step) -> ActiveFault:
     members = range(subject.size)
     return _links(subject, [(a, b) for a in members for b in members if a != b], CUT, members)
 
 
-def _leader_cannot_send(subject: Subject, step: Step) -> Broken:
+def _leader_cannot_send(subject: Subject, step: Step) -> ActiveFault:
     leader = _leader(subject, step)
     links = [(leader, other) for other in _others(subject, leader)]
     return _links(subject, links, CUT, [leader])
 
 
-def _leader_cannot_hear(subject: Subject, step: Step) -> Broken:
+def _leader_cannot_hear(subject: Subject, step: Step) -> ActiveFault:
     leader = _leader(subject, step)
     links = [(other, leader) for other in _others(subject, leader)]
     return _links(subject, links, CUT, [leader])
 
 
-def _one_link(subject: Subject, step: Step) -> Broken:
+def _one_link(subject: Subject, step: Step) -> ActiveFault:
     """Affects both directions between two members; a third one is still connected to both."""
-    one, other = _some(subject, step, 2)
+    one, other = _random_members(subject, step, 2)
     return _links(subject, [(one, other), (other, one)], CUT, [one, other])
 
 
-def _one_way(subject: Subject, step: Step) -> Broken:
+def _one_way(subject: Subject, step: Step) -> ActiveFault:
     """Affects one direction of one link."""
-    one, other = _some(subject, step, 2)
+    one, other = _random_members(subject, step, 2)
     return _links(subject, [(one, other)], CUT, [one, other])
 
 
-def _everywhere(subject: Subject, rule: Rule) -> Broken:
+def _everywhere(subject: Subject, rule: Rule) -> ActiveFault:
     members = range(subject.size)
     links = [(a, b) for a in members for b in members if a != b]
     broken = _links(subject, links, rule, members)
     return broken._replace(detail=str(rule))
 
 
-def _delay(subject: Subject, step: Step) -> Broken:
+def _delay(subject: Subject, step: Step) -> ActiveFault:
     delay = round(0.01 + 0.14 * step.drawn[1], 3)
     return _everywhere(subject, Rule(delay=delay, jitter=delay))
 
 
-def _loss(subject: Subject, step: Step) -> Broken:
+def _loss(subject: Subject, step: Step) -> ActiveFault:
     return _everywhere(subject, Rule(loss=round(0.02 + 0.2 * step.drawn[1], 3)))
 
 
 # --- disks ----------------------------------------------------------------------------------------
 
 
-def _slow_disk(subject: Subject, step: Step) -> Broken:
+def _slow_disk(subject: Subject, step: Step) -> ActiveFault:
     member = _leader(subject, step) if step.drawn[1] < 0.5 else _drawn(subject, step)
     stop = round(0.05 + (FREEZE - 0.05) * step.drawn[2], 3)
     subject.disks[member].slow(stop)
-    return Broken([member], subject.disks[member].fast, f"stands still for {stop} s at a time")
+    return ActiveFault([member], subject.disks[member].fast, f"stands still for {stop} s at a time")
 
 
-def _full_disk(subject: Subject, step: Step) -> Broken:
+def _full_disk(subject: Subject, step: Step) -> ActiveFault:
     member = _leader(subject, step) if step.drawn[1] < 0.5 else _drawn(subject, step)
     subject.disks[member].fill()
 
@@ -229,7 +229,7 @@ def _full_disk(subject: Subject, step: Step) -> Broken:
         subject.disks[member].free()
         subject.start_again(member)
 
-    return Broken([member], heal)
+    return ActiveFault([member], heal)
 
 
 _OF_LINKS = (
@@ -242,7 +242,7 @@ _OF_LINKS = (
     _one_way,
 )
 
-_KINDS: dict[str, Callable[[Subject, Step], Broken]] = {
+_KINDS: dict[str, Callable[[Subject, Step], ActiveFault]] = {
     "kill-leader": _kill_leader,
     "kill-one": _kill_one,
     "kill-majority": _kill_majority,

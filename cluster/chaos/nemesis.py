@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import faults
-from .faults import Broken
+from .faults import ActiveFault
 from .history import Fault, History
 from .schedule import ALONE, Step
 from .subject import Subject
@@ -63,7 +63,7 @@ class Nemesis:
             raise self._errors[0]
 
     def _heal(
-        self, number: int, step: Step, broken: Broken, names: tuple[str, ...], began: float
+        self, number: int, step: Step, broken: ActiveFault, names: tuple[str, ...], began: float
     ) -> None:
         time.sleep(step.lasts)
         try:

@@ -111,7 +111,7 @@ class AuthService:
         methods: Methods = {
             **changes,
             "RoleAdd": Unary(rpc.AuthRoleAddRequest, self._changing(Kind.ROLE_ADD), _check_name),
-            "AuthStatus": self._question(rpc.AuthStatusRequest, self._anyone, self._status),
+            "AuthStatus": self._question(rpc.AuthStatusRequest, self._no_check, self._status),
             "Authenticate": Unary(rpc.AuthenticateRequest, self.authenticate),
             "UserAdd": Unary(rpc.AuthUserAddRequest, self.user_add, _check_name),
             "UserChangePassword": Unary(
@@ -243,7 +243,7 @@ class AuthService:
 
         return Unary(kind, ask)
 
-    def _anyone(self, identity: Identity, request: Message) -> None: ...
+    def _no_check(self, identity: Identity, request: Message) -> None: ...
 
     def _root(self, identity: Identity, request: Message) -> None:
         self._auth.check_root(identity)

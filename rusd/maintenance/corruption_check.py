@@ -105,7 +105,7 @@ class CorruptionCheck:
         after = await self._hash(0)
         found = hash_comparison.corrupt(self._node.member_id, before, after, _answered(others))
         if found is not None:
-            await self._accuse(found)
+            await self._raise_alarm(found)
 
     async def _check_compacted(self, revision: int) -> None:
         own = await self._hash(revision)
@@ -113,11 +113,11 @@ class CorruptionCheck:
             self._node.member_id, own, await self._ask_others(revision)
         )
         for member in verdict.corrupt:
-            await self._accuse(member)
+            await self._raise_alarm(member)
         if verdict.complete:
             self._compared = revision
 
-    async def _accuse(self, member: int) -> None:
+    async def _raise_alarm(self, member: int) -> None:
         log.error("found corrupt data", extra=_fields([member]))
         request = rpc.AlarmRequest(
             action=rpc.AlarmRequest.ACTIVATE, memberID=member, alarm=rpc.CORRUPT

@@ -132,7 +132,7 @@ async def _serve(
         if space is None or not full_disk(error):
             return 1
         log.error("waiting until there is space on the disk")
-        return None if await _first_of(_room(space), asked) else 0
+        return None if await _first_of(_wait_for_space(space), asked) else 0
     finally:
         asked.cancel()
     if member is None:
@@ -163,7 +163,7 @@ async def _first_of(work: Coroutine[Any, Any, None], asked: asyncio.Task[bool]) 
     return False
 
 
-async def _room(space: DiskSpace) -> None:
+async def _wait_for_space(space: DiskSpace) -> None:
     """Wait for free space, for a minimum time, since another resource may be exhausted."""
     await asyncio.sleep(SPACE_POLL)
     while not space.enough():  # noqa: ASYNC110 (free space can only be polled)

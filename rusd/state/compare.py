@@ -123,7 +123,7 @@ def _holds(view: View, condition: rpc.Compare) -> bool:
     """
     live = view.get(condition.key)
     if live is None:
-        return _holds_for_none(condition)
+        return _holds_if_absent(condition)
     of_value = condition.target == _VALUE
     return _test(condition)(kv_pb2.KeyValue.FromString(live.kv) if of_value else live)
 
@@ -134,7 +134,7 @@ def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[Non
     holds = _test(condition)
     part = rows.read(SLICE)
     if not part:
-        return _holds_for_none(condition)
+        return _holds_if_absent(condition)
     while part:
         if not all(holds(kv_pb2.KeyValue.FromString(kv_of(row))) for row in part):
             return False
@@ -144,7 +144,7 @@ def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[Non
     return True
 
 
-def _holds_for_none(condition: rpc.Compare) -> bool:
+def _holds_if_absent(condition: rpc.Compare) -> bool:
     if condition.target == _VALUE:
         return False
     related = _RELATIONS.get(condition.result)

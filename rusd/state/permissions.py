@@ -68,7 +68,7 @@ class Permissions:
         for operation in operations:
             check = self._operation(identity, operation)
             if check is not None:
-                return self._go_on(identity, check, operations)
+                return self._remaining_checks(identity, check, operations)
         return None
 
     def _operation(self, identity: Identity, operation: rpc.RequestOp) -> Check | None:
@@ -83,7 +83,7 @@ class Permissions:
             return self.txn(identity, operation.request_txn)
         return None
 
-    def _go_on(
+    def _remaining_checks(
         self, identity: Identity, check: Check, operations: Iterable[rpc.RequestOp]
     ) -> Check:
         yield from check

@@ -87,6 +87,6 @@ class Dispatcher:
         counts = self._unknown_calls if headers.method is None else headers.method.counts
         counts.finish(error.code)
         if headers.status == 200:
-            stream.end(status.alone(error.code, error.message))
+            stream.end(status.trailers_only(error.code, error.message))
         else:
-            stream.end(status.plain(headers.status, error))
+            stream.end(status.http_error(headers.status, error))

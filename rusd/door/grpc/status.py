@@ -24,19 +24,19 @@ def trailers(code: int, message: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def alone(code: int, message: str) -> bytes:
+def trailers_only(code: int, message: str) -> bytes:
     """Return the whole response of a failed call without messages (trailers only)."""
     return block([*_START, *_fields(code, message)])
 
 
-def ending(error: EtcdError | None, *, begun: bool) -> bytes:
+def last_headers(error: EtcdError | None, *, begun: bool) -> bytes:
     """Return the last header block of a stream. `begun`: its headers were sent before."""
     if error is None:
         return OK if begun else _OK_ALONE
-    return (trailers if begun else alone)(error.code, error.message)
+    return (trailers if begun else trailers_only)(error.code, error.message)
 
 
-def plain(status: int, error: Definition) -> bytes:
+def http_error(status: int, error: Definition) -> bytes:
     """Return the response to a request that is not gRPC: an HTTP status, and gRPC's."""
     return block([(":status", str(status)), _START[1], *_fields(error.code, error.message)])
 

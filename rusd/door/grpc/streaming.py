@@ -161,7 +161,7 @@ class StreamCall:
         self._response = FINISHED
         told = None if error is None else self._status(error)
         self._code = Code.OK if told is None else told.code
-        self._stream.end(status.ending(told, begun=begun))
+        self._stream.end(status.last_headers(told, begun=begun))
         # Not at once: a callback of the service, or `open`, may be running.
         self._connection.do(self._close)
 

@@ -251,7 +251,7 @@ class UnaryCall:
 
     def _refuse(self, error: EtcdError | Definition) -> None:
         self._finish(error.code)
-        self._stream.end(status.alone(error.code, error.message))
+        self._stream.end(status.trailers_only(error.code, error.message))
 
     # Ends
 

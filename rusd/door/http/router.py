@@ -77,7 +77,7 @@ class Router:
         path = _routed(request)
         page = self._find(path)
         if page is None or not _is_clean(request.raw_path):
-            return self._elsewhere(request)
+            return self._redirect(request)
         try:
             return await page(request)
         except tuple(_REFUSED) as refusal:
@@ -90,7 +90,7 @@ class Router:
         """Return whether a WebSocket may be opened at the request's path."""
         return _routed(request).startswith(self._sockets) and _is_clean(request.raw_path)
 
-    def _elsewhere(self, request: PageRequest) -> PageResponse:
+    def _redirect(self, request: PageRequest) -> PageResponse:
         """Redirect to the clean path (slashes and dots removed, as Go's ServeMux does) if it has a
         page; else return NOT_FOUND.
         """

@@ -121,7 +121,7 @@ class Algorithm(RaftState, Protocol):
     def reconfigure(self, membership: Membership) -> None:
         """Use this membership from now on. A leader that is no longer a voter steps down."""
 
-    def stand_down(self) -> None:
+    def step_down(self) -> None:
         """Step down as leader."""
 
     def forget_leader(self) -> None:

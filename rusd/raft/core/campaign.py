@@ -121,7 +121,7 @@ class Campaign:
         ):
             raft.campaign()
 
-    def told_term(self, member: int, message: HigherTerm) -> None:
+    def higher_term(self, member: int, message: HigherTerm) -> None:
         """Follow the higher term with which a member refused an append."""
         if message.term > self._raft.term:
             self._raft.learn_term(member, message.term)

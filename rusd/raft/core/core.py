@@ -139,7 +139,7 @@ class Core:
             ReadIndexReply: self._reads.replied,
             PreVote: self._campaign.asked,
             PreVoteReply: self._campaign.answered,
-            HigherTerm: self._campaign.told_term,
+            HigherTerm: self._campaign.higher_term,
             SnapshotRequest: self._on_snapshot_request,
             SnapshotReply: self._on_snapshot_reply,
             SnapshotBegin: self._on_snapshot,
@@ -419,7 +419,7 @@ class Core:
     def _receive(self, member: int, message: Frame, now: float) -> None:
         raft = self._raft
         before = raft.term
-        if not self._term_limit.believes(message, before, now):
+        if not self._term_limit.allows(message, before, now):
             ignored.warning("ignored a term far ahead", {"peer": f"{member:x}"})
             return
         handler = self._handlers.get(type(message))

@@ -54,7 +54,7 @@ class Quarantine:
         self._number += 1
         self._asking = self._answered = False
         if self._raft.is_leader:
-            self._raft.stand_down()
+            self._raft.step_down()
         log.error(
             "this data directory holds less than this member has acknowledged: it takes no part "
             "in elections and commits until it has caught up"

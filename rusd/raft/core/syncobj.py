@@ -346,14 +346,14 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self._SyncObj__otherNodes = voters
         self._SyncObj__readonlyNodes = set(self.peers.values()) - voters
         if self.is_leader and not self.votes:
-            self.stand_down()
+            self.step_down()
 
     @property
     def votes(self) -> bool:
         """Whether this member is a voter."""
         return self.member in self.membership.voters
 
-    def stand_down(self) -> None:
+    def step_down(self) -> None:
         """Step down as leader."""
         self._SyncObj__setState(0)
         self._SyncObj__raftLeader = None

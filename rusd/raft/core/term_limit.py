@@ -34,7 +34,7 @@ class TermLimit:
     def __init__(self) -> None:
         self._next_leap = float("-inf")
 
-    def believes(self, message: Frame, own: int, now: float) -> bool:
+    def allows(self, message: Frame, own: int, now: float) -> bool:
         """Return whether a member in term `own` may handle a message."""
         if not isinstance(message, _RAISING):
             return True

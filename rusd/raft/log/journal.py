@@ -158,7 +158,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._record(Kind.BASE, records.index(self.first_index))
         self.settle()
 
-    def seat(self, before: LogEntry, last: LogEntry) -> None:
+    def reset_to(self, before: LogEntry, last: LogEntry) -> None:
         """Replace the whole log by two entries, the newest ones that the state contains. Durable
         after `settle`.
         """

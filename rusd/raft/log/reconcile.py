@@ -27,5 +27,5 @@ def reconcile(journal: Journal, last: Position, before: Position) -> bool:
             f"the log in {journal.directory} begins at entry {journal.first_index}, the state ends "
             f"at {last.index}: applied state was lost"
         )
-    journal.seat((STAND_IN, *before), (STAND_IN, *last))
+    journal.reset_to((STAND_IN, *before), (STAND_IN, *last))
     return True

@@ -230,11 +230,11 @@ class Peers:
             oldest.drop("too many connections without a hello")
         return True
 
-    def handshaking(self, handshake: PendingHandshake) -> bool:
+    def handshake_begun(self, handshake: PendingHandshake) -> bool:
         """Count a TLS handshake; False if there is no room for it."""
         return self._make_room(handshake)
 
-    def handshaken(self, handshake: PendingHandshake, error: Exception | None) -> None:
+    def handshake_ended(self, handshake: PendingHandshake, error: Exception | None) -> None:
         """A TLS handshake ended; with `error` if there is no connection."""
         self._unconfirmed.remove(handshake)
         if error is not None:

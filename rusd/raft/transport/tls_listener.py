@@ -25,10 +25,10 @@ HANDSHAKES = 8
 class Owner(Protocol):
     """The part of `Peers` that a listener uses."""
 
-    def handshaking(self, handshake: "PendingHandshake") -> bool:
+    def handshake_begun(self, handshake: "PendingHandshake") -> bool:
         """A handshake begins; False if there is no room for it."""
 
-    def handshaken(self, handshake: "PendingHandshake", error: Exception | None) -> None:
+    def handshake_ended(self, handshake: "PendingHandshake", error: Exception | None) -> None:
         """A handshake ended; with `error` if there is no connection."""
 
 
@@ -74,16 +74,20 @@ class TlsListener:
 
     def _accepted(self, accepted: socket.socket) -> None:
         handshake = PendingHandshake(accepted)
-        if self._owner.handshaking(handshake):
+        if self._owner.handshake_begun(handshake):
             self._pending.add(handshake)
-            self._tasks.start("TLS handshake of a peer", self._shake(accepted, handshake))
+            self._tasks.start(
+                "TLS handshake of a peer", self._complete_handshake(accepted, handshake)
+            )
         else:
             accepted.close()
 
-    async def _shake(self, accepted: socket.socket, handshake: PendingHandshake) -> None:
+    async def _complete_handshake(
+        self, accepted: socket.socket, handshake: PendingHandshake
+    ) -> None:
         error: Exception | None = None
         try:
             error = await begin(accepted, self._make, self._context, HELLO_TIMEOUT)
         finally:
             self._pending.discard(handshake)
-            self._owner.handshaken(handshake, error)
+            self._owner.handshake_ended(handshake, error)

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from cluster.chaos.client import Client
-from cluster.chaos.connection import Connections, Failure, fate
+from cluster.chaos.connection import Connections, Failure, outcome_of
 from cluster.chaos.history import Action, History, Operation, Outcome
 from cluster.ports import HOST, Claim
 from rusd.proto import rpc_pb2 as rpc
@@ -81,7 +81,7 @@ def only(client: Client) -> Operation:
     ],
 )
 def test_after_these_errors_a_write_may_have_happened(code: grpc.StatusCode, text: str) -> None:
-    assert fate(code, text) is Outcome.UNKNOWN
+    assert outcome_of(code, text) is Outcome.UNKNOWN
     assert Failure(code, text).outcome(writes=False) is Outcome.FAILED
 
 
@@ -95,7 +95,7 @@ def test_after_these_errors_a_write_may_have_happened(code: grpc.StatusCode, tex
     ],
 )
 def test_after_a_refusal_a_write_has_not_happened(code: grpc.StatusCode, text: str) -> None:
-    assert fate(code, text) is Outcome.FAILED
+    assert outcome_of(code, text) is Outcome.FAILED
 
 
 def test_a_write_with_an_unknown_fate_never_ends() -> None:

@@ -74,7 +74,7 @@ def test_entries_before_a_snapshot_stay_and_its_stand_ins_are_left_out(journal: 
     for index in (1, 2, 3):
         journal.add(command(put(b"key")), index, 1)
     journal.flush()
-    journal.seat((STAND_IN, 8, 2), (STAND_IN, 9, 2))
+    journal.reset_to((STAND_IN, 8, 2), (STAND_IN, 9, 2))
     journal.add(command(put(b"after")), 10, 2)
     journal.flush()
     assert [(index, term) for index, term, _ in found(journal)] == [(1, 1), (2, 1), (3, 1), (10, 2)]

@@ -140,12 +140,12 @@ def test_a_status_is_readable_by_any_decoder_at_any_time() -> None:
 
 def test_a_message_of_a_status_is_percent_encoded() -> None:
     refusal = EtcdError(Code.UNKNOWN, "50% of é\n")
-    fields = dict(Decoder().decode(status.ending(refusal, begun=True)))
+    fields = dict(Decoder().decode(status.last_headers(refusal, begun=True)))
     assert fields == {"grpc-status": "2", "grpc-message": "50%25 of %C3%A9%0A"}
 
 
 def test_an_answer_without_a_message_is_one_block() -> None:
-    fields = dict(Decoder().decode(status.ending(None, begun=False)))
+    fields = dict(Decoder().decode(status.last_headers(None, begun=False)))
     assert fields == {
         ":status": "200",
         "content-type": "application/grpc",

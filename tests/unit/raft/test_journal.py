@@ -478,7 +478,7 @@ def test_a_crash_between_two_removals_does_no_harm(tmp_path: Path) -> None:
 def test_a_seated_log_holds_only_the_states_positions(tmp_path: Path) -> None:
     journal = filled(tmp_path, 200)
     journal.setCurrentTerm(9, "voted")
-    journal.seat((b"\x01", 999, 7), (b"\x01", 1000, 8))
+    journal.reset_to((b"\x01", 999, 7), (b"\x01", 1000, 8))
     journal.settle()
     again = reopened(journal, tmp_path)
     assert contents(again) == [(b"\x01", 999, 7), (b"\x01", 1000, 8)]

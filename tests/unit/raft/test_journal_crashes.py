@@ -99,7 +99,7 @@ class JournalModel(RuleBasedStateMachine):
     def seat(self, ahead: int) -> None:
         index = self.entries[-1][1] + ahead
         before, last = (b"\x01", index, self.term), (b"\x01", index + 1, self.term)
-        self.journal.seat(before, last)
+        self.journal.reset_to(before, last)
         self.journal.settle()
         self.entries = [before, last]
         self.flushed()

@@ -56,7 +56,7 @@ def test_a_member_that_holds_the_snapshots_last_entry_gets_what_follows(tmp_path
 def test_stand_ins_that_an_earlier_release_wrote_are_known(tmp_path: Path) -> None:
     leader = leader_behind_a_snapshot(tmp_path)
     own = leader.journal.entries(13, 14)[0]
-    leader.journal.seat((NO_OP, 11, 4), (NO_OP, 12, 4))
+    leader.journal.reset_to((NO_OP, 11, 4), (NO_OP, 12, 4))
     leader.journal.add(*own)
     assert "serialized" in answered(leader, 12)[0]
 
@@ -77,7 +77,7 @@ def test_a_no_op_that_no_state_holds_yet_is_no_stand_in(tmp_path: Path) -> None:
     leader.core.learn_term(2, 4)
     leader.installed(Position(11, 4), Position(10, 4))
     leader.lead(5, [3])
-    leader.journal.seat((NO_OP, 11, 4), *leader.journal.entries(12, 13))
+    leader.journal.reset_to((NO_OP, 11, 4), *leader.journal.entries(12, 13))
     assert answered(leader, 12)[-1]["entries"] == [(NO_OP, 12, 5)]
 
 

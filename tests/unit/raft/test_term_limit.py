@@ -22,26 +22,26 @@ from rusd.raft.transport.frames import (
     ids=lambda frame: type(frame).__name__,
 )
 def test_a_member_that_was_away_for_a_billion_elections_catches_up_at_once(frame: Frame) -> None:
-    assert TermLimit().believes(structs.replace(frame, term=10**9), 0, 0.0)
-    assert not TermLimit().believes(structs.replace(frame, term=LEAP + 1), 0, 0.0)
+    assert TermLimit().allows(structs.replace(frame, term=10**9), 0, 0.0)
+    assert not TermLimit().allows(structs.replace(frame, term=LEAP + 1), 0, 0.0)
 
 
 def test_ordinary_elections_never_wait() -> None:
     terms, term = TermLimit(), 0
     for _ in range(1000):
-        assert terms.believes(RequestVote(term + STRIDE, 0, 0), term, 0.0)
+        assert terms.allows(RequestVote(term + STRIDE, 0, 0), term, 0.0)
         terms.moved(term, term + STRIDE, 0.0)
         term += STRIDE
 
 
 def test_one_leap_is_believed_in_its_time() -> None:
     terms = TermLimit()
-    assert terms.believes(HigherTerm(LEAP), 0, 5.0)
+    assert terms.allows(HigherTerm(LEAP), 0, 5.0)
     terms.moved(0, LEAP, 5.0)
-    assert not terms.believes(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE / 2)
-    assert terms.believes(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE)
+    assert not terms.allows(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE / 2)
+    assert terms.allows(HigherTerm(2 * LEAP), LEAP, 5.0 + PAUSE)
 
 
 def test_a_term_that_is_not_adopted_may_be_any() -> None:
-    assert TermLimit().believes(PreVote(MAX_TERM, 0, 0), 0, 0.0)
-    assert TermLimit().believes(Removed(), 0, 0.0)
+    assert TermLimit().allows(PreVote(MAX_TERM, 0, 0), 0, 0.0)
+    assert TermLimit().allows(Removed(), 0, 0.0)
