@@ -230,6 +230,7 @@ class LocalCluster:
                 self._start(index)
 
     def kill_all(self) -> None:
+        """Send SIGKILL to all members."""
         for member in self.members:
             member.kill()
 

@@ -75,6 +75,7 @@ class Process:
 
     @property
     def running(self) -> bool:
+        """Whether the process has started and not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -84,6 +85,7 @@ class Process:
 
     @property
     def ended_by_itself(self) -> bool:
+        """Whether the process has ended and its end was not expected (see `dismiss`)."""
         return self.exit_code is not None and not self._dismissed
 
     def start(self, command: Sequence[str], env: Mapping[str, str], group: int) -> None:

@@ -52,6 +52,7 @@ class Disk:
                     size //= 2  # the file system's metadata needs space as well
 
     def free(self) -> None:
+        """Free the space that `fill` allocated."""
         self._ballast.unlink(missing_ok=True)
 
     def slow(self, stop: float) -> None:
@@ -63,6 +64,7 @@ class Disk:
         self._freezer.start()
 
     def fast(self) -> None:
+        """End `slow`."""
         if self._thawing is not None and self._freezer is not None:
             self._thawing.set()
             self._freezer.join()

@@ -203,6 +203,7 @@ class History:
         self._list(type(record)).append(record)
 
     def records(self) -> Iterator[Record]:
+        """Return all records, grouped by type."""
         for kind in _KINDS.values():
             yield from self._list(kind)
 
@@ -219,6 +220,7 @@ class History:
         return lists[kind]
 
     def save(self, path: Path) -> None:
+        """Write the history as JSON lines, for `load`."""
         with path.open("w") as file:
             file.write(json.dumps({"record": "about", **self.about}) + "\n")
             for record in self.records():

@@ -48,6 +48,7 @@ class NamespaceNetwork:
             raise
 
     def namespace(self, member: int) -> str:
+        """Return the name of a member's namespace."""
         return f"{self._tag}m{member}"
 
     def address(self, member: int) -> str:

@@ -108,6 +108,7 @@ class ProxyNetwork:
             self._servers.append(await asyncio.start_server(accept, host, port, limit=PIECE))
 
     def rule(self, sender: int, receiver: int) -> Rule:
+        """Return the rule of the link from `sender` to `receiver`."""
         return self._rules.get((sender, receiver), CLEAR)
 
     def late(self, rule: Rule, size: int) -> float:
@@ -128,6 +129,7 @@ class ProxyNetwork:
             connection.changed.set()
 
     def target(self, member: int) -> tuple[str, int]:
+        """Return the address that a member itself listens on."""
         return self._routes[member][1]
 
     def dialler(self, address: tuple[str, int], own: tuple[str, int]) -> int | None:

@@ -78,6 +78,7 @@ class Subject(LocalCluster):
     # --- faults on processes --------------------------------------------------------------------
 
     def names(self, members: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of members by index."""
         return tuple(self.members[index].name for index in members)
 
     def kill(self, index: int) -> None:

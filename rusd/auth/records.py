@@ -40,6 +40,7 @@ class Permission:
 
     @property
     def writes(self) -> bool:
+        """Whether the permission allows writes."""
         return self.access in (Access.WRITE, Access.READWRITE)
 
 
@@ -66,6 +67,7 @@ class User:
         return ROOT in self.roles
 
     def with_roles(self, roles: tuple[str, ...]) -> "User":
+        """Return the user with these roles instead, sorted by name."""
         return replace(self, roles=tuple(sorted(roles)))
 
 

@@ -123,6 +123,7 @@ class AuthStore:
         return sorted(self._roles)
 
     def has_role(self, user: str, role: str) -> bool:
+        """Return whether the user exists and has the role."""
         known = self._users.get(user)
         return known is not None and role in known.roles
 

@@ -133,9 +133,11 @@ class Pending(Generic[T]):
     # Waiting for the result
 
     def done(self) -> bool:
+        """Return whether there is a result or an exception, or the call was cancelled."""
         return self._state != _WAITING
 
     def cancelled(self) -> bool:
+        """Return whether `cancel` took effect."""
         return self._state == _CANCELLED
 
     def exception(self) -> BaseException | None:

@@ -149,6 +149,9 @@ class Lessor:
         self._wake_all()
 
     def role_changed(self, leader_id: int, term: int, is_leader: bool) -> None:
+        """Start the deadlines when this member becomes leader; forget them when it stops
+        leading.
+        """
         if is_leader:
             if not self._deadlines.primary or term != self._term:
                 self._term = term

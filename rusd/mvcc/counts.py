@@ -18,6 +18,7 @@ class Counts:
 
     @property
     def operations(self) -> int:
+        """Number of puts, deletes and ranges."""
         return self.puts + self.deletes + self.ranges
 
     def read_txn(self, ranges: int) -> None:

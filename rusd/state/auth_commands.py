@@ -34,6 +34,7 @@ class AuthCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        """Return the handlers by kind of command."""
         found = {
             kind: Handler(request.FromString, self._applying(change), self._permit_root)
             for kind, (request, change) in _CHANGES.items()

@@ -21,6 +21,7 @@ class ClusterCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        """Return the handlers by kind of command."""
         return {
             Kind.ALARM: Handler(rpc.AlarmRequest.FromString, self._alarm),
             Kind.CLUSTER_VERSION: Handler(bytes.decode, self._cluster_version),

@@ -27,6 +27,7 @@ class KeyCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        """Return the handlers by kind of command."""
         permit, alarms = self._permissions, self._alarms
         delete, compact = rpc.DeleteRangeRequest.FromString, rpc.CompactionRequest.FromString
         corrupt = alarms.refuse_if_corrupt

@@ -29,6 +29,7 @@ class LeaseCommands:
         self._context = context
 
     def handlers(self) -> dict[int, Handler]:
+        """Return the handlers by kind of command."""
         corrupt = self._alarms.refuse_if_corrupt
         return {
             Kind.LEASE_GRANT: Handler(

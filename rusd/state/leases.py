@@ -116,6 +116,7 @@ class Leases:
             lease.keys.pop(key, None)
 
     def detach(self, batch: Batch, lease_id: int, key: bytes) -> None:
+        """Write the detachment of a key from a lease; `discard` detaches it in memory."""
         batch.delete(Family.LEASE_KEY, _key(lease_id) + key)
 
     def detach_interval(self, batch: Batch, lease_id: int, start: bytes, end: bytes) -> None:

@@ -179,6 +179,7 @@ class Members:
             raise PeerUrlExists
 
     def set_cluster_version(self, batch: Batch, version: str) -> None:
+        """Set the cluster version, such as 3.6.0."""
         self.cluster_version = version
         batch.put(Family.MEMBER, _CLUSTER_VERSION, version.encode())
 

@@ -55,6 +55,7 @@ class Timeline:
         return self.by_key[key][index - 1] if index else None
 
     def value_at(self, key: str, revision: int) -> str | None:
+        """Return the value of the key at this revision; None if absent."""
         change = self.at(key, revision)
         return change.value if change else None
 

@@ -49,6 +49,7 @@ class Findings:
     doubts: list[str] = field(default_factory=list)
 
     def problem(self, what: str, evidence: Iterable[str] = ()) -> None:
+        """Add a counterexample; only the first `SHOWN` are kept, all are counted."""
         self.found += 1
         if len(self.problems) < SHOWN:
             self.problems.append(Problem(what, tuple(evidence)))
@@ -62,6 +63,7 @@ class Findings:
         self.doubts.append(why)
 
     def verdict(self) -> Verdict:
+        """Return the result of the check so far."""
         holds = not self.found and not self.doubts
         counted = f"{self.checked:,} {self.unit} checked"
         if self.found:

@@ -66,6 +66,9 @@ class Dispatcher:
     def receiver(
         self, connection: RequestConnection, stream: Stream, headers: CallHeaders, ended: bool
     ) -> Receiver:
+        """Return the receiver of a new stream: a call, a page, or REFUSED after an error
+        response.
+        """
         method = headers.method
         if headers.refusal is not None:
             self._refuse(stream, headers)

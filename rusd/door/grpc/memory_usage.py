@@ -26,6 +26,7 @@ class MemoryUsage:
         self._moved = 0
 
     def count_unwritten(self, size: int) -> None:
+        """Set the bytes that the socket has not taken yet."""
         self._memory.add(size - self.unwritten)
         self.unwritten = size
 

@@ -47,6 +47,7 @@ class Timeouts:
         return self._stalled(now, held) or self._heartbeat.dead(now, heard)
 
     def ping_due(self, now: float, heard: float) -> bool:
+        """Return whether to send a keepalive ping. `heard`: when data last arrived."""
         return self._heartbeat.due(now, heard)
 
     def _stalled(self, now: float, held: bool) -> bool:

@@ -189,6 +189,7 @@ class Requests(Generic[T]):
             stream.receiver.data(payload, ended)
 
     def rst_stream(self, ident: int) -> None:
+        """Handle RST_STREAM of the client (6.4)."""
         stream = self._table.receive(ident, StreamEvent.RECV_RST_STREAM)
         if stream is None:
             self._rates.count_overhead()
@@ -197,6 +198,7 @@ class Requests(Generic[T]):
         self.abort(stream)
 
     def window_update(self, ident: int, increment: int) -> None:
+        """Handle WINDOW_UPDATE of a stream (6.9)."""
         self._rates.count_overhead()
         stream = self._table.receive(ident, StreamEvent.RECV_WINDOW_UPDATE)
         if stream is None:

@@ -141,6 +141,9 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        """Return etcd's response to a malformed request or a failed handler, in place of
+        aiohttp's.
+        """
         if not isinstance(exc, _Answered) and self.transport is not None:
             reason = f"{status} {HTTPStatus(status).phrase}"
             self.transport.write(

@@ -208,6 +208,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self.durable_index = min(self.durable_index, self.last_index)
 
     def deleteEntriesTo(self, entryTo: int) -> None:
+        """Raises JournalError: PySyncObj's own compaction is off; `compact` replaces it."""
         raise JournalError("PySyncObj's log compaction is off; use compact")
 
     def __getitem__(self, item: int | slice) -> LogEntry | list[LogEntry]:
@@ -233,13 +234,16 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._commit = raftCommitIndex
 
     def getRaftCommitIndex(self) -> int:
+        """Return the commit index set last; it is not durable."""
         return self._commit
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
+        """Set term and vote; durable after `flush`."""
         self._term, self._vote = term, votedForNodeId or ""
         self._record(Kind.HARD_STATE, records.hard_state(term, self._vote))
 
     def getCurrentTerm(self) -> int:
+        """Return the current term."""
         return self._term
 
     def getVotedForNodeId(self) -> str | None:

@@ -135,6 +135,7 @@ class Segments:
         return zlib.crc32(number.to_bytes(8, "little"), self.seed)
 
     def path(self, number: int) -> Path:
+        """Return the file of a segment by its number."""
         return self._directory / f"{number:016x}.wal"
 
     def read(self, number: int) -> bytes:
