@@ -7,7 +7,8 @@
 - `watch.py` etcdserverpb.Watch
 - `lease.py` etcdserverpb.Lease
 - `cluster.py` etcdserverpb.Cluster; `strict_reconfig.py` the check before a membership change
-- `maintenance.py` etcdserverpb.Maintenance; `downgrade.py` its Downgrade
+- `maintenance.py` etcdserverpb.Maintenance; `downgrade.py` its Downgrade,
+  `snapshot_stream.py` its Snapshot
 - `auth.py` etcdserverpb.Auth; `password_work.py` bcrypt in threads, and how much of it may wait
 - `lock.py` v3lockpb.Lock, `election.py` v3electionpb.Election; `contenders.py` what they share,
   `own_client.py` their calls of the services above

@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, moving the leader."""
+"""etcdserverpb.Maintenance: status, alarms, hashes, defragmentation, snapshots, leadership."""
 
 import asyncio
 import time
@@ -8,6 +8,8 @@ from typing import Protocol
 
 from rusd import ETCD_VERSION
 from rusd.api.downgrade import Downgrade
+from rusd.api.snapshot_stream import SnapshotStream
+from rusd.backup import SnapshotFiles
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
 from rusd.base.distribution import Distribution, exponential
@@ -17,8 +19,6 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import (
     BAD_LEADER_TRANSFEREE,
     NO_LEADER,
-    Code,
-    EtcdError,
 )
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response
@@ -63,12 +63,14 @@ class MaintenanceService:
         machine: Machine,
         headers: Headers,
         quota: int,
+        snapshots: SnapshotFiles,
     ) -> None:
         """`quota`: the space quota in bytes, for Status."""
         self._node = node
         self._machine = machine
         self._headers = headers
         self._quota = quota
+        self._snapshots = snapshots
         self._defragmenting = asyncio.Lock()
         self._downgrade = Downgrade(node, machine.members)
         self.seconds = Durations()
@@ -156,8 +158,8 @@ class MaintenanceService:
     def snapshot(
         self, request: rpc.SnapshotRequest, call: Call, responses: ResponseStream
     ) -> StreamHandler:
-        """Not implemented: etcdutl expects a bbolt file."""
-        raise EtcdError(Code.UNIMPLEMENTED, "rusd: snapshot save is not supported yet")
+        """Sends the state as etcd's database file; see `snapshot_stream.py`."""
+        return SnapshotStream(self._snapshots, self._machine.members.storage_version, responses)
 
     async def move_leader(self, request: rpc.MoveLeaderRequest, call: Call) -> bytes:
         """Transfers leadership. Raises BAD_LEADER_TRANSFEREE, or a timeout."""

@@ -23,6 +23,7 @@ from rusd.api.own_client import OwnServices
 from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
+from rusd.backup import SnapshotFiles
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
@@ -180,7 +181,9 @@ def assemble(
     checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
     basic = _table((kv, leases, watches))
     own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth, fail)
-    maintenance = MaintenanceService(*shared, max_size)
+    snapshots = SnapshotFiles(config.member_path / "exports", machine.checkpoint)
+    opened.callback(snapshots.stop)
+    maintenance = MaintenanceService(*shared, max_size, snapshots)
     methods = _table(
         (
             kv,

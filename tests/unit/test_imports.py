@@ -22,7 +22,7 @@ ROOMS = (
     "config wire storage",
     "mvcc raft auth",
     "state",
-    "lease watch maintenance",
+    "lease watch maintenance backup",
     "rpc",
     "api observe",
     "door",

@@ -24,7 +24,7 @@ def test_every_method_with_requirements_is_served_once() -> None:
         LeaseService(part, part, part, part, part, part, 1),
         WatchService(part, part, part),
         ClusterService(part, part, part, part),
-        MaintenanceService(part, part, part, 1),
+        MaintenanceService(part, part, part, 1, part),
         AuthService(part, part, part, part, part, part),
         HealthService(),
         LockService(part),

@@ -15,6 +15,7 @@ from rusd.api.cluster import ClusterService
 from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
 from rusd.auth.providers import NoTokens
+from rusd.backup import SnapshotFiles
 from rusd.base.errors import Refusal
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc
@@ -90,7 +91,9 @@ class Member1:
         authenticator = Authenticator(machine.auth, NoTokens(), self.node, certificates=False)
         methods: Methods = {
             **ClusterService(self.node, machine, headers, authenticator).methods(),
-            **MaintenanceService(self.node, machine, headers, 4711).methods(),
+            **MaintenanceService(
+                self.node, machine, headers, 4711, SnapshotFiles(Path("unused"), machine.checkpoint)
+            ).methods(),
             **self.health.methods(),
         }
         guards = (gate, Validation(), LeaderOnly(lambda: self.node.is_leader))

@@ -1,0 +1,94 @@
+"""etcdserverpb.Maintenance/Snapshot: the state as etcd's database file, in chunks.
+
+The last message holds the SHA-256 of all before it, which `etcdctl snapshot save` appends to the
+file. A client that reads slowly keeps the file on disk and nothing else; the calls of other clients
+go on.
+"""
+
+import asyncio
+import hashlib
+from typing import Any
+
+from rusd.backup import SnapshotFile, SnapshotFiles
+from rusd.backup.snapshot_files import SnapshotFailed
+from rusd.base.logs import get_logger
+from rusd.proto import rpc_pb2 as rpc
+from rusd.rpc.errors import STOPPED, Code, EtcdError
+from rusd.rpc.streams import ResponseStream
+
+log = get_logger(__name__)
+
+#: Bytes of a chunk. (etcd's have 32 KiB; each costs both sides a message.)
+CHUNK_BYTES = 256 << 10
+
+
+class SnapshotStream:
+    """One open stream (a `StreamHandler`)."""
+
+    def __init__(self, files: SnapshotFiles, version: str, responses: ResponseStream) -> None:
+        """`version`: of the storage, for the client."""
+        self._files = files
+        self._version = version
+        self._responses = responses
+        self._room = asyncio.Event()
+        #: None once the stream is closed.
+        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run())
+
+    def received(self, request: Any) -> None:
+        raise AssertionError("a server stream has one request")
+
+    def half_closed(self) -> None:
+        """Does nothing: the client half-closes with its only request."""
+
+    def drained(self) -> None:
+        self._room.set()
+
+    def closed(self) -> None:
+        # (It will hold its exception, whose frames hold this object: a cycle.)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with self._files.make() as file:
+                await self._send(file)
+        except SnapshotFailed as error:
+            log.error("cannot make a snapshot", extra={"fields": {"error": str(error)}})
+            self._responses.finish(
+                EtcdError(Code.UNKNOWN, f"rusd: cannot make a snapshot: {error}")
+            )
+        except Exception:
+            log.exception("snapshot stream failed")
+            self._responses.finish(STOPPED())
+        else:
+            self._responses.finish()
+
+    async def _send(self, file: SnapshotFile) -> None:
+        fields = {"total-bytes": file.size, "storage-version": self._version}
+        log.info("sending database snapshot to client", extra={"fields": fields})
+        digest = hashlib.sha256()
+        left = file.size
+
+        def chunk() -> bytes:
+            nonlocal left
+            data = file.read(CHUNK_BYTES)
+            if not data:
+                raise OSError("the file ended early")
+            digest.update(data)
+            left -= len(data)
+            return self._message(data, left)
+
+        while left:
+            message = await self._files.worker.run(chunk)
+            while not self._responses.ready():
+                self._room.clear()
+                await self._room.wait()
+            self._responses.send(message)
+        self._responses.send(self._message(digest.digest(), 0))
+        fields = {"total-bytes": file.size, "checksum-size": digest.digest_size}
+        log.info("successfully sent database snapshot to client", extra={"fields": fields})
+
+    def _message(self, blob: bytes, left: int) -> bytes:
+        response = rpc.SnapshotResponse(remaining_bytes=left, blob=blob, version=self._version)
+        return response.SerializeToString()

@@ -1,0 +1,27 @@
+"""backup: a member's state as a file that etcd understands.
+
+Files:
+    etcd_records    records of etcd's database as bytes: bucket names, keys, values
+    export          the state of a database to the buckets of such a file
+    __main__        a process that writes one file from one checkpoint
+    snapshot_files  checkpoints and their files for `Maintenance.Snapshot`
+
+Data passes: `SnapshotFiles` makes a checkpoint of the live database, lets a process of its own
+write the file from it, and opens the file for its reader. The event loop and the interpreter lock
+of the member take no part: a large file costs the calls that are served meanwhile a share of the
+machine, and nothing else.
+
+Promises:
+
+- A file holds the state of one moment: all that was applied when the checkpoint was made, and
+  nothing of what came later.
+- Keys, revisions, tombstones, leases, users, roles, alarms and members are etcd's own records:
+  `etcdutl snapshot restore` and etcd read them, with equal hashes.
+- Memory does not grow with the keys. The disk holds the file as long as it is read.
+
+It knows no RPC and no schedule, and reads only a database that nobody else has open.
+"""
+
+from rusd.backup.snapshot_files import SnapshotFile, SnapshotFiles
+
+__all__ = ["SnapshotFile", "SnapshotFiles"]

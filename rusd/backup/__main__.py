@@ -1,0 +1,41 @@
+"""Write etcd's database file from a checkpoint: python -m rusd.backup CHECKPOINT FILE.
+
+A process of its own, since encoding a large store would take the interpreter lock from the member.
+It ends with its parent, which holds the other end of its standard input. Exit code 1, and the
+reason on standard error, if the file could not be written.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from rusd.backup import export
+from rusd.storage import Engine, StorageError
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    checkpoint, file = sys.argv[1:]
+    try:
+        engine = Engine.open(Path(checkpoint))
+        try:
+            # (0o600: the file holds every key, and the hashes of the passwords.)
+            with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
+                export.write(engine, out)
+        finally:
+            engine.close()
+    except (StorageError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The state of a database to the buckets of etcd's file."""
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from rusd.backup import etcd_records as etcd
+from rusd.bbolt import Writer
+from rusd.bbolt.layout import BucketValue
+from rusd.mvcc import compaction
+from rusd.mvcc.revision import revision_key
+from rusd.state import auth_records
+from rusd.state.alarms import Alarms
+from rusd.state.leases import Leases
+from rusd.state.members import Members
+from rusd.state.positions import Positions
+from rusd.storage import Engine, Family
+
+Items = Iterable[tuple[bytes, bytes]]
+
+#: Rows read at once.
+_ROWS = 512
+#: Pages written at once, bytes.
+_WRITE = 1 << 20
+
+
+def write(engine: Engine, file: BinaryIO) -> int:
+    """Write the state to an empty file; return its size in bytes. Raises StorageError, OSError."""
+    writer = Writer()
+    out = _Buffered(file)
+    out.skip(writer.size)
+    values: dict[bytes, BucketValue] = {}
+    for name, items in buckets(engine):
+        pages = writer.bucket(items)
+        while True:
+            try:
+                out.write(next(pages))
+            except StopIteration as end:
+                values[name] = end.value
+                break
+    for page in writer.finish(values):
+        out.write(page)
+    out.flush()
+    file.seek(0)
+    file.write(writer.meta())
+    file.flush()
+    return writer.size
+
+
+def buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
+    """Yield the name of every bucket of etcd, and its items in the order of their keys."""
+    members, leases, alarms = Members(), Leases(), Alarms()
+    for records in (members, leases, alarms):
+        records.load(engine)
+    yield etcd.ALARM, sorted((alarm.encode(), b"") for alarm in alarms)
+    yield etcd.AUTH, _auth(engine)
+    yield etcd.AUTH_ROLES, auth_records.encoded_roles(engine)
+    yield etcd.AUTH_USERS, auth_records.encoded_users(engine)
+    yield etcd.CLUSTER, _cluster(members)
+    yield etcd.KEY, _keys(engine)
+    yield etcd.LEASE, sorted((etcd.lease_key(one.id), etcd.lease(one)) for one in leases)
+    yield etcd.MEMBERS, sorted((etcd.member_key(one.id), etcd.member(one)) for one in members)
+    yield (
+        etcd.MEMBERS_REMOVED,
+        sorted((etcd.member_key(one), etcd.REMOVED) for one in members.removed),
+    )
+    yield etcd.META, sorted(_meta(engine, members).items())
+
+
+def _keys(engine: Engine) -> Iterator[tuple[bytes, bytes]]:
+    cursor = engine.cursor(Family.KEY, b"", None)
+    while pairs := cursor.pairs(_ROWS):
+        yield from pairs
+
+
+def _auth(engine: Engine) -> Items:
+    enabled, revision = auth_records.encoded_state(engine)
+    if enabled is not None:
+        yield etcd.AUTH_ENABLED, enabled
+    if revision is not None:
+        yield etcd.AUTH_REVISION, revision
+
+
+def _cluster(members: Members) -> Items:
+    if members.cluster_version:
+        yield etcd.CLUSTER_VERSION, members.cluster_version.encode()
+    if members.downgrade_target is not None:
+        yield etcd.DOWNGRADE, etcd.downgrade(members.downgrade_target)
+
+
+def _meta(engine: Engine, members: Members) -> dict[bytes, bytes]:
+    positions = Positions()
+    positions.load(engine)
+    found = {
+        etcd.CONF_STATE: etcd.conf_state(list(members)),
+        etcd.CONSISTENT_INDEX: etcd.number(positions.applied.index),
+        etcd.STORAGE_VERSION: members.storage_version.encode(),
+        etcd.TERM: etcd.number(positions.applied.term),
+    }
+    scheduled, finished = compaction.marks(engine)
+    if scheduled >= 0:
+        found[etcd.SCHEDULED_COMPACTION] = revision_key(scheduled)
+    if finished >= 0:
+        found[etcd.FINISHED_COMPACTION] = revision_key(finished)
+    return found
+
+
+class _Buffered:
+    """Joins pages to large writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._pages: list[bytes] = []
+        self._size = 0
+
+    def skip(self, size: int) -> None:
+        self._file.seek(size)
+
+    def write(self, page: bytes) -> None:
+        self._pages.append(page)
+        self._size += len(page)
+        if self._size >= _WRITE:
+            self.flush()
+
+    def flush(self) -> None:
+        self._file.write(b"".join(self._pages))
+        self._pages, self._size = [], 0

@@ -1,0 +1,262 @@
+"""`Maintenance.Snapshot`: etcd's own tools and etcd itself take what a member sends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from cluster.local import LocalCluster
+from rusd.bbolt import Database, check
+from rusd.proto import rpc_pb2 as rpc
+from tests.support.client import Client, refusal
+from tests.support.pair import ORACLE, command, etcdutl, oracle_version
+from tests.support.waiting import wait
+
+SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
+#: What only one of two servers can know.
+OWN = {b"members", b"members_removed", b"meta", b"cluster"}
+
+Buckets = dict[bytes, dict[bytes, bytes]]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    wait(lambda: condition() or None, "it did not come to that", 30.0)
+
+
+def stream(client: Client, timeout: float = 60.0) -> Iterator[rpc.SnapshotResponse]:
+    method = client.channel.unary_stream(
+        SNAPSHOT,
+        request_serializer=rpc.SnapshotRequest.SerializeToString,
+        response_deserializer=rpc.SnapshotResponse.FromString,
+    )
+    return method(rpc.SnapshotRequest(), timeout=timeout)  # type: ignore[no-any-return]
+
+
+def save(client: Client) -> bytes:
+    """The file with its digest, after a check of what every message says."""
+    messages = list(stream(client))
+    blobs = [message.blob for message in messages]
+    left = sum(map(len, blobs[:-1]))
+    for message in messages[:-1]:
+        left -= len(message.blob)
+        assert message.remaining_bytes == left
+    assert messages[-1].remaining_bytes == 0
+    assert blobs[-1] == hashlib.sha256(b"".join(blobs[:-1])).digest()
+    assert {message.version for message in messages} == {messages[0].version}
+    return b"".join(blobs)
+
+
+def buckets(file: bytes) -> Buckets:
+    database = Database(file[:-32])
+    check(database)
+    return {
+        name: {item.key: item.value for item in bucket.items()}
+        for name, bucket in database.buckets()
+    }
+
+
+def fill(client: Client) -> None:
+    """History, tombstones, a compaction, leases, users and roles, an alarm."""
+    for number in range(30):
+        client.put(b"k%d" % (number % 7), b"v%d" % number)
+    client.delete(b"k3")
+    client.put(b"zero\0key", b"\0")
+    client.call(
+        "/etcdserverpb.KV/Compact", rpc.CompactionRequest(revision=12), rpc.CompactionResponse
+    )
+    client.put(b"k3", b"again")
+    for ttl in (600, 700):
+        granted = rpc.LeaseGrantRequest(ID=ttl, TTL=ttl)
+        client.call("/etcdserverpb.Lease/LeaseGrant", granted, rpc.LeaseGrantResponse)
+    client.call(
+        "/etcdserverpb.KV/Put",
+        rpc.PutRequest(key=b"leased", value=b"x", lease=600),
+        rpc.PutResponse,
+    )
+    role = rpc.AuthRoleAddRequest(name="reader")
+    client.call("/etcdserverpb.Auth/RoleAdd", role, rpc.AuthRoleAddResponse)
+    grant = rpc.AuthRoleGrantPermissionRequest(name="reader")
+    grant.perm.key, grant.perm.range_end = b"k", b"l"
+    client.call(
+        "/etcdserverpb.Auth/RoleGrantPermission", grant, rpc.AuthRoleGrantPermissionResponse
+    )
+    user = rpc.AuthUserAddRequest(name="u", options={"no_password": True})
+    client.call("/etcdserverpb.Auth/UserAdd", user, rpc.AuthUserAddResponse)
+    join = rpc.AuthUserGrantRoleRequest(user="u", role="reader")
+    client.call("/etcdserverpb.Auth/UserGrantRole", join, rpc.AuthUserGrantRoleResponse)
+
+
+@pytest.fixture(scope="module")
+def member() -> Iterator[LocalCluster]:
+    with LocalCluster(1) as cluster:
+        with Client(cluster.endpoints[0]) as client:
+            fill(client)
+        yield cluster
+
+
+@pytest.fixture
+def client(member: LocalCluster) -> Iterator[Client]:
+    with Client(member.endpoints[0]) as one:
+        yield one
+
+
+def run(*arguments: str | Path) -> str:
+    done = subprocess.run([str(one) for one in arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def hash_kv(client: Client, revision: int = 0) -> tuple[int, int]:
+    answer = client.call(
+        "/etcdserverpb.Maintenance/HashKV",
+        rpc.HashKVRequest(revision=revision),
+        rpc.HashKVResponse,
+    )
+    return answer.hash, answer.compact_revision
+
+
+def test_etcdctl_saves_it_and_etcdutl_knows_what_it_holds(
+    member: LocalCluster, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "snapshot.db"
+    run(command("etcdctl"), "--endpoints", member.endpoints[0], "snapshot", "save", file)
+    status = json.loads(run(*etcdutl(), "snapshot", "status", file, "-w", "json"))
+    assert status["revision"] == client.range(b"x").header.revision
+    assert status["totalKey"] > 0
+    assert status["totalSize"] == file.stat().st_size - 32
+
+
+def test_real_etcd_restores_it_and_serves_the_same(client: Client, tmp_path: Path) -> None:
+    file, directory = tmp_path / "snapshot.db", tmp_path / "etcd"
+    file.write_bytes(save(client))
+    everything = client.range(b"\0", range_end=b"\0")
+    hashes = [hash_kv(client, revision) for revision in (0, 14, 20, 31)]
+    with LocalCluster(1, binary=[command(ORACLE)]) as etcd:
+        directory = etcd.members[0].data_dir
+        etcd.stop(0)
+        subprocess.run(["rm", "-r", str(directory)], check=True)
+        name, peer = etcd.members[0].name, etcd.members[0].peer_url
+        run(
+            *(*etcdutl(), "snapshot", "restore", file, "--data-dir", directory, "--name", name),
+            *("--initial-cluster", f"{name}={peer}", "--initial-advertise-peer-urls", peer),
+        )
+        etcd.start_all()
+        etcd.wait_healthy()
+        with Client(etcd.endpoints[0]) as real:
+            assert real.range(b"\0", range_end=b"\0").kvs == everything.kvs
+            assert [hash_kv(real, revision) for revision in (0, 14, 20, 31)] == hashes
+            leases = real.call(
+                "/etcdserverpb.Lease/LeaseLeases",
+                rpc.LeaseLeasesRequest(),
+                rpc.LeaseLeasesResponse,
+            )
+            assert sorted(one.ID for one in leases.leases) == [600, 700]
+            users = real.call(
+                "/etcdserverpb.Auth/UserGet",
+                rpc.AuthUserGetRequest(name="u"),
+                rpc.AuthUserGetResponse,
+            )
+            assert list(users.roles) == ["reader"]
+
+
+def test_the_records_are_those_of_an_etcd_that_was_given_the_same_calls(client: Client) -> None:
+    ours = buckets(save(client))
+    with LocalCluster(1, binary=[command(ORACLE)]) as etcd, Client(etcd.endpoints[0]) as real:
+        fill(real)
+        # Removal of what was compacted runs in the background.
+        until(lambda: len(buckets(save(real))[b"key"]) == len(ours[b"key"]))
+        theirs = buckets(save(real))
+    assert ours.keys() == theirs.keys()
+    for name in ours.keys() - OWN:
+        assert ours[name] == theirs[name], name
+    for key in (b"scheduledCompactRev", b"finishedCompactRev"):
+        assert ours[b"meta"][key] == theirs[b"meta"][key]
+    assert ours[b"meta"].keys() - {b"storageVersion"} == theirs[b"meta"].keys() - {
+        b"storageVersion"
+    }
+    assert json.loads(ours[b"meta"][b"confState"]).keys() == {"voters", "auto_leave"}
+    if oracle_version() >= (3, 6):
+        assert ours[b"meta"][b"storageVersion"] == theirs[b"meta"][b"storageVersion"]
+        assert ours[b"cluster"] == theirs[b"cluster"]
+        assert member_of(ours).keys() == member_of(theirs).keys()
+
+
+def member_of(file: Buckets) -> dict[str, object]:
+    ((key, value),) = file[b"members"].items()
+    found: dict[str, object] = json.loads(value)
+    assert found["id"] == int(key, 16)
+    return found
+
+
+def test_it_is_the_state_of_one_moment(client: Client) -> None:
+    """Each txn writes the same to two keys: no file has one without the other."""
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        with Client(client.endpoint) as writer:
+            while not done.is_set():
+                number += 1
+                txn = rpc.TxnRequest()
+                for key in (b"pair/a", b"pair/z"):
+                    put = txn.success.add().request_put
+                    put.key, put.value = key, b"%d" % number
+                writer.call("/etcdserverpb.KV/Txn", txn, rpc.TxnResponse)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        files = [save(client) for _ in range(3)]
+    finally:
+        done.set()
+        writer.join()
+    for file in files:
+        revisions = [key[:8] for key in buckets(file)[b"key"]]
+        mine = [
+            (key[:8], key[9:17], value)
+            for key, value in buckets(file)[b"key"].items()
+            if b"pair/" in value
+        ]
+        assert len(mine) % 2 == 0
+        assert {main for main, *_ in mine} == {main for main, sub, _ in mine if int.from_bytes(sub)}
+        assert revisions == sorted(revisions)
+
+
+def test_a_client_that_goes_away_leaves_no_process_and_no_file(
+    member: LocalCluster, client: Client
+) -> None:
+    exports = member.members[0].data_dir / "member" / "exports"
+    process = psutil.Process(member.members[0].pid)
+    answers = stream(client)
+    until(lambda: bool(process.children()))
+    answers.cancel()  # type: ignore[attr-defined]
+    until(lambda: not process.children() and not list(exports.iterdir()))
+    assert len(save(client)) % 512 == 32
+
+
+def test_a_member_that_was_killed_meanwhile_starts_and_saves_again(
+    member: LocalCluster, client: Client
+) -> None:
+    process = psutil.Process(member.members[0].pid)
+    answers = stream(client)
+    until(lambda: bool(process.children()))
+    (writer,) = process.children()
+    member.kill(0)
+    with pytest.raises(grpc.RpcError) as error:
+        list(answers)
+    assert refusal(error.value).code in ("UNAVAILABLE", "CANCELLED")
+    until(lambda: not writer.is_running() or writer.status() == psutil.STATUS_ZOMBIE)
+    member.restart(0)
+    member.wait_healthy()
+    exports = member.members[0].data_dir / "member" / "exports"
+    assert not exports.exists() or os.listdir(exports) == []
+    assert buckets(save(client))[b"key"]
