@@ -141,8 +141,8 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return etcd's response to a malformed request or a failed handler, in place of
-        aiohttp's.
+        """Write etcd's plain-text error in place of aiohttp's page. Raises _Answered, which closes
+        the connection.
         """
         if not isinstance(exc, _Answered) and self.transport is not None:
             reason = f"{status} {HTTPStatus(status).phrase}"
