@@ -257,8 +257,8 @@ def assemble(
     access = AccessControl(Router(routes, sockets), origins, config.host_whitelist)
     body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
     body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)
-    http = HttpDoor(access, fail, body_memory, reuse_port=config.socket_reuse_port)
-    metrics_http = HttpDoor(Router(pages), fail, reuse_port=config.socket_reuse_port)
+    http = HttpDoor(access, fail, body_memory)
+    metrics_http = HttpDoor(Router(pages), fail)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(
@@ -276,7 +276,6 @@ def assemble(
         body_memory=body_memory,
         budget=budget,
         request_log=RequestLog(config.warning_unary_request_duration, time.time),
-        reuse_port=config.socket_reuse_port,
     )
 
     # Every hook between two components: what happens there, and what is called then.

@@ -1,17 +1,24 @@
 """The life of one member: start, run until failure or stop, ordered shutdown.
 
+Clients are served when this member's publication is applied here. The member has caught up then, so
+that no client sees an outdated or empty store. The client URLs are bound from the beginning: an
+early client is connected, and waits. A member without a quorum at its start answers on
+`--listen-metrics-urls` alone. All of this is as in etcd.
+
 Everything runs on one event loop. An error after which the member must not go on (a failed turn of
 Raft, a full or damaged disk, removal from the cluster) is raised by `wait_failed`.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Tasks
+from rusd.base.urls import Url
 from rusd.config import Config
+from rusd.door.listen.listener import Bindings
 from rusd.door.tls.peer import PeerTls, peer_tls
 from rusd.member.assemble import Components, assemble
 from rusd.member.bootstrap import establish, query_existing_cluster
@@ -48,9 +55,11 @@ class Member:
         #: Closes what was opened for them.
         self._opened = ExitStack()
         self._tasks = Tasks(self._fail)
+        #: Publishes this member, then serves clients.
+        self._serving = Tasks(self._fail)
 
     async def start(self) -> None:
-        """Open the data, join the others, serve clients; publish this member in the background.
+        """Open the data and join the others. Clients are served from the background, see above.
 
         Raises ConfigError (data that is not a member's), StorageError, JournalError or OSError (a
         port that is taken).
@@ -59,11 +68,15 @@ class Member:
         self._failure: asyncio.Future[None] = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
         prepare(self._config)
-        config = self._config = await discovered(self._config)
-        tls = peer_tls(config)
-        found = await query_existing_cluster(config, tls)
-        identity, components = self._open(found, tls)
-        self._components = components
+        with ExitStack() as opened:
+            http = self._bound(self._config.listen_client_http_urls, opened)
+            grpc = self._bound(self._config.listen_client_urls, opened)
+            config = self._config = await discovered(self._config)
+            tls = peer_tls(config)
+            found = await query_existing_cluster(config, tls)
+            identity, components = self._open(found, tls, opened)
+            self._components = components
+            self._opened = opened.pop_all()
         machine, node = components.machine, components.node
         known = known_membership(config, machine).urls
         others = [urls for member, urls in known.items() if member != identity.member_id]
@@ -76,12 +89,10 @@ class Member:
             self._tasks.start(name, work)
         if machine.store.finished_compact_revision < machine.store.compact_revision:
             components.compactor.schedule(machine.store.compact_revision)
-        await components.metrics_http.start(config.listen_metrics_urls, components.tls)
-        await components.http.start(config.listen_client_http_urls, components.tls)
-        # Clients are served before the member is published: a read of its own state needs no other
-        # member, and any other call waits for a leader as it would at any later time.
-        await components.door.start(config.listen_client_urls, components.tls)
-        self._tasks.start("publish", self._publish(identity.member_id, components))
+        metrics = self._bound(config.listen_metrics_urls, self._opened)
+        await components.metrics_http.start(metrics, components.tls)
+        serve = self._serve(identity.member_id, components, http, grpc)
+        self._serving.start("serve clients", serve)
 
     async def stop(self) -> None:
         """Transfer leadership, drain, close; also after a start that failed or was cancelled."""
@@ -89,6 +100,8 @@ class Member:
         if components is None:
             return
         components.health.drain()
+        # No listener is made from here on.
+        await self._serving.stop()
         # Each step is taken whatever becomes of the ones before it.
         async with AsyncExitStack() as last_first:
             last_first.callback(self._opened.close)
@@ -107,18 +120,22 @@ class Member:
         """Wait for an error that ends this member, and raise it."""
         await self._failure
 
-    def _open(self, found: Cluster | None, tls: PeerTls) -> tuple[Identity, Components]:
+    def _open(
+        self, found: Cluster | None, tls: PeerTls, opened: ExitStack
+    ) -> tuple[Identity, Components]:
         """Open the state, establish this member's identity, and build what stands above."""
         config = self._config
-        with ExitStack() as opened:
-            machine = StateMachine(config.member_path / "state")
-            opened.callback(machine.close)
-            if config.force_new_cluster:
-                force_new_cluster(config, machine)
-            identity = establish(config, machine, found)
-            components = assemble(config, machine, identity, tls, self._fail, opened)
-            self._opened = opened.pop_all()
-        return identity, components
+        machine = StateMachine(config.member_path / "state")
+        opened.callback(machine.close)
+        if config.force_new_cluster:
+            force_new_cluster(config, machine)
+        identity = establish(config, machine, found)
+        return identity, assemble(config, machine, identity, tls, self._fail, opened)
+
+    def _bound(self, urls: Sequence[Url], opened: ExitStack) -> Bindings:
+        """Bind `urls`, until a door accepts on them or `opened` is closed. Raises OSError."""
+        bindings = Bindings(urls, reuse_port=self._config.socket_reuse_port)
+        return opened.enter_context(bindings)
 
     # Background work
 
@@ -141,11 +158,16 @@ class Member:
             interval = config.compact_hash_check_time
             yield "compact hash check", components.corruption.check_compactions_every(interval)
 
-    async def _publish(self, member_id: int, components: Components) -> None:
+    async def _serve(
+        self, member_id: int, components: Components, http: Bindings, grpc: Bindings
+    ) -> None:
+        """Publish this member, then accept the connections of clients."""
         urls = tuple(map(str, self._config.advertise_client_urls))
         member = MemberRecord(id=member_id, name=self._config.name, client_urls=urls)
         if not await publish(components.node, member):
             return
+        await components.http.start(http, components.tls)
+        await components.door.start(grpc, components.tls)
         for url in self._config.client_urls:
             fields = {"fields": {"address": url}}
             log.info("ready to serve client requests", extra=fields)

@@ -32,7 +32,7 @@ class Runnable(Protocol):
     """The part of a member that the process uses."""
 
     async def start(self) -> None:
-        """Returns once the member serves; raises if it cannot."""
+        """Returns once the member runs; it serves as soon as it can. Raises if it cannot run."""
 
     async def stop(self) -> None:
         """Ends the member in order; also after a start that failed or was cancelled."""

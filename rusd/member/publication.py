@@ -4,6 +4,9 @@ Publication also marks the member as started: from then on the others know that 
 acknowledged writes, and refuse an empty data directory under its id
 (`raft/transport/handshake.py`). So a member publishes only after a read index, which proves that
 it has caught up: before that a snapshot may still be on its way.
+
+Clients wait for the publication, so it is tried again without a growing pause: an attempt without
+a leader waits for one by itself.
 """
 
 import asyncio
@@ -18,8 +21,8 @@ from rusd.state.members import Member
 
 log = get_logger(__name__)
 
-#: Seconds between two attempts: at first, doubled each time, and at most.
-RETRY, RETRY_MAX = 0.1, 5.0
+#: Seconds between two attempts.
+RETRY = 0.1
 
 
 class Node(Proposer, ReadIndex, Protocol):
@@ -29,7 +32,6 @@ class Node(Proposer, ReadIndex, Protocol):
 async def publish(node: Node, member: Member) -> bool:
     """Propose `member`'s attributes until they are applied. False if the node stopped before."""
     payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
-    pause = RETRY
     while True:
         try:
             await node.read_index()
@@ -39,8 +41,7 @@ async def publish(node: Node, member: Member) -> bool:
             return False
         except Refusal as error:
             log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, RETRY_MAX)
+        await asyncio.sleep(RETRY)
     log.info(
         "published local member to cluster through raft",
         extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},

@@ -10,6 +10,7 @@ import pytest
 from cluster.local import LocalCluster
 from tests.cluster.test_membership import once_allowed, serves, wait_until
 from tests.support.client import Client, Refused
+from tests.support.http import alive
 from tests.support.pair import SUBJECT, command
 
 BOOTSTRAPPED = "has already been bootstrapped"
@@ -125,7 +126,7 @@ def test_with_existing_it_counts_for_nothing_until_a_leader_of_the_others_brough
     lose_disk(cluster, b)
     cluster.set_flags(b, ["--initial-cluster-state=existing"])
     start(cluster, c)
-    wait_until(lambda: serializable(cluster, c))
+    wait_until(lambda: alive(cluster.members[c].metrics_url))
     start(cluster, b)
     wait_until(lambda: "peer connected" in logs(cluster, b))
     with pytest.raises(Refused), Client(cluster.endpoints[c]) as client:
@@ -136,15 +137,6 @@ def test_with_existing_it_counts_for_nothing_until_a_leader_of_the_others_brough
     cluster.kill(c)
     with Client(cluster.endpoints[a]) as client:
         client.put(b"k", b"v")
-
-
-def serializable(cluster: LocalCluster, index: int) -> bool:
-    try:
-        with Client(cluster.endpoints[index]) as client:
-            client.range(b"x", serializable=True)
-        return True
-    except Refused:
-        return False
 
 
 def test_an_older_copy_of_a_data_directory_does_not_vote(cluster: LocalCluster) -> None:
@@ -225,7 +217,7 @@ def test_a_new_cluster_starts_whatever_the_order_and_a_member_may_come_late() ->
         for each in range(3):
             lose_disk(cluster, each)
         start(cluster, 0)
-        wait_until(lambda: serializable(cluster, 0))
+        wait_until(lambda: alive(cluster.members[0].metrics_url))
         start(cluster, 1)
         wait_until(lambda: serves(cluster.endpoints[0]) and serves(cluster.endpoints[1]))
         written(cluster, 0)

@@ -78,6 +78,16 @@ def ask(
         return exchange.rest()
 
 
+def alive(url: str) -> bool:
+    """Return whether a member runs, by the liveness probe of its metrics URL: it answers there from
+    its start, before it serves clients.
+    """
+    try:
+        return ask(url.removeprefix("http://"), "/livez", method="GET").status == 200
+    except OSError:
+        return False
+
+
 def raw(endpoint: str, sent: bytes, timeout: float = 20) -> bytes:
     """Send `sent` over a connection; return the answer until it closes."""
     host, _, port = endpoint.rpartition(":")

@@ -20,7 +20,7 @@ from rusd.door.grpc.keepalive import Keepalive
 from rusd.door.h2 import Limits
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.http2 import Serve
-from rusd.door.listen.listener import Listeners, Tls
+from rusd.door.listen.listener import Bindings, Listeners, Tls
 from rusd.door.listen.protocol_detection import MakeProtocol, ProtocolDetector
 from rusd.door.memory_budget import MemoryBudget, default_budget
 from rusd.door.time_budget import TimeBudget
@@ -66,7 +66,6 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
         request_log: RequestLog | None = None,
-        reuse_port: bool = False,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member.
 
@@ -74,7 +73,7 @@ class GrpcDoor:
         answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
         protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine. `request_log`
-        gets the slow unary calls. `reuse_port`: see `Bound`.
+        gets the slow unary calls.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -93,14 +92,14 @@ class GrpcDoor:
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
-        self._listeners = Listeners(fail, reuse_port=reuse_port)
+        self._listeners = Listeners(fail)
         #: The connection whose only answer exceeds the memory budget, or did when it began.
         self._allowed: GrpcConnection | None = None
         self._warned = float("-inf")
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
-        """Listen on `urls`; OSError if one is not available. May be called again for more."""
+    async def start(self, urls: Sequence[str] | Bindings, tls: Tls = None) -> None:
+        """Accept on `urls`; OSError if one is not available. May be called again for more."""
         if self._sweeping is None:
             loop = self._loop = asyncio.get_running_loop()
             self.memory = MemoryBudget(self._memory_budget, loop.call_soon, self._close_largest)

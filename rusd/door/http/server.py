@@ -23,7 +23,7 @@ from rusd.door.http.body import Body, BodyMemory, close
 from rusd.door.http.connection import HttpConnection
 from rusd.door.http.router import page_request
 from rusd.door.http.websocket import serve_socket
-from rusd.door.listen.listener import Listeners, Tls
+from rusd.door.listen.listener import Bindings, Listeners, Tls
 from rusd.door.tls.context import ClientTls
 from rusd.rpc.pages import BodyMalformed, PageRequest, PageResponse
 
@@ -63,16 +63,13 @@ class HttpDoor:
         pages: Pages,
         fail: Fail,
         body_memory: BodyMemory | None = None,
-        *,
-        reuse_port: bool = False,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member. `body_memory`: a
-        request that announces more than its bound of one body is refused unread. `reuse_port`: see
-        `Bound`.
+        request that announces more than its bound of one body is refused unread.
         """
         self._pages = pages
         self.body_memory = body_memory or BodyMemory()
-        self._listeners = Listeners(fail, reuse_port=reuse_port)
+        self._listeners = Listeners(fail)
         self._stopping = False
         self._runner: web.ServerRunner | None = None
         self.connections: dict[HttpConnection, asyncio.Transport] = {}
@@ -92,8 +89,8 @@ class HttpDoor:
             )
             await self._runner.setup()
 
-    async def start(self, urls: Sequence[str], tls: Tls = None) -> None:
-        """Listen, with `tls` for https and unixs. Raises OSError if an address is not available.
+    async def start(self, urls: Sequence[str] | Bindings, tls: Tls = None) -> None:
+        """Accept, with `tls` for https and unixs. Raises OSError if an address is not available.
 
         May be called again for more.
         """

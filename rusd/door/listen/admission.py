@@ -25,17 +25,27 @@ log = get_logger(__name__)
 RESERVED = 150
 
 
+def first_reserved() -> float:
+    """Return the lowest descriptor number that clients do not get.
+
+    Raises OSError if the descriptor limit of the process leaves none for clients.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return float("inf")
+    if soft <= RESERVED:
+        raise OSError(
+            errno.EMFILE, f"file descriptor limit is too low: {soft}, set it above {RESERVED}"
+        )
+    return soft - RESERVED
+
+
 class AdmissionControl:
     """Makes the protocols of one listener, each behind an `AdmittingProtocol`."""
 
     def __init__(self, factory: Factory, tls: ClientTls | None) -> None:
         """Raises OSError if the descriptor limit of the process leaves none for clients."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft <= RESERVED:
-            raise OSError(
-                errno.EMFILE, f"file descriptor limit is too low: {soft}, set it above {RESERVED}"
-            )
-        self._full = float("inf") if soft == resource.RLIM_INFINITY else soft - RESERVED
+        self._full = first_reserved()
         self._tls = tls if tls is not None and tls.denies_some else None
         self._refusals = LimitedLog(log)
         self.factory = factory

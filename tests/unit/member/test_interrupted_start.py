@@ -1,8 +1,10 @@
 """A member whose start is cancelled, at whatever step, stops in order and can start again."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,37 @@ def test_a_start_cancelled_at_any_step_is_stopped_in_order(tmp_path: Path) -> No
     steps = 0
     while asyncio.run(interrupt(steps, tmp_path / "data")):
         steps += 1
-    assert steps >= 3
+    assert steps >= 2
+
+
+def sockets() -> int:
+    """The number of open sockets of this process."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the directory
+            found += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+    return found
+
+
+async def stop_after(turns: int, root: Path) -> bool:
+    """Stop a member some turns of the loop after its start; whether it was ready then."""
+    ready = asyncio.Event()
+    before = sockets()
+    member = Member(config(root), on_ready=ready.set)
+    await member.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    served = ready.is_set()
+    await member.stop()
+    assert sockets() == before
+    return served
+
+
+def test_a_member_stopped_before_it_serves_clients_listens_no_more(tmp_path: Path) -> None:
+    turns = 1
+    while not asyncio.run(stop_after(turns, tmp_path / "data")):
+        turns *= 2
+    assert turns > 1
 
 
 def test_a_member_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
