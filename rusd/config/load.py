@@ -18,7 +18,7 @@ import yaml
 from rusd.config import parsers, tls
 from rusd.config.check import check
 from rusd.config.config import DEFAULT_SNAPSHOT_COUNT, FLAGS, Config, ConfigError, Flag, UsageError
-from rusd.config.unsupported_flags import NOT_YET, OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
+from rusd.config.unsupported_flags import OLD_SPELLINGS, UNSUPPORTED, WITHOUT_EFFECT
 
 #: Variables that belong to etcd's tools and tests, not to a flag.
 _NOT_FLAGS = frozenset(("ETCD_VERSION", "ETCD_VERIFY", "ETCD_UNSUPPORTED_ARCH"))
@@ -167,8 +167,7 @@ def _check_foreign(given: Mapping[str, Any], notes: list[str]) -> None:
         if foreign is not None and foreign.note:
             notes.append(foreign.note)
             continue
-        asks = foreign is not None and foreign.default not in (None, value)
-        if asks or (name in NOT_YET and value != KNOWN[name].default):
+        if foreign is not None and foreign.default not in (None, value):
             notes.append(f"--{name} is accepted but has no effect in rusd")
 
 

@@ -5,9 +5,6 @@ control, which cluster a member joins, what is deleted). Any value but etcd's de
 
 `WITHOUT_EFFECT`: tuning of parts that rusd does not have. Accepted, so that existing manifests and
 unit files work; a value other than etcd's default is noted in the log at start.
-
-`NOT_YET`: fields of `Config` that no room reads so far. Setting one is noted in the same way. A
-change that begins to read one removes it from the list.
 """
 
 from typing import NamedTuple
@@ -126,8 +123,6 @@ WITHOUT_EFFECT: dict[str, UnsupportedFlag] = {
     # to start.
     "socket-reuse-address": UnsupportedFlag(parsers.boolean, None),
 }
-
-NOT_YET: frozenset[str] = frozenset(("initial-election-tick-advance",))
 
 #: Spellings of etcd 3.5 and 3.6 for flags of the tables above.
 OLD_SPELLINGS: dict[str, str] = {

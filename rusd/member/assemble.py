@@ -355,6 +355,7 @@ def _raft_config(
         reuse_port=config.socket_reuse_port,
         heartbeat_ms=config.heartbeat_interval,
         election_ms=config.election_timeout,
+        first_election_soon=config.initial_election_tick_advance,
         snapshot_count=config.snapshot_count,
         catchup_entries=config.snapshot_catchup_entries,
         unsafe_no_fsync=config.unsafe_no_fsync,

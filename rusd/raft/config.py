@@ -20,6 +20,8 @@ class RaftConfig:
     listen_peer_urls: Sequence[str]
     heartbeat_ms: int = 100
     election_ms: int = 1000
+    #: The first election after the start need not wait an election timeout.
+    first_election_soon: bool = True
     #: Applied entries between two compactions of the log.
     snapshot_count: int = 10_000
     #: Entries kept behind the applied index for members that lag.

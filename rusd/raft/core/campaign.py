@@ -31,8 +31,12 @@ class Campaign:
         timeout: float,
         now: float,
         chance: random.Random,
+        *,
+        first_soon: bool,
     ) -> None:
-        """`timeout`: the election timeout, seconds. `chance` spreads the campaigns."""
+        """`timeout`: the election timeout, seconds. `chance` spreads the campaigns. `first_soon`:
+        see `ElectionTimer`.
+        """
         self._member = member
         self._raft = raft
         self._outbox = outbox
@@ -41,11 +45,14 @@ class Campaign:
         self.counts: Callable[[], bool] = lambda: True
         self._timeout = timeout
         self._chance = chance
+        self._first_soon = first_soon
         self.start(now)
 
     def start(self, now: float) -> None:
         """Restart the election timer."""
-        self.timer = ElectionTimer(self._timeout, self._others(), now, self._chance)
+        self.timer = ElectionTimer(
+            self._timeout, self._others(), now, self._chance, first_soon=self._first_soon
+        )
 
     def _others(self) -> int:
         return len(self._raft.membership.voters - {self._member})

@@ -100,7 +100,15 @@ class Core:
         #: Term of the last applied entry.
         self._applied_term = applied.term
         raft.reconfigure(config.membership)
-        self._campaign = Campaign(member, raft, self._outbox, config.election, now, chance)
+        self._campaign = Campaign(
+            member,
+            raft,
+            self._outbox,
+            config.election,
+            now,
+            chance,
+            first_soon=config.first_election_soon,
+        )
         self._campaign.counts = lambda: not self._quarantine.active
         self._notice = CommitNotice()
         self._reads = LinearizableReads(raft, self._outbox.send, self._notice.wait, first_number())

@@ -9,14 +9,25 @@ import random
 
 #: Spread of the campaigns when the leader's connection broke, as parts of the election timeout.
 LOST_SOON, LOST_LATE = 0.01, 0.15
+#: The same of the first campaign after a start. A full timeout is not needed: PreVote protects a
+#: leader there may be.
+FIRST_SOON, FIRST_LATE = 0.1, 0.5
 
 
 class ElectionTimer:
     """One member's election timer and PreVote round. Times are seconds of one monotonic clock."""
 
-    def __init__(self, timeout: float, others: int, now: float, chance: random.Random) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        others: int,
+        now: float,
+        chance: random.Random,
+        *,
+        first_soon: bool = True,
+    ) -> None:
         """`timeout`: the election timeout T; the timer runs T to 2T. `others`: number of other
-        voters.
+        voters. `first_soon`: the first time it runs FIRST_SOON to FIRST_LATE of T.
         """
         self._timeout = timeout
         #: Number of other voters; a change of the membership changes it.
@@ -24,8 +35,8 @@ class ElectionTimer:
         self._chance = chance
         self._heard = float("-inf")
         self._granted: set[int] | None = None
-        # A fresh member need not wait a full timeout: PreVote protects a leader there may be.
-        self._deadline = now + chance.uniform(0.1, 0.5) * timeout if others else now
+        spread = (FIRST_SOON, FIRST_LATE) if first_soon else (1, 2)
+        self._deadline = now + chance.uniform(*spread) * timeout if others else now
 
     def hears_leader(self, now: float) -> bool:
         """Return whether a leader was heard within one election timeout."""

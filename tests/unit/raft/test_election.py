@@ -28,6 +28,16 @@ def test_a_fresh_member_asks_within_half_a_timeout(election: ElectionTimer) -> N
     assert 0.1 * TIMEOUT <= first_due(election, 0.0) <= 0.51 * TIMEOUT
 
 
+def test_a_fresh_member_without_tick_advance_waits_a_full_timeout_once() -> None:
+    waits = []
+    for seed in range(50):
+        patient = ElectionTimer(TIMEOUT, 2, 0.0, random.Random(seed), first_soon=False)
+        waits.append(first_due(patient, 0.0, step=0.01))
+    assert min(waits) >= TIMEOUT and max(waits) <= 2.01 * TIMEOUT
+    assert max(waits) - min(waits) > 0.7 * TIMEOUT
+    assert ElectionTimer(TIMEOUT, 0, 0.0, random.Random(1), first_soon=False).due(0.0)
+
+
 def test_a_lonely_member_cluster_asks_at_once() -> None:
     alone = ElectionTimer(TIMEOUT, 0, 0.0, random.Random(1))
     assert alone.due(0.0) and alone.alone()

@@ -33,6 +33,16 @@ def run(directory: Path, scenario: Scenario, size: int = 3, **settings: object) 
     asyncio.run(body())
 
 
+def test_without_tick_advance_the_first_election_waits_a_full_timeout(tmp_path: Path) -> None:
+    async def body() -> None:
+        begun = asyncio.get_running_loop().time()
+        async with Cluster(tmp_path, 3, first_election_soon=False) as cluster:
+            await cluster.leader()
+            assert asyncio.get_running_loop().time() - begun >= ELECTION_MS / 1000
+
+    asyncio.run(body())
+
+
 def test_a_proposal_is_applied_on_every_member(tmp_path: Path) -> None:
     async def scenario(cluster: Cluster) -> None:
         leader = await cluster.leader()
