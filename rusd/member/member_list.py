@@ -21,10 +21,22 @@ from rusd.raft.transport.member_query import ask_all
 INTERVAL = 2.0
 #: Least seconds between two, however often peers report that this member was removed.
 MIN_INTERVAL = 0.5
+#: Seconds by which the leader's message that commits a removal may arrive behind a peer's answer.
+UNDER_WAY = 1.0
+#: Seconds between two looks at a flush or an apply that the removal waits for, and the most seconds
+#: that it is waited for.
+POLL = 0.05
+PATIENCE = 10.0
 
 
 class Node(Role, Peers, Protocol):
     """The part of the Raft node that this room uses."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was received and committed is applied and flushed, and the log does not
+        say that this member was removed.
+        """
 
     def meet(self, membership: Membership, index: int) -> None:
         """Take over the member list of a peer, unless this member knows a later one."""
@@ -65,7 +77,8 @@ class MemberList:
         self._reported.set()
 
     async def run(self) -> None:
-        """Query until cancelled. Raises RemovedByPeers once a peer says that this one was removed.
+        """Query until cancelled. Raises RemovedByPeers once a peer says that this one was removed
+        and its own log does not.
 
         Without a leader every peer is asked: the leader may have joined meanwhile, or moved to
         other URLs. With one, only the peers without a connection are. One answer is enough, as for
@@ -81,10 +94,24 @@ class MemberList:
                 if found.id != self._own.cluster_id:
                     continue
                 if self._own.member_id in found.membership.removed:
+                    await self._leave_it_to_the_log()
                     raise RemovedByPeers(REMOVED)
                 if not self._node.leader_id:
                     self._node.meet(found.membership, found.index)
             await asyncio.sleep(MIN_INTERVAL)
+
+    async def _leave_it_to_the_log(self) -> None:
+        """Wait until this member's own log had time to say what peers say.
+
+        A peer may apply a removal sooner than the removed member, to which the leader sent the
+        commit as well: it is on its way, or waits for a flush or an apply. The log then ends the
+        member with success (`on_removed`).
+        """
+        await asyncio.sleep(UNDER_WAY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not self._node.settled:  # noqa: ASYNC110 (the driver has no event for it)
+                    await asyncio.sleep(POLL)
 
     def _peers_to_ask(self) -> list[Sequence[str]]:
         skipped = {self._own.member_id}

@@ -282,6 +282,14 @@ class Driver:
         """Whether `start` was called."""
         return self._begun
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was received and committed is applied and flushed, and the log does not
+        say that this member was removed.
+        """
+        waits = self._inbox or self._flushing or self._held or self.apply.busy or self._removed
+        return not waits and self.core.applied_index >= self.core.commit_index
+
     def _halt(self) -> None:
         self.stopped = True
         for timer in (self._timer, self._deadline):

@@ -113,6 +113,13 @@ class RaftNode:
         return self._core.leader
 
     @property
+    def settled(self) -> bool:
+        """Whether all that was received and committed is applied and flushed, and the log does not
+        say that this member was removed.
+        """
+        return self.driver.settled
+
+    @property
     def term(self) -> int:
         """The current term."""
         return self._core.term

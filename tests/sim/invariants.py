@@ -8,12 +8,15 @@
 - ConfChanges of the membership: every one in a log but the last is committed.
 - Durability: a vote, an acknowledgement or a term leaves no sooner than it is on the disk; the log
   is cut no further than the state on the disk reaches.
+- Removal: a member that was sent the commit of its removal ends by its own log.
 """
 
 from typing import TYPE_CHECKING
 
-from rusd.raft.commands import STAND_IN, is_conf_change
+from rusd.proto import rpc_pb2 as rpc
+from rusd.raft.commands import STAND_IN, decode_entry, is_conf_change
 from rusd.raft.transport.frames import AppendEntries, AppendReply, RequestVote, VoteGranted
+from rusd.state.command import Kind
 from rusd.state.positions import Positions
 from tests.sim.network import frames_of
 
@@ -23,6 +26,14 @@ if TYPE_CHECKING:
 
 #: (term, command) of an entry.
 Kept = tuple[int, bytes]
+
+
+def removed_member(command: bytes) -> int:
+    """Return the member that an entry removes, or 0."""
+    for _, _, payload in decode_entry(command) if is_conf_change(command) else ():
+        if payload[0] == Kind.MEMBER_REMOVE:
+            return rpc.Member.FromString(payload[1:]).ID
+    return 0
 
 
 class Violation(AssertionError):
@@ -175,6 +186,23 @@ class Invariants:
                 f"durability: the log of {host.member} begins at entry {log.first_index}, a power "
                 f"loss leaves its state at {left.applied.index}"
             )
+
+    def removed_by_peers(self, host: "Host") -> None:
+        """A member to which a leader committed its removal ends by its own log."""
+        if host.process is None:
+            return  # it asked before it took part
+        removals = (
+            index
+            for index, (_, command) in self.committed.items()
+            if removed_member(command) == host.member
+        )
+        index = next(removals, None)
+        for leader, handed in host.handed.items():
+            if index is not None and handed.committed >= index and handed.term >= host.node.term:
+                raise Violation(
+                    f"{host.member} ends by what peers say, though {leader} had sent it the commit "
+                    f"of its removal at {index}"
+                )
 
     # --- what leaves ------------------------------------------------------------------------------
 

@@ -6,15 +6,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rusd.member.errors import RemovedByPeers
 from rusd.member.force_new_cluster import removals
+from rusd.member.identity import Identity
+from rusd.member.member_list import MemberList
 from rusd.raft.config import RaftConfig
 from rusd.raft.driver import Driver
 from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Describe, Machine, Membership
+from rusd.raft.transport.frames import AppendEntries
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
@@ -44,6 +48,15 @@ class Copy:
     stores: dict[str, Store]
     #: Number of the incarnation that it was made in.
     incarnation: int
+
+
+class Handed(NamedTuple):
+    """Entries that continue the receiver's log, whether or not they have been read."""
+
+    term: int
+    #: The last of them, and the last that is committed.
+    end: int = 0
+    committed: int = 0
 
 
 class Process:
@@ -122,6 +135,9 @@ class Host:
         self._unread: list[tuple[int, list[Frame], object]] = []
         #: Member -> the connection to it that counts.
         self._connections: dict[int, object] = {}
+        #: Leader -> what this process was handed of its connection.
+        self.handed: dict[int, Handed] = {}
+        self._background: list[asyncio.Task[Any]] = []
         #: Whether this member was removed for good.
         self.removed = False
         #: Its disk was lost, or replaced by an older copy, in this schedule.
@@ -161,6 +177,7 @@ class Host:
         self.process = process = Process()
         self.busy_until = 0.0
         self.paused = False
+        self.handed.clear()
         config = RaftConfig(
             member_id=self.member,
             cluster_id=CLUSTER,
@@ -185,10 +202,11 @@ class Host:
                 lambda: self.process is process, lambda: self.flush_takes
             )
             self.machine.listen(Listeners(membership=node.reconfigure))
-            node.on_removed = self.told_removed
+            node.on_removed = self.removed_by_log
             node.on_bootstrapped = self.told_bootstrapped
             node.serve("echo", world.echo)
-            node.on_said_removed = lambda: world.told_removed(self)
+            member_list = MemberList(node, Identity(self.member, CLUSTER), lambda: self.urls)
+            node.on_said_removed = member_list.removal_reported
             node.driver.begin()
         except OSError as error:
             world.trace(f"{self.member} does not start: {error}")
@@ -197,14 +215,20 @@ class Host:
             world.loop.call_later(0.2, world.restart, self.member)
             return
         node.driver.run()
-        task = world.loop.create_task(node.wait_failed())
-        task.add_done_callback(lambda done: self._failed(process, done))
+        self._background = [
+            world.loop.create_task(node.wait_failed()),
+            world.loop.create_task(world.asking(self, member_list.run())),
+        ]
+        for task in self._background:
+            task.add_done_callback(lambda done: self._failed(process, done))
 
     def crash(self, *, silently: bool = False) -> None:
         """The process ends this moment: kill -9, or (`silently`) the power."""
         if self.process is None:
             return
         self.process = None
+        for task in self._background:
+            task.cancel()
         driver = self.node.driver
         driver.stopped = True
         for timer in (driver._timer, driver._deadline):
@@ -239,11 +263,22 @@ class Host:
             self.world.trace(f"{self.member} ends: {error}")
             self.crash()
             self.world.loop.call_later(0.2, self.world.restart, self.member)
+        elif isinstance(error, RemovedByPeers):
+            self.removed_by_peers()
         elif error is not None:
             self.world.broken(error)
 
-    def told_removed(self) -> None:
-        self.world.trace(f"{self.member} was removed")
+    def removed_by_log(self) -> None:
+        """Its own log says that it was removed: the process ends with success."""
+        self._end_for_good("its log")
+
+    def removed_by_peers(self) -> None:
+        """Peers say that it was removed, at its start or later: the process ends with a failure."""
+        self.world.ends_by_peers(self)
+        self._end_for_good("its peers")
+
+    def _end_for_good(self, source: str) -> None:
+        self.world.trace(f"{self.member} was removed, by {source}")
         self.removed = True
         self.crash()
 
@@ -333,6 +368,20 @@ class Host:
 
     # --- the network's end ------------------------------------------------------------------------
 
+    @property
+    def urls(self) -> dict[int, tuple[str, ...]]:
+        """The peer URLs of all members by the replicated state, or as a joining member was told."""
+        if self.machine.members.cluster_id:
+            return dict(self.machine.members.membership().urls)
+        return {member: (url,) for member, url in self._told.items()}
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there, and neither stopped nor held up."""
+        return (
+            self.process is not None and not self.paused and self.busy_until <= self.world.loop.now
+        )
+
     def knows(self, other: "Host") -> bool:
         return other.member in self.peers.urls
 
@@ -352,6 +401,7 @@ class Host:
                 self.peers.live.pop(other.member)
                 self.peers.on_lost(other.member)
             self.peers.live[other.member] = self.world.loop.now + 1e-9
+            self.handed.pop(other.member, None)
             self.peers.on_connected(other.member)
 
     def lost(self, member: int, connection: object) -> None:
@@ -369,4 +419,21 @@ class Host:
         if self.paused or self._unread:
             self._unread.append((sender, frames, connection))
         elif sender in self.peers.live and self._connections.get(sender) is connection:
+            self._note_commits(sender, frames)
             self.peers.on_frames(sender, frames)
+
+    def _note_commits(self, sender: int, frames: list[Frame]) -> None:
+        core = self.node._core
+        if core.joining or core.in_quarantine:
+            return  # it takes no entries
+        for frame in frames:
+            if not isinstance(frame, AppendEntries) or frame.is_heartbeat:
+                continue
+            before = self.handed.get(sender, Handed(frame.term))
+            if before.term != frame.term:
+                before = Handed(frame.term)
+            joined = self.journal.term_at(frame.prev_index) == frame.prev_term
+            if joined or frame.prev_index <= before.end:
+                end = max(before.end, frame.prev_index + len(frame.entries))
+                committed = max(before.committed, min(frame.commit_index, end))
+                self.handed[sender] = Handed(frame.term, end, committed)

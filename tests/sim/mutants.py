@@ -25,6 +25,7 @@ import rusd.raft.driver
 import rusd.raft.read.waiting
 import rusd.raft.transport.requests
 import tests.sim.world
+from rusd.member.member_list import MemberList
 from rusd.raft.commands import encode_conf_change
 from rusd.raft.core.campaign import Campaign
 from rusd.raft.core.clock import Clock
@@ -394,6 +395,33 @@ def a_lone_member_commits_before_its_flush() -> Iterator[None]:
 def a_silent_leader_is_never_forgotten() -> Iterator[None]:
     """A member that was removed while it was cut off would never ask."""
     with patch.object(PySyncObjRaft, "forget_leader", lambda self: None):
+        yield
+
+
+@mutant
+def what_a_lost_leader_sent_is_not_read() -> Iterator[None]:
+    """A member that was busy when its leader removed it does not learn it from its log.
+
+    Schedules did not notice: they asked no member how it had learnt of its removal.
+    """
+    original = Driver._lost
+
+    def lost(self: Driver, member: int) -> None:
+        self._inbox = [one for one in self._inbox if one[0] != member]
+        original(self, member)
+
+    with patch.object(Driver, "_lost", lost):
+        yield
+
+
+@mutant
+def peers_are_believed_before_the_log() -> Iterator[None]:
+    """A member ends by what peers say of it while its log waits for a flush to say the same."""
+
+    async def believe(self: MemberList) -> None:
+        """Nothing."""
+
+    with patch.object(MemberList, "_leave_it_to_the_log", believe):
         yield
 
 

@@ -47,7 +47,7 @@ class Connection:
         self.ends = {one.member: one.process, other.member: other.process}
         self.directions = {one.member: Direction(), other.member: Direction()}
         self.broken = False
-        #: The member whose process ended: what it sent before still arrives.
+        #: The member that ended it, or whose process ended: what it sent before still arrives.
         self.ended_by = 0
 
 
@@ -172,8 +172,8 @@ class Network:
                         self._deliver(connection, sender, receiver, frames, self._world.loop.now)
 
     def break_off(self, pair: frozenset[int], *, ended_by: int = 0, silent_for: int = 0) -> None:
-        """End a connection. `ended_by`: the member whose process is gone. `silent_for`: the member
-        whose machine is gone, of which the other hears only by silence.
+        """End a connection. `ended_by`: the member that closes it, or whose process is gone.
+        `silent_for`: the member whose machine is gone, of which the other hears only by silence.
         """
         connection = self._connections.pop(pair, None)
         if connection is None:
@@ -236,13 +236,12 @@ class SimPeers:
     def reconfigure(self, urls: Mapping[int, Sequence[str]], removed: Collection[int] = ()) -> None:
         gone = self.urls.keys() - urls.keys()
         self.urls = dict(urls)
-        network = self._host.world.network
         for member in sorted(gone):
             if self.live.pop(member, None) is not None:
                 if member in removed:
                     self._host.send(member, pack(Removed()))
                 pair = frozenset((self._host.member, member))
-                self._host.world.loop.call_later(0.01, network.break_off, pair)
+                self._host.world.network.break_off(pair, ended_by=self._host.member)
 
     def handled(self) -> None:
         """Nothing is held back."""

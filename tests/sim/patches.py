@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import rusd.base.worker
+import rusd.member.member_list
 import rusd.mvcc.writer
 import rusd.raft.driver
 import rusd.raft.ids
@@ -50,6 +51,8 @@ def patched(chance: random.Random) -> Iterator[None]:
         patch.object(rusd.base.worker, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.raft.read.waiting, "RETRY", 0.15),
         patch.object(rusd.raft.driver, "FLUSH_INLINE", 0),
+        # A third, as election timeouts are.
+        patch.multiple(rusd.member.member_list, INTERVAL=0.6, MIN_INTERVAL=0.15, UNDER_WAY=0.3),
         patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
         # What is long work elsewhere is some keys here.
         patch.object(rusd.state.entry_apply, "MAX_APPLY_WRITES", 12),

@@ -51,6 +51,7 @@ def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
         "questions_to_members_are_numbered_alike_in_each_life",
         "questions_are_replaced_when_they_are_repeated",
         "the_log_is_cut_before_the_state_is_durable",
+        "what_a_lost_leader_sent_is_not_read",
     ],
 )
 def test_a_broken_remedy_is_noticed(name: str) -> None:

@@ -1,11 +1,12 @@
 """One schedule: members, clients and what goes wrong, from beginning to end."""
 
 import asyncio
+import contextvars
 import hashlib
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ RECOVERY = 12.0
 ELECTION = ELECTION_MS / 1000
 #: What the node itself allows a proposal or a read.
 REQUEST_TIMEOUT = 5 + 2 * ELECTION
+
+
+#: The host that asks its peers who the members are.
+ASKING: contextvars.ContextVar[Host] = contextvars.ContextVar("asking")
 
 
 @dataclass
@@ -135,36 +140,17 @@ class World:
         if error is not None and not isinstance(error, OSError):
             self.broken(error)
 
-    def _ask_around(self) -> None:
-        """Do what a real member does without a leader (`rusd/member/member_list.py`)."""
-        self.loop.call_later(0.6, self._ask_around)
-        for host in self._alive():
-            self.ask_around(host)
+    async def asking(self, host: Host, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work of a member that asks its peers who the members are."""
+        ASKING.set(host)
+        await work
 
-    def told_removed(self, host: Host) -> None:
-        """A frame says that a member was removed, which it does not believe yet."""
-        self.loop.call_soon(lambda: self.ask_around(host, everybody=True))
-
-    def ask_around(self, host: Host, *, everybody: bool = False) -> None:
-        """One member asks who the members are: everybody, if it has no leader or was told that it
-        was removed, or those it has no connection to.
-        """
-        if host.process is None or host.paused:
-            return
-        led = bool(host.node.leader_id)
-        for other in self._alive():
-            if led and not everybody and other.member in host.peers.live:
-                continue
-            known = other.member in host.peers.urls and other.machine.members.cluster_id
-            links = {(host.member, other.member), (other.member, host.member)}
-            if other is host or not known or links & self.network.cut:
-                continue
-            told = other.machine.members.membership()
-            if host.member in told.removed:
-                host.told_removed()
-            elif not led:
-                host.node.meet(told, other.node.applied_index)
-            break
+    def ends_by_peers(self, host: Host) -> None:
+        """A member is about to end since its peers say that it was removed."""
+        try:
+            self.invariants.removed_by_peers(host)
+        except Violation as error:
+            self.broken(error)
 
     def step(self, host: Host) -> None:
         """A member's turn is over."""
@@ -203,7 +189,6 @@ class World:
         for host in self.hosts.values():
             host.start(members)
         self.network.tick()
-        self._ask_around()
         clients = [self.loop.create_task(self._client()) for _ in range(3)]
         if self.quiet:
             await self._quiet_trouble()
@@ -400,31 +385,46 @@ class World:
 
     def _heeds(self, host: Host) -> bool:
         """Do what a real member does before it takes part (`rusd/member/member_list.py`)."""
-        asking = check_not_removed(Identity(host.member, CLUSTER), [])
-        self._asking = host
+        urls = [(url,) for member, url in self._members.items() if member != host.member]
+        asking = self.asking(host, check_not_removed(Identity(host.member, CLUSTER), urls))
         try:
-            asking.send(None)
+            contextvars.copy_context().run(asking.send, None)
         except StopIteration:
             return True
         except RemovedByPeers:
-            host.told_removed()
+            host.removed_by_peers()
         return False
 
-    async def _ask_all(self, urls: object, patience: float = 0.0, *_: object) -> list[Cluster]:
-        """`member_query.ask`, sent by the host that is about to start."""
-        return [
-            Cluster(CLUSTER, other.machine.members.membership())
+    async def _ask_all(
+        self, urls: Iterable[Sequence[str]], *_: object, **__: object
+    ) -> list[Cluster]:
+        """`member_query.ask_all`, sent by the host of this context. A start takes no time here."""
+        host = ASKING.get()
+        asked = {url for each in urls for url in each}
+        if host.process is not None:
+            await self._pass(host)
+        answers = [
+            Cluster(
+                CLUSTER,
+                other.machine.members.membership(),
+                index=other.machine.positions()[0].index,
+            )
             for other in self._alive()
-            if other is not self._asking
+            if other is not host
+            and asked & {self._members.get(other.member, "")}
             and not other.paused
             and other.machine.members.cluster_id
-            and not {
-                (a, b)
-                for a in (self._asking.member, other.member)
-                for b in (self._asking.member, other.member)
-            }
-            & self.network.cut
+            and not {(host.member, other.member), (other.member, host.member)} & self.network.cut
         ]
+        if host.process is not None:
+            await self._pass(host)
+        return answers
+
+    async def _pass(self, host: Host) -> None:
+        """Let a message pass, and a host that stands still go on."""
+        await asyncio.sleep(self.chance.uniform(*self.network.latency))
+        while not host.runs:
+            await asyncio.sleep(0.01)
 
     def _rejoins(self, host: Host) -> bool:
         """Join under the old id (`--initial-cluster-state=existing`), if anybody can be asked."""
@@ -729,11 +729,15 @@ class World:
 
     async def _changes(self) -> None:
         """In some schedules: a learner joins, is promoted, a voter is removed."""
-        if self.size < 3 or self._disks_fail or self.chance.random() < 0.5:
+        if self.size < 3 or self._disks_fail or self.chance.random() < 0.4:
             return
         await asyncio.sleep(self.chance.uniform(0.2, 0.8))
-        if self.chance.random() < 0.3:
+        kind = self.chance.random()
+        if kind < 0.2:
             self._change_at_once()
+            return
+        if kind < 0.6:
+            await self._remove_busy()
             return
         new = max(self.hosts) + 1
         url = f"http://m{new}:1"
@@ -758,6 +762,21 @@ class World:
             others = [other for other in self.hosts if other != gone]
             self._cut([(a, b) for o in others for a, b in ((gone, o), (o, gone))], 2.0)
         await self._changed(Kind.MEMBER_REMOVE, rpc.Member(ID=gone).SerializeToString())
+
+    async def _remove_busy(self) -> None:
+        """A follower with a slow disk and much to flush is removed: the commit of its removal, the
+        end of its leader's connection and what other members say reach it during flushes.
+        """
+        followers = [host for host in self._alive() if not host.node.is_leader]
+        if not followers:
+            return
+        host = self.chance.choice(followers)
+        host.flush_takes = self.chance.uniform(0.02, 0.3)
+        self.trace(f"{host.member}, whose flushes take {host.flush_takes:.4f}, is to be removed")
+        for count in range(100):
+            self.loop.call_later(0.01 * count, self._tell_there, host)
+        await asyncio.sleep(self.chance.uniform(0.05, 0.4))
+        await self._changed(Kind.MEMBER_REMOVE, rpc.Member(ID=host.member).SerializeToString())
 
     def _change_at_once(self) -> None:
         """Several changes, without waiting for any."""

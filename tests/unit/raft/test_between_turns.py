@@ -131,6 +131,23 @@ def test_a_commit_that_waited_outlives_the_connection_of_its_leader(tmp_path: Pa
     asyncio.run(scenario())
 
 
+def test_a_member_is_not_settled_while_a_message_or_a_flush_waits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with led(tmp_path) as leader:
+            driver, other = leader.driver, next(iter(leader.peer_status()))
+            await until(lambda: leader.settled)
+            driver._inbox.append((other, AppendReply(leader.term, 1, reset=False, success=False)))
+            assert not leader.settled
+            driver._turn()
+            await until(lambda: leader.settled)
+            driver._flushing = driver._loop.create_future()
+            assert not leader.settled
+            driver._flushing = None
+            assert leader.settled
+
+    asyncio.run(scenario())
+
+
 def test_what_waited_of_a_connection_is_dropped_when_the_member_is_connected_again(
     tmp_path: Path,
 ) -> None:
