@@ -24,7 +24,8 @@ NO_RESULT = "no result"
 
 
 def write(build: Path, version: str, expectation: Path) -> None:
-    """Write the sections of the suites that have stored results anew; the rest of the page stays.
+    """Write the sections of the suites of `version` that have stored results anew; the rest of the
+    page stays, with the sections of other versions.
 
     FileNotFoundError if no suite has any.
     """
@@ -36,7 +37,8 @@ def write(build: Path, version: str, expectation: Path) -> None:
             seen = {leaf.split("/")[0] for leaf in results}
             missing = set(Suite(build, name, version).functions(".")) - seen
             results |= dict.fromkeys(missing, NO_RESULT)
-            sections[name] = section(name, results, load(expectation, name))
+            title = f"{name} of {version}"
+            sections[title] = section(title, results, load(expectation, name))
     if rounds.stored(build).exists():
         sections[ROBUSTNESS] = table.section(rounds.load(build))
     if not sections:
@@ -53,8 +55,8 @@ def with_sections(text: str, sections: Mapping[str, str]) -> str:
     return head + "\n".join(part.strip("\n") + "\n" for part in (found | dict(sections)).values())
 
 
-def section(name: str, results: Mapping[str, str], expected: Expected) -> str:
-    """Return the section of one suite: sums, table, reasons."""
+def section(title: str, results: Mapping[str, str], expected: Expected) -> str:
+    """Return the section of one suite of one version: sums, table, reasons."""
     total = len(results)
     passed = sum(result == "pass" for result in results.values())
     functions: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -72,7 +74,7 @@ def section(name: str, results: Mapping[str, str], expected: Expected) -> str:
         if any(each in found for found in functions.values())
     ]
     lines = [
-        f"## {name}",
+        f"## {title}",
         "",
         f"{passed} of {total} leaves pass, in {len(functions)} functions.",
         "",

@@ -80,7 +80,8 @@ def test_the_page_counts_leaves_of_each_configuration_and_gives_reasons() -> Non
         "TestA/NoTLS/y": "pass",
         "TestA/PeerTLS_and_ClientTLS": "fail",
     }
-    text = section("common", results, KNOWN)
+    text = section("common of v3.7.3", results, KNOWN)
+    assert text.startswith("## common of v3.7.3\n")
     assert "2 of 3 leaves pass, in 1 functions." in text
     assert "| TestA | 2 | 0/1 | 1 |" in text
     assert "1. no TLS yet (fail)" in text
