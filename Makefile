@@ -5,7 +5,8 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
-        test-chaos test-chaos-short test-failover simulate kubernetes test-kubernetes clean
+        test-chaos test-chaos-short test-failover simulate kubernetes kubernetes-build \
+        test-kubernetes test-kubernetes-short clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -43,13 +44,15 @@ compose-down:          ## stop them and remove their data
 	sh tests/docker/compose.sh down --volumes
 
 # The control plane's programs, built with Go from the module proxy (about 15 minutes of CPU the first
-# time); nothing of them is in the tree. `make KUBERNETES=v1.34.4 …` takes another version.
+# time); nothing of them is in the tree. `make KUBERNETES=v1.37.2 …` takes another version.
 KUBERNETES     := v1.35.8
 KUBERNETES_DIR := build/kubernetes-$(KUBERNETES)
 
 $(KUBERNETES_DIR)/kubernetes: cluster/kubernetes/build.py cluster/kubernetes/main.go | .venv/.installed
 	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
 	$(BIN)/python -m cluster.kubernetes.build $(KUBERNETES_DIR) $(KUBERNETES)
+
+kubernetes-build: $(KUBERNETES_DIR)/kubernetes  ## its programs (needs Go)
 
 kubernetes: $(KUBERNETES_DIR)/kubernetes  ## a Kubernetes control plane on three members, until Ctrl-C (needs Go)
 	@exec $(BIN)/python -m cluster.kubernetes --build $(KUBERNETES_DIR) $(ARGS)
@@ -83,6 +86,16 @@ endif
 
 test-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## a control plane on three members (needs Go)
 	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest tests/kubernetes $(ARGS)
+
+# Some checks of each kind, and the leader killed during a rollout.
+KUBERNETES_SHORT := $(addprefix tests/kubernetes/test_, checks.py custom_resources.py \
+  deletion.py::test_a_namespace_stays_until_the_finalizers_in_it_are_gone \
+  every_resource.py::test_the_cache_of_every_resource_holds_what_the_store_holds \
+  failures.py::test_a_deployment_rolls_while_members_fail[kill_the_leader])
+
+test-kubernetes-short: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## three minutes of it (needs Go)
+	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest \
+	  $(foreach test,$(KUBERNETES_SHORT),'$(test)') -k 'not cron' $(ARGS)
 
 test-budget: .venv/.installed-test  ## what holds the event loop, with a million keys (ten minutes)
 	RUSD_BUDGET_KEYS=1000000 $(BIN)/python -m pytest tests/member/test_loop_budget.py \

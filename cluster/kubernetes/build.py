@@ -50,20 +50,27 @@ def build(directory: Path, version: str) -> None:
 
 
 def _write_module(directory: Path, version: str) -> None:
-    """Write `go.mod`: requirements, and replacements by the staging repositories."""
-    (directory / "go.mod").write_text("module plane\n")
+    """Write `go.mod`: requirements, and replacements by the staging repositories.
+
+    It is the last file to be written: a build uses one that exists unchanged.
+    """
     found = json.loads(_go(directory, "mod", "download", "-json", f"{KUBERNETES}@{version}"))
     text = Path(found["GoMod"]).read_text()
-    staged = version.replace("v1.", "v0.", 1)
-    edits = [f"-replace={name}={name}@{staged}" for name in _STAGING.findall(text)]
     wanted = next(kwok for first, kwok in _KWOK_FROM.items() if _minor(version) >= first)
     kwok = json.loads(_go(directory, "mod", "download", "-json", f"{KWOK}@{wanted}"))
     _copy_kwok(Path(kwok["Dir"]), directory / "kwok")
-    edits += [f"-replace={KWOK}=./kwok", f"-require={KWOK}@{wanted}"]
-    edits += [f"-require={KUBERNETES}@{version}"]
-    go = re.search(r"^go (\S+)", text, re.MULTILINE)
+    staged = version.replace("v1.", "v0.", 1)
+    go = re.search(r"^go \S+", text, re.MULTILINE)
     assert go, text
-    _go(directory, "mod", "edit", f"-go={go[1]}", *edits)
+    lines = [
+        "module plane",
+        go[0],
+        f"require {KUBERNETES} {version}",
+        f"require {KWOK} {wanted}",
+        f"replace {KWOK} => ./kwok",
+        *(f"replace {name} => {name} {staged}" for name in _STAGING.findall(text)),
+    ]
+    (directory / "go.mod").write_text("\n".join(lines) + "\n")
 
 
 def _minor(version: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..certificates import Authority
 from ..local import ClusterError, LocalCluster
-from .plane import ControlPlane, PlaneError
+from .plane import STORE_FLAGS, ControlPlane, PlaneError
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,7 +32,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def describe(plane: ControlPlane, build: Path, seconds: float) -> str:
     """Describe the running control plane: addresses, kubeconfig file and usage."""
-    kubectl = shutil.which("kubectl") or f"{build.resolve() / 'kubernetes'} kubectl"
+    kubectl = "kubectl" if shutil.which("kubectl") else f"{build.resolve() / 'kubernetes'} kubectl"
     return "\n".join(
         [
             f"Kubernetes is ready ({seconds:.0f} s). In another terminal:",
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="rusd-tls-") as directory:
             authority = Authority(Path(directory), "etcd")
             tls, peer_tls = authority.tls(verify_clients=True), authority.peer_tls()
-            members = LocalCluster(chosen.members, binary=binary, tls=tls, peer_tls=peer_tls)
+            members = LocalCluster(
+                chosen.members, binary=binary, flags=STORE_FLAGS, tls=tls, peer_tls=peer_tls
+            )
             with (
                 members,
                 ControlPlane(chosen.build, members, tls, nodes=chosen.nodes) as plane,

@@ -25,6 +25,10 @@ from ..process import Guard, Process
 from ..tls import Tls
 from .credentials import SERVICE_RANGE, Credentials
 
+#: What kubeadm starts etcd with: without it, the version of a cache whose resource is not written
+#: lags by up to ten minutes, and may be compacted before it moves.
+STORE_FLAGS = ["--watch-progress-notify-interval=5s"]
+
 #: Seconds until the API server answers that it is ready, on a busy machine.
 START_TIMEOUT = 120.0
 
@@ -148,25 +152,31 @@ class ControlPlane:
         """End a program with SIGKILL."""
         self.programs[name].kill()
 
-    def revive(self) -> list[str]:
+    def revive(self, names: Sequence[str] = PROGRAMS) -> list[str]:
         """Restart programs that ended by themselves, as a kubelet does with static pods; return
         their names.
 
         The controller manager and the scheduler end when they cannot renew their leases in time.
         """
-        ended = [name for name, program in self.programs.items() if program.ended_by_itself]
+        ended = [name for name in names if self.programs[name].ended_by_itself]
         for name in ended:
             self.run(name)
         return ended
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
-        """Wait until the API server reports that it is ready. Raises PlaneError."""
-        self.wait(self._ready, timeout, "kube-apiserver is not ready")
+        """Wait until the API server reports that it is ready, and restart its clients that end
+        meanwhile. Raises PlaneError.
+        """
+
+        def ready() -> bool:
+            found = self._ready()
+            self.revive(PROGRAMS[1:])
+            return found
+
+        self.wait(ready, timeout, "kube-apiserver is not ready")
 
     def wait(self, look: Callable[[], object], timeout: float, failure: str) -> None:
-        """Wait until `look` returns a true value, and return it. Raises PlaneError with the logs'
-        ends.
-        """
+        """Wait until `look` returns a true value. Raises PlaneError with the logs' ends."""
         deadline = time.monotonic() + timeout
         while not look():
             ended = [p for p in self.programs.values() if p.ended_by_itself]

@@ -10,5 +10,5 @@ same on another etcd.
 - `test_storage`: lists, watches and compaction, by the API
 - `test_failures`: members killed, paused and restarted while deployments roll; `traffic`: what is
   written and watched meanwhile, and its verdict
-- `store`: the members, asked by etcdctl
+- `store`: the members, asked by etcdctl; `metrics`: what the API server counts
 """

@@ -332,6 +332,14 @@ def test_a_drained_node_is_left_by_its_pods(plane: ControlPlane, namespace: str)
         plane.kubectl("uncordon", node)
 
 
+def test_a_pod_is_described_with_its_environment(plane: ControlPlane, namespace: str) -> None:
+    """What a container reads of it needs a kubelet."""
+    at = ("-n", namespace)
+    plane.kubectl("run", "one", "--image=any", "--env=COLOUR=red", *at)
+    plane.kubectl("wait", "--for=condition=Ready", "pod/one", WAIT, *at, timeout=130)
+    assert "COLOUR:  red" in plane.kubectl("describe", "pod", "one", *at)
+
+
 def test_a_command_runs_in_a_pod_and_its_log_is_read(plane: ControlPlane, namespace: str) -> None:
     at = ("-n", namespace)
     plane.kubectl("run", "one", "--image=any", *at)

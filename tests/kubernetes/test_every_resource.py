@@ -11,6 +11,7 @@ import pytest
 from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
+from tests.kubernetes.metrics import wait_metrics
 from tests.kubernetes.store import etcdctl
 from tests.support.kubernetes_api import Api
 
@@ -72,14 +73,14 @@ def test_the_cache_of_every_resource_holds_what_the_store_holds(
 @pytest.mark.timeout(COMPARED + 60)
 def test_the_api_server_finds_its_caches_consistent(plane: ControlPlane) -> None:
     """Its own comparison of checksums; an API server of these tests ends if one differs."""
-    api = Api(plane)
     name = "apiserver_storage_consistency_checks_total"
     line = re.compile(rf'^{name}{{.*resource="(\w+)",status="(\w+)"}}', re.MULTILINE)
     wanted = {"configmaps", "pods", "secrets", "leases", "namespaces", "deployments", "nodes"}
+    found: list[tuple[str, str]] = []
 
-    def compared() -> bool:
-        found = line.findall(api.text("/metrics"))
-        assert not [resource for resource, status in found if status == "failure"]
+    def compared(page: str) -> bool:
+        found[:] = line.findall(page)
         return wanted <= {resource for resource, status in found if status == "success"}
 
-    plane.wait(compared, COMPARED, "the caches were not compared")
+    wait_metrics(Api(plane), compared, COMPARED, lambda: f"the caches were not compared: {found}")
+    assert not [resource for resource, status in found if status == "failure"]

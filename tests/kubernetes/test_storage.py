@@ -12,6 +12,7 @@ import pytest
 from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
+from tests.kubernetes.metrics import counter, wait_metrics
 from tests.kubernetes.store import etcdctl
 from tests.support.kubernetes_api import Api, Failed, config_map, config_maps
 
@@ -46,12 +47,6 @@ def names(listed: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:
 def of_this_test(listed: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:
     """Without what Kubernetes puts into each namespace."""
     return [name for name in names(listed) if name.startswith("object-")]
-
-
-def counter(api: Api, name: str, label: str) -> float:
-    """The sum of a metric's series with this label."""
-    lines = [line for line in api.text("/metrics").splitlines() if line.startswith(name + "{")]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if label in line)
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -105,16 +100,18 @@ def test_lists_by_label_and_by_field(api: Api, many: str) -> None:
 
 
 def test_a_consistent_list_is_served_from_the_cache(api: Api, many: str) -> None:
-    metric = "apiserver_watch_cache_consistent_read_total"
-    fallbacks = counter(api, metric, 'fallback="true"')
-    served = counter(api, metric, 'success="true"')
+    def counted() -> tuple[float, float]:
+        page, name = api.text("/metrics"), "apiserver_watch_cache_consistent_read_total"
+        return counter(page, name, 'fallback="true"'), counter(page, name, 'success="true"')
+
+    fallbacks, served = counted()
     for number in range(20):
         api.call("POST", many, config_map(f"written-{number}"))
         listed = names(api.call("GET", many, labelSelector="tenth!=yes", limit=0))
         assert f"written-{number}" in listed
         api.call("DELETE", f"{many}/written-{number}")
-    assert counter(api, metric, 'fallback="true"') == fallbacks
-    assert counter(api, metric, 'success="true"') >= served + 20
+    now = counted()
+    assert now[0] == fallbacks and now[1] >= served + 20
 
 
 # --- watches --------------------------------------------------------------------------------------
@@ -164,16 +161,16 @@ def test_a_watch_with_the_list_marks_its_end(api: Api, many: str) -> None:
 # --- the store ------------------------------------------------------------------------------------
 
 
-def test_the_api_server_counts_what_is_stored(plane: ControlPlane, api: Api, many: str) -> None:
+def test_the_api_server_counts_what_is_stored(api: Api, many: str) -> None:
     """It polls once a minute."""
 
-    def counted() -> bool:
+    def counted(page: str) -> bool:
         for name in ("apiserver_resource_objects", "apiserver_storage_objects"):
-            if counter(api, name, 'resource="configmaps') >= COUNT:
-                return counter(api, "apiserver_storage_size_bytes", "") > COUNT * 200
+            if counter(page, name, 'resource="configmaps') >= COUNT:
+                return counter(page, "apiserver_storage_size_bytes", "") > COUNT * 200
         return False
 
-    plane.wait(counted, 150, "the objects are not counted")
+    wait_metrics(api, counted, 150, lambda: "the objects are not counted")
 
 
 def test_the_api_server_compacts_the_store(

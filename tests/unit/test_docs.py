@@ -176,3 +176,15 @@ def test_the_help_explains_every_flag_in_a_sentence() -> None:
     from rusd.config.config import FLAGS
 
     assert [flag.name for flag in FLAGS if not re.search(r"\w.* .*\.$", flag.help)] == []
+
+
+def test_kubernetes_md_names_every_check_and_no_other() -> None:
+    """Those of failures have their own table, or none."""
+    defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    files = (ROOT / "tests" / "kubernetes").glob("test_*.py")
+    tests = {path.stem: set(defined.findall(path.read_text())) for path in files}
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "kubernetes.md").read_text()))
+    every = set().union(*tests.values())
+    assert len(every) > 40
+    assert named - every - tests.keys() == set()
+    assert every - tests["test_failures"] - named == set()
