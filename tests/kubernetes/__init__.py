@@ -8,7 +8,8 @@ same on another etcd.
 - `test_deletion`: namespaces, owners and collections
 - `test_every_resource`: the API server's caches beside the store
 - `test_storage`: lists, watches and compaction, by the API
-- `test_failures`: members killed, paused and restarted while deployments roll; `traffic`: what is
-  written and watched meanwhile, and its verdict
+- `test_failures`: members killed, paused, restarted, compacted and defragmented while a deployment
+  rolls (`rollout`); `traffic`: what is written and watched meanwhile, and its verdict
+- `test_broken_links_and_disks`: the same with members cut off, replaced or on a full disk
 - `store`: the members, asked by etcdctl; `metrics`: what the API server counts
 """

@@ -58,7 +58,7 @@ def plane(programs: Path, members: LocalCluster, tls: Tls) -> Iterator[ControlPl
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest, plane: ControlPlane) -> Iterator[str]:
     """A namespace of the test's own, with its service account."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:63].strip("-")
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-63:].strip("-")
     plane.kubectl("create", "namespace", name)
     plane.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
     yield name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
 from tests.kubernetes.metrics import wait_metrics
-from tests.kubernetes.store import etcdctl
+from tests.kubernetes.store import revisions
 from tests.support.kubernetes_api import Api
 
 #: Keys of the API server's own that are not of listed objects: allocated addresses and ports, and
@@ -37,14 +36,8 @@ def lists(api: Api) -> Iterator[str]:
 
 def stored(members: LocalCluster, tls: Tls) -> tuple[int, dict[int, str]]:
     """The store's revision; the name of the object by the revision of its key."""
-    asked = ("get", "/registry/", "--prefix", "--keys-only", "--write-out=fields")
-    shown = etcdctl(members, tls, *asked)
-    keys = [json.loads(key) for key in re.findall(r'^"Key" : (".*")$', shown, re.MULTILINE)]
-    revisions = map(int, re.findall(r'^"ModRevision" : (\d+)$', shown, re.MULTILINE))
-    at = re.search(r'^"Revision" : (\d+)$', shown, re.MULTILINE)
-    assert at
-    found = zip(keys, revisions, strict=True)
-    return int(at[1]), {r: k.rsplit("/", 1)[1] for k, r in found if not k.startswith(OWN)}
+    revision, found = revisions(members, tls, "/registry/")
+    return revision, {r: k.rsplit("/", 1)[1] for k, r in found.items() if not k.startswith(OWN)}
 
 
 def test_the_cache_of_every_resource_holds_what_the_store_holds(

@@ -1,13 +1,12 @@
 """The control plane goes on while members of its store fail and deployments roll.
 
 Judged each time: the rollout ends, no program but those that may was started again, no object whose
-creation was acknowledged is lost, no event of a watch is lost, repeated or out of order. The
-longest gap between two writes is printed (`-rP`).
+creation was acknowledged is lost, no event of a watch is lost, repeated or out of order, the API
+server's cache holds what the store holds. The longest gap between two writes is printed (`-rP`).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -16,19 +15,12 @@ import pytest
 from cluster.kubernetes.plane import ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
-from tests.kubernetes.store import etcdctl
-from tests.kubernetes.test_checks import pods, read
+from tests.kubernetes import rollout
+from tests.kubernetes.store import etcdctl, revisions
 from tests.kubernetes.traffic import Traffic
-from tests.support.waiting import wait
 
 #: Seconds that a member is stopped for: longer than the leases of controller manager and scheduler.
 PAUSE = 20.0
-
-#: Seconds until a rollout must have ended.
-ROLLED = 180.0
-
-#: These end by themselves when they cannot renew their leases, on etcd as well.
-MAY_END = {"kube-controller-manager", "kube-scheduler"}
 
 Fault = Callable[[LocalCluster, Tls], None]
 
@@ -69,6 +61,11 @@ def defragment_all(members: LocalCluster, tls: Tls) -> None:
     etcdctl(members, tls, "defrag")
 
 
+def compact_to_the_present(members: LocalCluster, tls: Tls) -> None:
+    present, _ = revisions(members, tls, "any")
+    etcdctl(members, tls, "compact", "--physical", str(present))
+
+
 def _pause(members: LocalCluster, index: int) -> None:
     members.pause(index)
     time.sleep(PAUSE)
@@ -85,70 +82,33 @@ def _pause(members: LocalCluster, index: int) -> None:
         pause_a_follower,
         restart_one_after_the_other,
         defragment_all,
+        compact_to_the_present,
     ],
     ids=lambda fault: fault.__name__,
 )
 def test_a_deployment_rolls_while_members_fail(
     plane: ControlPlane, members: LocalCluster, tls: Tls, namespace: str, fault: Fault
 ) -> None:
-    plane.apply(pods("Deployment", "web", replicas=20), namespace=namespace)
-    _roll(plane, namespace)
+    rollout.deploy(plane, namespace)
     with Traffic(plane, namespace) as traffic:
-        plane.kubectl("set", "image", "deployment/web", "main=any:2", "-n", namespace)
+        rollout.begin(plane, namespace)
         fault(members, tls)
         members.wait_healthy(60)
-        started = _roll(plane, namespace)
-    assert started <= MAY_END
-    traffic.check()
+        started = rollout.finish(plane, namespace)
+    assert started <= rollout.MAY_END
+    traffic.check(members, tls)
     print(f"{fault.__name__}: longest gap {traffic.longest_gap:.2f} s, started again: {started}")
 
 
 def test_the_api_server_is_killed_and_started_again(
-    plane: ControlPlane, members: LocalCluster, namespace: str
+    plane: ControlPlane, members: LocalCluster, tls: Tls, namespace: str
 ) -> None:
-    plane.apply(pods("Deployment", "web", replicas=20), namespace=namespace)
-    _roll(plane, namespace)
+    rollout.deploy(plane, namespace)
     with Traffic(plane, namespace) as traffic:
-        plane.kubectl("set", "image", "deployment/web", "main=any:2", "-n", namespace)
+        rollout.begin(plane, namespace)
         plane.kill("kube-apiserver")
         plane.run("kube-apiserver")
         plane.wait_ready()
-        started = _roll(plane, namespace)
-    assert started <= MAY_END
-    traffic.check()
-
-
-def _roll(plane: ControlPlane, namespace: str) -> set[str]:
-    """Wait until the deployment is as described; return the names of programs started again."""
-    started: set[str] = set()
-    nudged = time.monotonic()
-
-    # Not `plane.wait`, to which the end of a program is a failure: here some may end.
-    def done() -> bool | None:
-        nonlocal nudged
-        started.update(plane.revive())
-        asked = ("get", "deployment/web", "-n", namespace, "-o", "json")
-        shown = plane.kubectl_process(*asked)
-        if shown.returncode:
-            return None
-        found = json.loads(shown.stdout)
-        status, want = found.get("status", {}), found["spec"]["replicas"]
-        counts = [status.get(name) for name in ("replicas", "updatedReplicas", "readyReplicas")]
-        if counts == [want] * 3 and status["observedGeneration"] == found["metadata"]["generation"]:
-            return True
-        if time.monotonic() > nudged + 15:
-            _nudge(plane, namespace)
-            nudged = time.monotonic()
-        return None
-
-    wait(done, "the deployment does not get ready", ROLLED)
-    return started
-
-
-def _nudge(plane: ControlPlane, namespace: str) -> None:
-    """Change the pods that are not ready: kwok gives one up whose only patch was refused."""
-    for each in read(plane, "pods", "-n", namespace)["items"]:
-        if each["status"].get("phase") != "Running" or "deletionTimestamp" in each["metadata"]:
-            name = each["metadata"]["name"]
-            at = ("-n", namespace, "--overwrite")
-            plane.kubectl_process("annotate", "pod", name, f"nudged={time.monotonic()}", *at)
+        started = rollout.finish(plane, namespace)
+    assert started <= rollout.MAY_END
+    traffic.check(members, tls)

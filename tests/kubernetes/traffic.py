@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from cluster.kubernetes.plane import ControlPlane
+from cluster.local import LocalCluster
+from cluster.tls import Tls
+from tests.kubernetes.store import revisions
 from tests.support.kubernetes_api import Api, Failed, config_map, config_maps
 from tests.support.waiting import wait
 
@@ -22,11 +25,15 @@ PACE = 0.02
 #: Seconds that the watch may take to see the last write.
 SETTLE = 60.0
 
+#: Seconds that the API server's cache may take to hold what is stored.
+CAUGHT_UP = 30.0
+
 
 class Traffic:
     """A writer of one object after the other, and a watch that is resumed when it ends."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self._namespace = namespace
         self._path = config_maps(namespace)
         self._api = Api(plane)
         self._stop = threading.Event()
@@ -67,8 +74,10 @@ class Traffic:
             timeout,
         )
 
-    def check(self) -> None:
-        """No acknowledged object is lost; no event is lost, repeated or out of order."""
+    def check(self, members: LocalCluster, tls: Tls | None) -> None:
+        """No acknowledged object is lost; no event is lost, repeated or out of order; the API
+        server lists from its cache what the store holds.
+        """
         self._api.reconnect()
         listed = self._api.call("GET", self._path)["items"]
         stored = {
@@ -81,6 +90,28 @@ class Traffic:
         written = {name: version for version, _, name in self.events if name.startswith("written-")}
         expected = {name: v for name, v in stored.items() if name.startswith("written-")}
         assert written == expected, "events lost or of objects that are not stored"
+        for kind in ("configmaps", "pods"):
+            self._compare(members, tls, kind)
+
+    def _compare(self, members: LocalCluster, tls: Tls | None, kind: str) -> None:
+        """Wait until the cache has what the store has: controllers may still be at work."""
+        path = f"/api/v1/namespaces/{self._namespace}/{kind}"
+        cached: dict[str, int] = {}
+        stored: dict[str, int] = {}
+
+        def same() -> bool | None:
+            nonlocal cached, stored
+            listed = self._api.call("GET", path, resourceVersion=0)["items"]
+            metas = [each["metadata"] for each in listed]
+            cached = {meta["name"]: int(meta["resourceVersion"]) for meta in metas}
+            _, found = revisions(members, tls, f"/registry/{kind}/{self._namespace}/")
+            stored = {key.rsplit("/", 1)[1]: revision for key, revision in found.items()}
+            return cached == stored or None
+
+        def differences() -> str:
+            return f"{kind}: cached and stored differ: {cached.items() ^ stored.items()}"
+
+        wait(same, differences, CAUGHT_UP)
 
     def _write(self) -> None:
         last = time.monotonic()
