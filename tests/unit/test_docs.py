@@ -179,7 +179,7 @@ def test_the_help_explains_every_flag_in_a_sentence() -> None:
 
 
 def test_kubernetes_md_names_every_check_and_no_other() -> None:
-    """Those of failures have their own table, or none."""
+    """Failures have a table in chaos.md."""
     defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
     files = (ROOT / "tests" / "kubernetes").glob("test_*.py")
     tests = {path.stem: set(defined.findall(path.read_text())) for path in files}
@@ -187,4 +187,17 @@ def test_kubernetes_md_names_every_check_and_no_other() -> None:
     every = set().union(*tests.values())
     assert len(every) > 40
     assert named - every - tests.keys() == set()
-    assert every - tests["test_failures"] - named == set()
+    failures = tests["test_failures"] | tests["test_broken_links_and_disks"]
+    assert every - failures - named == set()
+
+
+def test_chaos_md_names_every_failure_that_kubernetes_meets() -> None:
+    faults = re.compile(r"^def ([a-z]\w+)\(members: .* -> None:", re.MULTILINE)
+    files = [
+        ROOT / "tests" / "kubernetes" / f"test_{name}.py"
+        for name in ("failures", "broken_links_and_disks")
+    ]
+    defined = {name for file in files for name in faults.findall(file.read_text())}
+    rows = re.compile(r"^\| `(\w+_\w+)` \|", re.MULTILINE)
+    assert len(defined) > 10
+    assert set(rows.findall((ROOT / "docs" / "chaos.md").read_text())) == defined
