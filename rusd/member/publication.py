@@ -5,8 +5,8 @@ acknowledged writes, and refuse an empty data directory under its id
 (`raft/transport/handshake.py`). So a member publishes only after a read index, which proves that
 it has caught up: before that a snapshot may still be on its way.
 
-Clients wait for the publication, so it is tried again without a growing pause: an attempt without
-a leader waits for one by itself.
+Clients wait for the publication, so the pause after a refusal is short. An attempt without a leader
+waits for one by itself.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from rusd.state.members import Member
 
 log = get_logger(__name__)
 
-#: Seconds between two attempts.
-RETRY = 0.1
+#: Seconds between two attempts: at first, doubled each time, and at most.
+RETRY, RETRY_MAX = 0.1, 1.0
 
 
 class Node(Proposer, ReadIndex, Protocol):
@@ -32,6 +32,7 @@ class Node(Proposer, ReadIndex, Protocol):
 async def publish(node: Node, member: Member) -> bool:
     """Propose `member`'s attributes until they are applied. False if the node stopped before."""
     payload = encode(Kind.MEMBER_ATTRIBUTES, member.message().SerializeToString())
+    pause = RETRY
     while True:
         try:
             await node.read_index()
@@ -41,7 +42,8 @@ async def publish(node: Node, member: Member) -> bool:
             return False
         except Refusal as error:
             log.warning("cannot publish yet", extra={"fields": {"error": str(error)}})
-        await asyncio.sleep(RETRY)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RETRY_MAX)
     log.info(
         "published local member to cluster through raft",
         extra={"fields": {"local-member-id": f"{member.id:x}", "name": member.name}},

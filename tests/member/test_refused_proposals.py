@@ -31,19 +31,21 @@ console()
 
 @pytest.fixture
 def refusing(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
-    """Yields (process, client URL, log)."""
+    """Yields (process, metrics URL, log)."""
     ports = Claim()
-    client, peer = ports.any(2)
-    url, log = f"http://127.0.0.1:{client}", tmp_path / "log"
+    client, peer, metrics = ports.any(3)
+    url, probed = (f"http://127.0.0.1:{port}" for port in (client, metrics))
+    log = tmp_path / "log"
     command = [sys.executable, "-c", REFUSING]
     command += [f"--data-dir={tmp_path / 'data'}", f"--listen-client-urls={url}"]
+    command += [f"--listen-metrics-urls={probed}"]
     command += [f"--advertise-client-urls={url}", f"--listen-peer-urls=http://127.0.0.1:{peer}"]
     command += [f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}"]
     command += [f"--initial-cluster=default=http://127.0.0.1:{peer}"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield process, url, log
+        yield process, probed, log
     finally:
         process.kill()
         process.wait()
@@ -74,6 +76,6 @@ def test_a_member_whose_proposals_are_refused_answers_and_stops(
         assert answered(url) is not None, log.read_text()[-2000:]
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, log.read_text()[-2000:]
-    # The pause between two tries doubles up to five seconds.
+    # The pause between two tries doubles up to a second.
     refusals = log.read_bytes().count(b"cannot publish yet")
     assert refusals <= 4 + (time.monotonic() - began), refusals
