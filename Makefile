@@ -184,7 +184,7 @@ bench: .venv/.installed-test $(ETCD_DIR)/etcd  ## rusd beside etcd; writes docs/
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m tests.bench $(ARGS)
 
 # `make bench-kubernetes BESIDE=v3.7.3 ARGS="--rounds 3 --objects 500 --replicas 20"`
-BESIDE := v3.7.3 v3.6.5
+BESIDE := v3.7.3 v3.6.16
 
 bench-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes $(BESIDE:%=build/etcd-%/etcd)  ## Kubernetes on rusd and on etcd; writes docs/benchmarks.md (needs Go)
 	$(BIN)/python -m tests.bench.kubernetes --build $(KUBERNETES_DIR) \

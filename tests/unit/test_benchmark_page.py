@@ -28,3 +28,12 @@ def test_a_new_page_takes_the_section_of_the_old_one() -> None:
 
 def test_a_ratio_is_of_the_medians_with_the_range_of_the_rounds() -> None:
     assert "| create, s | **2.00** (1.50 to 3.00) | 6.00 | 3.00 |" in text_of(6)
+
+
+def test_a_round_that_failed_is_left_out() -> None:
+    measured = {
+        "rusd": [{}, {"create, s": 1.0}],
+        "etcd 3": [{"create, s": 2.0}, {"create, s": 4.0}],
+    }
+    shown = section(measured, "rusd", Size(), "v1", "two cores")
+    assert "| create, s | **0.33** (0.25 to 0.25) | 1.00 | 3.00 |" in shown

@@ -1,6 +1,6 @@
 """Run the rounds and write the section "Kubernetes" of docs/benchmarks.md.
 
-A run of other than the default size is shown but not written.
+A run of other than the default size, or one in which something failed, is shown but not written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from cluster.certificates import Authority
@@ -51,22 +52,28 @@ def main() -> int:
         commands[_name(binary)] = [str(binary.resolve())]
     measured: dict[str, Rounds] = {name: [] for name in commands}
     started = time.monotonic()
-    names = list(commands)
+    names, failed = list(commands), 0
     for turn in range(chosen.rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            found = one_round(commands[name], chosen.build, size)
+            found = {}
+            try:
+                found = one_round(commands[name], chosen.build, size)
+            except Exception:  # noqa: BLE001
+                traceback.print_exc()
+                failed += 1
             measured[name].append(found)
             shown = json.dumps({title: round(value, 3) for title, value in found.items()})
             say(f"round {turn + 1}: {name}: {shown}")
     text = section(measured, SUBJECT, size, _version(chosen.build), machine())
     print(text)
-    output = chosen.output or (PAGE if size == Size() and chosen.rounds > 1 else None)
+    whole = size == Size() and chosen.rounds > 1 and not failed
+    output = chosen.output or (PAGE if whole else None)
     if output is not None:
         output.write_text(with_section(output.read_text(), text))
         say(f"written: {output}")
-    say(f"{time.monotonic() - started:.0f} s")
-    return 0
+    say(f"{time.monotonic() - started:.0f} s, {failed} failed")
+    return 1 if failed else 0
 
 
 def one_round(command: list[str], build: Path, size: Size) -> dict[str, float]:

@@ -41,7 +41,8 @@ def section(
     others = [name for name in measured if name != subject]
     titles = ["", *(f"{subject} / {name}" for name in others), *measured]
     lines = [_line(titles), "|---|" + "---:|" * (len(titles) - 1)]
-    for title in measured[subject][0]:
+    # In a round that failed, nothing was measured.
+    for title in dict.fromkeys(title for each in measured[subject] for title in each):
         ratios = [_ratio(title, measured[subject], measured[name]) for name in others]
         medians = [number(_median(title, rounds)) for rounds in measured.values()]
         lines.append(_line([title, *ratios, *medians]))
