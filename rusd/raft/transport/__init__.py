@@ -2,7 +2,8 @@
 
 - `frames.py`: every frame as a type with its bounds; bytes to frames and back
 - `connection.py`: one TCP connection: whole frames off its bytes, and which may come first
-- `peers.py`: all connections: dialling, listening, which one of a member counts
+- `peers.py`: all connections: dialling, listening, the one of each member that counts
+- `dialling.py`: which of two members dials, and which of two connections counts
 - `tls.py`: what it needs for TLS between members, and dialling with it
 - `tls_listener.py`: https peer URLs, until the TLS handshake is complete
 - `dial_back.py`: whether an accepted connection is the member's that it claims to be

@@ -79,6 +79,9 @@ class Owner(Protocol):
         it.
         """
 
+    def dial_refused(self, connection: "Connection", refusal: HelloRefused) -> None:
+        """Handle the refusal of this member's hello by the member that a connection has dialled."""
+
     def dialled(self, request: DialBack) -> bool:
         """Return whether this member opened the connection that the request names."""
 
@@ -119,6 +122,8 @@ class Connection(asyncio.Protocol):
         self.expected = expected
         #: Names this connection when the dialled member asks back; empty if it was accepted.
         self.nonce = secrets.token_bytes(16) if expected is not None else b""
+        #: How many connections had counted when this one was made.
+        self.counted_before = 0
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -319,7 +324,7 @@ class Connection(asyncio.Protocol):
             if not isinstance(frame, HelloRefused):
                 raise Refused("no hello")
             self.refused(frame)
-            self._peers.handshake.refused(self.expected, frame)
+            self._peers.dial_refused(self, frame)
         elif isinstance(frame, MembersRequest) and frame.protocol == PROTOCOL:
             self.close(self._peers.membership())
         elif isinstance(frame, DialBack) and self._peers.dialled(frame):

@@ -1,12 +1,13 @@
 """All connections of one member to its peers.
 
 One connection for each pair of members carries both directions; the member with the higher id
-dials. The first frame is a hello (`handshake.py`). The dialling side knows its peer by the address
-that it dialled, the accepting side asks back there (`dial_back.py`). A new connection of a member
-replaces its old one, whose late frames are dropped. In place of a hello any host may ask for the
-member list (`member_query.py`).
+dials, and the other one too if that has no success (`dialling.py`). The first frame is a hello
+(`handshake.py`). The dialling side knows its peer by the address that it dialled, the accepting
+side asks back there (`dial_back.py`). A connection that is replaced by another one of its member
+ends, and its late frames are dropped. In place of a hello any host may ask for the member list
+(`member_query.py`).
 
-A member of a release before the nonce cannot be asked back; it is dialled whatever its id.
+A member of a release before the nonce cannot be asked back, so none of its connections is accepted.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.statistics import Traffic
 from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
 from rusd.raft.transport.dial_back import Answer, ask_back
+from rusd.raft.transport.dialling import patience, replaces
 from rusd.raft.transport.frames import (
     PROTOCOL,
     DialBack,
@@ -47,6 +49,7 @@ REDIAL = 0.1
 REDIAL_MAX = 1.0
 #: Connections that claim to be of one member and are being confirmed at once.
 MAX_CLAIMS = 8
+BOTH_DIALLED = "both members dialled: another connection counts"
 
 
 class Peers:
@@ -89,9 +92,11 @@ class Peers:
         #: Member -> connections that claim to be its, and are being confirmed.
         self._claims: Counter[int] = Counter()
         self._listener = Listener()
-        #: Members with lower ids are dialled, and those of an older release.
         self._dialers: dict[int, asyncio.Task[None]] = {}
         self._lost: dict[int, asyncio.Event] = {}
+        #: How many connections have counted, and member -> the number of its last one.
+        self._counted = 0
+        self._last: dict[int, int] = {}
         #: Member -> when its connection was made, by the loop's clock.
         self._since: dict[int, float] = {}
         #: By member, from the first attempt to reach it on.
@@ -107,9 +112,7 @@ class Peers:
         return pack(structs.replace(hello, nonce=nonce) if nonce else hello)
 
     async def start(self, listen: Sequence[str]) -> None:
-        """Listen on the URLs and keep dialling members with lower ids. OSError if a port is
-        taken.
-        """
+        """Listen on the URLs and keep dialling the members. OSError if a port is taken."""
         try:
             for url in listen:
                 await self._listen(url)
@@ -139,15 +142,11 @@ class Peers:
 
     def _dial(self, members: Iterable[int]) -> None:
         for member in members:
-            if member < self._member:
-                self._begin_to_dial(member)
-
-    def _begin_to_dial(self, member: int) -> None:
-        if self._started and member not in self._dialers:
-            self._lost[member] = asyncio.Event()
-            self._dialers[member] = self._tasks.start(
-                f"dial peer {member:x}", self._keep_dialling(member)
-            )
+            if self._started and member not in self._dialers:
+                self._lost[member] = asyncio.Event()
+                self._dialers[member] = self._tasks.start(
+                    f"dial peer {member:x}", self._keep_dialling(member)
+                )
 
     def _end_dialling(self, member: int) -> None:
         dialer = self._dialers.pop(member, None)
@@ -166,6 +165,7 @@ class Peers:
             if connection is not None:
                 connection.close(pack(Removed()) if member in removed else b"")
             self.traffic.pop(member, None)
+            self._last.pop(member, None)
         self._dial(new)
 
     async def stop(self) -> None:
@@ -215,11 +215,30 @@ class Peers:
     # Calls of the connections
 
     def opened(self, connection: Connection) -> bool:
-        """Register a connection; False if there is no room for an accepted one."""
-        if connection.expected is None and not self._make_room(connection):
+        """Register a connection; False if there is no room for an accepted one, or no need any
+        more for one that was dialled.
+        """
+        if connection.expected is None:
+            if not self._make_room(connection):
+                return False
+        elif not self._may_count(connection.expected, self._member):
             return False
+        connection.counted_before = self._counted
         self._all.add(connection)
         return True
+
+    def _may_count(self, member: int, dialler: int) -> bool:
+        """Return whether a connection to a member, dialled by `dialler`, would count."""
+        old = self._live.get(member)
+        if old is None:
+            return True
+        return replaces(dialler, member if old.expected is None else self._member)
+
+    def _is_outdated(self, connection: Connection, member: int) -> bool:
+        """Return whether another connection of the member has counted since this one was made. Its
+        hello then may tell of a journal that is shorter than what was acknowledged meanwhile.
+        """
+        return self._last.get(member, 0) > connection.counted_before
 
     def _make_room(self, new: Connection | PendingHandshake) -> bool:
         if self._unconfirmed.too_many_files(new.descriptor):
@@ -266,6 +285,8 @@ class Peers:
         member = hello.member
         if member not in self._urls or (expected is not None and member != expected):
             return f"not the id of a peer: {member:x}"
+        if not self._may_count(member, member if expected is None else self._member):
+            return BOTH_DIALLED
         return None
 
     def claimed(self, connection: Connection, hello: Hello) -> None:
@@ -276,7 +297,6 @@ class Peers:
         self._unconfirmed.remove(connection)
         if nonce is UNSET:
             connection.drop("a hello without a nonce, of an older release: dialled instead")
-            self._begin_to_dial(member)
             return
         if self._claims[member] >= MAX_CLAIMS:
             connection.refuse(HelloRefused("too many connections claim to be of this member"))
@@ -294,11 +314,11 @@ class Peers:
             connection.refuse(HelloRefused("the member's peer URLs do not confirm its connection"))
         elif member not in self._urls:
             connection.drop("removed meanwhile")
+        elif self._is_outdated(connection, member) or not self._may_count(member, member):
+            connection.refuse(HelloRefused(BOTH_DIALLED))
         elif (refusal := self.handshake.receive(hello)) is not None:
             connection.refuse(refusal)
         else:
-            if member > self._member:
-                self._end_dialling(member)  # it was of an older release before
             connection.accept(member)
 
     async def _proven(self, connection: Connection, urls: Sequence[str], nonce: bytes) -> bool:
@@ -316,6 +336,13 @@ class Peers:
             log_rejection(self.refusals, "peer", connection.address, error)
             return False
 
+    def dial_refused(self, connection: Connection, refusal: HelloRefused) -> None:
+        """Handle the refusal of this member's hello by the member that a connection has dialled."""
+        member = connection.expected
+        assert member is not None
+        if not self._is_outdated(connection, member):
+            self.handshake.refused(member, refusal)
+
     def dialled(self, request: DialBack) -> bool:
         """Return whether this member opened the connection that the request names."""
         return request.cluster == self._cluster and any(
@@ -330,6 +357,11 @@ class Peers:
             old.drop("replaced by a newer connection")
             self._on_lost(member)
         self._live[member] = connection
+        self._counted += 1
+        self._last[member] = self._counted
+        for other in [one for one in self._all if one.expected == member and not one.member]:
+            if not self._may_count(member, self._member):
+                other.drop(BOTH_DIALLED)
         connection.traffic = self.traffic[member]
         if old is None:
             self._since[member] = asyncio.get_running_loop().time()
@@ -356,22 +388,21 @@ class Peers:
             self._lost[member].set()
 
     async def _keep_dialling(self, member: int) -> None:
-        wait = REDIAL
+        first = wait = patience(self._member, member)
         while True:
+            await asyncio.sleep(wait)
+            wait = min(REDIAL_MAX, max(REDIAL, wait * 1.5))
             for url in self._urls[member]:
                 if await self._dial_once(member, url):
-                    wait = REDIAL
-            await asyncio.sleep(wait)
-            wait = min(REDIAL_MAX, wait * 1.5)
+                    wait = max(REDIAL, first)
+                    break
 
     async def _dial_once(self, member: int, url: str) -> bool:
         """Connect, unless the member is connected. Returns, at the connection's end, whether it was
         confirmed to be the member's.
         """
-        lost = self._lost[member]
-        lost.clear()
         if member in self._live:
-            await lost.wait()
+            await self._until(member, lambda: member not in self._live)
             return True
         try:
             # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
@@ -382,5 +413,11 @@ class Peers:
                 report(url, str(error))
             self.traffic[member].sent_failures += 1
             return False
-        await lost.wait()
+        await self._until(member, lambda: connection.ended)
         return connection.member == member
+
+    async def _until(self, member: int, condition: Callable[[], bool]) -> None:
+        """Wait for a condition that the end of one of a member's connections brings."""
+        while not condition():
+            self._lost[member].clear()
+            await self._lost[member].wait()
