@@ -26,7 +26,7 @@ def test_the_higher_id_is_let_in_though_none_of_its_own_connections_is(
             since = [cluster.nodes[3].connected_since(other) for other in (1, 2)]
             assert await cluster.nodes[3].propose(b"one") == 1
             await cluster.equal()
-            # Nothing happens while a member's own connections go on being refused, for long enough.
+            # Neither side dials while there is a connection.
             await asyncio.sleep(2 * dialling.PATIENCE)
             assert [cluster.nodes[3].connected_since(other) for other in (1, 2)] == since
             for other in (1, 2):

@@ -50,7 +50,7 @@ def test_the_end_of_a_dialler_ends_the_member(
 def test_a_fault_in_confirming_a_connection_ends_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "confirmed", fault)
+    monkeypatch.setattr(peers, "ask_back", fault)
 
     async def body() -> None:
         cluster = Cluster(tmp_path, 2)
