@@ -1,10 +1,13 @@
-"""backup: a member's state as a file that etcd understands.
+"""backup: a member's state as a file that etcd understands, and back.
 
 Files:
     etcd_records    records of etcd's database as bytes: bucket names, keys, values
     export          the state of a database to the buckets of such a file
     __main__        a process that writes one file from one checkpoint
     snapshot_files  checkpoints and their files for `Maintenance.Snapshot`
+    snapshot_check  a file with its hash, as `snapshot save` leaves it
+    restore         the records of such a file to the state of a new cluster
+    errors          SnapshotError
 
 Data passes: `SnapshotFiles` makes a checkpoint of the live database, lets a process of its own
 write the file from it, and opens the file for its reader. The event loop and the interpreter lock

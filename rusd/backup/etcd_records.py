@@ -45,6 +45,11 @@ def number(value: int) -> bytes:
     return _U64.pack(value)
 
 
+def parse_number(encoded: bytes) -> int:
+    """Decode what `number` encoded. Raises struct.error."""
+    return int(_U64.unpack(encoded)[0])
+
+
 def member_key(member_id: int) -> bytes:
     """Encode the key of a member."""
     return b"%x" % member_id

@@ -38,10 +38,9 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """Fsync every file below `directory`, and the names in it."""
+    """Fsync every file and directory below `directory`, and the names in it."""
     for path in directory.rglob("*"):
-        if path.is_file():
-            sync(path)
+        sync(path)
     sync(directory)
 
 

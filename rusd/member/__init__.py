@@ -9,7 +9,7 @@
 - `data_directory.py`: makes the directories private and refuses those that hold other data
 - `bootstrap.py`: the first start; `identity.py`: what it leaves in the data directory
 - `discovery/`: finds the members of a new cluster that the flags do not name
-- `force_new_cluster.py`: `--force-new-cluster`
+- `force_new_cluster.py`: `--force-new-cluster`; `restored.py`: a data directory from a snapshot
 - `publication.py`: this member's name and client URLs, published through Raft
 - `cluster_version.py`: the cluster version, proposed by the leader
 - `pages.py`: the pages of the HTTP port by path

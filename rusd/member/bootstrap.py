@@ -145,16 +145,23 @@ def establish(config: Config, machine: StateMachine, existing: Cluster | None = 
 
 def _begin_cluster(config: Config, machine: StateMachine) -> None:
     """First start of a member of a new cluster: the membership follows from the flags."""
+    members, own = initial_cluster(config)
+    _refuse_foreign_log(config, {member.id for member in members})
+    machine.bootstrap(members, own.cluster_id)
+    write_identity(config, own)
+
+
+def initial_cluster(config: Config) -> tuple[list[Member], Identity]:
+    """Return the members of a new cluster, and the ids of this one, from --initial-cluster and its
+    token.
+    """
     token = config.initial_cluster_token
     members = [
         Member(id=member_id(urls, token), peer_urls=tuple(map(str, urls)))
         for urls in config.initial_peers.values()
     ]
     cluster = cluster_id(member.id for member in members)
-    _refuse_foreign_log(config, {member.id for member in members})
-    machine.bootstrap(members, cluster)
-    own = member_id(config.initial_peers[config.name], token)
-    write_identity(config, Identity(own, cluster))
+    return members, Identity(member_id(config.initial_peers[config.name], token), cluster)
 
 
 def _join_cluster(config: Config, existing: Cluster) -> None:

@@ -38,9 +38,10 @@ _SNAPSHOTS = re.compile(r"incoming|outgoing-\d+")
 _ETCD_WAL = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.wal")
 
 MIGRATE = (
-    "rusd cannot read it. To migrate, start rusd with a new, empty --data-dir and copy the keys "
-    "from the running etcd, for example with 'etcdctl make-mirror'; revisions and leases are not "
-    "carried over"
+    "rusd cannot read it. To migrate, take a snapshot of the running etcd with 'etcdctl snapshot "
+    "save' and make the data directory of every rusd member with 'rusdutl snapshot restore': "
+    "revisions, leases and users are kept. Or start rusd with a new, empty --data-dir and copy the "
+    "keys with 'etcdctl make-mirror'"
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -15,84 +14,18 @@ import psutil
 import pytest
 
 from cluster.local import LocalCluster
-from rusd.bbolt import Database, check
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, refusal
 from tests.support.pair import ORACLE, command, etcdutl, oracle_version
+from tests.support.snapshots import Buckets, buckets, fill, hash_kv, run, save, stream
 from tests.support.waiting import wait
 
-SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
 #: What only one of two servers can know.
 OWN = {b"members", b"members_removed", b"meta", b"cluster"}
-
-Buckets = dict[bytes, dict[bytes, bytes]]
 
 
 def until(condition: Callable[[], bool]) -> None:
     wait(lambda: condition() or None, "it did not come to that", 30.0)
-
-
-def stream(client: Client, timeout: float = 60.0) -> Iterator[rpc.SnapshotResponse]:
-    method = client.channel.unary_stream(
-        SNAPSHOT,
-        request_serializer=rpc.SnapshotRequest.SerializeToString,
-        response_deserializer=rpc.SnapshotResponse.FromString,
-    )
-    return method(rpc.SnapshotRequest(), timeout=timeout)  # type: ignore[no-any-return]
-
-
-def save(client: Client) -> bytes:
-    """The file with its digest, after a check of what every message says."""
-    messages = list(stream(client))
-    blobs = [message.blob for message in messages]
-    left = sum(map(len, blobs[:-1]))
-    for message in messages[:-1]:
-        left -= len(message.blob)
-        assert message.remaining_bytes == left
-    assert messages[-1].remaining_bytes == 0
-    assert blobs[-1] == hashlib.sha256(b"".join(blobs[:-1])).digest()
-    assert {message.version for message in messages} == {messages[0].version}
-    return b"".join(blobs)
-
-
-def buckets(file: bytes) -> Buckets:
-    database = Database(file[:-32])
-    check(database)
-    return {
-        name: {item.key: item.value for item in bucket.items()}
-        for name, bucket in database.buckets()
-    }
-
-
-def fill(client: Client) -> None:
-    """History, tombstones, a compaction, leases, users and roles, an alarm."""
-    for number in range(30):
-        client.put(b"k%d" % (number % 7), b"v%d" % number)
-    client.delete(b"k3")
-    client.put(b"zero\0key", b"\0")
-    client.call(
-        "/etcdserverpb.KV/Compact", rpc.CompactionRequest(revision=12), rpc.CompactionResponse
-    )
-    client.put(b"k3", b"again")
-    for ttl in (600, 700):
-        granted = rpc.LeaseGrantRequest(ID=ttl, TTL=ttl)
-        client.call("/etcdserverpb.Lease/LeaseGrant", granted, rpc.LeaseGrantResponse)
-    client.call(
-        "/etcdserverpb.KV/Put",
-        rpc.PutRequest(key=b"leased", value=b"x", lease=600),
-        rpc.PutResponse,
-    )
-    role = rpc.AuthRoleAddRequest(name="reader")
-    client.call("/etcdserverpb.Auth/RoleAdd", role, rpc.AuthRoleAddResponse)
-    grant = rpc.AuthRoleGrantPermissionRequest(name="reader")
-    grant.perm.key, grant.perm.range_end = b"k", b"l"
-    client.call(
-        "/etcdserverpb.Auth/RoleGrantPermission", grant, rpc.AuthRoleGrantPermissionResponse
-    )
-    user = rpc.AuthUserAddRequest(name="u", options={"no_password": True})
-    client.call("/etcdserverpb.Auth/UserAdd", user, rpc.AuthUserAddResponse)
-    join = rpc.AuthUserGrantRoleRequest(user="u", role="reader")
-    client.call("/etcdserverpb.Auth/UserGrantRole", join, rpc.AuthUserGrantRoleResponse)
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +40,6 @@ def member() -> Iterator[LocalCluster]:
 def client(member: LocalCluster) -> Iterator[Client]:
     with Client(member.endpoints[0]) as one:
         yield one
-
-
-def run(*arguments: str | Path) -> str:
-    done = subprocess.run([str(one) for one in arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def hash_kv(client: Client, revision: int = 0) -> tuple[int, int]:
-    answer = client.call(
-        "/etcdserverpb.Maintenance/HashKV",
-        rpc.HashKVRequest(revision=revision),
-        rpc.HashKVResponse,
-    )
-    return answer.hash, answer.compact_revision
 
 
 def test_etcdctl_saves_it_and_etcdutl_knows_what_it_holds(

@@ -27,7 +27,7 @@ ROOMS = (
     "api observe",
     "door",
     "member",
-    "cli",
+    "cli utl",
 )
 #: Rooms that use less than the order allows.
 ONLY = {

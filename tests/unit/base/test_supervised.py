@@ -78,6 +78,7 @@ UNSUPERVISED = {
     "door/grpc/unary.py": "the response of a call",
     "api/concurrency_limit.py": "the response of a call",
     "api/range_stream.py": "ends the stream",
+    "api/snapshot_stream.py": "ends the stream",
     "api/contenders.py": "awaits them under a shield",
     "api/election.py": "ends the stream",
     "api/lease.py": "ends the stream",

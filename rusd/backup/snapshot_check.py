@@ -1,0 +1,37 @@
+"""A file as `snapshot save` makes it: the database, and the SHA-256 of it behind.
+
+A database that was copied from a data directory has no digest. Pages are multiples of 512 bytes,
+which tells one from the other (as etcdutl does).
+"""
+
+import hashlib
+from typing import Final
+
+from rusd.backup.errors import SnapshotError
+from rusd.bbolt import BboltError, Database
+
+_DIGEST: Final = 32
+_BLOCK: Final = 512
+#: Bytes hashed at once.
+_PIECE: Final = 4 << 20
+
+
+def open_snapshot(data: memoryview, *, skip_hash_check: bool = False) -> Database:
+    """Return the database of a file. Raises SnapshotError: its digest is missing or differs (not
+    with `skip_hash_check`), or it is no database.
+    """
+    has_digest = len(data) % _BLOCK == _DIGEST
+    end = len(data) - _DIGEST if has_digest else len(data)
+    if not skip_hash_check:
+        if not has_digest:
+            raise SnapshotError("snapshot missing hash but --skip-hash-check=false")
+        digest = hashlib.sha256()
+        for start in range(0, end, _PIECE):
+            digest.update(data[start : min(start + _PIECE, end)])
+        expected = bytes(data[end:])
+        if digest.digest() != expected:
+            raise SnapshotError(f"expected sha256 {expected.hex()}, got {digest.hexdigest()}")
+    try:
+        return Database(data[:end])
+    except BboltError as error:
+        raise SnapshotError(f"no database: {error}") from error

@@ -1,0 +1,10 @@
+"""utl: the command `rusdutl`, etcdutl's counterpart, which works on files and directories.
+
+Files:
+    command     arguments, exit codes
+    database    facts about a file: its hash, its revision, its keys
+    printing    etcdutl's forms of output
+
+Verbs, flags and forms of output are etcdutl's where there is one. No member may run on the
+directories that are given; a file is only read.
+"""
