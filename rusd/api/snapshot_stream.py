@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from rusd.backup import SnapshotFile, SnapshotFiles
-from rusd.backup.snapshot_files import SnapshotFailed
+from rusd.backup.snapshot_files import STALLED, SnapshotFailed
 from rusd.base.logs import get_logger
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import STOPPED, Code, EtcdError
@@ -81,13 +81,22 @@ class SnapshotStream:
 
         while left:
             message = await self._files.worker.run(chunk)
-            while not self._responses.ready():
-                self._room.clear()
-                await self._room.wait()
+            await self._ready()
             self._responses.send(message)
         self._responses.send(self._message(digest.digest(), 0))
         fields = {"total-bytes": file.size, "checksum-size": digest.digest_size}
         log.info("successfully sent database snapshot to client", extra={"fields": fields})
+
+    async def _ready(self) -> None:
+        while not self._responses.ready():
+            self._room.clear()
+            try:
+                await asyncio.wait_for(self._room.wait(), STALLED)
+            except TimeoutError:
+                if self._files.crowded:
+                    raise SnapshotFailed(
+                        f"the client read nothing for {STALLED:g} s, and others wait"
+                    ) from None
 
     def _message(self, blob: bytes, left: int) -> bytes:
         response = rpc.SnapshotResponse(remaining_bytes=left, blob=blob, version=self._version)

@@ -20,7 +20,8 @@ Promises:
   nothing of what came later.
 - Keys, revisions, tombstones, leases, users, roles, alarms and members are etcd's own records:
   `etcdutl snapshot restore` and etcd read them, with equal hashes.
-- Memory does not grow with the keys. The disk holds the file as long as it is read.
+- Memory does not grow with the keys. The disk holds the file as long as it is read, keeps a reserve
+  for the member, and is free again when the member is killed.
 
 It knows no RPC and no schedule, and reads only a database that nobody else has open.
 """

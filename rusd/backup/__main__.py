@@ -1,35 +1,49 @@
-"""Write etcd's database file from a checkpoint: python -m rusd.backup CHECKPOINT FILE.
+"""Write etcd's database file from a checkpoint: python -m rusd.backup CHECKPOINT FILE RESERVE.
 
 A process of its own, since encoding a large store would take the interpreter lock from the member.
 It ends with its parent, which holds the other end of its standard input. Exit code 1, and the
-reason on standard error, if the file could not be written.
+reason on standard error, if the file could not be written, or if the disk has less than RESERVE
+free bytes left: the member needs them for its log and its database.
 """
 
+import errno
 import os
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
 from rusd.backup import export
+from rusd.base.free_space import free
 from rusd.storage import Engine, StorageError
+
+#: Priority below the member's: calls that are served meanwhile come first.
+NICE: Final = 10
 
 
 def main() -> int:
     """Run the command; return its exit code."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    checkpoint, file = sys.argv[1:]
+    checkpoint, file, reserve = sys.argv[1:]
+    os.nice(NICE)
     try:
-        engine = Engine.open(Path(checkpoint))
+        engine = Engine.open(Path(checkpoint), read_only=True)
         try:
             # (0o600: the file holds every key, and the hashes of the passwords.)
             with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-                export.write(engine, out)
+                export.write(engine, out, lambda: _leave(Path(file), int(reserve)))
         finally:
             engine.close()
     except (StorageError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _leave(file: Path, reserve: int) -> None:
+    """Raise OSError if the disk has less than `reserve` bytes left."""
+    if free(file) < reserve:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _end_with_parent() -> None:

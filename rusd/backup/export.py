@@ -1,6 +1,6 @@
 """The state of a database to the buckets of etcd's file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from rusd.backup import etcd_records as etcd
@@ -23,10 +23,13 @@ _ROWS = 512
 _WRITE = 1 << 20
 
 
-def write(engine: Engine, file: BinaryIO) -> int:
-    """Write the state to an empty file; return its size in bytes. Raises StorageError, OSError."""
+def write(engine: Engine, file: BinaryIO, before_write: Callable[[], None] = lambda: None) -> int:
+    """Write the state to an empty file; return its size in bytes. Raises StorageError, OSError.
+
+    `before_write`: called before each large write; what it raises ends this.
+    """
     writer = Writer()
-    out = _Buffered(file)
+    out = _Buffered(file, before_write)
     out.skip(writer.size)
     values: dict[bytes, BucketValue] = {}
     for name, items in buckets(engine):
@@ -107,8 +110,9 @@ def _meta(engine: Engine, members: Members) -> dict[bytes, bytes]:
 class _Buffered:
     """Joins pages to large writes."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, before_write: Callable[[], None]) -> None:
         self._file = file
+        self._before_write = before_write
         self._pages: list[bytes] = []
         self._size = 0
 
@@ -122,5 +126,6 @@ class _Buffered:
             self.flush()
 
     def flush(self) -> None:
+        self._before_write()
         self._file.write(b"".join(self._pages))
         self._pages, self._size = [], 0

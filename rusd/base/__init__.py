@@ -9,7 +9,7 @@
 - `chunks.py`: encoded messages in pieces
 - `response_stream.py`, `timers.py`: ports that several rooms use: messages to a client, the clock
 - `distribution.py`: observations counted in buckets
-- `durable.py`: files that survive a power cut
+- `durable.py`: files that survive a power cut; `free_space.py`: free bytes of a file system
 - `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `log_rotation.py`: log files that are renamed
   when full; `systemd.py`: readiness and the journal

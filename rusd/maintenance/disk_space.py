@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rusd.base.free_space import free
+
 #: Free bytes below which growth is refused: the next journal segment and a flush of all memtables.
 RESERVE = 64 << 20
 #: Free bytes at which a member that stopped on a full disk starts again.
@@ -24,16 +26,6 @@ MEASURE_INTERVAL = 0.2
 
 #: (path) -> bytes free for this process.
 Free = Callable[[Path], int]
-
-
-def free(path: Path) -> int:
-    """Return the free bytes on the file system of `path`, or of its nearest existing parent."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    found = os.statvfs(path)
-    if found.f_files and not found.f_favail:
-        return 0  # out of inodes
-    return found.f_bavail * found.f_frsize
 
 
 class DiskSpace:

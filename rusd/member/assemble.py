@@ -42,7 +42,7 @@ from rusd.lease.lessor import Lessor
 from rusd.maintenance.auto_compaction import AutoCompaction, ByRevision, Periodic
 from rusd.maintenance.compactor import Compactor
 from rusd.maintenance.corruption_check import CorruptionCheck
-from rusd.maintenance.disk_space import DiskSpace
+from rusd.maintenance.disk_space import RESERVE, DiskSpace
 from rusd.maintenance.leadership_transfer import LowDiskTransfer
 from rusd.member.bootstrap import Bootstrapped
 from rusd.member.cluster_version import ClusterVersion
@@ -94,6 +94,7 @@ class Components:
     hub: WatchHub
     lessor: Lessor
     compactor: Compactor
+    snapshots: SnapshotFiles
     auto_compaction: AutoCompaction | None
     corruption: CorruptionCheck
     low_disk_transfer: LowDiskTransfer
@@ -181,8 +182,9 @@ def assemble(
     checks_of_keys = (quota, Validation(), Authentication(authenticator, machine.auth))
     basic = _table((kv, leases, watches))
     own = OwnServices(guarded(basic, checks_of_keys), basic, machine.auth, fail)
-    snapshots = SnapshotFiles(config.member_path / "exports", machine.checkpoint)
-    opened.callback(snapshots.stop)
+    snapshots = SnapshotFiles(
+        config.member_path / "exports", machine.checkpoint, reserve=2 * RESERVE
+    )
     maintenance = MaintenanceService(*shared, max_size, snapshots)
     methods = _table(
         (
@@ -318,6 +320,7 @@ def assemble(
         hub=hub,
         lessor=lessor,
         compactor=compactor,
+        snapshots=snapshots,
         auto_compaction=auto_compaction,
         corruption=corruption,
         low_disk_transfer=low_disk_transfer,

@@ -107,6 +107,7 @@ class Member:
             last_first.callback(self._opened.close)
             last_first.callback(components.watchdog.stop)
             last_first.push_async_callback(components.compactor.stop)
+            last_first.push_async_callback(components.snapshots.stop)
             last_first.push_async_callback(self._tasks.stop)
             last_first.push_async_callback(components.metrics_http.stop)
             last_first.push_async_callback(components.http.stop)

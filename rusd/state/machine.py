@@ -134,13 +134,19 @@ class StateMachine:
     def checkpoint(self, directory: Path) -> bool:
         """Write a consistent copy of the state to `directory`, which must not exist.
 
-        Returns False if an unfinished apply has spilled rows: the copy would contain them.
+        Returns False if an unfinished apply has spilled rows, which the copy would contain, or if
+        the database was replaced meanwhile. May run in a thread.
         """
+        engine = self.engine
         lock = self.store.checkpoint_lock
         if not lock.acquire(blocking=False):
             return False
         try:
-            self.engine.checkpoint(directory)
+            engine.checkpoint(directory)
+        except StorageError:
+            if engine is not self.engine:
+                return False
+            raise
         finally:
             lock.release()
         return True

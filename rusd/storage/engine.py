@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rocksdict import Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import AccessType, Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
 
 from rusd.base.distribution import DISK_SECONDS, Distribution
 from rusd.storage.batch import Batch, RangeEnd
@@ -42,9 +42,11 @@ class Engine:
         self.write_seconds = Distribution(DISK_SECONDS)
 
     @classmethod
-    def open(cls, directory: Path) -> "Engine":
+    def open(cls, directory: Path, *, read_only: bool = False) -> "Engine":
         """Open or create the database in `directory`.
 
+        `read_only`: it exists and is open nowhere. RocksDB then writes and syncs no table, and
+        merges none in the background.
         Raises StorageLocked when it is open elsewhere, StorageError when it is damaged.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,7 +57,12 @@ class Engine:
             # these files.)
             raise StorageError(f"cannot open the database in {directory}: {current} is missing")
         try:
-            database = Rdict(str(directory), database_options(), column_families=family_options())
+            database = Rdict(
+                str(directory),
+                database_options(),
+                column_families=family_options(),
+                access_type=AccessType.read_only() if read_only else AccessType.read_write(),
+            )
         except Exception as error:
             text = " ".join(str(error).split())
             if "While lock file" in text or "lock hold by current process" in text:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,8 +23,10 @@ from rusd.storage import StorageError
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> StateMachine:
-    return StateMachine(tmp_path / "state")
+def machine(tmp_path: Path) -> Iterator[StateMachine]:
+    machine = StateMachine(tmp_path / "state")
+    yield machine
+    machine.close()
 
 
 async def save(files: SnapshotFiles) -> bytes:
@@ -39,8 +46,7 @@ def test_an_empty_state_has_every_bucket_of_etcd(machine: StateMachine, tmp_path
         *(b"alarm", b"auth", b"authRoles", b"authUsers", b"cluster", b"key", b"lease"),
         *(b"members", b"members_removed", b"meta"),
     ]
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_nothing_stays_behind(machine: StateMachine, tmp_path: Path) -> None:
@@ -49,13 +55,13 @@ def test_nothing_stays_behind(machine: StateMachine, tmp_path: Path) -> None:
 
     async def scene() -> None:
         async with files.make():
-            assert [path.name for path in (directory / "1").iterdir()] == ["db"]
+            # Not even its name: a killed member leaves nothing.
+            assert not list(directory.iterdir())
 
     asyncio.run(scene())
     assert not list(directory.iterdir())
     assert not children()
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_a_cancelled_file_ends_its_process_and_goes(machine: StateMachine, tmp_path: Path) -> None:
@@ -73,8 +79,7 @@ def test_a_cancelled_file_ends_its_process_and_goes(machine: StateMachine, tmp_p
     asyncio.run(scene())
     assert not children()
     assert not list(directory.iterdir())
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_a_checkpoint_that_is_not_possible_yet_is_tried_again(
@@ -87,8 +92,7 @@ def test_a_checkpoint_that_is_not_possible_yet_is_tried_again(
 
     files = SnapshotFiles(tmp_path / "exports", checkpoint)
     check(Database(asyncio.run(save(files))))
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_a_checkpoint_that_fails_is_an_error_and_the_next_one_may_work(
@@ -105,8 +109,7 @@ def test_a_checkpoint_that_fails_is_an_error_and_the_next_one_may_work(
     with pytest.raises(SnapshotFailed, match="no space left"):
         asyncio.run(save(files))
     check(Database(asyncio.run(save(files))))
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_a_damaged_checkpoint_is_an_error_that_says_so(
@@ -120,51 +123,150 @@ def test_a_damaged_checkpoint_is_an_error_that_says_so(
     files = SnapshotFiles(tmp_path / "exports", checkpoint)
     with pytest.raises(SnapshotFailed, match="cannot open the database"):
         asyncio.run(save(files))
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
-def test_so_many_files_exist_at_once_and_the_next_waits(
+def test_so_many_files_exist_at_once_and_all_further_calls_share_the_next(
+    machine: StateMachine, tmp_path: Path
+) -> None:
+    checkpoints: list[Path] = []
+
+    def checkpoint(directory: Path) -> bool:
+        checkpoints.append(directory)
+        return machine.checkpoint(directory)
+
+    files = SnapshotFiles(tmp_path / "exports", checkpoint)
+
+    async def scene() -> None:
+        close = asyncio.Event()
+        opened: list[int] = []
+        read: list[bytes] = []
+
+        async def reader(number: int) -> None:
+            async with files.make() as file:
+                opened.append(number)
+                await close.wait()
+                read.append(file.read(file.size))
+
+        first: list[asyncio.Task[None]] = []
+        for number in range(module.FILES):
+            assert not files.crowded
+            first.append(asyncio.create_task(reader(number)))
+            while len(opened) <= number:
+                await asyncio.sleep(0.001)
+        assert not files.crowded
+        late = [asyncio.create_task(reader(number)) for number in range(10, 30)]
+        while not files.crowded:
+            await asyncio.sleep(0.001)
+        assert len(checkpoints) == module.FILES
+        late.pop().cancel()
+        close.set()
+        await asyncio.gather(*first, *late)
+        assert len(checkpoints) == module.FILES + 1
+        assert len(opened) == module.FILES + 19
+        assert len({*read}) == 1
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+
+
+def test_a_call_does_not_share_a_file_whose_checkpoint_was_begun(
+    machine: StateMachine, tmp_path: Path
+) -> None:
+    """It would miss what was applied since."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def checkpoint(directory: Path) -> bool:
+        begun.set()
+        return go_on.wait(10) and machine.checkpoint(directory)
+
+    files = SnapshotFiles(tmp_path / "exports", checkpoint)
+
+    async def scene() -> None:
+        first = asyncio.create_task(save(files))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        writer = machine.store.begin()
+        txn = writer.txn()
+        txn.put(b"later", b"", 0)
+        txn.end()
+        writer.commit()
+        second = asyncio.create_task(save(files))
+        await asyncio.sleep(0)
+        go_on.set()
+        await first
+        keys = Database(await second).bucket(b"key")
+        assert keys is not None
+        assert any(b"later" in item.value for item in keys.items())
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+
+
+def test_a_file_leaves_the_reserve_of_the_disk(machine: StateMachine, tmp_path: Path) -> None:
+    directory = tmp_path / "exports"
+    files = SnapshotFiles(directory, machine.checkpoint, reserve=1 << 60)
+    with pytest.raises(SnapshotFailed, match="No space left on device"):
+        asyncio.run(save(files))
+    assert not list(directory.iterdir())
+    asyncio.run(files.stop())
+
+
+def test_the_writing_process_leaves_the_reserve_too(machine: StateMachine, tmp_path: Path) -> None:
+    """The disk may fill up after the checkpoint."""
+    assert machine.checkpoint(tmp_path / "copy")
+    arguments = ("-m", "rusd.backup", tmp_path / "copy", tmp_path / "db", str(1 << 60))
+    with subprocess.Popen(
+        (sys.executable, *arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert b"No space left on device" in process.stderr.read()
+    assert process.returncode == 1
+
+
+def test_stop_ends_the_process_and_removes_what_there_is(
     machine: StateMachine, tmp_path: Path
 ) -> None:
     directory = tmp_path / "exports"
     files = SnapshotFiles(directory, machine.checkpoint)
 
     async def scene() -> None:
-        close = asyncio.Event()
-        opened: list[int] = []
-
-        async def reader(number: int) -> None:
-            async with files.make():
-                opened.append(number)
-                assert len(list(directory.iterdir())) <= module.FILES
-                await close.wait()
-
-        readers = [asyncio.create_task(reader(number)) for number in range(module.FILES + 1)]
-        while len(opened) < module.FILES:
+        reader = files.make()
+        opened = await reader.__aenter__()
+        writing = asyncio.create_task(save(files))
+        while not children():
             await asyncio.sleep(0.001)
-        assert not readers[-1].done()
-        assert opened == list(range(module.FILES))
-        close.set()
-        await asyncio.gather(*readers)
+        await files.stop()
+        assert not children()
+        assert not list(directory.iterdir())
+        with pytest.raises(SnapshotFailed, match="stopping"):
+            await writing
+        with pytest.raises(SnapshotFailed, match="stopping"):
+            opened.read(1)
+        with pytest.raises(SnapshotFailed, match="stopping"):
+            await save(files)
+        await reader.__aexit__(None, None, None)
 
     asyncio.run(scene())
-    files.stop()
-    machine.close()
 
 
 def test_a_file_is_private(machine: StateMachine, tmp_path: Path) -> None:
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+    directory = tmp_path / "exports"
+    files = SnapshotFiles(directory, machine.checkpoint)
 
     async def scene() -> None:
-        async with files.make():
-            place = tmp_path / "exports" / "1"
-            assert place.stat().st_mode & 0o077 == 0
-            assert (place / "db").stat().st_mode & 0o077 == 0
+        task = asyncio.create_task(save(files))
+        place = directory / "1"
+        modes: set[int] = set()
+        while not task.done():
+            for path in (place, place / "db"):
+                with suppress(OSError):
+                    modes.add(path.stat().st_mode & 0o777)
+            await asyncio.sleep(0.001)
+        assert modes == {0o700, 0o600}
 
     asyncio.run(scene())
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_the_process_takes_this_package_and_nothing_of_the_current_directory(
@@ -177,14 +279,13 @@ def test_the_process_takes_this_package_and_nothing_of_the_current_directory(
     files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
     monkeypatch.chdir(elsewhere)
     check(Database(asyncio.run(save(files))))
-    files.stop()
-    machine.close()
+    asyncio.run(files.stop())
 
 
 def test_what_a_killed_member_left_goes_at_the_next_start(tmp_path: Path) -> None:
     directory = tmp_path / "exports"
     (directory / "7").mkdir(parents=True)
     (directory / "7" / "db").write_bytes(b"half of it")
-    SnapshotFiles(directory, lambda path: True).stop()
+    asyncio.run(SnapshotFiles(directory, lambda path: True).stop())
     assert not directory.exists()
     assert os.listdir(tmp_path) == []

@@ -1,5 +1,6 @@
 """Entries in order, positions with the data, checkpoints and their restoration."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -268,4 +269,22 @@ def test_what_a_replaced_database_says_is_no_damage_of_the_state(
     with pytest.raises(StorageError):
         replaced.get(Family.META, b"name")
     assert damage == []
+    source.machine.close()
+
+
+def test_a_checkpoint_of_a_database_that_is_replaced_meanwhile_is_tried_again(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Driver(tmp_path / "source")
+    replaced = driver.machine.engine
+    write = replaced.checkpoint
+
+    def checkpoint(directory: Path) -> None:
+        install(source, driver, tmp_path / "received")
+        write(directory)
+
+    monkeypatch.setattr(replaced, "checkpoint", checkpoint)
+    assert not driver.machine.checkpoint(tmp_path / "checkpoint")
+    shutil.rmtree(tmp_path / "checkpoint", ignore_errors=True)
+    assert driver.machine.checkpoint(tmp_path / "checkpoint")
     source.machine.close()
