@@ -19,7 +19,7 @@ from pathlib import Path
 KUBERNETES = "k8s.io/kubernetes"
 KWOK = "sigs.k8s.io/kwok"
 
-# kwok 0.8 is written for 0.36, and does not compile with what came before.
+# kwok 0.8 requires 0.36; the version by the first minor release it is taken for.
 _KWOK_FROM = {36: "v0.8.0", 0: "v0.7.0"}
 
 # kwok 0.7 asks the end of a list for a template of it too, which 0.35 sends no more.
