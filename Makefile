@@ -150,7 +150,7 @@ test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest 
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  -m differential tests/member tests/cluster $(ARGS)
 
-test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of Go, npm, Maven and PyPI (needs Go, node, Java)
+test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, Java, cargo)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
 
 COREDNS := v1.15.0

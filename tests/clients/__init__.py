@@ -14,6 +14,6 @@ fail on rusd that passes on etcd.
 - `test_clients.py` every program on rusd and on etcd
 
 A new scenario is a script beside the others, or a test in a suite; a new client is a directory and
-a row in `installation.py`. Installs packages of Go, npm, Maven and PyPI, so it is not part of `make
-test`: `make test-clients`.
+a row in `installation.py`. Installs packages of Go, npm, Maven, crates and PyPI, so it is not part
+of `make test`: `make test-clients`.
 """

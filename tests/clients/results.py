@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 #: Name of a test, and one of "ok", "skipped" or what is known of its failure.
@@ -40,3 +41,15 @@ def of_go(output: str) -> Results:
         for name, text in said.items()
         if name not in outer
     }
+
+
+def of_cargo(output: str) -> Results:
+    """Lines of `cargo test`: `test NAME ... ok`, `FAILED` or `ignored`."""
+    found = dict(re.findall(r"^test (\S+) (?:- should panic )?\.\.\. (\w+)", output, re.MULTILINE))
+    return {name: {"ignored": "skipped"}.get(word, word) for name, word in found.items()}
+
+
+def of_pytest(output: str) -> Results:
+    """Lines of the summary that `pytest -rA` ends with; skipped tests have no name there."""
+    lines = re.findall(r"^(PASSED|FAILED|ERROR) (\S+)(.*)", output, re.MULTILINE)
+    return {name: "ok" if word == "PASSED" else word + text for word, name, text in lines}
