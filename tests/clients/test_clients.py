@@ -55,7 +55,7 @@ def results_on(server: str, client: Client, program: str, authority: Authority) 
         )
 
 
-# (A suite on two clusters takes some three minutes, an installation longer.)
+# (A suite on two clusters takes up to nine minutes on a busy machine, an installation more.)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("client", "program"), PROGRAMS)
 def test_a_client_finds_rusd_as_it_finds_etcd(
@@ -70,6 +70,5 @@ def test_a_client_finds_rusd_as_it_finds_etcd(
         f"{len(passed) - len(lost)} of them on rusd; fail on etcd: {sorted(failed)}"
     )
     assert passed
-    assert {name: lost[name] for name in lost if name not in client.fails_on_rusd} == {}
-    assert client.fails_on_rusd <= lost.keys(), "passes now: take it off the list"
+    assert lost == {}
     assert failed <= client.fails_on_etcd
