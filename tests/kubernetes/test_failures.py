@@ -25,6 +25,12 @@ PAUSE = 20.0
 Fault = Callable[[LocalCluster, Tls], None]
 
 
+@pytest.fixture(autouse=True)
+def revived(plane: ControlPlane) -> None:
+    """A program that ended after the test before runs again."""
+    plane.revive()
+
+
 def kill_the_leader(members: LocalCluster, tls: Tls) -> None:
     leader = members.leader()
     members.kill(leader)

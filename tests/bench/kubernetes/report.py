@@ -26,8 +26,9 @@ Machine: {machine}.
 
 NOTES = """
 The API server's means are of its histogram `etcd_request_duration_seconds` over all resources, from
-the first object to the end of the namespace. The pace of scaling, rolling and deleting is in part
-that of the controllers, which limit their own calls a second.
+the first object to the end of the namespace. Lists are answered from its cache, once the store has
+told its revision; an object is read from the store. The pace of scaling, rolling and deleting is in
+part that of the controllers, which limit their own calls a second.
 """
 
 #: Title of a row -> what each round measured.
