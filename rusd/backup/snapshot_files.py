@@ -201,17 +201,23 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+#: The interpreter is told where this package is, and does not look into the current directory.
+_PROGRAM: Final = """\
+import sys
+sys.path.append(sys.argv.pop(1))
+from rusd.backup.__main__ import main
+sys.exit(main())
+"""
+
+
 async def _run(*arguments: str) -> None:
     """Run the process that writes the file. It does not outlive this call."""
-    # The interpreter is told where this package is, and does not look into the current directory.
     packages = str(Path(rusd.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "rusd.backup", *arguments),
+        *(sys.executable, "-P", "-c", _PROGRAM, packages, *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
     )
     try:
         assert process.stderr is not None
