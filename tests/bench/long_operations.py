@@ -54,7 +54,7 @@ def wanted(members: int, plan: Plan) -> list[Operation]:
         Operation(f"a range of {keys}", RANGE_PATH, whole.SerializeToString(), least=size),
         Operation(f"a txn that reads {keys}", KV + "Txn", txn, least=size),
         Operation("hash of all versions", MAINTENANCE + "HashKV"),
-        Operation("snapshot", MAINTENANCE + "Snapshot", least=plan.keys * 100),
+        Operation(f"snapshot save of {keys}", MAINTENANCE + "Snapshot", least=plan.keys * 100),
         # What is compacted is known when it has been written.
         Operation(f"compaction of {plan.keys:,} superseded versions", KV + "Compact", again=False),
         Operation("defragment", MAINTENANCE + "Defragment", again=False),

@@ -6,13 +6,15 @@ import contextlib
 import os
 from pathlib import Path
 
+import grpc
 import pytest
 
 from cluster.local import LocalCluster
 from rusd.maintenance.disk_space import RESERVE
 from tests.cluster.test_catch_up import FLAGS, installed
 from tests.cluster.test_membership import lead, serves, wait_until
-from tests.support.client import Client, Refused
+from tests.member.test_snapshot_save import save
+from tests.support.client import Client, Refused, refusal
 from tests.support.disk import SmallDisk
 from tests.support.load import Writers, revision_of, wait_applied
 
@@ -123,3 +125,25 @@ def grown(client: Client) -> bool:
         with contextlib.suppress(Refused):
             client.delete(b"large")
     return True
+
+
+def test_a_file_for_a_client_leaves_the_disk_to_the_member(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", 400) as disk:
+        flags = {0: [f"--data-dir={disk.path / 'data'}"]}
+        with (
+            LocalCluster(1, member_flags=flags) as cluster,
+            Client(cluster.endpoints[0]) as client,
+        ):
+            for number in range(24):
+                client.put(b"%d" % number, os.urandom(1 << 20))
+            # (The first checkpoint flushes the memtables, which frees their log.)
+            assert len(save(client)) > 24 << 20
+            disk.fill(leaving=2 * RESERVE + (10 << 20))
+            with pytest.raises(grpc.RpcError) as error:
+                save(client)
+            assert "No space left on device" in refusal(error.value).message
+            client.put(b"k", b"v")
+            exports = disk.path / "data" / "member" / "exports"
+            assert not list(exports.iterdir())
+            disk.empty()
+            assert len(save(client)) > 24 << 20
