@@ -12,9 +12,9 @@ from typing import Any
 from rusd.backup import SnapshotFile, SnapshotFiles
 from rusd.backup.snapshot_files import STALLED, SnapshotFailed
 from rusd.base.logs import get_logger
-from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import STOPPED, Code, EtcdError
 from rusd.rpc.streams import ResponseStream
+from rusd.wire.snapshot_response import snapshot_response
 
 log = get_logger(__name__)
 
@@ -28,7 +28,7 @@ class SnapshotStream:
     def __init__(self, files: SnapshotFiles, version: str, responses: ResponseStream) -> None:
         """`version`: of the storage, for the client."""
         self._files = files
-        self._version = version
+        self._version = version.encode()
         self._responses = responses
         self._room = asyncio.Event()
         #: None once the stream is closed.
@@ -65,7 +65,7 @@ class SnapshotStream:
             self._responses.finish()
 
     async def _send(self, file: SnapshotFile) -> None:
-        fields = {"total-bytes": file.size, "storage-version": self._version}
+        fields = {"total-bytes": file.size, "storage-version": self._version.decode()}
         log.info("sending database snapshot to client", extra={"fields": fields})
         digest = hashlib.sha256()
         left = file.size
@@ -77,13 +77,13 @@ class SnapshotStream:
                 raise OSError("the file ended early")
             digest.update(data)
             left -= len(data)
-            return self._message(data, left)
+            return snapshot_response(left, data, self._version)
 
         while left:
             message = await self._files.worker.run(chunk)
             await self._ready()
             self._responses.send(message)
-        self._responses.send(self._message(digest.digest(), 0))
+        self._responses.send(snapshot_response(0, digest.digest(), self._version))
         fields = {"total-bytes": file.size, "checksum-size": digest.digest_size}
         log.info("successfully sent database snapshot to client", extra={"fields": fields})
 
@@ -97,7 +97,3 @@ class SnapshotStream:
                     raise SnapshotFailed(
                         f"the client read nothing for {STALLED:g} s, and others wait"
                     ) from None
-
-    def _message(self, blob: bytes, left: int) -> bytes:
-        response = rpc.SnapshotResponse(remaining_bytes=left, blob=blob, version=self._version)
-        return response.SerializeToString()

@@ -10,6 +10,7 @@ Files:
     watch_response  WatchResponse, from parts that many watchers share
     header          ResponseHeader of one member
     range_request   RangeRequest of one key
+    snapshot_response  SnapshotResponse, whose chunk is large
 
 Data passes: mvcc stores and returns encoded KeyValues; state and api join them to responses; watch
 joins them to events.
