@@ -135,5 +135,8 @@ class Algorithm(RaftState, Protocol):
         member is unknown.
         """
 
+    def next_index(self, member: int) -> int:
+        """Return the index of the next entry to be sent to another member (leader only)."""
+
     def raise_commit(self, index: int) -> None:
         """Raise the commit index to `index`."""

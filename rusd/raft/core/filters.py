@@ -67,6 +67,11 @@ class Filters:
             return None  # of another leadership: matchIndex would lie
         if not 1 <= message["next_node_idx"] <= raft.log.last_index + 1:
             return None
+        if message["reset"] and not message["success"]:
+            # Of several appends under way, the first is rejected for a conflict, the others for a
+            # gap behind the log's end, where the conflict is: to go there again ends nowhere.
+            following = raft.next_index(member)
+            message["next_node_idx"] = min(message["next_node_idx"], following)
         return message
 
     def _append_entries(self, member: int, message: Message) -> Message | None:

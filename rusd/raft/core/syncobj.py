@@ -402,6 +402,11 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         peer = self.peers.get(member)
         return int(self._SyncObj__raftMatchIndex.get(peer, 0)) if peer is not None else 0
 
+    def next_index(self, member: int) -> int:
+        """Index of the next entry to be sent to another member (leader only)."""
+        index: int = self._SyncObj__raftNextIndex[self.peers[member]]
+        return index
+
     def raise_commit(self, index: int) -> None:
         """Raise the commit index to `index`."""
         self._SyncObj__raftCommitIndex = max(self.commit_index, index)

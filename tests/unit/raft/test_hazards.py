@@ -14,6 +14,7 @@ import pytest
 from rusd.raft.core import syncobj as core_module
 from rusd.raft.core.algorithm import BrokenMessage
 from rusd.raft.core.syncobj import PySyncObjRaft
+from rusd.raft.log import journal as journal_module
 from rusd.raft.log.journal import JournalError, LogEntry
 from rusd.raft.ports import Position
 from tests.unit.raft.cores import Member, entries, entry
@@ -149,6 +150,24 @@ def test_a_mismatch_is_answered_with_the_start_of_the_conflicting_term(tmp_path:
     follower.append(1, 3, (28, 3), [])
     (answer,) = follower.sent(to=1, kind="next_node_idx")
     assert (answer["reset"], answer["success"], answer["next_node_idx"]) == (True, False, 5)
+
+
+def test_a_conflict_before_several_appends_is_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first append is rejected for the conflict, the others for a gap behind it."""
+    monkeypatch.setattr(journal_module, "SLICE_BYTES", 1)
+    leader, follower = Member(1, [2, 3], tmp_path / "1"), Member(2, [1, 3], tmp_path / "2")
+    follower.append(3, 1, (1, 0), entries(2, 5, 1))
+    leader.append(3, 2, (1, 0), entries(2, 12, 2))
+    leader.lead(3, [3])
+    for _ in range(4):
+        leader.core.send_appends()
+        for message in leader.sent(to=2, kind="append_entries"):
+            follower.receive(1, message)
+        for message in follower.sent(to=1, kind="next_node_idx"):
+            leader.receive(2, message)
+    assert follower.log() == leader.log()
 
 
 def test_acknowledged_entries_survive_a_restart_with_a_newer_state(tmp_path: Path) -> None:
