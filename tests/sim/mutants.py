@@ -95,6 +95,13 @@ def matching_entries_are_truncated() -> Iterator[None]:
 
 
 @mutant
+def a_rejection_moves_a_follower_forward() -> Iterator[None]:
+    """A follower with a conflict never catches up by several appends at a time."""
+    with patch.object(PySyncObjRaft, "next_index", lambda self, member: 1 << 62):
+        yield
+
+
+@mutant
 def messages_leave_before_the_flush() -> Iterator[None]:
     """Hazards 7-9: acknowledgements and votes assert what is not on the disk yet."""
     original = Driver._send_now

@@ -9,6 +9,8 @@ from unittest.mock import patch
 import rusd.base.worker
 import rusd.member.member_list
 import rusd.mvcc.writer
+import rusd.raft.core.messages
+import rusd.raft.core.syncobj
 import rusd.raft.driver
 import rusd.raft.ids
 import rusd.raft.log.journal
@@ -34,7 +36,14 @@ def patched(chance: random.Random) -> Iterator[None]:
     source = SimpleNamespace(Random=lambda: random.Random(chance.getrandbits(64)))
     nothing = SimpleNamespace(perf_counter=lambda: 0.0)
     with (
-        patch.object(rusd.raft.driver, "random", source),
+        patch.multiple(
+            rusd.raft.driver,
+            random=source,
+            Journal=SimJournal,
+            Peers=SimPeers,
+            ThreadPoolExecutor=lambda *_, **__: None,
+            FLUSH_INLINE=0,
+        ),
         patch.object(rusd.raft.ids, "secrets", SimpleNamespace(randbits=chance.getrandbits)),
         patch.object(
             rusd.raft.transport.incarnations,
@@ -45,19 +54,18 @@ def patched(chance: random.Random) -> Iterator[None]:
         patch.object(rusd.raft.log.segments.os, "fsync", lambda file: None),
         patch.object(rusd.raft.log.segments.os, "fdatasync", lambda file: None),
         patch.object(rusd.raft.log.segments.os, "urandom", numbers),
-        patch.object(rusd.raft.driver, "Journal", SimJournal),
-        patch.object(rusd.raft.driver, "Peers", SimPeers),
-        patch.object(rusd.raft.driver, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.base.worker, "ThreadPoolExecutor", lambda *_, **__: None),
         patch.object(rusd.raft.read.waiting, "RETRY", 0.15),
-        patch.object(rusd.raft.driver, "FLUSH_INLINE", 0),
         # A third, as election timeouts are.
         patch.multiple(rusd.member.member_list, INTERVAL=0.6, MIN_INTERVAL=0.15, UNDER_WAY=0.3),
         patch.object(rusd.state.database_directory, "Engine", MemoryEngine),
+        # What takes several appends, or several steps, elsewhere is some entries here.
+        patch.object(rusd.raft.core.syncobj, "SEND_BYTES", 400),
+        patch.object(rusd.raft.log.journal, "SLICE_BYTES", 200),
+        patch.object(rusd.raft.core.messages, "APPEND_BYTES", 100),
         # What is long work elsewhere is some keys here.
         patch.object(rusd.state.entry_apply, "MAX_APPLY_WRITES", 12),
         patch.object(rusd.state.write_txn, "SLICE", 2),
-        patch.object(rusd.mvcc.writer, "SPILL_WRITES", 4),
-        patch.object(rusd.mvcc.writer, "SPILL_AGAIN_WRITES", 1),
+        patch.multiple(rusd.mvcc.writer, SPILL_WRITES=4, SPILL_AGAIN_WRITES=1),
     ):
         yield
