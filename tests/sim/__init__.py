@@ -10,6 +10,7 @@ machine of `rusd/state`. What surrounds it is made up, and drawn from one seed:
 - `network.py`: connections as TCP makes them: order within one, breaks, silence, partitions in one
   direction or both, half-open ends
 - `disk.py`: the journal forgets what was not flushed, or tears it; disks may be slow or full
+- `directories.py`: where their files lie, and how they are removed
 - `engine.py`: the storage engine in memory, with RocksDB's promises about a crash
 - `member.py`: a machine with its clock, its disk and the process that comes and goes
 - `world.py`: members, clients and what goes wrong, from beginning to end

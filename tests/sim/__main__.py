@@ -7,6 +7,7 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from tests.sim import directories
 from tests.sim.world import World
 
 #: One schedule in so many is a quiet one.
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--trace", action="store_true", help="print its steps")
     options = parser.parse_args()
+    directories.remove_at_sigterm()
     if options.seed is not None:
         return _one(options.seed, options.trace)
     began = time.monotonic()

@@ -43,6 +43,7 @@ from rusd.raft.read.rounds import ReadIndexRounds
 from rusd.raft.read.waiting import WaitingReads
 from rusd.raft.transport.frames import AppendReply
 from rusd.raft.transport.handshake import Handshake
+from tests.sim import directories
 from tests.sim.__main__ import schedule
 from tests.sim.disk import SimJournal
 from tests.sim.engine import Store
@@ -602,6 +603,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=list(MUTANTS), help="which (all)")
     parser.add_argument("--seeds", type=int, default=400, help="tried for each, at most (400)")
     options = parser.parse_args()
+    directories.remove_at_sigterm()
     missed = 0
     for name in options.names:
         found = caught(name, options.seeds)

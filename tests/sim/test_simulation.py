@@ -1,11 +1,14 @@
 """Some schedules, that they are the same every time, and that they notice what they should."""
 
 import logging
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.sim import directories
 from tests.sim.__main__ import failures, schedule
 from tests.sim.mutants import caught
 
@@ -29,6 +32,38 @@ def test_a_seed_gives_the_same_steps_whatever_the_hash_seed(seed: int) -> None:
     }
     assert len(traces) == 1
     assert schedule(seed).run() in traces.pop()
+
+
+def test_a_run_ended_by_sigterm_leaves_no_directory_and_no_process() -> None:
+    command = [sys.executable, "-m", "tests.sim", "--seeds", "100000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        workers: list[int] = []
+        while not any(_directories(worker) for worker in workers):
+            assert run.poll() is None
+            workers = [int(child) for child in children.read_text().split()]
+        run.terminate()
+        assert run.wait() == -signal.SIGTERM
+    assert not [path for worker in workers for path in _directories(worker)]
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+
+
+def test_the_directory_of_a_killed_run_is_removed_by_the_next() -> None:
+    code = "from tests.sim import directories; print(directories.make(), flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as run:
+        assert run.stdout is not None
+        left = Path(run.stdout.readline().strip())
+        directories.sweep()
+        assert left.is_dir(), "its process is there"
+        run.kill()
+        run.wait()
+    directories.sweep()
+    assert not left.exists()
+
+
+def _directories(process: int) -> list[Path]:
+    return list(directories.parent().glob(f"rusd-sim-{process}-*"))
 
 
 @pytest.mark.parametrize(

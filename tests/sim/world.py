@@ -5,7 +5,6 @@ import contextvars
 import hashlib
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from rusd.raft.transport.member_query import Cluster
 from rusd.state.command import Kind, MemberAddition, encode
 from rusd.state.errors import MemberExists, MemberNotFound, PeerUrlExists
 from rusd.state.members import Member
-from tests.sim import engine
+from tests.sim import directories, engine
 from tests.sim.clock import SimLoop
 from tests.sim.invariants import Invariants, Violation
 from tests.sim.member import CLUSTER, ELECTION_MS, Host, Process
@@ -84,7 +83,7 @@ class World:
         self.catchup_entries = 5 if small else 5_000
         self.hosts: dict[int, Host] = {}
         self.network = Network(self)
-        self._directory = Path(tempfile.mkdtemp(prefix="rusd-sim-", dir=_shared_memory()))
+        self._directory: Path
         self._error: BaseException | None = None
         self.calls: list[Call] = []
         #: Key -> revision, of acknowledged puts; keys that were proposed at all.
@@ -103,6 +102,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._unhandled)
         engine.stores.clear()
+        self._directory = directories.make()
         asked = patch.object(rusd.member.member_list, "ask_all", self._ask_all)
         with patched(random.Random(self.seed + 1)), asked:
             try:
@@ -887,9 +887,3 @@ def _hash(host: Host) -> int:
             next(slices)
         except StopIteration as end:
             return int(end.value.hash)
-
-
-def _shared_memory() -> str | None:
-    """Return the directory of a memory file system, or None if there is none."""
-    path = Path("/dev/shm")
-    return str(path) if path.is_dir() else None
