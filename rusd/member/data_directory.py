@@ -1,8 +1,8 @@
 """The directories of one member: created with mode 0700, and checked for foreign files.
 
     <data-dir>/            member/ and, with --auto-tls, fixtures/
-    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/ and,
-                           without --wal-dir, wal/
+    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/, without
+                           --wal-dir wal/, and restoring until `rusdutl snapshot restore` is done
     <wal-dir>/             LOCK, <16 hex digits>.wal
 
 `prepare` runs before anything is opened. It refuses a directory that holds the data of etcd or of
@@ -24,7 +24,9 @@ log = get_logger(__name__)
 PRIVATE = 0o700
 
 _DATA = re.compile(r"member|fixtures")
-_MEMBER = re.compile(r"(?:identity|joining|life|lives)(?:\.new)?|wal|state|snapshots|exports")
+_MEMBER = re.compile(
+    r"(?:identity|joining|life|lives|restoring)(?:\.new)?|wal|state|snapshots|exports"
+)
 _WAL = re.compile(r"LOCK|[0-9a-f]{16}\.wal")
 _STATE = re.compile(r"CURRENT(?:\.new)?|db-\d+")
 #: RocksDB's own files, and the one rocksdict puts beside them.
@@ -51,8 +53,9 @@ def prepare(config: Config) -> None:
     ConfigError if they hold data that is not a rusd member's. OSError if one cannot be made or
     read.
     """
-    _refuse_shared_journal(config)
+    refuse_shared_journal(config)
     _refuse_foreign_data(config)
+    _refuse_half_restored(config)
     for directory in (config.data_path, config.member_path, config.wal_path):
         _make_private(directory)
     for directory, name in _unknown(config):
@@ -60,6 +63,11 @@ def prepare(config: Config) -> None:
             "found invalid file under data directory",
             extra={"fields": {"filename": name, "data-dir": str(directory)}},
         )
+
+
+def restoring_path(config: Config) -> Path:
+    """Return the path of the file that exists while a snapshot is being restored."""
+    return config.member_path / "restoring"
 
 
 def is_founded(config: Config) -> bool:
@@ -72,8 +80,10 @@ def is_founded(config: Config) -> bool:
         raise ConfigError(f"cannot access data directory: {error}") from None
 
 
-def _refuse_shared_journal(config: Config) -> None:
-    """Refuse a journal inside another room's directory, with which it would be removed."""
+def refuse_shared_journal(config: Config) -> None:
+    """Raise ConfigError for a journal inside another room's directory, with which it would be
+    removed.
+    """
     # Links followed: another name of the same place is as bad.
     wal, member = (Path(os.path.realpath(path)) for path in (config.wal_path, config.member_path))
     for taken in (wal, *wal.parents):
@@ -99,6 +109,14 @@ def _refuse_foreign_data(config: Config) -> None:
         raise ConfigError(
             f"--data-dir {config.data_path} is the 'member' directory of a member: give the "
             "directory that holds it"
+        )
+
+
+def _refuse_half_restored(config: Config) -> None:
+    if restoring_path(config).exists() and not config.identity_path.exists():
+        raise ConfigError(
+            f"{config.member_path} is half of a snapshot: 'rusdutl snapshot restore' did not end. "
+            "Remove the data directory (and --wal-dir) and restore again"
         )
 
 

@@ -4,7 +4,10 @@ Every member of that cluster is made from the same file with the same `--initial
 as with etcdutl. They begin with the same state at the same position of the log, above that of an
 empty log: a member that was started without the snapshot is sent the state, and cannot lead.
 
-Nothing is a member before the whole of it is durable: `identity` is written last.
+A member begins on the directory only after all of it is durable. `restoring` is written before
+everything else and `identity` after it. A restore that was killed leaves the first without the
+second, and a member refuses to start on that (`data_directory.py`): it would serve a part of the
+keys, or none.
 """
 
 import shutil
@@ -16,6 +19,7 @@ from rusd.base import durable
 from rusd.bbolt import Database
 from rusd.config import Config, ConfigError
 from rusd.member.bootstrap import initial_cluster
+from rusd.member.data_directory import refuse_shared_journal, restoring_path
 from rusd.member.identity import write_identity
 from rusd.raft.commands import STAND_IN
 from rusd.raft.log.journal import Journal
@@ -35,24 +39,25 @@ def restore_member(config: Config, database: Database, *, bump: int = 0) -> Rest
     Raises ConfigError if there is something already, SnapshotError, OSError, StorageError,
     JournalError. What was begun is removed then.
     """
+    refuse_shared_journal(config)
     data, wal = config.data_path, config.wal_path
     if data.exists() and not _is_empty(data):
         raise ConfigError(f'data-dir "{data}" not empty or could not be read')
-    separate = not wal.is_relative_to(data)
-    if separate and wal.exists():
+    if wal.exists():
         raise ConfigError(f'wal-dir "{wal}" exists')
     try:
         return _make(config, database, bump)
     except BaseException:
         shutil.rmtree(config.member_path, ignore_errors=True)
-        if separate:
-            shutil.rmtree(wal, ignore_errors=True)
+        shutil.rmtree(wal, ignore_errors=True)
         raise
 
 
 def _make(config: Config, database: Database, bump: int) -> Restored:
     for directory in (config.data_path, config.member_path, config.wal_path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory == config.member_path:
+            durable.write(restoring_path(config), b"")
     members, identity = initial_cluster(config)
     state = config.member_path / "state"
     machine = StateMachine(state)
@@ -76,6 +81,8 @@ def _make(config: Config, database: Database, bump: int) -> Restored:
     write_identity(config, identity)
     for directory in (config.data_path, config.wal_path):
         durable.sync_parents(directory)
+    restoring_path(config).unlink()
+    durable.sync(config.member_path)
     return restored
 
 

@@ -184,6 +184,7 @@ def _check(database: Database) -> None:
 def _hash_kv(arguments: argparse.Namespace) -> int:
     with _mapped(arguments.file) as data:
         database = open_snapshot(data, skip_hash_check=True)
+        _check(database)
         found = hash_kv(database, arguments.rev)
     at, compacted = found.hash_revision, found.compact_revision
     columns = [

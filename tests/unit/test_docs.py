@@ -145,10 +145,12 @@ def test_every_file_that_is_replaced_durably_is_named_in_durability_md() -> None
         for path in (ROOT / "rusd").rglob("*.py")
         if re.search(r"\bdurable\.write\(", path.read_text())
     }
-    # Its files: identity and joining; cert.pem and key.pem; life, past-lives, lives; CURRENT.
-    assert writers == {"identity", "self_signed", "incarnations", "database_directory"}
+    # Its files: identity and joining; cert.pem and key.pem; life, past-lives, lives; CURRENT;
+    # restoring.
+    files = {"identity", "self_signed", "incarnations", "database_directory", "restored"}
+    assert writers == files
     lives = ("life", "past-lives", "lives")
-    for name in ("identity", "joining", "fixtures/cert.pem", *lives, "CURRENT"):
+    for name in ("identity", "joining", "fixtures/cert.pem", *lives, "CURRENT", "restoring"):
         assert f"`{name}`" in text
 
 

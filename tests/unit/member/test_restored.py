@@ -1,0 +1,78 @@
+"""The data directory that `rusdutl snapshot restore` makes: whole, or never served."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rusd.base import durable
+from rusd.bbolt import Database
+from rusd.config import Config, ConfigError, load, parse_arguments
+from rusd.member.data_directory import prepare
+from rusd.member.restored import restore_member
+from tests.unit.backup.test_restore import file_of, sound
+
+CONTENT = file_of(sound())
+
+
+def config_of(directory: Path, *flags: str) -> Config:
+    return load(parse_arguments([f"--data-dir={directory / 'data'}", *flags]), {}).config
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: with `rmtree` out of the way, nothing is cleaned up."""
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2, 5, 10, 1000])
+def test_a_restore_that_is_killed_leaves_nothing_that_a_member_serves(
+    moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, fsync = moment, durable.sync
+
+    def dying(path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        fsync(path)
+
+    monkeypatch.setattr(durable, "sync", dying)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    config = config_of(tmp_path)
+    if moment == 1000:
+        restore_member(config, Database(CONTENT))
+        prepare(config)
+        assert config.identity_path.exists()
+        assert not (config.member_path / "restoring").exists()
+        return
+    with pytest.raises(Killed):
+        restore_member(config, Database(CONTENT))
+    assert not config.identity_path.exists()
+    with pytest.raises(ConfigError, match="half of a snapshot"):
+        prepare(config)
+
+
+@pytest.mark.parametrize("place", ["data", "data/member", "data/member/state"])
+def test_a_log_within_a_room_of_the_member_is_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / place)
+    config = config_of(tmp_path, f"--wal-dir={tmp_path / 'link'}")
+    with pytest.raises(ConfigError, match="--wal-dir must be a directory of its own"):
+        restore_member(config, Database(CONTENT))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_failed_restore_removes_the_log_that_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync_tree", full)
+    for wal in ("apart", "data/wal"):
+        config = config_of(tmp_path, f"--wal-dir={tmp_path / wal}")
+        with pytest.raises(OSError, match="No space"):
+            restore_member(config, Database(CONTENT))
+        assert not (tmp_path / wal).exists()
+        assert not config.member_path.exists()
