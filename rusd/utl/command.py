@@ -55,11 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rusdutl", description="Works on snapshots and data directories (etcdutl's verbs)."
     )
+    _add_form(parser, default="simple")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    snapshot = commands.add_parser("snapshot", help="snapshots").add_subparsers(
-        required=True, metavar="COMMAND", parser_class=_Parser
-    )
+    snapshots = commands.add_parser("snapshot", help="snapshots")
+    _add_form(snapshots)
+    snapshot = snapshots.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     shown = snapshot.add_parser("status", help="show what a snapshot holds")
     _add_file(shown)
     _add_form(shown)
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     restored = snapshot.add_parser("restore", help="make a member's data directory of a snapshot")
     _add_file(restored)
+    _add_form(restored)
     restored.add_argument("--data-dir", help="directory to make (default: NAME.rusd)")
     restored.add_argument("--wal-dir", help="directory of the log, if apart from the data")
     restored.add_argument("--name", default="default", help="of this member")
@@ -107,8 +109,12 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="the snapshot")
 
 
-def _add_form(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-w", "--write-out", choices=tuple(printing.FORMS), default="simple")
+def _add_form(parser: argparse.ArgumentParser, default: str = argparse.SUPPRESS) -> None:
+    """Let the form of output stand at any place, before and after the verb, as etcdutl does.
+
+    Only the outermost parser may have a default: those inside would replace what was given before.
+    """
+    parser.add_argument("-w", "--write-out", choices=tuple(printing.FORMS), default=default)
 
 
 def _natural(text: str) -> int:

@@ -166,6 +166,17 @@ def test_it_shows_what_etcdutl_shows_of_a_file(file: Path, form: str) -> None:
             assert shown[name] == expected[name]
 
 
+@ONE_SOURCE
+def test_the_form_of_output_may_stand_before_and_after_the_verb(file: Path) -> None:
+    shown = set()
+    for place in range(4):
+        arguments: list[str | Path] = ["snapshot", "status", file]
+        arguments.insert(place, "--write-out=json")
+        shown.add(rusdutl(*arguments).stdout)
+    (one,) = shown
+    assert json.loads(one)["revision"] > 1
+
+
 def test_the_hash_of_a_file_is_that_of_the_member(
     source: tuple[LocalCluster, bytes], file: Path
 ) -> None:
