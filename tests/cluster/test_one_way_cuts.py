@@ -1,5 +1,7 @@
 """Links between member processes that are cut in one direction: a leader soon, and while it lasts.
 
+And what a member that nobody hears, or that hears nobody, says of its health.
+
 The links are proxies that hold back what goes in one direction (`cluster/chaos/proxy.py`).
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -66,3 +70,37 @@ def test_a_cut_in_one_direction_stops_writes_for_an_election_at_most(
     healed = time.monotonic()
     cluster.wait_healthy()
     print(f"{cut}: {max(gaps):.2f} s without a write; well {time.monotonic() - healed:.2f} s later")
+
+
+def answered(endpoint: str, page: str, limit: float = 30.0) -> tuple[int, str]:
+    """Return the status and the text of a page; a status of 0 if `limit` seconds passed before."""
+    try:
+        with urllib.request.urlopen(f"http://{endpoint}{page}", timeout=limit) as found:
+            return found.status, found.read().decode()
+    except urllib.error.HTTPError as found:
+        return found.code, found.read().decode()
+    except TimeoutError:
+        return 0, ""
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
+@pytest.mark.parametrize("hears", [True, False], ids=["nobody hears it", "it hears nobody"])
+def test_a_member_that_is_cut_off_lives_and_is_not_ready(
+    cluster: Subject, leads: bool, hears: bool
+) -> None:
+    leader = cluster.wait_leader()
+    cut_off = leader if leads else (leader + 1) % 3
+    others = [index for index in range(3) if index != cut_off]
+    links = [(cut_off, one) if hears else (one, cut_off) for one in others]
+    endpoint = cluster.endpoints[cut_off]
+    cluster.network.set(links, CUT)
+    try:
+        status, text = answered(endpoint, "/readyz", limit=3)
+        assert status == 0 or (status == 503 and "[-]linearizable_read failed" in text)
+        assert answered(endpoint, "/health?serializable=false", limit=3)[0] in (0, 503)
+        assert answered(endpoint, "/health?serializable=true")[0] == 200
+        assert answered(endpoint, "/livez")[0] == 200
+    finally:
+        cluster.network.heal()
+    cluster.wait_healthy()
+    assert answered(endpoint, "/readyz")[0] == 200
