@@ -46,11 +46,17 @@ OURS = Path(__file__).parent / "go"
 # WithTimeout(ctx, 10*time.Second), ExecuteWithTimeout(t, ...); time.After(40 * time.Second), where
 # shorter ones are pauses or wait for nothing to happen.
 _LIMIT = re.compile(r"(WithTimeout\([^\n]*?|time\.After\(\d\d+ ?\* ?)\btime\.(Second|Minute)\)")
+# The end of Eventually(t, func() bool { ... }, 3*time.Second, 100*time.Millisecond).
+_EVENTUALLY = re.compile(r"(\}, \d+ ?\* ?)time\.(Second|Minute)(?=, \d+ ?\* ?time\.Millisecond)")
+# The limit of a whole test of etcdctl.
+_NAMED = "time.After(timeout)"
 
 
 def scaled(source: str) -> str:
-    """Multiply the time limits that the Go text `source` gives to contexts."""
-    return _LIMIT.sub(rf"\g<1>{SCALE}*time.\2)", source)
+    """Multiply the time limits in the Go text `source`."""
+    source = _LIMIT.sub(rf"\g<1>{SCALE}*time.\2)", source)
+    source = _EVENTUALLY.sub(rf"\g<1>{SCALE}*time.\2", source)
+    return source.replace(_NAMED, f"time.After({SCALE}*timeout)")
 
 
 def replaced(tests: Path) -> None:

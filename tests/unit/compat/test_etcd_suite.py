@@ -26,6 +26,11 @@ def events(*pairs: tuple[str, str]) -> list[str]:
             f"WithTimeout(t.Context(), 10*{SCALE}*time.Second)",
         ),
         ("<-time.After(40 * time.Second):", f"<-time.After(40 * {SCALE}*time.Second):"),
+        (
+            "}, 3*time.Second, 100*time.Millisecond)",
+            f"}}, 3*{SCALE}*time.Second, 100*time.Millisecond)",
+        ),
+        ("<-time.After(timeout):", f"<-time.After({SCALE}*timeout):"),
         ("<-time.After(2 * time.Second):", "<-time.After(2 * time.Second):"),
         ("time.Sleep(20 * time.Second)", "time.Sleep(20 * time.Second)"),
     ],
