@@ -21,7 +21,9 @@ def stream(client: Client, timeout: float = 60.0) -> Iterator[rpc.SnapshotRespon
         request_serializer=rpc.SnapshotRequest.SerializeToString,
         response_deserializer=rpc.SnapshotResponse.FromString,
     )
-    return method(rpc.SnapshotRequest(), timeout=timeout)  # type: ignore[no-any-return]
+    return method(  # type: ignore[no-any-return]
+        rpc.SnapshotRequest(), timeout=timeout, metadata=client.metadata
+    )
 
 
 def save(client: Client) -> bytes:
