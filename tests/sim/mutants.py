@@ -609,6 +609,7 @@ def main() -> int:
         found = caught(name, options.seeds)
         missed += found is None
         print(f"{name}: {f'seed {found[0]}: {found[1][:150]}' if found else 'MISSED'}", flush=True)
+    print(f"{len(options.names)} mutants, {missed} missed")
     return 1 if missed else 0
 
 
