@@ -2,7 +2,7 @@
 
     python -m tests.sim.mutants [--seeds 400] [name …]
 
-Two of them need messages in an order that TCP does not give, three show once in thousands of
+Two of them need messages in an order that TCP does not give, four show once in thousands of
 schedules; unit tests notice those.
 
 A mutant is a context manager that breaks one thing while schedules run. Each names the hazard of
@@ -564,6 +564,8 @@ BY_UNIT_TEST = {
     + "test_a_quiet_leader_without_answers_stands_down_after_an_election_timeout",
     "answers_to_an_earlier_round_confirm_a_later_one": "tests/unit/raft/test_read_index.py::"
     + "test_an_answer_to_an_earlier_round_says_nothing_of_a_later_one",
+    "every_leader_is_confirmed": "tests/unit/raft/test_between_turns.py::"
+    + "test_a_follower_confirms_its_leader_and_nobody_else",
     "a_commit_is_told_with_the_next_entries_only": "tests/unit/raft/test_commit_notice.py",
     "quarantine_ends_with_any_state": "tests/unit/raft/test_quarantine.py::"
     + "test_an_unconfirmed_leader_does_not_end_it",
