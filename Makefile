@@ -148,7 +148,7 @@ $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 
 test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
-	  -m differential tests/member tests/cluster $(ARGS)
+	  -m differential tests/member tests/cluster tests/unit/backup $(ARGS)
 
 test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, Java, cargo)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)

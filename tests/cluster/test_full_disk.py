@@ -13,10 +13,10 @@ from cluster.local import LocalCluster
 from rusd.maintenance.disk_space import RESERVE
 from tests.cluster.test_catch_up import FLAGS, installed
 from tests.cluster.test_membership import lead, serves, wait_until
-from tests.member.test_snapshot_save import save
 from tests.support.client import Client, Refused, refusal
 from tests.support.disk import SmallDisk
 from tests.support.load import Writers, revision_of, wait_applied
+from tests.support.snapshots import save
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 

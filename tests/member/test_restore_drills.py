@@ -9,9 +9,8 @@ import pytest
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
-from tests.member.test_snapshot_restore import restore
 from tests.support.client import Client, Refused
-from tests.support.snapshots import hash_kv, save
+from tests.support.snapshots import hash_kv, restore, save
 from tests.support.waiting import wait
 
 AUTH = "/etcdserverpb.Auth/"

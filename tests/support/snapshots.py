@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cluster.local import LocalCluster
 from rusd.bbolt import Database, check
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client
 
 SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
+RUSDUTL = [sys.executable, "-c", "from rusd.utl.command import console; console()"]
+
 Buckets = dict[bytes, dict[bytes, bytes]]
 
 
@@ -93,3 +98,22 @@ def hash_kv(client: Client, revision: int = 0) -> tuple[int, int]:
         rpc.HashKVResponse,
     )
     return answer.hash, answer.compact_revision
+
+
+def rusdutl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUSDUTL, *(str(one) for one in arguments)], capture_output=True, text=True
+    )
+
+
+def restore(cluster: LocalCluster, index: int, file: Path, *flags: str) -> None:
+    """Put what `file` holds in place of a stopped member's data."""
+    member = cluster.members[index]
+    shutil.rmtree(member.data_dir)
+    everyone = ",".join(f"{one.name}={one.peer_url}" for one in cluster.members)
+    done = rusdutl(
+        *("snapshot", "restore", file, "--data-dir", member.data_dir, "--name", member.name),
+        *("--initial-cluster", everyone, "--initial-advertise-peer-urls", member.peer_url),
+        *("--initial-cluster-token", "restored", *flags),
+    )
+    assert done.returncode == 0, done.stderr

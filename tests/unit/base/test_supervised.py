@@ -79,6 +79,7 @@ UNSUPERVISED = {
     "api/concurrency_limit.py": "the response of a call",
     "api/range_stream.py": "ends the stream",
     "api/snapshot_stream.py": "ends the stream",
+    "backup/snapshot_files.py": "the file of the calls that await it",
     "api/contenders.py": "awaits them under a shield",
     "api/election.py": "ends the stream",
     "api/lease.py": "ends the stream",

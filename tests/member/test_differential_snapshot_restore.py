@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,8 @@ from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, Refused
 from tests.support.pair import ORACLE, command, etcdutl, oracle_version
-from tests.support.snapshots import buckets, fill, hash_kv, save
+from tests.support.snapshots import buckets, fill, hash_kv, restore, rusdutl, save
 
-RUSDUTL = [sys.executable, "-c", "from rusd.utl.command import console; console()"]
 EVERYTHING = (b"\0", b"\0")
 #: What a cluster knows of itself alone.
 OWN = {b"members", b"members_removed", b"meta", b"cluster"}
@@ -26,12 +24,6 @@ OWN = {b"members", b"members_removed", b"meta", b"cluster"}
 
 #: Where it does not matter which server made the file.
 ONE_SOURCE = pytest.mark.parametrize("source", ["rusd"], indirect=True)
-
-
-def rusdutl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUSDUTL, *(str(one) for one in arguments)], capture_output=True, text=True
-    )
 
 
 @pytest.fixture(scope="module", params=["rusd", "etcd"])
@@ -43,19 +35,6 @@ def source(request: pytest.FixtureRequest) -> Iterator[tuple[LocalCluster, bytes
             fill(client)
             file = save(client)
         yield cluster, file
-
-
-def restore(cluster: LocalCluster, index: int, file: Path, *flags: str) -> None:
-    """Put what `file` holds in place of a stopped member's data."""
-    member = cluster.members[index]
-    shutil.rmtree(member.data_dir)
-    everyone = ",".join(f"{one.name}={one.peer_url}" for one in cluster.members)
-    done = rusdutl(
-        *("snapshot", "restore", file, "--data-dir", member.data_dir, "--name", member.name),
-        *("--initial-cluster", everyone, "--initial-advertise-peer-urls", member.peer_url),
-        *("--initial-cluster-token", "restored", *flags),
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @contextmanager
