@@ -8,6 +8,7 @@ its page a chunk at a time, when the stream's queue has room for it.
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -24,6 +25,10 @@ log = get_logger(__name__)
 
 #: Pages that run at a time for one connection. Some wait for others, such as a lock for the unlock.
 AT_ONCE = 10
+
+#: Seconds for which the response to a request that has not ended waits for its end. Behind the
+#: response nothing of the request counts any more, so that its faults would not be told.
+END_SECONDS = 0.2
 
 #: Serves a page; raises nothing.
 Serve = Callable[[PageRequest], Awaitable[PageResponse]]
@@ -87,6 +92,15 @@ class _StreamBody(Body):
             self._wanted = Pending()
             await self._wanted
 
+    async def drop(self, seconds: float) -> None:
+        """Drop what arrives until the body has ended, for so many seconds at most."""
+        if self._ended:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for _ in self.chunks():
+                    pass
+
 
 class PageCall:
     """One request; the `Receiver` of its stream."""
@@ -132,6 +146,7 @@ class PageCall:
                 page_request(method, target, fields, self._body, self._connection.caller)
             )
             if isinstance(response.body, bytes):
+                await self._body.drop(END_SECONDS)
                 self._connection.do(partial(self._send, response, response.body))
             else:
                 await self._stream_body(response, response.body)

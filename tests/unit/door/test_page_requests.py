@@ -478,3 +478,42 @@ def test_a_page_over_http2_that_fails_before_its_response_resets_the_stream() ->
             client.close()
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+async def unread(request: PageRequest) -> PageResponse:
+    """Answer without a look at the body."""
+    return PageResponse(200, [], b"fine")
+
+
+def test_a_malformed_end_of_a_request_is_told_though_no_page_reads_the_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 9113, 8.1.1: a content-length that the data contradict is an error of the stream."""
+    monkeypatch.setattr(http2, "END_SECONDS", 10.0)
+
+    async def main() -> None:
+        async with served(pages=unread) as server:
+            client = Http2(await asyncio.open_connection("127.0.0.1", server.port))
+            await client.send("POST", "/version", 5)
+            await client.body(b"x", end=True)
+            with pytest.raises(ConnectionError):
+                await client.response()
+            client.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_request_over_http2_that_does_not_end_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http2, "END_SECONDS", 0.01)
+
+    async def main() -> None:
+        async with served(pages=unread) as server:
+            client = Http2(await asyncio.open_connection("127.0.0.1", server.port))
+            await client.send("POST", "/version", 5)
+            await client.response()
+            assert client.status == 200
+            client.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
