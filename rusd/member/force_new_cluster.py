@@ -13,6 +13,7 @@ from rusd.member.identity import identity_path
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.force_new_cluster import force
 from rusd.raft.log.journal import Journal
+from rusd.raft.transport.incarnations import end_recovering
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
 from rusd.state.members import Members
@@ -33,6 +34,7 @@ def force_new_cluster(config: Config, machine: StateMachine) -> None:
         force(journal, machine, lambda: removals(machine.members, own))
     finally:
         journal.close()
+    end_recovering(config.member_path)
     log.warning(
         "forced a new cluster of this member alone",
         extra={"fields": {"local-member-id": f"{own:x}"}},

@@ -19,6 +19,7 @@ from rusd.raft.log.journal import Journal
 from rusd.raft.node import RaftNode
 from rusd.raft.ports import Describe, Machine, Membership
 from rusd.raft.transport.frames import AppendEntries
+from rusd.raft.transport.incarnations import end_recovering
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.state.members import Member
@@ -321,6 +322,7 @@ class Host:
         self.world.invariants.highest = journal.last_index
         journal.close()
         machine.close()
+        end_recovering(self.directory)
 
     # --- standing still ---------------------------------------------------------------------------
 

@@ -220,6 +220,16 @@ def begin_recovering(directory: Path, after: int) -> None:
     durable.write(directory / "life", msgspec.json.encode(incarnation))
 
 
+def end_recovering(directory: Path) -> None:
+    """Let the member of a directory go on with what it holds, whatever it has acknowledged: an
+    operator decided so (`--force-new-cluster`), and nobody is left to catch up from. Durable.
+    """
+    own = _read(directory / "life", Incarnation)
+    if own is not None and own.recovering:
+        settled = msgspec.structs.replace(own, recovering=False)
+        durable.write(directory / "life", msgspec.json.encode(settled))
+
+
 def _random() -> int:
     return secrets.randbits(63)
 
