@@ -13,6 +13,7 @@
 - `lock.py` v3lockpb.Lock, `election.py` v3electionpb.Election; `contenders.py` what they share,
   `own_client.py` their calls of the services above
 - `health.py` grpc.health.v1.Health
+- `stream_task.py` a server stream that one task works on
 - `concurrency_limit.py` a bound on long reads under way
 
 A method gets a decoded request and a `Call`, and returns the encoded response or an awaitable of

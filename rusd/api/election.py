@@ -15,8 +15,8 @@ from rusd.api.contenders import (
     resign,
 )
 from rusd.api.own_client import OwnClient, OwnServices
+from rusd.api.stream_task import StreamTask
 from rusd.base.errors import Refusal
-from rusd.base.logs import get_logger
 from rusd.proto import kv_pb2 as kv
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto import v3election_pb2 as election
@@ -25,8 +25,6 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import ELECTION_NO_LEADER, ELECTION_NOT_LEADER, LEADER_MISSING, STOPPED
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.streams import ResponseStream, StreamHandler
-
-log = get_logger(__name__)
 
 
 class ElectionService:
@@ -129,44 +127,21 @@ async def _proclaim(
     return response.header
 
 
-class Observation:
-    """One open stream of leaders (a `StreamHandler`)."""
+class Observation(StreamTask):
+    """One open stream of leaders. It goes on until the client cancels it."""
 
     def __init__(self, name: bytes, client: OwnClient, responses: ResponseStream) -> None:
+        super().__init__(responses)
         self._name = name
         self._client = client
-        self._responses = responses
-        self._room = asyncio.Event()
-        #: None once the stream is closed.
-        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run())
 
-    def received(self, request: object) -> None:
-        """Not called for server streams."""
+    async def run(self) -> None:
+        while await self._follow():
+            pass
 
-    def half_closed(self) -> None:
-        """The stream goes on until the client cancels it."""
-
-    def drained(self) -> None:
-        self._room.set()
-
-    def closed(self) -> None:
-        # (It will hold its exception, whose frames hold this object: a cycle.)
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    async def _run(self) -> None:
-        try:
-            while await self._follow():
-                pass
-        except Refusal as error:
-            # As in etcd, the stream of a client whose reads fail ends without an error.
-            self._responses.finish(STOPPED() if isinstance(error, Stopped) else None)
-        except Exception:
-            log.exception("observation failed")
-            self._responses.finish(STOPPED())
-        else:
-            self._responses.finish()
+    def ending(self, refusal: Refusal) -> Exception | None:
+        # As in etcd, the stream of a client whose reads fail ends without an error.
+        return STOPPED() if isinstance(refusal, Stopped) else None
 
     async def _follow(self) -> bool:
         """Stream one leader until its key is deleted; False if its further history is compacted."""
@@ -217,7 +192,6 @@ class Observation:
 
     async def _send(self, header: rpc.ResponseHeader, leader: kv.KeyValue) -> None:
         while not self._responses.ready():
-            self._room.clear()
-            await self._room.wait()
+            await self._wait_for_room()
         response = election.LeaderResponse(header=header, kv=leader)
         self._responses.send(response.SerializeToString())

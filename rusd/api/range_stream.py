@@ -14,16 +14,13 @@ dropped, so that it does not keep old data on disk; reading continues from the n
 revision, or ends with COMPACTED if that is compacted by then.
 """
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
 
+from rusd.api.stream_task import StreamTask
 from rusd.base import sliced
-from rusd.base.errors import Refusal
-from rusd.base.logs import get_logger
 from rusd.base.sliced import rest
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.ports import Rows
@@ -31,19 +28,17 @@ from rusd.mvcc.range_query import DECODED_SLICE, RangeResult, sort, without_valu
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import ReadIndex
-from rusd.rpc.errors import COMPACTED, STOPPED
+from rusd.rpc.errors import COMPACTED
 from rusd.rpc.streams import ResponseStream
 from rusd.wire import kv_response
 from rusd.wire.header import Headers
 from rusd.wire.keyvalue import key_of, kv_of
 
-log = get_logger(__name__)
-
 FIRST_CHUNK_KEYS = 10
 
 
-class RangeStream:
-    """One open stream (a `StreamHandler`)."""
+class RangeStream(StreamTask):
+    """One open stream."""
 
     def __init__(
         self,
@@ -60,46 +55,19 @@ class RangeStream:
         Refusal if the caller may not read the range; `check`, before each chunk, if it may not any
         more.
         """
+        super().__init__(responses)
         self._permit = permit
         self._check = check
         self._request = request
         self._node = node
         self._store = store
         self._headers = headers
-        self._responses = responses
         self._target = target_bytes
-        self._room = asyncio.Event()
-        #: None once the stream is closed.
-        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run())
 
-    def received(self, request: Any) -> None:
-        raise AssertionError("a server stream has one request")
-
-    def half_closed(self) -> None:
-        """Does nothing: the client half-closes with its only request."""
-
-    def drained(self) -> None:
-        self._room.set()
-
-    def closed(self) -> None:
-        # (It will hold its exception, whose frames hold this object: a cycle.)
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    async def _run(self) -> None:
-        try:
-            if not self._request.serializable:
-                await self._node.read_index()
-            await self._send()
-        except Refusal as error:
-            self._responses.finish(error)
-        except Exception:
-            # Such as a snapshot that replaced the database meanwhile: the client may try again.
-            log.exception("range stream failed")
-            self._responses.finish(STOPPED())
-        else:
-            self._responses.finish()
+    async def run(self) -> None:
+        if not self._request.serializable:
+            await self._node.read_index()
+        await self._send()
 
     async def _send(self) -> None:
         request, store = self._request, self._store
@@ -136,8 +104,7 @@ class RangeStream:
     async def _ready(self, reading: "_ChunkReader") -> None:
         while not self._responses.ready():
             reading.pause()
-            self._room.clear()
-            await self._room.wait()
+            await self._wait_for_room()
 
 
 class _ChunkReader:

@@ -7,12 +7,12 @@ go on.
 
 import asyncio
 import hashlib
-from typing import Any
 
+from rusd.api.stream_task import StreamTask
 from rusd.backup import SnapshotFile, SnapshotFiles
 from rusd.backup.snapshot_files import STALLED, SnapshotFailed
 from rusd.base.logs import get_logger
-from rusd.rpc.errors import STOPPED, Code, EtcdError
+from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.streams import ResponseStream
 from rusd.wire.snapshot_response import snapshot_response
 
@@ -22,47 +22,22 @@ log = get_logger(__name__)
 CHUNK_BYTES = 256 << 10
 
 
-class SnapshotStream:
-    """One open stream (a `StreamHandler`)."""
+class SnapshotStream(StreamTask):
+    """One open stream."""
 
     def __init__(self, files: SnapshotFiles, version: str, responses: ResponseStream) -> None:
         """`version`: of the storage, for the client."""
+        super().__init__(responses)
         self._files = files
         self._version = version.encode()
-        self._responses = responses
-        self._room = asyncio.Event()
-        #: None once the stream is closed.
-        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._run())
 
-    def received(self, request: Any) -> None:
-        raise AssertionError("a server stream has one request")
-
-    def half_closed(self) -> None:
-        """Does nothing: the client half-closes with its only request."""
-
-    def drained(self) -> None:
-        self._room.set()
-
-    def closed(self) -> None:
-        # (It will hold its exception, whose frames hold this object: a cycle.)
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
         try:
             async with self._files.make() as file:
                 await self._send(file)
         except SnapshotFailed as error:
             log.error("cannot make a snapshot", extra={"fields": {"error": str(error)}})
-            self._responses.finish(
-                EtcdError(Code.UNKNOWN, f"rusd: cannot make a snapshot: {error}")
-            )
-        except Exception:
-            log.exception("snapshot stream failed")
-            self._responses.finish(STOPPED())
-        else:
-            self._responses.finish()
+            raise EtcdError(Code.UNKNOWN, f"rusd: cannot make a snapshot: {error}") from error
 
     async def _send(self, file: SnapshotFile) -> None:
         fields = {"total-bytes": file.size, "storage-version": self._version.decode()}
@@ -89,9 +64,8 @@ class SnapshotStream:
 
     async def _ready(self) -> None:
         while not self._responses.ready():
-            self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), STALLED)
+                await asyncio.wait_for(self._wait_for_room(), STALLED)
             except TimeoutError:
                 if self._files.crowded:
                     raise SnapshotFailed(

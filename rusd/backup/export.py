@@ -5,7 +5,6 @@ from typing import BinaryIO
 
 from rusd.backup import etcd_records as etcd
 from rusd.bbolt import Writer
-from rusd.bbolt.layout import BucketValue
 from rusd.mvcc import compaction
 from rusd.mvcc.revision import revision_key
 from rusd.state import auth_records
@@ -29,18 +28,9 @@ def write(engine: Engine, file: BinaryIO, before_write: Callable[[], None] = lam
     `before_write`: called before each large write; what it raises ends this.
     """
     writer = Writer()
+    file.seek(writer.size)
     out = _Buffered(file, before_write)
-    out.skip(writer.size)
-    values: dict[bytes, BucketValue] = {}
-    for name, items in buckets(engine):
-        pages = writer.bucket(items)
-        while True:
-            try:
-                out.write(next(pages))
-            except StopIteration as end:
-                values[name] = end.value
-                break
-    for page in writer.finish(values):
+    for page in writer.pages(buckets(engine)):
         out.write(page)
     out.flush()
     file.seek(0)
@@ -115,9 +105,6 @@ class _Buffered:
         self._before_write = before_write
         self._pages: list[bytes] = []
         self._size = 0
-
-    def skip(self, size: int) -> None:
-        self._file.seek(size)
 
     def write(self, page: bytes) -> None:
         self._pages.append(page)

@@ -22,10 +22,10 @@ Entry = tuple[bytes, int]
 
 
 class Writer:
-    """Makes one file: `bucket` for each bucket, then `finish`, then `meta`.
+    """Makes one file: `pages` (or `bucket` for each bucket, then `finish`), then `meta`.
 
-    The caller writes what `bucket` and `finish` yield one after the other, from page 2 on, and
-    then `meta()` at the beginning of the file.
+    The caller writes what these yield one after the other, from page 2 on, and then `meta()` at
+    the beginning of the file.
     """
 
     def __init__(self, page_size: int = 4096) -> None:
@@ -40,6 +40,13 @@ class Writer:
     def size(self) -> int:
         """Bytes of the file so far, with its meta pages."""
         return self._pages * self.page_size
+
+    def pages(self, buckets: Iterable[tuple[bytes, Iterable[Item]]]) -> Iterator[bytes]:
+        """Yield all pages of a file with these buckets, each with its items as in `bucket`."""
+        values = {}
+        for name, items in buckets:
+            values[name] = yield from self.bucket(items)
+        yield from self.finish(values)
 
     def bucket(self, items: Iterable[Item]) -> Generator[bytes, None, BucketValue]:
         """Yield the pages of a bucket; return the value by which its parent refers to it.

@@ -132,7 +132,7 @@ def _mapped(path: Path) -> Iterator[memoryview]:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError as error:
             raise SnapshotError(f"{path} is empty") from error
-        # (Not closed: whoever still holds a part of it keeps it open.)
+        # (Not closed: a part of it that is still held keeps it open.)
         yield memoryview(mapped)
 
 

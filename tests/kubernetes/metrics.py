@@ -6,10 +6,10 @@ only every few seconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from tests.support.kubernetes_api import Api
+from tests.support.waiting import wait
 
 #: Seconds between two readings.
 PAUSE = 3.0
@@ -25,7 +25,4 @@ def wait_metrics(
     api: Api, look: Callable[[str], bool], timeout: float, failure: Callable[[], str]
 ) -> None:
     """Until `look` is true of the page. Raises AssertionError."""
-    deadline = time.monotonic() + timeout
-    while not look(api.text("/metrics")):
-        assert time.monotonic() < deadline, failure()
-        time.sleep(PAUSE)
+    wait(lambda: look(api.text("/metrics")) or None, failure, timeout, PAUSE)

@@ -29,6 +29,7 @@ from rusd.proto import rpc_pb2, v3election_pb2, v3lock_pb2
 from rusd.rpc.errors import Code
 from tests.support.client import Client, Refused
 from tests.support.http import Exchange, ask, raw
+from tests.support.waiting import wait
 
 MIB = 1 << 20
 PUT = '{"key":"c211Z2dsZWQ=","value":"MQ=="}'
@@ -619,10 +620,7 @@ def test_a_stream_with_a_malformed_chunk_reads_no_more_and_leaves_nothing(
         count(member, b"other")
         ask(member, "/v3/kv/put", '{"key":"d3M=","value":"MQ=="}')
         until(watch, b'"value":"MQ=="')
-    limit = time.monotonic() + 15
-    while watchers(member):
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+    wait(lambda: None if watchers(member) else True, "the watcher stays", 15, pause=0.01)
     with chunked_stream(member, "/v3/lease/keepalive", b'{"ID":7}') as renewals:
         renewals.sendall(malformed + HIDDEN.encode())
         rest = until(renewals, b"0\r\n\r\n")

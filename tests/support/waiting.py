@@ -7,7 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait(look: Callable[[], T | None], failure: str | Callable[[], str], timeout: float) -> T:
+def wait(
+    look: Callable[[], T | None],
+    failure: str | Callable[[], str],
+    timeout: float,
+    pause: float = 0.1,
+) -> T:
     """Return what `look` finds, as soon as it finds something. Raises AssertionError with `failure`
     if it finds nothing in time.
     """
@@ -15,5 +20,5 @@ def wait(look: Callable[[], T | None], failure: str | Callable[[], str], timeout
     while (found := look()) is None:
         if time.monotonic() > deadline:
             raise AssertionError(failure if isinstance(failure, str) else failure())
-        time.sleep(0.1)
+        time.sleep(pause)
     return found

@@ -28,12 +28,9 @@ def assemble(writer: Writer, pages: Iterable[bytes], buckets: Mapping[bytes, Buc
 
 def make(buckets: Mapping[bytes, Items], page_size: int = 4096) -> bytes:
     """Return a file with these buckets."""
-    writer, pages = Writer(page_size), list[bytes]()
-    values = {
-        name: collect(writer.bucket(sorted(items.items())), pages)
-        for name, items in buckets.items()
-    }
-    return assemble(writer, pages, values)
+    writer = Writer(page_size)
+    pages = b"".join(writer.pages((name, sorted(items.items())) for name, items in buckets.items()))
+    return writer.meta() + pages
 
 
 def numbered(count: int, size: int = 20) -> Iterator[tuple[bytes, bytes]]:

@@ -334,6 +334,14 @@ def test_requests_and_responses_are_streamed_both_ways_at_once(serve: Serve) -> 
     serve(scenario, echo=echo)
 
 
+async def sees_it_incomplete(connect: Connect) -> None:
+    client = await connect()
+    await client.send("GET", "/page", 0)
+    await client.response()
+    with pytest.raises(ConnectionError):
+        await read_all(client)
+
+
 def test_a_response_that_fails_midway_is_seen_to_be_incomplete(serve: Serve) -> None:
     async def page(request: PageRequest) -> PageResponse:
         async def chunks() -> AsyncIterator[bytes]:
@@ -342,14 +350,7 @@ def test_a_response_that_fails_midway_is_seen_to_be_incomplete(serve: Serve) -> 
 
         return PageResponse(200, [], chunks())
 
-    async def scenario(connect: Connect) -> None:
-        client = await connect()
-        await client.send("GET", "/page", 0)
-        await client.response()
-        with pytest.raises(ConnectionError):
-            await read_all(client)
-
-    serve(scenario, page=page)
+    serve(sees_it_incomplete, page=page)
 
 
 def test_a_response_that_is_cut_off_while_its_client_does_not_read_is_incomplete(
@@ -366,14 +367,7 @@ def test_a_response_that_is_cut_off_while_its_client_does_not_read_is_incomplete
 
         return PageResponse(200, [], chunks())
 
-    async def scenario(connect: Connect) -> None:
-        client = await connect()
-        await client.send("GET", "/page", 0)
-        await client.response()
-        with pytest.raises(ConnectionError):
-            await read_all(client)
-
-    serve(scenario, page=page)
+    serve(sees_it_incomplete, page=page)
 
 
 def test_a_request_whose_body_is_not_read_is_answered(serve: Serve) -> None:

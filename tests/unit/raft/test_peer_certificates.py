@@ -89,6 +89,17 @@ def test_a_member_whose_own_connections_are_refused_takes_part_over_those_it_acc
     asyncio.run(body())
 
 
+async def keeps_member_2_out(cluster: Guarded) -> None:
+    await cluster.start(1)
+    try:
+        with logged() as text:
+            await cluster.start(2)
+            await until(lambda: UNCONFIRMED in text.getvalue())
+        assert not together(cluster)
+    finally:
+        await cluster.__aexit__()
+
+
 def test_a_certificate_of_another_member_does_not_stand_in_for_the_answer(tmp_path: Path) -> None:
     """Member 2 comes with the certificate of member 3, from the address that it is for."""
 
@@ -96,14 +107,7 @@ def test_a_certificate_of_another_member_does_not_stand_in_for_the_answer(tmp_pa
         cluster = Guarded(tmp_path, {1: HOME, 2: AWAY, 3: STRANGE})
         cluster.sources |= {1: AWAY, 2: STRANGE}
         cluster.names[2] = [STRANGE]
-        await cluster.start(1)
-        try:
-            with logged() as text:
-                await cluster.start(2)
-                await until(lambda: UNCONFIRMED in text.getvalue())
-            assert not together(cluster)
-        finally:
-            await cluster.__aexit__()
+        await keeps_member_2_out(cluster)
 
     asyncio.run(body())
 
@@ -117,14 +121,7 @@ def test_a_process_that_is_not_at_its_members_address_stays_out_whatever_its_cer
         cluster = Guarded(tmp_path, {1: HOME, 2: AWAY})
         cluster.listen = lambda member: elsewhere if member == 2 else cluster.url(member)  # type: ignore[method-assign]
         elsewhere = f"https://{AWAY}:{free_ports(1)[0]}"
-        await cluster.start(1)
-        try:
-            with logged() as text:
-                await cluster.start(2)
-                await until(lambda: UNCONFIRMED in text.getvalue())
-            assert not together(cluster)
-        finally:
-            await cluster.__aexit__()
+        await keeps_member_2_out(cluster)
 
     asyncio.run(body())
 
