@@ -146,7 +146,7 @@ build/etcd-%/etcd: build/etcd-%/go.mod
 $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
 
-test-differential: .venv/.installed-test $(ETCD_DIR)/etcd  ## beside the newest etcd (needs Go)
+test-differential: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  -m differential tests/member tests/cluster tests/unit/backup $(ARGS)
 
