@@ -14,11 +14,14 @@ Files:
 
 Data passes: state -> lessor (granted, revoked, restored); lessor -> expiry -> proposals. A renewal
 goes from api/lease to the lessor; a follower's lessor asks the leader's over the peer transport;
-the leader confirms its leadership by a read index, then renews the deadline.
+the leader renews the deadline, and confirms its leadership by a read index before, unless it did so
+a moment ago.
 
 Guarantees. A lease is not revoked before its TTL has passed since its grant or its last answered
 renewal, also across a change of leader: a new leader starts every lease anew and adds an election
-timeout. It may live longer. Only a leader that a quorum confirmed answers a renewal.
+timeout. It may live longer. Only a leader that a quorum confirmed in the last tenth of an election
+timeout answers a renewal: until then a deposed leader may renew a lease that its successor has
+revoked, as etcd's leader may until it steps down.
 
 The room knows no gRPC and no storage. Deadlines are not replicated and not stored.
 

@@ -36,6 +36,10 @@ RETRY = 0.05
 #: Seconds after which a leader that does not answer, or that no quorum confirms, is determined
 #: again.
 ATTEMPT = 2.0
+#: Part of an election timeout for which a confirmation by a quorum counts for renewals. A leader
+#: elected behind it adds a whole election timeout to every lease, so that each keeps the time that
+#: this leader still promises.
+CONFIRMED_PART = 0.1
 
 _RENEW = "lease/renew"
 _TIME_TO_LIVE = "lease/ttl"
@@ -62,6 +66,8 @@ class Lessor:
         self._clock = clock
         #: The term in which this member leads.
         self._term = 0
+        #: Until when renewals need no further confirmation by a quorum.
+        self._confirmed_until = float("-inf")
         #: Expiries that were refused since the last log line about them.
         self._failures = 0
         self._report_failures_at = clock()
@@ -89,6 +95,19 @@ class Lessor:
 
     # For the API, on any member
 
+    def renew_at_once(self, lease_id: int) -> int | None:
+        """Renew a lease, and return its TTL in seconds, if this member leads and that needs no
+        wait; None otherwise (see `renew_all`).
+
+        The member must have applied all that is committed: a revocation may be part of it.
+        """
+        node, now = self._node, self._clock()
+        if now >= self._confirmed_until or node.applied_index < node.commit_index:
+            return None
+        if self._deadlines.expired(lease_id, now):
+            return None
+        return self._renewed(lease_id, now) or None
+
     async def renew(self, lease_id: int) -> int:
         """Renew one lease, as `renew_all`."""
         return (await self.renew_all([lease_id]))[0]
@@ -96,7 +115,7 @@ class Lessor:
     async def renew_all(self, lease_ids: Sequence[int]) -> list[int]:
         """Renew leases; returns the TTL in seconds of each, or 0 if it does not exist, in order.
 
-        One request to the leader, and one read index there, for all of them.
+        One request to the leader, and one read index there at most, for all of them.
 
         Raises NoLeader or LeaderTimeout if no leader responds, MalformedAnswer.
         """
@@ -152,6 +171,7 @@ class Lessor:
         """Start the deadlines when this member becomes leader; forget them when it stops
         leading.
         """
+        self._confirmed_until = float("-inf")
         if is_leader:
             if not self._deadlines.primary or term != self._term:
                 self._term = term
@@ -200,30 +220,40 @@ class Lessor:
         """
         if not self._deadlines.primary:
             return False
+        asked, term = self._clock(), self._term
         try:
             async with asyncio.timeout(ATTEMPT):
                 await self._node.read_index()
         except (Refusal, TimeoutError):
             return False
+        if self._deadlines.primary and self._term == term:
+            self._confirmed_until = asked + CONFIRMED_PART * self._election_timeout
         return self._deadlines.primary
 
     async def _serve_renew(self, sender: int, body: bytes) -> bytes:
-        lease_ids = decoded_question(_int64s, body)
-        if not await self._confirm_lead():
-            return _NOT_PRIMARY
+        confirmed = False
         renewed = []
-        for lease_id in lease_ids:
-            # The expiry of the lease may be in the log already: it must not be renewed.
-            if self._deadlines.expired(lease_id, self._clock()) and not (
-                await self._ended(lease_id) and await self._confirm_lead()
-            ):
-                return _NOT_PRIMARY
-            ttl = self._deadlines.renew(lease_id, self._clock())
-            if ttl:
-                self.counts.renewed += 1
-                self.counts.ttls.observe(ttl)
+        for lease_id in decoded_question(_int64s, body):
+            ttl = self.renew_at_once(lease_id)
+            if ttl is None:
+                confirmed = confirmed or await self._confirm_lead()
+                if not confirmed:
+                    return _NOT_PRIMARY
+                # The expiry of the lease may be in the log already: it must not be renewed.
+                if self._deadlines.expired(lease_id, self._clock()) and not (
+                    await self._ended(lease_id) and await self._confirm_lead()
+                ):
+                    return _NOT_PRIMARY
+                ttl = self._renewed(lease_id, self._clock())
             renewed.append(_INT64.pack(ttl))
         return b"".join(renewed)
+
+    def _renewed(self, lease_id: int, now: float) -> int:
+        ttl = self._deadlines.renew(lease_id, now)
+        if ttl:
+            self.counts.renewed += 1
+            self.counts.ttls.observe(ttl)
+        return ttl
 
     async def _ended(self, lease_id: int) -> bool:
         """Wait until an expired lease is revoked, or may be renewed since the leader changed; False

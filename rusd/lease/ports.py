@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from rusd.raft.interface import PeerCalls, Proposer, ReadIndex, Role
+from rusd.raft.interface import Indexes, PeerCalls, Proposer, ReadIndex, Role
 
 
-class Node(Role, Proposer, ReadIndex, PeerCalls, Protocol):
+class Node(Role, Indexes, Proposer, ReadIndex, PeerCalls, Protocol):
     """The parts of the Raft node that the lessor uses."""
 
 

@@ -22,6 +22,8 @@ class Log:
         self.leader_id = 0
         self.term = 0
         self.payloads: list[bytes] = []
+        #: Entries that are committed and not applied anywhere.
+        self.unapplied = 0
         #: Raised by every proposal and read index while set.
         self.failure: type[Refusal] | None = None
         #: While set, read indexes wait for it.
@@ -64,6 +66,18 @@ class InstantNode:
     @property
     def leader_id(self) -> int:
         return self.log.leader_id
+
+    @property
+    def term(self) -> int:
+        return self.log.term
+
+    @property
+    def applied_index(self) -> int:
+        return self.machine.positions()[0].index
+
+    @property
+    def commit_index(self) -> int:
+        return self.applied_index + self.log.unapplied
 
     def propose(self, payload: bytes) -> Pending[Any]:
         answer: Pending[Any] = Pending()

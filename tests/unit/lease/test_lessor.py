@@ -11,7 +11,7 @@ from rusd.base.errors import Refusal
 from rusd.base.sliced import finish
 from rusd.lease import lessor
 from rusd.lease.errors import LeaderTimeout, NoLeader
-from rusd.lease.lessor import Lessor
+from rusd.lease.lessor import CONFIRMED_PART, Lessor
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout, TooManyProposals
 from rusd.state.command import Kind, encode
@@ -283,6 +283,68 @@ def test_a_leader_that_cannot_confirm_its_lead_renews_nothing(run: Run) -> None:
         cluster.log.failure = None
         cluster.advance(2)
         assert cluster.leases() == set()
+
+    run(scenario)
+
+
+def test_a_leader_confirmed_a_moment_ago_renews_without_a_quorum(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader, follower = cluster.lessors[1], cluster.lessors[2]
+        await cluster.grant(7, 10)
+        assert leader.renew_at_once(7) is None
+        assert await leader.renew(7) == 10
+        cluster.log.failure = RequestTimeout
+        cluster.advance(CONFIRMED_PART * ELECTION / 2)
+        assert leader.renew_at_once(7) == 10
+        assert await follower.renew(7) == 10
+        assert follower.renew_at_once(7) is None
+        cluster.advance(CONFIRMED_PART * ELECTION)
+        assert leader.renew_at_once(7) is None
+
+    run(scenario)
+
+
+def test_only_a_known_unexpired_lease_of_the_same_lead_is_renewed_at_once(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = cluster.lessors[1]
+        await cluster.grant(7, 10)
+        assert await leader.renew(7) == 10
+        assert leader.renew_at_once(8) is None
+        cluster.log.unapplied = 1
+        assert leader.renew_at_once(7) is None
+        cluster.log.unapplied = 0
+        assert leader.renew_at_once(7) == 10
+        cluster.log.elect(2)
+        cluster.log.elect(1)
+        assert leader.renew_at_once(7) is None
+
+    run(scenario)
+
+
+def test_an_expired_lease_is_never_renewed_at_once(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = cluster.lessors[1]
+        await cluster.grant(7, 10)
+        cluster.clock.now += 10 - CONFIRMED_PART * ELECTION / 2
+        assert await leader.renew(8) == 0  # confirmed, and the other lease keeps its deadline
+        cluster.clock.now += CONFIRMED_PART * ELECTION / 2
+        assert cluster.leases() == {7}
+        assert leader.renew_at_once(7) is None
+
+    run(scenario)
+
+
+def test_a_confirmation_counts_from_its_question(run: Run) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = cluster.lessors[1]
+        await cluster.grant(7, 10)
+        barrier = cluster.log.barrier = asyncio.get_running_loop().create_future()
+        renewal = asyncio.ensure_future(leader.renew(7))
+        await asyncio.sleep(0)
+        cluster.advance(CONFIRMED_PART * ELECTION)
+        barrier.set_result(None)
+        assert await renewal == 10
+        assert leader.renew_at_once(7) is None
 
     run(scenario)
 
