@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-.PHONY: help cluster test lint format proto bench bench-kubernetes wheels compose compose-down test-docker \
+.PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
         test-chaos test-chaos-short test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short clean
@@ -195,10 +195,22 @@ bench-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes $(BESIDE:%=
 proto: .venv/.installed-test  ## generate rusd/proto from proto/
 	$(BIN)/python proto/generate.py
 
+WHEEL := $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels
+LOCK  := cluster/image/requirements.txt
+
 # (What is left in build/lib would go into the wheel again, modules of old names included.)
 wheels: .venv/.installed  ## everything the image installs, in build/wheels
 	rm -rf build/wheels build/lib build/bdist.*
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels .
+	$(WHEEL) --require-hashes --requirement $(LOCK)
+	$(WHEEL) --no-deps .
+
+# The packages of the image, with the hashes of their files for all platforms.
+lock: | $(BIN)/python  ## choose their newest versions (cluster/image/requirements.txt)
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
+	build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-annotate \
+	  --no-header --no-emit-index-url --no-emit-find-links --output-file $(LOCK) pyproject.toml
+	rm -rf build/lock
 
 clean:                 ## remove what was built; the data of kept clusters stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ Files:
     wire          two calls to a member over gRPC without generated messages
     tls           how members serve TLS; `certificates`: an authority for clusters under test
     healthcheck   the health check of the container image
+    image         what the container image consists of
     kubernetes    a Kubernetes control plane on a cluster
     chaos         injects faults into a cluster and checks the recorded history
 """

