@@ -9,23 +9,17 @@ free bytes left: the member needs them for its log and its database.
 import errno
 import os
 import sys
-import threading
 from pathlib import Path
-from typing import Final
 
-from rusd.backup import export
+from rusd.backup import export, own_process
 from rusd.base.free_space import free
 from rusd.storage import Engine, StorageError
-
-#: Priority below the member's: calls that are served meanwhile come first.
-NICE: Final = 10
 
 
 def main() -> int:
     """Run the command; return its exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    own_process.become()
     checkpoint, file, reserve = sys.argv[1:]
-    os.nice(NICE)
     try:
         engine = Engine.open(Path(checkpoint), read_only=True)
         try:
@@ -44,11 +38,6 @@ def _leave(file: Path, reserve: int) -> None:
     """Raise OSError if the disk has less than `reserve` bytes left."""
     if free(file) < reserve:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

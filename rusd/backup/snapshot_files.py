@@ -16,14 +16,14 @@ import asyncio
 import errno
 import os
 import shutil
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import rusd
+from rusd.backup import own_process
+from rusd.backup.own_process import ProcessFailed
 from rusd.base.free_space import free
 from rusd.base.worker import Worker
 from rusd.storage import StorageError
@@ -35,8 +35,8 @@ STALLED: Final = 30.0
 #: Seconds after which a checkpoint is tried again that an unfinished apply prevented, doubled with
 #: each attempt up to the last.
 RETRY, RETRY_MAX = 0.02, 0.5
-#: Bytes of a failed process's output that its error quotes.
-_QUOTED = 500
+#: Writes the file.
+_PROGRAM: Final = "rusd.backup.__main__"
 _STOPPING = "the member is stopping"
 
 
@@ -159,7 +159,7 @@ class SnapshotFiles:
                     self.open -= 1
                     # In the thread: this frees the blocks of a large file.
                     await self.worker.run(opened.close)
-        except (StorageError, OSError, SnapshotFailed) as error:
+        except (StorageError, OSError, ProcessFailed) as error:
             shared.file.set_exception(SnapshotFailed(str(error)))
         finally:
             if not shared.file.done():
@@ -194,39 +194,8 @@ class SnapshotFiles:
         while not await self.worker.run(checkpoint):
             await asyncio.sleep(retry)
             retry = min(2 * retry, RETRY_MAX)
-        await _run(str(state), str(place / "db"), str(self._reserve))
+        await own_process.run(_PROGRAM, str(state), str(place / "db"), str(self._reserve))
 
 
 def _open(path: Path) -> BinaryIO:
     return path.open("rb")
-
-
-#: The interpreter is told where this package is, and does not look into the current directory.
-_PROGRAM: Final = """\
-import sys
-sys.path.append(sys.argv.pop(1))
-from rusd.backup.__main__ import main
-sys.exit(main())
-"""
-
-
-async def _run(*arguments: str) -> None:
-    """Run the process that writes the file. It does not outlive this call."""
-    packages = str(Path(rusd.__file__).parents[1])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-c", _PROGRAM, packages, *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stderr is not None
-        said = await process.stderr.read()
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if code != 0:
-        text = said.decode(errors="replace").strip()[-_QUOTED:]
-        raise SnapshotFailed(text or f"its process ended with {code}")

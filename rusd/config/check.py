@@ -5,6 +5,7 @@ the member has a data directory: later etcd ignores the initial cluster. Both ra
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from rusd.base.logs import FORMATS, JOURNAL, STREAMS
 from rusd.base.urls import Url, differing
@@ -22,6 +23,7 @@ def check(config: Config) -> None:
     _check_times(config)
     _check_directories(config)
     _check_discovery(config)
+    _check_backups(config)
     if (reason := tls.contradiction(config)) is not None:
         raise ConfigError(reason)
     if config.auto_compaction_mode not in ("periodic", "revision"):
@@ -72,6 +74,21 @@ def _check_discovery(config: Config) -> None:
         raise ConfigError("both --discovery-token and --discovery-endpoints must be set")
     if not all(each.strip() for each in config.discovery_endpoints):
         raise ConfigError("--discovery-endpoints must not contain empty endpoints")
+
+
+def _check_backups(config: Config) -> None:
+    if config.backup_interval and config.backup_interval < 1:
+        raise ConfigError("--backup-interval must be at least 1s, or 0")
+    if bool(config.backup_interval) != bool(config.backup_dir):
+        raise ConfigError("both --backup-interval and --backup-dir must be set")
+    _ = config.backups_kept
+    if config.backup_dir:
+        taken = {config.data_path.absolute(), config.wal_path.absolute()}
+        backups = Path(config.backup_dir).absolute()
+        for directory in sorted(taken & {backups, *backups.parents}):
+            raise ConfigError(
+                f"--backup-dir must not lie in {directory}: backups are for when it is lost"
+            )
 
 
 def _check_times(config: Config) -> None:

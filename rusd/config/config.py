@@ -172,6 +172,25 @@ class Config:
         "experimental-warning-unary-request-duration",
     )
 
+    backup_interval: float = _flag(
+        0.0,
+        parsers.duration,
+        "Backup",
+        "Interval at which the leader makes a snapshot of etcd's form; 0: never; not etcd's.",
+    )
+    backup_dir: str = _flag(
+        "",
+        parsers.text,
+        "Backup",
+        "Directory of the backups, shared by all members or one for each; not etcd's.",
+    )
+    backup_retention: str = _flag(
+        "count=24",
+        parsers.text,
+        "Backup",
+        "Backups to keep: count=N, age=TIME or both with a comma; empty: all; not etcd's.",
+    )
+
     initial_advertise_peer_urls: tuple[Url, ...] = _flag(
         (Url("http://localhost:2380"),),
         parsers.urls,
@@ -539,6 +558,14 @@ class Config:
             except ValueError as error:
                 raise ConfigError(f"error setting up initial cluster: {error}") from None
         return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
+
+    @property
+    def backups_kept(self) -> tuple[int | None, float | None]:
+        """The number of backups to keep, and seconds; None: without end. Raises ConfigError."""
+        try:
+            return parsers.backup_retention(self.backup_retention)
+        except ValueError as error:
+            raise ConfigError(f"--backup-retention {self.backup_retention!r}: {error}") from None
 
     @property
     def retention(self) -> float:

@@ -135,6 +135,23 @@ def rotation(text: str) -> Rotation:
     return Rotation(**given)
 
 
+def backup_retention(text: str) -> tuple[int | None, float | None]:
+    """Parse `count=N`, `age=DURATION`, or both with a comma; None for what is not given."""
+    given: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in ("count", "age") or not equals:
+            raise ValueError(f"{part} is neither count=N nor age=TIME")
+        if name in given:
+            raise ValueError(f"{name} stands twice")
+        given[name] = value
+    count = integer(1, 2**31 - 1)(given["count"]) if "count" in given else None
+    age = duration(given["age"]) if "age" in given else None
+    if age is not None and age <= 0:
+        raise ValueError("age must be >0")
+    return count, age
+
+
 def show_duration(seconds: float) -> str:
     """Format `seconds` as the shortest Go duration."""
     for unit in ("h", "m", "s", "ms", "us", "ns"):

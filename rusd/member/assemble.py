@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rusd.api.auth import AuthService
@@ -24,6 +25,8 @@ from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.backup import SnapshotFiles
+from rusd.backup.scheduled import Backups, Directory, Names, Retention, Schedule
+from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
@@ -53,6 +56,7 @@ from rusd.member.member_list import MemberList
 from rusd.member.pages import debug_pages, member_pages
 from rusd.member.sessions import Sessions
 from rusd.member.tokens import token_provider
+from rusd.observe.backup_samples import BackupSamples
 from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.member_samples import MemberSamples
@@ -95,6 +99,7 @@ class Components:
     lessor: Lessor
     compactor: Compactor
     snapshots: SnapshotFiles
+    backups: Backups | None
     auto_compaction: AutoCompaction | None
     corruption: CorruptionCheck
     low_disk_transfer: LowDiskTransfer
@@ -185,6 +190,7 @@ def assemble(
     snapshots = SnapshotFiles(
         config.member_path / "exports", machine.checkpoint, reserve=2 * RESERVE
     )
+    backups = _backups(config, node, snapshots, identity)
     maintenance = MaintenanceService(*shared, max_size, snapshots)
     methods = _table(
         (
@@ -214,7 +220,8 @@ def assemble(
         voter, learner = audited(voter, audit), audited(learner, audit)
     by_role = RoleMethods(voter, learner)
 
-    checks = HealthChecks(node, machine, cluster_version.decided)
+    advisory = {} if backups is None else {"backup": backups.overdue}
+    checks = HealthChecks(node, machine, cluster_version.decided, advisory)
     samples = MemberSamples(
         node,
         machine,
@@ -236,7 +243,10 @@ def assemble(
     budget = TimeBudget()
     unknown_calls = CallCounts()
     metrics = Metrics(
-        (samples, RaftSamples(node), operations, ProcessSamples(), watchdog),
+        (
+            *(samples, RaftSamples(node), operations, ProcessSamples(), watchdog),
+            *([] if backups is None else [BackupSamples(backups)]),
+        ),
         CallMetrics(methods, unknown_calls),
     )
     pages = member_pages(checks, metrics.render, budget)
@@ -309,6 +319,8 @@ def assemble(
     node.on_role(require_leader.on_role)
     node.on_role(cluster_version.on_role)
     node.on_role(samples.on_role)
+    if backups is not None:
+        node.on_role(backups.on_role)
     node.on_removed = lambda: fail(Removed(REMOVED))
     node.on_said_removed = member_list.removal_reported
     node.on_bootstrapped = lambda: fail(Bootstrapped(member_id))
@@ -321,6 +333,7 @@ def assemble(
         lessor=lessor,
         compactor=compactor,
         snapshots=snapshots,
+        backups=backups,
         auto_compaction=auto_compaction,
         corruption=corruption,
         low_disk_transfer=low_disk_transfer,
@@ -375,6 +388,23 @@ def _audit_log(config: Config, opened: ExitStack) -> AuditLog | None:
         raise ConfigError(f"--audit-log: {config.audit_log}: {error.strerror}") from None
     opened.callback(file.close)
     return AuditLog(file, time.time)
+
+
+def _backups(
+    config: Config, node: RaftNode, snapshots: SnapshotFiles, identity: Identity
+) -> Backups | None:
+    """The backups that the flags ask for."""
+    if not config.backup_interval:
+        return None
+    own_disks = (config.member_path, config.wal_path)
+    return Backups(
+        node,
+        snapshots,
+        Directory(Path(config.backup_dir)),
+        Names(identity.cluster_id, identity.member_id),
+        Schedule(config.backup_interval, Retention(*config.backups_kept)),
+        reserve=lambda path: 2 * RESERVE if on_disk_of(path, own_disks) else 0,
+    )
 
 
 def _auto_compaction(

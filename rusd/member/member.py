@@ -150,6 +150,8 @@ class Member:
         yield "round trips", components.round_trips.run()
         yield "member list", components.member_list.run()
         yield "cluster version", components.cluster_version.run()
+        if components.backups is not None:
+            yield "backups", components.backups.run()
         if components.auto_compaction is not None:
             yield "auto compaction", components.auto_compaction.run()
         if config.corrupt_check_time > 0:

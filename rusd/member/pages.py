@@ -1,7 +1,8 @@
 """The HTTP pages of a member: health, version and metrics, in etcd's words.
 
 - `/health` alarms, leader, a linearizable read; `?serializable=true`, `?exclude=NOSPACE`
-- `/livez`, `/readyz` checks one by one, `/readyz/<check>` one alone; `?verbose`, `?exclude=<check>`
+- `/livez`, `/readyz` checks one by one, `/readyz/<check>` alone; `?verbose`, `?exclude=<check>`;
+  `backup` is shown by `/readyz?verbose`, and decides `/readyz/backup` alone
 - `/version`
 - `/metrics` Prometheus's text format 0.0.4
 - `/debug/vars` command line, limit of file descriptors and state of Raft; with `--enable-pprof`
@@ -120,9 +121,10 @@ class _Probes:
         results = await run(check[0] if check else "", request.query.get("exclude", []))
         lines = "".join(
             f"[-]{name} failed: {error}\n" if error else f"[+]{name} ok\n"
-            for name, error in results
+            for name, error, _ in results
         )
-        if any(result.error for result in results):
+        # (A check that is asked for by its name has nothing else to say.)
+        if any(result.error and (check or not result.advisory) for result in results):
             return PageResponse(503, [TEXT, NOSNIFF], f"{lines}\n".encode())
         shown = lines if "verbose" in request.query else ""
         return PageResponse(200, [TEXT, NOSNIFF], f"{shown}ok\n".encode())

@@ -8,6 +8,7 @@
 - `samples.py` a value and a distribution, as they are read
 - `member_samples.py` etcd's metric names over the state of one member; `raft_samples.py`,
   `operation_samples.py` over what its rooms count; `process_samples.py` the process
+- `backup_samples.py` of the backups of `--backup-interval`
 - `stacks.py` what every thread and task is doing, for --enable-pprof
 - `round_trips.py` how long other members take to answer
 - `health.py` the checks behind /health, /livez and /readyz, as data

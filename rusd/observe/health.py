@@ -6,7 +6,8 @@ makes HTTP responses of the results.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from rusd import ETCD_VERSION
@@ -26,6 +27,8 @@ class CheckResult(NamedTuple):
     name: str
     #: Why it failed, in etcd's words; "" if it passed.
     error: str
+    #: Whether its failure leaves the member healthy.
+    advisory: bool = False
 
 
 class Unready(Exception):
@@ -49,13 +52,32 @@ async def _decided() -> None:
     """The cluster version of a member that is built without one."""
 
 
+def _unready_if(look: Callable[[], str]) -> Check:
+    async def check() -> None:
+        if reason := look():
+            raise Unready(reason)
+
+    return check
+
+
+#: Of a member that has none.
+NO_ADVICE: Mapping[str, Callable[[], str]] = MappingProxyType({})
+
+
 class HealthChecks:
     """The checks of one member."""
 
     def __init__(
-        self, node: Node, machine: Machine, decided: Callable[[], Awaitable[None]] = _decided
+        self,
+        node: Node,
+        machine: Machine,
+        decided: Callable[[], Awaitable[None]] = _decided,
+        advisory: Mapping[str, Callable[[], str]] = NO_ADVICE,
     ) -> None:
-        """`decided` waits until there is a cluster version."""
+        """`decided` waits until there is a cluster version. `advisory`: further checks of /readyz
+        by name, which return what is wrong; the member is healthy and ready all the same.
+        """
+        self._advisory = frozenset(advisory)
         self._decided = decided
         self._node = node
         self._machine = machine
@@ -72,6 +94,7 @@ class HealthChecks:
             "serializable_read": self._serializable_read,
             "linearizable_read": self._linearizable_read,
             "non_learner": self._non_learner,
+            **{name: _unready_if(look) for name, look in advisory.items()},
         }
 
     def versions(self) -> dict[str, str]:
@@ -150,12 +173,13 @@ class HealthChecks:
         for name, check in checks.items():
             if name in exclude:
                 continue
+            advisory = name in self._advisory
             try:
                 await check()
             except (Refusal, Unready, TimeoutError) as error:
-                results.append(CheckResult(name, _text(error)))
+                results.append(CheckResult(name, _text(error), advisory))
             else:
-                results.append(CheckResult(name, ""))
+                results.append(CheckResult(name, "", advisory))
             self.latest[probe, name] = not results[-1].error
             self.checked[probe, name, not results[-1].error] += 1
         return results

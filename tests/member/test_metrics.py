@@ -44,8 +44,8 @@ MIXIN = {
     "grpc_server_started_total",
     "process_resident_memory_bytes",
 }
-#: Shown only once there was such a thing; not in a cluster that was just started.
-LATER = re.compile(r"etcd_network_snapshot_.*|etcd_debugging_server_alarms")
+#: Shown only once there was such a thing, or with a flag; not in a cluster that was just started.
+LATER = re.compile(r"etcd_network_snapshot_.*|etcd_debugging_server_alarms|rusd_backup.*")
 
 
 def listed(heading: str) -> list[str]:

@@ -200,3 +200,49 @@ def test_flags_of_discovery_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
         config(*flags)
+
+
+# -- backups -------------------------------------------------------------------------------------
+
+BACKUPS = ("--backup-interval=1h", "--backup-dir=/backups")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("count=7", (7, None)),
+        ("age=168h", (None, 604800.0)),
+        ("age=90m,count=1", (1, 5400.0)),
+        ("", (None, None)),
+    ],
+)
+def test_backups_are_kept_by_number_and_age(text: str, kept: tuple[int, float]) -> None:
+    assert config(*BACKUPS, f"--backup-retention={text}").backups_kept == kept
+
+
+def test_without_a_retention_a_number_of_backups_is_kept() -> None:
+    assert config(*BACKUPS).backups_kept == (24, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (BACKUPS[:1], "both --backup-interval and --backup-dir must be set"),
+        (BACKUPS[1:], "both --backup-interval and --backup-dir must be set"),
+        (("--backup-interval=10ms", BACKUPS[1]), "must be at least 1s"),
+        (("--backup-interval=-1h", BACKUPS[1]), "must be at least 1s"),
+        ((*BACKUPS, "--backup-retention=7"), "7 is neither count=N nor age=TIME"),
+        ((*BACKUPS, "--backup-retention=count=0"), "value out of range"),
+        ((*BACKUPS, "--backup-retention=count=1,count=2"), "count stands twice"),
+        ((*BACKUPS, "--backup-retention=age=7d"), "parse error"),
+        ((*BACKUPS, "--backup-retention=age=0s"), "age must be >0"),
+        (
+            (BACKUPS[0], "--data-dir=/data", "--backup-dir=/data/backups"),
+            "must not lie in /data",
+        ),
+        ((BACKUPS[0], "--wal-dir=/wal", "--backup-dir=/wal"), "must not lie in /wal"),
+    ],
+)
+def test_flags_of_backups_that_cannot_work_are_refused(flags: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        config(*flags)

@@ -31,7 +31,10 @@ def request(method: str, target: str) -> PageRequest:
 @pytest.fixture
 def get(tmp_path: Path) -> Get:
     def get(
-        target: str, method: str = "GET", metrics: Callable[[], bytes] = lambda: b"m 1\n"
+        target: str,
+        method: str = "GET",
+        metrics: Callable[[], bytes] = lambda: b"m 1\n",
+        **advisory: str,
     ) -> PageResponse:
         async def run() -> PageResponse:
             machine = StateMachine(tmp_path)
@@ -39,7 +42,9 @@ def get(tmp_path: Path) -> Get:
             node = InstantNode(log, 1, machine)
             log.elect(1)
             try:
-                router = page_router(HealthChecks(node, machine), metrics)
+                looks = {name: lambda text=text: text for name, text in advisory.items()}
+                checks = HealthChecks(node, machine, advisory=looks)
+                router = page_router(checks, metrics)
                 return await router.serve(request(method, target))
             finally:
                 machine.close()
@@ -117,6 +122,24 @@ def test_pages_are_only_read(get: Get, method: str, target: str) -> None:
     page = get(target, method)
     assert (page.status, page.body) == (405, b"Method Not Allowed\n")
     assert ("Allow", "GET") in page.headers
+
+
+def test_a_backup_that_is_overdue_is_shown_and_leaves_the_member_ready(get: Get) -> None:
+    overdue = "overdue for 7s, the last one is none"
+    for probe in ("/health", "/livez", "/readyz"):
+        assert get(probe, backup=overdue).status == 200
+        assert get(probe, backup=overdue).body == get(probe).body
+    shown = get("/readyz?verbose", backup=overdue)
+    assert shown.status == 200
+    assert shown.body.endswith(f"\n[-]backup failed: {overdue}\nok\n".encode())
+
+
+def test_a_backup_that_is_overdue_fails_its_own_page_alone(get: Get) -> None:
+    page = get("/readyz/backup", backup="overdue for 7s")
+    assert (page.status, page.body) == (503, b"[-]backup failed: overdue for 7s\n\n")
+    assert get("/readyz/backup", backup="").status == 200
+    assert get("/livez/backup", backup="").status == 404
+    assert get("/readyz/backup").status == 404
 
 
 def test_metrics_answer_any_method(get: Get) -> None:

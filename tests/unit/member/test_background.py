@@ -43,6 +43,7 @@ TASKS = (
     "member_list",
     "sessions",
     "sessions",
+    "backups",
     "auto_compaction",
     "corruption",
     "round_trips",

@@ -1,0 +1,195 @@
+"""Backups by the leader of three members, and what a restore makes of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from cluster.local import LocalCluster
+from tests.support.client import Client
+from tests.support.disk import SmallDisk
+from tests.support.snapshots import hash_kv, restore, rusdutl
+from tests.support.waiting import wait
+
+READY = "ready to serve client requests"
+KEPT = 2
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("backups")
+
+
+@pytest.fixture(scope="module")
+def three(shared: Path) -> Iterator[LocalCluster]:
+    flags = ["--backup-interval=1s", f"--backup-dir={shared}", f"--backup-retention=count={KEPT}"]
+    with LocalCluster(3, flags=[*flags, "--initial-cluster-token=restored"]) as cluster:
+        yield cluster
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(each.name for each in directory.glob("rusd-*.db"))
+
+
+def revision_of(name: str) -> int:
+    found = re.fullmatch(r"rusd-[0-9a-f]{16}-\d{8}T\d{6}Z-r(\d+)\.db", name)
+    assert found is not None, name
+    return int(found[1])
+
+
+def backed_up(cluster: LocalCluster, directory: Path, revision: int) -> Path:
+    """Wait for a backup that holds a revision."""
+
+    def look() -> Path | None:
+        found = names(directory)
+        if found and revision_of(found[-1]) >= revision:
+            return directory / found[-1]
+        return None
+
+    return wait(look, lambda: "\n".join(each.log_tail() for each in cluster.members), 30)
+
+
+def page(cluster: LocalCluster, index: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(cluster.members[index].client_url + path, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def samples(cluster: LocalCluster, index: int) -> dict[str, float]:
+    _, text = page(cluster, index, "/metrics")
+    return {
+        name: float(value) for name, value in re.findall(r"^(rusd_backup\w+) (\S+)$", text, re.M)
+    }
+
+
+def writers(cluster: LocalCluster) -> set[int]:
+    """The members that made a backup since they started."""
+    made = '"msg":"made a backup"'
+    return {n for n, each in enumerate(cluster.members) if made in each.log_of_this_run()}
+
+
+def test_the_leader_makes_backups_and_keeps_the_newest(three: LocalCluster, shared: Path) -> None:
+    mine = shared / "mine.db"
+    mine.touch()
+    with Client(three.endpoints[three.leader()]) as client:
+        for number in range(KEPT + 1):
+            revision = client.put(b"k%d" % number, b"v").header.revision
+            backed_up(three, shared, revision)
+    wait(lambda: True if len(names(shared)) == KEPT else None, "not removed", 30)
+    assert mine.exists()
+    logged = "".join(each.log_of_this_run() for each in three.members).splitlines()
+    assert any("removed a backup" in line for line in logged)
+    for fields in (json.loads(line) for line in logged if "made a backup" in line):
+        assert revision_of(Path(fields["path"]).name) == fields["revision"]
+        assert fields["total-bytes"] > 4096
+    leader = three.leader()
+    shown = wait(lambda: told(three, leader, revision), "no metrics of it", 30)
+    assert shown["rusd_backups_total"] > KEPT
+    assert shown["rusd_backup_failures_total"] == shown["rusd_backup_overdue"] == 0
+    assert shown["rusd_backup_last_size_bytes"] > 4096
+    assert shown["rusd_backup_last_duration_seconds"] > 0
+    assert page(three, leader, "/readyz?verbose") == (200, READY_PAGE)
+
+
+READY_PAGE = (
+    "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n"
+    "[+]backup ok\nok\n"
+)
+
+
+def told(cluster: LocalCluster, index: int, revision: int) -> dict[str, float] | None:
+    """The metrics, once the last backup is of a revision."""
+    shown = samples(cluster, index)
+    return shown if shown.get("rusd_backup_last_revision") == revision else None
+
+
+def test_another_member_goes_on_when_the_leader_is_killed(
+    three: LocalCluster, shared: Path
+) -> None:
+    killed = three.leader()
+    # (A draft as a member leaves it that is killed in the middle.)
+    with Client(three.endpoints[killed]) as client:
+        client.put(b"before", b"v")
+        member_id = client.status().header.member_id
+        cluster_id = client.status().header.cluster_id
+    draft = shared / f"rusd-{cluster_id:016x}-{member_id:016x}.partial"
+    three.kill(killed)
+    draft.write_bytes(b"half")
+    leader = three.wait_leader()
+    with Client(three.endpoints[leader]) as client:
+        revision = client.put(b"after", b"v").header.revision
+    backed_up(three, shared, revision)
+    assert leader in writers(three)
+    assert draft.exists()
+    three.restart(killed)
+    wait(lambda: None if draft.exists() else True, "the draft is still there", 30)
+    three.wait_healthy()
+
+
+def test_a_restored_backup_serves_the_same_keys(three: LocalCluster, shared: Path) -> None:
+    with Client(three.endpoints[three.leader()]) as client:
+        for number in range(100):
+            revision = client.put(b"r%d" % (number % 40), b"%d" % number).header.revision
+        before = hash_kv(client), client.range(b"r", b"s").kvs
+    file = backed_up(three, shared, revision)
+    shown = json.loads(rusdutl("snapshot", "status", "-w", "json", file).stdout)
+    assert shown["revision"] == revision
+    three.stop_all()
+    for index in range(3):
+        restore(three, index, file)
+    three.start_all()
+    three.wait_healthy()
+    for endpoint in three.endpoints:
+        with Client(endpoint) as client:
+            assert (hash_kv(client), client.range(b"r", b"s").kvs) == before
+    # The new cluster has another id: what the old one made stays for ever.
+    assert file.exists()
+    with Client(three.endpoints[0]) as client:
+        cluster_id = client.status().header.cluster_id
+    wait(lambda: own(shared, cluster_id), "no backup of the new cluster", 30)
+
+
+def own(directory: Path, cluster_id: int) -> list[str]:
+    return [name for name in names(directory) if fnmatch(name, f"rusd-{cluster_id:016x}-*")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_fails_backups_and_nothing_else(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", 4) as disk:
+        flags = ["--backup-interval=1s", f"--backup-dir={disk.path}", "--backup-retention=count=1"]
+        with (
+            LocalCluster(1, flags=flags) as cluster,
+            Client(cluster.endpoints[0]) as client,
+        ):
+            good = backed_up(cluster, disk.path, 1)
+            disk.fill(leaving=65_536)
+            for number in range(10):
+                revision = client.put(b"%d" % number, os.urandom(100_000)).header.revision
+            log = cluster.members[0].log_of_this_run
+            wait(
+                lambda: "No space left on device" in log() or None, cluster.members[0].log_tail, 30
+            )
+            kept = names(disk.path)
+            assert len(kept) == 1
+            assert kept[0] >= good.name
+            wait(lambda: samples(cluster, 0)["rusd_backup_overdue"] or None, "not overdue", 30)
+            assert page(cluster, 0, "/readyz?verbose")[0] == 200
+            assert page(cluster, 0, "/health") == (200, '{"health":"true","reason":""}')
+            status, text = page(cluster, 0, "/readyz/backup")
+            assert status == 503
+            assert "No space left on device" in text
+            assert not list(disk.path.glob("*.partial"))
+            disk.empty()
+            assert backed_up(cluster, disk.path, revision)
+            client.put(b"k", b"v")
+            wait(lambda: page(cluster, 0, "/readyz/backup")[0] == 200 or None, "overdue", 30)
