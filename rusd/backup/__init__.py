@@ -9,6 +9,7 @@ Files:
     snapshot_files  checkpoints and their files for `Maintenance.Snapshot`
     snapshot_check  a file with its hash, as `snapshot save` leaves it
     restore         the records of such a file to the state of a new cluster
+    restore_history the rows of keys among them
     errors          SnapshotError
 
 Data passes: `SnapshotFiles` makes a checkpoint of the live database, lets a process of its own

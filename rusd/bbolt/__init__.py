@@ -26,7 +26,7 @@ Source: the file format of bbolt, version 2 (go.etcd.io/bbolt, `internal/common`
 
 from rusd.bbolt.check import check
 from rusd.bbolt.errors import BboltError
-from rusd.bbolt.reader import Bucket, Database
+from rusd.bbolt.reader import Bucket, Database, Item
 from rusd.bbolt.writer import Writer
 
-__all__ = ["BboltError", "Bucket", "Database", "Writer", "check"]
+__all__ = ["BboltError", "Bucket", "Database", "Item", "Writer", "check"]

@@ -68,11 +68,11 @@ class _Check:
     def _bucket(self, bucket: Bucket, nested: int) -> None:
         if nested >= MAX_DEPTH:
             raise BboltError(f"bucket {bucket.name!r}: nested too deep")
-        self._page(bucket.top(), b"", None)
+        self._page(bucket.top(), b"", None, 0)
         for _, child in bucket.buckets():
             self._bucket(child, nested + 1)
 
-    def _page(self, page: Page, first: bytes, end: bytes | None) -> None:
+    def _page(self, page: Page, first: bytes, end: bytes | None, depth: int) -> None:
         """Check a page whose keys must lie in [first, end), and what is below it."""
         if page.number:
             self._own(page.number, page.overflow + 1)
@@ -84,11 +84,13 @@ class _Check:
                 last = item.key
                 self._within(page, item.key, first, end)
             return
+        if depth >= MAX_DEPTH:
+            raise BboltError(f"{page.name}: the tree is too deep")
         entries = branch_entries(page)
         ends = [key for key, _ in entries[1:]] + [end]
         for (key, child), below in zip(entries, ends, strict=True):
             self._within(page, key, first, end)
-            self._page(self._database.page(child), key, below)
+            self._page(self._database.page(child), key, below, depth + 1)
 
     def _within(self, page: Page, key: bytes, first: bytes, end: bytes | None) -> None:
         if key < first or (end is not None and key >= end):

@@ -5,6 +5,7 @@ used, so that a damaged file ends with a BboltError. A page refers to pages belo
 tree is sound; a way that is longer than any sound tree is deep goes in a circle.
 """
 
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -17,6 +18,10 @@ from rusd.bbolt.layout import BRANCH, ELEMENT_SIZE, HEADER, IS_BUCKET, LEAF, Met
 MAX_DEPTH: Final = 64
 
 Data = bytes | memoryview
+
+_KINDS: Final = (0, IS_BUCKET)
+# The constructor of a NamedTuple is Python code and takes twice as long.
+_tuple: Final = tuple.__new__
 
 
 class Page(NamedTuple):
@@ -123,20 +128,34 @@ class Bucket:
     def items(self) -> Iterator[Item]:
         """Yield all items. Raises BboltError where the file is damaged, also between two items."""
         last = b""
-        for item in self._items(self.top(), 0):
-            if item.key <= last:
-                raise BboltError(f"bucket {self.name!r}: key {item.key!r} does not follow {last!r}")
-            last = item.key
-            yield item
+        for page in self._leaves():
+            for item in leaf_items(page):
+                key = item[0]
+                if key <= last:
+                    raise BboltError(f"bucket {self.name!r}: key {key!r} does not follow {last!r}")
+                last = key
+                yield item
 
-    def _items(self, page: Page, depth: int) -> Iterator[Item]:
+    def _leaves(self) -> Iterator[Page]:
+        """Yield all leaf pages. Raises BboltError, also for a page that is met twice: pages with
+        several parents, empty ones above all, could take more time than any file of this size.
+        """
+        if self._inline is not None:
+            return iter((self._inline,))
+        return self._below(self.root, 0, bytearray(self._database.meta.pages))
+
+    def _below(self, number: int, depth: int, met: bytearray) -> Iterator[Page]:
+        page = self._database.page(number)
+        if met[number]:
+            raise BboltError(f"{page.name}: two pages refer to it")
+        met[number] = 1
         if page.flags == LEAF:
-            yield from leaf_items(page)
+            yield page
             return
         if depth >= MAX_DEPTH:
-            raise BboltError(f"{page.name}: it refers to itself")
+            raise BboltError(f"{page.name}: the tree is too deep")
         for _, child in branch_entries(page):
-            yield from self._items(self._database.page(child), depth + 1)
+            yield from self._below(child, depth + 1, met)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, None if there is none or it is a bucket. Raises BboltError."""
@@ -203,13 +222,24 @@ def branch_entries(page: Page) -> list[tuple[bytes, int]]:
 def leaf_items(page: Page) -> list[Item]:
     """Return the items of a leaf page. Raises BboltError."""
     _elements_fit(page)
+    count, data = page.elements, bytes(page.data)
+    end, size = HEADER.size + count * ELEMENT_SIZE, len(data)
+    fields = struct.unpack_from(f"<{4 * count}I", data, HEADER.size)
     found = []
-    for start in range(HEADER.size, HEADER.size + page.elements * ELEMENT_SIZE, ELEMENT_SIZE):
-        kind, position, key_size, value_size = layout.LEAF_ELEMENT.unpack_from(page.data, start)
-        if kind not in (0, IS_BUCKET):
+    # (All of a page at once: this is most of the time that a large file takes.)
+    for start, kind, position, key_size, value_size in zip(
+        range(HEADER.size, end, ELEMENT_SIZE),
+        *(fields[field::4] for field in range(4)),
+        strict=True,
+    ):
+        if kind not in _KINDS:
             raise BboltError(f"{page.name}: an element of kind {kind:#x}")
-        both = _part(page, start + position, key_size + value_size)
-        found.append(Item(both[:key_size], both[key_size:], bool(kind)))
+        key = start + position
+        value = key + key_size
+        after = value + value_size
+        if after > size:
+            raise BboltError(f"{page.name}: an element reaches out of the page")
+        found.append(_tuple(Item, (data[key:value], data[value:after], kind == IS_BUCKET)))
     return found
 
 

@@ -35,7 +35,7 @@ class LongRevision:
         versions = engine.cursor(Family.INDEX, b"", None)
         since = self._compact_revision if prev else main
         while pairs := rows.pairs(_ROWS):
-            yield [_event(engine, versions, key, kv, since) for key, kv in pairs]
+            yield [_event(engine, versions, key, kv, since) for key, kv in pairs if kv]
 
 
 def history(
@@ -62,7 +62,9 @@ def history(
                     if count == limit:
                         return
                 revision, changes = main, []
-            changes.append((key, kv))
+            # (An empty one marks a bumped revision, and is no change.)
+            if kv:
+                changes.append((key, kv))
             if len(changes) > LONG_REVISION_EVENTS:
                 yield revision, LongRevision(engine, revision, compact_revision)
                 count += 1

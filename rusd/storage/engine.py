@@ -1,12 +1,21 @@
 """One open RocksDB database."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rocksdict import AccessType, Checkpoint, Rdict, ReadOptions, WriteBatch, WriteOptions
+from rocksdict import (
+    AccessType,
+    Checkpoint,
+    IngestExternalFileOptions,
+    Rdict,
+    ReadOptions,
+    SstFileWriter,
+    WriteBatch,
+    WriteOptions,
+)
 
 from rusd.base.distribution import DISK_SECONDS, Distribution
 from rusd.storage.batch import Batch, RangeEnd
@@ -88,6 +97,39 @@ class Engine:
         except Exception as error:
             raise StorageError(f"cannot write to {self.directory}: {error}") from error
         self.write_seconds.observe(perf_counter() - began)
+
+    def load(self, family: Family, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Add rows in ascending order of their keys; a value of None deletes.
+
+        They become a table of their own, which needs no log, no memtable and no compaction: a
+        fraction of the time that `write` takes for many rows. Durable afterwards; not atomic with
+        anything else.
+        """
+        path = self.directory / "loading"
+        writer: Any = SstFileWriter(family_options()[family.value])
+        try:
+            empty = True
+            for key, value in rows:
+                if empty:
+                    writer.open(str(path))
+                    empty = False
+                if value is None:
+                    del writer[key]
+                else:
+                    writer[key] = value
+            if empty:
+                return
+            writer.finish()
+            options = IngestExternalFileOptions()
+            options.set_move_files(True)
+            self._readers[family].ingest_external_file([str(path)], options)
+        except Exception as error:
+            # (rocksdict raises no class of its own: what else there is comes from `rows`.)
+            if type(error) is not Exception:
+                raise
+            raise StorageError(f"cannot write to {self.directory}: {error}") from error
+        finally:
+            path.unlink(missing_ok=True)
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         """Returns the value of `key`, or None if absent."""

@@ -54,7 +54,7 @@ def _status(database: Database) -> Status:
             if name != etcd.KEY:
                 continue
             revision = parse_revision_key(item.key)[0]
-            key = key_of(item.value) if item.value else b""
+            key = key_of(item.value)
             if len(item.key) > REVISION_SIZE:
                 live.discard(key)
             else:

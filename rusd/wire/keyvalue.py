@@ -139,8 +139,12 @@ def parse(kv: bytes) -> Live:
 
 
 def key_of(kv: bytes) -> bytes:
-    """The user key of an encoded KeyValue (its first field)."""
-    if not kv or kv[0] != 0x0A:
+    """The user key of an encoded KeyValue (its first field); empty for an empty one, by which etcd
+    marks a bumped revision.
+    """
+    if not kv:
+        return b""
+    if kv[0] != 0x0A:
         raise ValueError("not an encoded KeyValue with a key")
     length, at, shift = 0, 1, 0
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,21 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 
 from rusd.backup import export
+from rusd.backup.restore import restore
 from rusd.base.sliced import finish
 from rusd.bbolt import Database, check
-from rusd.mvcc.hash import hash_kv
+from rusd.mvcc.hash import HashResult, hash_kv
+from rusd.mvcc.revision import revision_key
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
 from rusd.proto import rpc_pb2 as rpc
+from rusd.state.machine import StateMachine
 from tests.support.pair import etcdutl, newer_oracle
 from tests.unit.backup.any_store import EVERYTHING, HISTORIES, Change, apply
 from tests.unit.state.driver import Driver
 
 Rows = dict[bytes, bytes]
+#: Of each property: more in `make test-recovery`.
+EXAMPLES = int(os.environ.get("RUSD_RECOVERY_EXAMPLES", "25"))
 
 
 def file_of(driver: Driver) -> bytes:
@@ -65,7 +71,7 @@ def test_the_history_of_all_changes_has_no_change_that_is_refused(tmp_path: Path
     machine.close()
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @example(EVERYTHING)
 @given(HISTORIES)
 def test_the_file_holds_what_the_state_machine_holds(history: Sequence[Change]) -> None:
@@ -109,8 +115,119 @@ def compare(driver: Driver, found: dict[bytes, Rows]) -> None:
     assert int.from_bytes(found[b"meta"][b"term"]) == applied.term
 
 
+OF_THE_CLUSTER = {b"cluster", b"members", b"members_removed", b"meta"}
+
+
+def restored(file: bytes, directory: Path, bump: int = 0) -> Driver:
+    """A machine with what the file holds."""
+    machine = StateMachine(directory)
+    restore(Database(file), machine.engine, bump=bump)
+    machine.close()
+    return Driver(directory)
+
+
+def hashes(driver: Driver) -> list[HashResult]:
+    """HashKV at every revision that is kept."""
+    store = driver.machine.store
+    kept = range(max(store.compact_revision, 1), store.revision + 1)
+    return [finish(store.hash_readable(revision)) for revision in kept]
+
+
+@settings(deadline=None, max_examples=EXAMPLES // 3, suppress_health_check=[HealthCheck.too_slow])
+@example(EVERYTHING)
+@given(HISTORIES)
+def test_a_restored_store_has_the_hashes_and_the_file_of_the_first(
+    history: Sequence[Change],
+) -> None:
+    with TemporaryDirectory() as directory:
+        first = Driver(Path(directory) / "first")
+        apply(first, history)
+        file = file_of(first)
+        second = restored(file, Path(directory) / "second")
+        try:
+            assert hashes(second) == hashes(first)
+            before, after = buckets(file), buckets(file_of(second))
+            for name in before.keys() - OF_THE_CLUSTER:
+                if name != b"lease":
+                    assert after[name] == before[name], name
+            # (A lease is given a least time, and room for its seconds in an int64.)
+            assert after[b"lease"].keys() == before[b"lease"].keys()
+            for name in (b"finishedCompactRev", b"scheduledCompactRev"):
+                assert after[b"meta"].get(name) == before[b"meta"].get(name)
+            for lease in first.machine.leases:
+                keys = [*first.machine.leases.stored(first.machine.engine, lease, 1000)]
+                assert [*second.machine.leases.stored(second.machine.engine, lease, 1000)] == keys
+        finally:
+            first.machine.close()
+            second.machine.close()
+
+
+def test_a_restored_revision_is_bumped_above_an_earlier_bump(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "0")
+    driver.put(b"a", b"1")
+    newest = driver.machine.store.revision
+    for turn in (1, 2, 3):
+        file = file_of(driver)
+        driver.machine.close()
+        driver = restored(file, tmp_path / str(turn), bump=1000)
+        newest += 1000
+        assert driver.machine.store.revision == newest
+        # etcdutl begins at the last row.
+        assert list(buckets(file_of(driver))[b"key"])[-1] == revision_key(newest)
+        if turn == 2:
+            driver.put(b"a", b"2")
+            newest += 1
+    store = driver.machine.store
+    asked = rpc.RangeRequest(key=b"\0", range_end=b"\0")
+    assert [kv_pb2.KeyValue.FromString(one).value for one in store.range(asked).kvs] == [b"2"]
+    driver.put(b"b", b"3")
+    assert [revision for revision, _ in store.history(newest, limit_revisions=9)] == [newest + 1]
+    # The marks of the earlier bumps go, as in etcd.
+    list(store.compact_slices())
+    kept = [key for key, row in buckets(file_of(driver))[b"key"].items() if not row]
+    assert kept == [revision_key(newest)]
+    driver.machine.close()
+
+
 @newer_oracle
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+def test_etcd_reads_the_hash_of_a_bumped_store_and_bumps_above(tmp_path: Path) -> None:
+    first = Driver(tmp_path / "first")
+    for number in range(3):
+        first.put(b"k%d" % (number % 2), b"x")
+    driver = restored(file_of(first), tmp_path / "bumped", bump=100)
+    first.machine.close()
+    for compacted in (False, True):
+        if compacted:
+            list(driver.machine.store.compact_slices())
+        ours = hashes(driver)[-1]
+        newest = driver.machine.store.revision
+        content = file_of(driver)
+        file = tmp_path / "db"
+        file.write_bytes(content)
+        assert etcdutl_hash(file, newest) == ours.hash
+        there = tmp_path / f"etcd-{compacted}"
+        command = [*etcdutl(), "snapshot", "restore", str(file), "--data-dir", str(there)]
+        flags = ["--skip-hash-check", "--bump-revision=7", "--mark-compacted"]
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        bumped = (there / "member" / "snap" / "db").read_bytes()
+        back = restored(bumped, tmp_path / f"back-{compacted}")
+        assert back.machine.store.revision == newest + 7
+        assert etcdutl_hash(there / "member" / "snap" / "db", newest + 7) == hashes(back)[-1].hash
+        back.machine.close()
+    driver.machine.close()
+
+
+def etcdutl_hash(file: Path, revision: int) -> int:
+    command = [*etcdutl(), "hashkv", str(file), "--rev", str(revision), "-w", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: int = json.loads(done.stdout)["hash"]
+    return found
+
+
+@newer_oracle
+@settings(deadline=None, max_examples=EXAMPLES // 3, suppress_health_check=[HealthCheck.too_slow])
 @example(EVERYTHING)
 @given(HISTORIES)
 def test_etcd_reads_the_same_hash_at_every_revision_kept(history: Sequence[Change]) -> None:
@@ -123,10 +240,7 @@ def test_etcd_reads_the_same_hash_at_every_revision_kept(history: Sequence[Chang
             file.write_bytes(file_of(driver))
             kept = range(max(store.compact_revision, 1), store.revision + 1)
             for revision in [*kept[:2], *kept[-2:]]:
-                command = [*etcdutl(), "hashkv", str(file), "--rev", str(revision), "-w", "json"]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-                assert done.returncode == 0, done.stderr
                 ours = finish(hash_kv(driver.machine.engine, revision, store.compact_revision))
-                assert json.loads(done.stdout)["hash"] == ours.hash
+                assert etcdutl_hash(file, revision) == ours.hash
         finally:
             driver.machine.close()

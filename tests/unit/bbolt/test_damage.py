@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.bbolt import BboltError, Database, check, layout
+from rusd.bbolt.layout import BucketValue
 from tests.unit.bbolt.files import make, numbered
 
 PAGE = 1024
@@ -79,12 +80,49 @@ def test_a_page_that_refers_to_itself_is_no_endless_tree() -> None:
     file = changed(element + 8, struct.pack("<Q", branch))
     bucket = Database(file).bucket(b"key")
     assert bucket is not None
-    with pytest.raises(BboltError, match="refers to itself"):
+    with pytest.raises(BboltError, match="two pages refer to it"):
         list(bucket.items())
     with pytest.raises(BboltError, match="refers to itself"):
         bucket.get(b"key00000000")
     with pytest.raises(BboltError, match="two things"):
         check(Database(file))
+
+
+def tower(levels: int, children: int) -> bytes:
+    """A file whose bucket is so many branch pages, each with so many entries for the one below it,
+    on a leaf page without items.
+    """
+    leaf, top = 2, 2 + levels
+    pages = [layout.encode_leaf(leaf, [])]
+    for number in range(leaf + 1, top + 1):
+        entries = [(bytes([key]), number - 1) for key in range(1, children + 1)]
+        pages.append(layout.encode_branch(number, entries))
+    bucket = BucketValue(layout.BUCKET.pack(top, 0))
+    pages.append(layout.encode_leaf(top + 1, [b"key", bucket]))
+    pages.append(layout.encode_free_list(top + 2))
+    meta = layout.Meta(PAGE, top + 1, 0, top + 2, top + 3, 2)
+    heads = [layout.encode_meta(number, meta) for number in (0, 1)]
+    return b"".join(heads + [layout.pad(page, PAGE) for page in pages])
+
+
+@pytest.mark.parametrize(
+    ("levels", "children", "text"),
+    [
+        # (2^60 leaf pages without an item between them, if pages may be shared.)
+        (60, 2, "two pages refer to it|its parent"),
+        (5000, 1, "too deep"),
+    ],
+)
+def test_a_tree_larger_than_its_file_is_refused_at_once(
+    levels: int, children: int, text: str
+) -> None:
+    database = Database(tower(levels, children))
+    bucket = database.bucket(b"key")
+    assert bucket is not None
+    with pytest.raises(BboltError, match=text):
+        list(bucket.items())
+    with pytest.raises(BboltError, match=text):
+        check(database)
 
 
 def test_the_older_meta_page_serves_where_the_newer_is_damaged() -> None:

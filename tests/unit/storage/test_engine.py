@@ -40,6 +40,28 @@ def test_a_batch_spans_families_and_its_last_write_of_a_key_wins(engine: Engine)
     assert engine.get(Family.KEY, b"gone") is None
 
 
+def test_loaded_rows_replace_and_delete_what_was_written_and_loaded(
+    engine: Engine, tmp_path: Path
+) -> None:
+    fill(engine, b"a", b"b", b"c")
+    engine.load(Family.KEY, [(b"b", b"new"), (b"c", None), (b"d", b"")])
+    engine.load(Family.KEY, [(b"a", b"newer"), (b"d", b"newer")])
+    engine.load(Family.KEY, [])
+    rows = [(b"a", b"newer"), (b"b", b"new"), (b"d", b"newer")]
+    assert list(engine.scan(Family.KEY, b"", None)) == rows
+    assert list(engine.scan(Family.INDEX, b"", None)) == []
+    with pytest.raises(StorageError, match="ascending"):
+        engine.load(Family.KEY, [(b"b", b""), (b"a", b"")])
+    with pytest.raises(ZeroDivisionError):
+        engine.load(Family.KEY, ((b"a", bytes(1 // n)) for n in (1, 0)))
+    assert not (engine.directory / "loading").exists()
+    # (Without a log and a memtable, so before any flush.)
+    engine.checkpoint(tmp_path / "copy")
+    again = Engine.open(tmp_path / "copy")
+    assert list(again.scan(Family.KEY, b"", None)) == rows
+    again.close()
+
+
 def test_multi_get_keeps_the_order_and_says_what_is_missing(engine: Engine) -> None:
     fill(engine, b"a", b"c")
     assert engine.multi_get(Family.KEY, [b"c", b"b", b"a"]) == [b"value of c", None, b"value of a"]
