@@ -22,8 +22,8 @@ frame, a message to unpack, a page) is never divided: its length bounds how far 
 After an overrun deferred work rests for as long as the turn overran, `REST` at most; otherwise a
 client with large pieces only would take every turn, while a call of another client needs several.
 
-Not measured here: TLS handshakes and records, and the HTTP/1.1 parser, which asyncio and aiohttp
-run before the door sees a byte (`docs/limits.md`).
+Not measured here: TLS handshakes and records, and aiohttp's parser of HTTP/1.1, which run before
+the door sees a byte (`docs/limits.md`).
 """
 
 import asyncio

@@ -81,6 +81,7 @@ from rusd.rpc.guards.quota import DEFAULT_QUOTA, Quota
 from rusd.rpc.guards.timing import timed
 from rusd.rpc.guards.validation import Validation
 from rusd.rpc.methods import CallCounts, Methods
+from rusd.rpc.pages import DirectPage
 from rusd.rpc.request_log import RequestLog
 from rusd.state.command import FEATURES
 from rusd.state.listeners import Listeners
@@ -255,6 +256,7 @@ def assemble(
     gateway: Gateway | None = None
     routes = {**pages, **debug_pages(node, stacks if config.enable_pprof else None)}
     sockets: tuple[str, ...] = ()
+    direct: dict[str, DirectPage] = {}
     if config.enable_grpc_gateway:
         gateway = Gateway(
             by_role.served,
@@ -266,11 +268,12 @@ def assemble(
         opened.callback(gateway.close)
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
         sockets = (ROOT, OLD_ROOT)
-    access = AccessControl(Router(routes, sockets), origins, config.host_whitelist)
+        direct = {ROOT: gateway.begin, OLD_ROOT: gateway.begin}
+    access = AccessControl(Router(routes, sockets, direct), origins, config.host_whitelist)
     body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
     body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)
-    http = HttpDoor(access, fail, body_memory)
-    metrics_http = HttpDoor(Router(pages), fail)
+    http = HttpDoor(access, fail, body_memory, budget)
+    metrics_http = HttpDoor(Router(pages), fail, budget=budget)
     # With URLs of its own for HTTP/1.1, the client URLs speak gRPC only.
     shares = not config.listen_client_http_urls
     door = GrpcDoor(

@@ -73,3 +73,14 @@ class PageResponse:
 
 #: Cancelled when its client goes away. What it raises is answered with status 500 and logged.
 Page = Callable[[PageRequest], Awaitable[PageResponse]]
+
+Respond = Callable[[PageResponse], None]
+
+#: A page that answers most requests without a task. Called with a request, its whole body, and what
+#: takes the response, perhaps at once. Returns what cancels the request when its client goes away;
+#: None if the request is left to the `Page` of the path.
+DirectPage = Callable[[PageRequest, bytes, Respond], Callable[[], None] | None]
+
+
+def nothing_to_cancel() -> None:
+    """For a request whose response was there at once."""

@@ -10,12 +10,12 @@ from rusd.door.gateway.method_json import MethodsJson
 from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
 from rusd.door.gateway.slots import CallSlots
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
-from rusd.door.gateway.unary import UnaryCall
+from rusd.door.gateway.unary import AT_ONCE, UnaryCall
 from rusd.door.http.access import Origins
 from rusd.door.http.router import NOSNIFF, TEXT
 from rusd.rpc.errors import Code, Definition, EtcdError
 from rusd.rpc.methods import Methods, Unary
-from rusd.rpc.pages import PageRequest, PageResponse
+from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
 
 _OTHER_ORIGIN = Definition(
     Code.PERMISSION_DENIED,
@@ -27,6 +27,9 @@ _COMMON_NAME = PageResponse(
     b"CommonName of client sending a request against gateway will be ignored and not used as"
     b" expected\n",
 )
+
+#: gRPC path, call, and seconds of its timeout.
+_Found = tuple[str, UnaryCall | StreamCall, float | None]
 
 
 class Gateway:
@@ -76,8 +79,53 @@ class Gateway:
 
     async def page(self, request: PageRequest) -> PageResponse:
         """See `Page`."""
-        caller = request.caller
-        certificate = caller.certificate
+        found = self._find(request)
+        if isinstance(found, PageResponse):
+            return found
+        path, call, granted = found
+        method = self._methods[path]
+        sent: Any = await request.body.read() if isinstance(call, UnaryCall) else request.body
+        await self._slots.take()
+        try:
+            values = metadata(request.headers)
+            response = await call.run(method, sent, values, granted, request.caller)  # type: ignore[arg-type]
+        except BaseException:
+            self._slots.release()
+            raise
+        return self._slots.until_sent(response)
+
+    def begin(
+        self, request: PageRequest, body: bytes, respond: Respond
+    ) -> Callable[[], None] | None:
+        """See `DirectPage`: a unary call without a timeout, whose text is short."""
+        found = self._find(request)
+        if isinstance(found, PageResponse):
+            respond(found)
+            return nothing_to_cancel
+        path, call, granted = found
+        if not isinstance(call, UnaryCall) or granted is not None or len(body) > AT_ONCE:
+            return None
+        slots = self._slots
+        if not slots.take_at_once():
+            return None
+        method: Any = self._methods[path]
+        running = call.begin(
+            method,
+            body,
+            metadata(request.headers),
+            request.caller,
+            lambda response: respond(slots.until_sent(response)),
+        )
+
+        def cancel() -> None:
+            if running.cancel():
+                slots.release()
+
+        return cancel
+
+    def _find(self, request: PageRequest) -> PageResponse | _Found:
+        """Return the call that a request asks for, or its refusal."""
+        certificate = request.caller.certificate
         if certificate is not None and certificate.common_name and self._names_matter():
             return _COMMON_NAME
         path = request.path
@@ -86,25 +134,15 @@ class Gateway:
         found = self._calls.get(path)
         if found is None:
             return answers.refusal(answers.NOT_FOUND)
-        headers = request.headers
         if request.method != "POST" or _overridden(request):
             return answers.refusal(answers.METHOD_NOT_ALLOWED)
         path, call = found
         if path not in READS and not self._origins.may_write(request):
             return answers.refusal(_OTHER_ORIGIN)
         try:
-            granted = timeout(headers)
+            return path, call, timeout(request.headers)
         except ValueError as error:
             return answers.refusal(EtcdError(Code.INVALID_ARGUMENT, str(error)))
-        method = self._methods[path]
-        sent: Any = await request.body.read() if isinstance(call, UnaryCall) else request.body
-        await self._slots.take()
-        try:
-            response = await call.run(method, sent, metadata(headers), granted, caller)  # type: ignore[arg-type]
-        except BaseException:
-            self._slots.release()
-            raise
-        return self._slots.until_sent(response)
 
 
 def _overridden(request: PageRequest) -> bool:

@@ -19,10 +19,16 @@ class CallSlots:
         self._free = limit
         self._waiting: OrderedDict[Pending[None], None] = OrderedDict()
 
+    def take_at_once(self) -> bool:
+        """Take a slot if one is free."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def take(self) -> None:
         """Wait for a slot."""
-        if self._free:
-            self._free -= 1
+        if self.take_at_once():
             return
         turn: Pending[None] = Pending()
         self._waiting[turn] = None

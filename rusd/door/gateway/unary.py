@@ -1,7 +1,8 @@
 """Unary calls over HTTP: one JSON object in, one out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from rusd.base.chunks import Chunks, Encoded
 from rusd.base.pending import Pending
@@ -15,9 +16,10 @@ from rusd.rpc.errors import (
     DEADLINE_EXCEEDED,
     STOPPED,
     Code,
+    EtcdError,
 )
 from rusd.rpc.methods import Unary
-from rusd.rpc.pages import PageResponse
+from rusd.rpc.pages import PageResponse, Respond
 
 #: Bytes of a JSON text that is read at once; a longer one is read in a thread.
 AT_ONCE = 64 << 10
@@ -31,6 +33,19 @@ class UnaryCall:
         self._json = json
         self._thread = thread
 
+    def begin(
+        self,
+        method: Unary,
+        text: bytes,
+        metadata: dict[str, str],
+        caller: Caller,
+        respond: Respond,
+    ) -> "RunningCall":
+        """Call the method with the short body `text`; `respond` gets the response."""
+        running = RunningCall(self._json, method, respond)
+        running.read(text, metadata, None, caller)
+        return running
+
     async def run(
         self,
         method: Unary,
@@ -40,88 +55,148 @@ class UnaryCall:
         caller: Caller,
     ) -> PageResponse:
         """Return the response to a request with the body `text`."""
-        code = CANCELED.code
-        counts = method.counts
-        counts.start()
-        answer = Answer(self._json.answers)
-        response = None
+        response: Pending[PageResponse] = Pending()
+        running = RunningCall(self._json, method, response.set_result)
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
-            if timeout is None:
-                encoded = await self._call(method, text, metadata, None, caller, answer)
-            else:
-                deadline = asyncio.get_running_loop().time() + timeout
-                async with asyncio.timeout_at(deadline):
-                    encoded = await self._call(method, text, metadata, deadline, caller, answer)
-            response = self._answer(encoded, answer)
-            code = Code.OK
+            async with asyncio.timeout_at(deadline):
+                if len(text) <= AT_ONCE:
+                    running.read(text, metadata, deadline, caller)
+                else:
+                    await self._read_in_thread(running, text, metadata, deadline, caller)
+                return await response
         except TimeoutError:
-            code = DEADLINE_EXCEEDED.code
+            running.cancel(DEADLINE_EXCEEDED.code)
             return answers.refusal(DEADLINE_EXCEEDED)
-        except Exception as error:  # noqa: BLE001
-            # A refusal or a fault of the service: ends this call only.
-            code, response = self._refused(error)
-        finally:
-            counts.finish(code)
-            if response is None or isinstance(response.body, bytes):
-                answer.release()
-        return response
+        except BaseException:
+            running.cancel()
+            raise
 
-    def _refused(self, error: Exception) -> tuple[Code, PageResponse]:
-        # (Not in the frame of a call: the error holds that, which would hold the error.)
-        refusal = self._json.told(error)
-        return refusal.code, answers.refusal(refusal)
-
-    async def _call(
+    async def _read_in_thread(
         self,
-        method: Unary,
+        running: "RunningCall",
         text: bytes,
         metadata: dict[str, str],
         deadline: float | None,
         caller: Caller,
-        answer: Answer,
-    ) -> Encoded:
-        if len(text) <= AT_ONCE:
-            request, raw = self._json.request(text)
-        else:
-            request, raw = await self._thread.run(lambda: self._json.request(text))
-        call = Call(metadata, raw, deadline, caller, answer.wait)
-        result = method.call(request, call)
-        if isinstance(result, bytes | Chunks):
-            return result
+    ) -> None:
         try:
-            if isinstance(result, Pending):
-                answer.result = result
-            return await _outcome(result)
-        finally:
-            answer.result = None
-            del result  # it may hold its exception, which holds this frame: a cycle
-
-    def _answer(self, encoded: Encoded, answer: Answer) -> PageResponse:
-        answer.made(encoded)
-        whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-        if not answer.size:
-            return answers.answer(self._json.text(whole))
-        answer.sent_by(asyncio.current_task())
-        return answers.answer(_Long(self._json.pieces(whole), answer))
+            request, raw = await self._thread.run(lambda: self._json.request(text))
+        except EtcdError as error:
+            running.fail(error)
+        else:
+            running.call(request, raw, metadata, deadline, caller)
 
 
-async def _outcome(result: object) -> Encoded:
-    """Wait for the service's response. Raises STOPPED if the call is cancelled because the member
-    stops.
-    """
-    try:
-        encoded: Encoded = await result  # type: ignore[misc]
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            cancel: Callable[[], object] | None = getattr(result, "cancel", None)
-            if cancel is not None:
-                cancel()
-            raise
-        raise STOPPED() from None
-    finally:
-        del result  # as in `_call`
-    return encoded
+class RunningCall:
+    """One call, from its request to its response; without a task, as for gRPC."""
+
+    __slots__ = ("_answer", "_json", "_method", "_pending", "_respond")
+
+    def __init__(self, json: MethodJson, method: Unary, respond: Respond) -> None:
+        self._json = json
+        self._method = method
+        #: None once the call has ended.
+        self._respond: Respond | None = respond
+        self._answer = Answer(json.answers)
+        #: The service's response to come.
+        self._pending: Any = None
+        method.counts.start()
+
+    def read(
+        self, text: bytes, metadata: dict[str, str], deadline: float | None, caller: Caller
+    ) -> None:
+        """Call the method with the request in `text`."""
+        try:
+            request, raw = self._json.request(text)
+        except EtcdError as error:
+            self.fail(error)
+        else:
+            self.call(request, raw, metadata, deadline, caller)
+
+    def call(
+        self,
+        request: Any,
+        raw: bytes,
+        metadata: dict[str, str],
+        deadline: float | None,
+        caller: Caller,
+    ) -> None:
+        """Call the method. `raw`: the encoded request."""
+        try:
+            call = Call(metadata, raw, deadline, caller, self._answer.wait)
+            result: Any = self._method.call(request, call)
+        except Exception as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
+            self.fail(error)
+            return
+        if isinstance(result, bytes | Chunks):
+            self._made(result)
+            return
+        if isinstance(result, Pending):
+            self._answer.result = result
+        elif not isinstance(result, asyncio.Future):
+            result = asyncio.ensure_future(result)
+        self._pending = result
+        result.add_done_callback(self._done)
+
+    def _done(self, pending: Any) -> None:
+        self._answer.result = self._pending = None
+        if self._respond is None:
+            if not pending.cancelled():
+                pending.exception()  # retrieved: asyncio warns about unretrieved ones
+            return
+        try:
+            encoded = pending.result()
+        except asyncio.CancelledError:
+            # The service cancelled the response: the member stops, and the client must learn it.
+            self._end(STOPPED.code, answers.refusal(STOPPED))
+        except BaseException as error:  # noqa: BLE001
+            # A refusal or a fault of the service: ends this call only.
+            self.fail(error)
+            # Its frames hold `pending`, which holds it: a cycle.
+            error.__traceback__ = None
+        else:
+            self._made(encoded)
+
+    def _made(self, encoded: Encoded) -> None:
+        answer = self._answer
+        try:
+            answer.made(encoded)
+            whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
+            if answer.size:
+                body: bytes | _Long = _Long(self._json.pieces(whole), answer)
+            else:
+                body = self._json.text(whole)
+        except Exception as error:  # noqa: BLE001
+            # A fault here: ends this call only.
+            self.fail(error)
+        else:
+            self._end(Code.OK, answers.answer(body))
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with a refusal, or because of a fault."""
+        refusal = self._json.told(error)
+        self._end(refusal.code, answers.refusal(refusal))
+
+    def _end(self, code: int, response: PageResponse) -> None:
+        respond, self._respond = self._respond, None
+        self._method.counts.finish(code)
+        if isinstance(response.body, bytes):
+            self._answer.release()
+        if respond is not None:
+            respond(response)
+
+    def cancel(self, code: int = CANCELED.code) -> bool:
+        """End the call without a response; False if it has ended."""
+        if self._respond is None:
+            return False
+        self._respond = None
+        self._method.counts.finish(code)
+        if self._pending is not None:
+            self._pending.cancel()
+        self._answer.release()
+        return True
 
 
 class _Long(AsyncIterator[bytes]):
@@ -130,8 +205,12 @@ class _Long(AsyncIterator[bytes]):
     def __init__(self, pieces: Iterator[bytes], answer: Answer) -> None:
         self._pieces = pieces
         self._answer = answer
+        self._begun = False
 
     async def __anext__(self) -> bytes:
+        if not self._begun:
+            self._begun = True
+            self._answer.sent_by(asyncio.current_task())
         # (The client may read as fast as pieces are made.)
         await asyncio.sleep(0)
         piece = next(self._pieces, None)

@@ -9,11 +9,11 @@ those that `--cors` names. The default does not count: with it any page in the b
 near a member could write.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.door.http.router import NOSNIFF, TEXT, Router
-from rusd.rpc.pages import PageRequest, PageResponse
+from rusd.rpc.pages import PageRequest, PageResponse, Respond
 
 log = get_logger(__name__)
 rejected = LimitedLog(log)
@@ -100,6 +100,23 @@ class AccessControl:
         if not cors:
             return response
         return PageResponse(response.status, (*response.headers, *cors), response.body)
+
+    def begin(
+        self, request: PageRequest, body: bytes, respond: Respond
+    ) -> Callable[[], None] | None:
+        """See `DirectPage`."""
+        if request.method == "OPTIONS" or not self._is_known_host(request):
+            return None
+        cors = self._origins.headers(request.headers.get("origin", ""))
+        if not cors:
+            return self._router.begin(request, body, respond)
+        return self._router.begin(
+            request,
+            body,
+            lambda response: respond(
+                PageResponse(response.status, (*response.headers, *cors), response.body)
+            ),
+        )
 
     def accepts_socket(self, request: PageRequest) -> bool:
         """Return whether a WebSocket may be opened at the request's path."""

@@ -1,5 +1,6 @@
 """One HTTP/1.1 connection: aiohttp's request handler with limits and etcd's error responses.
 
+- Requests that arrive whole are served without aiohttp (`whole.py`) until the first that does not.
 - A client that does not read its responses is disconnected after `STALLED` seconds without
   progress. The number of pipelined requests bounds what the kernel buffers meanwhile.
 - A request that cannot be parsed gets the response of Go's server.
@@ -8,6 +9,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from aiohttp.http_parser import RawRequestMessage
 
 from rusd.door.caller import caller_of
 from rusd.door.http.websocket import FrameMasks
+from rusd.door.http.whole import WholeRequests
 from rusd.rpc.pages import BodyMalformed
 
 #: Seconds for a client to read at least some of the bytes that wait for it.
@@ -46,11 +49,23 @@ class ConnectionOwner(Protocol):
 class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
-    __slots__ = ("_in_a_row", "_last", "_masks", "_moved", "_owner", "_unfed", "_waiting", "caller")
+    __slots__ = (
+        "_in_a_row", "_last", "_masks", "_moved", "_owner", "_unfed", "_waiting", "_whole",
+        "caller",
+    )  # fmt: skip
 
-    def __init__(self, owner: ConnectionOwner, server: web.Server, **options: Any) -> None:
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        server: web.Server,
+        whole: Callable[["HttpConnection"], WholeRequests],
+        **options: Any,
+    ) -> None:
+        """`whole` makes the server of the requests that arrive whole."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._owner = owner
+        #: None once aiohttp has the connection.
+        self._whole: WholeRequests | None = whole(self)
         self._in_a_row = 0
         #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
@@ -68,8 +83,59 @@ class HttpConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unfed = b""
+        if self._whole is not None:
+            self._whole.lost()
         super().connection_lost(exc)
         self._owner.left(self)
+
+    # For `whole.py`
+
+    def begun(self) -> None:
+        """A request is served without aiohttp: `shutdown` waits for it."""
+        self._request_in_progress = True
+
+    def ended(self) -> None:
+        """The response was sent."""
+        self._request_in_progress = False
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._close and self.transport is not None:
+            self.transport.close()
+
+    def hand_over(self, data: bytes) -> None:
+        """Let aiohttp read from here on."""
+        self._whole = None
+        self.data_received(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken some of what was written. Raises ConnectionError."""
+        await self._drain_helper()
+
+    @property
+    def held(self) -> bool:
+        """Whether much waits for the client."""
+        return self._paused
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._whole is not None:
+            self._whole.resume()
+
+    def sweep(self) -> None:
+        """See `WholeRequests.sweep`."""
+        if self._whole is not None:
+            self._whole.sweep()
+
+    def _process_keepalive(self) -> None:
+        if self._whole is not None and self._whole.busy:
+            # (aiohttp is idle, the connection is not.)
+            after, check = self._keepalive_timeout, self._process_keepalive
+            self._keepalive_handle = self._loop.call_later(after, check)
+        else:
+            super()._process_keepalive()
+
+    # For aiohttp
 
     def watch_masks(self) -> bool:
         """See `SocketConnection`."""
@@ -87,6 +153,10 @@ class HttpConnection(web.RequestHandler):
         return False
 
     def data_received(self, data: bytes) -> None:
+        if self._whole is not None:
+            if not (self._force_close or self._close):
+                self._whole.feed(data)
+            return
         if self._masks is not None:
             if self._masked(data):
                 super().data_received(data)

@@ -10,9 +10,10 @@ The rest of the door sees pages through the router alone.
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from html import escape
 from posixpath import normpath
+from types import MappingProxyType
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from rusd.base.logs import get_logger
@@ -23,10 +24,13 @@ from rusd.rpc.pages import (
     BodyMemoryExceeded,
     BodyTimeout,
     BodyTooLarge,
+    DirectPage,
     Page,
     PageRequest,
     PageResponse,
     RequestBody,
+    Respond,
+    nothing_to_cancel,
 )
 
 log = get_logger(__name__)
@@ -58,13 +62,20 @@ def not_allowed(*methods: str) -> PageResponse:
 class Router:
     """The pages of one member by path."""
 
-    def __init__(self, pages: Mapping[str, Page], sockets: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pages: Mapping[str, Page],
+        sockets: Sequence[str] = (),
+        direct: Mapping[str, DirectPage] = MappingProxyType({}),
+    ) -> None:
         """Map paths to pages. A path with a final slash includes all paths below it; the longest
         match counts.
 
-        `sockets`: paths with a final slash whose pages accept WebSockets.
+        `sockets`: paths with a final slash whose pages accept WebSockets. `direct`: pages that
+        answer most requests without a task, by the same paths.
         """
         self._pages = dict(pages)
+        self._direct = {pages[path]: begin for path, begin in direct.items()}
         self._sockets = tuple(sockets)
         self._below = sorted((path for path in pages if path.endswith("/")), key=len, reverse=True)
         self._turns = _Turns()
@@ -85,6 +96,24 @@ class Router:
         except Exception:
             log.exception("a page failed", extra={"fields": {"page": request.path}})
             return _FAILED
+
+    def begin(
+        self, request: PageRequest, body: bytes, respond: Respond
+    ) -> Callable[[], None] | None:
+        """See `DirectPage`. Not behind `_turns`: the caller spends the door's time budget."""
+        raw = request.raw_path
+        if "%" in raw or not _is_clean(raw):
+            return None
+        page = self._find(request.path)
+        begin = None if page is None else self._direct.get(page)
+        if begin is None:
+            return None
+        try:
+            return begin(request, body, respond)
+        except Exception:
+            log.exception("a page failed", extra={"fields": {"page": request.path}})
+            respond(_FAILED)
+            return nothing_to_cancel
 
     def accepts_socket(self, request: PageRequest) -> bool:
         """Return whether a WebSocket may be opened at the request's path."""
@@ -143,7 +172,7 @@ def page_request(
     method: str, target: str, headers: Mapping[str, str], body: RequestBody, caller: Caller
 ) -> PageRequest:
     """Return the request for `target`: path and query of the request line, or an absolute URL."""
-    path, raw, query = _parsed(target)
+    path, raw, query = parsed_target(target)
     if not target.startswith("/") and (host := _authority(target)):
         headers = {**headers, "host": host}
     return PageRequest(method, path, raw, query, headers, body, caller)
@@ -186,7 +215,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PLAIN = re.compile(r"[^%?]*")
 
 
-def _parsed(target: str) -> tuple[str, str, dict[str, list[str]]]:
+def parsed_target(target: str) -> tuple[str, str, dict[str, list[str]]]:
     """Return the path, the path as sent, and the query; the path "/" if the target is no URL."""
     if target.startswith("/") and _PLAIN.fullmatch(target):
         return target, target, {}

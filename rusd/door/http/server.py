@@ -10,7 +10,6 @@ responses is disconnected (`connection.py`). A page is cancelled when its client
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -23,7 +22,9 @@ from rusd.door.http.body import Body, BodyMemory, close
 from rusd.door.http.connection import HttpConnection
 from rusd.door.http.router import page_request
 from rusd.door.http.websocket import serve_socket
+from rusd.door.http.whole import HOST, DirectPages, WholeConnection, WholeRequests
 from rusd.door.listen.listener import Bindings, Listeners, Tls
+from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls
 from rusd.rpc.pages import BodyMalformed, PageRequest, PageResponse
 
@@ -39,17 +40,12 @@ IDLE_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 #: Seconds between checks for clients that do not read.
 SWEEP = 1.0
-#: The characters that Go's server allows in `Host`.
-_HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=:@%\[\]]*")
 #: Seconds for open requests to end when the door stops.
 GRACE_SECONDS = 1.0
 
 
-class Pages(Protocol):
+class Pages(DirectPages, Protocol):
     """Handler of requests: a router, or checks before it."""
-
-    async def serve(self, request: PageRequest) -> PageResponse:
-        """Return the response. Never raises."""
 
     def accepts_socket(self, request: PageRequest) -> bool:
         """Return whether a WebSocket may be opened at the request's path."""
@@ -63,11 +59,14 @@ class HttpDoor:
         pages: Pages,
         fail: Fail,
         body_memory: BodyMemory | None = None,
+        budget: TimeBudget | None = None,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member. `body_memory`: a
-        request that announces more than its bound of one body is refused unread.
+        request that announces more than its bound of one body is refused unread. `budget`: the time
+        for requests that arrive whole.
         """
         self._pages = pages
+        self._budget = budget or TimeBudget()
         self.body_memory = body_memory or BodyMemory()
         self._listeners = Listeners(fail)
         self._stopping = False
@@ -109,12 +108,18 @@ class HttpDoor:
         return HttpConnection(
             self,
             server,
+            self._whole,
             access_log=None,
             logger=_SILENT,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             # (etcd ignores Content-Encoding too. A short body would become gigabytes.)
             auto_decompress=False,
+        )
+
+    def _whole(self, connection: HttpConnection) -> WholeRequests:
+        return WholeRequests(
+            cast(WholeConnection, connection), self._pages, self._budget, self.body_memory
         )
 
     def joined(self, connection: HttpConnection, transport: asyncio.BaseTransport) -> None:
@@ -133,6 +138,7 @@ class HttpDoor:
         for connection, transport in list(self.connections.items()):
             if connection.stalled(transport.get_write_buffer_size(), now):
                 transport.abort()
+            connection.sweep()
         again = bool(self.connections)
         self._sweeping = loop.call_later(SWEEP, self._sweep) if again else None
 
@@ -148,7 +154,7 @@ class HttpDoor:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(HttpConnection, request.protocol)
-        if not _HOST.fullmatch(request.headers.get("Host", "")):
+        if not HOST.fullmatch(request.headers.get("Host", "")):
             return _refused(HTTPStatus.BAD_REQUEST, "400 Bad Request: malformed Host header")
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             return _refused(HTTPStatus.EXPECTATION_FAILED)

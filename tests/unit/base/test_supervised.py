@@ -81,6 +81,8 @@ UNSUPERVISED = {
     "backup/snapshot_files.py": "the file of the calls that await it",
     "api/contenders.py": "awaits them under a shield",
     "api/lease.py": "ends the stream",
+    "door/gateway/unary.py": "a call's error is the response",
+    "door/http/whole.py": "a page's error is the response",
     "door/http/http2.py": "resets the stream",
     "door/gateway/streaming.py": "ends the stream",
 }

@@ -159,6 +159,75 @@ def test_a_call_ends_with_its_timeout_or_its_client() -> None:
     scenario(test)
 
 
+def begin(
+    service: Service, path: str, text: bytes, **headers: str
+) -> tuple[list[PageResponse], Callable[[], None] | None]:
+    """Ask without a task; returns the responses so far and what cancels the call."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = page_request("POST", f"/v3/{path}", fields, Sent(text), Caller("test"))
+    responses: list[PageResponse] = []
+    return responses, service.gateway.begin(request, text, responses.append)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("kv/range", b'{"limit":5}'),
+        ("kv/range", b'{"key":"ZmFpbA=="}'),
+        ("kv/range", b'{"key":"YnJlYWs="}'),
+        ("kv/range", b'{"limit":'),
+        ("kv/range", b""),
+        ("kv/none", b"{}"),
+    ],
+)
+def test_a_call_without_a_task_is_answered_as_one_with_a_task(path: str, text: bytes) -> None:
+    async def test() -> None:
+        service = Service()
+        responses, cancel = begin(service, path, text)
+        assert cancel is not None
+        assert responses == [await service.ask(path, Sent(text))]
+        started, finished = service.counted("KV/Range")
+        assert started == finished
+
+    scenario(test)
+
+
+def test_a_call_without_a_task_ends_with_its_response_or_its_client() -> None:
+    async def test() -> None:
+        service = Service(at_once=2)
+        first, cancel_first = begin(service, "kv/put", b"{}")
+        second, cancel_second = begin(service, "kv/put", b"{}")
+        assert begin(service, "kv/put", b"{}") == ([], None)  # no slot is free
+        assert cancel_first is not None
+        assert cancel_second is not None
+        cancel_first()
+        assert service.puts[0].cancelled()
+        service.puts[1].set_result(b"")
+        await turns()
+        cancel_second()
+        assert (first, [one.body for one in second]) == ([], [b"{}"])
+        assert service.counted("KV/Put") == (2, 2)
+        for _ in range(2):
+            assert begin(service, "kv/put", b"{}")[1] is not None
+        assert begin(service, "kv/put", b"{}")[1] is None
+
+    scenario(test)
+
+
+def test_calls_that_need_a_task_are_left_to_one() -> None:
+    async def test() -> None:
+        service = Service()
+        for path, text, headers in (
+            ("kv/put", b"{}", {"grpc_timeout": "1S"}),
+            ("kv/put", b" " * (100 << 10), {}),
+            ("watch", CREATE, {}),
+        ):
+            assert begin(service, path, text, **headers) == ([], None)
+        assert service.counted("KV/Put") == (0, 0)
+
+    scenario(test)
+
+
 def test_calls_above_the_limit_wait_in_their_order() -> None:
     async def test() -> None:
         service = Service(at_once=2)
