@@ -8,7 +8,9 @@ can be checked again.
 
 - `command`, `__main__`: the command; `progress`: its output in a terminal
 - `run`: one run; `subject`: its cluster, each member with its links and its disk
-- `network`: rules for the links between members, carried out by `namespaces` (root) or `proxy`
+- `containers`: members as containers in place of processes
+- `network`: rules for the links between members, carried out by `namespaces` (root) or `proxy`;
+  `filters`: packet filters inside namespaces
 - `disks`: small disks that can be filled and slowed
 - `schedule`: the faults and their times; `nemesis` injects them; `faults`: each kind of fault;
   `member_replacement`: a new member in place of one that lost its disk

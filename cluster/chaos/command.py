@@ -41,6 +41,16 @@ def parser() -> argparse.ArgumentParser:
         "--network", choices=("auto", *NETWORKS), default="auto", help="how links are broken"
     )
     made.add_argument("--no-disks", action="store_true", help="leave disks alone")
+    made.add_argument(
+        "--image", help="members are containers of this image, which takes etcd's flags"
+    )
+    made.add_argument("--other-image", help="upgrades and downgrades move members to it and back")
+    made.add_argument(
+        "--engine",
+        choices=("running", "own"),
+        default="running",
+        help="own: start a second container engine, and restart it as one of the faults",
+    )
     made.add_argument("--schedule", type=Path, help="carry out this schedule.json of another run")
     made.add_argument("--report", type=Path, help="directory for report, history and schedule")
     made.add_argument(
@@ -51,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--flag", action="append", default=[], help="further flag of every member (repeatable)"
+    )
+    made.add_argument(
+        "--clocks",
+        action="store_true",
+        help="move the containers' clocks by libfaketime, which makes members several times slower",
     )
     return made
 
@@ -74,26 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
         if kinds:
             schedule.draw(seed, 0.0, kinds)  # only to refuse unknown kinds
-        network = network_of(options.network)
-        subject = Subject(
-            options.subject,
-            options.size,
-            network=network,
-            with_disks=not options.no_disks,
-            flags=options.flag,
-            seed=seed,
-        )
+        subject = _subject(options, seed)
+    except ModuleNotFoundError as error:
+        print(f"{_MISSING} ({error})", file=sys.stderr)
+        return 2
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    report = options.report or Path("build/chaos") / f"{options.subject.rpartition('/')[2]}-{seed}"
+    what = options.image or options.subject
+    name = what.rpartition("/")[2].replace(":", "-")
+    report = options.report or Path("build/chaos") / f"{name}-{seed}"
     report.mkdir(parents=True, exist_ok=True)
     about: dict[str, object] = {
-        "subject": options.subject,
-        "network": network,
+        "subject": what,
+        "network": subject.kind,
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    title = f"{options.subject}, {options.size} members, seed {seed}, network: {network}"
+    if options.other_image:
+        about["other image"] = options.other_image
+    title = f"{what}, {options.size} members, seed {seed}, network: {subject.kind}"
     with subject, Progress(title, options.time) as progress:
         if steps is None:
             steps = schedule.draw(seed, options.time, kinds or faults.possible(subject))
@@ -109,6 +123,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = write(history, verdicts, report)
     console.print(f"{len(history.faults)} faults; report: {page}", markup=False, soft_wrap=True)
     return 0 if every else 1
+
+
+def _subject(options: argparse.Namespace, seed: int) -> Subject:
+    """Return the cluster that the command line describes. Raises OSError or ValueError."""
+    if options.image:
+        from .containers.subject import ContainerSubject
+
+        return ContainerSubject(
+            options.image,
+            options.size,
+            other_image=options.other_image,
+            engine=options.engine,
+            clocks=options.clocks,
+            flags=options.flag,
+        )
+    if options.other_image or options.engine != "running" or options.clocks:
+        raise ValueError("--other-image, --engine and --clocks need --image")
+    return Subject(
+        options.subject,
+        options.size,
+        network=network_of(options.network),
+        with_disks=not options.no_disks,
+        flags=options.flag,
+        seed=seed,
+    )
 
 
 def console() -> NoReturn:

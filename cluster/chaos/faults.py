@@ -6,6 +6,7 @@ that affect the leader affect a member drawn by the schedule while there is none
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,6 +17,9 @@ from .subject import Subject
 
 #: Longest time in seconds for which a slow disk is frozen.
 FREEZE = 0.4
+
+#: Seconds by which a wall clock jumps.
+JUMPS = (-86400.0, -3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0, 86400.0)
 
 
 class ActiveFault(NamedTuple):
@@ -34,13 +38,9 @@ def begin(subject: Subject, step: Step) -> ActiveFault:
 
 def possible(subject: Subject) -> list[str]:
     """Returns the kinds of faults that can be injected into this subject."""
-    able = subject.network.able
-    needs = {"delay": "delay" in able, "loss": "loss" in able}
-    for kind in _KINDS:
-        if _KINDS[kind] in _OF_LINKS:
-            needs[kind] = "cut" in able
-    needs |= dict.fromkeys(("slow-disk", "full-disk"), bool(subject.disks))
-    return [kind for kind in _KINDS if needs.get(kind, True)]
+    able = subject.able
+    impossible = {kind for need, kinds in _NEEDS.items() if need not in able for kind in kinds}
+    return [kind for kind in _KINDS if kind not in impossible]
 
 
 # --- targets --------------------------------------------------------------------------------------
@@ -232,15 +232,83 @@ def _full_disk(subject: Subject, step: Step) -> ActiveFault:
     return ActiveFault([member], heal)
 
 
-_OF_LINKS = (
-    _partition_leader,
-    _partition_one,
-    _partition_all,
-    _leader_cannot_send,
-    _leader_cannot_hear,
-    _one_link,
-    _one_way,
-)
+# --- containers -----------------------------------------------------------------------------------
+
+
+def _disconnect(subject: Subject, member: int) -> ActiveFault:
+    subject.disconnect(member)
+    return ActiveFault([member], lambda: subject.reconnect(member))
+
+
+def _disconnect_one(subject: Subject, step: Step) -> ActiveFault:
+    return _disconnect(subject, _drawn(subject, step))
+
+
+def _disconnect_leader(subject: Subject, step: Step) -> ActiveFault:
+    return _disconnect(subject, _leader(subject, step))
+
+
+def _out_of_memory(subject: Subject, step: Step) -> ActiveFault:
+    member = _leader(subject, step) if step.drawn[1] < 0.5 else _drawn(subject, step)
+    subject.exhaust_memory(member)
+    return ActiveFault([member], lambda: subject.start_again(member))
+
+
+def _clock_jump(subject: Subject, step: Step) -> ActiveFault:
+    member = _leader(subject, step) if step.drawn[1] < 0.5 else _drawn(subject, step)
+    seconds = JUMPS[int(step.drawn[2] * len(JUMPS))]
+    subject.move_clock(member, seconds)
+    return ActiveFault([member], lambda: subject.move_clock(member, 0), f"{seconds:+g} s")
+
+
+def _other_image(subject: Subject, step: Step) -> ActiveFault:
+    """Leaves a cluster of two versions behind, or ends it."""
+    member = _drawn(subject, step)
+    subject.wait_settled()
+    return ActiveFault([member], lambda: None, f"to {subject.change_image(member)}")
+
+
+def _rolling_upgrade(subject: Subject, step: Step) -> ActiveFault:
+    """Moves each member to the other image when the one before is healthy."""
+    members = _random_members(subject, step, subject.size)
+    images = []
+    for member in members:
+        subject.wait_settled()
+        images.append(subject.change_image(member))
+    return ActiveFault(members, lambda: None, f"to {', '.join(images)}")
+
+
+def _restart_engine(subject: Subject, step: Step) -> ActiveFault:
+    members = range(subject.size)
+    number = signal.SIGTERM if step.drawn[1] < 0.5 else signal.SIGKILL
+    subject.restart_engine(number)
+
+    def heal() -> None:
+        for member in members:
+            subject.start_again(member)
+
+    return ActiveFault(members, heal, number.name)
+
+
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "cut": (
+        "partition-leader",
+        "partition-one",
+        "partition-all",
+        "leader-cannot-send",
+        "leader-cannot-hear",
+        "one-link",
+        "one-way",
+    ),
+    "delay": ("delay",),
+    "loss": ("loss",),
+    "disks": ("slow-disk", "full-disk"),
+    "disconnect": ("disconnect-one", "disconnect-leader"),
+    "memory": ("out-of-memory",),
+    "clock": ("clock-jump",),
+    "images": ("other-image", "rolling-upgrade"),
+    "engine": ("restart-engine",),
+}
 
 _KINDS: dict[str, Callable[[Subject, Step], ActiveFault]] = {
     "kill-leader": _kill_leader,
@@ -263,4 +331,11 @@ _KINDS: dict[str, Callable[[Subject, Step], ActiveFault]] = {
     "loss": _loss,
     "slow-disk": _slow_disk,
     "full-disk": _full_disk,
+    "disconnect-one": _disconnect_one,
+    "disconnect-leader": _disconnect_leader,
+    "out-of-memory": _out_of_memory,
+    "clock-jump": _clock_jump,
+    "other-image": _other_image,
+    "rolling-upgrade": _rolling_upgrade,
+    "restart-engine": _restart_engine,
 }

@@ -7,9 +7,8 @@
 The bridge has its own namespace, so that packet filters of this machine (Docker's, say) do not
 apply.
 
-Links are cut and made lossy by the kernel's packet filter in the receiver's namespace (iptables),
-so that members receive nothing, as with a pulled cable. Delay needs the kernel's netem, and is
-available only with it. Requires Linux and root; `obstacle` returns the reason if unavailable.
+`filters` carries out the rules. Requires Linux and root; `obstacle` returns the reason if
+unavailable.
 
 Names contain the process id of the run. The next run removes the namespaces of a killed run.
 """
@@ -20,29 +19,26 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
 
-from .network import Link, Rule
+from . import filters
+from .filters import FilteredNetwork
 
-_NAME = re.compile(r"rc(\d+)(b|h|m\d+)")
+_NAME = re.compile(r"rc(\d+)(b|e|h|m\d+)")
 #: 198.18.0.0/15 is set aside for tests of networks.
 _PREFIX = "198.18"
 
 
-class NamespaceNetwork:
+class NamespaceNetwork(FilteredNetwork):
     """Namespaces for `size` members; made when constructed."""
 
     def __init__(self, size: int) -> None:
+        super().__init__(size)
         remove_left_behind()
         self._tag = f"rc{os.getpid()}"
-        self._size = size
         self._subnet = f"{_PREFIX}.{os.getpid() % 250}"
-        self._rules: dict[Link, Rule] = {}
-        self.able = frozenset(("cut", "loss"))
         try:
             self._make()
-            if _netem(self.namespace(0)):
-                self.able |= {"delay"}
+            self.look_for_netem(self.enter(0))
         except BaseException:
             self.close()
             raise
@@ -58,68 +54,28 @@ class NamespaceNetwork:
         """Returns the prefix of a command that runs it in a member's namespace (as one process)."""
         return ["ip", "netns", "exec", self.namespace(member)]
 
-    def set(self, links: Iterable[Link], rule: Rule) -> None:
-        for link in links:
-            self._rules[link] = rule
-        self._apply()
-
-    def heal(self) -> None:
-        self._rules.clear()
-        self._apply()
-
     def close(self) -> None:
         remove(self._tag)
 
     def _make(self) -> None:
         middle, host = f"{self._tag}b", f"{self._tag}h"
-        _ip("netns", "add", middle)
-        _ip("-n", middle, "link", "add", "bridge", "type", "bridge")
-        _ip("-n", middle, "link", "set", "bridge", "up")
-        _ip("link", "add", host, "type", "veth", "peer", "name", "host", "netns", middle)
-        _ip("-n", middle, "link", "set", "host", "master", "bridge", "up")
-        _ip("address", "add", f"{self._subnet}.1/24", "dev", host)
-        _ip("link", "set", host, "up")
-        for member in range(self._size):
+        ip("netns", "add", middle)
+        ip("-n", middle, "link", "add", "bridge", "type", "bridge")
+        ip("-n", middle, "link", "set", "bridge", "up")
+        ip("link", "add", host, "type", "veth", "peer", "name", "host", "netns", middle)
+        ip("-n", middle, "link", "set", "host", "master", "bridge", "up")
+        ip("address", "add", f"{self._subnet}.1/24", "dev", host)
+        ip("link", "set", host, "up")
+        for member in range(self.size):
             name = self.namespace(member)
-            _ip("netns", "add", name)
+            ip("netns", "add", name)
             inside = ("-n", name)
             end = f"member{member}"
-            _ip(
-                *inside, "link", "add", "eth0", "type", "veth", "peer", "name", end, "netns", middle
-            )
-            _ip("-n", middle, "link", "set", end, "master", "bridge", "up")
-            _ip(*inside, "address", "add", f"{self.address(member)}/24", "dev", "eth0")
-            _ip(*inside, "link", "set", "lo", "up")
-            _ip(*inside, "link", "set", "eth0", "up")
-
-    def _apply(self) -> None:
-        """Replace every member's filter, each atomically."""
-        for member in range(self._size):
-            rules = []
-            for (sender, receiver), rule in sorted(self._rules.items()):
-                if receiver == member and (rule.cut or rule.loss):
-                    chance = (
-                        ""
-                        if rule.cut
-                        else f" -m statistic --mode random --probability {rule.loss:.4f}"
-                    )
-                    rules.append(f"-A INPUT -s {self.address(sender)}/32{chance} -j DROP")
-            _filter(self.enter(member), rules)
-            if "delay" in self.able:
-                self._delay(member)
-
-    def _delay(self, member: int) -> None:
-        """Delay everything that a member sends (netem needs classes to tell receivers apart)."""
-        late = [
-            rule for (sender, _), rule in self._rules.items() if sender == member and rule.delay
-        ]
-        command = [*self.enter(member), "tc", "qdisc"]
-        subprocess.run([*command, "del", "dev", "eth0", "root"], capture_output=True)
-        if late:
-            rule = late[0]
-            times = [f"{rule.delay * 1000:.0f}ms", f"{rule.jitter * 1000:.0f}ms"]
-            add = [*command, "add", "dev", "eth0", "root", "netem", "delay", *times]
-            subprocess.run(add, check=True, capture_output=True)
+            ip(*inside, "link", "add", "eth0", "type", "veth", "peer", "name", end, "netns", middle)
+            ip("-n", middle, "link", "set", end, "master", "bridge", "up")
+            ip(*inside, "address", "add", f"{self.address(member)}/24", "dev", "eth0")
+            ip(*inside, "link", "set", "lo", "up")
+            ip(*inside, "link", "set", "eth0", "up")
 
 
 def obstacle() -> str | None:
@@ -131,8 +87,8 @@ def obstacle() -> str | None:
             return f"the command {command} is missing (package {package})"
     name = f"rc{os.getpid()}m99"
     try:
-        _ip("netns", "add", name)
-        _filter(["ip", "netns", "exec", name], [])
+        ip("netns", "add", name)
+        filters.replace(["ip", "netns", "exec", name], [])
     except OSError as error:
         return str(error)
     finally:
@@ -172,25 +128,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _netem(namespace: str) -> bool:
-    command = ["ip", "netns", "exec", namespace, "tc", "qdisc", "add", "dev", "lo", "root", "netem"]
-    made = subprocess.run([*command, "delay", "0ms"], capture_output=True)
-    if made.returncode == 0:
-        removal = [*command[:5], "qdisc", "del", "dev", "lo", "root"]
-        subprocess.run(removal, capture_output=True)
-    return made.returncode == 0
-
-
-def _ip(*words: str) -> None:
+def ip(*words: str) -> None:
+    """Run a command of iproute2. Raises OSError."""
     done = subprocess.run(["ip", *words], capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
-
-
-def _filter(enter: list[str], rules: list[str]) -> None:
-    """Replace the packet filter of the namespace that the command `enter` enters."""
-    chains = [f":{name} ACCEPT [0:0]" for name in ("INPUT", "FORWARD", "OUTPUT")]
-    text = "\n".join(["*filter", *chains, *rules, "COMMIT", ""])
-    done = subprocess.run([*enter, "iptables-restore"], input=text.encode(), capture_output=True)
-    if done.returncode:
-        raise OSError(f"iptables-restore: {done.stderr.decode(errors='replace').strip()}")

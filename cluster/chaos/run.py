@@ -18,7 +18,7 @@ from .history import History, Outcome
 from .nemesis import Nemesis
 from .observer import Observer
 from .schedule import Step
-from .subject import Subject, unavailable
+from .subject import Subject
 from .workloads.leases import PREFIX as LEASES
 from .workloads.leases import Leases
 from .workloads.locks import PREFIX as LOCKS
@@ -80,7 +80,7 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
         "size": subject.size,
         "progress requests": plan.progress,
         "faults": sorted({step.kind for step in plan.steps}),
-        "unavailable": [*unavailable(subject), "jumps of clocks (they are simulated)"],
+        "unavailable": subject.unavailable(),
         "unrecorded": [LEASES, LOCKS],
         "host": platform.platform(),
     }

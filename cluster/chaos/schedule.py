@@ -34,11 +34,19 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "loss": (3, 1.0, 3.0),
     "slow-disk": (3, 0.5, 2.5),
     "full-disk": (2, 0.5, 2.0),
+    "disconnect-one": (3, 0.5, 3.0),
+    "disconnect-leader": (3, 0.5, 3.0),
+    "out-of-memory": (3, 0.1, 1.0),
+    "clock-jump": (3, 1.0, 3.0),
+    "other-image": (3, 0.1, 0.5),
+    "rolling-upgrade": (2, 0.1, 0.5),
+    "restart-engine": (2, 0.1, 1.0),
 }
 
-#: Kinds that must not overlap with another: a cluster of three survives the loss of only one disk.
-#: (etcd also checks only once whether the member was bootstrapped before.)
-ALONE = frozenset(("wipe-member",))
+#: Kinds that must not overlap with another: a cluster of three survives the loss of only one disk
+#: (etcd also checks only once whether the member was bootstrapped before), an upgrade goes on when
+#: all members are healthy, and nothing can be done to containers while no engine runs.
+ALONE = frozenset(("wipe-member", "other-image", "rolling-upgrade", "restart-engine"))
 
 #: Seconds between the end of one fault and the next, least and most.
 PAUSES = (0.3, 1.6)

@@ -1,12 +1,14 @@
 """The cluster under test: members as processes, each with its links and its disk.
 
-Faults and clients use this interface only, so that rusd and etcd are treated alike.
+Faults and clients use this interface only, so that rusd and etcd are treated alike, as processes
+and as `containers`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -33,6 +35,20 @@ REFUSED = ("has already been bootstrapped", "has been permanently removed from t
 
 NETWORKS = ("proxy", "namespaces", "none")
 
+#: What a subject may be able to do (`Subject.able`), as text for a report where it is not.
+ABILITIES = {
+    "cut": "cuts of links",
+    "delay": "delay of messages",
+    "loss": "loss of messages",
+    "disks": "full and slow disks (they need root)",
+    "clock": "jumps of clocks (the simulation has them)",
+    "disconnect": "interfaces taken away",
+    "memory": "memory used up",
+    "images": "upgrades (no other image given)",
+    "engine": "restarts of the engine (others use it)",
+}
+_OF_CONTAINERS = frozenset(("disconnect", "memory", "images", "engine"))
+
 
 def command_of(subject: str) -> list[str]:
     """Return the command of a subject by name: "rusd", "etcd" or a path."""
@@ -50,7 +66,7 @@ class Subject(LocalCluster):
 
     def __init__(
         self,
-        subject: str = "rusd",
+        subject: str | None = "rusd",
         size: int = 3,
         *,
         network: str = "proxy",
@@ -58,14 +74,20 @@ class Subject(LocalCluster):
         flags: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
-        """`network`: one of NETWORKS.
+        """`subject`: as for `command_of`; None: the members have no command of this machine.
+
+        `network`: one of NETWORKS.
 
         `with_disks`: give members disks of their own, where that is possible.
         """
         super().__init__(
-            size, binary=command_of(subject), flags=[*TIMES, *flags], start_timeout=60.0
+            size,
+            binary=[] if subject is None else command_of(subject),
+            flags=[*TIMES, *flags],
+            start_timeout=60.0,
         )
-        self._kind = network
+        #: How the links are broken.
+        self.kind = network
         self._with_disks = with_disks
         self._seed = seed
         self.network: Network = NoNetwork()
@@ -74,6 +96,18 @@ class Subject(LocalCluster):
         #: (member, exit code, end of its log) of members that ended by themselves.
         self.ended: list[tuple[str, int, str]] = []
         self._lock = threading.Lock()
+
+    @property
+    def able(self) -> frozenset[str]:
+        """Return which of the ABILITIES it has, once it has started."""
+        return self.network.able | ({"disks"} if self.disks else frozenset())
+
+    def unavailable(self) -> list[str]:
+        """Return the faults that cannot be injected here, as text."""
+        return [text for name, text in ABILITIES.items() if name in self._missing()]
+
+    def _missing(self) -> frozenset[str]:
+        return frozenset(ABILITIES) - _OF_CONTAINERS - self.able
 
     # --- faults on processes --------------------------------------------------------------------
 
@@ -133,7 +167,36 @@ class Subject(LocalCluster):
 
     def _data_directory(self, index: int) -> Path:
         disk = self.disks.get(index)
-        return self.members[index].data_dir if disk is None else disk.path / "data"
+        member = self.members[index]
+        return member.data_dir if disk is None else disk.path / member.data_dir.name
+
+    # --- faults on containers -------------------------------------------------------------------
+
+    def disconnect(self, index: int) -> None:
+        """Take a member's network interface away."""
+        raise NotImplementedError(ABILITIES["disconnect"])
+
+    def reconnect(self, index: int) -> None:
+        """Give it an interface with the same address."""
+        raise NotImplementedError(ABILITIES["disconnect"])
+
+    def exhaust_memory(self, index: int) -> None:
+        """Use up the memory of a member's limit: the kernel kills it before this returns."""
+        raise NotImplementedError(ABILITIES["memory"])
+
+    def move_clock(self, index: int, seconds: float) -> None:
+        """Set the offset of a member's wall clock."""
+        raise NotImplementedError(ABILITIES["clock"])
+
+    def change_image(self, index: int) -> str:
+        """Stop a member and start it with the other image; return the image's name."""
+        raise NotImplementedError(ABILITIES["images"])
+
+    def restart_engine(self, number: signal.Signals) -> None:
+        """End the engine with a signal, and start it: no member runs when this returns."""
+        raise NotImplementedError(ABILITIES["engine"])
+
+    # --- observing ------------------------------------------------------------------------------
 
     def note_ends(self) -> None:
         """Record members that ended by themselves since the last call."""
@@ -195,13 +258,13 @@ class Subject(LocalCluster):
 
     def _build(self) -> None:
         super()._build()
-        if self._kind == "namespaces":
+        if self.kind == "namespaces":
             network = NamespaceNetwork(self.size)
             self.network = network
             self.members = [
                 _moved(member, network.address(index)) for index, member in enumerate(self.members)
             ]
-        elif self._kind == "proxy":
+        elif self.kind == "proxy":
             private = self._claim.any(self.size)
             for index, port in enumerate(private):
                 self._own_flags(index, f"--listen-peer-urls=http://{ports.HOST}:{port}")
@@ -217,8 +280,8 @@ class Subject(LocalCluster):
             self._disk_directory = disks.new_directory()
             if disks.available(self._disk_directory):
                 for index in range(self.size):
-                    self.disks[index] = disk = Disk(self._disk_directory / f"disk-{index}")
-                    self._own_flags(index, f"--data-dir={disk.path / 'data'}")
+                    self.disks[index] = Disk(self._disk_directory / f"disk-{index}")
+                    self._own_flags(index, f"--data-dir={self._data_directory(index)}")
 
     def _own_flags(self, index: int, flag: str) -> None:
         self._member_flags[index] = [*self._member_flags.get(index, ()), flag]
@@ -231,18 +294,6 @@ class Subject(LocalCluster):
         if isinstance(self.network, NamespaceNetwork):
             return [*self.network.enter(index), *command]
         return command
-
-
-def unavailable(subject: Subject) -> list[str]:
-    """Returns the faults that cannot be injected here, as text."""
-    missing = [
-        f"{what} of messages (network: {subject._kind})"
-        for what in ("cut", "delay", "loss")
-        if what not in subject.network.able
-    ]
-    if not subject.disks:
-        missing.append("full and slow disks (they need root)")
-    return missing
 
 
 def network_of(kind: str) -> str:
