@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
-        test-chaos test-chaos-short test-failover simulate kubernetes kubernetes-build \
+        test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short clean
 
 help:                  ## what there is
@@ -104,6 +104,11 @@ test-budget: .venv/.installed-test  ## what holds the event loop, with a million
 test-chaos: .venv/.installed-test  ## ten minutes of faults, judged (CHAOS_SUBJECT=etcd: the same for etcd)
 	$(CHAOS) --network auto --time $(CHAOS_TIME) --report build/chaos/$(CHAOS_SUBJECT)-1 $(ARGS)
 	$(CHAOS) --network proxy --time $(CHAOS_TIME) --report build/chaos/$(CHAOS_SUBJECT)-2 $(ARGS)
+
+# CHAOS_ETCD=build/etcd-v3.7.3/etcd takes another etcd, PREVIOUS=v1 another image to move members to.
+test-chaos-docker: .venv/.installed-test wheels  ## the same with containers (needs root and an engine)
+	CHAOS_SUBJECT=$(CHAOS_SUBJECT) CHAOS_TIME=$(CHAOS_TIME) CHAOS_ETCD=$(CHAOS_ETCD) \
+	  PREVIOUS=$(PREVIOUS) sh tests/docker/run.sh chaos $(ARGS)
 
 test-failover: .venv/.installed-test  ## how long writes stop when the leader goes, beside etcd
 	$(BIN)/python -m cluster.chaos.failover --rounds 100 --json build/failover.json $(ARGS)

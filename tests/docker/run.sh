@@ -1,5 +1,6 @@
 #!/bin/sh
-# The image and the compose file on a real engine: `make test-docker`.
+# The image and the compose file on a real engine: `make test-docker`, or with `chaos` as the first
+# argument: chaos.sh.
 #
 # Uses the engine that runs. Where none does and we are root, it installs what is missing from
 # Debian's packages and starts an engine of its own for the time of the test, with its data in a
@@ -56,4 +57,9 @@ need debootstrap debootstrap
 
 RUSD_BASE_IMAGE=$(sh tests/docker/base-image.sh)
 export RUSD_BASE_IMAGE
-.venv/bin/python -m pytest tests/docker "$@"
+if [ "${1:-}" = chaos ]; then
+    shift
+    sh tests/docker/chaos.sh "$@"
+else
+    .venv/bin/python -m pytest tests/docker "$@"
+fi

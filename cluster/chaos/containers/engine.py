@@ -121,8 +121,8 @@ class OwnEngine:
             self._process.send_signal(number)
             self._process.wait(PATIENCE)
             self._process = None
-            # Its containerd ended with it. An init that does not collect it leaves its process id in
-            # use, and the next engine would wait for it.
+            # Its containerd ended with it. Where no init collects it, its process id stays in use,
+            # and the next engine would wait for it.
             (self._directory / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def start(self) -> None:
@@ -180,7 +180,7 @@ class OwnEngine:
         running = RunningEngine()
         try:
             for image in images:
-                self.client.images.load(running.client.images.get(image).save(named=True))
+                self.client.images.load(running.client.images.get(image).save(named=image))
         finally:
             running.close()
 
