@@ -10,6 +10,8 @@ Files:
     snapshot_check  a file with its hash, as `snapshot save` leaves it
     restore         the records of such a file to the state of a new cluster
     restore_history the rows of keys among them
+    etcd_directory  the data directory of a stopped etcd: its database, and what its log has beyond
+    etcd_requests   requests of etcd's log as proposals
     errors          SnapshotError
 
 Data passes: `SnapshotFiles` makes a checkpoint of the live database, lets a process of its own

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from rusd.backup import etcd_records as etcd
 from rusd.backup.errors import SnapshotError
+from rusd.backup.etcd_requests import MIN_TTL
 from rusd.backup.restore_history import History, check_revision, mark_bump
 from rusd.base.errors import Refusal
 from rusd.bbolt import BboltError, Database
@@ -33,31 +34,38 @@ _WRITE_BYTES: Final = 4 << 20
 #: The newest revision that a restored store may have: the counter is an int64, and the writes to
 #: come need theirs.
 _MAX_REVISION: Final = 1 << 62
-#: Seconds. A lease of less is given so many, as etcd does when it loads one (with its default
-#: election timeout).
-_MIN_TTL: Final = 2
 
 
 class Restored(NamedTuple):
     """What a restored state holds."""
 
-    #: The newest revision, with `bump`.
+    #: The newest revision.
     revision: int
     #: Rows of the history: puts and tombstones.
     rows: int
 
 
-def restore(database: Database, engine: Engine, *, bump: int = 0) -> Restored:
+def restore(database: Database, engine: Engine) -> Restored:
     """Write the records of `database` to an empty engine.
 
-    `bump`: added to the newest revision; all revisions up to there are compacted then, so that a
-    client which saw later ones of the old cluster is told so.
     Raises SnapshotError if the file is damaged, StorageError.
     """
     try:
-        return _Restore(database, engine).run(bump)
+        return _Restore(database, engine).run()
     except (BboltError, DecodeError, Refusal, ValueError, struct.error) as error:
         raise SnapshotError(f"damaged: {error}") from error
+
+
+def bump_revision(batch: Batch, newest: int, bump: int) -> int:
+    """Add `bump` to the newest revision; return the sum.
+
+    All revisions up to there are compacted then, so that a client which saw later ones of the old
+    cluster is told so. Raises SnapshotError if the sum is too high.
+    """
+    bumped = _checked(newest + bump)
+    mark_bump(batch, bumped)
+    compaction.schedule(batch, bumped)
+    return bumped
 
 
 class _Restore:
@@ -66,14 +74,14 @@ class _Restore:
         self._engine = engine
         self._batch = Batch()
 
-    def run(self, bump: int) -> Restored:
+    def run(self) -> Restored:
         """Restore everything."""
         history = History(self._engine)
         keys = self._database.bucket(etcd.KEY)
         if keys is None:
             raise SnapshotError("no database of etcd: it has no bucket of keys")
         history.restore(keys.items())
-        newest = self._compaction(history.newest, bump)
+        newest = self._compaction(history.newest)
         self._leases(history.leased)
         self._auth()
         self._alarms()
@@ -101,7 +109,7 @@ class _Restore:
         self._engine.write(self._batch)
         self._batch.clear()
 
-    def _compaction(self, newest: int, bump: int) -> int:
+    def _compaction(self, newest: int) -> int:
         """Restore the marks of compactions; return the newest revision."""
         marks = dict(self._items(etcd.META))
         newest = max(newest, 1)
@@ -115,19 +123,13 @@ class _Restore:
                 record(self._batch, revision)
                 # (All rows up to there may be removed.)
                 newest = max(newest, revision)
-        newest += bump
-        if newest > _MAX_REVISION:
-            raise SnapshotError(f"revision {newest} is too high: {_MAX_REVISION} at most")
-        if bump:
-            mark_bump(self._batch, newest)
-            compaction.schedule(self._batch, newest)
-        return newest
+        return _checked(newest)
 
     def _leases(self, leased: dict[bytes, int]) -> None:
         leases = Leases()
         for _, encoded in self._records(etcd.LEASE):
             record = lease_pb2.Lease.FromString(encoded)
-            leases.grant(self._batch, record.ID, max(record.TTL, _MIN_TTL))
+            leases.grant(self._batch, record.ID, max(record.TTL, MIN_TTL))
             if record.RemainingTTL > 0:
                 leases.checkpoint(self._batch, record.ID, min(record.RemainingTTL, MAX_TTL))
         for key, lease in leased.items():
@@ -154,6 +156,13 @@ class _Restore:
         for encoded, _ in self._records(etcd.ALARM):
             message = rpc_pb2.AlarmMember.FromString(encoded)
             alarms.activate(self._batch, Alarm(message.memberID, message.alarm))
+
+
+def _checked(newest: int) -> int:
+    """Return the newest revision of a store. Raises SnapshotError if it leaves no room."""
+    if newest > _MAX_REVISION:
+        raise SnapshotError(f"revision {newest} is too high: {_MAX_REVISION} at most")
+    return newest
 
 
 def _auth_revision(encoded: bytes) -> int:

@@ -2,7 +2,8 @@
 
     <data-dir>/            member/ and, with --auto-tls, fixtures/
     <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/, without
-                           --wal-dir wal/, and restoring until `rusdutl snapshot restore` is done
+                           --wal-dir wal/, and restoring until `rusdutl snapshot restore` or
+                           `rusdutl migrate` is done
     <wal-dir>/             LOCK, <16 hex digits>.wal
 
 `prepare` runs before anything is opened. It refuses a directory that holds the data of etcd or of
@@ -40,10 +41,10 @@ _SNAPSHOTS = re.compile(r"incoming|outgoing-\d+")
 _ETCD_WAL = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.wal")
 
 MIGRATE = (
-    "rusd cannot read it. To migrate, take a snapshot of the running etcd with 'etcdctl snapshot "
-    "save' and make the data directory of every rusd member with 'rusdutl snapshot restore': "
-    "revisions, leases and users are kept. Or start rusd with a new, empty --data-dir and copy the "
-    "keys with 'etcdctl make-mirror'"
+    "rusd does not serve it. Make the data directory of every rusd member with 'rusdutl migrate "
+    "--from' the stopped etcd's directory (or '--from-endpoint' of the running etcd): revisions, "
+    "leases and users are kept. Or start rusd with a new, empty --data-dir and copy the keys with "
+    "'etcdctl make-mirror'"
 )
 
 
@@ -115,8 +116,8 @@ def _refuse_foreign_data(config: Config) -> None:
 def _refuse_half_restored(config: Config) -> None:
     if restoring_path(config).exists() and not config.identity_path.exists():
         raise ConfigError(
-            f"{config.member_path} is half of a snapshot: 'rusdutl snapshot restore' did not end. "
-            "Remove the data directory (and --wal-dir) and restore again"
+            f"{config.member_path} is half of a snapshot: 'rusdutl snapshot restore' or 'rusdutl "
+            "migrate' did not end. Remove the data directory (and --wal-dir) and do it again"
         )
 
 

@@ -1,4 +1,4 @@
-"""The data directory of a member of a new cluster, made from a snapshot.
+"""The data directory of a member of a new cluster, made from a snapshot or from etcd's data.
 
 Every member of that cluster is made from the same file with the same `--initial-cluster` and token,
 as with etcdutl. They begin with the same state at the same position of the log, above that of an
@@ -11,10 +11,13 @@ keys, or none.
 """
 
 import shutil
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from rusd.backup.restore import Restored, restore
+from rusd.backup.errors import SnapshotError
+from rusd.backup.restore import Restored, bump_revision, restore
 from rusd.base import durable
 from rusd.bbolt import Database
 from rusd.config import Config, ConfigError
@@ -23,37 +26,49 @@ from rusd.member.data_directory import refuse_shared_journal, restoring_path
 from rusd.member.identity import write_identity
 from rusd.raft.commands import STAND_IN
 from rusd.raft.log.journal import Journal
-from rusd.raft.ports import Position
+from rusd.raft.ports import Entry, Position, Request
 from rusd.state import positions
+from rusd.state.errors import Undecodable
 from rusd.state.machine import StateMachine
 from rusd.storage import Batch
 
 #: Positions of the last entries that the state counts as applied. (An empty log ends at 1.)
 _BEFORE: Final = Position(2, 1)
 _LAST: Final = Position(3, 1)
+#: Proposals in one write. (etcd's requests have 1.5 MiB at most, unless a flag says otherwise.)
+_APPLIED_AT_ONCE: Final = 64
 
 
-def restore_member(config: Config, database: Database, *, bump: int = 0) -> Restored:
-    """Write the data directory that `config` names; `bump` as in `restore`.
-
-    Raises ConfigError if there is something already, SnapshotError, OSError, StorageError,
-    JournalError. What was begun is removed then.
-    """
+def refuse_existing(config: Config) -> None:
+    """Raise ConfigError if there is something already where `config` wants data."""
     refuse_shared_journal(config)
     data, wal = config.data_path, config.wal_path
     if data.exists() and not _is_empty(data):
         raise ConfigError(f'data-dir "{data}" not empty or could not be read')
     if wal.exists():
         raise ConfigError(f'wal-dir "{wal}" exists')
+
+
+def restore_member(
+    config: Config, database: Database, *, proposals: Iterable[bytes] = (), bump: int = 0
+) -> Restored:
+    """Write the data directory that `config` names.
+
+    `proposals`: applied to what the database holds, in their order; `bump`: then added to the
+    newest revision (`rusd/backup/restore.py`).
+    Raises ConfigError if there is something already, SnapshotError, OSError, StorageError,
+    JournalError. What was begun is removed then.
+    """
+    refuse_existing(config)
     try:
-        return _make(config, database, bump)
+        return _make(config, database, proposals, bump)
     except BaseException:
         shutil.rmtree(config.member_path, ignore_errors=True)
-        shutil.rmtree(wal, ignore_errors=True)
+        shutil.rmtree(config.wal_path, ignore_errors=True)
         raise
 
 
-def _make(config: Config, database: Database, bump: int) -> Restored:
+def _make(config: Config, database: Database, proposals: Iterable[bytes], bump: int) -> Restored:
     for directory in (config.data_path, config.member_path, config.wal_path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory == config.member_path:
@@ -62,8 +77,17 @@ def _make(config: Config, database: Database, bump: int) -> Restored:
     state = config.member_path / "state"
     machine = StateMachine(state)
     try:
-        restored = restore(database, machine.engine, bump=bump)
+        restored = restore(database, machine.engine)
+    finally:
+        machine.close()
+    # (Opened again, the machine knows what was restored.)
+    machine = StateMachine(state)
+    try:
+        restored = _apply(machine, proposals, restored)
         batch = Batch()
+        if bump:
+            bumped = bump_revision(batch, restored.revision, bump)
+            restored = restored._replace(revision=bumped)
         positions.store(batch, _LAST, _BEFORE)
         machine.engine.write(batch)
         machine.bootstrap(members, identity.cluster_id)
@@ -84,6 +108,21 @@ def _make(config: Config, database: Database, bump: int) -> Restored:
     restoring_path(config).unlink()
     durable.sync(config.member_path)
     return restored
+
+
+def _apply(machine: StateMachine, proposals: Iterable[bytes], restored: Restored) -> Restored:
+    """Apply proposals; return what the state holds then. Raises SnapshotError if one of them is
+    not understood: the rest would be applied to another state.
+    """
+    index, term = machine.positions()[0]
+    left = iter(proposals)
+    while some := list(islice(left, _APPLIED_AT_ONCE)):
+        index += 1
+        requests = [Request(proposal, wanted=True) for proposal in some]
+        for result in machine.apply([Entry(Position(index, max(term, 1)), requests)]):
+            if isinstance(result, Undecodable):
+                raise SnapshotError("a request of the write-ahead log cannot be decoded")
+    return restored._replace(revision=machine.store.revision)
 
 
 def _is_empty(directory: Path) -> bool:

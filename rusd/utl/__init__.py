@@ -2,6 +2,7 @@
 
 Files:
     command     arguments, exit codes
+    download    the snapshot of a running member
     database    facts about a file: its hash, its revision, its keys
     printing    etcdutl's forms of output
 

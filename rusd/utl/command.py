@@ -3,8 +3,10 @@
 """
 
 import argparse
+import getpass
 import mmap
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import NoReturn
 
 import rusd
 from rusd.backup.errors import SnapshotError
+from rusd.backup.etcd_directory import open_etcd_directory
+from rusd.backup.restore import Restored
 from rusd.backup.snapshot_check import open_snapshot
 from rusd.base.errors import Refusal
 from rusd.bbolt import Database, check
 from rusd.bbolt.errors import BboltError
-from rusd.config import ConfigError, check_bootstrap, load, parse_arguments
-from rusd.member.restored import restore_member
+from rusd.config import Config, ConfigError, check_bootstrap, load, parse_arguments
+from rusd.member.restored import refuse_existing, restore_member
 from rusd.raft.log.journal import JournalError
 from rusd.storage import StorageError
 from rusd.utl import printing
@@ -26,6 +30,10 @@ from rusd.utl.printing import Column
 
 FAILED = 1
 BAD_ARGUMENTS = 128
+
+
+class _BadArguments(Exception):
+    """Arguments that do not go together."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,6 +53,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
+    except _BadArguments as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_ARGUMENTS
     except (ConfigError, SnapshotError, StorageError, JournalError, Refusal, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
@@ -69,17 +80,60 @@ def _parser() -> argparse.ArgumentParser:
     restored = snapshot.add_parser("restore", help="make a member's data directory of a snapshot")
     _add_file(restored)
     _add_form(restored)
+    restored.add_argument(
+        "--skip-hash-check",
+        action="store_true",
+        help="accept a file without its hash, such as one copied from a data directory",
+    )
+    _add_member(restored)
+    restored.set_defaults(run=_restore)
+
+    migrated = commands.add_parser("migrate", help="make a member's data directory of etcd's data")
+    _add_form(migrated)
+    source = migrated.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--from", dest="directory", type=Path, metavar="DIR", help="a stopped etcd's --data-dir"
+    )
+    source.add_argument(
+        "--from-endpoint",
+        dest="endpoints",
+        metavar="URLS",
+        help="of a running etcd, joined by commas: the first that answers is asked",
+    )
+    migrated.add_argument(
+        "--from-wal-dir", dest="wal", type=Path, metavar="DIR", help="the stopped etcd's --wal-dir"
+    )
+    migrated.add_argument(
+        "--cacert", type=Path, help="certificates that the endpoint's is signed by"
+    )
+    migrated.add_argument("--cert", type=Path, help="certificate shown to the endpoint")
+    migrated.add_argument("--key", type=Path, help="private key of --cert")
+    migrated.add_argument(
+        "--user", default="", metavar="NAME[:PASSWORD]", help="a user with role root"
+    )
+    migrated.add_argument("--password", default="", help="of --user")
+    _add_member(migrated)
+    migrated.set_defaults(run=_migrate)
+
+    hashed = commands.add_parser("hashkv", help="print the hash of the keys of a snapshot")
+    _add_file(hashed)
+    _add_form(hashed)
+    hashed.add_argument("--rev", type=_natural, default=0, help="revision (default: the newest)")
+    hashed.set_defaults(run=_hash_kv)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_member(restored: argparse.ArgumentParser) -> None:
+    """Add what the new member is to be."""
     restored.add_argument("--data-dir", help="directory to make (default: NAME.rusd)")
     restored.add_argument("--wal-dir", help="directory of the log, if apart from the data")
     restored.add_argument("--name", default="default", help="of this member")
     restored.add_argument("--initial-cluster", help="name=URL of every member, joined by commas")
     restored.add_argument("--initial-cluster-token", default="etcd-cluster")
     restored.add_argument("--initial-advertise-peer-urls", default="http://localhost:2380")
-    restored.add_argument(
-        "--skip-hash-check",
-        action="store_true",
-        help="accept a file without its hash, such as one copied from a data directory",
-    )
     restored.add_argument(
         "--bump-revision",
         type=_natural,
@@ -92,17 +146,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="count all revisions up to there as compacted (required with --bump-revision)",
     )
-    restored.set_defaults(run=_restore)
-
-    hashed = commands.add_parser("hashkv", help="print the hash of the keys of a snapshot")
-    _add_file(hashed)
-    _add_form(hashed)
-    hashed.add_argument("--rev", type=_natural, default=0, help="revision (default: the newest)")
-    hashed.set_defaults(run=_hash_kv)
-
-    version = commands.add_parser("version", help="print the version")
-    version.set_defaults(run=_version)
-    return parser
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -152,9 +195,68 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    config = _new_member(arguments)
+    with _mapped(arguments.file) as data:
+        database = open_snapshot(data, skip_hash_check=arguments.skip_hash_check)
+        if arguments.skip_hash_check:
+            _check(database)
+        restored = restore_member(config, database, bump=arguments.bump_revision)
+    print(f"restored {arguments.file} to {config.data_path}: {_held(restored)}")
+    return 0
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    config = _new_member(arguments)
+    refuse_existing(config)
+    if arguments.directory is None:
+        return _migrate_running(arguments, config)
+    with open_etcd_directory(arguments.directory, arguments.wal) as source:
+        restored = restore_member(
+            config, source.database, proposals=source.proposals(), bump=arguments.bump_revision
+        )
+    log = source.log
+    print(
+        f"migrated {arguments.directory} to {config.data_path}: {_held(restored)}, {len(log)} "
+        f"entries of the write-ahead log (to index {log.last_index} of term {log.last_term})"
+    )
+    return 0
+
+
+def _migrate_running(arguments: argparse.Namespace, config: Config) -> int:
+    # (Imported late: it needs a library that a member does without.)
+    from rusd.utl.download import Source, download
+
+    user, _, password = arguments.user.partition(":")
+    if user and not (password := arguments.password or password):
+        password = getpass.getpass("Password: ")
+    source = Source(
+        [one.strip() for one in arguments.endpoints.split(",")],
+        *(arguments.cacert, arguments.cert, arguments.key),
+        *(user, password),
+    )
+    with tempfile.TemporaryDirectory(prefix="rusdutl-", dir=_existing(config.data_path)) as place:
+        file = Path(place) / "snapshot.db"
+        endpoint = download(source, file)
+        with _mapped(file) as data:
+            database = open_snapshot(data)
+            restored = restore_member(config, database, bump=arguments.bump_revision)
+    print(f"migrated {endpoint} to {config.data_path}: {_held(restored)}")
+    return 0
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest directory above that exists: on the same disk, most likely."""
+    return next(one for one in path.absolute().parents if one.is_dir())
+
+
+def _held(restored: Restored) -> str:
+    return f"revision {restored.revision}, {restored.rows} rows of history"
+
+
+def _new_member(arguments: argparse.Namespace) -> Config:
+    """Return the configuration of the member to make. Raises ConfigError, _BadArguments."""
     if bool(arguments.bump_revision) != arguments.mark_compacted:
-        print("Error: --mark-compacted required if --revision-bump > 0", file=sys.stderr)
-        return BAD_ARGUMENTS
+        raise _BadArguments("--mark-compacted required if --revision-bump > 0")
     name = arguments.name
     flags = {
         "name": name,
@@ -167,16 +269,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         flags["wal-dir"] = arguments.wal_dir
     config = load(parse_arguments([f"--{key}={value}" for key, value in flags.items()]), {}).config
     check_bootstrap(config)
-    with _mapped(arguments.file) as data:
-        database = open_snapshot(data, skip_hash_check=arguments.skip_hash_check)
-        if arguments.skip_hash_check:
-            _check(database)
-        restored = restore_member(config, database, bump=arguments.bump_revision)
-    print(
-        f"restored {arguments.file} to {config.data_path}: revision {restored.revision}, "
-        f"{restored.rows} rows of history"
-    )
-    return 0
+    return config
 
 
 def _check(database: Database) -> None:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 
 from rusd.backup import export
-from rusd.backup.restore import restore
+from rusd.backup.restore import bump_revision, restore
 from rusd.base.sliced import finish
 from rusd.bbolt import Database, check
 from rusd.mvcc.hash import HashResult, hash_kv
@@ -21,6 +21,7 @@ from rusd.mvcc.revision import revision_key
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
+from rusd.storage import Batch
 from tests.support.pair import etcdutl, newer_oracle
 from tests.unit.backup.any_store import EVERYTHING, HISTORIES, Change, apply
 from tests.unit.state.driver import Driver
@@ -121,7 +122,11 @@ OF_THE_CLUSTER = {b"cluster", b"members", b"members_removed", b"meta"}
 def restored(file: bytes, directory: Path, bump: int = 0) -> Driver:
     """A machine with what the file holds."""
     machine = StateMachine(directory)
-    restore(Database(file), machine.engine, bump=bump)
+    newest = restore(Database(file), machine.engine).revision
+    if bump:
+        batch = Batch()
+        bump_revision(batch, newest, bump)
+        machine.engine.write(batch)
     machine.close()
     return Driver(directory)
 
