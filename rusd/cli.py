@@ -14,6 +14,7 @@ are handled before the rest of rusd is loaded.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -30,6 +31,8 @@ EXIT_TIMEOUT = 10.0
 def console() -> NoReturn:
     """Entry point of the `rusd` command."""
     signals.end_at_once()
+    # While modules load nothing becomes garbage. A member enables it (`base/garbage.py`).
+    gc.disable()
     code = main(sys.argv[1:])
     import os
     import threading

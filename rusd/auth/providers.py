@@ -10,13 +10,17 @@ Both have the same steps, of which each does those it needs:
     expire     forget what ended by time; to be called about once a second
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rusd.auth.errors import AuthenticationFailed, InvalidToken
-from rusd.auth.jwt_tokens import JwtTokens
 from rusd.auth.records import Identity, Session, identity_of
 from rusd.auth.tokens import SimpleTokens, prefix, token_index
+
+if TYPE_CHECKING:
+    from rusd.auth.jwt_tokens import JwtTokens
 
 
 class TokenProvider(Protocol):

@@ -27,12 +27,14 @@ _limit = 0
 
 def bound_collections() -> None:
     """Freeze all existing objects now, and the survivors of each full collection from now on.
+    Collections are enabled if they were not.
 
     Applies to the whole process until it ends.
     """
     global _limit
     gc.set_threshold(*THRESHOLDS)
     gc.freeze()
+    gc.enable()
     _limit = gc.get_freeze_count() + GROWTH
     if _freeze not in gc.callbacks:
         gc.callbacks.append(_freeze)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rusd.config import parsers, tls
 from rusd.config.check import check
 from rusd.config.config import DEFAULT_SNAPSHOT_COUNT, FLAGS, Config, ConfigError, Flag, UsageError
@@ -172,6 +170,8 @@ def _check_foreign(given: Mapping[str, Any], notes: list[str]) -> None:
 
 
 def _from_file(path: Path, notes: list[str]) -> dict[str, Any]:
+    import yaml  # here, so that a member without such a file need not wait for it
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -90,9 +90,10 @@ class Member:
         if machine.store.finished_compact_revision < machine.store.compact_revision:
             components.compactor.schedule(machine.store.compact_revision)
         metrics = self._bound(config.listen_metrics_urls, self._opened)
-        await components.metrics_http.start(metrics, components.tls)
+        # Published while the door loads what it needs.
         serve = self._serve(identity.member_id, components, http, grpc)
         self._serving.start("serve clients", serve)
+        await components.metrics_http.start(metrics, components.tls)
 
     async def stop(self) -> None:
         """Transfer leadership, drain, close; also after a start that failed or was cancelled."""

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from rusd.auth.errors import InvalidKey
-from rusd.auth.jwt_tokens import JwtTokens
 from rusd.auth.providers import JwtProvider, NoTokens, SimpleProvider, TokenProvider
 from rusd.base.logs import get_logger
 from rusd.config import Config, ConfigError, auth_token
@@ -25,6 +24,9 @@ def token_provider(config: Config) -> TokenProvider:
         return SimpleProvider(config.auth_token_ttl, time.monotonic)
     if options.unknown:
         log.warning("unknown JWT options", extra={"fields": {"keys": list(options.unknown)}})
+    # Here, so that a member without such tokens need not wait for `cryptography`.
+    from rusd.auth.jwt_tokens import JwtTokens
+
     try:
         tokens = JwtTokens(
             options.sign_method,

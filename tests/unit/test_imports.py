@@ -7,6 +7,8 @@ files together all the same.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -301,3 +303,16 @@ def test_a_circle_of_three_files_is_noticed(tmp_path: Path) -> None:
         state__d="from rusd.state import a",
     )
     assert circles(found) == [["rusd.state.a", "rusd.state.b", "rusd.state.c"]]
+
+
+def test_a_member_starts_without_the_libraries_that_only_some_members_or_requests_need() -> None:
+    """They take half of the time that a start takes; `aiohttp` loads beside Raft."""
+    script = (
+        "import sys\n"
+        "import rusd.cli, rusd.config, rusd.member.process, rusd.member.member\n"
+        "print(*sorted({'aiohttp', 'dns', 'jwt', 'yaml'} & sys.modules.keys()))\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT
+    )
+    assert found.stdout.split() == []

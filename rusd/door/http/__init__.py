@@ -1,11 +1,11 @@
 """HTTP requests that are not gRPC, over HTTP/1.1 and HTTP/2: each is answered by a page.
 
-    HTTP/1.1 ─┬─ whole.py ───────────┐
-              └─ server.py (aiohttp) ┼── router.py ── page (`rusd/rpc/pages.py`)
-    HTTP/2 ──── http2.py ────────────┘
+    HTTP/1.1 ─┬─ whole.py ────────────┐
+              └─ handler.py (aiohttp) ┼── router.py ── page (`rusd/rpc/pages.py`)
+    HTTP/2 ──── http2.py ─────────────┘
 
 - `router.py` the page of a path; statuses 404, 413, 408, 503 and 500
-- `server.py` HTTP/1.1 listeners and requests; `connection.py` one HTTP/1.1 connection, its limits
+- `server.py` HTTP/1.1 listeners; `handler.py` requests; `connection.py` one connection, its limits
 - `whole.py` requests that arrive whole, nearly all of HTTP/1.1
 - `http2.py` requests on a connection that also carries gRPC
 - `body.py` bodies of requests: limits of size, time and memory

@@ -1,54 +1,35 @@
-"""HTTP/1.1: the pages of a member, by aiohttp.
+"""HTTP/1.1: the pages of a member.
 
 Listens on `--listen-metrics-urls` and `--listen-client-http-urls`, and makes protocols for
 connections that the client port has accepted.
 
 Limits: an idle connection, or a header section that does not end, is closed after `IDLE_SECONDS`; a
-body that its page does not read is discarded for `LINGER_SECONDS`; a client that does not read its
-responses is disconnected (`connection.py`). A page is cancelled when its client disconnects.
+body that its page does not read is discarded for `LINGER_SECONDS` (`handler.py`); a client that
+does not read its responses is disconnected (`connection.py`). A page is cancelled when its client
+disconnects.
+
+aiohttp takes a tenth of a second to load, in which Raft and gRPC have to go on. A thread loads it;
+connections that come before are kept unread until then.
 """
 
+from __future__ import annotations
+
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
-from http import HTTPStatus
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-
-from rusd.base.logs import get_logger
-from rusd.base.supervised import Fail
-from rusd.door.http.body import Body, BodyMemory, close
-from rusd.door.http.connection import HttpConnection
-from rusd.door.http.router import page_request
-from rusd.door.http.websocket import serve_socket
-from rusd.door.http.whole import HOST, DirectPages, WholeConnection, WholeRequests
+from rusd.base.supervised import Fail, Tasks
+from rusd.door.http.body import BodyMemory
 from rusd.door.listen.listener import Bindings, Listeners, Tls
 from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls
-from rusd.rpc.pages import BodyMalformed, PageRequest, PageResponse
 
-log = get_logger(__name__)
+if TYPE_CHECKING:
+    from rusd.door.http.connection import HttpConnection
+    from rusd.door.http.handler import Handler, Pages
 
-#: aiohttp logs a stack trace for every client that does not speak HTTP; the router logs failures.
-_SILENT = logging.getLogger(f"{__name__}.aiohttp")
-_SILENT.setLevel(logging.CRITICAL)
-
-#: Seconds from the connection, or from its last response, to the end of the next header section.
-IDLE_SECONDS = 60.0
-#: Seconds for which the rest of an unread body is discarded before the connection is closed.
-LINGER_SECONDS = 2.0
 #: Seconds between checks for clients that do not read.
 SWEEP = 1.0
-#: Seconds for open requests to end when the door stops.
-GRACE_SECONDS = 1.0
-
-
-class Pages(DirectPages, Protocol):
-    """Handler of requests: a router, or checks before it."""
-
-    def accepts_socket(self, request: PageRequest) -> bool:
-        """Return whether a WebSocket may be opened at the request's path."""
 
 
 class HttpDoor:
@@ -70,30 +51,33 @@ class HttpDoor:
         self.body_memory = body_memory or BodyMemory()
         self._listeners = Listeners(fail)
         self._stopping = False
-        self._runner: web.ServerRunner | None = None
+        self._tasks = Tasks(fail)
+        #: None until it is loaded.
+        self._handler: Handler | None = None
+        #: Connections that wait for it.
+        self.early: set[_EarlyConnection] = set()
         self.connections: dict[HttpConnection, asyncio.Transport] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def prepare(self) -> None:
-        """Make `protocol` usable without `start`, which includes this call."""
-        if self._runner is None:
-            # (No `web.Application`: its routes and middleware cost half as much again.)
-            server = web.Server(
-                self._serve,
-                request_factory=_request,
-                handler_cancellation=True,
-            )
-            self._runner = web.ServerRunner(
-                server, handle_signals=False, shutdown_timeout=GRACE_SECONDS
-            )
-            await self._runner.setup()
+        """Load what requests need; connections are served from then on."""
+        if self._handler is not None:
+            return
+        make = await asyncio.to_thread(_load)
+        handler = make(self._pages, self.body_memory, self._budget, self)
+        await handler.start()
+        self._handler = handler
+        early, self.early = self.early, set()
+        for connection in early:
+            connection.give_to(handler.protocol())
 
     async def start(self, urls: Sequence[str] | Bindings, tls: Tls = None) -> None:
         """Accept, with `tls` for https and unixs. Raises OSError if an address is not available.
 
         May be called again for more.
         """
-        await self.prepare()
+        if self._handler is None and not self._tasks:
+            self._tasks.start("load the HTTP door", self.prepare())
         if isinstance(tls, ClientTls):
             tls = tls.speaking("http/1.1")
         await self._listeners.listen(urls, self.protocol, tls)
@@ -102,25 +86,9 @@ class HttpDoor:
         """Returns the protocol of an accepted connection; `stop` closes it too."""
         if self._stopping:
             return _Closing()
-        server = None if self._runner is None else self._runner.server
-        if server is None:
-            raise RuntimeError("the door is not prepared")
-        return HttpConnection(
-            self,
-            server,
-            self._whole,
-            access_log=None,
-            logger=_SILENT,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            # (etcd ignores Content-Encoding too. A short body would become gigabytes.)
-            auto_decompress=False,
-        )
-
-    def _whole(self, connection: HttpConnection) -> WholeRequests:
-        return WholeRequests(
-            cast(WholeConnection, connection), self._pages, self._budget, self.body_memory
-        )
+        if self._handler is None:
+            return _EarlyConnection(self.early)
+        return self._handler.protocol()
 
     def joined(self, connection: HttpConnection, transport: asyncio.BaseTransport) -> None:
         """A connection was made."""
@@ -146,55 +114,14 @@ class HttpDoor:
         """Stop listening, and close every connection after its current response."""
         self._stopping = True
         self._listeners.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._tasks.stop()
+        for connection in list(self.early):
+            connection.close()
+        if self._handler is not None:
+            await self._handler.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = cast(HttpConnection, request.protocol)
-        if not HOST.fullmatch(request.headers.get("Host", "")):
-            return _refused(HTTPStatus.BAD_REQUEST, "400 Bad Request: malformed Host header")
-        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
-            return _refused(HTTPStatus.EXPECTATION_FAILED)
-        announced = request.content_length
-        if (announced or 0) > self.body_memory.each:
-            return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        body = _RequestBody(request, announced, self.body_memory)
-        # (The first value of a name that is repeated.)
-        fields = {name.lower(): value for name, value in reversed(list(request.headers.items()))}
-        target = request.raw_path
-        asked = page_request(request.method, target, fields, body, connection.caller)
-        if "upgrade" in fields and self._pages.accepts_socket(asked):
-            socket = await serve_socket(request, asked, self._pages.serve, self.body_memory.each)
-            if socket is not None:
-                return socket
-        try:
-            response = await self._pages.serve(asked)
-            # (The parser has lost what follows a body with an upgrade declined.)
-            last = (
-                not connection.another()
-                or (request.body_exists and "upgrade" in fields)
-                or request.content.exception() is not None
-            )
-            if isinstance(response.body, bytes):
-                whole = web.Response(
-                    status=response.status, headers=response.headers, body=response.body
-                )
-                if last:
-                    whole.force_close()
-                return whole
-            return await _stream_body(request, response, response.body, last)
-        finally:
-            body.release()
-
-
-def _refused(status: HTTPStatus, reason: str = "") -> web.Response:
-    """Return the response to a request that is not read further."""
-    refusal = web.Response(status=status, text=reason or None)
-    refusal.force_close()
-    return refusal
 
 
 class _Closing(asyncio.Protocol):
@@ -204,89 +131,38 @@ class _Closing(asyncio.Protocol):
         transport.close()
 
 
-class _RequestBody(Body):
-    """A body whose chunks aiohttp parses; it reads ahead by less than 128 KiB."""
+class _EarlyConnection(asyncio.Protocol):
+    """Keeps a connection unread until it is given to its protocol."""
 
-    def __init__(self, request: web.BaseRequest, announced: int | None, memory: BodyMemory) -> None:
-        super().__init__(announced, memory)
-        self._content = request.content
-        self._connection = request.protocol
-        expects = request.headers.get("Expect", "").lower() == "100-continue"
-        self._expects = expects and request.version >= (1, 1)
+    def __init__(self, waiting: set[_EarlyConnection]) -> None:
+        """`waiting`: those of the door, which this one joins and leaves."""
+        self._waiting = waiting
+        self._seen = b""
 
-    async def read(self) -> bytes:
-        content = self._content
-        if content.is_eof() and content.exception() is None and self._announced:
-            # It has arrived with its head: nothing is waited for.
-            whole = content.read_nowait(-1)
-            self._memory.take(len(whole))
-            self._taken += len(whole)
-            return whole
-        return await super().read()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
+        self._waiting.add(self)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        if self._expects and self._connection.transport is not None:
-            self._expects = False
-            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while chunk := await self._next():
-            yield chunk
+    def data_received(self, data: bytes) -> None:
+        """Keep what the client port has read to detect the protocol."""
+        self._seen += data
 
-    async def _next(self) -> bytes:
-        try:
-            return await self._content.readany()
-        except (ConnectionError, BodyMalformed) as error:
-            # The content keeps it, and its frames hold the content: a cycle.
-            error.__traceback__ = None
-            raise type(error)(*error.args) from None
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._waiting.discard(self)
+
+    def give_to(self, protocol: asyncio.Protocol) -> None:
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if self._seen:
+            protocol.data_received(self._seen)
+        self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._transport.abort()
 
 
-async def _stream_body(
-    request: web.BaseRequest, page: PageResponse, chunks: AsyncIterator[bytes], last: bool
-) -> web.StreamResponse:
-    """Send the chunks at the client's pace."""
-    response = _Streamed(status=page.status, headers=page.headers)
-    if last:
-        response.force_close()
-    try:
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async for chunk in chunks:
-                await response.write(chunk)
-        await response.write_eof()
-    except ConnectionError:
-        pass  # the client has gone
-    except asyncio.CancelledError:
-        # (What waits for the client in the transport is dropped too.)
-        if request.transport is not None:
-            request.transport.abort()
-        raise
-    except Exception:
-        log.exception("a page failed", extra={"fields": {"page": request.raw_path}})
-        # Without its last chunk the response is seen to be incomplete.
-        response.force_close()
-        if request.transport is not None:
-            request.transport.close()
-    finally:
-        await close(chunks)
-    return response
+def _load() -> type[Handler]:
+    from rusd.door.http.handler import Handler
 
-
-class _Streamed(web.StreamResponse):
-    """A response without a default content type."""
-
-    async def _prepare_headers(self) -> None:
-        typed = "Content-Type" in self.headers
-        await super()._prepare_headers()
-        if not typed:
-            self.headers.popall("Content-Type", None)
-
-
-class _Request(web.BaseRequest):
-    """A request whose response does not name aiohttp."""
-
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        response.headers.pop("Server", None)
-
-
-def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> _Request:
-    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    return Handler

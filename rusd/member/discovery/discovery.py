@@ -4,9 +4,6 @@ from dataclasses import replace
 
 from rusd.base.logs import get_logger
 from rusd.config import Config, check_bootstrap
-from rusd.member.discovery import srv
-from rusd.member.discovery.registry import Registry
-from rusd.member.discovery.registry_client import RegistryClient
 from rusd.state.identity import member_id
 
 log = get_logger(__name__)
@@ -25,6 +22,10 @@ async def discovered(config: Config) -> Config:
         log.warning("discovery flags are ignored since cluster already initialized")
         return config
     if config.discovery_endpoints:
+        # Here and below, so that other members need not wait for these clients to load.
+        from rusd.member.discovery.registry import Registry
+        from rusd.member.discovery.registry_client import RegistryClient
+
         log.info("Bootstrapping cluster using v3 discovery.")
         token = config.discovery_token
         own = member_id(config.initial_advertise_peer_urls, token)
@@ -33,6 +34,8 @@ async def discovered(config: Config) -> Config:
             cluster = await Registry(client, token).join(own, urls)
         found = replace(config, initial_cluster=cluster, initial_cluster_token=token)
     else:
+        from rusd.member.discovery import srv
+
         found = replace(config, initial_cluster=",".join(await srv.members(config)))
     check_bootstrap(found)
     return found

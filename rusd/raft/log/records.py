@@ -25,6 +25,7 @@ _COVERED = struct.Struct("<QB")
 _ENTRY = struct.Struct("<QQ")
 _INDEX = struct.Struct("<Q")
 _FIRST = 0x80
+_ZEROS = bytes(1 << 16)
 
 
 class Kind(IntEnum):
@@ -107,12 +108,26 @@ def read(data: bytes, flush: int | None, seed: int) -> Iterator[Record | Damaged
     while True:
         record = _record_at(data, offset, seed)
         if record is None or not _follows(record, flush):
-            if data[offset:].strip(b"\0"):
+            if written(data) > offset:
                 yield Damaged(offset, _later_flush(data, offset, flush, seed))
             return
         flush = record.flush
         yield record
         offset = record.end
+
+
+def written(data: bytes) -> int:
+    """Return the offset behind the last byte that is not zero.
+
+    (In blocks: `rstrip` takes 40 ms for the reserved space of one segment.)
+    """
+    end = len(data)
+    while end:
+        block = data[max(end - len(_ZEROS), 0) : end]
+        end -= len(block)
+        if block != _ZEROS[: len(block)]:
+            return end + len(block.rstrip(b"\0"))
+    return 0
 
 
 def _follows(record: Record, flush: int | None) -> bool:

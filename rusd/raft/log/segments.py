@@ -23,6 +23,7 @@ from pathlib import Path
 
 from rusd.base import durable
 from rusd.base.distribution import DISK_SECONDS, Distribution
+from rusd.raft.log.records import written
 
 #: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
 _RANDOM_BYTES = 12
@@ -106,7 +107,7 @@ class Segments:
         """Return the random seed of the journal, created with it and kept in the lock file."""
         salt = os.pread(self._lock, _SALT_BYTES, 0)
         if len(salt) < _SALT_BYTES or salt != _checked(salt[:_RANDOM_BYTES]):
-            if any(self.read(number).strip(b"\0") for number in self.numbers):
+            if any(written(self.read(number)) for number in self.numbers):
                 raise JournalCorrupt(f"{self._directory / 'LOCK'} lost the seed of the checksums")
             salt = _checked(os.urandom(_RANDOM_BYTES))
             os.pwrite(self._lock, salt, 0)
@@ -145,7 +146,7 @@ class Segments:
         reserved, durably, before anything else.
         """
         data = self.path(number).read_bytes()
-        if len(data) < self._size and data.strip(b"\0"):
+        if len(data) < self._size and written(data):
             raise JournalCorrupt(
                 f"{self.path(number)} was truncated: {len(data)} bytes of {self._size}"
             )
@@ -157,8 +158,9 @@ class Segments:
         self._file = os.open(path, os.O_RDWR)
         self._offset = offset
         # (Not cut off and reserved anew: a crash in between would leave it short.)
-        rest = len(path.read_bytes()[offset:].rstrip(b"\0"))
-        os.pwrite(self._file, bytes(rest), offset)
+        rest = written(path.read_bytes()) - offset
+        if rest > 0:
+            os.pwrite(self._file, bytes(rest), offset)
         self._reserve()
         os.fsync(self._file)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.certificates import Authority
-from rusd.door.http import connection
+from rusd.door.http import connection, handler
 from rusd.door.http import server as http_server
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.connection import PIPELINED_AT_MOST
@@ -48,7 +48,12 @@ Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Client]]
 
 
-def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[None]]) -> None:
+def with_door(
+    directory: Path,
+    test: Callable[[HttpDoor, Connect], Awaitable[None]],
+    *,
+    prepared: bool = True,
+) -> None:
     async def run() -> None:
         machine = StateMachine(directory)
         log = Log()
@@ -56,7 +61,8 @@ def with_door(directory: Path, test: Callable[[HttpDoor, Connect], Awaitable[Non
         log.elect(1)
         router = page_router(HealthChecks(node, machine), lambda: METRICS)
         door = HttpDoor(router, unexpected, BodyMemory(each=LIMIT))
-        await door.prepare()
+        if prepared:
+            await door.prepare()
         loop = asyncio.get_running_loop()
         port = free_port()
         server = await loop.create_server(lambda: Borrowed(door), "127.0.0.1", port)
@@ -122,12 +128,36 @@ def test_stopping_ends_borrowed_connections(tmp_path: Path) -> None:
     with_door(tmp_path, test)
 
 
-def test_a_door_that_is_not_prepared_says_so(tmp_path: Path) -> None:
-    machine = StateMachine(tmp_path)
-    door = HttpDoor(page_router(HealthChecks(InstantNode(Log(), 1, machine), machine)), unexpected)
-    with pytest.raises(RuntimeError, match="not prepared"):
-        door.protocol()
-    machine.close()
+def test_requests_that_come_before_the_door_is_loaded_are_served_then(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        clients = [await connect() for _ in range(3)]
+        answers = [asyncio.ensure_future(ask(client)) for client in clients]
+        gone = await connect()
+        gone[1].write(REQUEST)
+        while len(door.early) < 4:
+            await asyncio.sleep(0)
+        gone[1].transport.abort()
+        await door.prepare()
+        assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 3
+        for client in clients:
+            assert await ask(client) == b"HTTP/1.1 200 OK"
+            client[1].close()
+        while door.connections:
+            await asyncio.sleep(0)
+
+    with_door(tmp_path, test, prepared=False)
+
+
+def test_a_door_that_stops_before_it_is_loaded_closes_its_connections(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        client[1].write(REQUEST)
+        while not door.early:
+            await asyncio.sleep(0)
+        await door.stop()
+        assert await ends(client)
+
+    with_door(tmp_path, test, prepared=False)
 
 
 def test_a_door_can_listen_on_more_later(tmp_path: Path) -> None:
@@ -164,7 +194,7 @@ def test_a_door_of_its_own_never_agrees_on_http_2(tmp_path: Path) -> None:
 def test_an_idle_connection_or_an_endless_header_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "IDLE_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
@@ -177,7 +207,7 @@ def test_an_idle_connection_or_an_endless_header_is_closed(
 def test_dripping_bytes_of_a_header_buys_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "IDLE_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         reader, writer = await connect()
@@ -203,7 +233,7 @@ def test_a_header_without_bounds_is_refused(tmp_path: Path) -> None:
 def test_a_body_beyond_the_limit_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "LINGER_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
@@ -215,7 +245,7 @@ def test_a_body_beyond_the_limit_is_refused_unread(
 
 
 def test_a_body_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(handler, "LINGER_SECONDS", 0.05)
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()

@@ -12,7 +12,7 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rusd.door.http import body, server, whole
+from rusd.door.http import body, handler, server, whole
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.connection import HttpConnection
 from rusd.door.http.router import Router
@@ -319,7 +319,7 @@ def test_a_body_that_arrives_slowly_is_left_to_aiohttp_and_its_time(
 def test_a_request_that_takes_long_is_not_an_idle_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(handler, "IDLE_SECONDS", 0.02)
 
     async def test(site: Site, connect: Connect) -> None:
         client = await connect()

@@ -624,3 +624,12 @@ def test_the_next_segment_is_opened_when_no_file_descriptor_is_left(tmp_path: Pa
             os.close(one)
     assert len(list(tmp_path.glob("*.wal"))) == 2
     assert contents(reopened(journal, tmp_path)) == [entry(1, size=SEGMENT), entry(2)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 200_000])
+def test_the_last_written_byte_of_a_segment_is_found_wherever_it_lies(size: int) -> None:
+    for at in {place for place in (0, 1, 65535, 65536, 131_072, size - 1) if 0 <= place < size}:
+        data = bytearray(size)
+        data[at] = 1
+        assert records.written(bytes(data)) == at + 1 == len(bytes(data).rstrip(b"\0"))
+    assert records.written(bytes(size)) == 0
