@@ -45,7 +45,12 @@ log = get_logger(__name__)
 
 #: Bytes waiting to be written to a slow peer above which its connection is ended.
 DEAD_PEER_BYTES = 256 << 20
+#: Seconds for a connection, as etcd's at the default timeouts. Lost packets are sent again after 1,
+#: 3 and 7 s: a new connection is made sooner once a link works again.
+DIAL_TIMEOUT = 2.0
+#: Seconds until a peer that was not reached is dialled again, as etcd's.
 REDIAL = 0.1
+#: The same after a refusal, which costs both members more: at most, doubled from REDIAL.
 REDIAL_MAX = 1.0
 #: Connections that claim to be of one member and are being confirmed at once.
 MAX_CLAIMS = 8
@@ -388,31 +393,37 @@ class Peers:
             self._lost[member].set()
 
     async def _keep_dialling(self, member: int) -> None:
-        first = wait = patience(self._member, member)
+        first = patience(self._member, member)
+        await asyncio.sleep(first)
+        refused = REDIAL
         while True:
-            await asyncio.sleep(wait)
-            wait = min(REDIAL_MAX, max(REDIAL, wait * 1.5))
+            wait = REDIAL
             for url in self._urls[member]:
-                if await self._dial_once(member, url):
-                    wait = max(REDIAL, first)
+                confirmed = await self._dial_once(member, url)
+                if confirmed:
+                    wait, refused = max(REDIAL, first), REDIAL
                     break
+                if confirmed is not None:
+                    wait = refused = min(REDIAL_MAX, 2 * refused)
+            await asyncio.sleep(wait)
 
-    async def _dial_once(self, member: int, url: str) -> bool:
+    async def _dial_once(self, member: int, url: str) -> bool | None:
         """Connect, unless the member is connected. Returns, at the connection's end, whether it was
-        confirmed to be the member's.
+        confirmed to be the member's; None if there was no connection.
         """
         if member in self._live:
             await self._until(member, lambda: member not in self._live)
             return True
         try:
             # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
-            async with asyncio.timeout(HELLO_TIMEOUT):
+            async with asyncio.timeout(DIAL_TIMEOUT):
                 connection = await connect(lambda: Connection(self, member), url, self.tls)
         except UNREACHABLE as error:
+            self.traffic[member].sent_failures += 1
             if isinstance(error, ssl.SSLError):
                 report(url, str(error))
-            self.traffic[member].sent_failures += 1
-            return False
+                return False
+            return None
         await self._until(member, lambda: connection.ended)
         return connection.member == member
 

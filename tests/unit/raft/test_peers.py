@@ -504,6 +504,38 @@ def test_members_find_each_other_by_every_url_etcd_takes(tmp_path: Path, kind: s
     assert not list(tmp_path.glob("*.sock"))
 
 
+class Outcomes(Peers):
+    """Dials nobody: each attempt ends as told, and the pauses before them are noted."""
+
+    def __init__(self, outcomes: list[bool | None]) -> None:
+        self._member, self._urls, self._outcomes = 2, {1: ["http://a"]}, outcomes
+        self.pauses: list[float] = []
+
+    async def _dial_once(self, member: int, url: str) -> bool | None:
+        if not self._outcomes:
+            raise asyncio.CancelledError
+        return self._outcomes.pop(0)
+
+    async def run(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        monkeypatch.setattr(peers_module.asyncio, "sleep", sleep)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keep_dialling(1)
+        return self.pauses
+
+
+def test_a_peer_that_is_away_is_dialled_often_and_one_that_refuses_less_and_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away, refusal, connected = (None, False, True)
+    pauses = asyncio.run(Outcomes([None] * 20).run(monkeypatch))
+    assert pauses == [0.0] + [0.1] * 20
+    pauses = asyncio.run(Outcomes([refusal] * 5 + [away, connected, refusal]).run(monkeypatch))
+    assert pauses == [0.0, 0.2, 0.4, 0.8, 1.0, 1.0, 0.1, 0.1, 0.2]
+
+
 def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path) -> None:
     class Secret(Cluster):
         def url(self, member: int) -> str:
