@@ -4,7 +4,10 @@
 #
 # Uses the engine that runs. Where none does and we are root, it installs what is missing from
 # Debian's packages and starts an engine of its own for the time of the test, with its data in a
-# temporary directory. Exit code 77: there is no engine and none can be had here.
+# temporary directory. Leaves nothing in an engine, and nothing of its own engine: images, build stages,
+# the bridge and the rules of the packet filter go. Installed packages stay.
+#
+# Arguments go to pytest. Exit code 77: there is no engine and none can be had here.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -22,13 +25,22 @@ need() { # need COMMAND PACKAGE: install the package where the command is missin
 need docker docker.io
 
 engine=
-scratch=
+base_before=
+scratch=$(mktemp -d)
 finish() {
-    if [ -n "$engine" ]; then
+    if [ -z "$engine" ]; then
+        docker rmi rusd-test:compose >/dev/null 2>&1 || true
+        # The builder keeps the images of the first stage, which have no name.
+        docker image prune --force --filter label=rusd.stage=build >/dev/null 2>&1 || true
+        [ -n "$base_before" ] || docker rmi "${RUSD_BASE_IMAGE:-}" >/dev/null 2>&1 || true
+    else
         kill "$engine"
         wait "$engine" || true
-        rm -rf "$scratch"
+        [ -e "$scratch/bridge" ] || ip link delete docker0 2>/dev/null || true
+        iptables-restore <"$scratch/rules" || true
+        cat "$scratch/forward" >/proc/sys/net/ipv4/ip_forward || true
     fi
+    rm -rf "$scratch"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -37,7 +49,14 @@ trap 'exit 143' TERM
 if ! docker info >/dev/null 2>&1; then
     need dockerd docker.io
     need iptables iptables
-    scratch=$(mktemp -d)
+    need ip iproute2
+    ! ip link show docker0 >/dev/null 2>&1 || touch "$scratch/bridge"
+    iptables-save >"$scratch/rules"
+    # Tables that are not there yet would keep the engine's rules.
+    grep -q '^\*nat' "$scratch/rules" || printf '*nat\nCOMMIT\n' >>"$scratch/rules"
+    grep -q '^\*filter' "$scratch/rules" ||
+        printf '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n' >>"$scratch/rules"
+    cat /proc/sys/net/ipv4/ip_forward >"$scratch/forward"
     dockerd --data-root "$scratch/data" --exec-root "$scratch/exec" --pidfile "$scratch/pid" \
         >"$scratch/log" 2>&1 &
     engine=$!
@@ -55,8 +74,12 @@ fi
 docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 need debootstrap debootstrap
 
+# A base that was there, or that the caller names, stays.
+base_before=${RUSD_BASE_IMAGE:-}$(docker images --quiet rusd-base)
+base_before=$base_before$(docker images --quiet python:3.11-slim)
 RUSD_BASE_IMAGE=$(sh tests/docker/base-image.sh)
-export RUSD_BASE_IMAGE
+RUSD_IMAGE=rusd-test:compose # not the one of a cluster that somebody uses
+export RUSD_BASE_IMAGE RUSD_IMAGE
 if [ "${1:-}" = chaos ]; then
     shift
     sh tests/docker/chaos.sh "$@"
