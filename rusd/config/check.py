@@ -82,7 +82,10 @@ def _check_backups(config: Config) -> None:
     if bool(config.backup_interval) != bool(config.backup_dir):
         raise ConfigError("both --backup-interval and --backup-dir must be set")
     _ = config.backups_kept
-    if config.backup_dir:
+    if config.backup_bucket is not None:
+        if not config.backup_bucket[0]:
+            raise ConfigError("--backup-dir must name a bucket: s3://BUCKET/PREFIX")
+    elif config.backup_dir:
         taken = {config.data_path.absolute(), config.wal_path.absolute()}
         backups = Path(config.backup_dir).absolute()
         for directory in sorted(taken & {backups, *backups.parents}):

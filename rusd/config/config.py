@@ -182,7 +182,8 @@ class Config:
         "",
         parsers.text,
         "Backup",
-        "Directory of the backups, shared by all members or one for each; not etcd's.",
+        "Directory of the backups, shared by all members or one for each, or s3://BUCKET/PREFIX;"
+        " not etcd's.",
     )
     backup_retention: str = _flag(
         "count=24",
@@ -558,6 +559,15 @@ class Config:
             except ValueError as error:
                 raise ConfigError(f"error setting up initial cluster: {error}") from None
         return {name: tuple(sorted(addresses)) for name, addresses in found.items()}
+
+    @property
+    def backup_bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix of the backups; None if they go to a directory."""
+        if not self.backup_dir.startswith("s3://"):
+            return None
+        bucket, _, prefix = self.backup_dir.removeprefix("s3://").partition("/")
+        prefix = prefix.strip("/")
+        return bucket, prefix + "/" if prefix else ""
 
     @property
     def backups_kept(self) -> tuple[int | None, float | None]:

@@ -25,7 +25,7 @@ from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.backup import SnapshotFiles
-from rusd.backup.scheduled import Backups, Directory, Names, Retention, Schedule
+from rusd.backup.scheduled import Backups, Directory, Names, Place, Retention, Schedule
 from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
@@ -403,11 +403,25 @@ def _backups(
     return Backups(
         node,
         snapshots,
-        Directory(Path(config.backup_dir)),
+        _place(config),
         Names(identity.cluster_id, identity.member_id),
         Schedule(config.backup_interval, Retention(*config.backups_kept)),
         reserve=lambda path: 2 * RESERVE if on_disk_of(path, own_disks) else 0,
     )
+
+
+def _place(config: Config) -> Place:
+    """Where `--backup-dir` is. Raises ConfigError."""
+    if config.backup_bucket is None:
+        return Directory(Path(config.backup_dir))
+    try:
+        from rusd.backup.scheduled.bucket import Bucket
+    except ImportError as error:
+        raise ConfigError(f"--backup-dir {config.backup_dir}: needs rusd[s3] ({error})") from None
+    try:
+        return Bucket(*config.backup_bucket, config.member_path / "exports" / "backup")
+    except OSError as error:
+        raise ConfigError(f"--backup-dir {config.backup_dir}: {error}") from None
 
 
 def _auto_compaction(

@@ -8,7 +8,6 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from cluster.local import LocalCluster
 from tests.support.client import Client
 from tests.support.disk import SmallDisk
+from tests.support.s3 import s3_client, s3_store
 from tests.support.snapshots import hash_kv, restore, rusdutl
 from tests.support.waiting import wait
 
@@ -35,8 +35,14 @@ def three(shared: Path) -> Iterator[LocalCluster]:
         yield cluster
 
 
-def names(directory: Path) -> list[str]:
-    return sorted(each.name for each in directory.glob("rusd-*.db"))
+def prefix(cluster: LocalCluster) -> str:
+    """What its backups begin with; a start that lost its port may have left others."""
+    with Client(cluster.endpoints[cluster.leader()]) as client:
+        return f"rusd-{client.status().header.cluster_id:016x}-"
+
+
+def names(cluster: LocalCluster, directory: Path) -> list[str]:
+    return sorted(each.name for each in directory.glob(prefix(cluster) + "*.db"))
 
 
 def revision_of(name: str) -> int:
@@ -49,7 +55,7 @@ def backed_up(cluster: LocalCluster, directory: Path, revision: int) -> Path:
     """Wait for a backup that holds a revision."""
 
     def look() -> Path | None:
-        found = names(directory)
+        found = names(cluster, directory)
         if found and revision_of(found[-1]) >= revision:
             return directory / found[-1]
         return None
@@ -85,7 +91,7 @@ def test_the_leader_makes_backups_and_keeps_the_newest(three: LocalCluster, shar
         for number in range(KEPT + 1):
             revision = client.put(b"k%d" % number, b"v").header.revision
             backed_up(three, shared, revision)
-    wait(lambda: True if len(names(shared)) == KEPT else None, "not removed", 30)
+    wait(lambda: True if len(names(three, shared)) == KEPT else None, "not removed", 30)
     assert mine.exists()
     logged = "".join(each.log_of_this_run() for each in three.members).splitlines()
     assert any("removed a backup" in line for line in logged)
@@ -121,8 +127,7 @@ def test_another_member_goes_on_when_the_leader_is_killed(
     with Client(three.endpoints[killed]) as client:
         client.put(b"before", b"v")
         member_id = client.status().header.member_id
-        cluster_id = client.status().header.cluster_id
-    draft = shared / f"rusd-{cluster_id:016x}-{member_id:016x}.partial"
+    draft = shared / f"{prefix(three)}{member_id:016x}.partial"
     three.kill(killed)
     draft.write_bytes(b"half")
     leader = three.wait_leader()
@@ -152,15 +157,43 @@ def test_a_restored_backup_serves_the_same_keys(three: LocalCluster, shared: Pat
     for endpoint in three.endpoints:
         with Client(endpoint) as client:
             assert (hash_kv(client), client.range(b"r", b"s").kvs) == before
-    # The new cluster has another id: what the old one made stays for ever.
-    assert file.exists()
-    with Client(three.endpoints[0]) as client:
-        cluster_id = client.status().header.cluster_id
-    wait(lambda: own(shared, cluster_id), "no backup of the new cluster", 30)
+    # With the same token and URLs it is the same cluster to its backups, and goes on with them.
+    assert file.name.startswith(prefix(three))
+    wait(lambda: writers(three) or None, "no backup of the restored cluster", 30)
 
 
-def own(directory: Path, cluster_id: int) -> list[str]:
-    return [name for name in names(directory) if fnmatch(name, f"rusd-{cluster_id:016x}-*")]
+def test_backups_go_to_a_bucket_and_the_oldest_leave_it(tmp_path: Path) -> None:
+    with s3_store("backups") as settings:
+        client = s3_client(settings)
+        client.put_object(Bucket="backups", Key="mine/other", Body=b"")
+        flags = ["--backup-interval=1s", "--backup-dir=s3://backups/mine"]
+        flags += ["--backup-retention=count=1"]
+
+        def only(revision: int) -> str | None:
+            """The key of the only backup, if it holds a revision."""
+            stored = client.list_objects_v2(Bucket="backups", Prefix=f"mine/{own}")
+            found = [each["Key"] for each in stored.get("Contents", ())]
+            if len(found) != 1 or revision_of(found[0].removeprefix("mine/")) < revision:
+                return None
+            return str(found[0])
+
+        with (
+            LocalCluster(1, flags=flags, env=settings) as cluster,
+            Client(cluster.endpoints[0]) as leader,
+        ):
+            own = prefix(cluster)
+            member = cluster.members[0]
+            wait(lambda: only(1), member.log_tail, 30)
+            revision = leader.put(b"k", b"v").header.revision
+            key = wait(lambda: only(revision), member.log_tail, 30)
+            assert f"s3://backups/{key}" in member.log_of_this_run()
+            cluster.stop(0)
+            drafts = member.data_dir / "member" / "exports" / "backup"
+            assert not list(drafts.iterdir())
+        file = tmp_path / "backup.db"
+        client.download_file("backups", wait(lambda: only(revision), key, 5), str(file))
+        shown = json.loads(rusdutl("snapshot", "status", "-w", "json", file).stdout)
+        assert shown["revision"] == revision
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -179,7 +212,7 @@ def test_a_full_disk_fails_backups_and_nothing_else(tmp_path: Path) -> None:
             wait(
                 lambda: "No space left on device" in log() or None, cluster.members[0].log_tail, 30
             )
-            kept = names(disk.path)
+            kept = names(cluster, disk.path)
             assert len(kept) == 1
             assert kept[0] >= good.name
             wait(lambda: samples(cluster, 0)["rusd_backup_overdue"] or None, "not overdue", 30)

@@ -62,6 +62,7 @@ OWNERS = {
     "hpack": ("rusd.door.h2",),
     "prometheus_client": ("rusd.observe",),
     "grpc": ("rusd.utl.download",),
+    "boto3": ("rusd.backup.scheduled.bucket",),
 }
 #: Modules that a room must not import.
 FORBIDDEN = {

@@ -4,6 +4,7 @@ Files:
     names       names of backups, and of unfinished ones
     schedule    when one is due, which are superseded, whether one is overdue: no I/O
     place       where they are kept: the port, and a directory
+    bucket      a bucket of an S3-compatible store, the only file that needs boto3
     verify      a process that looks through a finished file
     backups     makes them while this member leads
 

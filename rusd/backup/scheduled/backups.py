@@ -144,7 +144,7 @@ class Backups:
 
     async def _found(self) -> list[Backup]:
         """Return the backups in the place; remove the drafts of members that are gone."""
-        entries = await self._worker.run(self._place.list)
+        entries = await self._worker.run(self._place.entries)
         now = self._clock()
         sizes = {
             backup: entry.size
@@ -182,6 +182,9 @@ class Backups:
             revision = int(await own_process.run(_VERIFY, str(draft)))
             backup = self._names.backup(int(began), revision)
             await self._worker.run(lambda: self._place.put(draft, backup.name))
+        except asyncio.CancelledError:
+            self._place.abandon()
+            raise
         finally:
             await self._worker.run(self._remove_draft)
         self._schedule.succeeded(backup)

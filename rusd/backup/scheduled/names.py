@@ -3,8 +3,8 @@
     rusd-<cluster id>-<UTC time>-r<revision>.db    a backup, verified
     rusd-<cluster id>-<member id>.partial          the one that a member is writing
 
-The cluster's id keeps two clusters apart that share a directory by mistake, and keeps the backups
-of a cluster that was restored from one of them.
+The cluster's id keeps clusters apart that share a directory. A restored cluster has the id of the
+one before if its token and peer URLs are the same, and then goes on with its backups.
 """
 
 import re

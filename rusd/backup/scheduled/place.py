@@ -21,11 +21,14 @@ class Place(Protocol):
     def prepare(self) -> None:
         """Make what is needed to write a draft."""
 
-    def list(self) -> list[Entry]:
+    def entries(self) -> list[Entry]:
         """Return the files of the place."""
 
     def put(self, draft: Path, name: str) -> None:
         """Move a finished and synced draft to its name: durable, or without effect."""
+
+    def abandon(self) -> None:
+        """Make a `put` that runs fail soon; called by another thread when the member stops."""
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -49,7 +52,7 @@ class Directory:
             self._path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             durable.sync_parents(self._path.absolute())
 
-    def list(self) -> list[Entry]:
+    def entries(self) -> list[Entry]:
         try:
             with os.scandir(self._path) as entries:
                 found = [(each.name, _status(each)) for each in entries]
@@ -64,6 +67,9 @@ class Directory:
     def put(self, draft: Path, name: str) -> None:
         draft.replace(self._path / name)
         durable.sync(self._path)
+
+    def abandon(self) -> None:
+        """A rename takes no time."""
 
     def delete(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)

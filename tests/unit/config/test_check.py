@@ -220,6 +220,19 @@ def test_backups_are_kept_by_number_and_age(text: str, kept: tuple[int, float]) 
     assert config(*BACKUPS, f"--backup-retention={text}").backups_kept == kept
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("s3://bucket", ("bucket", "")),
+        ("s3://bucket/", ("bucket", "")),
+        ("s3://bucket/a/b/", ("bucket", "a/b/")),
+        ("/s3/bucket", None),
+    ],
+)
+def test_backups_may_go_to_a_bucket(text: str, found: tuple[str, str] | None) -> None:
+    assert config(BACKUPS[0], f"--backup-dir={text}").backup_bucket == found
+
+
 def test_without_a_retention_a_number_of_backups_is_kept() -> None:
     assert config(*BACKUPS).backups_kept == (24, None)
 
@@ -231,6 +244,7 @@ def test_without_a_retention_a_number_of_backups_is_kept() -> None:
         (BACKUPS[1:], "both --backup-interval and --backup-dir must be set"),
         (("--backup-interval=10ms", BACKUPS[1]), "must be at least 1s"),
         (("--backup-interval=-1h", BACKUPS[1]), "must be at least 1s"),
+        ((BACKUPS[0], "--backup-dir=s3:///a"), "must name a bucket"),
         ((*BACKUPS, "--backup-retention=7"), "7 is neither count=N nor age=TIME"),
         ((*BACKUPS, "--backup-retention=count=0"), "value out of range"),
         ((*BACKUPS, "--backup-retention=count=1,count=2"), "count stands twice"),

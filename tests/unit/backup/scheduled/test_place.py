@@ -10,15 +10,15 @@ from rusd.backup.scheduled import Directory
 
 def test_a_draft_gets_its_name_and_is_listed(tmp_path: Path) -> None:
     place = Directory(tmp_path / "a" / "b")
-    assert place.list() == []
+    assert place.entries() == []
     place.prepare()
     draft = place.drafts / "draft"
     draft.write_bytes(b"12345")
     place.put(draft, "name")
-    assert [(each.name, each.size) for each in place.list()] == [("name", 5)]
+    assert [(each.name, each.size) for each in place.entries()] == [("name", 5)]
     place.delete("name")
     place.delete("name")
-    assert place.list() == []
+    assert place.entries() == []
 
 
 def test_the_directory_is_private_if_it_is_made(tmp_path: Path) -> None:
@@ -30,4 +30,4 @@ def test_only_plain_files_are_listed(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "directory")
     os.mkfifo(tmp_path / "pipe")
-    assert Directory(tmp_path).list() == []
+    assert Directory(tmp_path).entries() == []
