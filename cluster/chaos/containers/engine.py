@@ -71,10 +71,9 @@ class RunningEngine:
             self.client.ping()
         except DockerException as error:
             raise OSError(f"no container engine responds: {error}") from error
-        for kind in (self.client.containers.list(all=True, filters={"label": _LABEL}),):
-            for container in kind:
-                if not _alive(container.labels[_LABEL]):
-                    container.remove(force=True)
+        for container in self.client.containers.list(all=True, filters={"label": _LABEL}):
+            if not _alive(container.labels[_LABEL]):
+                container.remove(force=True)
         for network in self.client.networks.list(filters={"label": _LABEL}):
             if not _alive(network.attrs["Labels"][_LABEL]):
                 network.remove()
@@ -134,7 +133,8 @@ class OwnEngine:
                     *("nsenter", f"--net=/run/netns/{self._tag}e", "dockerd"),
                     *(f"--data-root={directory / 'data'}", f"--exec-root={directory / 'exec'}"),
                     *(f"--pidfile={directory / 'pid'}", f"--host=unix://{directory / 'socket'}"),
-                    *("--bridge=none", "--iptables=false", f"--cgroup-parent=/{self._tag}"),
+                    *("--bridge=none", "--iptables=false"),
+                    *("--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{self._tag}"),
                     f"--containerd-namespace={self._tag}",
                     f"--containerd-plugins-namespace={self._tag}-plugins",
                 ],
@@ -199,16 +199,29 @@ def _end(tag: str, directory: Path) -> None:
         with contextlib.suppress(OSError):
             if f"{directory}/".encode() in (process / "cmdline").read_bytes():
                 os.kill(int(process.name), signal.SIGKILL)
-    for group in Path("/sys/fs/cgroup").glob(f"*/{tag}/*/cgroup.procs"):
-        for pid in group.read_text().split():
-            with contextlib.suppress(OSError):
-                os.kill(int(pid), signal.SIGKILL)
+    _end_group(tag)
     namespaces.remove(tag)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in reversed(mounts):
         if mount.startswith(f"{directory}/"):
             subprocess.run(["umount", "--lazy", mount], capture_output=True)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_group(tag: str) -> None:
+    """Kill the processes of all containers of an engine, and remove their cgroups."""
+    groups = Path("/sys/fs/cgroup")
+    tops = [top for pattern in (tag, f"*/{tag}") for top in groups.glob(pattern)]
+    deadline = time.monotonic() + 5.0
+    while tops and time.monotonic() < deadline:
+        for group in [inner for top in tops for inner in (*top.glob("*/"), top)]:
+            with contextlib.suppress(OSError):
+                for pid in (group / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        tops = [top for top in tops if top.exists()]
+        time.sleep(0.05)
 
 
 def _alive(tag: str) -> bool:

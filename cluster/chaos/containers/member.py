@@ -124,10 +124,6 @@ class ContainerMember(Member):
             self._client.api.remove_container(self.container, force=True)
         self._made = ()
 
-    def killed_for_memory(self) -> bool:
-        """Return whether the kernel ended the last run for want of memory."""
-        return bool(self._state().get("OOMKilled"))
-
     def log_of_this_run(self) -> str:
         started = self._state().get("StartedAt", "")
         if started < "1":  # never

@@ -102,7 +102,7 @@ class ContainerSubject(Subject):
             finally:
                 hog.kill()
                 hog.wait()
-            if not member.killed_for_memory():
+            if member.exit_code != 128 + signal.SIGKILL:
                 raise ClusterError(f"{member.name} ended otherwise\n{member.log_tail()}")
 
     def move_clock(self, index: int, seconds: float) -> None:

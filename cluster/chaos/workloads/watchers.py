@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
+from typing import Any
 
 import grpc
 
@@ -18,7 +20,7 @@ _WATCH = "/etcdserverpb.Watch/Watch"
 #: Seconds between two requests for progress, and before a broken stream is opened again.
 PROGRESS = 1.0
 AGAIN = 0.1
-#: Seconds without a response to progress requests after which a stream is closed.
+#: Seconds without a response after which a stream is closed.
 SILENCE = 4.0
 
 
@@ -68,40 +70,36 @@ class Watcher:
         stream = self._client.connections.stream(
             member, _WATCH, iter(requests.get, None), rpc.WatchResponse
         )
-        heard = [self._client.clock()]
-        over = threading.Event()
-        nurse = threading.Thread(
-            target=self._keep_asking, args=(stream, requests, heard, over), daemon=True
-        )
-        nurse.start()
+        # grpcio may never tell the reader of a stream that it was cancelled (if its connection ends
+        # at the same time), so that a stream is given up without waiting for its thread.
+        responses: queue.SimpleQueue[rpc.WatchResponse | grpc.RpcError | None] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(stream, responses), daemon=True).start()
+        heard = asked_progress = self._client.clock()
         try:
-            for response in stream:
-                heard[0] = self._client.clock()
-                self._receive(member, response, asked)
-                if response.canceled:
-                    break
-        except grpc.RpcError as error:
-            self._note(member, "broken", error=f"{error.code().name}: {error.details()}")
+            while True:
+                now = self._client.clock()
+                if now - asked_progress > PROGRESS:
+                    if now - heard > SILENCE or self._stopping.is_set():
+                        self._note(member, "broken", error="cancelled by the watcher")
+                        return
+                    if self._asks_progress:
+                        requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+                    asked_progress = now
+                with contextlib.suppress(queue.Empty):
+                    response = responses.get(timeout=PROGRESS)
+                    if response is None:
+                        return
+                    if isinstance(response, grpc.RpcError):
+                        text = f"{response.code().name}: {response.details()}"
+                        self._note(member, "broken", error=text)
+                        return
+                    heard = self._client.clock()
+                    self._receive(member, response, asked)
+                    if response.canceled:
+                        return
         finally:
-            over.set()
             requests.put(None)
             stream.cancel()
-            nurse.join()
-
-    def _keep_asking(
-        self,
-        stream: grpc.Call,
-        requests: queue.SimpleQueue[rpc.WatchRequest | None],
-        heard: list[float],
-        over: threading.Event,
-    ) -> None:
-        while not over.wait(PROGRESS):
-            silent = self._client.clock() - heard[0] > SILENCE
-            if silent or self._stopping.is_set():
-                stream.cancel()
-                return
-            if self._asks_progress:
-                requests.put(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
 
     def _receive(self, member: int, response: rpc.WatchResponse, asked: int) -> None:
         revision = response.header.revision
@@ -127,6 +125,16 @@ class Watcher:
         endpoint = self._client.names[member]
         at = self._client.clock()
         self._client.history.add(Delivery(self.name, endpoint, at, kind, revision, changes, error))
+
+
+def _read(stream: Any, responses: queue.SimpleQueue[Any]) -> None:
+    """Pass the responses of a stream on, and its error; None at its end."""
+    try:
+        for response in stream:
+            responses.put(response)
+        responses.put(None)
+    except grpc.RpcError as error:
+        responses.put(error)
 
 
 def change_of(event: kv.Event) -> Change:
