@@ -108,7 +108,7 @@ def test_a_request_of_doubtful_length_is_refused_and_what_follows_it_is_not_read
 ) -> None:
     sent = f"POST /v3/kv/range HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n\r\n0\r\n\r\n{HIDDEN}"
     answer = raw(member, sent.encode("latin-1"))
-    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), answer
     assert answer.count(b"HTTP/1.1 ") == 1
 
 

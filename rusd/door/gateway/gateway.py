@@ -28,8 +28,8 @@ _COMMON_NAME = PageResponse(
     b" expected\n",
 )
 
-#: gRPC path, call, and seconds of its timeout.
-_Found = tuple[str, UnaryCall | StreamCall, float | None]
+#: gRPC path, call, its metadata, and seconds of its timeout.
+_Found = tuple[str, UnaryCall | StreamCall, dict[str, str], float | None]
 
 
 class Gateway:
@@ -82,12 +82,11 @@ class Gateway:
         found = self._find(request)
         if isinstance(found, PageResponse):
             return found
-        path, call, granted = found
+        path, call, values, granted = found
         method = self._methods[path]
         sent: Any = await request.body.read() if isinstance(call, UnaryCall) else request.body
         await self._slots.take()
         try:
-            values = metadata(request.headers)
             response = await call.run(method, sent, values, granted, request.caller)  # type: ignore[arg-type]
         except BaseException:
             self._slots.release()
@@ -102,7 +101,7 @@ class Gateway:
         if isinstance(found, PageResponse):
             respond(found)
             return nothing_to_cancel
-        path, call, granted = found
+        path, call, values, granted = found
         if not isinstance(call, UnaryCall) or granted is not None or len(body) > AT_ONCE:
             return None
         slots = self._slots
@@ -112,7 +111,7 @@ class Gateway:
         running = call.begin(
             method,
             body,
-            metadata(request.headers),
+            values,
             request.caller,
             lambda response: respond(slots.until_sent(response)),
         )
@@ -140,7 +139,7 @@ class Gateway:
         if path not in READS and not self._origins.may_write(request):
             return answers.refusal(_OTHER_ORIGIN)
         try:
-            return path, call, timeout(request.headers)
+            return path, call, metadata(request.headers), timeout(request.headers)
         except ValueError as error:
             return answers.refusal(EtcdError(Code.INVALID_ARGUMENT, str(error)))
 

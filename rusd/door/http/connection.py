@@ -11,10 +11,12 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
 
 from rusd.door.caller import caller_of
 from rusd.door.http.websocket import FrameMasks
@@ -26,6 +28,10 @@ STALLED = 60.0
 #: Requests in a row that may arrive before the response to their predecessor; the connection is
 #: closed after the last. Clients that wait for each response are not affected.
 PIPELINED_AT_MOST = 100
+#: Bytes of a header section and fields of it; further ones are refused with 431. Go's server takes
+#: 1 MiB, which a parser that is fed a byte at a time would copy a million times.
+SECTION = 128 << 10
+FIELDS = 2000
 
 _END = b"\r\n\r\n"
 #: A close frame with the status "protocol error".
@@ -50,8 +56,8 @@ class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
     __slots__ = (
-        "_in_a_row", "_last", "_masks", "_moved", "_owner", "_unfed", "_waiting", "_whole",
-        "caller",
+        "_behind", "_in_a_row", "_last", "_masks", "_moved", "_owner", "_refused", "_section",
+        "_unfed", "_waiting", "_whole", "caller",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +76,11 @@ class HttpConnection(web.RequestHandler):
         #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
         self._last = b""
+        #: Bytes of a header section that has not ended, whether it was refused, and the body that
+        #: must end before it.
+        self._section = 0
+        self._refused = False
+        self._behind: StreamReader | None = None
         #: Set once this is a WebSocket.
         self._masks: FrameMasks | None = None
         #: Bytes that wait for the client, and when they last became fewer.
@@ -153,6 +164,8 @@ class HttpConnection(web.RequestHandler):
         return False
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._whole is not None:
             if not (self._force_close or self._close):
                 self._whole.feed(data)
@@ -169,13 +182,35 @@ class HttpConnection(web.RequestHandler):
             end = data.find(_END, max(position - len(_END) + 1, 0)) + len(_END)
             if end < len(_END) or end > len(data):
                 end = len(data)
+            requests, behind = self._request_count, self._behind
+            in_section = behind is None or behind.is_eof()
             super().data_received(data[position:end])
             self._end_malformed()
+            if self._request_count != requests:
+                self._section, self._behind = 0, self._messages[-1][1]
+            elif in_section:
+                self._section += end - position
+                if self._section > SECTION:
+                    self._refuse_section()
+                    return
             position = end
             if position >= len(data):
                 break
         self._unfed = data[position:]
         self._last = data[max(position - len(_END) + 1, 0) : position]
+
+    def _refuse_section(self) -> None:
+        """Refuse a header section; read on for a while, since closing the socket at once would take
+        the response from a client that still writes.
+        """
+        transport = cast(asyncio.Transport, self.transport)
+        transport.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        if not transport.can_write_eof():
+            self.force_close()
+            return
+        self._refused = True
+        transport.write_eof()
+        self._loop.call_later(self._lingering_time, self.force_close)
 
     def _end_malformed(self) -> None:
         """End the last request's body if the following bytes cannot be parsed; aiohttp would leave
@@ -215,9 +250,23 @@ class HttpConnection(web.RequestHandler):
         the connection.
         """
         if not isinstance(exc, _Answered) and self.transport is not None:
-            reason = f"{status} {HTTPStatus(status).phrase}"
-            self.transport.write(
-                f"HTTP/1.1 {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                f"Connection: close\r\n\r\n{reason}".encode()
-            )
+            text = ""
+            if isinstance(exc, LineTooLong) or "Too many headers" in (message or ""):
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            elif "invalid `Transfer-Encoding`" in (message or ""):
+                status, text = HTTPStatus.NOT_IMPLEMENTED, UNSUPPORTED
+            self.transport.write(_refusal(HTTPStatus(status), text))
         raise _Answered
+
+
+#: Go's text for a transfer encoding other than chunked.
+UNSUPPORTED = "Unsupported transfer encoding"
+
+
+def _refusal(status: HTTPStatus, text: str = "") -> bytes:
+    """Return the response of Go's server to a request that it cannot read."""
+    reason = f"{status.value} {status.phrase}"
+    return (
+        f"HTTP/1.1 {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Connection: close\r\n\r\n{text or reason}".encode()
+    )

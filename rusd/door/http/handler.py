@@ -13,7 +13,13 @@ from aiohttp import web
 
 from rusd.base.logs import get_logger
 from rusd.door.http.body import Body, BodyMemory, close
-from rusd.door.http.connection import ConnectionOwner, HttpConnection
+from rusd.door.http.connection import (
+    FIELDS,
+    SECTION,
+    UNSUPPORTED,
+    ConnectionOwner,
+    HttpConnection,
+)
 from rusd.door.http.router import page_request
 from rusd.door.http.websocket import serve_socket
 from rusd.door.http.whole import HOST, DirectPages, WholeConnection, WholeRequests
@@ -75,6 +81,9 @@ class Handler:
             logger=_SILENT,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
+            max_line_size=SECTION,
+            max_field_size=SECTION,
+            max_headers=FIELDS,
             # (etcd ignores Content-Encoding too. A short body would become gigabytes.)
             auto_decompress=False,
         )
@@ -92,6 +101,11 @@ class Handler:
         connection = cast(HttpConnection, request.protocol)
         if not HOST.fullmatch(request.headers.get("Host", "")):
             return _refused(HTTPStatus.BAD_REQUEST, "400 Bad Request: malformed Host header")
+        if request.version.major != 1:
+            text = "505 HTTP Version Not Supported: unsupported protocol version"
+            return _refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, text)
+        if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+            return _refused(HTTPStatus.NOT_IMPLEMENTED, UNSUPPORTED)
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             return _refused(HTTPStatus.EXPECTATION_FAILED)
         announced = request.content_length

@@ -4,11 +4,11 @@
                              ├── Pages.serve ── response, in a task
                              └── the rest of the connection is aiohttp's (`connection.py`)
 
-A head is read here if it is plain: GET or POST, HTTP/1.1, ASCII, each field once, a body announced
-by its length or none, nothing about the connection. Any other head, a body of more than `BODY`
-bytes, and a request sent behind another one before its response, leave the connection to aiohttp
-for good, from the first byte of that request on. A client sends the same head again and again: the
-last one is kept as read.
+A head is read here if it is plain: any method but HEAD and CONNECT, HTTP/1.1 or later, ASCII, each
+field once, a body announced by its length or none, no upgrade. Any other head, a body of more than
+`BODY` bytes, and a request sent behind another one before its response, leave the connection to
+aiohttp for good, from the first byte of that request on. A client sends the same head again and
+again: the last one is kept as read.
 
 One request is served at a time, within the door's time budget. A body that has begun to arrive is
 counted in the memory of bodies, and is aiohttp's when it has not ended at the second `sweep`.
@@ -47,8 +47,12 @@ BEHIND = 16 << 10
 #: The characters that Go's server allows in `Host`.
 HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=:@%\[\]]*")
 
+_CLOSE = b"Connection: close\r\n"
 _END = b"\r\n\r\n"
-_HEAD = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1\r\n((?:[-0-9A-Za-z]+:[ -~]*\r\n)+)\r\n")
+_HEAD = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) HTTP/1\.[1-9]\r\n"
+    rb"((?:[-0-9A-Za-z]+:[ -~]*\r\n)+)\r\n"
+)
 _LENGTH = re.compile("[0-9]{1,6}")
 #: Fields that ask for more than a response.
 _OTHERS = frozenset(("expect", "transfer-encoding", "trailer", "upgrade"))
@@ -64,12 +68,14 @@ class Head(NamedTuple):
     fields: Mapping[str, str]
     #: Bytes of head and body.
     size: int
+    #: Whether the client wants no further response on the connection.
+    last: bool
 
 
 def plain_head(raw: bytes) -> Head | None:
     """Return the head `raw`, up to its empty line; None if it is left to aiohttp."""
-    found = _HEAD.fullmatch(raw)
-    if found is None:
+    found = _HEAD.fullmatch(raw) if len(raw) <= HEAD else None
+    if found is None or found[1] in (b"HEAD", b"CONNECT"):
         return None
     fields: dict[str, str] = {}
     for line in found[3].decode().split("\r\n")[:-1]:
@@ -81,10 +87,11 @@ def plain_head(raw: bytes) -> Head | None:
     host, length = fields.get("host"), fields.get("content-length", "0")
     if host is None or HOST.fullmatch(host) is None or _LENGTH.fullmatch(length) is None:
         return None
-    if fields.get("connection", "keep-alive").lower() != "keep-alive" or int(length) > BODY:
+    wish = fields.get("connection", "keep-alive").lower()
+    if wish not in ("keep-alive", "close") or int(length) > BODY:
         return None
     target = parsed_target(found[2].decode())
-    return Head(raw, found[1].decode(), target, fields, len(raw) + int(length))
+    return Head(raw, found[1].decode(), target, fields, len(raw) + int(length), wish == "close")
 
 
 class DirectPages(Protocol):
@@ -147,6 +154,8 @@ class WholeRequests:
         self._swept = False
         self._paused = False
         self.busy = False
+        #: Whether the connection ends with the response.
+        self._last = False
         #: What cancels the request.
         self._cancel: Callable[[], object] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -236,7 +245,7 @@ class WholeRequests:
     # Responses
 
     def _begin(self, connection: WholeConnection, head: Head, body: bytes) -> None:
-        self.busy, self._swept = True, False
+        self.busy, self._swept, self._last = True, False, head.last
         connection.begun()
         request = PageRequest(
             head.method, *head.target, head.fields, _Whole(body), connection.caller
@@ -255,7 +264,10 @@ class WholeRequests:
     async def _serve(self, request: PageRequest) -> None:
         try:
             response = await self._pages.serve(request)
-        except asyncio.CancelledError:
+        except BaseException as error:
+            # (A page cancels itself, or is faulty: the client must learn it.)
+            if not isinstance(error, asyncio.CancelledError):
+                log.exception("a page failed", extra={"fields": {"page": request.path}})
             self._abort()
             raise
         if isinstance(response.body, bytes):
@@ -274,7 +286,8 @@ class WholeRequests:
         if connection is not None and connection.transport is not None:
             head = _response_head(response.status, tuple(response.headers))
             connection.transport.write(
-                b"%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (head, len(body), _date(), body)
+                b"%bContent-Length: %d\r\nDate: %b\r\n%b\r\n%b"
+                % (head, len(body), _date(), _CLOSE if self._last else b"", body)
             )
         self._ended()
 
@@ -289,7 +302,8 @@ class WholeRequests:
         assert task is not None
         self._cancel = task.cancel
         head = _response_head(response.status, tuple(response.headers))
-        head += b"Transfer-Encoding: chunked\r\nDate: %b\r\n\r\n" % _date()
+        last = _CLOSE if self._last else b""
+        head += b"Transfer-Encoding: chunked\r\nDate: %b\r\n%b\r\n" % (_date(), last)
         try:
             async for chunk in chunks:
                 if chunk:
@@ -332,7 +346,9 @@ class WholeRequests:
         connection = self._connection
         if connection is not None:
             connection.ended()
-            if self._arrived:
+            if self._last and connection.transport is not None:
+                connection.transport.close()
+            elif self._arrived:
                 self._budget.defer(self)
 
 

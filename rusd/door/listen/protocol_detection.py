@@ -1,7 +1,7 @@
 """Detects the protocol of a connection, HTTP/2 or HTTP/1.1, from its first bytes.
 
     accepted ─▶ ProtocolDetector ─┬─ the HTTP/2 preface ─▶ the gRPC connection
-                                  ├─ an HTTP/1.1 method ─▶ the HTTP/1.1 connection
+                                  ├─ a request line ─▶ the HTTP/1.1 connection
                                   └─ anything else, or nothing in time ─▶ closed
 
 The protocol object is made in the time of the time budget: thousands of new connections at once
@@ -9,6 +9,7 @@ must not stop the loop.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import cast
 
@@ -18,7 +19,12 @@ from rusd.door.time_budget import TimeBudget
 #: Seconds for the first bytes.
 FIRST_BYTES_SECONDS = 10.0
 
-#: How an HTTP/1.1 request begins; what begins with anything else is closed, as etcd does.
+#: Bytes of a request line with a method that is not known. As in etcd, other bytes than a request
+#: line are not answered.
+LINE = 4096
+_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]+ HTTP/1\.[0-9]\r?\n")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: [^\r\n]*)?\r?")
+#: How nearly all requests begin: the rest of the line need not be waited for.
 _REQUESTS = tuple(
     f"{method} ".encode()
     for method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
@@ -79,9 +85,9 @@ class ProtocolDetector(asyncio.Protocol):
             self._replace(transport, self._http2(self.used))
         elif PREFACE.startswith(seen):
             transport.resume_reading()
-        elif self._http1 is not None and seen.startswith(_REQUESTS):
+        elif self._http1 is not None and (seen.startswith(_REQUESTS) or _LINE.match(seen)):
             self._replace(transport, self._http1())
-        elif self._http1 is None or not any(one.startswith(seen) for one in _REQUESTS):
+        elif self._http1 is None or len(seen) > LINE or not _TOKEN.fullmatch(seen):
             transport.close()
         else:
             transport.resume_reading()

@@ -476,6 +476,27 @@ def test_headers_become_the_metadata_that_grpc_gateway_makes_of_them() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("", None), ("aGVsbG8=", None), ("aGVsbG8", None), ("aGV=", None), ("aG==", None),
+        ("***", 0), ("a", 0), ("aG=VsbG8", 2), ("aGVsbG=8", 6), ("aGV sbG8", 3), ("aG==x===", 4),
+        ("=", 0), ("aGVsbG8==", 7), ("_-_-", 0), ("aGVsb===", 5), ("aGVsbG9===", 7),
+    ],
+)  # fmt: skip
+def test_binary_metadata_must_be_base64(given: str, wrong: int | None) -> None:
+    """The places of mistakes as etcd 3.7.3 answers them."""
+    fields = {"grpc-metadata-x-bin": given}
+    if wrong is None:
+        assert metadata(fields) == {"grpcgateway-accept": ""}
+        return
+    with pytest.raises(ValueError, match="binary") as refused:
+        metadata(fields)
+    assert str(refused.value) == (
+        f"invalid binary header Grpc-Metadata-X-Bin: illegal base64 data at input byte {wrong}"
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "seconds"),
     [("", None), ("5S", 5), ("20m", 0.02), ("0S", None), ("1H", 3600), ("9" * 18 + "H", None)],
 )

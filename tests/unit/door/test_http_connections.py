@@ -14,7 +14,7 @@ from cluster.certificates import Authority
 from rusd.door.http import connection, handler
 from rusd.door.http import server as http_server
 from rusd.door.http.body import BodyMemory
-from rusd.door.http.connection import PIPELINED_AT_MOST
+from rusd.door.http.connection import FIELDS, PIPELINED_AT_MOST, SECTION
 from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.observe.health import HealthChecks
@@ -221,10 +221,76 @@ def test_dripping_bytes_of_a_header_buys_no_time(
     with_door(tmp_path, test)
 
 
-def test_a_header_without_bounds_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * SECTION,
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * SECTION,
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"A: " + b"x" * 10_000 + b"\r\n") * 20,
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: \r\n" * (FIELDS + 1) + b"\r\n",
+    ],
+    ids=["line", "field", "fields", "number"],
+)
+def test_a_header_without_bounds_is_refused(tmp_path: Path, head: bytes) -> None:
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
-        assert (await ask(client, b"GET /" + b"x" * (1 << 20))).startswith(b"HTTP/1.1 400")
+        assert (await ask(client, head)).startswith(b"HTTP/1.1 431")
+        assert await ends(client)
+
+    with_door(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"A: %b\r\n" % (b"x" * 20_000), b"".join(b"A%d: a\r\n" % one for one in range(1000))],
+    ids=["long", "many"],
+)
+def test_long_fields_and_many_fields_are_read(tmp_path: Path, fields: bytes) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        for _ in range(12):  # their bytes do not add up
+            request = b"GET /version HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n"
+            assert await ask(client, request) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_long_body_is_no_header(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
+        chunk = b"%x\r\n%b\r\n" % (LIMIT, b"x" * LIMIT)
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + 3 * chunk + b"0\r\n\r\n"
+        assert await ask(client, chunked) == b"HTTP/1.1 200 OK"
+        door.body_memory.each = 2 * SECTION
+        head += b"Content-Length: %d\r\n\r\n" % (SECTION + 1)
+        client[1].write(head)
+        await asyncio.sleep(0.01)
+        (connection,) = door.connections
+        connection.data_received(b"x" * (SECTION + 1))
+        assert await ask(client, b"") == b"HTTP/1.1 200 OK"
+        assert await ask(client) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
+        (b"GET / HTTP/0.9\r\nHost: x\r\n\r\n", b"505"),
+    ],
+)
+def test_encodings_and_versions_that_are_not_spoken_are_refused(
+    tmp_path: Path, request_: bytes, answer: bytes
+) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        assert (await ask(client, request_)).partition(b" ")[2].startswith(answer)
         assert await ends(client)
 
     with_door(tmp_path, test)
@@ -354,7 +420,7 @@ def test_a_declined_upgrade_with_a_body_ends_the_connection(tmp_path: Path) -> N
         b"GET / HTTP/1.1\r\nHost x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * 200 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A : a\r\n" * 200 + b"\r\n",
         b"GET x HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
         UPGRADE + b"GET \xff",

@@ -141,6 +141,9 @@ REQUESTS = [
     b"GET /sh%6fwn HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /lines HTTP/1.1\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n",
     b"GET /lines-direct HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /lines HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    b"DELETE /shown HTTP/1.1\r\nHost: x\r\n\r\n",
+    post(b"/direct", b"body", b"Connection: Close\r\n"),
     post(b"/direct", b"body", b"Content-Type: application/json\r\n"),
     post(b"/direct?q=%41", b"", b"Authorization: t\r\nEmpty:\r\n"),
     post(b"/shown", b"x" * 5000),
@@ -161,7 +164,10 @@ def test_a_request_that_arrives_whole_is_answered_as_by_aiohttp(
         other[1].write(request_)
         answers.append(await said(other))
         assert answers[0] == answers[1]
-        assert [_by_aiohttp(one) for one in site.door.connections] == [False, True]
+        if b"lose\r\n" in request_:
+            assert [await one[0].read() for one in (direct, other)] == [b"", b""]
+        else:
+            assert [_by_aiohttp(one) for one in site.door.connections] == [False, True]
         direct[1].close()
         other[1].close()
 
@@ -203,7 +209,9 @@ def test_a_request_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         b"GET /direct HTTP/1.1\r\nHost: x\r\nA: \xc3\xa9\r\n\r\n",
         b"GET /direct HTTP/1.1\nHost: x\r\n\r\n",
         b"GET /direct HTTP/1.1\r\nHost : x\r\n\r\n",
-        b"GET /direct HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"CONNECT /direct HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /direct HTTP/1.1\r\nHost: x\r\nA: %b\r\n\r\n" % (b"x" * whole.HEAD),
+        b"GET /direct HTTP/2.0\r\nHost: x\r\n\r\n",
         b"POST /direct HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST /direct HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
         b"POST /direct HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
@@ -211,7 +219,7 @@ def test_a_request_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         b"POST /direct HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n",
         b"GET /direct HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n",
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_heads_that_mean_more_are_left_to_aiohttp(request_: bytes) -> None:
     assert plain_head(request_) is None
@@ -243,6 +251,16 @@ def _parsed(raw: bytes) -> Any:
         return HttpRequestParser(protocol, loop, 1 << 16).feed_data(raw)[0]
 
     return asyncio.run(run())
+
+
+def test_a_method_that_nobody_knows_is_a_request_like_others() -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        client[1].write(b"FOO /shown HTTP/1.2\r\nHost: x\r\n\r\n")
+        assert b"('FOO', '/shown'" in await said(client)
+        client[1].close()
+
+    with_site(test)
 
 
 def test_requests_sent_behind_one_that_is_served_are_answered_in_order() -> None:
