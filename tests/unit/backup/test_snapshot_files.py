@@ -20,6 +20,9 @@ from rusd.backup.snapshot_files import SnapshotFailed
 from rusd.bbolt import Database, check
 from rusd.state.machine import StateMachine
 from rusd.storage import StorageError
+from rusd.wire.keyvalue import key_of
+from tests.unit.state.driver import Driver
+from tests.unit.state.test_machine import install
 
 
 @pytest.fixture
@@ -80,6 +83,33 @@ def test_a_cancelled_file_ends_its_process_and_goes(machine: StateMachine, tmp_p
     assert not children()
     assert not list(directory.iterdir())
     asyncio.run(files.stop())
+
+
+def test_a_received_state_does_not_change_a_file_in_the_making(tmp_path: Path) -> None:
+    ours, theirs = Driver(tmp_path / "ours"), Driver(tmp_path / "theirs")
+    ours.put(b"ours")
+    theirs.put(b"theirs")
+    files = SnapshotFiles(tmp_path / "exports", ours.machine.checkpoint)
+
+    async def scene() -> bytes:
+        saving = asyncio.create_task(save(files))
+        while not children():
+            await asyncio.sleep(0.001)
+        (writer,) = children()
+        writer.suspend()
+        install(theirs, ours, tmp_path / "received")
+        assert not saving.done()
+        writer.resume()
+        return await saving
+
+    database = Database(asyncio.run(scene()))
+    check(database)
+    keys = database.bucket(b"key")
+    assert keys is not None
+    assert [key_of(item.value) for item in keys.items()] == [b"ours"]
+    asyncio.run(files.stop())
+    ours.machine.close()
+    theirs.machine.close()
 
 
 def test_a_checkpoint_that_is_not_possible_yet_is_tried_again(
