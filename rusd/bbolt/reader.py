@@ -63,6 +63,8 @@ class Database:
             raise BboltError(
                 f"the file has {len(self._data)} bytes of {self.meta.pages * self.meta.page_size}"
             )
+        #: Pages that were read, each as often as it was: for those who show progress.
+        self.pages_read = 0
         #: The bucket of the buckets.
         self.root = Bucket(self, b"", self.meta.root, None)
 
@@ -107,6 +109,7 @@ class Database:
             raise BboltError(f"page {number}: it says it is page {said}")
         if number + overflow >= meta.pages:
             raise BboltError(f"page {number}: {overflow} more pages, out of the file")
+        self.pages_read += overflow + 1
         end = start + (overflow + 1) * meta.page_size
         return Page(number, flags, count, overflow, self._data[start:end])
 

@@ -1,5 +1,5 @@
-"""Arguments and exit codes of `rusdutl`: 0 done, 1 it failed, 128 arguments that cannot be used
-(etcdutl's codes).
+"""Arguments and exit codes of `rusdutl`, which are etcdutl's: 0 done, 1 it failed or is no verb or
+flag, 4 no form of output, 128 arguments that cannot be used.
 """
 
 import argparse
@@ -7,8 +7,8 @@ import getpass
 import mmap
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,26 +21,36 @@ from rusd.base.errors import Refusal
 from rusd.bbolt import Database, check
 from rusd.bbolt.errors import BboltError
 from rusd.config import Config, ConfigError, check_bootstrap, load, parse_arguments
+from rusd.config.parsers import duration
 from rusd.member.restored import refuse_existing, restore_member
 from rusd.raft.log.journal import JournalError
 from rusd.storage import StorageError
-from rusd.utl import printing
+from rusd.utl import completion, printing
 from rusd.utl.database import hash_kv, status
+from rusd.utl.defrag import defragment
 from rusd.utl.printing import Column
+from rusd.utl.progress import bar
 
 FAILED = 1
+BAD_FORM = 4
 BAD_ARGUMENTS = 128
+#: Seconds of waiting for a member that runs on the directory.
+TIMEOUT = 10.0
 
 
 class _BadArguments(Exception):
     """Arguments that do not go together."""
+
+    def __init__(self, message: str, code: int = BAD_ARGUMENTS) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"Error: {message}", file=sys.stderr)
         self.print_usage(sys.stderr)
-        sys.exit(BAD_ARGUMENTS)
+        sys.exit(FAILED)
 
 
 def console() -> NoReturn:
@@ -55,7 +65,10 @@ def main(argv: Sequence[str]) -> int:
         code: int = arguments.run(arguments)
     except _BadArguments as error:
         print(f"Error: {error}", file=sys.stderr)
-        return BAD_ARGUMENTS
+        return error.code
+    except FileNotFoundError as error:
+        print(f"Error: open {error.filename}: no such file or directory", file=sys.stderr)
+        return FAILED
     except (ConfigError, SnapshotError, StorageError, JournalError, Refusal, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
@@ -66,16 +79,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="rusdutl", description="Works on snapshots and data directories (etcdutl's verbs)."
     )
-    _add_form(parser, default="simple")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_form(parser, default="simple", timeout=TIMEOUT)
+    parser.set_defaults(run=_usage(parser))
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
 
     snapshots = commands.add_parser("snapshot", help="snapshots")
     _add_form(snapshots)
-    snapshot = snapshots.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    snapshots.set_defaults(run=_usage(snapshots))
+    snapshot = snapshots.add_subparsers(metavar="COMMAND", parser_class=_Parser)
     shown = snapshot.add_parser("status", help="show what a snapshot holds")
     _add_file(shown)
     _add_form(shown)
-    shown.set_defaults(run=_status)
+    shown.set_defaults(run=_status, verb="snapshot status")
 
     restored = snapshot.add_parser("restore", help="make a member's data directory of a snapshot")
     _add_file(restored)
@@ -86,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         help="accept a file without its hash, such as one copied from a data directory",
     )
     _add_member(restored)
-    restored.set_defaults(run=_restore)
+    restored.set_defaults(run=_restore, verb="snapshot restore")
 
     migrated = commands.add_parser("migrate", help="make a member's data directory of etcd's data")
     _add_form(migrated)
@@ -116,14 +131,33 @@ def _parser() -> argparse.ArgumentParser:
     migrated.set_defaults(run=_migrate)
 
     hashed = commands.add_parser("hashkv", help="print the hash of the keys of a snapshot")
-    _add_file(hashed)
+    hashed.add_argument("files", nargs=1, type=Path, metavar="FILE", help="the snapshot")
     _add_form(hashed)
-    hashed.add_argument("--rev", type=_natural, default=0, help="revision (default: the newest)")
-    hashed.set_defaults(run=_hash_kv)
+    hashed.add_argument("--rev", type=int, default=0, help="revision (default: the newest)")
+    hashed.set_defaults(run=_hash_kv, verb="hashkv")
+
+    defragmented = commands.add_parser("defrag", help="defragment a stopped member's data")
+    defragmented.add_argument("--data-dir", type=Path, required=True, help="of the member")
+    _add_form(defragmented)
+    defragmented.set_defaults(run=_defragment)
+
+    completed = commands.add_parser("completion", help="print a script for a shell")
+    completed.add_argument("shell", choices=tuple(completion.SHELLS))
+    _add_form(completed)
+    completed.set_defaults(run=lambda arguments: _complete(arguments, parser))
 
     version = commands.add_parser("version", help="print the version")
+    _add_form(version)
     version.set_defaults(run=_version)
     return parser
+
+
+def _usage(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    def show(arguments: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    return show
 
 
 def _add_member(restored: argparse.ArgumentParser) -> None:
@@ -149,15 +183,45 @@ def _add_member(restored: argparse.ArgumentParser) -> None:
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="the snapshot")
+    # (Any number: none and several have a code of their own.)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the snapshot")
 
 
-def _add_form(parser: argparse.ArgumentParser, default: str = argparse.SUPPRESS) -> None:
-    """Let the form of output stand at any place, before and after the verb, as etcdutl does.
+def _file(arguments: argparse.Namespace) -> Path:
+    """Return the only file that is named. Raises _BadArguments."""
+    if len(arguments.files) != 1:
+        raise _BadArguments(f"{arguments.verb} requires exactly one argument")
+    file: Path = arguments.files[0]
+    return file
+
+
+def _add_form(
+    parser: argparse.ArgumentParser,
+    default: str = argparse.SUPPRESS,
+    timeout: float | str = argparse.SUPPRESS,
+) -> None:
+    """Let the flags of all verbs stand at any place, before and after the verb, as etcdutl does.
 
     Only the outermost parser may have a default: those inside would replace what was given before.
     """
-    parser.add_argument("-w", "--write-out", choices=tuple(printing.FORMS), default=default)
+    forms = ", ".join(printing.FORMS)
+    parser.add_argument("-w", "--write-out", metavar="FORM", default=default, help=forms)
+    parser.add_argument(
+        "--timeout",
+        type=duration,
+        default=timeout,
+        help="wait for a member that runs on the directory, 0: for ever (default: 10s)",
+    )
+
+
+def _form(arguments: argparse.Namespace) -> Callable[[Sequence[Column]], str]:
+    """Return the form of output. Raises _BadArguments."""
+    name = arguments.write_out
+    if name == "protobuf":
+        raise _BadArguments("protobuf not supported as output format", BAD_FORM)
+    if name not in printing.FORMS:
+        raise _BadArguments("unsupported output format", BAD_FORM)
+    return printing.FORMS[name]
 
 
 def _natural(text: str) -> int:
@@ -180,8 +244,11 @@ def _mapped(path: Path) -> Iterator[memoryview]:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    with _mapped(arguments.file) as data:
-        found = status(open_snapshot(data, skip_hash_check=True))
+    with _mapped(_file(arguments)) as data:
+        form = _form(arguments)
+        database = open_snapshot(data, skip_hash_check=True)
+        with _bar(database, 2):
+            found = status(database)
     size = printing.human_size(found.total_size)
     columns = [
         Column("hash", "Hash", "hash", found.hash, f"{found.hash:x}"),
@@ -190,18 +257,21 @@ def _status(arguments: argparse.Namespace) -> int:
         Column("total size", "Size", "totalSize", found.total_size, size),
         Column("version", "Version", "version", found.version, found.version),
     ]
-    print(printing.FORMS[arguments.write_out](columns))
+    print(form(columns))
     return 0
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    file = _file(arguments)
     config = _new_member(arguments)
-    with _mapped(arguments.file) as data:
+    with _mapped(file) as data:
+        refuse_existing(config)
         database = open_snapshot(data, skip_hash_check=arguments.skip_hash_check)
-        if arguments.skip_hash_check:
-            _check(database)
-        restored = restore_member(config, database, bump=arguments.bump_revision)
-    print(f"restored {arguments.file} to {config.data_path}: {_held(restored)}")
+        with _bar(database, 1 + arguments.skip_hash_check):
+            if arguments.skip_hash_check:
+                _check(database)
+            restored = restore_member(config, database, bump=arguments.bump_revision)
+    print(f"restored {file} to {config.data_path}: {_held(restored)}")
     return 0
 
 
@@ -281,10 +351,13 @@ def _check(database: Database) -> None:
 
 
 def _hash_kv(arguments: argparse.Namespace) -> int:
-    with _mapped(arguments.file) as data:
+    form = _form(arguments)
+    with _mapped(_file(arguments)) as data:
         database = open_snapshot(data, skip_hash_check=True)
-        _check(database)
-        found = hash_kv(database, arguments.rev)
+        # (The check, the restore and the hash take about the same time.)
+        with _bar(database, 3):
+            _check(database)
+            found = hash_kv(database, arguments.rev)
     at, compacted = found.hash_revision, found.compact_revision
     columns = [
         Column("hash", "Hash", "hash", found.hash, str(found.hash)),
@@ -293,8 +366,41 @@ def _hash_kv(arguments: argparse.Namespace) -> int:
             "compact revision", "Compact revision", "compactRevision", compacted, str(compacted)
         ),
     ]
-    print(printing.FORMS[arguments.write_out](columns))
+    print(form(columns))
     return 0
+
+
+def _bar(database: Database, times: int) -> AbstractContextManager[None]:
+    """Show progress of work that reads the file so many times."""
+    return bar(lambda: database.pages_read / (times * database.meta.pages))
+
+
+def _defragment(arguments: argparse.Namespace) -> int:
+    try:
+        defragment(arguments.data_dir, arguments.timeout)
+    except StorageError as error:
+        raise StorageError(f"Failed to defragment data[{arguments.data_dir}] ({error})") from error
+    return 0
+
+
+def _complete(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    print(completion.SHELLS[arguments.shell](dict(_words(parser, ""))), end="")
+    return 0
+
+
+def _words(parser: argparse.ArgumentParser, verbs: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield what may follow each verb."""
+    # (argparse has no public list of its actions.)
+    words: list[str] = []
+    below: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        words += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            below = action.choices
+        words += action.choices if action.choices and not action.option_strings else ()
+    yield verbs, words
+    for verb, one in below.items():
+        yield from _words(one, f"{verbs} {verb}")
 
 
 def _version(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, Refused
 from tests.support.pair import ORACLE, command, etcdutl, oracle_version
-from tests.support.snapshots import buckets, fill, hash_kv, restore, rusdutl, save
+from tests.support.snapshots import RUSDUTL, buckets, fill, hash_kv, restore, rusdutl, save
 
 EVERYTHING = (b"\0", b"\0")
 #: What a cluster knows of itself alone.
@@ -198,13 +199,102 @@ def test_a_directory_with_data_is_not_overwritten(file: Path, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["precious"]
 
 
+WRONG_USES = [
+    "snapshot restore",
+    "snapshot restore nothing",
+    "snapshot restore FILE FILE",
+    "snapshot restore FILE --bump-revision 5",
+    "snapshot restore FILE --mark-compacted",
+    "snapshot restore FILE --bump-revision x",
+    "snapshot restore FILE --data-dir FULL",
+    "snapshot restore FILE --data-dir new --wal-dir FULL",
+    "snapshot restore FILE --data-dir new --name other --initial-cluster one=http://localhost:2380",
+    "snapshot status",
+    "snapshot status nothing",
+    "snapshot status FILE FILE",
+    "snapshot status FILE -w xml",
+    "snapshot status FILE -w protobuf",
+    "snapshot --unknown",
+    "hashkv",
+    "hashkv nothing",
+    "hashkv FILE FILE",
+    "hashkv FILE --rev x",
+    "hashkv FILE --rev 99999999",
+    "hashkv FILE -w protobuf",
+    "defrag",
+    "defrag --data-dir nothing",
+    "defrag --data-dir FULL",
+    "completion",
+    "completion csh",
+    "unknown",
+    "--unknown",
+    "",
+    "snapshot",
+]
+
+
 @ONE_SOURCE
-def test_arguments_that_cannot_be_used_have_etcdutls_exit_code(file: Path) -> None:
-    for arguments in (
-        ("snapshot", "restore", file, "--bump-revision", "5"),
-        ("snapshot", "restore", file, "--mark-compacted"),
-        ("snapshot", "restore"),
-        ("snapshot", "status", file, "-w", "xml"),
-        ("unknown",),
-    ):
-        assert rusdutl(*arguments).returncode == 128
+@pytest.mark.parametrize("words", WRONG_USES)
+def test_a_wrong_use_has_etcdutls_exit_code(words: str, file: Path, tmp_path: Path) -> None:
+    if "hashkv" in words and oracle_version() < (3, 6):
+        pytest.skip("a verb of etcd 3.6")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "precious").write_text("x")
+    arguments = words.replace("FILE", str(file)).replace("FULL", str(full)).split()
+    theirs = subprocess.run([*etcdutl(), *arguments], capture_output=True, cwd=tmp_path)
+    ours = subprocess.run([*RUSDUTL, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert ours.returncode == theirs.returncode, (ours.stderr, theirs.stderr)
+    assert bool(ours.stderr) == bool(ours.returncode)
+    assert "Traceback" not in ours.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "snapshot.db"]
+
+
+def test_a_stopped_member_is_defragmented_and_a_running_one_refused() -> None:
+    with LocalCluster(1) as cluster:
+        directory = cluster.members[0].data_dir
+        with Client(cluster.endpoints[0]) as client:
+            for _ in range(40):
+                client.put(b"key", os.urandom(100_000))
+            client.compact(client.range(b"key").header.revision, physical=True)
+            before = hash_kv(client)
+        refused = rusdutl("defrag", "--data-dir", directory, "--timeout", "1ms")
+        assert (refused.returncode, "in use by another process" in refused.stderr) == (1, True)
+        cluster.stop_all()
+        size = sum(path.stat().st_size for path in (directory / "member/state").rglob("*.sst"))
+        done = rusdutl("defrag", "--data-dir", directory)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        after = sum(path.stat().st_size for path in (directory / "member/state").rglob("*.sst"))
+        assert after < size / 2 if size > 1_000_000 else after < 1_000_000
+        cluster.start_all()
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[0]) as client:
+            assert hash_kv(client) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("rusdutl ", {"snapshot", "hashkv", "defrag", "--write-out"}),
+        ("rusdutl snapshot ", {"status", "restore"}),
+        ("rusdutl snapshot restore file --b", {"--bump-revision"}),
+        ("rusdutl completion z", {"zsh"}),
+    ],
+)
+def test_bash_completes_verbs_and_flags(line: str, found: set[str], tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(rusdutl("completion", "bash").stdout)
+    words = line.split(" ")
+    asked = f"""source {script}
+        COMP_WORDS=({" ".join(words[:-1])} "{words[-1]}"); COMP_CWORD={len(words) - 1}
+        _rusdutl; echo "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
+    assert found <= set(done.stdout.split()), done
+    assert found == set(done.stdout.split()) or not words[-1]
+
+
+def test_the_scripts_for_all_shells_name_all_verbs() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        script = rusdutl("completion", shell).stdout
+        for word in ("snapshot", "restore", "status", "hashkv", "defrag", "--mark-compacted"):
+            assert word in script
