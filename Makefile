@@ -6,7 +6,7 @@ BIN    := .venv/bin
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
         test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
-        test-kubernetes test-kubernetes-short clean
+        test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -58,6 +58,12 @@ kubernetes-build: $(KUBERNETES_DIR)/kubernetes  ## its programs (needs Go)
 
 kubernetes: $(KUBERNETES_DIR)/kubernetes  ## a Kubernetes control plane on three members, until Ctrl-C (needs Go)
 	@exec $(BIN)/python -m cluster.kubernetes --build $(KUBERNETES_DIR) $(ARGS)
+
+kind: wheels            ## Kubernetes in Docker on three members with TLS (needs docker, kind, kubectl)
+	$(BIN)/python -m cluster.kind up $(ARGS)
+
+kind-down: .venv/.installed  ## remove it with its data
+	$(BIN)/python -m cluster.kind down $(ARGS)
 
 # --- checking it ----------------------------------------------------------------------------------
 
@@ -152,6 +158,14 @@ build/etcd-%/etcd: build/etcd-%/go.mod
 
 $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
+
+# The programs and the root of a node are kept; they are made anew when what makes them changes.
+KIND_DIR := build/kind-$(KUBERNETES)
+
+test-kind: .venv/.installed-test wheels $(ETCD_DIR)/etcd  ## a kind cluster on an engine of its own (needs root, docker, Go)
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	$(BIN)/python -m tests.kind.build $(KIND_DIR) $(KUBERNETES)
+	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd sh tests/kind/run.sh $(KIND_DIR) $(ARGS)
 
 test-differential: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \

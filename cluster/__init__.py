@@ -27,5 +27,6 @@ Files:
     healthcheck   the health check of the container image
     image         what the container image consists of
     kubernetes    a Kubernetes control plane on a cluster
+    kind          Kubernetes in Docker on members in containers
     chaos         injects faults into a cluster and checks the recorded history
 """

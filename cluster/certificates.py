@@ -4,7 +4,7 @@
     with LocalCluster(3, tls=authority.tls()) as cluster: ...
     mallory = Authority(tmp_path / "tls", "stranger").issue("mallory")
 
-Keys are short-lived and unencrypted: for tests only.
+Keys are unencrypted, and live for a day unless the caller says otherwise: for tests and trials.
 """
 
 import ipaddress
@@ -34,13 +34,13 @@ class Identity(NamedTuple):
 class Authority:
     """A certificate authority."""
 
-    def __init__(self, directory: Path, name: str = "authority") -> None:
+    def __init__(self, directory: Path, name: str = "authority", *, valid: timedelta = DAY) -> None:
         """Writes to `directory`, which may hold several authorities of different names."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._name = _name(name)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(self._name, self._name, self._key, DAY).add_extension(
+        builder = _builder(self._name, self._name, self._key, valid).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
         #: CA certificate for the trust store of a client or server.

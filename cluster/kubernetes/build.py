@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 KUBERNETES = "k8s.io/kubernetes"
@@ -30,11 +31,15 @@ _STAGING = re.compile(r"^\s*(k8s\.io/\S+) => \./staging/", re.MULTILINE)
 def build(directory: Path, version: str) -> None:
     """Build the binary `kubernetes` and kwok's module `kwok/` in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    module = directory / "go.mod"
-    if not module.exists():
+    if not (directory / "go.mod").exists():
         _write_module(directory, version)
-    shutil.copyfile(Path(__file__).with_name("main.go"), directory / "main.go")
-    _go(directory, "mod", "tidy")
+    link(directory, version, Path(__file__).with_name("main.go"))
+
+
+def link(directory: Path, version: str, source: Path, name: str = "kubernetes") -> None:
+    """Build the binary `name` of one source file in `directory`, which has a `go.mod`."""
+    shutil.copyfile(source, directory / "main.go")
+    go(directory, "mod", "tidy")
     names = {
         "gitVersion": version,
         "gitMajor": "1",
@@ -42,35 +47,47 @@ def build(directory: Path, version: str) -> None:
         "gitTreeState": "clean",
     }
     stamped = " ".join(
-        f"-X k8s.io/{package}/version.{name}={value}"
-        for package in ("component-base", "client-go/pkg")
-        for name, value in names.items()
+        f"-X k8s.io/{module}/version.{key}={value}"
+        for module in ("component-base", "client-go/pkg")
+        for key, value in names.items()
     )
-    _go(directory, "build", "-trimpath", "-ldflags", f"-s -w {stamped}", "-o", "kubernetes", ".")
+    flags = ("-trimpath", "-ldflags", f"-s -w {stamped}")
+    go(directory, "build", *flags, "-o", name, ".")
 
 
 def _write_module(directory: Path, version: str) -> None:
-    """Write `go.mod`: requirements, and replacements by the staging repositories.
+    """Write `go.mod` and the copy of kwok that it names."""
+    wanted = next(kwok for first, kwok in _KWOK_FROM.items() if _minor(version) >= first)
+    kwok = download(directory, KWOK, wanted)
+    _copy_kwok(Path(kwok["Dir"]), directory / "kwok")
+    write_module(directory, version, [f"require {KWOK} {wanted}", f"replace {KWOK} => ./kwok"])
+
+
+def write_module(directory: Path, version: str, further: Sequence[str] = ()) -> None:
+    """Write `go.mod`: requirements, replacements by the staging repositories, `further` lines.
 
     It is the last file to be written: a build uses one that exists unchanged.
     """
-    found = json.loads(_go(directory, "mod", "download", "-json", f"{KUBERNETES}@{version}"))
-    text = Path(found["GoMod"]).read_text()
-    wanted = next(kwok for first, kwok in _KWOK_FROM.items() if _minor(version) >= first)
-    kwok = json.loads(_go(directory, "mod", "download", "-json", f"{KWOK}@{wanted}"))
-    _copy_kwok(Path(kwok["Dir"]), directory / "kwok")
+    text = Path(download(directory, KUBERNETES, version)["GoMod"]).read_text()
     staged = version.replace("v1.", "v0.", 1)
-    go = re.search(r"^go \S+", text, re.MULTILINE)
-    assert go, text
+    language = re.search(r"^go \S+", text, re.MULTILINE)
+    assert language, text
     lines = [
         "module plane",
-        go[0],
+        language[0],
         f"require {KUBERNETES} {version}",
-        f"require {KWOK} {wanted}",
-        f"replace {KWOK} => ./kwok",
+        *further,
         *(f"replace {name} => {name} {staged}" for name in _STAGING.findall(text)),
     ]
     (directory / "go.mod").write_text("\n".join(lines) + "\n")
+
+
+def download(directory: Path, module: str, version: str) -> dict[str, str]:
+    """Return Go's description of a published module, downloaded into its cache."""
+    found: dict[str, str] = json.loads(
+        go(directory, "mod", "download", "-json", f"{module}@{version}")
+    )
+    return found
 
 
 def _minor(version: str) -> int:
@@ -90,7 +107,8 @@ def _copy_kwok(source: Path, target: Path) -> None:
         folder.chmod(0o755)
 
 
-def _go(directory: Path, *arguments: str) -> str:
+def go(directory: Path, *arguments: str) -> str:
+    """Run Go in `directory` and return its output. Raises CalledProcessError."""
     environment = os.environ | {"GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
     done = subprocess.run(
         ["go", *arguments],

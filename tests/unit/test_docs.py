@@ -185,6 +185,8 @@ def test_kubernetes_md_names_every_check_and_no_other() -> None:
     defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
     files = (ROOT / "tests" / "kubernetes").glob("test_*.py")
     tests = {path.stem: set(defined.findall(path.read_text())) for path in files}
+    on_kind = [path.read_text() for path in (ROOT / "tests" / "kind").glob("test_*.py")]
+    tests["kind"] = set(defined.findall("\n".join(on_kind)))
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "kubernetes.md").read_text()))
     every = set().union(*tests.values())
     assert len(every) > 40
