@@ -97,7 +97,9 @@ def matching_entries_are_truncated() -> Iterator[None]:
 
 @mutant
 def a_rejection_moves_a_follower_forward() -> Iterator[None]:
-    """A follower with a conflict never catches up by several appends at a time."""
+    """A follower of an earlier release with a conflict never catches up by several appends at a
+    time; those of this one say which of their rejections are of earlier attempts.
+    """
     with patch.object(PySyncObjRaft, "next_index", lambda self, member: 1 << 62):
         yield
 
@@ -223,6 +225,20 @@ def reads_do_not_wait_for_an_entry_of_the_term() -> Iterator[None]:
         original(self, now, current=True, leader_connected=leader_connected)
 
     with patch.object(LinearizableReads, "step", step):
+        yield
+
+
+@mutant
+def every_rejection_is_followed() -> Iterator[None]:
+    """No promise breaks; a leader sends the same entries once for each of a burst of rejections."""
+
+    def complete(self: Filters, message: dict[str, Any]) -> None:
+        original(self, message)
+        if message["type"] == "next_node_idx":
+            message.pop("attempt", None)
+
+    original = Filters.complete
+    with patch.object(Filters, "complete", complete):
         yield
 
 
@@ -564,6 +580,10 @@ BY_UNIT_TEST = {
     + "test_a_quiet_leader_without_answers_stands_down_after_an_election_timeout",
     "answers_to_an_earlier_round_confirm_a_later_one": "tests/unit/raft/test_read_index.py::"
     + "test_an_answer_to_an_earlier_round_says_nothing_of_a_later_one",
+    "a_rejection_moves_a_follower_forward": "tests/unit/raft/test_hazards.py::"
+    + "test_a_conflict_before_several_appends_is_passed",
+    "every_rejection_is_followed": "tests/unit/raft/test_hazards.py::"
+    + "test_a_conflict_before_several_appends_has_each_entry_sent_once_more",
     "every_leader_is_confirmed": "tests/unit/raft/test_between_turns.py::"
     + "test_a_follower_confirms_its_leader_and_nobody_else",
     "a_commit_is_told_with_the_next_entries_only": "tests/unit/raft/test_commit_notice.py",

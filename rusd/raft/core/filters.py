@@ -25,6 +25,12 @@ class Filters:
         #: Voters whose grant was counted, and the term they belong to.
         self._voters: set[int] = set()
         self._voters_term = 0
+        #: As leader: the attempt of the next append, and for each member that rejected one the
+        #: attempt that followed.
+        self._attempt = 1
+        self._attempts: dict[int, int] = {}
+        #: As follower: the attempt of the append that is handled.
+        self._handled = 0
 
     # Outgoing
 
@@ -36,6 +42,9 @@ class Filters:
             message["term"] = self._raft.term
             if message["reset"] and not message["success"]:
                 message["next_node_idx"] = self._first_of_term(message["next_node_idx"])
+                message["attempt"] = self._handled
+        elif kind == "append_entries":
+            message["attempt"] = self._attempt
         elif kind == "request_vote" and self._raft.transferring:
             message["transfer"] = True
 
@@ -68,8 +77,16 @@ class Filters:
         if not 1 <= message["next_node_idx"] <= raft.log.last_index + 1:
             return None
         if message["reset"] and not message["success"]:
-            # Of several appends under way, the first is rejected for a conflict, the others for a
-            # gap behind the log's end, where the conflict is: to go there again ends nowhere.
+            attempt = message.get("attempt", 0)
+            if 0 < attempt < self._attempts.get(member, 0):
+                # Of several appends under way each is rejected. The first one was followed: the
+                # others would only have the same entries sent once more. A sign of life, as
+                # `heard_from`.
+                message["next_node_idx"], message["reset"] = 1, False
+                return message
+            self._attempt = self._attempts[member] = self._attempt + 1
+            # The first is rejected for a conflict, the others for a gap behind the log's end, where
+            # the conflict is: to go there again ends nowhere. (Earlier releases send no attempt.)
             following = raft.next_index(member)
             message["next_node_idx"] = min(message["next_node_idx"], following)
         return message
@@ -86,6 +103,7 @@ class Filters:
             message["commit_index"] = 0  # a mere sign of life proves nothing of the log
             return message
         entries = message["entries"]
+        self._handled = message.get("attempt", 0)
         index, term = message["prevLogIdx"], message["prevLogTerm"]
         for offset, entry in enumerate(entries, 1):
             if entry[1] != index + offset or entry[0][:1] not in (REGULAR, NO_OP):

@@ -37,6 +37,7 @@ def message_of(frame: RaftFrame) -> Message:
                 message["prevLogIdx"] = frame.prev_index
                 message["prevLogTerm"] = frame.prev_term
                 message["entries"] = frame.entries
+                message["attempt"] = frame.attempt
             return message
         case AppendReply():
             return {
@@ -45,6 +46,7 @@ def message_of(frame: RaftFrame) -> Message:
                 "next_node_idx": frame.next_index,
                 "reset": frame.reset,
                 "success": frame.success,
+                "attempt": frame.attempt,
             }
         case RequestVote():
             return {
@@ -66,7 +68,13 @@ def reply_of(message: Message) -> AppendReply | RequestVote | VoteGranted:
     """
     kind, term = message["type"], message["term"]
     if kind == "next_node_idx":
-        return AppendReply(term, message["next_node_idx"], message["reset"], message["success"])
+        return AppendReply(
+            term,
+            message["next_node_idx"],
+            message["reset"],
+            message["success"],
+            message.get("attempt", 0),
+        )
     if kind == "request_vote":
         return RequestVote(
             term,
@@ -84,11 +92,13 @@ def appends_of(message: Message) -> Iterator[AppendEntries]:
     term, commit = message["term"], message["commit_index"]
     before, before_term = message["prevLogIdx"], message["prevLogTerm"]
     entries: Sequence[LogEntry] = message["entries"]
+    attempt: int = message["attempt"]
     size = first = 0
     for at, (command, _, _) in enumerate(entries):
         size += len(command)
         if size > APPEND_BYTES and at > first:
-            yield AppendEntries(term, commit, before, before_term, entries[first:at])
+            yield AppendEntries(term, commit, before, before_term, entries[first:at], attempt)
             _, before, before_term = entries[at - 1]
             first, size = at, len(command)
-    yield AppendEntries(term, commit, before, before_term, entries[first:] if first else entries)
+    rest = entries[first:] if first else entries
+    yield AppendEntries(term, commit, before, before_term, rest, attempt)

@@ -265,7 +265,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         outbox, self.link.outbox = self.link.outbox, []
         appends: list[tuple[int, AppendEntries]] = []
         replies = []
-        made: dict[tuple[int, int, int, int], list[AppendEntries]] = {}
+        made: dict[tuple[int, ...], list[AppendEntries]] = {}
         for member, message in outbox:
             if message["type"] != "append_entries":
                 replies.append((member, reply_of(message)))
@@ -274,7 +274,13 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
                 appends.append((member, AppendEntries(message["term"], 0)))
             else:
                 entries = message["entries"]
-                key = message["term"], message["commit_index"], message["prevLogIdx"], len(entries)
+                key = (
+                    message["term"],
+                    message["commit_index"],
+                    message["prevLogIdx"],
+                    len(entries),
+                    message["attempt"],
+                )
                 frames = made.get(key)
                 if frames is None:
                     frames = made[key] = list(appends_of(message))

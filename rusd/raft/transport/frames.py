@@ -152,6 +152,8 @@ class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
     prev_index: Index | UnsetType = field(default=UNSET, name="prevLogIdx")
     prev_term: Term | UnsetType = field(default=UNSET, name="prevLogTerm")
     entries: LogEntries | UnsetType = UNSET
+    #: Grows with each rejection that the leader has followed, from 1 on; 0 in releases before it.
+    attempt: Number = 0
 
     @property
     def is_heartbeat(self) -> bool:
@@ -167,6 +169,8 @@ class AppendReply(RaftFrame, frozen=True, tag="next_node_idx"):
     reset: bool
     #: Everything before `next_index` is durable on the follower.
     success: bool
+    #: That of the append that is rejected: a later attempt may be under way.
+    attempt: Number = 0
 
 
 class RequestVote(RaftFrame, frozen=True, tag="request_vote"):

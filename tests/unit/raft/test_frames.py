@@ -41,7 +41,11 @@ VALID: list[Fields] = [
     {"type": "append_entries", "term": 1, "commit_index": 0},
     {"type": "append_entries", "term": 1, "commit_index": 7, "prevLogIdx": 7, "prevLogTerm": 1}
     | {"entries": [(b"\x00abc", 8, 1), (b"\x01", 9, 1)]},
+    {"type": "append_entries", "term": 1, "commit_index": 7, "prevLogIdx": 7, "prevLogTerm": 1}
+    | {"entries": [], "attempt": 2},
     {"type": "next_node_idx", "term": 1, "next_node_idx": 2, "reset": True, "success": False},
+    {"type": "next_node_idx", "term": 1, "next_node_idx": 2, "reset": True, "success": False}
+    | {"attempt": 2},
     {"type": "request_vote", "term": 2, "last_log_index": 1, "last_log_term": 0},
     {"type": "request_vote", "term": 2, "last_log_index": 1, "last_log_term": 0, "transfer": True},
     {"type": "response_vote", "term": 2},

@@ -152,8 +152,9 @@ def test_a_mismatch_is_answered_with_the_start_of_the_conflicting_term(tmp_path:
     assert (answer["reset"], answer["success"], answer["next_node_idx"]) == (True, False, 5)
 
 
+@pytest.mark.parametrize("release", ["this one", "one without attempts"])
 def test_a_conflict_before_several_appends_is_passed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str
 ) -> None:
     """The first append is rejected for the conflict, the others for a gap behind it."""
     monkeypatch.setattr(journal_module, "SLICE_BYTES", 1)
@@ -166,8 +167,62 @@ def test_a_conflict_before_several_appends_is_passed(
         for message in leader.sent(to=2, kind="append_entries"):
             follower.receive(1, message)
         for message in follower.sent(to=1, kind="next_node_idx"):
+            if release == "one without attempts":
+                message.pop("attempt", None)
             leader.receive(2, message)
     assert follower.log() == leader.log()
+
+
+def test_a_conflict_before_several_appends_has_each_entry_sent_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rejection comes in a step of its own, and the leader sends in each step."""
+    monkeypatch.setattr(journal_module, "SLICE_BYTES", 1)
+    leader, follower = Member(1, [2, 3], tmp_path / "1"), Member(2, [1, 3], tmp_path / "2")
+    follower.append(3, 1, (1, 0), entries(2, 5, 1))
+    leader.append(3, 2, (1, 0), entries(2, 12, 2))
+    leader.lead(3, [3])
+    for sent_at_once in (1, 4):  # where the logs end, then what lies behind the follower's end
+        leader.core.send_appends()
+        sent = leader.sent(to=2, kind="append_entries")
+        assert len(sent) >= sent_at_once
+        for message in sent:
+            follower.receive(1, message)
+        if sent_at_once == 1:
+            for message in follower.sent(to=1, kind="next_node_idx"):
+                leader.receive(2, message)
+    again: list[int] = []
+    rejections = follower.sent(to=1, kind="next_node_idx")
+    assert len(rejections) == len(sent)
+    for rejection in rejections:
+        leader.receive(2, rejection)
+        leader.core.send_appends()
+        for message in leader.sent(to=2, kind="append_entries"):
+            again += [index for _, index, _ in message["entries"]]
+            follower.receive(1, message)
+    assert follower.log() == leader.log()
+    assert len(again) == len(set(again))
+
+
+@pytest.mark.parametrize("reply", ["earlier release", "later attempt"])
+def test_a_rejection_is_followed_unless_a_later_attempt_is_known_to_be_under_way(
+    tmp_path: Path, reply: str
+) -> None:
+    """Members of earlier releases name no attempt; an append that was never written gets no
+    answer, the ones behind it of the same attempt do.
+    """
+    leader = Member(1, [2, 3], tmp_path)
+    leader.append(3, 1, (1, 0), entries(2, 9, 1))
+    leader.lead(2, [3])
+    for following in (7, 5, 3):
+        leader.core.send_appends()
+        attempts = {message["attempt"] for message in leader.sent(to=2, kind="append_entries")}
+        rejection = {"type": "next_node_idx", "term": 2, "next_node_idx": following}
+        rejection |= {"reset": True, "success": False}
+        if reply == "later attempt":
+            rejection["attempt"] = max(attempts)
+        leader.receive(2, rejection)
+        assert leader.core.next_index(2) == following
 
 
 def test_acknowledged_entries_survive_a_restart_with_a_newer_state(tmp_path: Path) -> None:

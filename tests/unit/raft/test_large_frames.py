@@ -44,7 +44,8 @@ def test_an_append_is_sent_in_frames_that_follow_each_other(
 ) -> None:
     entries = [(bytes(size), 8 + at, 3) for at, size in enumerate(sizes)]
     append = {"type": "append_entries", "term": 3, "commit_index": 6, "entries": entries}
-    parts = list(appends_of({**append, "prevLogIdx": 7, "prevLogTerm": 2}))
+    parts = list(appends_of({**append, "prevLogIdx": 7, "prevLogTerm": 2, "attempt": 4}))
+    assert all(part.attempt == 4 for part in parts)
     assert [len(part.entries) for part in parts] == counts
     assert [entry for part in parts for entry in part.entries] == entries
     index, term = 7, 2
