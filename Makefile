@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
-        test-h2spec test-differential test-clients test-users test-compat compatibility test-budget \
+        test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
         test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
@@ -104,6 +104,15 @@ KUBERNETES_SHORT := $(addprefix tests/kubernetes/test_, checks.py custom_resourc
 test-kubernetes-short: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## three minutes of it (needs Go)
 	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest \
 	  $(foreach test,$(KUBERNETES_SHORT),'$(test)') -k 'not cron' $(ARGS)
+
+# Short forms of all of these are part of `make test`.
+EXAMPLES ?= 500
+
+test-recovery: .venv/.installed-test  ## backups and restores at length: damage, drills, EXAMPLES stores
+	RUSD_RECOVERY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 3600 \
+	  tests/unit/bbolt tests/unit/backup tests/member/test_restore_drills.py \
+	  tests/member/test_interrupted_snapshots.py tests/member/test_differential_snapshot_save.py \
+	  tests/member/test_differential_snapshot_restore.py $(ARGS)
 
 test-budget: .venv/.installed-test  ## what holds the event loop, with a million keys (ten minutes)
 	RUSD_BUDGET_KEYS=1000000 $(BIN)/python -m pytest tests/member/test_loop_budget.py \
