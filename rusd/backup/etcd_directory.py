@@ -8,10 +8,12 @@ have been acknowledged. (The sole member of a cluster notes a commit index after
 The directory is only read. A lock on the database keeps etcd away meanwhile.
 """
 
+import contextlib
 import fcntl
 import mmap
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -69,11 +71,12 @@ def _with_log(stack: ExitStack, snap: Path, wal: Path, database: Database) -> tu
     after, _ = _applied(database)
     # A state that the leader sent is moved into the place of the database at the next start.
     for index, received in _received(snap, after):
-        log = read_log(_segments(stack, wal, index), index)
-        if index in log.snapshots and index <= log.commit:
-            database = _open_database(stack, received)
-            after, _ = _applied(database)
-            break
+        with contextlib.suppress(WalError):
+            log = read_log(_segments(stack, wal, index), index)
+            if index in log.snapshots and index <= log.commit:
+                database = _open_database(stack, received)
+                after, _ = _applied(database)
+                break
     log = read_log(_segments(stack, wal, after), after)
     _, term = _applied(database)
     if term and log.term_after not in (None, term):
@@ -138,16 +141,19 @@ def _received(snap: Path, after: int) -> list[tuple[int, Path]]:
 
 
 def _segments(stack: ExitStack, wal: Path, after: int) -> list[Segment]:
-    """Map the segments that hold the entries above `after`. Raises WalError, OSError."""
+    """Map the segments that hold the entries above `after`, and that one if it is still there.
+
+    Raises WalError, OSError.
+    """
     names = sorted(
         (int(match[1], 16), int(match[2], 16), path) for path, match in _matching(wal, _SEGMENT)
     )
-    first = max(
-        (number for number, (_, index, _) in enumerate(names) if index <= after + 1), default=None
-    )
-    if first is None:
+    starts = [index for _, index, _ in names]
+    # (A segment is named by its number, and by the index of its first entry.)
+    first = bisect_right(starts, after) or bisect_right(starts, after + 1)
+    if not first:
         raise WalError(f"{wal} has no segment with entry {after + 1}")
-    chosen = names[first:]
+    chosen = names[first - 1 :]
     for (before, *_), (number, _, path) in pairwise(chosen):
         if number != before + 1:
             raise WalError(f"{path}: the segment before is missing")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.certificates import Authority
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client
@@ -163,6 +164,22 @@ def test_a_running_etcd_is_taken_over_its_endpoint(etcd: LocalCluster) -> None:
     source = ("--from-endpoint", f"http://{etcd.endpoints[0]}", "--user", "root:secret")
     with migrated(*source) as (cluster, _):
         compare(cluster, etcd)
+
+
+def test_an_endpoint_with_tls_is_shown_a_certificate_and_the_next_is_asked_if_one_fails(
+    tmp_path: Path,
+) -> None:
+    tls = Authority(tmp_path / "certificates").tls(verify_clients=True)
+    shown = ("--cacert", tls.authority, "--cert", tls.client_cert, "--key", tls.client_key)
+    with LocalCluster(1, binary=[command(ORACLE)], tls=tls) as secured:
+        endpoint = secured.endpoints[0]
+        refused = migrate(tmp_path, "--from-endpoint", f"https://{endpoint}")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        source = f"https://127.0.0.1:1,https://{endpoint}"
+        done = migrate(tmp_path, "--from-endpoint", source, *shown)
+        assert done.returncode == 0, done.stderr
+        assert f"migrated https://{endpoint} to" in done.stdout
+        assert [one.name for one in tmp_path.iterdir()] == ["certificates", "new"]
 
 
 def test_the_directory_of_a_running_etcd_is_refused(etcd: LocalCluster, tmp_path: Path) -> None:
