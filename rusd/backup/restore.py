@@ -10,6 +10,7 @@ bytes.
 
 import struct
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -19,9 +20,9 @@ from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_requests import MIN_TTL
 from rusd.backup.restore_history import History, check_revision, mark_bump
 from rusd.base.errors import Refusal
-from rusd.bbolt import BboltError, Database
+from rusd.bbolt import BboltError, Database, Item
 from rusd.mvcc import compaction
-from rusd.mvcc.revision import parse_revision_key
+from rusd.mvcc.revision import parse_revision_key, revision_key
 from rusd.proto import lease_pb2, rpc_pb2
 from rusd.state import auth_records
 from rusd.state.alarms import Alarm, Alarms
@@ -45,13 +46,16 @@ class Restored(NamedTuple):
     rows: int
 
 
-def restore(database: Database, engine: Engine) -> Restored:
+def restore(database: Database, engine: Engine, *, until: int = 0) -> Restored:
     """Write the records of `database` to an empty engine.
 
-    Raises SnapshotError if the file is damaged, StorageError.
+    `until`: the newest revision to restore, if not the file's: keys are as they were then; leases,
+    users, roles and alarms are the file's all the same. (A key whose lease has ended since is kept
+    without.)
+    Raises SnapshotError if the file is damaged or cannot give that revision, StorageError.
     """
     try:
-        return _Restore(database, engine).run()
+        return _Restore(database, engine, until).run()
     except (BboltError, DecodeError, Refusal, ValueError, struct.error) as error:
         raise SnapshotError(f"damaged: {error}") from error
 
@@ -69,9 +73,10 @@ def bump_revision(batch: Batch, newest: int, bump: int) -> int:
 
 
 class _Restore:
-    def __init__(self, database: Database, engine: Engine) -> None:
+    def __init__(self, database: Database, engine: Engine, until: int) -> None:
         self._database = database
         self._engine = engine
+        self._until = until
         self._batch = Batch()
 
     def run(self) -> Restored:
@@ -80,13 +85,23 @@ class _Restore:
         keys = self._database.bucket(etcd.KEY)
         if keys is None:
             raise SnapshotError("no database of etcd: it has no bucket of keys")
-        history.restore(keys.items())
+        history.restore(self._up_to_its_end(keys.items()))
         newest = self._compaction(history.newest)
+        if self._until and newest > self._until:
+            raise SnapshotError(f"revision {self._until} is compacted: the file begins at {newest}")
+        if self._until and newest < self._until:
+            raise SnapshotError(f"the file ends with revision {newest}")
         self._leases(history.leased)
         self._auth()
         self._alarms()
         self._write()
         return Restored(newest, history.rows)
+
+    def _up_to_its_end(self, items: Iterator[Item]) -> Iterator[Item]:
+        if not self._until:
+            return items
+        beyond = revision_key(min(self._until, _MAX_REVISION) + 1)
+        return takewhile(lambda item: item.key < beyond, items)
 
     def _items(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         bucket = self._database.bucket(name)

@@ -50,25 +50,32 @@ def refuse_existing(config: Config) -> None:
 
 
 def restore_member(
-    config: Config, database: Database, *, proposals: Iterable[bytes] = (), bump: int = 0
+    config: Config,
+    database: Database,
+    *,
+    until: int = 0,
+    proposals: Iterable[bytes] = (),
+    bump: int = 0,
 ) -> Restored:
     """Write the data directory that `config` names.
 
-    `proposals`: applied to what the database holds, in their order; `bump`: then added to the
-    newest revision (`rusd/backup/restore.py`).
+    `until`: the newest revision of the database to restore, 0: all; `proposals`: applied to what
+    was restored, in their order; `bump`: then added to the newest revision.
     Raises ConfigError if there is something already, SnapshotError, OSError, StorageError,
     JournalError. What was begun is removed then.
     """
     refuse_existing(config)
     try:
-        return _make(config, database, proposals, bump)
+        return _make(config, database, until, proposals, bump)
     except BaseException:
         shutil.rmtree(config.member_path, ignore_errors=True)
         shutil.rmtree(config.wal_path, ignore_errors=True)
         raise
 
 
-def _make(config: Config, database: Database, proposals: Iterable[bytes], bump: int) -> Restored:
+def _make(
+    config: Config, database: Database, until: int, proposals: Iterable[bytes], bump: int
+) -> Restored:
     for directory in (config.data_path, config.member_path, config.wal_path):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory == config.member_path:
@@ -77,7 +84,7 @@ def _make(config: Config, database: Database, proposals: Iterable[bytes], bump: 
     state = config.member_path / "state"
     machine = StateMachine(state)
     try:
-        restored = restore(database, machine.engine)
+        restored = restore(database, machine.engine, until=until)
     finally:
         machine.close()
     # (Opened again, the machine knows what was restored.)

@@ -100,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="accept a file without its hash, such as one copied from a data directory",
     )
+    restored.add_argument(
+        "--to-revision",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="restore the keys as they were at an earlier revision that the snapshot holds",
+    )
     _add_member(restored)
     restored.set_defaults(run=_restore, verb="snapshot restore")
 
@@ -270,7 +277,9 @@ def _restore(arguments: argparse.Namespace) -> int:
         with _bar(database, 1 + arguments.skip_hash_check):
             if arguments.skip_hash_check:
                 _check(database)
-            restored = restore_member(config, database, bump=arguments.bump_revision)
+            restored = restore_member(
+                config, database, until=arguments.to_revision, bump=arguments.bump_revision
+            )
     print(f"restored {file} to {config.data_path}: {_held(restored)}")
     return 0
 

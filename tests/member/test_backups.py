@@ -141,6 +141,21 @@ def test_another_member_goes_on_when_the_leader_is_killed(
     three.wait_healthy()
 
 
+def test_a_backup_restores_to_any_revision_that_it_holds_and_to_no_other(
+    three: LocalCluster, shared: Path, tmp_path: Path
+) -> None:
+    with Client(three.endpoints[three.leader()]) as client:
+        for number in range(5):
+            revision = client.put(b"k", b"%d" % number).header.revision
+    file = backed_up(three, shared, revision)
+    newest = revision_of(file.name)
+    for until, told in ((revision - 3, f"revision {revision - 3}, "), (newest + 1, "ends with")):
+        flags = ("--data-dir", tmp_path / str(until), "--to-revision", str(until))
+        done = rusdutl("snapshot", "restore", file, *flags)
+        assert told in done.stdout + done.stderr
+        assert done.returncode == (until > newest)
+
+
 def test_a_restored_backup_serves_the_same_keys(three: LocalCluster, shared: Path) -> None:
     with Client(three.endpoints[three.leader()]) as client:
         for number in range(100):

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from rusd.backup import export
+from rusd.backup.errors import SnapshotError
 from rusd.backup.restore import bump_revision, restore
 from rusd.base.sliced import finish
 from rusd.bbolt import Database, check
@@ -119,10 +122,10 @@ def compare(driver: Driver, found: dict[bytes, Rows]) -> None:
 OF_THE_CLUSTER = {b"cluster", b"members", b"members_removed", b"meta"}
 
 
-def restored(file: bytes, directory: Path, bump: int = 0) -> Driver:
+def restored(file: bytes, directory: Path, bump: int = 0, until: int = 0) -> Driver:
     """A machine with what the file holds."""
     machine = StateMachine(directory)
-    newest = restore(Database(file), machine.engine).revision
+    newest = restore(Database(file), machine.engine, until=until).revision
     if bump:
         batch = Batch()
         bump_revision(batch, newest, bump)
@@ -165,6 +168,48 @@ def test_a_restored_store_has_the_hashes_and_the_file_of_the_first(
         finally:
             first.machine.close()
             second.machine.close()
+
+
+@settings(deadline=None, max_examples=EXAMPLES // 3, suppress_health_check=[HealthCheck.too_slow])
+@example(EVERYTHING, 0.5)
+@given(HISTORIES, st.floats(0, 1))
+def test_a_store_restored_to_a_revision_is_what_the_first_was_then(
+    history: Sequence[Change], share: float
+) -> None:
+    with TemporaryDirectory() as directory:
+        first = Driver(Path(directory) / "first")
+        apply(first, history)
+        store = first.machine.store
+        oldest = max(store.compact_revision, 1)
+        until = oldest + round(share * (store.revision - oldest))
+        file = file_of(first)
+        second = restored(file, Path(directory) / "second", until=until)
+        try:
+            assert second.machine.store.revision == until
+            assert hashes(second) == hashes(first)[: until - oldest + 1]
+            then = state_at(until, buckets(file)[b"key"])
+            assert second.all() == [then[key] for key in sorted(then)]
+        finally:
+            first.machine.close()
+            second.machine.close()
+
+
+def test_a_revision_that_a_file_does_not_hold_is_refused(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "first")
+    for number in range(6):
+        driver.put(b"k", b"%d" % number)
+    driver.compact(4)
+    file = file_of(driver)
+    driver.machine.close()
+    for until, reason in ((3, "compacted: the file begins at 4"), (8, "ends with revision 7")):
+        with pytest.raises(SnapshotError, match=reason):
+            restored(file, tmp_path / str(until), until=until)
+    for until in (4, 7):
+        driver = restored(file, tmp_path / str(until), until=until)
+        assert driver.values() == {b"k": b"%d" % (until - 2)}
+        driver.put(b"next")
+        assert driver.machine.store.revision == until + 1
+        driver.machine.close()
 
 
 def test_a_restored_revision_is_bumped_above_an_earlier_bump(tmp_path: Path) -> None:
