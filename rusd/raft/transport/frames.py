@@ -153,7 +153,7 @@ class AppendEntries(RaftFrame, frozen=True, tag="append_entries"):
     prev_term: Term | UnsetType = field(default=UNSET, name="prevLogTerm")
     entries: LogEntries | UnsetType = UNSET
     #: Grows with each rejection that the leader has followed, from 1 on; 0 in releases before it.
-    attempt: Number = 0
+    attempt: Index = 0
 
     @property
     def is_heartbeat(self) -> bool:
@@ -170,7 +170,7 @@ class AppendReply(RaftFrame, frozen=True, tag="next_node_idx"):
     #: Everything before `next_index` is durable on the follower.
     success: bool
     #: That of the append that is rejected: a later attempt may be under way.
-    attempt: Number = 0
+    attempt: Index = 0
 
 
 class RequestVote(RaftFrame, frozen=True, tag="request_vote"):
