@@ -93,7 +93,7 @@ class HttpConnection(web.RequestHandler):
         self._owner.joined(self, transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._unfed = b""
+        self._unfed, self._behind = b"", None
         if self._whole is not None:
             self._whole.lost()
         super().connection_lost(exc)
