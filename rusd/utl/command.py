@@ -53,6 +53,22 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(FAILED)
 
 
+class _Verb(_Parser):
+    """Parses what follows a verb. A verb below it that does not exist shows the usage and succeeds,
+    as in etcdutl; below the command itself, it fails.
+    """
+
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            unknown = argparse.ArgumentParser(add_help=False)
+            unknown.error = self.error  # type: ignore[method-assign]
+            _add_form(unknown)
+            _ignore_arguments(unknown)
+            unknown.set_defaults(run=_usage(self))
+            action.choices[value] = unknown
+        super()._check_value(action, value)
+
+
 def console() -> NoReturn:
     """Entry point of the `rusdutl` command."""
     sys.exit(main(sys.argv[1:]))
@@ -81,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_form(parser, default="simple", timeout=TIMEOUT)
     parser.set_defaults(run=_usage(parser))
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Verb)
 
     snapshots = commands.add_parser("snapshot", help="snapshots")
     _add_form(snapshots)
     snapshots.set_defaults(run=_usage(snapshots))
-    snapshot = snapshots.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    snapshot = snapshots.add_subparsers(metavar="COMMAND", parser_class=_Verb)
     shown = snapshot.add_parser("status", help="show what a snapshot holds")
     _add_file(shown)
     _add_form(shown)
@@ -146,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     defragmented = commands.add_parser("defrag", help="defragment a stopped member's data")
     defragmented.add_argument("--data-dir", type=Path, required=True, help="of the member")
     _add_form(defragmented)
+    _ignore_arguments(defragmented)
     defragmented.set_defaults(run=_defragment)
 
     completed = commands.add_parser("completion", help="print a script for a shell")
@@ -155,7 +172,13 @@ def _parser() -> argparse.ArgumentParser:
 
     version = commands.add_parser("version", help="print the version")
     _add_form(version)
+    _ignore_arguments(version)
     version.set_defaults(run=_version)
+
+    helped = commands.add_parser("help", help="show the usage of a verb")
+    _add_form(helped)
+    helped.add_argument("verbs", nargs="*", metavar="VERB", help="the verb (default: all of them)")
+    helped.set_defaults(run=lambda arguments: _help(arguments, parser))
     return parser
 
 
@@ -167,12 +190,45 @@ def _usage(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], in
     return show
 
 
+def _help(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    verbs: list[str] = arguments.verbs
+    for number, verb in enumerate(verbs):
+        below = _verbs(parser)
+        if verb not in below:
+            if number == 0:
+                topic = " ".join(f"`{one}`" for one in verbs)
+                print(f"Unknown help topic [{topic}]", file=sys.stderr)
+                parser.print_usage(sys.stderr)
+                return 0
+            break
+        parser = below[verb]
+    parser.print_help()
+    return 0
+
+
+def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    # (argparse has no public list of its actions.)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _ignore_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take arguments that nothing is done with, as etcdutl does."""
+    parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
+
+
 def _add_member(restored: argparse.ArgumentParser) -> None:
     """Add what the new member is to be."""
     restored.add_argument("--data-dir", help="directory to make (default: NAME.rusd)")
     restored.add_argument("--wal-dir", help="directory of the log, if apart from the data")
     restored.add_argument("--name", default="default", help="of this member")
-    restored.add_argument("--initial-cluster", help="name=URL of every member, joined by commas")
+    restored.add_argument(
+        "--initial-cluster",
+        default="default=http://localhost:2380",
+        help="name=URL of every member, joined by commas",
+    )
     restored.add_argument("--initial-cluster-token", default="etcd-cluster")
     restored.add_argument("--initial-advertise-peer-urls", default="http://localhost:2380")
     restored.add_argument(
@@ -340,7 +396,7 @@ def _new_member(arguments: argparse.Namespace) -> Config:
     flags = {
         "name": name,
         "data-dir": arguments.data_dir or f"{name}.rusd",
-        "initial-cluster": arguments.initial_cluster or f"{name}=http://localhost:2380",
+        "initial-cluster": arguments.initial_cluster,
         "initial-cluster-token": arguments.initial_cluster_token,
         "initial-advertise-peer-urls": arguments.initial_advertise_peer_urls,
     }
