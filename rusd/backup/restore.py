@@ -30,8 +30,8 @@ from rusd.state.leases import MAX_TTL, Leases
 from rusd.storage import Batch, Engine
 
 #: Records, and bytes of the file, in one write.
-_WRITES: Final = 5000
-_WRITE_BYTES: Final = 4 << 20
+WRITES: Final = 5000
+WRITE_BYTES: Final = 4 << 20
 #: The newest revision that a restored store may have: the counter is an int64, and the writes to
 #: come need theirs.
 _MAX_REVISION: Final = 1 << 62
@@ -78,6 +78,8 @@ class _Restore:
         self._engine = engine
         self._until = until
         self._batch = Batch()
+        #: Bytes of the records in it.
+        self._bytes = 0
 
     def run(self) -> Restored:
         """Restore everything."""
@@ -112,17 +114,20 @@ class _Restore:
 
     def _records(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the items of a bucket; write the batch when it becomes large."""
-        size = 0
         for key, value in self._items(name):
             yield key, value
-            size += len(key) + len(value)
-            if size > _WRITE_BYTES or len(self._batch) > _WRITES:
-                self._write()
-                size = 0
+            self._recorded(len(key) + len(value))
+
+    def _recorded(self, size: int) -> None:
+        """Note a record of `size` bytes in the batch."""
+        self._bytes += size
+        if self._bytes >= WRITE_BYTES or len(self._batch) >= WRITES:
+            self._write()
 
     def _write(self) -> None:
         self._engine.write(self._batch)
         self._batch.clear()
+        self._bytes = 0
 
     def _compaction(self, newest: int) -> int:
         """Restore the marks of compactions; return the newest revision."""
@@ -151,8 +156,7 @@ class _Restore:
             # (A key of a lease that is not there is kept without, as etcd does.)
             if leases.get(lease) is not None:
                 leases.reattach(self._batch, key, 0, lease)
-                if len(self._batch) > _WRITES:
-                    self._write()
+                self._recorded(len(key))
 
     def _auth(self) -> None:
         records = auth_records.BatchRecords(self._batch)

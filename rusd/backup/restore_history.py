@@ -24,8 +24,8 @@ from rusd.storage import Batch, Engine, Family
 from rusd.wire.keyvalue import frame, varint
 
 #: Rows, and bytes of keys and values, of one part.
-_ROWS: Final = 250_000
-_BYTES: Final = 128 << 20
+PART_ROWS: Final = 250_000
+PART_BYTES: Final = 128 << 20
 _SEPARATOR: Final = ord("_")
 
 _parse: Final = kv_pb2.KeyValue.FromString
@@ -91,7 +91,7 @@ class History:
                 leased[key] = lease
             elif leased:
                 leased.pop(key, None)
-            if size > _BYTES or rows >= _ROWS:
+            if size >= PART_BYTES or rows >= PART_ROWS:
                 break
         self.rows += rows
         self.newest = parse_revision_key(row)[0]

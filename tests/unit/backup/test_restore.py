@@ -14,12 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rusd.backup import etcd_records as etcd
-from rusd.bbolt import Writer
+from rusd.backup.restore import WRITE_BYTES, WRITES, restore
+from rusd.bbolt import Database, Writer
 from rusd.bbolt.layout import HEADER, IS_BUCKET, LEAF, BucketValue
 from rusd.mvcc.revision import revision_key
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
+from rusd.storage import Batch, Engine
+from rusd.storage.batch import Operation
 from rusd.utl.command import main
 
 Rows = dict[bytes, bytes]
@@ -165,6 +168,57 @@ def test_a_file_without_keys_of_etcd_is_refused_and_an_empty_bucket_is_a_new_sto
     del records[etcd.KEY]
     (tmp_path / "other").mkdir()
     assert "no bucket of keys" in outcome(file_of(records), tmp_path / "other", capsys)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[list[Operation]]:
+    """The operations of every write of the engine."""
+    made: list[list[Operation]] = []
+    write = Engine.write
+
+    def noted(self: Engine, batch: Batch) -> None:
+        made.append(list(batch.operations))
+        write(self, batch)
+
+    monkeypatch.setattr(Engine, "write", noted)
+    return made
+
+
+def test_large_records_are_written_a_few_megabytes_at_a_time(
+    writes: list[list[Operation]], tmp_path: Path
+) -> None:
+    large = 1 << 20
+    users = {
+        b"u%d" % number: auth_pb2.User(name=b"u%d" % number, password=bytes(large))
+        for number in range(9)
+    }
+    leased = {
+        revision_key(300 + number): kv(b"%d" % number + bytes(large), 300, 7) for number in range(9)
+    }
+    records = sound()
+    records[etcd.AUTH_USERS] = {name: user.SerializeToString() for name, user in users.items()}
+    records[etcd.KEY] |= leased
+    engine = StateMachine(tmp_path).engine
+    restore(Database(file_of(records)), engine)
+    sizes = [sum(len(key) + len(value or b"") for _, key, value in each) for each in writes]
+    assert sum(sizes) > 18 * large
+    assert max(sizes) < WRITE_BYTES + 2 * large
+    engine.close()
+
+
+def test_very_many_records_are_written_some_thousand_at_a_time(
+    writes: list[list[Operation]], tmp_path: Path
+) -> None:
+    records = sound()
+    records[etcd.LEASE] |= {
+        etcd.lease_key(number): lease_pb2.Lease(ID=number, TTL=60).SerializeToString()
+        for number in range(10, 10 + 2 * WRITES)
+    }
+    engine = StateMachine(tmp_path).engine
+    restore(Database(file_of(records)), engine)
+    assert sum(map(len, writes)) > 2 * WRITES
+    assert max(map(len, writes)) <= WRITES + 1
+    engine.close()
 
 
 def test_a_bucket_within_a_bucket_is_refused(
