@@ -189,13 +189,14 @@ class RunningCall:
 
     def cancel(self, code: int = CANCELED.code) -> bool:
         """End the call without a response; False if it has ended."""
+        # (A response may be dropped on its way to a task that is cancelled.)
+        self._answer.release()
         if self._respond is None:
             return False
         self._respond = None
         self._method.counts.finish(code)
         if self._pending is not None:
             self._pending.cancel()
-        self._answer.release()
         return True
 
 

@@ -16,7 +16,8 @@ from typing import Any, Protocol, cast
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import _ErrInfo
 
 from rusd.door.caller import caller_of
 from rusd.door.http.websocket import FrameMasks
@@ -29,9 +30,12 @@ STALLED = 60.0
 #: closed after the last. Clients that wait for each response are not affected.
 PIPELINED_AT_MOST = 100
 #: Bytes of a header section and fields of it; further ones are refused with 431. Go's server takes
-#: 1 MiB, which a parser that is fed a byte at a time would copy a million times.
+#: 1 MiB, which a parser that is fed a byte at a time would copy a million times. Also bounds the
+#: trailers of a chunked body, and the extensions of its chunks.
 SECTION = 128 << 10
 FIELDS = 2000
+#: Requests that are parsed before the response to their predecessor: each may hold a section.
+PARSED = 4
 
 _END = b"\r\n\r\n"
 #: A close frame with the status "protocol error".
@@ -72,12 +76,13 @@ class HttpConnection(web.RequestHandler):
         self._owner = owner
         #: None once aiohttp has the connection.
         self._whole: WholeRequests | None = whole(self)
+        self._max_msg_queue_size, self._msg_queue_resume_size = PARSED, PARSED // 2
         self._in_a_row = 0
         #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
         self._last = b""
-        #: Bytes of a header section that has not ended, whether it was refused, and the body that
-        #: must end before it.
+        #: Bytes of a header section or of trailers that have not ended, whether they were refused,
+        #: and the body that must end before the section.
         self._section = 0
         self._refused = False
         self._behind: StreamReader | None = None
@@ -108,7 +113,7 @@ class HttpConnection(web.RequestHandler):
     def ended(self) -> None:
         """The response was sent."""
         self._request_in_progress = False
-        if self._handler_waiter is not None:
+        if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._close and self.transport is not None:
@@ -183,15 +188,22 @@ class HttpConnection(web.RequestHandler):
             if end < len(_END) or end > len(data):
                 end = len(data)
             requests, behind = self._request_count, self._behind
-            in_section = behind is None or behind.is_eof()
+            in_body = behind is not None and not behind.is_eof()
+            parsed = behind.total_bytes if behind is not None else 0
+            if not in_body and self._section + end - position > SECTION:
+                self._refuse_section(in_body=False)
+                return
             super().data_received(data[position:end])
             self._end_malformed()
             if self._request_count != requests:
                 self._section, self._behind = 0, self._messages[-1][1]
-            elif in_section:
+            elif behind is not None and behind.total_bytes != parsed:
+                self._section = 0
+            elif not self._reading_paused:
+                # (Else it may be a body that the parser holds back.)
                 self._section += end - position
-                if self._section > SECTION:
-                    self._refuse_section()
+                if in_body and self._section > SECTION:
+                    self._refuse_section(in_body=True)
                     return
             position = end
             if position >= len(data):
@@ -199,11 +211,19 @@ class HttpConnection(web.RequestHandler):
         self._unfed = data[position:]
         self._last = data[max(position - len(_END) + 1, 0) : position]
 
-    def _refuse_section(self) -> None:
-        """Refuse a header section; read on for a while, since closing the socket at once would take
-        the response from a client that still writes.
+    def _refuse_section(self, *, in_body: bool) -> None:
+        """Refuse a header section, or the trailers of a body. Without a request under way, read on
+        for a while, since closing the socket at once would take the response from a client that
+        still writes.
         """
         transport = cast(asyncio.Transport, self.transport)
+        if in_body or self._waiter is None or self._waiter.done():
+            # Behind the responses to the requests before it.
+            self._refused = True
+            section = (_ErrInfo(431, LineTooLong(b"", SECTION), ""), EMPTY_PAYLOAD)
+            self._messages.append(section)
+            self._end_malformed()
+            return
         transport.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         if not transport.can_write_eof():
             self.force_close()

@@ -37,6 +37,8 @@ log = get_logger(__name__)
 
 #: Requests that go on in one turn of the loop.
 AT_ONCE = 8
+#: Parameters of a query; of more none is read, as in Go (10,000 there).
+PARAMETERS = 1000
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
@@ -227,4 +229,6 @@ def parsed_target(target: str) -> tuple[str, str, dict[str, list[str]]]:
         target = f"{parts.path or '/'}?{parts.query}"
     raw, _, query = target.partition("?")
     raw = raw if raw.startswith("/") else f"/{raw}"
+    if query.count("&") >= PARAMETERS:
+        return unquote(raw), raw, {}
     return unquote(raw), raw, parse_qs(query, keep_blank_values=True)

@@ -154,9 +154,10 @@ class _EarlyConnection(asyncio.Protocol):
     def give_to(self, protocol: asyncio.Protocol) -> None:
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
+        # (First: the protocol may pause reading.)
+        self._transport.resume_reading()
         if self._seen:
             protocol.data_received(self._seen)
-        self._transport.resume_reading()
 
     def close(self) -> None:
         self._transport.abort()

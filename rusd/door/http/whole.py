@@ -10,8 +10,9 @@ field once, a body announced by its length or none, no upgrade. Any other head, 
 aiohttp for good, from the first byte of that request on. A client sends the same head again and
 again: the last one is kept as read.
 
-One request is served at a time, within the door's time budget. A body that has begun to arrive is
-counted in the memory of bodies, and is aiohttp's when it has not ended at the second `sweep`.
+One request is served at a time, within the door's time budget, and none once the connection closes.
+What has arrived of a body is counted in the memory of bodies; a body that has not ended at the
+second `sweep` is aiohttp's.
 """
 
 import asyncio
@@ -149,8 +150,9 @@ class WholeRequests:
         #: Bytes that arrived of the next request.
         self._arrived = b""
         self._head: Head | None = None
-        #: Bytes counted for its body, and whether a sweep has seen it arrive.
+        #: Bytes counted of its body, whether more are missing, and whether a sweep has seen that.
         self._counted = 0
+        self._incomplete = False
         self._swept = False
         self._paused = False
         self.busy = False
@@ -189,6 +191,9 @@ class WholeRequests:
         connection, arrived = self._connection, self._arrived
         if self.busy or not arrived or connection is None or connection.held:
             return False
+        if connection.transport is None or connection.transport.is_closing():
+            # (Nobody would learn what the request did.)
+            return False
         self._pause(False)
         head = self._head
         if head is None or not arrived.startswith(head.raw):
@@ -197,19 +202,20 @@ class WholeRequests:
                 return False
             self._head = head = plain_head(arrived[:end])
         missing = -1 if head is None else head.size - len(arrived)
-        if head is None or missing < 0 or not self._count(head):
+        if head is None or missing < 0 or not self._count(len(arrived) - len(head.raw)):
             self._hand_over()
-        elif not missing:
+        elif missing:
+            self._incomplete = True
+        else:
             self._arrived = b""
             self._begin(connection, head, arrived[len(head.raw) :])
         return False
 
-    def _count(self, head: Head) -> bool:
-        """Count the body; False if there is no room for it, of which aiohttp's side tells."""
-        size = head.size - len(head.raw)
+    def _count(self, size: int) -> bool:
+        """Count `size` bytes of the body; False if there is no room, which aiohttp's side tells."""
         if size != self._counted:
             try:
-                self._memory.take(size)
+                self._memory.take(size - self._counted)
             except BodyMemoryExceeded:
                 return False
             self._counted = size
@@ -219,16 +225,17 @@ class WholeRequests:
         if self._counted:
             self._memory.release(self._counted)
             self._counted = 0
-        self._swept = False
+        self._incomplete = self._swept = False
 
     def sweep(self) -> None:
         """Leave a body to aiohttp that arrives slowly."""
-        if self._swept and not self.busy:
+        if self._swept:
             self._hand_over()
-        self._swept = bool(self._counted) and not self.busy
+        self._swept = self._incomplete
 
     def _hand_over(self) -> None:
         connection, arrived = self._connection, self._arrived
+        self._pause(False)
         self.lost()
         if connection is not None:
             connection.hand_over(arrived)
@@ -245,7 +252,8 @@ class WholeRequests:
     # Responses
 
     def _begin(self, connection: WholeConnection, head: Head, body: bytes) -> None:
-        self.busy, self._swept, self._last = True, False, head.last
+        self._incomplete = self._swept = False
+        self.busy, self._last = True, head.last
         connection.begun()
         request = PageRequest(
             head.method, *head.target, head.fields, _Whole(body), connection.caller

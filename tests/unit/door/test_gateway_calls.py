@@ -214,6 +214,27 @@ def test_a_call_without_a_task_ends_with_its_response_or_its_client() -> None:
     scenario(test)
 
 
+def test_an_answer_whose_client_goes_away_before_it_is_sent_holds_no_memory() -> None:
+    async def test() -> None:
+        service = Service()
+        asked = service.ask("kv/put", Sent(b"{}"))
+        await turns()
+        previous = rpc.PutResponse(prev_kv={"value": b"x" * 2 * PIECE})  # type: ignore[arg-type]
+        service.puts[0].set_result(previous.SerializeToString())
+        memory = service.gateway._calls["/v3/kv/put"][1]._json.answers
+        while not memory._others.held:
+            await asyncio.sleep(0)
+        assert not asked.done()
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        assert memory._others.held == 0
+        assert service.gateway._slots._free == 1000
+        assert service.counted("KV/Put") == (1, 1)
+
+    scenario(test)
+
+
 def test_calls_that_need_a_task_are_left_to_one() -> None:
     async def test() -> None:
         service = Service()

@@ -148,6 +148,31 @@ def test_requests_that_come_before_the_door_is_loaded_are_served_then(tmp_path: 
     with_door(tmp_path, test, prepared=False)
 
 
+def test_a_protocol_that_pauses_reading_at_its_first_bytes_is_not_resumed() -> None:
+    reading: list[bool] = []
+
+    class Transport(asyncio.Transport):
+        def pause_reading(self) -> None:
+            reading.append(False)
+
+        def resume_reading(self) -> None:
+            reading.append(True)
+
+        def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+            """Nothing is read."""
+
+    class Full(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            transport.pause_reading()
+
+    transport = Transport()
+    early = http_server._EarlyConnection(set())
+    early.connection_made(transport)
+    early.data_received(REQUEST)
+    early.give_to(Full())
+    assert reading[-1] is False
+
+
 def test_a_door_that_stops_before_it_is_loaded_closes_its_connections(tmp_path: Path) -> None:
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 
 from rusd.door.http import body, handler, server, whole
 from rusd.door.http.body import BodyMemory
-from rusd.door.http.connection import HttpConnection
-from rusd.door.http.router import Router
+from rusd.door.http.connection import PARSED, SECTION, HttpConnection
+from rusd.door.http.router import PARAMETERS, Router, parsed_target
 from rusd.door.http.server import HttpDoor
 from rusd.door.http.whole import BODY, Head, plain_head
 from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
@@ -319,15 +320,16 @@ def test_a_client_that_goes_away_ends_its_request(path: bytes) -> None:
     with_site(test)
 
 
+@pytest.mark.parametrize("missing", [1, 4])
 def test_a_body_that_arrives_slowly_is_left_to_aiohttp_and_its_time(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, missing: int
 ) -> None:
     monkeypatch.setattr(server, "SWEEP", 0.01)
     monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
 
     async def test(site: Site, connect: Connect) -> None:
         client = await connect()
-        client[1].write(post(b"/shown", b"body")[:-1])
+        client[1].write(post(b"/shown", b"body")[:-missing])
         assert (await said(client)).startswith(b"HTTP/1.1 408")
         client[1].close()
 
@@ -388,3 +390,131 @@ def test_the_same_head_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         client[1].close()
 
     with_site(test)
+
+
+async def begun(site: Site, client: Client, fields: bytes = b"") -> HttpConnection:
+    """Begin a request that waits; returns its connection."""
+    client[1].write(post(b"/waits", b"", fields))
+    while not site.waiting:
+        await asyncio.sleep(0)
+    return next(iter(site.door.connections))
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_no_request_is_served_behind_the_last_response_of_a_connection(stops: bool) -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        connection = await begun(site, client, b"" if stops else b"Connection: close\r\n")
+        connection.data_received(post(b"/direct", b""))
+        stopping = asyncio.ensure_future(site.door.stop()) if stops else None
+        while stops and not connection._close:
+            await asyncio.sleep(0)
+        # (The client reads it in many pieces: the connection closes long after.)
+        site.waiting[0](PageResponse(200, (), b"x" * (16 << 20)))
+        assert (await said(client)).endswith(b"x")
+        assert await client[0].read() == b""
+        assert site.direct == 0
+        if stopping is not None:
+            await stopping
+        client[1].close()
+
+    with_site(test)
+
+
+def test_what_has_arrived_of_a_body_is_counted_not_what_was_announced() -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        sent = post(b"/direct", b"x" * 50_000)
+        for piece in (sent[:-40_000], sent[-40_000:-39_000]):
+            client[1].write(piece)
+            await asyncio.sleep(0.01)
+        (connection,) = site.door.connections
+        requests = connection._whole
+        assert requests is not None
+        while len(requests._arrived) != len(sent) - 39_000:
+            await asyncio.sleep(0)
+        assert site.memory._held == 11_000
+        client[1].write(sent[-39_000:])
+        await said(client)
+        assert site.memory._held == 0
+        client[1].close()
+
+    with_site(test)
+
+
+def test_a_connection_that_is_left_to_aiohttp_while_it_is_not_read_is_read_again() -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        connection = await begun(site, client)
+        site.waiting[0](PageResponse(200))
+        await said(client)
+        sent = post(b"/shown", b"x" * 60_000)
+        connection.data_received(sent[:1000])
+        requests = connection._whole
+        assert requests is not None
+        requests.waiting = True  # other connections go first
+        connection.data_received(sent[1000:18_000])
+        assert not connection.transport.is_reading()  # type: ignore[union-attr]
+        connection.sweep()
+        connection.sweep()
+        assert connection.transport.is_reading()  # type: ignore[union-attr]
+        client[1].write(sent[18_000:])
+        assert (await said(client)).endswith(b"x")
+        client[1].close()
+
+    with_site(test)
+
+
+def by_aiohttp(path: bytes) -> bytes:
+    return b"POST %b HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (path, HOST)
+
+
+def test_a_section_without_bounds_is_refused_behind_the_responses_before_it() -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        connection = await begun(site, client)
+        site.waiting[0](PageResponse(200))
+        await said(client)
+        endless = b"GET / HTTP/1.1\r\n" + (b"A: %b\r\n" % (b"x" * 1000)) * (SECTION // 1000)
+        connection.data_received(2 * by_aiohttp(b"/shown") + endless)
+        for _ in range(2):
+            assert (await said(client)).startswith(b"HTTP/1.1 200")
+        assert (await client[0].read()).startswith(b"HTTP/1.1 431")
+        client[1].close()
+
+    with_site(test)
+
+
+@pytest.mark.parametrize(
+    "endless", [b"0\r\n" + b"A: %b\r\n" % (b"x" * 1000) * 600, b"1;" + b"x" * (4 * SECTION)]
+)
+def test_trailers_and_extensions_of_chunks_have_bounds(endless: bytes) -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        client[1].write(by_aiohttp(b"/shown")[:-5] + b"3\r\nabc\r\n" + endless)
+        assert (await said(client)).startswith(b"HTTP/1.1 400")
+        with contextlib.suppress(ConnectionError):
+            assert await client[0].read() == b""
+        client[1].close()
+
+    with_site(test)
+
+
+def test_few_pipelined_requests_are_parsed_before_the_first_response() -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        connection = await begun(site, client)
+        site.waiting[0](PageResponse(200))
+        await said(client)
+        connection.data_received(by_aiohttp(b"/shown") * 50)
+        assert len(connection._messages) == PARSED
+        for _ in range(50):
+            assert (await said(client)).startswith(b"HTTP/1.1 200")
+        client[1].close()
+
+    with_site(test)
+
+
+def test_a_query_of_many_parameters_is_not_read() -> None:
+    assert len(parsed_target("/?" + "&".join(f"{n}=" for n in range(PARAMETERS)))[2]) == PARAMETERS
+    assert parsed_target("/?" + "a&" * PARAMETERS)[2] == {}
