@@ -22,7 +22,7 @@ from rusd.backup import own_process
 from rusd.backup.own_process import ProcessFailed
 from rusd.backup.scheduled.names import Backup, Names
 from rusd.backup.scheduled.place import Place
-from rusd.backup.scheduled.schedule import Schedule, abandoned
+from rusd.backup.scheduled.schedule import Entry, Schedule, abandoned
 from rusd.backup.snapshot_files import SnapshotFailed, SnapshotFile, SnapshotFiles
 from rusd.base import durable
 from rusd.base.errors import Refusal
@@ -144,18 +144,13 @@ class Backups:
 
     async def _found(self) -> list[Backup]:
         """Return the backups in the place; remove the drafts of members that are gone."""
-        entries = await self._worker.run(self._place.entries)
+        sizes, partial = await self._worker.run(self._look)
         now = self._clock()
-        sizes = {
-            backup: entry.size
-            for entry in entries
-            if (backup := self._names.parse(entry.name)) is not None
-        }
         newest = self._schedule.newest(list(sizes), now)
         if newest is not None:
             self.newest, self.size = newest, sizes[newest]
-        for entry in entries:
-            if self._names.is_partial(entry.name) and abandoned(entry, now):
+        for entry in partial:
+            if abandoned(entry, now):
                 await self._remove(entry.name)
         return list(sizes)
 
@@ -239,6 +234,13 @@ class Backups:
         return file.size + digest.digest_size
 
     # In the thread
+
+    def _look(self) -> tuple[dict[Backup, int], list[Entry]]:
+        """Return the bytes of each backup in the place, and what is unfinished."""
+        entries = self._place.entries(self._names.prefix)
+        parsed = ((self._names.parse(entry.name), entry.size) for entry in entries)
+        sizes = {backup: size for backup, size in parsed if backup is not None}
+        return sizes, [entry for entry in entries if self._names.is_partial(entry.name)]
 
     def _open(self, draft: Path) -> BinaryIO:
         self._place.prepare()

@@ -55,12 +55,12 @@ class Bucket:
     def prepare(self) -> None:
         self._drafts.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
 
-    def entries(self) -> list[Entry]:
-        return _told(self._entries)
+    def entries(self, prefix: str) -> list[Entry]:
+        return _told(lambda: self._entries(prefix))
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self, prefix: str) -> list[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix, PaginationConfig={"PageSize": PAGE}
+            Bucket=self._bucket, Prefix=self._prefix + prefix, PaginationConfig={"PageSize": PAGE}
         )
         return [
             Entry(
@@ -83,6 +83,7 @@ class Bucket:
         found = _told(lambda: self._client.head_object(Bucket=self._bucket, Key=key))
         size = draft.stat().st_size
         if found["ContentLength"] != size:
+            self.delete(name)
             raise OSError(f"{self.shown(name)} has {found['ContentLength']} bytes of {size}")
 
     def _sent(self, count: int) -> None:

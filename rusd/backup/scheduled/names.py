@@ -31,12 +31,14 @@ class Names:
 
     def __init__(self, cluster_id: int, member_id: int) -> None:
         self._cluster = f"{cluster_id:016x}"
-        self.partial = f"rusd-{self._cluster}-{member_id:016x}.partial"
+        #: What all names of the cluster begin with.
+        self.prefix = f"rusd-{self._cluster}-"
+        self.partial = f"{self.prefix}{member_id:016x}.partial"
 
     def backup(self, time: int, revision: int) -> Backup:
         """Return the backup of this time and revision, with its name."""
         stamp = datetime.fromtimestamp(time, UTC).strftime(_TIME)
-        return Backup(time, revision, f"rusd-{self._cluster}-{stamp}-r{revision}.db")
+        return Backup(time, revision, f"{self.prefix}{stamp}-r{revision}.db")
 
     def parse(self, name: str) -> Backup | None:
         """Return what the name of a backup of this cluster says; None for any other name."""

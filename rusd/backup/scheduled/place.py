@@ -21,8 +21,8 @@ class Place(Protocol):
     def prepare(self) -> None:
         """Make what is needed to write a draft."""
 
-    def entries(self) -> list[Entry]:
-        """Return the files of the place."""
+    def entries(self, prefix: str) -> list[Entry]:
+        """Return the files of the place whose names begin so: there may be millions of others."""
 
     def put(self, draft: Path, name: str) -> None:
         """Move a finished and synced draft to its name: durable, or without effect."""
@@ -52,10 +52,11 @@ class Directory:
             self._path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             durable.sync_parents(self._path.absolute())
 
-    def entries(self) -> list[Entry]:
+    def entries(self, prefix: str) -> list[Entry]:
         try:
             with os.scandir(self._path) as entries:
-                found = [(each.name, _status(each)) for each in entries]
+                mine = (each for each in entries if each.name.startswith(prefix))
+                found = [(each.name, _status(each)) for each in mine]
         except FileNotFoundError:
             return []
         return [

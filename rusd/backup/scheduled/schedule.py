@@ -78,10 +78,13 @@ class Schedule:
         return retry
 
     def superseded(self, written: Backup, found: Sequence[Backup], now: float) -> list[Backup]:
-        """Return the backups to remove now that `written` is verified. `written` stays."""
+        """Return the backups to remove now that `written` is verified. `written` stays, and what
+        is of a later revision: the state has gone back, and only those hold what was lost.
+        """
         most, age = self._retention
+        before = (each for each in found if each.revision <= written.revision)
         others = sorted(
-            (each for each in found if each.name != written.name),
+            (each for each in before if each.name != written.name),
             key=lambda each: (each.time < now + self._interval, each),
         )
         excess = 0 if most is None else max(0, len(others) + 1 - most)

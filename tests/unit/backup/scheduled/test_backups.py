@@ -114,7 +114,7 @@ class Scene:
         made.on_role(self.log.leader_id, self.log.term, self.node.is_leader)
 
     def found(self) -> list[Backup]:
-        parsed = (NAMES.parse(each.name) for each in self.place.entries())
+        parsed = (NAMES.parse(each.name) for each in self.place.entries(""))
         return sorted(each for each in parsed if each is not None)
 
 
@@ -144,7 +144,7 @@ def test_a_leader_makes_a_verified_backup_of_its_revision_at_once(
         assert verified(scene.path / backup.name) == 4
         assert (made.newest, made.size) == (backup, (scene.path / backup.name).stat().st_size)
         assert made.seconds > 0
-        assert [each.name for each in scene.place.entries()] == [backup.name]
+        assert [each.name for each in scene.place.entries("")] == [backup.name]
         assert (scene.path / backup.name).stat().st_mode & 0o777 == 0o600
 
     for number in range(3):
@@ -201,7 +201,7 @@ def test_a_full_disk_costs_the_backup_and_leaves_no_draft(
     async def story(made: Backups) -> None:
         await until(lambda: made.failures == 1)
         assert made.error == f"[Errno {errno.ENOSPC}] No space left on device"
-        assert scene.place.entries() == []
+        assert scene.place.entries("") == []
         scene.later(made, 599)
         await made._worker.run(lambda: None)
         assert made.failures == 1
@@ -250,7 +250,7 @@ def test_a_file_that_is_not_sound_never_gets_a_name(
     async def story(made: Backups) -> None:
         await until(lambda: made.failures)
         assert "no database" in made.error
-        assert scene.place.entries() == []
+        assert scene.place.entries("") == []
 
     scene.run(story)
 
@@ -264,7 +264,7 @@ def test_a_draft_that_would_take_the_members_reserve_is_given_up(
     async def story(made: Backups) -> None:
         await until(lambda: made.failures)
         assert "No space left" in made.error
-        assert scene.place.entries() == []
+        assert scene.place.entries("") == []
 
     scene.run(story)
 
@@ -280,7 +280,7 @@ def test_what_a_killed_member_left_goes_and_what_another_one_writes_stays(scene:
         os.utime(scene.path / name, (START - ABANDONED - 1,) * 2)
 
     async def story(made: Backups) -> None:
-        await until(lambda: {each.name for each in scene.place.entries()} == {other, foreign})
+        await until(lambda: {each.name for each in scene.place.entries("")} == {other, foreign})
 
     scene.run(story, leads=False)
 
@@ -312,7 +312,7 @@ def test_a_stop_in_the_middle_leaves_no_draft(
         await until((scene.path / NAMES.partial).exists)
 
     scene.run(story)
-    assert scene.place.entries() == []
+    assert scene.place.entries("") == []
 
 
 def test_damage_is_found(scene: Scene) -> None:

@@ -35,17 +35,18 @@ def test_an_object_is_written_listed_and_removed_under_its_prefix(
 ) -> None:
     place = Bucket("backups", "a/b/", draft.parent / "drafts")
     place.prepare()
-    assert place.entries() == []
+    assert place.entries("") == []
     name = Names(1, 2).backup(1_800_000_000, 3).name
     place.put(draft, name)
     Bucket("backups", "", draft.parent).put(draft, "elsewhere")
-    ((listed, size, _),) = place.entries()
+    ((listed, size, _),) = place.entries("")
     assert (listed, size) == (name, (8 << 20) + 5)
     stored = boto3.client("s3").get_object(Bucket="backups", Key=f"a/b/{name}")["Body"].read()
     assert stored == draft.read_bytes()
+    assert place.entries("elsewhere") == []
     place.delete(name)
     place.delete(name)
-    assert place.entries() == []
+    assert place.entries("") == []
     assert place.shown(name) == f"s3://backups/a/b/{name}"
 
 
@@ -55,12 +56,37 @@ def test_more_objects_than_one_answer_holds_are_listed(
     monkeypatch.setattr(bucket, "PAGE", 2)
     for number in range(5):
         boto3.client("s3").put_object(Bucket="backups", Key=f"many/{number}", Body=b"")
-    assert len(Bucket("backups", "many/", tmp_path).entries()) == 5
+    assert len(Bucket("backups", "many/", tmp_path).entries("")) == 5
+
+
+def test_an_object_of_another_size_than_was_sent_does_not_keep_its_name(
+    endpoint: str, draft: Path
+) -> None:
+    place = Bucket("backups", "short/", draft.parent)
+    client = place._client
+
+    class Short:
+        """A store that keeps a part of what it got."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def upload_file(self, path: str, bucket: str, key: str, **_: object) -> None:
+            client.put_object(Bucket=bucket, Key=key, Body=b"part")
+
+    place._client = Short()
+    with pytest.raises(OSError, match="has 4 bytes of"):
+        place.put(draft, "name")
+    assert place.entries("") == []
 
 
 def test_errors_of_the_store_are_errors_of_the_system(endpoint: str, draft: Path) -> None:
     place = Bucket("missing", "", draft.parent)
-    for call in (place.entries, lambda: place.put(draft, "name"), lambda: place.delete("name")):
+    for call in (
+        lambda: place.entries(""),
+        lambda: place.put(draft, "name"),
+        lambda: place.delete("name"),
+    ):
         with pytest.raises(OSError, match="bucket does not exist"):
             call()
 
@@ -70,7 +96,7 @@ def test_a_member_that_stops_gives_an_upload_up(endpoint: str, draft: Path) -> N
     place.abandon()
     with pytest.raises(OSError, match="stopping"):
         place.put(draft, "name")
-    assert place.entries() == []
+    assert place.entries("") == []
 
 
 def test_a_store_that_cannot_be_reached_is_an_error_of_the_system(
@@ -79,4 +105,4 @@ def test_a_store_that_cannot_be_reached_is_an_error_of_the_system(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     place = Bucket("backups", "", draft.parent)
     with pytest.raises(OSError, match="Could not connect"):
-        place.entries()
+        place.entries("")

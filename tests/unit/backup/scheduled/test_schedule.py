@@ -67,6 +67,19 @@ def test_without_a_retention_nothing_goes() -> None:
     assert Schedule(10, ALL).superseded(found[0], found, NOW) == []
 
 
+def test_backups_of_later_revisions_stay_until_the_cluster_is_there_again() -> None:
+    """A cluster that lost all its data and began anew has the id, and the retention, of before."""
+    lost = [backup(NOW - DAY - age, 5000 - age) for age in range(3)]
+    schedule = Schedule(10, Retention(2, DAY / 2))
+    anew = [backup(NOW - age, 100 - age) for age in range(0, 40, 10)]
+    assert schedule.superseded(anew[0], anew + lost, NOW) == [anew[3], anew[2]]
+    reached = backup(NOW + 10, 5001)
+    assert set(schedule.superseded(reached, [reached, *anew[:2], *lost], NOW + 10)) == {
+        anew[1],
+        *lost,
+    }
+
+
 def test_backups_from_the_future_go_before_those_of_today() -> None:
     future = backup(NOW + 10 * DAY)
     found = [backup(NOW), backup(NOW - DAY), future]
