@@ -65,21 +65,31 @@ def restore_member(
     JournalError. What was begun is removed then.
     """
     refuse_existing(config)
+    made: list[Path] = []
     try:
-        return _make(config, database, until, proposals, bump)
+        _make_directories(config, made)
+        return _fill(config, database, until, proposals, bump)
     except BaseException:
-        shutil.rmtree(config.member_path, ignore_errors=True)
-        shutil.rmtree(config.wal_path, ignore_errors=True)
+        for directory in made:
+            shutil.rmtree(directory, ignore_errors=True)
         raise
 
 
-def _make(
-    config: Config, database: Database, until: int, proposals: Iterable[bytes], bump: int
-) -> Restored:
-    for directory in (config.data_path, config.member_path, config.wal_path):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_directories(config: Config, made: list[Path]) -> None:
+    """Make the directories; add to `made` what the restore owns from then on. Raises
+    FileExistsError: another restore that began meanwhile owns it.
+    """
+    config.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (config.member_path, config.wal_path):
+        directory.mkdir(mode=0o700, parents=True)
+        made.append(directory)
         if directory == config.member_path:
             durable.write(restoring_path(config), b"")
+
+
+def _fill(
+    config: Config, database: Database, until: int, proposals: Iterable[bytes], bump: int
+) -> Restored:
     members, identity = initial_cluster(config)
     state = config.member_path / "state"
     machine = StateMachine(state)

@@ -10,8 +10,11 @@ import pytest
 from rusd.base import durable
 from rusd.bbolt import Database
 from rusd.config import Config, ConfigError, load, parse_arguments
+from rusd.member import restored
 from rusd.member.data_directory import prepare
 from rusd.member.restored import restore_member
+from rusd.raft.log.journal import Journal
+from rusd.state.machine import StateMachine
 from tests.unit.backup.test_restore import file_of, sound
 
 CONTENT = file_of(sound())
@@ -52,6 +55,30 @@ def test_a_restore_that_is_killed_leaves_nothing_that_a_member_serves(
     assert not config.identity_path.exists()
     with pytest.raises(ConfigError, match="half of a snapshot"):
         prepare(config)
+
+
+def test_two_restores_into_one_directory_leave_the_first_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path)
+    settled, second = Journal.settle, []
+
+    def meanwhile(journal: Journal) -> None:
+        """Another process that looked before this one began."""
+        with monkeypatch.context() as patch:
+            patch.setattr(restored, "refuse_existing", lambda _: None)
+            with pytest.raises(FileExistsError) as error:
+                restore_member(config, Database(CONTENT))
+        second.append(error)
+        settled(journal)
+
+    monkeypatch.setattr(Journal, "settle", meanwhile)
+    held = restore_member(config, Database(CONTENT))
+    assert second
+    prepare(config)
+    machine = StateMachine(config.member_path / "state")
+    assert machine.store.revision == held.revision > 1
+    machine.close()
 
 
 @pytest.mark.parametrize("place", ["data", "data/member", "data/member/state"])
