@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rusd.backup import export
+from rusd.backup import export, restore_history
 from rusd.backup.errors import SnapshotError
 from rusd.backup.restore import bump_revision, restore
 from rusd.base.sliced import finish
@@ -24,7 +24,7 @@ from rusd.mvcc.revision import revision_key
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
-from rusd.storage import Batch
+from rusd.storage import Batch, Family
 from tests.support.pair import etcdutl, newer_oracle
 from tests.unit.backup.any_store import EVERYTHING, HISTORIES, Change, apply
 from tests.unit.state.driver import Driver
@@ -192,6 +192,38 @@ def test_a_store_restored_to_a_revision_is_what_the_first_was_then(
         finally:
             first.machine.close()
             second.machine.close()
+
+
+@settings(deadline=None, max_examples=EXAMPLES // 3, suppress_health_check=[HealthCheck.too_slow])
+@example(EVERYTHING, EVERYTHING, 1)
+@given(HISTORIES, HISTORIES, st.integers(1, 4))
+def test_a_store_restored_in_several_parts_goes_on_as_the_first(
+    history: Sequence[Change], later: Sequence[Change], part: int
+) -> None:
+    """Each part is a table: what a later one says of a key, or a write to come, must win."""
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(restore_history, "_ROWS", part)
+        first = Driver(Path(directory) / "first")
+        apply(first, history)
+        second = restored(file_of(first), Path(directory) / "second")
+        try:
+            assert rows(second) == rows(first)
+            for driver in (first, second):
+                apply(driver, later)
+            second.machine.engine.compact()
+            assert rows(second) == rows(first)
+            second.machine.close()
+            second = Driver(Path(directory) / "second")
+            assert rows(second) == rows(first)
+        finally:
+            first.machine.close()
+            second.machine.close()
+
+
+def rows(driver: Driver) -> list[list[tuple[bytes, bytes]]]:
+    """Everything that is stored of keys."""
+    families = (Family.KEY, Family.INDEX, Family.CURRENT)
+    return [list(driver.machine.engine.scan(family, b"", None)) for family in families]
 
 
 def test_a_revision_that_a_file_does_not_hold_is_refused(tmp_path: Path) -> None:
