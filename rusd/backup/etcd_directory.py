@@ -11,7 +11,9 @@ The directory is only read. A lock on the database keeps etcd away meanwhile.
 import contextlib
 import fcntl
 import mmap
+import os
 import re
+import stat
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -96,7 +98,7 @@ def _why_none(directory: Path) -> str:
 
 
 def _open_database(stack: ExitStack, file: Path, *, locked: bool = False) -> Database:
-    opened = stack.enter_context(file.open("rb"))
+    opened = _opened(stack, file)
     if locked:
         try:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -106,11 +108,21 @@ def _open_database(stack: ExitStack, file: Path, *, locked: bool = False) -> Dat
                 "--from-endpoint"
             ) from None
     try:
-        database = Database(_mapped(opened.fileno()))
+        database = Database(_mapped(opened))
         check(database)
     except BboltError as error:
         raise SnapshotError(f"{file} is damaged: {error}") from error
     return database
+
+
+def _opened(stack: ExitStack, path: Path) -> int:
+    """Open a plain file; return its descriptor. Raises SnapshotError, OSError."""
+    # (A pipe in its place would keep the call waiting.)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise SnapshotError(f"{path} is no file")
+    return descriptor
 
 
 def _mapped(descriptor: int) -> memoryview:
@@ -157,10 +169,7 @@ def _segments(stack: ExitStack, wal: Path, after: int) -> list[Segment]:
     for (before, *_), (number, _, path) in pairwise(chosen):
         if number != before + 1:
             raise WalError(f"{path}: the segment before is missing")
-    return [
-        Segment(path.name, _mapped(stack.enter_context(path.open("rb")).fileno()))
-        for _, _, path in chosen
-    ]
+    return [Segment(path.name, _mapped(_opened(stack, path))) for _, _, path in chosen]
 
 
 def _matching(directory: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:

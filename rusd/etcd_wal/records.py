@@ -33,6 +33,9 @@ _PADDED: Final = 1 << 63
 _SECTOR: Final = 512
 #: Bytes of a record before its data, at most: three tags, type, checksum, size of the data.
 _HEAD: Final = 24
+#: Bytes that are looked through at once for zeros.
+_BLOCK: Final = 1 << 20
+_ZEROS: Final = bytes(_BLOCK)
 _BEGIN: Final = re.compile(rb"\x08[\x01-\x05]\x10")
 
 
@@ -176,9 +179,21 @@ def _is_torn(data: memoryview, frame: _Frame) -> bool:
     return False
 
 
+def _written(data: memoryview) -> int:
+    """Return the end of what is not zero."""
+    # (In blocks: a sparse file may be larger than the memory.)
+    end = len(data)
+    while end:
+        block = bytes(data[max(end - _BLOCK, 0) : end])
+        end -= len(block)
+        if block != _ZEROS[: len(block)]:
+            return end + len(block.rstrip(b"\0"))
+    return 0
+
+
 def _refuse_records_behind(segment: Segment, at: int, begin: int) -> None:
     """Raise WalError if records follow what looks like the end of them, at `at`."""
-    rest = bytes(segment.data[begin:]).rstrip(b"\0")
+    rest = bytes(segment.data[begin : _written(segment.data)])
     for match in _BEGIN.finditer(rest):
         start = match.start()
         if start % 8:

@@ -5,11 +5,13 @@ flag, 4 no form of output, 128 arguments that cannot be used.
 import argparse
 import getpass
 import mmap
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import rusd
@@ -71,7 +73,15 @@ class _Verb(_Parser):
 
 def console() -> NoReturn:
     """Entry point of the `rusdutl` command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     sys.exit(main(sys.argv[1:]))
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End as an error does: what was begun is removed, the keys of a cluster among it."""
+    sys.exit(128 + number)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -82,6 +92,9 @@ def main(argv: Sequence[str]) -> int:
     except _BadArguments as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.code
+    except MemoryError:
+        print("Error: not enough memory: a size that the file says is wrong", file=sys.stderr)
+        return FAILED
     except FileNotFoundError as error:
         print(f"Error: open {error.filename}: no such file or directory", file=sys.stderr)
         return FAILED

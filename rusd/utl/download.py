@@ -68,8 +68,15 @@ def _connection(source: Source, endpoint: str) -> Iterator[grpc.Channel]:
     if scheme not in ("", "http", "https") or not address:
         raise SnapshotError(f"{endpoint!r} is no URL of an endpoint")
     files = (source.cacert, source.key, source.cert)
+    if bool(source.cert) != bool(source.key):
+        raise SnapshotError("--cert and --key must be given together")
+    if scheme == "http" and any(files):
+        raise SnapshotError(f"{endpoint} is without TLS: no --cacert, --cert or --key goes with it")
     if scheme == "https" or (scheme == "" and any(files)):
         parts = [None if one is None else one.read_bytes() for one in files]
+        if b"" in parts:
+            # (gRPC would take an empty --cacert for none, and trust all authorities that it knows.)
+            raise SnapshotError("the file of --cacert, --cert or --key is empty")
         channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(*parts), _OPTIONS)
     else:
         channel = grpc.insecure_channel(address, _OPTIONS)

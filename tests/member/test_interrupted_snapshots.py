@@ -97,6 +97,19 @@ def held(member: Member, client: Client) -> Iterator[list[bytes]]:
     assert not failed
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_restore_that_a_signal_ends_leaves_no_keys_behind(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    file, data = tmp_path / "file.db", tmp_path / "data"
+    file.write_bytes(file_of(sound()))
+    restore = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
+    program = KILLED.replace("SIGKILL", number.name)
+    ended = subprocess.run([sys.executable, "-c", program, *restore], capture_output=True)
+    assert ended.returncode in (-number, 128 + number)
+    assert not list(data.iterdir())
+
+
 def test_a_killed_restore_is_not_served_and_not_overwritten(tmp_path: Path) -> None:
     file, data = tmp_path / "file.db", tmp_path / "data"
     file.write_bytes(file_of(sound()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Sequence
+import os
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,29 @@ def test_a_log_of_another_time_or_member_is_refused(tmp_path: Path) -> None:
     for name, applied in (("term", (2, 7)), ("ahead", (8, 1))):
         with pytest.raises(SnapshotError, match="not of the same"):
             keys(directory(tmp_path / name, FIRST, SECOND, applied=applied))
+
+
+@pytest.mark.parametrize("name", ["snap/db", f"wal/{0:016x}-{0:016x}.wal"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_directory_in_the_place_of_a_file_is_refused(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    place = directory(tmp_path, FIRST, applied=(2, 1))
+    (place / "member" / name).unlink()
+    make(place / "member" / name)
+    with pytest.raises(SnapshotError, match=f"{name} is no file"):
+        keys(place)
+
+
+def test_a_sparse_log_takes_no_more_memory_than_what_is_written(tmp_path: Path) -> None:
+    place = directory(tmp_path, FIRST, SECOND, applied=(2, 1))
+    os.truncate(sorted((place / "member/wal").iterdir())[1], 256 << 20)
+    tracemalloc.start()
+    try:
+        assert keys(place) == [b"3", b"4"]
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_database_that_is_locked_is_in_use(tmp_path: Path) -> None:
