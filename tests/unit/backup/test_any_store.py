@@ -202,7 +202,7 @@ def test_a_store_restored_in_several_parts_goes_on_as_the_first(
 ) -> None:
     """Each part is a table: what a later one says of a key, or a write to come, must win."""
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(restore_history, "_ROWS", part)
+        patch.setattr(restore_history, "PART_ROWS", part)
         first = Driver(Path(directory) / "first")
         apply(first, history)
         second = restored(file_of(first), Path(directory) / "second")
