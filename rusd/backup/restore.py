@@ -23,6 +23,8 @@ from rusd.base.errors import Refusal
 from rusd.bbolt import BboltError, Database, Item
 from rusd.mvcc import compaction
 from rusd.mvcc.revision import parse_revision_key, revision_key
+from rusd.mvcc.size import Growth
+from rusd.mvcc.store import Store
 from rusd.proto import lease_pb2, rpc_pb2
 from rusd.state import auth_records
 from rusd.state.alarms import Alarm, Alarms
@@ -60,15 +62,20 @@ def restore(database: Database, engine: Engine, *, until: int = 0) -> Restored:
         raise SnapshotError(f"damaged: {error}") from error
 
 
-def bump_revision(batch: Batch, newest: int, bump: int) -> int:
-    """Add `bump` to the newest revision; return the sum.
+def bump_revision(batch: Batch, store: Store, bump: int) -> int:
+    """Add `bump` to the newest revision of `store`, which is to be opened anew after the write of
+    `batch`; return the sum.
 
     All revisions up to there are compacted then, so that a client which saw later ones of the old
     cluster is told so. Raises SnapshotError if the sum is too high.
     """
-    bumped = _checked(newest + bump)
+    bumped = _checked(store.revision + bump)
     mark_bump(batch, bumped)
     compaction.schedule(batch, bumped)
+    # (Otherwise the member that opens it would count all rows before it serves.)
+    growth = Growth()
+    growth.mark()
+    store.size.grow(batch, growth, bumped)
     return bumped
 
 

@@ -103,7 +103,7 @@ def _fill(
         restored = _apply(machine, proposals, restored)
         batch = Batch()
         if bump:
-            bumped = bump_revision(batch, restored.revision, bump)
+            bumped = bump_revision(batch, machine.store, bump)
             restored = restored._replace(revision=bumped)
         positions.store(batch, _LAST, _BEFORE)
         machine.engine.write(batch)

@@ -88,6 +88,10 @@ class Growth:
             self.live += _size(kv) - old
             self.superseded += old
 
+    def mark(self) -> None:
+        """Count a row that is of no key: the mark of a bumped revision."""
+        self.superseded += _SMALL[0]
+
     def delete(self, tombstone: bytes, before: bytes) -> None:
         """Count a tombstone and the version it ends."""
         old = _size(before)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cluster.local import LocalCluster
 from rusd.bbolt import Database, check
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client
+from tests.support.pair import etcdutl
 
 SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
 RUSDUTL = [sys.executable, "-c", "from rusd.utl.command import console; console()"]
@@ -98,6 +102,19 @@ def hash_kv(client: Client, revision: int = 0) -> tuple[int, int]:
         rpc.HashKVResponse,
     )
     return answer.hash, answer.compact_revision
+
+
+def etcdutl_hashes(file: Path, revisions: Iterable[int]) -> list[int]:
+    """HashKV of a file at each of the revisions (etcd 3.6 and later)."""
+
+    def ask(revision: int) -> int:
+        told = run(*etcdutl(), "hashkv", file, "--rev", str(revision), "-w", "json")
+        found: int = json.loads(told)["hash"]
+        return found
+
+    # (etcdutl takes one revision, and most of the time goes into its start.)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(ask, revisions))
 
 
 def rusdutl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from rusd.backup.restore import WRITE_BYTES, WRITES, restore
 from rusd.bbolt import Database, Writer
 from rusd.bbolt.layout import HEADER, IS_BUCKET, LEAF, BucketValue
 from rusd.mvcc.revision import revision_key
+from rusd.mvcc.size import EMPTY, StoreSize
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
@@ -157,6 +158,25 @@ def test_an_odd_record_is_refused_in_a_line_or_opened_by_a_member(
     error = outcome(file_of(records), tmp_path, capsys)
     assert expected in error
     assert bool(expected) == bool(error)
+
+
+@pytest.mark.parametrize("flags", [[], ["--bump-revision", "1000000", "--mark-compacted"]])
+def test_a_member_knows_the_size_of_a_restored_store_without_counting(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, data = tmp_path / "file.db", tmp_path / "data"
+    file.write_bytes(file_of(sound()))
+    restoring = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
+    assert main([*restoring, *flags]) == 0
+    count = StoreSize._count
+    monkeypatch.setattr(StoreSize, "_count", None)
+    machine = StateMachine(data / "member" / "state")
+    store = machine.store
+    known = store.size.in_use, store.size.allocated
+    assert known[0] > EMPTY
+    count(store.size, machine.engine, store.revision, store.finished_compact_revision)
+    assert (store.size.in_use, store.size.allocated) == known
+    machine.close()
 
 
 def test_a_file_without_keys_of_etcd_is_refused_and_an_empty_bucket_is_a_new_store(
