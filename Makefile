@@ -108,11 +108,12 @@ test-kubernetes-short: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## th
 # Short forms of all of these are part of `make test`.
 EXAMPLES ?= 500
 
-test-recovery: .venv/.installed-test  ## backups and restores at length: damage, drills, EXAMPLES stores
-	RUSD_RECOVERY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 3600 \
-	  tests/unit/bbolt tests/unit/backup tests/member/test_restore_drills.py \
+test-recovery: .venv/.installed-test  ## backups and restores at length: drills, a million keys, EXAMPLES stores
+	RUSD_RECOVERY_EXAMPLES=$(EXAMPLES) RUSD_RECOVERY_KEYS=1000000 $(BIN)/python -m pytest \
+	  --timeout 3600 tests/unit/bbolt tests/unit/backup tests/member/test_restore_drills.py \
 	  tests/member/test_interrupted_snapshots.py tests/member/test_differential_snapshot_save.py \
-	  tests/member/test_differential_snapshot_restore.py $(ARGS)
+	  tests/member/test_differential_snapshot_restore.py tests/member/test_large_restore.py \
+	  tests/member/test_differential_snapshot_histories.py $(ARGS)
 
 test-budget: .venv/.installed-test  ## what holds the event loop, with a million keys (ten minutes)
 	RUSD_BUDGET_KEYS=1000000 $(BIN)/python -m pytest tests/member/test_loop_budget.py \
