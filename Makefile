@@ -210,7 +210,7 @@ test-compat: .venv/.installed-test $(ETCD_SUITE)  ## etcd's own test suites (nee
 compatibility: .venv/.installed-test  ## docs/compatibility.md, of the last runs of test-compat
 	$(BIN)/python -m tests.compat.etcd_suite --build $(ETCD_DIR) --version $(ETCD) --page
 
-bench: .venv/.installed-test $(ETCD_DIR)/etcd  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
+bench: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m tests.bench $(ARGS)
 

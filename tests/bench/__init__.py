@@ -16,8 +16,9 @@ How it is divided:
   `pipeline`, `watches`, `leases`, `fill` and `paced_load` use it.
 - `apiserver` is the transactions of the Kubernetes API server.
 - `authenticated` and `peers` are puts (and ranges) of a user, and puts with TLS between members.
-- `million` fills a large store: memory, restart; `long_operations` is how long other clients wait
-  while such a store is read, compacted, copied or rewritten.
+- `million` fills a large store: memory, restart; `restores` makes data directories of its
+  snapshots; `long_operations` is how long other clients wait while such a store is read, compacted,
+  copied or rewritten.
 - `kubernetes` is a benchmark of its own, of a control plane on both servers; `machine` describes
   where either ran.
 

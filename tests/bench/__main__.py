@@ -21,6 +21,7 @@ from tests.bench import (
     leases,
     million,
     peers,
+    restores,
     unary,
     watches,
 )
@@ -60,8 +61,9 @@ def run(members: int, plan: Plan) -> list[Table]:
     rows = table("Leases")
     rows.attempt(partial(leases.run_keep_alives, members, plan, rows))
     memory = table("Start, restart and memory")
+    snapshots = table(restores.HEADING)
     latency = table("Long operations: 200 puts of 256 B a second at the leader meanwhile")
-    memory.attempt(partial(million.run, members, plan, memory, latency))
+    memory.attempt(partial(million.run, members, plan, memory, snapshots, latency))
     memory.attempt(partial(watches.run_idle, members, plan, memory))
     memory.rows[:0] = startup_rows(plan, members)
     return tables

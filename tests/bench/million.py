@@ -1,10 +1,10 @@
-"""A large store: memory on the way to a million keys, restart, and long operations on it."""
+"""A large store: memory on the way to a million keys, restart, restores and long operations."""
 
 from __future__ import annotations
 
 import time
 
-from tests.bench import long_operations
+from tests.bench import long_operations, restores
 from tests.bench.fill import BATCH, TXNS_AT_ONCE, fill
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
@@ -21,8 +21,8 @@ def add_memory(row: Row, subject: Subject) -> None:
     row.add(subject.name, MiB=memory.resident, MiB_anonymous=memory.anonymous)
 
 
-def run(members: int, plan: Plan, memory: Table, latency: Table) -> None:
-    """Fill, look, restart, look; then the long operations."""
+def run(members: int, plan: Plan, memory: Table, snapshots: Table, latency: Table) -> None:
+    """Fill, look, restart, look; then the restores and the long operations."""
     some, all_ = f"{plan.keys_between:,} keys", f"{plan.keys:,} keys"
     fresh = memory_row("resident memory, fresh")
     between = memory_row(f"resident memory, {some}")
@@ -32,7 +32,8 @@ def run(members: int, plan: Plan, memory: Table, latency: Table) -> None:
     rate = Row(f"fill to {all_}, txns of {BATCH} puts, {TXNS_AT_ONCE} at once", "puts/s")
     rows = [rate, restart, fresh, between, full, restarted]
     operations = long_operations.wanted(members, plan)
-    if not operations and not any(plan.wants(members, row.title) for row in rows):
+    restore = restores.wanted(members, plan)
+    if not operations and not restore and not any(plan.wants(members, row.title) for row in rows):
         return
     memory.rows += [row for row in rows if plan.wants(members, row.title)]
     with running(members, plan) as subjects:
@@ -58,5 +59,7 @@ def run(members: int, plan: Plan, memory: Table, latency: Table) -> None:
                     add_memory(restarted, subject)
                     for row in (restart, restarted):
                         say(f"{members}: {row.title}: {subject.name}: {row.latest(subject.name)}")
+        if restore:
+            restores.run(members, subjects, plan, restore, snapshots)
         if operations:
             long_operations.run(members, subjects, plan, operations, latency)
