@@ -39,6 +39,8 @@ PIECE: Final = 1 << 20
 SYNCED: Final = 32 << 20
 #: Seconds between two looks at the place, at most: clocks jump, and files are removed by hand.
 LOOK: Final = 60.0
+#: Seconds that a member which stops waits for a place that does not answer.
+GIVE_UP = 2.0
 _VERIFY: Final = "rusd.backup.scheduled.verify"
 
 
@@ -181,7 +183,11 @@ class Backups:
             self._place.abandon()
             raise
         finally:
-            await self._worker.run(self._remove_draft)
+            # (Behind a `put` to a store that does not answer it waits for long. The next start
+            # removes what is left.)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_UP):
+                    await self._worker.run(self._remove_draft)
         self._schedule.succeeded(backup)
         self.newest, self.size, self.error = backup, size, ""
         self.seconds = time.perf_counter() - started

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -313,6 +314,28 @@ def test_a_stop_in_the_middle_leaves_no_draft(
 
     scene.run(story)
     assert scene.place.entries("") == []
+
+
+def test_a_place_that_does_not_answer_delays_no_stop(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "GIVE_UP", 0.01)
+    asked, answered = threading.Event(), threading.Event()
+
+    def put(draft: Path, name: str) -> None:
+        asked.set()
+        answered.wait(30)
+
+    monkeypatch.setattr(scene.place, "put", put)
+
+    async def story(made: Backups) -> None:
+        await until(asked.is_set)
+
+    try:
+        scene.run(story)
+        assert not answered.is_set()
+    finally:
+        answered.set()
 
 
 def test_damage_is_found(scene: Scene) -> None:
