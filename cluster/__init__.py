@@ -24,6 +24,7 @@ Files:
     ports         port numbers that stay claimed while a member is stopped
     wire          two calls to a member over gRPC without generated messages
     tls           how members serve TLS; `certificates`: an authority for clusters under test
+    testing       servers for tests, and the pytest plugin (`rusd.testing`)
     healthcheck   the health check of the container image
     image         what the container image consists of
     kubernetes    a Kubernetes control plane on a cluster

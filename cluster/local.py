@@ -102,10 +102,12 @@ class LocalCluster:
         self._member_flags = dict(member_flags or {})
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         self._env = inherited | dict(env or {})
-        self._tls = tls
+        self._tls: Tls | None = None
         self._peer_tls = peer_tls
         #: The last token that a member gave is one for all members, until they restart.
-        self._access = wire.Access(tls.credentials() if tls is not None else None)
+        self._access = wire.PLAIN
+        if tls is not None:
+            self._serve_tls(tls)
         self.user = user
         self._keep = Path(directory) if directory is not None else None
         self._client_ports = client_ports
@@ -343,11 +345,26 @@ class LocalCluster:
         else:
             directory = Path(tempfile.mkdtemp(prefix="rusd-cluster-"))
         self._guard = Guard(directory if self._keep is None else None)
+        self._prepare(directory)
         numbers = self._ports(directory)
         self.members = [
             self._member(index, directory, three)
             for index, three in enumerate(zip(*[iter(numbers)] * 3, strict=True))
         ]
+
+    def _prepare(self, directory: Path) -> None:
+        """Hook for files that members need; `directory` lives as long as they do."""
+
+    def _serve_tls(self, tls: Tls) -> None:
+        self._tls = tls
+        self._access = wire.Access(tls.credentials())
+
+    def _add_flag(self, index: int, flag: str) -> None:
+        self._member_flags[index] = [*self._member_flags.get(index, ()), flag]
+
+    def _pids(self) -> dict[int, int]:
+        """Return process id -> index of the members that run."""
+        return {member.pid: index for index, member in enumerate(self.members) if member.running}
 
     def _member(self, index: int, directory: Path, three: tuple[int, int, int]) -> Member:
         return Member(

@@ -7,7 +7,8 @@ is a sequence of (field number and wire type, value) pairs; the fields used are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,11 +62,11 @@ class Status:
 
 def status(endpoint: str, timeout: float = 1.0, access: Access = PLAIN) -> Status:
     """Return the status of one member ("host:port"); raises NoAnswer."""
-    fields = dict(_fields(_call(endpoint, STATUS, b"", timeout, access)))
+    fields = dict(fields_of(_call(endpoint, STATUS, b"", timeout, access)))
     header = fields.get(1, b"")
     if not isinstance(header, bytes):
         raise NoAnswer(f"{endpoint}: no response header")
-    member_id = dict(_fields(header)).get(2, 0)
+    member_id = dict(fields_of(header)).get(2, 0)
 
     def number(field: int) -> int:
         value = fields.get(field, 0)
@@ -90,38 +91,51 @@ def log_in(
     endpoint: str, user: str, password: str, timeout: float = 5.0, access: Access = PLAIN
 ) -> str:
     """Log in; return a token; raises NoAnswer."""
-    request = b"".join(
-        _varint_of(number << 3 | 2) + _varint_of(len(value)) + value
-        for number, value in enumerate((user.encode(), password.encode()), 1)
-    )
-    token = dict(_fields(_call(endpoint, AUTHENTICATE, request, timeout, access))).get(2, b"")
+    request = field(1, user.encode()) + field(2, password.encode())
+    token = dict(fields_of(_call(endpoint, AUTHENTICATE, request, timeout, access))).get(2, b"")
     return token.decode() if isinstance(token, bytes) else ""
 
 
-def _call(
-    endpoint: str,
-    method: str,
-    request: bytes,
-    timeout: float,
-    access: Access,
-) -> bytes:
+#: Calls a method with an encoded request and returns the encoded response; raises NoAnswer.
+Ask = Callable[[str, bytes], bytes]
+
+
+@contextmanager
+def connected(endpoint: str, timeout: float, access: Access = PLAIN) -> Iterator[Ask]:
+    """Hold a connection to a member for several calls, of `timeout` seconds each."""
     with (
         grpc.insecure_channel(endpoint, options=OPTIONS)
         if access.credentials is None
         else grpc.secure_channel(endpoint, access.credentials, options=OPTIONS)
     ) as channel:
-        # No serializers: grpcio then takes and gives bytes.
-        ask = channel.unary_unary(method)
-        try:
-            metadata = (("token", access.token),) if access.token else ()
-            answer: bytes = ask(request, timeout=timeout, metadata=metadata)
-        except grpc.RpcError as error:
-            kind = NotIdentified if error.details() in _NOT_IDENTIFIED else NoAnswer
-            raise kind(f"{endpoint}: {error.code().name}: {error.details()}") from None
-    return answer
+        metadata = (("token", access.token),) if access.token else ()
+
+        def ask(method: str, request: bytes) -> bytes:
+            try:
+                # No serializers: grpcio then takes and gives bytes.
+                call = channel.unary_unary(method)
+                answer: bytes = call(request, timeout=timeout, metadata=metadata)
+            except grpc.RpcError as error:
+                kind = NotIdentified if error.details() in _NOT_IDENTIFIED else NoAnswer
+                raise kind(f"{endpoint}: {error.code().name}: {error.details()}") from None
+            return answer
+
+        yield ask
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _call(endpoint: str, method: str, request: bytes, timeout: float, access: Access) -> bytes:
+    with connected(endpoint, timeout, access) as ask:
+        return ask(method, request)
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """Encode a field of a message."""
+    if isinstance(value, int):
+        return _varint_of(number << 3) + _varint_of(value)
+    return _varint_of(number << 3 | 2) + _varint_of(len(value)) + value
+
+
+def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Return (field number, value) of every varint or length-delimited field."""
     at = 0
     while at < len(message):

@@ -20,9 +20,11 @@ import asyncio
 import contextlib
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .. import ports
+from ..process import Member
 from .network import CLEAR, Link, Rule
 
 #: Bytes read at a time.
@@ -135,6 +137,25 @@ class ProxyNetwork:
     def dialler(self, address: tuple[str, int], own: tuple[str, int]) -> int | None:
         """Return the member whose process has the socket at `address`, connected to `own`."""
         return owner(address, own, self._pids())
+
+
+def between(
+    members: Sequence[Member],
+    private: Sequence[int],
+    pids: Callable[[], Mapping[int, int]],
+    seed: int = 0,
+) -> ProxyNetwork:
+    """Listen at the peer URLs that members advertise, and forward to the `private` ports, at which
+    they listen.
+    """
+    return ProxyNetwork(
+        {
+            index: ((ports.HOST, int(member.peer_url.rpartition(":")[2])), (ports.HOST, port))
+            for index, (member, port) in enumerate(zip(members, private, strict=True))
+        },
+        pids,
+        seed,
+    )
 
 
 class _Connection:

@@ -23,7 +23,7 @@ from .disks import Disk
 from .member_replacement import replace
 from .namespaces import NamespaceNetwork
 from .network import Network, NoNetwork
-from .proxy import ProxyNetwork
+from .proxy import between
 
 #: The same for every subject: etcd's defaults, given explicitly.
 TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
@@ -160,7 +160,7 @@ class Subject(LocalCluster):
         """Remove a member without data from the cluster, add it anew, and start it."""
         replace(self.endpoints, index, self.members[index].peer_url)
         flags = self._member_flags.get(index, ())
-        self._own_flags(index, "--initial-cluster-state=existing")
+        self._add_flag(index, "--initial-cluster-state=existing")
         self.start_again(index)
         self._member_flags[index] = flags
         self.wait_settled()
@@ -267,27 +267,14 @@ class Subject(LocalCluster):
         elif self.kind == "proxy":
             private = self._claim.any(self.size)
             for index, port in enumerate(private):
-                self._own_flags(index, f"--listen-peer-urls=http://{ports.HOST}:{port}")
-            self.network = ProxyNetwork(
-                {
-                    index: ((ports.HOST, _port(member.peer_url)), (ports.HOST, private[index]))
-                    for index, member in enumerate(self.members)
-                },
-                self._pids,
-                self._seed,
-            )
+                self._add_flag(index, f"--listen-peer-urls=http://{ports.HOST}:{port}")
+            self.network = between(self.members, private, self._pids, self._seed)
         if self._with_disks:
             self._disk_directory = disks.new_directory()
             if disks.available(self._disk_directory):
                 for index in range(self.size):
                     self.disks[index] = Disk(self._disk_directory / f"disk-{index}")
-                    self._own_flags(index, f"--data-dir={self._data_directory(index)}")
-
-    def _own_flags(self, index: int, flag: str) -> None:
-        self._member_flags[index] = [*self._member_flags.get(index, ()), flag]
-
-    def _pids(self) -> dict[int, int]:
-        return {member.pid: index for index, member in enumerate(self.members) if member.running}
+                    self._add_flag(index, f"--data-dir={self._data_directory(index)}")
 
     def command(self, index: int) -> list[str]:
         command = super().command(index)

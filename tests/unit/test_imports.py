@@ -29,7 +29,7 @@ ROOMS = (
     "api observe",
     "door",
     "member",
-    "cli utl",
+    "cli utl testing",
 )
 #: Rooms that use less than the order allows.
 ONLY = {

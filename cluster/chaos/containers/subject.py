@@ -181,7 +181,7 @@ class ContainerSubject(Subject):
             self.members.append(member)
             # The address of the interface is missing while it is disconnected.
             for flag, port in zip(("client", "peer", "metrics"), PORTS, strict=True):
-                self._own_flags(index, f"--listen-{flag}-urls=http://0.0.0.0:{port}")
+                self._add_flag(index, f"--listen-{flag}-urls=http://0.0.0.0:{port}")
 
     def _start(self, index: int) -> None:
         super()._start(index)
