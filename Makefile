@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
-        test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
+        test-plugin test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
@@ -69,7 +69,8 @@ kind-down: .venv/.installed  ## remove it with its data
 
 # One process runs what starts members, one after the other, and one the rest (tests/conftest.py).
 test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/member tests/cluster tests/sim $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/member tests/cluster tests/sim \
+	  tests/plugin --ignore=tests/plugin/clients $(ARGS)
 
 lint: .venv/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -183,6 +184,11 @@ test-differential: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  #
 
 test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, Java, cargo)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
+
+# The fixtures on rusd and on etcd, and the examples of docs/testing.md.
+test-plugin: .venv/.installed-test  ## fixtures and examples for Python tests (installs clients from PyPI)
+	$(BIN)/python -m pytest tests/plugin $(ARGS)
+	$(BIN)/python -m pytest tests/plugin/test_fixtures.py --etcd-binary=$(BIN)/etcd $(ARGS)
 
 COREDNS := v1.15.0
 

@@ -23,7 +23,7 @@ settings.register_profile("deep", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 #: Tests of these directories start members as processes.
-_PROCESSES = ("member", "cluster")
+_PROCESSES = ("member", "cluster", "plugin")
 
 
 @pytest.hookimpl(tryfirst=True)
