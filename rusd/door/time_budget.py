@@ -79,6 +79,11 @@ class TimeBudget:
         """Return whether the running worker's time is over."""
         return self._clock() >= self._until
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a worker is at work."""
+        return self._until < _NEVER
+
     def run(self, worker: Worker) -> None:
         """Run `worker` now if this turn has time for it, else later."""
         if worker.waiting:
@@ -92,7 +97,7 @@ class TimeBudget:
         """Run `work` of `worker` (see `Worker.work`) inside another callback, if `run` would run it
         now. Otherwise the worker runs later as usual.
         """
-        if self._until < _NEVER or worker.waiting or not self._has_time_for(worker):
+        if self.at_work or worker.waiting or not self._has_time_for(worker):
             return
         self._run_worker(worker, work, TURN)
 

@@ -264,6 +264,7 @@ def assemble(
             origins,
             lambda: config.client_cert_auth and machine.auth.enabled,
             config.max_concurrent_streams,
+            budget,
         )
         opened.callback(gateway.close)
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}

@@ -41,6 +41,10 @@ class RequestBody(Protocol):
         """
 
 
+#: Runs a piece of work in the time of a connection, perhaps at once.
+Later = Callable[[Callable[[], None]], None]
+
+
 @dataclass(slots=True)
 class PageRequest:
     """One HTTP request."""
@@ -56,6 +60,9 @@ class PageRequest:
     headers: Mapping[str, str]
     body: RequestBody
     caller: Caller
+    #: For work on the response that a result wakes: of one result many requests may wait. None if
+    #: the connection has no time of its own; one piece at a time.
+    later: Later | None = None
 
 
 @dataclass(slots=True)

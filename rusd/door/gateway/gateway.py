@@ -12,7 +12,9 @@ from rusd.door.gateway.slots import CallSlots
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
 from rusd.door.gateway.unary import AT_ONCE, UnaryCall
 from rusd.door.http.access import Origins
+from rusd.door.http.rendering import Renderings
 from rusd.door.http.router import NOSNIFF, TEXT
+from rusd.door.time_budget import TimeBudget
 from rusd.rpc.errors import Code, Definition, EtcdError
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
@@ -42,12 +44,15 @@ class Gateway:
         origins: Origins,
         names_matter: Callable[[], bool],
         at_once: int,
+        budget: TimeBudget | None = None,
     ) -> None:
         """`methods`: guarded, as for gRPC; looked up at each call. `limit`: bytes of an encoded
         request. `at_once`: calls under way. `names_matter`: whether common names of certificates
         stand for users now; requests with one are refused then, as in etcd, since the gateway
-        never uses it.
+        never uses it. `budget`: the time in which answers are rendered for connections that have
+        none of their own.
         """
+        self._renderings = Renderings(budget or TimeBudget())
         self._methods = methods
         self._origins = origins
         self._names_matter = names_matter
@@ -83,11 +88,15 @@ class Gateway:
         if isinstance(found, PageResponse):
             return found
         path, call, values, granted = found
-        method = self._methods[path]
+        method: Any = self._methods[path]
         sent: Any = await request.body.read() if isinstance(call, UnaryCall) else request.body
         await self._slots.take()
         try:
-            response = await call.run(method, sent, values, granted, request.caller)  # type: ignore[arg-type]
+            if isinstance(call, UnaryCall):
+                later = request.later or self._renderings.later
+                response = await call.run(method, sent, values, granted, request.caller, later)
+            else:
+                response = await call.run(method, sent, values, granted, request.caller)
         except BaseException:
             self._slots.release()
             raise
@@ -113,6 +122,7 @@ class Gateway:
             body,
             values,
             request.caller,
+            request.later or self._renderings.later,
             lambda response: respond(slots.until_sent(response)),
         )
 

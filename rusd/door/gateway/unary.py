@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 from rusd.base.chunks import Chunks, Encoded
@@ -19,10 +20,12 @@ from rusd.rpc.errors import (
     EtcdError,
 )
 from rusd.rpc.methods import Unary
-from rusd.rpc.pages import PageResponse, Respond
+from rusd.rpc.pages import Later, PageResponse, Respond
 
 #: Bytes of a JSON text that is read at once; a longer one is read in a thread.
 AT_ONCE = 64 << 10
+#: Bytes of a response that is rendered at once when it has come.
+SHORT = 512
 
 
 class UnaryCall:
@@ -39,10 +42,11 @@ class UnaryCall:
         text: bytes,
         metadata: dict[str, str],
         caller: Caller,
+        later: Later,
         respond: Respond,
     ) -> "RunningCall":
         """Call the method with the short body `text`; `respond` gets the response."""
-        running = RunningCall(self._json, method, respond)
+        running = RunningCall(self._json, method, later, respond)
         running.read(text, metadata, None, caller)
         return running
 
@@ -53,10 +57,11 @@ class UnaryCall:
         metadata: dict[str, str],
         timeout: float | None,
         caller: Caller,
+        later: Later,
     ) -> PageResponse:
         """Return the response to a request with the body `text`."""
         response: Pending[PageResponse] = Pending()
-        running = RunningCall(self._json, method, response.set_result)
+        running = RunningCall(self._json, method, later, response.set_result)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         try:
             async with asyncio.timeout_at(deadline):
@@ -91,11 +96,13 @@ class UnaryCall:
 class RunningCall:
     """One call, from its request to its response; without a task, as for gRPC."""
 
-    __slots__ = ("_answer", "_json", "_method", "_pending", "_respond")
+    __slots__ = ("_answer", "_json", "_later", "_method", "_pending", "_respond")
 
-    def __init__(self, json: MethodJson, method: Unary, respond: Respond) -> None:
+    def __init__(self, json: MethodJson, method: Unary, later: Later, respond: Respond) -> None:
+        """`later`: for rendering what is not short, of a result that wakes many calls."""
         self._json = json
         self._method = method
+        self._later = later
         #: None once the call has ended.
         self._respond: Respond | None = respond
         self._answer = Answer(json.answers)
@@ -131,7 +138,7 @@ class RunningCall:
             self.fail(error)
             return
         if isinstance(result, bytes | Chunks):
-            self._made(result)
+            self._made(result, woken=False)
             return
         if isinstance(result, Pending):
             self._answer.result = result
@@ -157,22 +164,35 @@ class RunningCall:
             # Its frames hold `pending`, which holds it: a cycle.
             error.__traceback__ = None
         else:
-            self._made(encoded)
+            self._made(encoded, woken=True)
 
-    def _made(self, encoded: Encoded) -> None:
+    def _made(self, encoded: Encoded, *, woken: bool) -> None:
         answer = self._answer
         try:
             answer.made(encoded)
             whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-            if answer.size:
-                body: bytes | _Long = _Long(self._json.pieces(whole), answer)
-            else:
-                body = self._json.text(whole)
+            long = _Long(self._json.pieces(whole), answer) if answer.size else None
+        except Exception as error:  # noqa: BLE001
+            # A fault here: ends this call only.
+            self.fail(error)
+            return
+        if long is not None:
+            self._end(Code.OK, answers.answer(long))
+        elif woken and len(whole) > SHORT:
+            self._later(partial(self._render, whole))
+        else:
+            self._render(whole)
+
+    def _render(self, encoded: bytes) -> None:
+        if self._respond is None:
+            return
+        try:
+            text = self._json.text(encoded)
         except Exception as error:  # noqa: BLE001
             # A fault here: ends this call only.
             self.fail(error)
         else:
-            self._end(Code.OK, answers.answer(body))
+            self._end(Code.OK, answers.answer(text))
 
     def fail(self, error: BaseException) -> None:
         """End the call with a refusal, or because of a fault."""

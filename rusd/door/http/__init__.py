@@ -11,7 +11,7 @@
 - `body.py` bodies of requests: limits of size, time and memory
 - `access.py` which hosts and origins are let in
 - `websocket.py` a page spoken with in messages
-- `rendering.py` a body rendered once for all requests that wait for it
+- `rendering.py` bodies rendered in the door's time, or once for all requests that wait for one
 
 Promises: a page sees the same request over both protocols; a streamed response is produced only as
 fast as its client reads; a page is cancelled when its client goes away; what a page raises ends its

@@ -1,5 +1,6 @@
-"""A body that is expensive to render, rendered once for all requests that wait for it."""
+"""Bodies that are expensive to render: in the door's time, or once for all that wait for one."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from rusd.base.pending import Pending
@@ -36,3 +37,27 @@ class SharedRendering:
                 # Passed on to the pages that wait for it.
                 waiting.set_exception(error)
         return False
+
+
+class Renderings:
+    """Renders within the door's time budget, in order."""
+
+    def __init__(self, budget: TimeBudget) -> None:
+        self._budget = budget
+        self._queue: deque[Callable[[], None]] = deque()
+        #: As a `Worker` of the budget.
+        self.used = 0.0
+        self.waiting = False
+
+    def later(self, render: Callable[[], None]) -> None:
+        """See `Later`; `render` must not raise."""
+        self._queue.append(render)
+        self._budget.defer(self)
+
+    def work(self) -> bool:
+        """See `Worker`."""
+        while self._queue:
+            self._queue.popleft()()
+            if self._budget.spent():
+                break
+        return bool(self._queue)

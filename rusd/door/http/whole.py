@@ -161,6 +161,9 @@ class WholeRequests:
         #: What cancels the request.
         self._cancel: Callable[[], object] | None = None
         self._task: asyncio.Task[None] | None = None
+        #: Work on the response; whether the page begins now.
+        self._finish: Callable[[], None] | None = None
+        self._beginning = False
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -187,7 +190,11 @@ class WholeRequests:
             connection.transport.resume_reading()
 
     def work(self) -> bool:
-        """See `Worker` (`rusd/door/ports.py`): begin the next request."""
+        """See `Worker` (`rusd/door/ports.py`): work on the response, or begin the next request."""
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish()
+            return False
         connection, arrived = self._connection, self._arrived
         if self.busy or not arrived or connection is None or connection.held:
             return False
@@ -242,7 +249,7 @@ class WholeRequests:
 
     def lost(self) -> None:
         """The connection has ended, or is aiohttp's."""
-        self._connection = None
+        self._connection = self._finish = None
         self._arrived = b""
         self._uncount()
         cancel, self._cancel = self._cancel, None
@@ -256,13 +263,26 @@ class WholeRequests:
         self.busy, self._last = True, head.last
         connection.begun()
         request = PageRequest(
-            head.method, *head.target, head.fields, _Whole(body), connection.caller
+            head.method, *head.target, head.fields, _Whole(body), connection.caller, self._later
         )
+        self._beginning = True
         cancel = self._pages.begin(request, body, self._respond)
+        self._beginning = False
         if cancel is None:
             self._cancel = self._in_task(self._serve(request)).cancel
         elif self.busy and self._cancel is None and cancel is not nothing_to_cancel:
             self._cancel = cancel
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """See `Later`."""
+        if self._beginning:
+            work()
+            return
+        self._finish = work
+        if self._budget.at_work:
+            self._budget.defer(self)
+        else:
+            self._budget.run(self)
 
     def _in_task(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         self._task = asyncio.create_task(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,14 +17,16 @@ from rusd.door.gateway.json_writer import PIECE
 from rusd.door.gateway.memory import MOVED_PART, SLOW_SECONDS, Answer, AnswerMemory
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.streaming import HIGH_BYTES
+from rusd.door.gateway.unary import SHORT
 from rusd.door.http.access import Origins
 from rusd.door.http.body import Body, BodyMemory
 from rusd.door.http.router import page_request
+from rusd.door.time_budget import BACKLOG, TimeBudget
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import NO_LEADER
 from rusd.rpc.methods import BidiStream, Method, Unary
-from rusd.rpc.pages import PageRequest, PageResponse
+from rusd.rpc.pages import PageRequest, PageResponse, Respond
 from rusd.rpc.streams import ResponseStream
 from tests.unit.door.toys import Recorder
 
@@ -50,7 +53,7 @@ class Sent(Body):
 class Service:
     """Put, Range and Watch of a service that a test drives."""
 
-    def __init__(self, at_once: int = 1000) -> None:
+    def __init__(self, at_once: int = 1000, budget: TimeBudget | None = None) -> None:
         self.puts: list[asyncio.Future[bytes]] = []
         self.watches: list[Recorder] = []
         methods: dict[str, Method] = {
@@ -59,7 +62,7 @@ class Service:
             "/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self._watch),
         }
         self.methods = methods
-        self.gateway = Gateway(methods, LIMIT, Origins(()), lambda: False, at_once)
+        self.gateway = Gateway(methods, LIMIT, Origins(()), lambda: False, at_once, budget)
 
     def _put(self, request: rpc.PutRequest, call: Call) -> asyncio.Future[bytes]:
         self.puts.append(asyncio.get_running_loop().create_future())
@@ -163,10 +166,16 @@ def begin(
     service: Service, path: str, text: bytes, **headers: str
 ) -> tuple[list[PageResponse], Callable[[], None] | None]:
     """Ask without a task; returns the responses so far and what cancels the call."""
+    responses: list[PageResponse] = []
+    return responses, _begin(service, path, text, responses.append, **headers)
+
+
+def _begin(
+    service: Service, path: str, text: bytes, respond: Respond, **headers: str
+) -> Callable[[], None] | None:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     request = page_request("POST", f"/v3/{path}", fields, Sent(text), Caller("test"))
-    responses: list[PageResponse] = []
-    return responses, service.gateway.begin(request, text, responses.append)
+    return service.gateway.begin(request, text, respond)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +240,48 @@ def test_an_answer_whose_client_goes_away_before_it_is_sent_holds_no_memory() ->
         assert memory._others.held == 0
         assert service.gateway._slots._free == 1000
         assert service.counted("KV/Put") == (1, 1)
+
+    scenario(test)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_answers_that_one_result_wakes_are_rendered_in_the_time_of_the_door(direct: bool) -> None:
+    async def test() -> None:
+        ticks = itertools.count()
+        service = Service(budget=TimeBudget(lambda: next(ticks) * 1e-3))
+        done: list[object] = []
+        for _ in range(50):
+            if direct:
+                _begin(service, "kv/put", b"{}", done.append)
+            else:
+                service.ask("kv/put", Sent(b"{}")).add_done_callback(done.append)
+        await turns()
+        value = rpc.PutResponse(prev_kv={"value": b"x" * 2 * SHORT})  # type: ignore[arg-type]
+        for put in service.puts:
+            put.set_result(value.SerializeToString())
+        while len(done) < 50:
+            before = len(done)
+            await asyncio.sleep(0)
+            assert len(done) - before <= BACKLOG * 1000
+
+    scenario(test)
+
+
+def test_a_call_that_is_cancelled_before_its_answer_is_rendered_is_not_answered() -> None:
+    async def test() -> None:
+        service = Service()
+        responses, cancel = begin(service, "kv/put", b"{}")
+        value = rpc.PutResponse(prev_kv={"value": b"x" * 2 * SHORT})  # type: ignore[arg-type]
+        pending, service.puts = service.puts[0], []
+        pending.set_result(value.SerializeToString())
+        while not service.gateway._renderings._queue:
+            await asyncio.sleep(0)
+        assert cancel is not None
+        cancel()
+        await turns()
+        assert responses == []
+        assert service.counted("KV/Put") == (1, 1)
+        assert service.gateway._slots._free == 1000
 
     scenario(test)
 

@@ -19,7 +19,7 @@ from rusd.door.http.connection import PARSED, SECTION, HttpConnection
 from rusd.door.http.router import PARAMETERS, Router, parsed_target
 from rusd.door.http.server import HttpDoor
 from rusd.door.http.whole import BODY, Head, plain_head
-from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
+from rusd.rpc.pages import Later, PageRequest, PageResponse, Respond, nothing_to_cancel
 from tests.support.tasks import unexpected
 from tests.unit.door.toys import free_port
 
@@ -32,6 +32,7 @@ class Site:
 
     def __init__(self) -> None:
         self.waiting: list[Respond] = []
+        self.later: list[Later | None] = []
         self.cancelled = 0
         self.closed = 0
         self.direct = 0
@@ -70,6 +71,7 @@ class Site:
 
     def wait(self, request: PageRequest, text: bytes, respond: Respond) -> Callable[[], None]:
         self.waiting.append(respond)
+        self.later.append(request.later)
 
         def cancel() -> None:
             self.cancelled += 1
@@ -518,3 +520,26 @@ def test_few_pipelined_requests_are_parsed_before_the_first_response() -> None:
 def test_a_query_of_many_parameters_is_not_read() -> None:
     assert len(parsed_target("/?" + "&".join(f"{n}=" for n in range(PARAMETERS)))[2]) == PARAMETERS
     assert parsed_target("/?" + "a&" * PARAMETERS)[2] == {}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_work_on_a_response_is_done_in_the_time_of_its_connection(gone: bool) -> None:
+    async def test(site: Site, connect: Connect) -> None:
+        client = await connect()
+        connection = await begun(site, client)
+        later = site.later[0]
+        assert later is not None
+        requests = connection._whole
+        assert requests is not None
+        site.door._budget._used = 1.0  # of this turn nothing is left
+        later(lambda: site.waiting[0](PageResponse(200, (), b"done")))
+        assert requests.waiting
+        if gone:
+            connection.transport.abort()  # type: ignore[union-attr]
+            connection.connection_lost(None)
+            assert await client[0].read() == b""
+        else:
+            assert (await said(client)).endswith(b"done")
+        client[1].close()
+
+    with_site(test)
