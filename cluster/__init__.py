@@ -25,6 +25,7 @@ Files:
     wire          two calls to a member over gRPC without generated messages
     tls           how members serve TLS; `certificates`: an authority for clusters under test
     testing       servers for tests, and the pytest plugin (`rusd.testing`)
+    compose_tls   certificates and variables for docker-compose.tls.yml
     healthcheck   the health check of the container image
     image         what the container image consists of
     kubernetes    a Kubernetes control plane on a cluster

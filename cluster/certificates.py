@@ -4,10 +4,12 @@
     with LocalCluster(3, tls=authority.tls()) as cluster: ...
     mallory = Authority(tmp_path / "tls", "stranger").issue("mallory")
 
-Keys are unencrypted, and live for a day unless the caller says otherwise: for tests and trials.
+Keys are unencrypted (mode 0600), and live for a day unless the caller says otherwise: for tests and
+trials.
 """
 
 import ipaddress
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,7 +85,7 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        _replace(identity.key, secret)
+        _replace(identity.key, secret, mode=0o600)
         _replace(identity.cert, _pem(made))
         return identity
 
@@ -148,7 +150,9 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes, mode: int = 0o666) -> None:
     new = path.with_suffix(".new")
-    new.write_bytes(content)
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
     new.replace(path)

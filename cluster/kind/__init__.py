@@ -4,7 +4,6 @@
     python -m cluster.kind down      # `make kind-down`
 
 - `tools`: the programs that are called (docker, compose, kind, kubectl), and what to do without one
-- `certificates`: the files of docker-compose.tls.yml and kind-config.yaml
 - `store`: three members in containers, or the URLs of a cluster that runs already
 - `config`: kind-config.yaml for another store
 - `command`, `__main__`: the command line

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import certificates, config, store, tools
+from .. import compose_tls
+from . import config, store, tools
 
 BUILD = tools.ROOT / "build"
 TLS = BUILD / "tls"
@@ -33,8 +34,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     down = commands.add_parser("down", help="remove both, with their data")
     down.add_argument("--name", default="rusd", help="of the cluster (default: %(default)s)")
-    made = commands.add_parser("certificates", help="make certificates unless they are there")
-    made.add_argument("directory", type=Path)
     chosen = parser.parse_args(argv)
     files = ("cacert", "cert", "key")
     given = [name for name in files if getattr(chosen, name, None) is not None]
@@ -50,7 +49,7 @@ def up(chosen: argparse.Namespace) -> None:
         raise tools.ToolError(f"there is a kind cluster {chosen.name} already: make kind-down")
     file = chosen.config
     if chosen.endpoints is None:
-        certificates.provide(TLS)
+        compose_tls.provide(TLS)
         store.start(TLS)
     else:
         named = config.Store(chosen.endpoints.split(","), chosen.cacert, chosen.cert, chosen.key)
@@ -70,16 +69,14 @@ def down(chosen: argparse.Namespace) -> None:
     """Remove the cluster and the members that `up` started. Raises ToolError."""
     tools.require("docker", "kind")
     tools.run("kind", "delete", "cluster", f"--name={chosen.name}")
-    store.remove(TLS)
+    store.remove()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
     chosen = arguments(argv)
     try:
-        if chosen.command == "certificates":
-            certificates.provide(chosen.directory)
-        elif chosen.command == "up":
+        if chosen.command == "up":
             up(chosen)
         else:
             down(chosen)

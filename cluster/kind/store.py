@@ -7,8 +7,8 @@ import ssl
 import time
 from pathlib import Path
 
+from ..compose_tls import MEMBERS, VARIABLES
 from . import tools
-from .certificates import MEMBERS
 
 #: Name of the compose project: apart from `make compose`, whose volumes hold members without TLS.
 PROJECT = "rusd-kind"
@@ -30,16 +30,16 @@ def start(tls: Path) -> None:
     for name in MEMBERS:
         if tools.output("docker", "ps", "--all", "--quiet", "--filter", f"name=^{name}$"):
             raise tools.ToolError(
-                f"there is a container {name} already: make kind-down, or make compose-down"
+                f"there is a container {name} already: make kind-down, or make compose-down (TLS=1)"
             )
     base = tools.output("sh", "tests/docker/base-image.sh").strip()
     compose(tls, "up", "--build", "--detach", RUSD_BASE_IMAGE=base)
     wait(tls)
 
 
-def remove(tls: Path) -> None:
+def remove() -> None:
     """Stop the members and remove their data. Raises ToolError."""
-    compose(tls, "down", "--volumes")
+    tools.run(*tools.COMPOSE, "-p", PROJECT, "down", "--volumes")
 
 
 def wait(tls: Path, timeout: float = START_TIMEOUT) -> None:
@@ -68,6 +68,5 @@ def healthy(tls: Path, port: int = _PORT) -> bool:
 
 def compose(tls: Path, *arguments: str, **variables: str) -> None:
     """Run Docker Compose on the members. Raises ToolError."""
-    files = ("-f", "docker-compose.yml", "-f", "docker-compose.tls.yml")
-    variables |= {"RUSD_SCHEME": "https", "RUSD_TLS": str(tls.resolve())}
-    tools.run(*tools.COMPOSE, "-p", PROJECT, *files, *arguments, env=variables)
+    options = ("--env-file", str(tls / VARIABLES), "-p", PROJECT)
+    tools.run(*tools.COMPOSE, *options, *arguments, env=variables)

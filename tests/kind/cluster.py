@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import yaml
 
+from cluster.compose_tls import MEMBERS
 from cluster.kind import store
-from cluster.kind.certificates import MEMBERS
 from cluster.kind.command import TLS
 from cluster.kind.tools import ROOT
 from tests.support.pair import command

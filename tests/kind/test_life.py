@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from cluster.compose_tls import MEMBERS
 from cluster.kind import store
-from cluster.kind.certificates import MEMBERS
 from cluster.kind.command import TLS
 
 from . import objects

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
-from cryptography import x509
 
-from cluster.certificates import Authority
-from cluster.kind import certificates, command, config, store, tools
+from cluster import compose_tls
+from cluster.kind import command, config, store, tools
 
 BASE = tools.ROOT / "kind-config.yaml"
 
@@ -104,29 +102,14 @@ def test_a_store_without_a_scheme_is_refused() -> None:
         config.of_store(BASE.read_text(), config.Store(["rusd-1:2379"]))
 
 
-def test_certificates_are_kept_until_they_end(
-    tmp_path: Path,
-) -> None:
-    certificates.provide(tmp_path)
-    first = (tmp_path / "client.crt").read_bytes()
-    certificates.provide(tmp_path)
-    assert (tmp_path / "client.crt").read_bytes() == first
-    Authority(tmp_path, "other").issue("client", valid=timedelta(hours=1))
-    certificates.provide(tmp_path)
-    authority = x509.load_pem_x509_certificate((tmp_path / "ca.crt").read_bytes())
-    for name in ("client", "peer", "server"):
-        made = x509.load_pem_x509_certificate((tmp_path / f"{name}.crt").read_bytes())
-        made.verify_directly_issued_by(authority)
-
-
 def test_the_published_files_name_the_same_members_and_certificates() -> None:
     found = external(BASE.read_text())
-    assert found["endpoints"] == [f"https://{member}:2379" for member in certificates.MEMBERS]
+    assert found["endpoints"] == [f"https://{member}:2379" for member in compose_tls.MEMBERS]
     override = yaml.safe_load((tools.ROOT / "docker-compose.tls.yml").read_text())
     base = yaml.safe_load((tools.ROOT / "docker-compose.yml").read_text())
     members = [name for name in base["services"] if name.startswith("rusd-")]
     assert list(override["services"]) == members
-    assert members[:3] == list(certificates.MEMBERS)
+    assert members[:3] == list(compose_tls.MEMBERS)
     assert base["networks"]["rusd"]["name"] == store.NETWORK
     mounts = yaml.safe_load(BASE.read_text())["nodes"][0]["extraMounts"]
     mounted = [mount["containerPath"] for mount in mounts]
