@@ -43,7 +43,8 @@ UNUSED_FILES = [
     *("__pycache__", "tests", "*_testcapi*"),
     *("INSTALLER", "RECORD", "REQUESTED", "WHEEL", "direct_url.json", "top_level.txt"),
 ]
-#: The launcher, chaos and benchmarks of rusd.cluster need packages that the image does not have.
+#: The launcher, chaos and benchmarks of rusd.cluster need packages that the image does not have,
+#: and so does rusd.testing, which is a name for a part of them.
 KEPT_OF_CLUSTER = ["__init__.py", "healthcheck.py"]
 
 PASSWD = """\
@@ -183,7 +184,7 @@ def main(root: Path, time: int) -> None:
         if path.name not in KEPT_OF_CLUSTER
     ]
     image.copy_tree(library, [*UNUSED_LIBRARY, *UNUSED_MODULES])
-    image.copy_tree(site, [*UNUSED_FILES, *cluster])
+    image.copy_tree(site, [*UNUSED_FILES, *cluster, "rusd/testing"])
     image.copy(ENVIRONMENT / "pyvenv.cfg")
     for name in ("python", "python3", "rusd", "rusdutl"):
         image.copy(ENVIRONMENT / "bin" / name)

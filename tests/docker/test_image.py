@@ -22,7 +22,10 @@ from .conftest import ROOT, Run, build
 pytestmark = pytest.mark.timeout(300)
 
 #: What extras need, and modules that cannot be imported without: not in the image.
-OPTIONAL = ("boto3", "botocore", "grpc", "rusd.backup.scheduled.bucket", "rusd.utl.download")
+OPTIONAL = (
+    *("boto3", "botocore", "grpc", "rusd.backup.scheduled.bucket", "rusd.utl.download"),
+    "rusd.cluster.testing",
+)
 #: Prefix of commands in a container.
 PYTHON = "/opt/rusd/bin/python"
 HEALTHCHECK = [PYTHON, "-m", "rusd.cluster.healthcheck"]

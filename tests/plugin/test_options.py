@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,21 @@ def test_kept_data_starts_again(pytester: pytest.Pytester, monkeypatch: pytest.M
     assert (kept / "rusd-1.log").stat().st_size
     with Server(directory=kept) as again:
         assert keys(again) == ["a"]
+
+
+def test_a_cluster_that_a_test_left_running_ends_with_the_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_it(etcd_clusters):
+            left = etcd_clusters(1)
+            left.start()
+            open("left", "w").write(f"{left.members[0].pid} {left.members[0].data_dir}")
+        """
+    )
+    run(pytester).assert_outcomes(passed=1)
+    pid, data = (pytester.path / "left").read_text().split()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not Path(data).exists()
 
 
 def test_workers_of_xdist_have_members_of_their_own(pytester: pytest.Pytester) -> None:
