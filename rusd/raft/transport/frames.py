@@ -132,6 +132,10 @@ class HelloRefused(Frame, frozen=True, tag="refused"):
     #: Why the incarnation in the hello was refused, and the last known one's number.
     why: Literal["bootstrapped", "older"] | UnsetType = UNSET
     number: Annotated[int, Meta(ge=0, lt=MAX_NUMBER)] = 0
+    #: What the process that sent the hello is known to have acknowledged; absent for others, and in
+    #: earlier releases.
+    term: Term = 0
+    index: Index = 0
 
 
 # Raft, as PySyncObj speaks it (`core/messages.py`)

@@ -1,7 +1,8 @@
 """Decides from a hello whether the process that sent it may stand for the member it names.
 
     Hello {protocol, cluster, member, nonce, incarnation, term, index, joining, features}
-    HelloRefused {reason, why, number}     in place of a hello, or behind it; then the end
+    HelloRefused {reason, why, number, term, index}     in place of a hello, or behind it; then
+                                                        the end
 
 That the hello comes from the member is established before (`dial_back.py`), so of two
 processes of a member only one at its own peer URLs gets in. `incarnation` (`incarnations.py`) names
@@ -16,6 +17,10 @@ A member refused as `bootstrapped` ends. As `older`, by a peer that was away for
 hello names, it names those around `number` in its next hello to that peer. Refused as `older` with
 no such names left to give, it goes into quarantine: it counts for no quorum until it has caught up
 (`core/quarantine.py`), and its next hello, which says so, is accepted.
+
+A hello may arrive late, when the process that sent it has acknowledged more over another connection
+of the pair. The refusal of a process that is known therefore names what it has acknowledged (`term`
+and `index`): if its journal holds that, it only dials again.
 
 Limit: an incarnation that no other member has recorded cannot be compared. A member that lost its
 disk is new to members that never met it.
@@ -134,8 +139,12 @@ class Handshake:
             self._without_incarnation.discard(member)
             return None
         known = self._incarnations.peers.get(member)
-        number = known.incarnation.number if known is not None else 0
-        return HelloRefused(_REASONS[why], why, number)
+        if known is None:
+            return HelloRefused(_REASONS[why], why)
+        number = known.incarnation.number
+        # Of a process that was started later, or on a copy, the journal's length proves nothing.
+        same = incarnation.nonce == known.incarnation.nonce
+        return HelloRefused(_REASONS[why], why, number, *self._acknowledged(member) if same else ())
 
     def _judge(
         self, member: int, incarnation: Incarnation, mark: Mark, joining: bool
@@ -153,10 +162,14 @@ class Handshake:
             return None if replaces or joins else lost
         if not incarnation.follows(known.incarnation):
             return OLDER
-        acknowledged = known.acknowledged
-        if member not in self._replacing:
-            acknowledged = max(acknowledged, self.acknowledged(member))
-        return OLDER if mark < acknowledged else None
+        return OLDER if mark < self._acknowledged(member) else None
+
+    def _acknowledged(self, member: int) -> Mark:
+        """Return what a known member has acknowledged on the directory of its last hello."""
+        acknowledged = self._incarnations.peers[member].acknowledged
+        if member in self._replacing:
+            return acknowledged
+        return max(acknowledged, self.acknowledged(member))
 
     def connected(self, member: int) -> None:
         """Record that the connection of a member with an accepted hello is in use."""
@@ -180,6 +193,9 @@ class Handshake:
     def refused(self, by: int, refusal: HelloRefused) -> None:
         """Handle the refusal of this member's hello by another member."""
         why, number = refusal.why, refusal.number
+        acknowledged = Mark(refusal.term, refusal.index)
+        if Mark() < acknowledged <= self._mark():
+            return  # the hello was late
         if why == BOOTSTRAPPED and self._mark().index <= 1 and not self._joining():
             self.on_bootstrapped()
         elif why == OLDER and not self._incarnations.own.recovering:

@@ -350,6 +350,45 @@ def test_a_copy_of_the_same_life_is_known_by_what_it_acknowledged(c: Side, tmp_p
     assert c.meets(Side(B, tmp_path / "b", term=3, index=7)) == OLDER
 
 
+def test_a_hello_that_comes_late_puts_no_member_in_quarantine(c: Side, tmp_path: Path) -> None:
+    """Both members dial, and the second hello is sent again after its packet was lost: meanwhile
+    the process has acknowledged more over the first connection.
+    """
+    b = Side(B, tmp_path / "b", term=3, index=5)
+    assert c.meets(b) is None
+    late = b.shake.hello(C)
+    b.mark = Mark(3, 8)
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    refusal = c.shake.receive(late)
+    assert refusal is not None, "what it says is not true any more"
+    b.shake.refused(C, refusal)
+    assert b.told == []
+    assert c.meets(b) is None, "when it dials again"
+
+
+def test_a_process_that_has_forgotten_what_it_acknowledged_goes_into_quarantine(
+    c: Side, tmp_path: Path
+) -> None:
+    """A machine was put back by a snapshot of its memory and disk."""
+    b = Side(B, tmp_path / "b", term=3, index=8)
+    assert c.meets(b) is None
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    b.mark = Mark(3, 5)
+    assert [c.meets(b), b.told, c.meets(b)] == [OLDER, [OLDER], None]
+
+
+def test_a_restarted_process_is_not_told_how_far_it_has_to_be(c: Side, tmp_path: Path) -> None:
+    """Its journal may hold as many entries, of others."""
+    c.shake.acknowledged = lambda member: Mark(3, 8)
+    connected_once(c, tmp_path / "b", term=3, index=8)
+    late = Side(B, tmp_path / "b", term=3, index=5)
+    refusal = c.shake.receive(late.shake.hello(C))
+    assert refusal is not None
+    late.mark = Mark(3, 9)
+    late.shake.refused(C, refusal)
+    assert late.told == [OLDER]
+
+
 def test_a_member_that_joins_may_begin_again_until_it_has_served(c: Side, tmp_path: Path) -> None:
     for directory in ("b", "b2"):
         side = Side(B, tmp_path / directory)
