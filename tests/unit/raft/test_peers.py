@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -450,6 +451,27 @@ def test_members_of_another_cluster_never_meet_and_both_say_why(
             told = [line["msg"] for line in lines if why in line.get("reason", "")]
             assert told.count("refused a peer") == told.count("a peer refuses this member") == 6
             assert len(text.getvalue()) < 6_000
+
+    asyncio.run(body())
+
+
+def test_both_ends_of_a_connection_send_lost_packets_again_every_second(tmp_path: Path) -> None:
+    """A pause that doubles without a limit would outlast a cut by as long as the cut was."""
+    option = connection_module.TCP_RTO_MAX_MS
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, option, 1000)
+        except OSError:
+            pytest.skip("this kernel has no limit for the pause between retransmissions")
+
+    async def body() -> None:
+        async with Cluster(tmp_path, size=2) as cluster:
+            await cluster.leader()
+            for node in cluster.nodes.values():
+                (connection,) = node.driver.peers._live.values()
+                assert connection._transport is not None
+                used = connection._transport.get_extra_info("socket")
+                assert used.getsockopt(socket.IPPROTO_TCP, option) == 1000
 
     asyncio.run(body())
 
