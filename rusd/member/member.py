@@ -90,7 +90,6 @@ class Member:
         if machine.store.finished_compact_revision < machine.store.compact_revision:
             components.compactor.schedule(machine.store.compact_revision)
         metrics = self._bound(config.listen_metrics_urls, self._opened)
-        # Published while the door loads what it needs.
         serve = self._serve(identity.member_id, components, http, grpc)
         self._serving.start("serve clients", serve)
         await components.metrics_http.start(metrics, components.tls)
@@ -183,6 +182,8 @@ class Member:
                     extra=fields,
                 )
         self._on_ready()
+        components.http.load()
+        components.metrics_http.load()
 
     # Failure
 

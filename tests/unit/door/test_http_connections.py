@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -128,7 +129,12 @@ def test_stopping_ends_borrowed_connections(tmp_path: Path) -> None:
     with_door(tmp_path, test)
 
 
-def test_requests_that_come_before_the_door_is_loaded_are_served_then(tmp_path: Path) -> None:
+def test_the_first_connection_loads_the_door_and_is_served_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, go_on = http_server._load, threading.Event()
+    monkeypatch.setattr(http_server, "_load", lambda: go_on.wait(10) and load())
+
     async def test(door: HttpDoor, connect: Connect) -> None:
         clients = [await connect() for _ in range(3)]
         answers = [asyncio.ensure_future(ask(client)) for client in clients]
@@ -137,7 +143,7 @@ def test_requests_that_come_before_the_door_is_loaded_are_served_then(tmp_path: 
         while len(door.early) < 4:
             await asyncio.sleep(0)
         gone[1].transport.abort()
-        await door.prepare()
+        go_on.set()
         assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 3
         for client in clients:
             assert await ask(client) == b"HTTP/1.1 200 OK"
@@ -173,13 +179,29 @@ def test_a_protocol_that_pauses_reading_at_its_first_bytes_is_not_resumed() -> N
     assert reading[-1] is False
 
 
-def test_a_door_that_stops_before_it_is_loaded_closes_its_connections(tmp_path: Path) -> None:
+def test_a_door_that_listens_loads_nothing_before_a_connection_comes(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        port = free_port()
+        await door.start([f"http://127.0.0.1:{port}"])
+        assert not door._tasks
+        assert await ask(await asyncio.open_connection("127.0.0.1", port)) == b"HTTP/1.1 200 OK"
+
+    with_door(tmp_path, test, prepared=False)
+
+
+def test_a_door_that_stops_before_it_is_loaded_closes_its_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, go_on = http_server._load, threading.Event()
+    monkeypatch.setattr(http_server, "_load", lambda: go_on.wait(10) and load())
+
     async def test(door: HttpDoor, connect: Connect) -> None:
         client = await connect()
         client[1].write(REQUEST)
         while not door.early:
             await asyncio.sleep(0)
         await door.stop()
+        go_on.set()
         assert await ends(client)
 
     with_door(tmp_path, test, prepared=False)
