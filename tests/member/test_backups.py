@@ -60,7 +60,7 @@ def backed_up(cluster: LocalCluster, directory: Path, revision: int) -> Path:
             return directory / found[-1]
         return None
 
-    return wait(look, lambda: "\n".join(each.log_tail() for each in cluster.members), 30)
+    return wait(look, lambda: "\n".join(each.log_tail() for each in cluster.members), 60)
 
 
 def page(cluster: LocalCluster, index: int, path: str) -> tuple[int, str]:
@@ -91,7 +91,7 @@ def test_the_leader_makes_backups_and_keeps_the_newest(three: LocalCluster, shar
         for number in range(KEPT + 1):
             revision = client.put(b"k%d" % number, b"v").header.revision
             backed_up(three, shared, revision)
-    wait(lambda: True if len(names(three, shared)) == KEPT else None, "not removed", 30)
+    wait(lambda: True if len(names(three, shared)) == KEPT else None, "not removed", 60)
     assert mine.exists()
     logged = "".join(each.log_of_this_run() for each in three.members).splitlines()
     assert any("removed a backup" in line for line in logged)
@@ -99,7 +99,7 @@ def test_the_leader_makes_backups_and_keeps_the_newest(three: LocalCluster, shar
         assert revision_of(Path(fields["path"]).name) == fields["revision"]
         assert fields["total-bytes"] > 4096
     leader = three.leader()
-    shown = wait(lambda: told(three, leader, revision), "no metrics of it", 30)
+    shown = wait(lambda: told(three, leader, revision), "no metrics of it", 60)
     assert shown["rusd_backups_total"] > KEPT
     assert shown["rusd_backup_failures_total"] == shown["rusd_backup_overdue"] == 0
     assert shown["rusd_backup_last_size_bytes"] > 4096
@@ -137,7 +137,7 @@ def test_another_member_goes_on_when_the_leader_is_killed(
     assert leader in writers(three)
     assert draft.exists()
     three.restart(killed)
-    wait(lambda: None if draft.exists() else True, "the draft is still there", 30)
+    wait(lambda: None if draft.exists() else True, "the draft is still there", 60)
     three.wait_healthy()
 
 
@@ -174,7 +174,7 @@ def test_a_restored_backup_serves_the_same_keys(three: LocalCluster, shared: Pat
             assert (hash_kv(client), client.range(b"r", b"s").kvs) == before
     # With the same token and URLs it is the same cluster to its backups, and goes on with them.
     assert file.name.startswith(prefix(three))
-    wait(lambda: writers(three) or None, "no backup of the restored cluster", 30)
+    wait(lambda: writers(three) or None, "no backup of the restored cluster", 60)
 
 
 def test_backups_go_to_a_bucket_and_the_oldest_leave_it(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_backups_go_to_a_bucket_and_the_oldest_leave_it(tmp_path: Path) -> None:
         ):
             own = prefix(cluster)
             member = cluster.members[0]
-            wait(lambda: only(1), member.log_tail, 30)
+            wait(lambda: only(1), member.log_tail, 60)
             revision = leader.put(b"k", b"v").header.revision
-            key = wait(lambda: only(revision), member.log_tail, 30)
+            key = wait(lambda: only(revision), member.log_tail, 60)
             assert f"s3://backups/{key}" in member.log_of_this_run()
             cluster.stop(0)
             drafts = member.data_dir / "member" / "exports" / "backup"
@@ -225,12 +225,12 @@ def test_a_full_disk_fails_backups_and_nothing_else(tmp_path: Path) -> None:
                 revision = client.put(b"%d" % number, os.urandom(100_000)).header.revision
             log = cluster.members[0].log_of_this_run
             wait(
-                lambda: "No space left on device" in log() or None, cluster.members[0].log_tail, 30
+                lambda: "No space left on device" in log() or None, cluster.members[0].log_tail, 60
             )
             kept = names(cluster, disk.path)
             assert len(kept) == 1
             assert kept[0] >= good.name
-            wait(lambda: samples(cluster, 0)["rusd_backup_overdue"] or None, "not overdue", 30)
+            wait(lambda: samples(cluster, 0)["rusd_backup_overdue"] or None, "not overdue", 60)
             assert page(cluster, 0, "/readyz?verbose")[0] == 200
             assert page(cluster, 0, "/health") == (200, '{"health":"true","reason":""}')
             status, text = page(cluster, 0, "/readyz/backup")
@@ -240,4 +240,4 @@ def test_a_full_disk_fails_backups_and_nothing_else(tmp_path: Path) -> None:
             disk.empty()
             assert backed_up(cluster, disk.path, revision)
             client.put(b"k", b"v")
-            wait(lambda: page(cluster, 0, "/readyz/backup")[0] == 200 or None, "overdue", 30)
+            wait(lambda: page(cluster, 0, "/readyz/backup")[0] == 200 or None, "overdue", 60)

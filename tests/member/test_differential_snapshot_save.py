@@ -25,7 +25,7 @@ OWN = {b"members", b"members_removed", b"meta", b"cluster"}
 
 
 def until(condition: Callable[[], bool]) -> None:
-    wait(lambda: condition() or None, "it did not come to that", 30.0)
+    wait(lambda: condition() or None, "it did not come to that", 60.0)
 
 
 @pytest.fixture(scope="module")

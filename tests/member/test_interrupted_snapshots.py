@@ -19,8 +19,10 @@ from cluster.certificates import Authority
 from cluster.local import LocalCluster, rusd_command
 from cluster.process import Member
 from rusd.proto import rpc_pb2 as rpc
+from tests.cluster.test_catch_up import installed
 from tests.support.client import Client, Refused, refusal
 from tests.support.disk import SmallDisk
+from tests.support.load import wait_applied
 from tests.support.pair import ORACLE, command
 from tests.support.snapshots import buckets, run, rusdutl, save, stream
 from tests.support.waiting import wait
@@ -83,8 +85,8 @@ def held(member: Member, client: Client) -> Iterator[list[bytes]]:
     while True:
         reader = threading.Thread(target=read)
         reader.start()
-        writer = wait(lambda: next(iter(process.children()), None), "no process writes", 20.0)
-        if wait(lambda w=writer: suspended(w), "it does not stop", 20.0):  # type: ignore[misc]
+        writer = wait(lambda: next(iter(process.children()), None), "no process writes", 60.0)
+        if wait(lambda w=writer: suspended(w), "it does not stop", 60.0):  # type: ignore[misc]
             break
         # (It was faster.)
         reader.join()
@@ -163,7 +165,7 @@ def test_a_save_on_a_full_disk_fails_and_the_member_goes_on(tmp_path: Path) -> N
         with pytest.raises(grpc.RpcError) as error:
             list(stream(client))
         assert "No space left on device" in refusal(error.value).message
-        wait(lambda: not list(exports.iterdir()) or None, "files stay", 20.0)
+        wait(lambda: not list(exports.iterdir()) or None, "files stay", 60.0)
         client.put(b"after", b"1")
         disk.empty()
         assert buckets(save(client))[b"key"]
@@ -217,6 +219,31 @@ def test_compaction_and_defragmentation_do_not_change_a_file_in_the_making(
             client.put(b"old", b"after")
         assert buckets(b"".join(chunks))[b"key"] == before
         assert len(buckets(save(client))[b"key"]) == len(before) - 20 + 1
+
+
+def test_a_state_received_during_a_save_does_not_change_its_file() -> None:
+    flags = ["--snapshot-count=10", "--snapshot-catchup-entries=5"]
+    with LocalCluster(3, flags=flags) as cluster:
+        leader = cluster.leader()
+        away = (leader + 1) % 3
+        member = cluster.members[away]
+        with (
+            Client(cluster.endpoints[leader]) as writing,
+            Client(cluster.endpoints[away]) as reading,
+        ):
+            wait_applied(reading, writing.put(b"before").header.revision)
+            before = buckets(save(reading))[b"key"]
+            with held(member, reading) as chunks:
+                cluster.pause(away)
+                # (Far more than the leader sends ahead and the sockets buffer: it would catch up
+                # from those alone.)
+                for number in range(40):
+                    newest = writing.put(b"%d" % (number % 9), bytes(MIB)).header.revision
+                cluster.resume(away)
+                wait(lambda: installed(member) or None, member.log_tail, 60.0)
+                wait_applied(reading, newest)
+            assert buckets(b"".join(chunks))[b"key"] == before
+            assert reading.range(b"0", b":", serializable=True).count == 9
 
 
 def test_a_save_over_tls_needs_a_client_certificate_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCluste
         cluster.start_all()
         # (Health is asked without a user, so refused here.)
         for member in cluster.members:
-            wait(lambda m=member: READY in m.log_of_this_run() or None, member.log_tail, 20)  # type: ignore[misc]
+            wait(lambda m=member: READY in m.log_of_this_run() or None, member.log_tail, 60)  # type: ignore[misc]
         yield cluster, token, before
 
 
@@ -130,7 +130,7 @@ def test_a_member_restored_with_another_token_does_not_join_and_harms_nobody(
         restore(cluster, 2, file, "--initial-cluster-token", "other")
         cluster.restart(2)
         other = cluster.members[2]
-        wait(lambda: "cluster ID mismatch" in other.log_of_this_run() or None, other.log_tail, 20)
+        wait(lambda: "cluster ID mismatch" in other.log_of_this_run() or None, other.log_tail, 60)
         for number in range(5):
             client.put(b"after", b"%d" % number)
     assert READY not in other.log_of_this_run()
