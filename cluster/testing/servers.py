@@ -13,6 +13,7 @@ with Cluster(3, tls=True, auth=True) as cluster:
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -175,6 +176,8 @@ class Cluster(LocalCluster):
             if member.paused or not member.running:
                 unharmed = False
             member.resume()
+            if member.ended_by_itself:
+                warnings.warn(f"a member ended by itself\n{member.log_tail()}", stacklevel=3)
             if not member.running and index not in self._left:
                 member.dismiss()
                 self._start(index)
