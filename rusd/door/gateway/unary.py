@@ -9,6 +9,7 @@ from rusd.base.chunks import Chunks, Encoded
 from rusd.base.pending import Pending
 from rusd.base.worker import Worker
 from rusd.door.gateway import answers
+from rusd.door.gateway.json_writer import PIECE
 from rusd.door.gateway.memory import Answer
 from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
@@ -225,6 +226,8 @@ class _Long(AsyncIterator[bytes]):
 
     def __init__(self, pieces: Iterator[bytes], answer: Answer) -> None:
         self._pieces = pieces
+        #: The rest of a piece: one value may be long.
+        self._rest = memoryview(b"")
         self._answer = answer
         self._begun = False
 
@@ -234,13 +237,18 @@ class _Long(AsyncIterator[bytes]):
             self._answer.sent_by(asyncio.current_task())
         # (The client may read as fast as pieces are made.)
         await asyncio.sleep(0)
-        piece = next(self._pieces, None)
-        if piece is None:
-            raise StopAsyncIteration
-        self._answer.take(len(piece))
-        return piece
+        if not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise StopAsyncIteration
+            self._rest = memoryview(piece)
+        # (TLS keeps as much memory for a connection as was once written to it at a time.)
+        part, self._rest = bytes(self._rest[:PIECE]), self._rest[PIECE:]
+        self._answer.take(len(part))
+        return part
 
     async def aclose(self) -> None:
         """The body has ended, or the client disconnected."""
         self._answer.release()
         self._pieces = iter(())
+        self._rest = memoryview(b"")

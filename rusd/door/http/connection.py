@@ -34,6 +34,9 @@ PIPELINED_AT_MOST = 100
 #: trailers of a chunked body, and the extensions of its chunks.
 SECTION = 128 << 10
 FIELDS = 2000
+#: Bytes that wait for a client above which nothing is written (asyncio's own limit without TLS;
+#: 512 KiB with TLS).
+UNSENT = 64 << 10
 #: Requests that are parsed before the response to their predecessor: each may hold a section.
 PARSED = 4
 
@@ -94,6 +97,7 @@ class HttpConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        cast(asyncio.Transport, transport).set_write_buffer_limits(UNSENT)
         self.caller = caller_of(transport)
         self._owner.joined(self, transport)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import threading
@@ -282,6 +283,24 @@ def test_a_call_that_is_cancelled_before_its_answer_is_rendered_is_not_answered(
         assert responses == []
         assert service.counted("KV/Put") == (1, 1)
         assert service.gateway._slots._free == 1000
+
+    scenario(test)
+
+
+def test_one_long_value_is_sent_in_parts() -> None:
+    async def test() -> None:
+        service = Service()
+        asked = service.ask("kv/put", Sent(b"{}"))
+        await turns()
+        value = rpc.PutResponse(prev_kv={"value": b"x" * 5 * PIECE})  # type: ignore[arg-type]
+        service.puts[0].set_result(value.SerializeToString())
+        response = await asked
+        assert not isinstance(response.body, bytes)
+        parts = [part async for part in response.body]
+        assert max(map(len, parts)) <= PIECE
+        sent = json.loads(b"".join(parts))["prev_kv"]["value"]
+        assert base64.b64decode(sent) == b"x" * 5 * PIECE
+        await end(response)
 
     scenario(test)
 

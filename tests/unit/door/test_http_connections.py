@@ -232,6 +232,8 @@ def test_a_door_of_its_own_never_agrees_on_http_2(tmp_path: Path) -> None:
         agreed = client[1].get_extra_info("ssl_object").selected_alpn_protocol()
         assert agreed == "http/1.1"
         assert await ask(client) == b"HTTP/1.1 200 OK"
+        (served,) = door.connections.values()
+        assert served.get_write_buffer_limits()[1] == connection.UNSENT  # type: ignore[attr-defined]
         client[1].close()
 
     with_door(tmp_path / "data", test)
