@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
-from prometheus_client.utils import floatToGoString
-
 from rusd.observe.samples import Histogram, Sample, Source
 from rusd.rpc.errors import Code
 from rusd.rpc.methods import BidiStream, CallCounts, Method, Methods, Unary
@@ -155,6 +153,9 @@ def _number(value: float) -> str:
     """Format a number as Go does: 7, 0.5, 2.147483648e+09."""
     if type(value) is int and -1_000_000 < value < 1_000_000:
         return str(value)
+    # Here, so that a start need not wait for it.
+    from prometheus_client.utils import floatToGoString
+
     text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
     return text.removesuffix(".0")
 

@@ -1,12 +1,16 @@
 """Samples of the process, under the names of Prometheus's Go client and of etcd."""
 
+from __future__ import annotations
+
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry, ProcessCollector
+from typing import TYPE_CHECKING
 
 from rusd.observe.samples import Sample
+
+if TYPE_CHECKING:
+    from prometheus_client import ProcessCollector
 
 _NETWORK = Path("/proc/self/net/netstat")
 #: What a limit of none is shown as: the largest 64-bit number.
@@ -17,10 +21,15 @@ class ProcessSamples:
     """Reads the samples (a `Source`)."""
 
     def __init__(self) -> None:
-        self._process = ProcessCollector(registry=CollectorRegistry())
+        #: Made by the first scrape: its module takes a tenth of a start to load.
+        self._process: ProcessCollector | None = None
 
     def read(self) -> Iterator[Sample]:
         """Returns all samples, now."""
+        if self._process is None:
+            from prometheus_client import CollectorRegistry, ProcessCollector
+
+            self._process = ProcessCollector(registry=CollectorRegistry())
         files = {"process_open_fds": "os_fd_used", "process_max_fds": "os_fd_limit"}
         for metric in self._process.collect():
             for sample in metric.samples:
