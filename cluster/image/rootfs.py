@@ -47,6 +47,9 @@ UNUSED_FILES = [
 #: and so does rusd.testing, which is a name for a part of them.
 KEPT_OF_CLUSTER = ["__init__.py", "healthcheck.py"]
 
+#: etcd's commands, and the names of those that take their place.
+COMMANDS = {"etcd": "rusd", "etcdutl": "rusdutl", "etcdctl": "rusdctl"}
+
 PASSWD = """\
 root:x:0:0:root:/:/usr/sbin/nologin
 rusd:x:10001:10001:rusd:/data:/usr/sbin/nologin
@@ -186,7 +189,7 @@ def main(root: Path, time: int) -> None:
     image.copy_tree(library, [*UNUSED_LIBRARY, *UNUSED_MODULES])
     image.copy_tree(site, [*UNUSED_FILES, *cluster, "rusd/testing"])
     image.copy(ENVIRONMENT / "pyvenv.cfg")
-    for name in ("python", "python3", "rusd", "rusdutl"):
+    for name in ("python", "python3", *COMMANDS.values()):
         image.copy(ENVIRONMENT / "bin" / name)
     for tool in TOOLS:
         image.copy(Path(shutil.which(tool) or f"/bin/{tool}"))
@@ -196,10 +199,11 @@ def main(root: Path, time: int) -> None:
     image.place(Path("/etc/os-release")).symlink_to("../usr/lib/os-release")
     image.strip()
 
-    for name, command in {"etcd": "rusd", "etcdutl": "rusdutl"}.items():
+    for name, command in COMMANDS.items():
         image.place(Path("/usr/local/bin", name)).symlink_to(ENVIRONMENT / "bin" / command)
-    # etcdctl and other programs that the caller of the build adds.
+    # Programs that the caller of the build adds; a real etcdctl takes the place of rusdctl's name.
     for extra in sorted(Path("build/image-bin").glob("*")):
+        image.place(Path("/usr/local/bin", extra.name)).unlink(missing_ok=True)
         shutil.copy(extra, image.place(Path("/usr/local/bin", extra.name)))
         image.place(Path("/usr/local/bin", extra.name)).chmod(0o755)
     image.write("/etc/passwd", PASSWD)

@@ -45,12 +45,19 @@ def as_json(columns: Sequence[Column]) -> str:
 
 def table(columns: Sequence[Column]) -> str:
     """Return a table of one row."""
-    widths = [max(len(one.title), len(one.text)) + 2 for one in columns]
+    return grid([one.title for one in columns], [[one.text for one in columns]])
+
+
+def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows below their titles."""
+    widths = [max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)]
     line = "+" + "+".join("-" * width for width in widths) + "+"
-    sized = list(zip(columns, widths, strict=True))
-    head = "|".join(f"{one.title.upper():^{width}}" for one, width in sized)
-    row = "|".join(f"{one.text:>{width - 1}} " for one, width in sized)
-    return "\n".join((line, f"|{head}|", line, f"|{row}|", line))
+    head = "|".join(f"{one.upper():^{width}}" for one, width in zip(titles, widths, strict=True))
+    body = (
+        "|".join(f"{text:>{width - 1}} " for text, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join((line, f"|{head}|", line, *(f"|{row}|" for row in body), line))
 
 
 FORMS: dict[str, Callable[[Sequence[Column]], str]] = {

@@ -189,6 +189,17 @@ def test_the_variables_of_a_helm_chart_start_the_image(run: Run) -> None:
     assert "/bitnami/etcd/data" in inside(container, "sh", "-c", "ls -d /bitnami/etcd/data")
 
 
+def test_a_client_is_inside_for_a_look_into_the_container(run: Run) -> None:
+    container = run()
+    until_alive(container)
+    assert inside(container, "etcdctl", "put", "a", "1") == "OK\n"
+    assert inside(container, "rusdctl", "get", "a") == "a\n1\n"
+    assert "is healthy" in inside(container, "etcdctl", "endpoint", "health")
+    saved = inside(container, "etcdctl", "snapshot", "save", "/data/snapshot.db")
+    assert saved == "Snapshot saved at /data/snapshot.db\n"
+    assert "1, 1," in inside(container, "etcdutl", "snapshot", "status", "/data/snapshot.db")
+
+
 def imported(top: Path) -> set[str]:
     """Modules that the files below `top` import absolutely, wherever in them."""
     found = set[str]()

@@ -29,7 +29,8 @@ ROOMS = (
     "api observe",
     "door",
     "member",
-    "cli utl testing",
+    "utl",
+    "cli ctl testing",
 )
 #: Rooms that use less than the order allows.
 ONLY = {

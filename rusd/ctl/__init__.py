@@ -1,0 +1,14 @@
+"""ctl: the command `rusdctl`, a small client with etcdctl's verbs, flags and output.
+
+Files:
+    command   arguments, environment, exit codes; `__main__`: `python -m rusd.ctl`
+    verbs     the requests of each verb
+    gateway   calls to a member by JSON over HTTP
+    answers   the members' JSON as etcdctl writes it
+    printing  etcdctl's forms of output
+
+For a look into a container that has no etcdctl: keys, members, alarms, maintenance, snapshots.
+Calls go through the gateway of the client port, so that the command loads little more than the
+standard library. Works with members of etcd too. Does not have watches, leases, transactions,
+elections or changes of members and users: etcdctl has them.
+"""

@@ -1,0 +1,5 @@
+"""`python -m rusd.ctl`: the command `rusdctl`."""
+
+from .command import console
+
+console()

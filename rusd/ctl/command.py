@@ -1,0 +1,192 @@
+"""Arguments, environment and exit codes of `rusdctl`, which are etcdctl's.
+
+Exit codes: 0 done, 1 it failed or is no verb or flag, 4 no form of output, 128 arguments that
+cannot be used. Each flag for all verbs has a variable: ETCDCTL_ENDPOINTS for --endpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+from rusd.config.parsers import duration
+
+from . import printing, verbs
+from .gateway import Access, CallError, Gateway
+
+BAD_FORM = 4
+INTERRUPTED = 130
+
+#: Flags for all verbs, and their defaults.
+_TEXT = {
+    "endpoints": "127.0.0.1:2379",
+    "cacert": "",
+    "cert": "",
+    "key": "",
+    "user": "",
+    "password": "",
+    "write-out": "simple",
+    "command-timeout": "5s",
+    "dial-timeout": "2s",
+}
+_SWITCHES = ("insecure-skip-tls-verify",)
+#: Verbs that have tables.
+_TABLES = (verbs.health, verbs.status, verbs.members)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"Error: {message}", file=sys.stderr)
+        self.print_usage(sys.stderr)
+        sys.exit(verbs.FAILED)
+
+
+def console() -> NoReturn:
+    """Entry point of the `rusdctl` command."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    code = main(sys.argv[1:], os.environ)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the command with `argv` (without the program's name); return its exit code."""
+    arguments, rest = _parser(environment).parse_known_args(argv)
+    # Words after a flag that follows other words, which argparse leaves over.
+    if unknown := [word for word in rest if word.startswith("-")]:
+        print(f"Error: unknown flag: {unknown[0]}", file=sys.stderr)
+        return verbs.FAILED
+    arguments.words = [*getattr(arguments, "words", ()), *rest]
+    form = arguments.write_out
+    if form not in (printing.FORMS if arguments.run in _TABLES else printing.FORMS[:2]):
+        known = form in ("table", "fields", "protobuf")
+        text = f"{form} not supported as output format" if known else "unsupported output format"
+        print(f"Error: {text}", file=sys.stderr)
+        return BAD_FORM
+    try:
+        code: int = arguments.run(arguments, _client(arguments))
+    except verbs.BadArguments as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return verbs.BAD_ARGUMENTS
+    except (CallError, OSError, ssl.SSLError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return verbs.FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _client(arguments: argparse.Namespace) -> verbs.Client:
+    """Return the client that the flags describe. Raises BadArguments."""
+    user, colon, password = arguments.user.partition(":")
+    if arguments.password:
+        user, password = arguments.user, arguments.password
+    elif user and not colon:
+        password = getpass.getpass("Password: ")
+    if bool(arguments.cert) != bool(arguments.key):
+        raise verbs.BadArguments("--cert and --key go together")
+    try:
+        dial, timeout = (
+            duration(text) for text in (arguments.dial_timeout, arguments.command_timeout)
+        )
+    except ValueError as error:
+        raise verbs.BadArguments(str(error)) from error
+    access = Access(
+        arguments.cacert or None,
+        arguments.cert or None,
+        arguments.key or None,
+        arguments.insecure_skip_tls_verify,
+        user,
+        password,
+        dial,
+        timeout,
+    )
+    endpoints = [each.strip() for each in arguments.endpoints.split(",") if each.strip()]
+    return verbs.Client(endpoints, lambda some: Gateway(some, access))
+
+
+_Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rusdctl", description="A small client with etcdctl's verbs.", allow_abbrev=False
+    )
+    _add_common(parser, environment)
+    # Flags may follow the verb too; those parsers have no defaults, which would replace what was
+    # given before.
+    common = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    _add_common(common, None)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser, required=True)
+
+    def add(under: _Verbs, name: str, run: object, *aliases: str) -> _Parser:
+        text = (run.__doc__ or "").partition("\n")[0]
+        made = under.add_parser(
+            name, aliases=aliases, help=text, parents=[common], allow_abbrev=False
+        )
+        made.set_defaults(run=run)
+        made.add_argument("words", nargs="*", metavar="ARGUMENT")
+        return made
+
+    def group(name: str) -> _Verbs:
+        made = commands.add_parser(name, parents=[common], allow_abbrev=False)
+        return made.add_subparsers(metavar="COMMAND", parser_class=_Parser, required=True)
+
+    found = add(commands, "get", verbs.get)
+    deleted = add(commands, "del", verbs.delete)
+    for each in (found, deleted):
+        each.add_argument("--prefix", action="store_true", help="all keys with the prefix")
+        each.add_argument("--from-key", action="store_true", help="all keys from there on")
+    found.add_argument("--keys-only", action="store_true")
+    found.add_argument("--print-value-only", action="store_true")
+    found.add_argument("--limit", type=int, default=0)
+    found.add_argument("--rev", type=int, default=0, help="revision")
+    found.add_argument("--consistency", choices=("l", "s"), default="l")
+    found.add_argument("--order", type=str.upper, choices=("ASCEND", "DESCEND"), default="")
+    targets = ("CREATE", "KEY", "MODIFY", "VALUE", "VERSION")
+    found.add_argument("--sort-by", type=str.upper, choices=targets, default="")
+    written = add(commands, "put", verbs.put)
+    written.add_argument("--lease", default="0", help="in hexadecimal")
+    for each in (deleted, written):
+        each.add_argument("--prev-kv", action="store_true", help="print what was there")
+    compacted = add(commands, "compaction", verbs.compact, "compact")
+    compacted.add_argument("--physical", action="store_true", help="wait until it is done")
+    endpoint = group("endpoint")
+    for each in (
+        add(endpoint, "health", verbs.health),
+        add(endpoint, "status", verbs.status),
+        add(commands, "defrag", verbs.defragment),
+    ):
+        each.add_argument("--cluster", action="store_true", help="all that members advertise")
+    add(group("member"), "list", verbs.members)
+    add(commands, "move-leader", verbs.move_leader)
+    alarm = group("alarm")
+    add(alarm, "list", verbs.alarms).set_defaults(disarm=False)
+    add(alarm, "disarm", verbs.alarms).set_defaults(disarm=True)
+    add(group("snapshot"), "save", verbs.snapshot)
+    add(group("user"), "list", verbs.users)
+    add(commands, "version", verbs.version)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, environment: Mapping[str, str] | None) -> None:
+    """Add the flags for all verbs, with defaults from the environment where there is one."""
+    for name, default in _TEXT.items():
+        variable = "ETCDCTL_" + name.upper().replace("-", "_")
+        given: dict[str, Any] = {}
+        if environment is not None:
+            given["default"] = environment.get(variable, default)
+        short = ("-w",) if name == "write-out" else ()
+        parser.add_argument(*short, f"--{name}", **given)
+    for name in _SWITCHES:
+        variable = "ETCDCTL_" + name.upper().replace("-", "_")
+        given = {}
+        if environment is not None:
+            given["default"] = environment.get(variable) == "true"
+        parser.add_argument(f"--{name}", action="store_true", **given)

@@ -1,0 +1,161 @@
+"""Calls to a member: JSON over HTTP, through the gateway of its client port.
+
+A call goes to the endpoints in turn until one of them takes the connection. It is not repeated
+after that: the request may have been carried out.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+Json = dict[str, Any]
+
+
+class CallError(Exception):
+    """The member refused the call; the message is etcd's."""
+
+
+class Unreachable(CallError):
+    """No endpoint took the connection, or the response did not come in time."""
+
+
+class Access(NamedTuple):
+    """Files for TLS (None: system's authorities, no certificate), a user, and seconds to wait."""
+
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    skip_verify: bool = False
+    user: str = ""
+    password: str = ""
+    dial_timeout: float = 2.0
+    timeout: float = 5.0
+
+    @property
+    def secure(self) -> bool:
+        """Whether an endpoint without a scheme means TLS."""
+        return bool(self.cacert or self.cert or self.skip_verify)
+
+
+class Gateway:
+    """A client of the members at `endpoints`."""
+
+    def __init__(self, endpoints: Sequence[str], access: Access) -> None:
+        self._endpoints = endpoints
+        self._access = access
+        self._context: ssl.SSLContext | None = None
+        self._token: str | None = None
+
+    def call(self, path: str, request: Json) -> Json:
+        """Return the response to a unary call. Raises CallError."""
+        connection = self._send(path, request)
+        try:
+            return _checked(connection.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(_words(error)) from error
+        finally:
+            connection.close()
+
+    def stream(self, path: str, request: Json) -> Iterator[Json]:
+        """Yield the messages of a stream, for which there is no deadline. Raises CallError."""
+        connection = self._send(path, request)
+        try:
+            if connection.sock is not None:
+                connection.sock.settimeout(None)
+            response = connection.getresponse()
+            if response.status != 200:
+                _checked(response)
+            for line in response:
+                message = json.loads(line)
+                if "error" in message:
+                    raise CallError(message["error"]["message"])
+                yield message["result"]
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unreachable(_words(error)) from error
+        finally:
+            connection.close()
+
+    def _send(self, path: str, request: Json) -> http.client.HTTPConnection:
+        """Send the request to the first endpoint that takes a connection."""
+        headers = {"Content-Type": "application/json"}
+        if path != "auth/authenticate" and (token := self._authenticate()):
+            headers["Authorization"] = token
+        failure = Unreachable("no endpoints available")
+        for endpoint in self._endpoints:
+            connection = self._connection(endpoint)
+            try:
+                connection.connect()
+                connection.sock.settimeout(self._access.timeout)
+                connection.request("POST", f"/v3/{path}", json.dumps(request), headers)
+                return connection
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                failure = Unreachable(_words(error))
+        raise failure
+
+    def _authenticate(self) -> str:
+        """Return the token of the user, or "" without a user or where authentication is off."""
+        if not self._access.user:
+            return ""
+        if self._token is None:
+            login = {"name": self._access.user, "password": self._access.password}
+            try:
+                self._token = str(self.call("auth/authenticate", login)["token"])
+            except CallError as error:
+                if "authentication is not enabled" not in str(error):
+                    raise
+                self._token = ""
+        return self._token
+
+    def _connection(self, endpoint: str) -> http.client.HTTPConnection:
+        scheme, separator, rest = endpoint.partition("://")
+        if not separator:
+            scheme, rest = "https" if self._access.secure else "http", endpoint
+        if scheme not in ("http", "https"):
+            raise Unreachable(f"{endpoint}: only http and https endpoints are supported")
+        try:
+            url = urlsplit(f"//{rest}")
+            host, port = url.hostname or "127.0.0.1", url.port or 2379
+        except ValueError as error:
+            raise Unreachable(f"{endpoint}: {error}") from error
+        timeout = self._access.dial_timeout
+        if scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls())
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            access = self._access
+            self._context = ssl.create_default_context(cafile=access.cacert)
+            if access.skip_verify:
+                self._context.check_hostname = False
+                self._context.verify_mode = ssl.CERT_NONE
+            if access.cert:
+                self._context.load_cert_chain(access.cert, access.key)
+        return self._context
+
+
+def _checked(response: http.client.HTTPResponse) -> Json:
+    body = response.read()
+    try:
+        message = json.loads(body)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        raise CallError(f"no gateway here: HTTP status {response.status}")
+    if response.status != 200:
+        raise CallError(str(message.get("message") or message.get("error") or response.reason))
+    return message
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "context deadline exceeded"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
