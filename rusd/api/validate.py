@@ -69,8 +69,10 @@ def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
     """Raises TOO_MANY_OPS, then each operation's error as a single request, then DUPLICATE_KEY."""
     _check_operations(request, max_ops)
     # Only now, since the number of operations bounds this work.
-    _check_overlaps(request.success)
-    _check_overlaps(request.failure)
+    for branch in (request.success, request.failure):
+        # (A single operation overlaps nothing, unless it is a txn.)
+        if len(branch) > 1 or (branch and branch[0].HasField("request_txn")):
+            _check_overlaps(branch)
 
 
 def _check_operations(request: rpc.TxnRequest, max_ops: int) -> None:

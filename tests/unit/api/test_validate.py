@@ -1,5 +1,7 @@
 """Requests that are refused before Raft. The oracle for doubtful cases was etcd 3.5.1."""
 
+import random
+
 import pytest
 
 from rusd.api import validate
@@ -136,3 +138,40 @@ def test_many_deletes_and_puts_are_told_apart() -> None:
 
 def test_operations_are_checked_before_overlaps() -> None:
     assert refusal([put_op(b"k"), put_op(b"k"), put_op(b"")]) == errors.EMPTY_KEY()
+
+
+def random_branch(chance: random.Random, depth: int) -> list[rpc.RequestOp]:
+    return [random_operation(chance, depth) for _ in range(chance.choice((0, 1, 1, 2)))]
+
+
+def random_operation(chance: random.Random, depth: int) -> rpc.RequestOp:
+    key, kind = chance.choice((b"a", b"b", b"c")), chance.randrange(4 if depth else 3)
+    if kind == 0:
+        return put_op(key)
+    if kind == 1:
+        end = chance.choice((b"", b"c", b"\0"))
+        return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key, range_end=end))
+    if kind == 2:
+        return range_op(key)
+    branches = (random_branch(chance, depth - 1) for _ in range(2))
+    nested = rpc.TxnRequest(**dict(zip(("success", "failure"), branches, strict=True)))
+    return rpc.RequestOp(request_txn=nested)
+
+
+def overlap(request: rpc.TxnRequest) -> EtcdError | None:
+    try:
+        validate._check_overlaps(request.success)
+        validate._check_overlaps(request.failure)
+    except EtcdError as error:
+        return error
+    return None
+
+
+def test_a_txn_of_single_operations_is_refused_as_if_all_were_compared() -> None:
+    chance = random.Random(5)
+    found = []
+    for _ in range(3000):
+        success, failure = random_branch(chance, 2), random_branch(chance, 2)
+        found.append(overlap(rpc.TxnRequest(success=success, failure=failure)))
+        assert refusal(success, failure) == found[-1]
+    assert 100 < found.count(None) < 2900
