@@ -96,6 +96,11 @@ def _put(key: bytes) -> rpc.RequestOp:
     return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=VALUE))
 
 
+def write_at(key: bytes, revision: int) -> bytes:
+    """The txn of a create (`revision` 0), or of an update at `revision`, encoded."""
+    return _MADE[UPDATE if revision else CREATE](key, revision).SerializeToString()
+
+
 def _delete(key: bytes, revision: int) -> rpc.TxnRequest:
     removal = rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
     return _if_at(key, revision, removal)
