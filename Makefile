@@ -244,10 +244,11 @@ WHEEL := $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-
 LOCK  := cluster/image/requirements.txt
 
 # (What is left in build/lib would go into the wheel again, modules of old names included.)
-wheels: .venv/.installed  ## everything the image installs, in build/wheels
+wheels: .venv/.installed  ## everything the image installs, in build/wheels (EXTRAS=s3,migrate: these too)
 	rm -rf build/wheels build/lib build/bdist.*
 	$(WHEEL) --require-hashes --requirement $(LOCK)
 	$(WHEEL) --no-deps .
+	$(if $(EXTRAS),$(WHEEL) --find-links build/wheels '.[$(EXTRAS)]')
 
 # The packages of the image, with the hashes of their files for all platforms.
 lock: | $(BIN)/python  ## choose their newest versions (cluster/image/requirements.txt)

@@ -107,6 +107,16 @@ def test_the_health_check_of_the_image_runs_from_the_wheel(installed: Path, tmp_
     assert (done.returncode, done.stderr) == (1, ""), "nothing listens there: unhealthy"
 
 
+def test_the_image_takes_no_extra_unless_the_build_names_it() -> None:
+    lines = (ROOT / "cluster" / "Dockerfile").read_text().splitlines()
+    assert "ARG EXTRAS=" in lines
+    named = [line for line in lines if "$EXTRAS" in line or "{EXTRAS" in line]
+    script = 'for EXTRAS in "" s3,migrate; do echo "rusd${EXTRAS:+[$EXTRAS]}"; done'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["rusd", "rusd[s3,migrate]"]
+    assert len(named) == 2 and '"rusd${EXTRAS:+[$EXTRAS]}"' in named[0]
+
+
 def test_the_lock_of_the_image_pins_every_dependency_by_hash() -> None:
     text = (ROOT / "cluster" / "image" / "requirements.txt").read_text()
     entries = [line.partition("==")[0] for line in text.splitlines() if "==" in line]
