@@ -46,8 +46,10 @@ log = get_logger(__name__)
 #: Bytes waiting to be written to a slow peer above which its connection is ended.
 DEAD_PEER_BYTES = 256 << 20
 #: Seconds for a connection, as etcd's at the default timeouts. Lost packets are sent again after 1,
-#: 3 and 7 s: a new connection is made sooner once a link works again.
+#: 3 and 7 s: a new connection is made sooner once a link works again. Each second attempt in a row
+#: has more time, for a TLS handshake with a member that is short of processor time.
 DIAL_TIMEOUT = 2.0
+DIAL_PATIENCE = 5.0
 #: Seconds until a peer that was not reached is dialled again, as etcd's.
 REDIAL = 0.1
 #: The same after a refusal, which costs both members more: at most, doubled from REDIAL.
@@ -98,6 +100,8 @@ class Peers:
         self._claims: Counter[int] = Counter()
         self._listener = Listener()
         self._dialers: dict[int, asyncio.Task[None]] = {}
+        #: URLs whose last attempt took DIAL_TIMEOUT.
+        self._slow: set[str] = set()
         self._lost: dict[int, asyncio.Event] = {}
         #: How many connections have counted, and member -> the number of its last one.
         self._counted = 0
@@ -414,11 +418,15 @@ class Peers:
         if member in self._live:
             await self._until(member, lambda: member not in self._live)
             return True
+        timeout = DIAL_PATIENCE if url in self._slow else DIAL_TIMEOUT
+        self._slow.discard(url)
         try:
             # (wait_for of Python 3.11 can swallow a cancellation: stop would hang.)
-            async with asyncio.timeout(DIAL_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 connection = await connect(lambda: Connection(self, member), url, self.tls)
         except UNREACHABLE as error:
+            if isinstance(error, TimeoutError) and timeout == DIAL_TIMEOUT:
+                self._slow.add(url)
             self.traffic[member].sent_failures += 1
             if isinstance(error, ssl.SSLError):
                 report(url, str(error))

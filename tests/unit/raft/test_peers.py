@@ -558,6 +558,32 @@ def test_a_peer_that_is_away_is_dialled_often_and_one_that_refuses_less_and_less
     assert pauses == [0.0, 0.2, 0.4, 0.8, 1.0, 1.0, 0.1, 0.1, 0.2]
 
 
+def test_each_second_attempt_to_a_silent_peer_has_time_for_a_slow_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    async def silent(*_: object) -> None:
+        raise TimeoutError
+
+    def timeout(seconds: float) -> contextlib.AbstractAsyncContextManager[object]:
+        given.append(seconds)
+        return contextlib.nullcontext()
+
+    async def body() -> None:
+        async with Cluster(tmp_path, size=2) as cluster:
+            peers = cluster.nodes[1].driver.peers
+            peers.reconfigure({})
+            monkeypatch.setattr(peers_module, "connect", silent)
+            monkeypatch.setattr(peers_module.asyncio, "timeout", timeout)
+            for _ in range(4):
+                assert await peers._dial_once(2, "http://a") is None
+            monkeypatch.undo()
+
+    asyncio.run(body())
+    assert given == [2.0, 5.0, 2.0, 5.0]
+
+
 def test_a_peer_url_that_asks_for_tls_is_not_dialled_in_plaintext(tmp_path: Path) -> None:
     class Secret(Cluster):
         def url(self, member: int) -> str:
