@@ -6,6 +6,7 @@ Files:
     __main__        a process that writes one file from one checkpoint
     own_process     programs of this room in processes of their own
     scheduled       backups at an interval, by the leader
+    archive         the committed entries between them
     snapshot_files  checkpoints and their files for `Maintenance.Snapshot`
     snapshot_check  a file with its hash, as `snapshot save` leaves it
     restore         the records of such a file to the state of a new cluster
@@ -28,8 +29,8 @@ Promises:
 - Memory does not grow with the keys. The disk holds the file as long as it is read, keeps a reserve
   for the member, and is free again when the member is killed.
 
-It knows no RPC; schedules are in `scheduled` alone. It reads only a database that nobody else has
-open.
+It knows no RPC; schedules are in `scheduled` and `archive` alone. It reads only a database that
+nobody else has open.
 """
 
 from rusd.backup.snapshot_files import SnapshotFile, SnapshotFiles

@@ -14,7 +14,6 @@ import mmap
 import os
 import re
 import stat
-import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,9 +21,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from rusd.backup import etcd_records as etcd
 from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_requests import proposal_of
+from rusd.backup.snapshot_check import applied
 from rusd.bbolt import BboltError, Database, check
 from rusd.etcd_wal import Log, Segment, WalError, read_log
 
@@ -70,17 +69,17 @@ def open_etcd_directory(directory: Path, wal: Path | None = None) -> Iterator[Et
 
 def _with_log(stack: ExitStack, snap: Path, wal: Path, database: Database) -> tuple[Database, Log]:
     """Return the database that the log follows, and the log. Raises SnapshotError, WalError."""
-    after, _ = _applied(database)
+    after, _ = applied(database)
     # A state that the leader sent is moved into the place of the database at the next start.
     for index, received in _received(snap, after):
         with contextlib.suppress(WalError):
             log = read_log(_segments(stack, wal, index), index)
             if index in log.snapshots and index <= log.commit:
                 database = _open_database(stack, received)
-                after, _ = _applied(database)
+                after, _ = applied(database)
                 break
     log = read_log(_segments(stack, wal, after), after)
-    _, term = _applied(database)
+    _, term = applied(database)
     if term and log.term_after not in (None, term):
         raise WalError(
             f"entry {after} has term {log.term_after} in the log and {term} in the database: they "
@@ -131,19 +130,6 @@ def _mapped(descriptor: int) -> memoryview:
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     except ValueError:
         return memoryview(b"")
-
-
-def _applied(database: Database) -> tuple[int, int]:
-    """Return index and term of the last entry that is applied; 0 for a term that is not noted."""
-    try:
-        meta = database.bucket(etcd.META)
-        index = meta.get(etcd.CONSISTENT_INDEX) if meta is not None else None
-        term = meta.get(etcd.TERM) if meta is not None else None
-        if index is None:
-            raise SnapshotError("the database does not say what it has applied: no etcd of today")
-        return etcd.parse_number(index), etcd.parse_number(term) if term else 0
-    except (BboltError, struct.error) as error:
-        raise SnapshotError(f"damaged: {error}") from error
 
 
 def _received(snap: Path, after: int) -> list[tuple[int, Path]]:

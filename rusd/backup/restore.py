@@ -54,7 +54,7 @@ def restore(database: Database, engine: Engine, *, until: int = 0) -> Restored:
     `until`: the newest revision to restore, if not the file's: keys are as they were then; leases,
     users, roles and alarms are the file's all the same. (A key whose lease has ended since is kept
     without.)
-    Raises SnapshotError if the file is damaged or cannot give that revision, StorageError.
+    Raises SnapshotError if the file is damaged or begins behind that revision, StorageError.
     """
     try:
         return _Restore(database, engine, until).run()
@@ -98,8 +98,6 @@ class _Restore:
         newest = self._compaction(history.newest)
         if self._until and newest > self._until:
             raise SnapshotError(f"revision {self._until} is compacted: the file begins at {newest}")
-        if self._until and newest < self._until:
-            raise SnapshotError(f"the file ends with revision {newest}")
         self._leases(history.leased)
         self._auth()
         self._alarms()

@@ -5,10 +5,13 @@ which tells one from the other (as etcdutl does).
 """
 
 import hashlib
+import struct
 from typing import Final
 
+from rusd.backup import etcd_records as etcd
 from rusd.backup.errors import SnapshotError
 from rusd.bbolt import BboltError, Database
+from rusd.raft.ports import Position
 
 _DIGEST: Final = 32
 _BLOCK: Final = 512
@@ -35,3 +38,19 @@ def open_snapshot(data: memoryview, *, skip_hash_check: bool = False) -> Databas
         return Database(data[:end])
     except BboltError as error:
         raise SnapshotError(f"no database: {error}") from error
+
+
+def applied(database: Database) -> Position:
+    """Return the position of the last entry that is applied; term 0 if it is not noted.
+
+    Raises SnapshotError.
+    """
+    try:
+        meta = database.bucket(etcd.META)
+        index = meta.get(etcd.CONSISTENT_INDEX) if meta is not None else None
+        term = meta.get(etcd.TERM) if meta is not None else None
+        if index is None:
+            raise SnapshotError("the database does not say what it has applied: no etcd of today")
+        return Position(etcd.parse_number(index), etcd.parse_number(term) if term else 0)
+    except (BboltError, struct.error) as error:
+        raise SnapshotError(f"damaged: {error}") from error

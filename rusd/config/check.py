@@ -79,6 +79,10 @@ def _check_discovery(config: Config) -> None:
 def _check_backups(config: Config) -> None:
     if config.backup_interval and config.backup_interval < 1:
         raise ConfigError("--backup-interval must be at least 1s, or 0")
+    if config.backup_archive_interval and config.backup_archive_interval < 1:
+        raise ConfigError("--backup-archive-interval must be at least 1s, or 0")
+    if config.backup_archive_interval and not config.backup_interval:
+        raise ConfigError("--backup-archive-interval needs --backup-interval and --backup-dir")
     if bool(config.backup_interval) != bool(config.backup_dir):
         raise ConfigError("both --backup-interval and --backup-dir must be set")
     _ = config.backups_kept

@@ -192,6 +192,14 @@ class Config:
         "Backups to keep: count=N, age=TIME or both with a comma; empty: all; not etcd's.",
     )
 
+    backup_archive_interval: float = _flag(
+        0.0,
+        parsers.duration,
+        "Backup",
+        "Interval at which the leader adds committed entries to the backups, for a restore to any"
+        " revision; 0: never; not etcd's.",
+    )
+
     initial_advertise_peer_urls: tuple[Url, ...] = _flag(
         (Url("http://localhost:2380"),),
         parsers.urls,

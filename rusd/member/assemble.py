@@ -25,6 +25,7 @@ from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
 from rusd.backup import SnapshotFiles
+from rusd.backup.archive import Archiver, SegmentNames
 from rusd.backup.scheduled import Backups, Directory, Names, Place, Retention, Schedule
 from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
@@ -56,7 +57,7 @@ from rusd.member.member_list import MemberList
 from rusd.member.pages import debug_pages, member_pages
 from rusd.member.sessions import Sessions
 from rusd.member.tokens import token_provider
-from rusd.observe.backup_samples import BackupSamples
+from rusd.observe.backup_samples import ArchiveSamples, BackupSamples
 from rusd.observe.health import HealthChecks
 from rusd.observe.loop_watchdog import LoopWatchdog
 from rusd.observe.member_samples import MemberSamples
@@ -101,6 +102,7 @@ class Components:
     compactor: Compactor
     snapshots: SnapshotFiles
     backups: Backups | None
+    archiver: Archiver | None
     auto_compaction: AutoCompaction | None
     corruption: CorruptionCheck
     low_disk_transfer: LowDiskTransfer
@@ -191,7 +193,7 @@ def assemble(
     snapshots = SnapshotFiles(
         config.member_path / "exports", machine.checkpoint, reserve=2 * RESERVE
     )
-    backups = _backups(config, node, snapshots, identity)
+    backups, archiver = _backups(config, node, snapshots, identity)
     maintenance = MaintenanceService(*shared, max_size, snapshots)
     methods = _table(
         (
@@ -222,6 +224,8 @@ def assemble(
     by_role = RoleMethods(voter, learner)
 
     advisory = {} if backups is None else {"backup": backups.overdue}
+    if archiver is not None:
+        advisory["archive"] = archiver.overdue
     checks = HealthChecks(node, machine, cluster_version.decided, advisory)
     samples = MemberSamples(
         node,
@@ -247,6 +251,7 @@ def assemble(
         (
             *(samples, RaftSamples(node), operations, ProcessSamples(), watchdog),
             *([] if backups is None else [BackupSamples(backups)]),
+            *([] if archiver is None else [ArchiveSamples(archiver)]),
         ),
         CallMetrics(methods, unknown_calls),
     )
@@ -326,6 +331,8 @@ def assemble(
     node.on_role(samples.on_role)
     if backups is not None:
         node.on_role(backups.on_role)
+    if archiver is not None:
+        node.on_role(archiver.on_role)
     node.on_removed = lambda: fail(Removed(REMOVED))
     node.on_said_removed = member_list.removal_reported
     node.on_bootstrapped = lambda: fail(Bootstrapped(member_id))
@@ -339,6 +346,7 @@ def assemble(
         compactor=compactor,
         snapshots=snapshots,
         backups=backups,
+        archiver=archiver,
         auto_compaction=auto_compaction,
         corruption=corruption,
         low_disk_transfer=low_disk_transfer,
@@ -397,19 +405,31 @@ def _audit_log(config: Config, opened: ExitStack) -> AuditLog | None:
 
 def _backups(
     config: Config, node: RaftNode, snapshots: SnapshotFiles, identity: Identity
-) -> Backups | None:
-    """The backups that the flags ask for."""
+) -> tuple[Backups | None, Archiver | None]:
+    """The backups and the archive between them that the flags ask for."""
     if not config.backup_interval:
-        return None
+        return None, None
     own_disks = (config.member_path, config.wal_path)
-    return Backups(
+    place, names = _place(config), Names(identity.cluster_id, identity.member_id)
+
+    def reserve(path: Path) -> int:
+        return 2 * RESERVE if on_disk_of(path, own_disks) else 0
+
+    schedule = Schedule(config.backup_interval, Retention(*config.backups_kept))
+    backups = Backups(node, snapshots, place, names, schedule, reserve=reserve)
+    if not config.backup_archive_interval:
+        return backups, None
+    archiver = Archiver(
         node,
-        snapshots,
-        _place(config),
-        Names(identity.cluster_id, identity.member_id),
-        Schedule(config.backup_interval, Retention(*config.backups_kept)),
-        reserve=lambda path: 2 * RESERVE if on_disk_of(path, own_disks) else 0,
+        place,
+        names,
+        SegmentNames(identity.cluster_id, identity.member_id),
+        config.backup_archive_interval,
+        backups.demand,
+        reserve=reserve,
     )
+    backups.on_made(archiver.backed_up)
+    return backups, archiver
 
 
 def _place(config: Config) -> Place:

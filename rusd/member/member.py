@@ -152,6 +152,8 @@ class Member:
         yield "cluster version", components.cluster_version.run()
         if components.backups is not None:
             yield "backups", components.backups.run()
+        if components.archiver is not None:
+            yield "archive", components.archiver.run()
         if components.auto_compaction is not None:
             yield "auto compaction", components.auto_compaction.run()
         if config.corrupt_check_time > 0:

@@ -2,7 +2,7 @@
 
 - `/health` alarms, leader, a linearizable read; `?serializable=true`, `?exclude=NOSPACE`
 - `/livez`, `/readyz` checks one by one, `/readyz/<check>` alone; `?verbose`, `?exclude=<check>`;
-  `backup` is shown by `/readyz?verbose`, and decides `/readyz/backup` alone
+  `backup` and `archive` are shown by `/readyz?verbose`, and decide `/readyz/<check>` alone
 - `/version`
 - `/metrics` Prometheus's text format 0.0.4
 - `/debug/vars` command line, limit of file descriptors and state of Raft; with `--enable-pprof`

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from rusd.backup.archive.replay import APPLIED_IN
 from rusd.backup.errors import SnapshotError
 from rusd.backup.restore import Restored, bump_revision, restore
 from rusd.base import durable
@@ -59,8 +60,8 @@ def restore_member(
 ) -> Restored:
     """Write the data directory that `config` names.
 
-    `until`: the newest revision of the database to restore, 0: all; `proposals`: applied to what
-    was restored, in their order; `bump`: then added to the newest revision.
+    `until`: the newest revision to restore, 0: all; `proposals`: applied to the database, in their
+    order, up to there; `bump`: then added to the newest revision.
     Raises ConfigError if there is something already, SnapshotError, OSError, StorageError,
     JournalError. What was begun is removed then.
     """
@@ -100,7 +101,9 @@ def _fill(
     # (Opened again, the machine knows what was restored.)
     machine = StateMachine(state)
     try:
-        restored = _apply(machine, proposals, restored)
+        restored = _apply(machine, proposals, restored, until)
+        if until and restored.revision < until:
+            raise SnapshotError(f"what is restored ends with revision {restored.revision}")
         batch = Batch()
         if bump:
             bumped = bump_revision(batch, machine.store, bump)
@@ -127,18 +130,26 @@ def _fill(
     return restored
 
 
-def _apply(machine: StateMachine, proposals: Iterable[bytes], restored: Restored) -> Restored:
-    """Apply proposals; return what the state holds then. Raises SnapshotError if one of them is
-    not understood: the rest would be applied to another state.
+def _apply(
+    machine: StateMachine, proposals: Iterable[bytes], restored: Restored, until: int
+) -> Restored:
+    """Apply proposals up to a revision (0: all); return what the state holds then. Raises
+    SnapshotError if one of them is not understood: the rest would be applied to another state.
     """
-    index, term = machine.positions()[0]
+    index = machine.positions()[0].index
     left = iter(proposals)
-    while some := list(islice(left, _APPLIED_AT_ONCE)):
+
+    def at_once() -> int:
+        # (A request adds one revision at most.)
+        to_come = until - machine.store.revision if until else _APPLIED_AT_ONCE
+        return max(0, min(to_come, _APPLIED_AT_ONCE))
+
+    while some := list(islice(left, at_once())):
         index += 1
         requests = [Request(proposal, wanted=True) for proposal in some]
-        for result in machine.apply([Entry(Position(index, max(term, 1)), requests)]):
+        for result in machine.apply([Entry(Position(index, APPLIED_IN), requests)]):
             if isinstance(result, Undecodable):
-                raise SnapshotError("a request of the write-ahead log cannot be decoded")
+                raise SnapshotError("a request of the log cannot be decoded")
     return restored._replace(revision=machine.store.revision)
 
 

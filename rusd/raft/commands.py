@@ -40,6 +40,11 @@ def encode_conf_change(request: Proposed) -> bytes:
     return REGULAR + _CONF_CHANGE_MARK + _encode([request])
 
 
+def has_requests(command: bytes) -> bool:
+    """Return whether an entry has requests; a no-op has none."""
+    return command[:1] == REGULAR
+
+
 def is_conf_change(command: bytes) -> bool:
     """Return whether an entry changes the membership."""
     return command[:2] == REGULAR + _CONF_CHANGE_MARK
@@ -47,7 +52,7 @@ def is_conf_change(command: bytes) -> bool:
 
 def decode_entry(command: bytes) -> list[Proposed]:
     """Returns the requests of a log entry; a no-op has none."""
-    if command[:1] != REGULAR:
+    if not has_requests(command):
         return []
     return _decode(memoryview(command)[2 if is_conf_change(command) else 1 :])
 

@@ -4,11 +4,12 @@ A component names in its `Node` the ones it needs, and no more: its tests then n
 these, and a reader sees what it can do to Raft.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rusd.base.pending import Pending
 from rusd.raft.node import PeerStatus
+from rusd.raft.ports import LogEntry
 from rusd.raft.statistics import Statistics
 from rusd.raft.transport.requests import Handler
 
@@ -61,6 +62,16 @@ class Indexes(Protocol):
     @property
     def applied_index(self) -> int:
         """The last index applied on this member."""
+
+
+class CommittedEntries(Protocol):
+    """The entries of the log that are applied on this member."""
+
+    def committed(self, after: int, most: int, size: int) -> Sequence[LogEntry] | None:
+        """Return applied entries behind index `after`: `most` of them, or as many as have `size`
+        bytes, at most, but one if there is one. None if the log does not hold the first one any
+        more.
+        """
 
 
 class Peers(Protocol):

@@ -5,12 +5,13 @@ which is resolved from a turn. Nothing of Raft is decided here.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.pending import Pending
+from rusd.raft.commands import STAND_IN
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
 from rusd.raft.driver import Driver
@@ -22,7 +23,7 @@ from rusd.raft.errors import (
     TooManyProposals,
     TooManyReads,
 )
-from rusd.raft.ports import Describe, Machine, Membership, RoleListener, undescribed
+from rusd.raft.ports import Describe, LogEntry, Machine, Membership, RoleListener, undescribed
 from rusd.raft.statistics import Statistics
 from rusd.raft.transport.frames import MAX_CARRIED
 from rusd.raft.transport.requests import Handler
@@ -148,6 +149,25 @@ class RaftNode:
     def pending_proposals(self) -> int:
         """Number of proposals of this member that wait for their result."""
         return self._core.waiting_proposals
+
+    def committed(self, after: int, most: int, size: int) -> Sequence[LogEntry] | None:
+        """Return applied entries behind index `after`: `most` of them, or as many as have `size`
+        bytes, at most, but one if there is one. None if the log does not hold the first one any
+        more.
+        """
+        journal, end = self.driver.journal, min(self.applied_index, after + most) + 1
+        if end <= after + 1:
+            return ()
+        if not journal.first_index <= after + 1 <= journal.last_index:
+            return None
+        found = journal.entries(after + 1, end)
+        for count, (command, _, _) in enumerate(found):
+            if command == STAND_IN:
+                return found[:count] or None
+            size -= len(command)
+            if size < 0 and count:
+                return found[:count]
+        return found
 
     def progress(self, member: int) -> float | None:
         """Returns which part of this leader's log a member holds (0 to 1), or None if it is no

@@ -15,10 +15,11 @@ from types import FrameType
 from typing import NoReturn
 
 import rusd
+from rusd.backup.archive.replay import Source, sources
 from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_directory import open_etcd_directory
 from rusd.backup.restore import Restored
-from rusd.backup.snapshot_check import open_snapshot
+from rusd.backup.snapshot_check import applied, open_snapshot
 from rusd.base.errors import Refusal
 from rusd.bbolt import Database, check
 from rusd.bbolt.errors import BboltError
@@ -125,6 +126,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_file(restored)
     _add_form(restored)
     restored.add_argument(
+        "--from-archive",
+        dest="archive",
+        type=Path,
+        metavar="DIR",
+        help="in place of FILE: the backups of rusd's members, and the entries between them",
+    )
+    restored.add_argument(
+        "--cluster-id",
+        type=_hexadecimal,
+        metavar="ID",
+        help="of the backups, if DIR has those of several clusters",
+    )
+    restored.add_argument(
         "--skip-hash-check",
         action="store_true",
         help="accept a file without its hash, such as one copied from a data directory",
@@ -134,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_natural,
         default=0,
         metavar="N",
-        help="restore the keys as they were at an earlier revision that the snapshot holds",
+        help="restore the keys as they were at a revision that the snapshot or the archive holds",
     )
     _add_member(restored)
     restored.set_defaults(run=_restore, verb="snapshot restore")
@@ -300,6 +314,10 @@ def _form(arguments: argparse.Namespace) -> Callable[[Sequence[Column]], str]:
     return printing.FORMS[name]
 
 
+def _hexadecimal(text: str) -> int:
+    return int(text, 16)
+
+
 def _natural(text: str) -> int:
     number = int(text)
     if number < 0:
@@ -338,6 +356,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    if arguments.archive is not None:
+        return _restore_archive(arguments)
     file = _file(arguments)
     config = _new_member(arguments)
     with _mapped(file) as data:
@@ -351,6 +371,37 @@ def _restore(arguments: argparse.Namespace) -> int:
             )
     print(f"restored {file} to {config.data_path}: {_held(restored)}")
     return 0
+
+
+def _restore_archive(arguments: argparse.Namespace) -> int:
+    if arguments.files:
+        raise _BadArguments(f"{arguments.verb} takes a file or --from-archive, not both")
+    config = _new_member(arguments)
+    refuse_existing(config)
+    until, errors = arguments.to_revision, []
+    for source in sources(arguments.archive, until, arguments.cluster_id):
+        try:
+            restored = _restore_source(arguments, config, source)
+        except SnapshotError as error:
+            errors.append(f"{source.backup.name}: {error}")
+        else:
+            print(f"restored {source.backup} to {config.data_path}: {_held(restored)}")
+            return 0
+    raise SnapshotError("; ".join(errors))
+
+
+def _restore_source(arguments: argparse.Namespace, config: Config, source: Source) -> Restored:
+    """Restore a backup and what was archived behind it. Raises SnapshotError."""
+    with _mapped(source.backup) as data:
+        database = open_snapshot(data)
+        with _bar(database, 1):
+            return restore_member(
+                config,
+                database,
+                until=arguments.to_revision,
+                proposals=source.proposals(applied(database)),
+                bump=arguments.bump_revision,
+            )
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

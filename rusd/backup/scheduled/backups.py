@@ -75,6 +75,7 @@ class Backups:
         self._reserve = reserve
         self._clock = clock
         self._changed = asyncio.Event()
+        self._listeners: list[Callable[[Backup, int], None]] = []
         self._worker = Worker("backups")
         #: The newest backup that this member wrote or found, and its bytes.
         self.newest: Backup | None = None
@@ -89,6 +90,15 @@ class Backups:
     def on_role(self, leader_id: int, term: int, is_leader: bool) -> None:
         """A `rusd.raft.ports.RoleListener`."""
         self._schedule.responsible(is_leader, self._clock())
+        self._changed.set()
+
+    def on_made(self, listener: Callable[[Backup, int], None]) -> None:
+        """Call `listener` with each backup that was made, and the index of its last entry."""
+        self._listeners.append(listener)
+
+    def demand(self) -> None:
+        """Make a backup soon, before the interval has passed."""
+        self._schedule.demand()
         self._changed.set()
 
     def overdue(self) -> str:
@@ -176,7 +186,8 @@ class Backups:
         try:
             async with self._files.make() as file:
                 size = await self._copy(file, draft)
-            revision = int(await own_process.run(_VERIFY, str(draft)))
+            printed = await own_process.run(_VERIFY, str(draft))
+            revision, index = map(int, printed.split())
             backup = self._names.backup(int(began), revision)
             await self._worker.run(lambda: self._place.put(draft, backup.name))
         except asyncio.CancelledError:
@@ -199,6 +210,8 @@ class Backups:
             "took": go_duration(self.seconds),
         }
         log.info("made a backup", extra={"fields": fields})
+        for listener in self._listeners:
+            listener(backup, index)
         await self._retain(backup)
 
     async def _retain(self, written: Backup) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 #: Of the time in a name.
 _TIME = "%Y%m%dT%H%M%SZ"
 _BACKUP = re.compile(r"rusd-([0-9a-f]{16})-([0-9]{8}T[0-9]{6}Z)-r([0-9]{1,19})\.db")
-_PARTIAL = re.compile(r"rusd-([0-9a-f]{16})-([0-9a-f]{16})\.partial")
+_PARTIAL = re.compile(r"rusd-([0-9a-f]{16})-([0-9a-f]{16})(?:\.log)?\.partial")
 
 
 class Backup(NamedTuple):
@@ -53,6 +53,8 @@ class Names:
         return backup if backup.name == name else None
 
     def is_partial(self, name: str) -> bool:
-        """Return whether this is the name of an unfinished backup of any member of this cluster."""
+        """Return whether this is the name of an unfinished backup, or segment of the archive, of
+        any member of this cluster.
+        """
         found = _PARTIAL.fullmatch(name)
         return found is not None and found[1] == self._cluster

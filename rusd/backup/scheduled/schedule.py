@@ -12,6 +12,9 @@ from rusd.backup.scheduled.names import Backup
 
 #: Seconds from a failure to the next attempt, unless the interval is shorter.
 RETRY: Final = 600.0
+#: Seconds from a backup to one that is needed before the interval has passed: a cluster that
+#: changes its leader again and again must not replace all older backups.
+DEMANDED: Final = 60.0
 #: Seconds after which another member's unfinished backup is not written any more.
 ABANDONED: Final = 24 * 3600.0
 
@@ -42,6 +45,7 @@ class Schedule:
         self._interval = interval
         self._retention = retention
         self._retry_at = 0.0
+        self._demanded = False
         #: Since when this member is responsible for backups; None while another one is.
         self._since: float | None = None
         #: The time of the last backup.
@@ -50,9 +54,13 @@ class Schedule:
     def responsible(self, leads: bool, now: float) -> None:
         """Record whether this member leads."""
         if not leads:
-            self._since = None
+            self._since, self._demanded = None, False
         elif self._since is None:
             self._since = now
+
+    def demand(self) -> None:
+        """Record that a backup is needed before the interval has passed."""
+        self._demanded = True
 
     def newest(self, found: Sequence[Backup], now: float) -> Backup | None:
         """Return the last backup that was made, None without one."""
@@ -62,14 +70,15 @@ class Schedule:
         """Return seconds until the next backup is due by the backups that exist; 0 if it is."""
         newest = self.newest(found, now)
         self._last = newest.time if newest is not None else None
-        due = now if self._last is None else self._last + self._interval
+        interval = min(self._interval, DEMANDED) if self._demanded else self._interval
+        due = now if self._last is None else self._last + interval
         if 0 < self._retry_at - now <= RETRY:
             due = max(due, self._retry_at)
         return max(0.0, due - now)
 
     def succeeded(self, written: Backup) -> None:
         """Record a backup that was verified."""
-        self._last, self._retry_at = written.time, 0.0
+        self._last, self._retry_at, self._demanded = written.time, 0.0, False
 
     def failed(self, now: float) -> float:
         """Record an attempt that failed; return the seconds until the next one."""

@@ -1,34 +1,45 @@
 """Verify a backup as it lies on disk: its SHA-256, and its structure as `bbolt check` looks at it.
 
-A process of its own, as for writing the file: FILE is its argument, the revision its output. Exit
-code 1, and the reason on standard error, if the file is not sound.
+A process of its own, as for writing the file: FILE is its argument, the revision and the index of
+the last entry its output. Exit code 1, and the reason on standard error, if the file is not sound.
 """
 
 import mmap
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from rusd.backup import etcd_records as etcd
 from rusd.backup import own_process
 from rusd.backup.errors import SnapshotError
-from rusd.backup.snapshot_check import open_snapshot
+from rusd.backup.snapshot_check import applied, open_snapshot
 from rusd.bbolt import BboltError, Database, check
 from rusd.mvcc.revision import REVISION_SIZE, parse_revision_key
+from rusd.raft.ports import Position
 
 
 def main() -> int:
     """Run the command; return its exit code."""
     own_process.become()
     try:
-        print(verified(Path(sys.argv[1])))
+        found = verified(Path(sys.argv[1]))
+        print(found.revision, found.applied.index)
     except (SnapshotError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def verified(path: Path) -> int:
-    """Return the revision of a sound file. Raises SnapshotError, OSError."""
+class Verified(NamedTuple):
+    """What a sound file contains."""
+
+    revision: int
+    #: Position of the last entry of Raft's log.
+    applied: Position
+
+
+def verified(path: Path) -> Verified:
+    """Return what a sound file contains. Raises SnapshotError, OSError."""
     with path.open("rb") as file:
         try:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -37,7 +48,7 @@ def verified(path: Path) -> int:
     try:
         database = open_snapshot(memoryview(mapped))
         check(database)
-        return _revision(database)
+        return Verified(_revision(database), applied(database))
     except BboltError as error:
         raise SnapshotError(f"damaged: {error}") from error
 

@@ -237,9 +237,8 @@ def test_a_revision_that_a_file_does_not_hold_is_refused(tmp_path: Path) -> None
     driver.compact(4)
     file = file_of(driver)
     driver.machine.close()
-    for until, reason in ((3, "compacted: the file begins at 4"), (8, "ends with revision 7")):
-        with pytest.raises(SnapshotError, match=reason):
-            restored(file, tmp_path / str(until), until=until)
+    with pytest.raises(SnapshotError, match="compacted: the file begins at 4"):
+        restored(file, tmp_path / "3", until=3)
     for until in (4, 7):
         driver = restored(file, tmp_path / str(until), until=until)
         assert driver.values() == {b"k": b"%d" % (until - 2)}

@@ -44,6 +44,7 @@ TASKS = (
     "sessions",
     "sessions",
     "backups",
+    "archiver",
     "auto_compaction",
     "corruption",
     "round_trips",

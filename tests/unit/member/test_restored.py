@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from rusd.backup import etcd_records as etcd
+from rusd.backup.errors import SnapshotError
 from rusd.base import durable
 from rusd.bbolt import Database
 from rusd.config import Config, ConfigError, load, parse_arguments
 from rusd.member import restored
 from rusd.member.data_directory import prepare
 from rusd.member.restored import restore_member
+from rusd.proto.rpc_pb2 import PutRequest, RangeRequest
 from rusd.raft.log.journal import Journal
+from rusd.state.command import Kind
 from rusd.state.machine import StateMachine
 from tests.unit.backup.test_restore import file_of, sound
 
@@ -102,4 +106,26 @@ def test_a_failed_restore_removes_the_log_that_it_made(
         with pytest.raises(OSError, match="No space"):
             restore_member(config, Database(CONTENT))
         assert not (tmp_path / wal).exists()
+        assert not config.member_path.exists()
+
+
+def test_requests_are_applied_up_to_a_revision_and_no_further(tmp_path: Path) -> None:
+    puts = [bytes((Kind.PUT,)) + PutRequest(key=b"p%d" % n).SerializeToString() for n in range(200)]
+    # (With a NOSPACE alarm puts are refused, as they were.)
+    content = file_of({name: rows for name, rows in sound().items() if name != etcd.ALARM})
+    begins = restore_member(config_of(tmp_path / "all"), Database(content)).revision
+    for applied in (0, 1, 63, 64, 65, 199, 200):
+        config = config_of(tmp_path / str(applied))
+        until = begins + applied
+        restored = restore_member(config, Database(content), until=until, proposals=puts)
+        assert restored.revision == until
+        machine = StateMachine(config.member_path / "state")
+        found = machine.store.range(RangeRequest(key=b"p", range_end=b"q"))
+        machine.close()
+        assert len(found.kvs) == applied
+    for proposals in ([], puts):
+        config = config_of(tmp_path / f"beyond-{len(proposals)}")
+        last = begins + len(proposals)
+        with pytest.raises(SnapshotError, match=f"ends with revision {last}$"):
+            restore_member(config, Database(content), until=last + 1, proposals=proposals)
         assert not config.member_path.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rusd.base.errors import Refusal
+from rusd.raft.commands import STAND_IN, decode_entry
 from rusd.raft.core import proposals as proposals_module
 from rusd.raft.errors import (
     AnsweredWithError,
@@ -520,3 +521,50 @@ def test_all_members_restarted_at_once_keep_everything(tmp_path: Path) -> None:
         assert await cluster.equal() == [str(number) for number in range(51)]
 
     run(tmp_path, scenario)
+
+
+def test_applied_entries_are_given_in_parts_until_the_log_has_dropped_them(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        for number in range(6):
+            await leader.propose(b"%d" % number)
+        last = leader.applied_index
+        found = leader.committed(last - 5, 100, 1 << 20)
+        assert found is not None
+        assert [index for _, index, _ in found] == list(range(last - 4, last + 1))
+        assert [decode_entry(command)[0][2] for command, _, _ in found] == [
+            b"1",
+            b"2",
+            b"3",
+            b"4",
+            b"5",
+        ]
+        assert leader.committed(last - 5, 2, 1 << 20) == found[:2]
+        assert leader.committed(last - 5, 100, 1) == found[:1], "one that is larger comes alone"
+        assert leader.committed(last - 5, 100, 2 * len(found[0][0])) == found[:2]
+        assert not leader.committed(last, 100, 1 << 20)
+        assert not leader.committed(last + 9, 100, 1 << 20)
+        leader.driver.journal.compact(last - 2)
+        assert leader.committed(last - 3, 100, 1 << 20) == found[2:]
+        assert leader.committed(last - 4, 100, 1 << 20) is None
+
+    run(tmp_path, scenario, size=1)
+
+
+def test_a_stand_in_is_no_applied_entry(tmp_path: Path) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        leader = await cluster.leader()
+        for number in range(3):
+            await leader.propose(b"%d" % number)
+        last, journal = leader.applied_index, leader.driver.journal
+        entry = journal.entries(last, last + 1)[0]
+        journal.clear()
+        for index in (last - 2, last - 1):
+            journal.add(STAND_IN, index, 1)
+        journal.add(*entry)
+        journal.flush()
+        assert leader.committed(last - 3, 100, 1 << 20) is None
+        assert leader.committed(last - 2, 100, 1 << 20) is None
+        assert leader.committed(last - 1, 100, 1 << 20) == [entry]
+
+    run(tmp_path, scenario, size=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rusd.backup.scheduled import Backup, Names, Retention, Schedule
-from rusd.backup.scheduled.schedule import ABANDONED, RETRY, Entry, abandoned
+from rusd.backup.scheduled.schedule import ABANDONED, DEMANDED, RETRY, Entry, abandoned
 
 NAMES = Names(1, 2)
 DAY = 24 * 3600
@@ -44,6 +44,22 @@ def test_a_failure_is_retried_after_an_interval_ten_minutes_at_most() -> None:
         assert schedule.failed(NOW) == retry
         assert schedule.wait([], NOW) == retry
         assert schedule.wait([], NOW + retry) == 0
+
+
+def test_a_backup_that_is_needed_early_follows_a_minute_after_the_last_one() -> None:
+    schedule = Schedule(DAY, ALL)
+    schedule.responsible(True, NOW)
+    found = [backup(NOW)]
+    schedule.demand()
+    assert schedule.wait(found, NOW) == DEMANDED
+    assert schedule.wait(found, NOW + DEMANDED) == 0
+    schedule.failed(NOW + DEMANDED)
+    assert schedule.wait(found, NOW + DEMANDED) == RETRY
+    schedule.succeeded(backup(NOW + DEMANDED))
+    assert schedule.wait([backup(NOW + DEMANDED)], NOW + DEMANDED) == DAY
+    schedule.demand()
+    schedule.responsible(False, NOW)
+    assert schedule.wait(found, NOW) == DAY
 
 
 def test_a_clock_that_is_set_back_does_not_keep_a_retry_waiting() -> None:

@@ -1,0 +1,136 @@
+"""A backup and its segments as what a restore begins with and applies.
+
+Requests on the cluster that was are left out (its members, versions, sessions), as `etcd_requests`
+leaves them out.
+"""
+
+import mmap
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rusd.backup.archive.chain import without_gap
+from rusd.backup.archive.names import Segment, SegmentNames
+from rusd.backup.archive.segment import entries
+from rusd.backup.errors import SnapshotError
+from rusd.backup.scheduled.names import Backup, Names
+from rusd.raft.commands import decode_entry
+from rusd.raft.ports import LogEntry, Position
+from rusd.state.command import Kind, LeaseExpiry, encode, unsign
+
+#: Term of the entries in which a restore applies requests.
+APPLIED_IN: Final = 1
+_CLUSTER: Final = re.compile(r"rusd-([0-9a-f]{16})-.*\.(db|log)")
+_LEFT_OUT: Final = frozenset(
+    (
+        Kind.MEMBER_ATTRIBUTES,
+        Kind.CLUSTER_VERSION,
+        Kind.DOWNGRADE,
+        Kind.AUTHENTICATE,
+        Kind.MEMBER_ADD,
+        Kind.MEMBER_REMOVE,
+        Kind.MEMBER_UPDATE,
+        Kind.MEMBER_PROMOTE,
+    )
+)
+
+
+class Source(NamedTuple):
+    """A backup, and the segments to apply to it."""
+
+    backup: Path
+    segments: list[Segment]
+
+    def proposals(self, base: Position) -> Iterator[bytes]:
+        """Yield the requests behind the position of the backup. Raises SnapshotError: a segment is
+        damaged, an entry is missing; OSError.
+        """
+        for command, index, term in without_gap(base, self._entries(base.index)):
+            try:
+                requests = decode_entry(command)
+                for _, _, payload in requests:
+                    if (proposal := _proposal(payload, term)) is not None:
+                        yield proposal
+            except (ValueError, msgspec.DecodeError) as error:
+                raise SnapshotError(f"entry {index} cannot be decoded: {error}") from error
+
+    def _entries(self, after: int) -> Iterator[LogEntry]:
+        for segment in self.segments:
+            if segment.last > after:
+                path = self.backup.parent / segment.name
+                try:
+                    yield from _read(path, segment)
+                except SnapshotError as error:
+                    raise SnapshotError(f"{path}: {error}") from error
+
+
+def sources(directory: Path, revision: int, cluster: int | None = None) -> list[Source]:
+    """Return what can give a revision (0: the last one), the best first.
+
+    The newest backup at or below it with its segments, then the next backup above, which may hold
+    the history. `cluster`: its id, if files of several are there. Raises SnapshotError, OSError.
+    """
+    names = [each.name for each in directory.iterdir()]
+    cluster = _cluster_of(names, cluster)
+    of_backups, of_segments = Names(cluster, 0), SegmentNames(cluster, 0)
+    backups = sorted(each for each in map(of_backups.parse, names) if each is not None)
+    segments = [each for each in map(of_segments.parse, names) if each is not None]
+    if not backups:
+        raise SnapshotError(f"{directory} has no backup")
+
+    def source(backup: Backup) -> Source:
+        mine = [each for each in segments if each.backup == backup.name]
+        return Source(directory / backup.name, sorted(mine, key=lambda s: (s.first, s.last)))
+
+    if not revision:
+        return [source(backups[-1])]
+    below = [each for each in backups if each.revision <= revision]
+    # (Not an older one: revisions of a restored cluster begin anew, and have another history.)
+    later = [each for each in backups if not below or each > below[-1]]
+    return [source(each) for each in below[-1:] + later[:1]]
+
+
+def _cluster_of(names: Iterable[str], wanted: int | None) -> int:
+    found = {int(match[1], 16) for name in names if (match := _CLUSTER.fullmatch(name)) is not None}
+    if wanted is not None:
+        return wanted
+    if len(found) > 1:
+        ids = ", ".join(f"{each:x}" for each in sorted(found))
+        raise SnapshotError(f"files of several clusters: choose one by --cluster-id of {ids}")
+    return found.pop() if found else 0
+
+
+def _read(path: Path, segment: Segment) -> Iterator[LogEntry]:
+    """Yield the entries of a file. Raises SnapshotError, OSError."""
+    with path.open("rb") as file:
+        try:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise SnapshotError("empty") from error
+    index = segment.first - 1
+    for entry in entries(memoryview(mapped), segment.backup):
+        index += 1
+        if entry[1] != index:
+            raise SnapshotError(f"entry {entry[1]} in the place of entry {index}")
+        yield entry
+    if index != segment.last:
+        raise SnapshotError(f"it ends with entry {index}")
+
+
+def _proposal(payload: bytes, term: int) -> bytes | None:
+    """Return what does the same in a restore, None if nothing is to do. Raises ValueError."""
+    signed = payload[:1] == bytes((Kind.SIGNED,))
+    inner = unsign(payload)[1] if signed else payload
+    kind = inner[0] if inner else 0
+    if kind in _LEFT_OUT:
+        return None
+    if kind == Kind.LEASE_EXPIRE:
+        # (Only of the leader of that term: see `LeaseExpiry`.)
+        expiry = LeaseExpiry.decode(inner[1:])
+        if expiry.term != term:
+            return None
+        return encode(Kind.LEASE_EXPIRE, expiry._replace(term=APPLIED_IN).encode())
+    return payload
