@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from argparse import Namespace
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import rusd
 from rusd.base.durable import sync
@@ -18,6 +17,9 @@ from rusd.utl.printing import human_size
 from . import printing
 from .answers import alarm_name, as_etcdctl, key_and_value
 from .gateway import CallError, Gateway, Json
+
+#: Words and flags of a verb, by name.
+Arguments: TypeAlias = Any
 
 FAILED = 1
 BAD_ARGUMENTS = 128
@@ -52,7 +54,7 @@ class Client(NamedTuple):
 # -- keys --------------------------------------------------------------------------------------
 
 
-def get(arguments: Namespace, client: Client) -> int:
+def get(arguments: Arguments, client: Client) -> int:
     """Print keys and their values."""
     if arguments.print_value_only and arguments.write_out != "simple":
         raise BadArguments("print-value-only is only for `--write-out=simple`")
@@ -72,12 +74,12 @@ def get(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def _target(arguments: Namespace) -> str:
+def _target(arguments: Arguments) -> str:
     target: str = arguments.sort_by
     return {"": "KEY", "MODIFY": "MOD"}.get(target, target)
 
 
-def put(arguments: Namespace, client: Client) -> int:
+def put(arguments: Arguments, client: Client) -> int:
     """Write a key; without a value, the value is read from standard input."""
     words = arguments.words
     value = b""
@@ -102,7 +104,7 @@ def put(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def delete(arguments: Namespace, client: Client) -> int:
+def delete(arguments: Arguments, client: Client) -> int:
     """Delete keys and print their number."""
     found = client.call("kv/deleterange", _range("del", arguments) | {"prev_kv": arguments.prev_kv})
     if arguments.write_out == "json":
@@ -119,7 +121,7 @@ def _print_pair(pair: Json) -> None:
         printing.raw(part)
 
 
-def _range(verb: str, arguments: Namespace) -> Json:
+def _range(verb: str, arguments: Arguments) -> Json:
     """Return the fields `key` and `range_end` for the words and flags of a verb."""
     words = [os.fsencode(word) for word in arguments.words]
     # etcdctl's `get` ignores further words.
@@ -146,7 +148,7 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode()
 
 
-def compact(arguments: Namespace, client: Client) -> int:
+def compact(arguments: Arguments, client: Client) -> int:
     """Compact the history."""
     word = _only(arguments, "compaction command needs 1 argument")
     try:
@@ -161,7 +163,7 @@ def compact(arguments: Namespace, client: Client) -> int:
 # -- members -----------------------------------------------------------------------------------
 
 
-def health(arguments: Namespace, client: Client) -> int:
+def health(arguments: Arguments, client: Client) -> int:
     """Print whether each endpoint serves a linearizable read and has no alarm."""
     rows: list[Json] = []
     for endpoint in _endpoints(arguments, client):
@@ -209,7 +211,7 @@ def _unhealthy(client: Client, endpoint: str) -> str:
     return f"Active Alarm(s): {names} " if names else ""
 
 
-def status(arguments: Namespace, client: Client) -> int:
+def status(arguments: Arguments, client: Client) -> int:
     """Print the status of each endpoint."""
     found: list[Json] = []
     code = 0
@@ -239,7 +241,7 @@ def _status_row(endpoint: str, state: Json) -> list[str]:
     ]
 
 
-def members(arguments: Namespace, client: Client) -> int:
+def members(arguments: Arguments, client: Client) -> int:
     """Print the members of the cluster."""
     found = client.call("cluster/member/list", {"linearizable": True})
     if arguments.write_out == "json":
@@ -259,7 +261,7 @@ def members(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def _print_rows(arguments: Namespace, titles: tuple[str, ...], rows: list[list[str]]) -> None:
+def _print_rows(arguments: Arguments, titles: tuple[str, ...], rows: list[list[str]]) -> None:
     if arguments.write_out == "table":
         printing.table(titles, rows)
         return
@@ -271,7 +273,7 @@ def _bool(value: bool) -> str:
     return str(value).lower()
 
 
-def _endpoints(arguments: Namespace, client: Client) -> list[str]:
+def _endpoints(arguments: Arguments, client: Client) -> list[str]:
     """Return the endpoints that are named, or with --cluster those that the members advertise."""
     if not arguments.cluster:
         return client.endpoints
@@ -279,7 +281,7 @@ def _endpoints(arguments: Namespace, client: Client) -> list[str]:
     return [url for member in found for url in member.get("clientURLs", ())]
 
 
-def move_leader(arguments: Namespace, client: Client) -> int:
+def move_leader(arguments: Arguments, client: Client) -> int:
     """Hand leadership to another member; one of the endpoints must be the leader's."""
     word = _only(arguments, "move-leader command needs 1 argument")
     try:
@@ -302,7 +304,7 @@ def move_leader(arguments: Namespace, client: Client) -> int:
 # -- maintenance -------------------------------------------------------------------------------
 
 
-def alarms(arguments: Namespace, client: Client) -> int:
+def alarms(arguments: Arguments, client: Client) -> int:
     """Print alarms; `disarm` ends them."""
     found = client.call("maintenance/alarm", {"action": "GET"})
     if arguments.disarm:
@@ -319,7 +321,7 @@ def alarms(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def defragment(arguments: Namespace, client: Client) -> int:
+def defragment(arguments: Arguments, client: Client) -> int:
     """Defragment the database of each endpoint."""
     code = 0
     for endpoint in _endpoints(arguments, client):
@@ -334,7 +336,7 @@ def defragment(arguments: Namespace, client: Client) -> int:
     return code
 
 
-def snapshot(arguments: Namespace, client: Client) -> int:
+def snapshot(arguments: Arguments, client: Client) -> int:
     """Save a snapshot in a file, which appears when it is whole and on disk."""
     path = Path(_only(arguments, "snapshot save expects one argument"))
     if len(client.endpoints) != 1:
@@ -359,7 +361,7 @@ def snapshot(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def users(arguments: Namespace, client: Client) -> int:
+def users(arguments: Arguments, client: Client) -> int:
     """Print the names of users."""
     found = client.call("auth/user/list", {})
     if arguments.write_out == "json":
@@ -370,14 +372,14 @@ def users(arguments: Namespace, client: Client) -> int:
     return 0
 
 
-def version(arguments: Namespace, client: Client) -> int:
+def version(arguments: Arguments, client: Client) -> int:
     """Print the version of the command and of etcd's API."""
     printing.line(f"rusdctl version: {rusd.__version__}")
     printing.line(f"API version: {'.'.join(rusd.ETCD_VERSION.split('.')[:2])}")
     return 0
 
 
-def _only(arguments: Namespace, otherwise: str) -> str:
+def _only(arguments: Arguments, otherwise: str) -> str:
     if len(arguments.words) != 1:
         raise BadArguments(otherwise)
     word: str = arguments.words[0]

@@ -515,8 +515,8 @@ def test_a_rotated_file_may_stand_beside_a_stream() -> None:
 
 
 def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
-    """cli.py hands both to `load`; systemd's protocol is a variable of its own, and `rusdutl` is
-    another command.
+    """cli.py hands both to `load`; systemd's protocol is a variable of its own; `rusdutl` and
+    `rusdctl` are other commands.
     """
     root = Path(rusd.__file__).parent
     readers = {
@@ -524,7 +524,7 @@ def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
         for path in root.rglob("*.py")
         if re.search(r"\bos\.environ\b|\bgetenv\b|\bargparse\b", path.read_text())
     }
-    assert readers == {"cli.py", "base/systemd.py", "utl/command.py"}
+    assert readers == {"cli.py", "base/systemd.py", "ctl/command.py", "utl/command.py"}
 
 
 def test_a_config_cannot_be_changed() -> None:
