@@ -161,8 +161,8 @@ def test_a_revision_that_the_archive_does_not_reach_is_refused_also_across_a_gap
     assert f"ends with revision {last}" in refused(shared, last + 1)
     shutil.copytree(shared, tmp_path / "archive")
     files = sorted((tmp_path / "archive").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    assert len(files) > 2
-    files[len(files) // 2].unlink()
+    assert len(files) > 1, "each leader wrote one at least"
+    files[-2].unlink()
     assert "the archive has a gap: no entries" in refused(tmp_path / "archive", last)
 
 
