@@ -175,6 +175,8 @@ build/etcd-%/go.mod:
 build/etcd-%/etcd: build/etcd-%/go.mod
 	cd $(@D) && GOFLAGS=-mod=mod go build -o etcd go.etcd.io/etcd/server/v3
 
+ETCD_PROGRAMS := $(addprefix $(ETCD_DIR)/,etcd etcdctl etcdutl)
+
 $(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
 	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
 
@@ -186,7 +188,7 @@ test-kind: .venv/.installed-test wheels $(ETCD_DIR)/etcd  ## a kind cluster on a
 	$(BIN)/python -m tests.kind.build $(KIND_DIR) $(KUBERNETES)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd sh tests/kind/run.sh $(KIND_DIR) $(ARGS)
 
-test-differential: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## beside the newest etcd (needs Go)
+test-differential: .venv/.installed-test $(ETCD_PROGRAMS)  ## beside the newest etcd (needs Go)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  -m differential tests/member tests/cluster tests/unit/backup $(ARGS)
 
@@ -215,7 +217,7 @@ $(ETCD_DIR)/e2e.test: tests/compat/etcd_suite/build.py $(wildcard tests/compat/e
                       $(ETCD_DIR)/go.mod
 	$(BIN)/python -m tests.compat.etcd_suite.build $(ETCD_DIR) $(ETCD)
 
-ETCD_SUITE := $(addprefix $(ETCD_DIR)/,etcd etcdctl etcdutl e2e.test)
+ETCD_SUITE := $(ETCD_PROGRAMS) $(ETCD_DIR)/e2e.test
 
 # ARGS="common e2e", ARGS="e2e --run TestCtlV3Auth", ARGS="common --subject etcd", ARGS="robustness"
 test-compat: .venv/.installed-test $(ETCD_SUITE)  ## etcd's own test suites (needs Go, root)

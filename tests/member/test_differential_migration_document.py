@@ -27,7 +27,8 @@ def tools(place: Path) -> str:
     place.mkdir()
     beside = Path(command(ORACLE)).parent
     for name in ("etcd", "etcdctl"):
-        (place / name).symlink_to(beside / name)
+        # (A dangling link would keep the document waiting for a server.)
+        (place / name).symlink_to((beside / name).resolve(strict=True))
     wrapper = place / "etcdutl"
     wrapper.write_text("#!/bin/sh\nexec " + " ".join(f"'{one}'" for one in etcdutl()) + ' "$@"\n')
     wrapper.chmod(0o755)
