@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster import compose_tls
 from tests.support.pair import command
 
 ROOT = Path(__file__).parents[2]
@@ -178,50 +177,6 @@ def test_a_fourth_member_is_added_and_removed_as_documented(compose: None) -> No
     etcdctl(PORTS[0], "member", "remove", identifier)
     run(*COMPOSE, "--profile=fourth", "rm", "--stop", "--force", "rusd-4", timeout=60)
     eventually(lambda: all(healthy(port) for port in PORTS))
-
-
-class TestTls:
-    """The same members with TLS, which take the ports after those without."""
-
-    FLAGS = ("--cacert=ca.crt", "--cert=client.crt", "--key=client.key")
-
-    @pytest.fixture(scope="class")
-    def tls(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-        directory = tmp_path_factory.mktemp("tls")
-        file = compose_tls.provide(directory)
-        project = ["sh", "tests/docker/compose.sh", f"--env-file={file}", "-p", "rusd-test-tls"]
-        try:
-            run(*project, "up", "--build", "--detach", "--wait", timeout=900)
-            yield directory
-        finally:
-            run(*project, "down", "--volumes", timeout=120)
-
-    @staticmethod
-    def etcdctl(directory: Path, port: int, *flags: str, scheme: str = "https") -> bool:
-        url = f"--endpoints={scheme}://127.0.0.1:{port}"
-        client = [command("etcdctl"), url, "--command-timeout=5s", *flags, "endpoint", "health"]
-        return subprocess.run(client, cwd=directory, capture_output=True).returncode == 0
-
-    def test_every_port_serves_the_client_with_a_certificate_and_no_other(self, tls: Path) -> None:
-        for port in PORTS:
-            eventually(lambda port=port: self.etcdctl(tls, port, *self.FLAGS))
-        for port in PORTS:
-            assert not self.etcdctl(tls, port, self.FLAGS[0]), "without a certificate"
-            assert not self.etcdctl(tls, port, scheme="http"), "without TLS"
-
-    def test_the_keys_are_closed_and_the_members_no_root(self, tls: Path) -> None:
-        for key in tls.glob("*.key"):
-            assert key.stat().st_mode & 0o077 == 0
-        for name in MEMBERS:
-            user = run("docker", "exec", name, "id", "-u").strip()
-            assert user == str((tls / "server.key").stat().st_uid) != "0"
-
-    def test_every_url_of_the_members_has_the_scheme_https(self, tls: Path) -> None:
-        files = [flag.replace("=", f"={tls}/") for flag in self.FLAGS]
-        members = run(
-            command("etcdctl"), "--endpoints=https://127.0.0.1:2379", *files, "member", "list"
-        )
-        assert members.count("https://") == 6 and "http://" not in members
 
 
 def test_the_profile_of_metrics_scrapes_every_member() -> None:
