@@ -297,7 +297,6 @@ def assemble(
         body_memory=body_memory,
         budget=budget,
         request_log=RequestLog(config.warning_unary_request_duration, time.time),
-        soon=node.after_turn,
     )
 
     # Every hook between two components: what happens there, and what is called then.

@@ -5,10 +5,6 @@ of the event loop: `Core.step`, then what its `Ready` demands, in the order that
 gives and explains. Nothing is decided here but how the journal is flushed: on the loop, which is
 quicker for few clients and a fast disk, or in a thread, during which no turn runs.
 
-A turn begins behind the callbacks that are due, so that it has what they bring. While few calls
-wait, the message of a member takes its turn within the socket's callback instead: the way through
-the loop costs each hop of a write about 20 µs, and a single call has nothing to share a turn with.
-
 Two kinds of messages cause no turn: a leader's question whether this member follows it is answered
 when it comes (`Core.confirm`), and a reply that changes nothing waits for a turn with another cause
 (`Core.can_wait`).
@@ -170,8 +166,6 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._scheduled = False
-        #: What the turn calls when it has applied (`after_turn`); None outside of a turn.
-        self._after: list[Callable[[], object]] | None = None
         # A thread of its own: a flush must not wait behind long work in the shared ones.
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
         #: The flush that runs in it; turns wait for it.
@@ -318,22 +312,6 @@ class Driver:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
-    def after_turn(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when this turn has applied and flushed, or soon if none runs. For the
-        answers of a turn: they leave with it, not behind what other sockets brought meanwhile.
-        """
-        if self._after is None:
-            asyncio.get_running_loop().call_soon(callback)
-        else:
-            self._after.append(callback)
-
-    def _turn_for_message(self) -> None:
-        """Take a turn for received messages: now if few calls wait, else soon."""
-        if self._scheduled or self.core.waiting_calls > FLUSH_INLINE:
-            self.wake()
-        else:
-            self._turn()
-
     def _on_timer(self) -> None:
         if not self.stopped:
             self.clock.now()  # also while a flush keeps turns from running
@@ -351,7 +329,6 @@ class Driver:
             # (An answer given within a turn may have asked for this one before the turn handed the
             # journal to the thread; another follows the flush.)
             return
-        self._after = []
         try:
             now = self.clock.now()
             inbox, self._inbox = self._inbox, []
@@ -362,8 +339,6 @@ class Driver:
         except Exception as error:  # noqa: BLE001
             # Ends the node: its state is unknown.
             self._die(error)
-        after, self._after = self._after, None
-        _call(after)
 
     def _do(self, ready: Ready) -> None:
         """What a step demands, in the order of `core/ready.py`."""
@@ -383,10 +358,6 @@ class Driver:
                 flushing.add_done_callback(lambda done: self._flushed(done, ready, after_flush))
                 return
             self.journal.flush()
-        # Before the replies: clients wait for these, and the leader hardly for a follower's reply
-        # to a commit index.
-        after, self._after = self._after or [], []
-        _call(after)
         self._finish(ready, after_flush)
 
     @asynccontextmanager
@@ -592,7 +563,7 @@ class Driver:
             # Ends the node: its state is unknown.
             self._die(error)
         if urgent:
-            self._turn_for_message()
+            self.wake()
         elif not self._inbox:
             self.peers.handled()
 
@@ -625,16 +596,6 @@ class Driver:
 def _answer(answers: Sequence[Answer]) -> None:
     for done, result in answers:
         done(result)
-
-
-def _call(callbacks: Sequence[Callable[[], object]]) -> None:
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception as error:  # noqa: BLE001
-            # Reported as the loop does it: the turn is not at fault.
-            context = {"message": "a callback after a turn failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _others(membership: Membership, member: int) -> Mapping[int, Sequence[str]]:

@@ -251,10 +251,6 @@ class RaftNode:
     def on_bootstrapped(self, listener: Callable[[], None]) -> None:
         self.driver.handshake.on_bootstrapped = listener
 
-    def after_turn(self, callback: Callable[[], object]) -> None:
-        """Call `callback` behind the turn that runs, or soon if none does."""
-        self.driver.after_turn(callback)
-
     # Requests between members
 
     def serve(self, kind: str, handler: Handler) -> None:

@@ -207,7 +207,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if not self._working:
-            self.door.soon(self.run)
+            self._loop.call_soon(self.run)
 
     def _flush(self) -> None:
         transport, gathered = self._transport, self._gathered

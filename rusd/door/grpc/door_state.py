@@ -41,8 +41,6 @@ class DoorState:
     budget: TimeBudget
     memory: MemoryBudget
     deadlines: Deadlines
-    #: Calls a function behind the running callback.
-    soon: Callable[[Callable[[], object]], object]
     #: None: slow calls are not logged.
     request_log: RequestLog | None = None
     #: The streaming calls that have not ended.

@@ -66,7 +66,6 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
         request_log: RequestLog | None = None,
-        soon: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member.
 
@@ -74,8 +73,7 @@ class GrpcDoor:
         answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
         protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine. `request_log`
-        gets the slow unary calls. `soon` calls what writes answers behind the callback that gave
-        them; None: the loop's `call_soon`.
+        gets the slow unary calls.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -91,7 +89,6 @@ class GrpcDoor:
         )
         self._http = http
         self._request_log = request_log
-        self._soon = soon
         #: Connections that speak gRPC, and those whose protocol is not known yet.
         self.connections: dict[GrpcConnection, None] = {}
         self.unidentified: dict[ProtocolDetector, None] = {}
@@ -107,12 +104,7 @@ class GrpcDoor:
             loop = self._loop = asyncio.get_running_loop()
             self.memory = MemoryBudget(self._memory_budget, loop.call_soon, self._close_largest)
             self._state = DoorState(
-                self.limit,
-                self.budget,
-                self.memory,
-                Deadlines(loop),
-                self._soon or loop.call_soon,
-                self._request_log,
+                self.limit, self.budget, self.memory, Deadlines(loop), self._request_log
             )
             self._sweeping = loop.call_later(SWEEP, self._sweep)
         await self._listeners.listen(urls, self._detector, tls)

@@ -215,13 +215,6 @@ class Core:
         return len(self._proposals.waiting)
 
     @property
-    def waiting_calls(self) -> int:
-        """Number of proposals and reads that calls here wait for, and of other members' proposals
-        in the entry appended last.
-        """
-        return len(self._proposals.waiting) + self._reads.count + self._group_commit.foreign
-
-    @property
     def proposals_failed(self) -> int:
         """Number of this member's proposals that failed."""
         return self._proposals.failed

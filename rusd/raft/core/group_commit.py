@@ -32,8 +32,6 @@ class GroupCommit:
         #: Taken from followers in `_forwarded_term`, not yet in the log.
         self._forwarded: list[Proposed] = []
         self._forwarded_term = 0
-        #: Number of other members' proposals that were appended last.
-        self.foreign = 0
         #: The members they came from.
         self._senders: set[int] = set()
         #: (leader, term) that has been sent, in order, everything this member sent in the term.
@@ -48,7 +46,6 @@ class GroupCommit:
         if not raft.is_leader:
             # Taken from others in a term that is over: they propose it again themselves.
             self._forwarded = []
-            self.foreign = 0
             self._conf_changes.drop()
             if not leader_connected:
                 self._told = None
@@ -64,7 +61,6 @@ class GroupCommit:
             own = proposals.take(raft.term) if proposals.unsent() else []
             foreign = self._forwarded if self._forwarded_term == raft.term else []
             self._forwarded = []
-            self.foreign = len(foreign)
             others, changes = split_conf_changes(foreign + own)
             if changes:
                 self._conf_changes.add(changes)

@@ -68,11 +68,6 @@ class LinearizableReads:
         return self._reads.count >= MAX_WAITING_READS
 
     @property
-    def count(self) -> int:
-        """Number of reads of this member that wait."""
-        return self._reads.count
-
-    @property
     def failed(self) -> int:
         """Number of failed reads."""
         return self._reads.failed

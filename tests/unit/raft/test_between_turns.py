@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rusd.raft.driver import FLUSH_INLINE
 from rusd.raft.node import RaftNode
 from rusd.raft.transport.connection import INBOX_FRAMES
 from rusd.raft.transport.frames import (
     AppendEntries,
     AppendReply,
     Frame,
-    ReadIndexRequest,
     ReadRound,
     ReadRoundReply,
     SnapshotEnd,
@@ -331,75 +329,6 @@ def test_an_acknowledgement_of_a_learner_takes_a_turn_at_once(
                 )
             known = AppendReply(leader.term, leader.commit_index + 1, reset=False, success=True)
             driver._received(other, [known])
-            # (Handled at once, since no call waits here.)
-            assert ((other, known) in driver._inbox) != learner
-
-    asyncio.run(scenario())
-
-
-def test_a_message_takes_its_turn_at_once_while_few_calls_wait_and_shares_one_while_many_do(
-    tmp_path: Path,
-) -> None:
-    async def scenario() -> None:
-        async with led(tmp_path) as leader:
-            await leader.propose(b"a")
-            driver, other = leader.driver, next(iter(leader.peer_status()))
-            await until(lambda: not (driver._scheduled or driver._inbox))
-            question = ReadIndexRequest(7)
-            driver._received(other, [question])
-            assert not (driver._inbox or driver._scheduled)
-            answers = [leader.propose(b"b") for _ in range(FLUSH_INLINE + 1)]
-            driver._scheduled = False
-            driver._received(other, [question])
-            driver._received(other, [question])
-            assert driver._inbox == [(other, question)] * 2
-            assert driver._scheduled
-            for answer in answers:
-                await answer
-
-    asyncio.run(scenario())
-
-
-def test_answers_leave_with_the_turn_that_gives_them_and_none_of_them_ends_the_member(
-    tmp_path: Path,
-) -> None:
-    async def scenario() -> None:
-        async with led(tmp_path) as leader:
-            driver = leader.driver
-            written: list[str] = []
-            reported: list[object] = []
-            loop = asyncio.get_running_loop()
-            loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
-            turn = driver._turn
-
-            def watched() -> None:
-                turn()
-                if written:
-                    written.append("end of the turn")
-
-            driver._turn = watched  # type: ignore[method-assign]
-            failure = OSError("a client that is gone")
-
-            def fail() -> None:
-                raise failure
-
-            def write() -> None:
-                assert not driver.journal.dirty
-                written.append("answer")
-
-            def answered(_: object) -> None:
-                driver.after_turn(fail)
-                driver.after_turn(write)
-
-            answer = leader.propose(b"a")
-            answer.add_done_callback(answered)
-            await answer
-            await until(lambda: len(written) > 1)
-            assert written[:2] == ["answer", "end of the turn"]
-            assert reported == [failure]
-            await leader.propose(b"b")
-            driver.after_turn(lambda: written.append("soon"))
-            assert written[-1] != "soon"
-            await until(lambda: "soon" in written)
+            assert driver._scheduled == learner
 
     asyncio.run(scenario())
