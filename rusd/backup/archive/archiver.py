@@ -8,8 +8,6 @@ ends the member, and nothing waits for it.
 """
 
 import asyncio
-import errno
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,11 +17,11 @@ from typing import Final, Protocol
 from rusd.backup.archive.chain import Chain, continued, orphans, reach
 from rusd.backup.archive.names import Segment, SegmentNames, fingerprint, named
 from rusd.backup.archive.segment import pieces
+from rusd.backup.scheduled.drafts import Draft
 from rusd.backup.scheduled.names import Backup, Names
 from rusd.backup.scheduled.place import Place
 from rusd.base import durable
 from rusd.base.errors import Refusal
-from rusd.base.free_space import free
 from rusd.base.logs import get_logger
 from rusd.base.worker import Worker
 from rusd.raft.commands import has_requests
@@ -76,10 +74,10 @@ class Archiver:
         self._names = names
         self._interval = interval
         self._demand = demand
-        self._reserve = reserve
         self._clock = clock
         self._changed = asyncio.Event()
         self._worker = Worker("archive")
+        self._draft = Draft(place, names.partial, self._worker, reserve)
         self._chain: Chain | None = None
         #: The chain that begins with a backup made just now.
         self._next: Chain | None = None
@@ -130,7 +128,7 @@ class Archiver:
         """Archive until cancelled."""
         try:
             with suppress(OSError):
-                await self._worker.run(self._remove_draft)
+                await self._worker.run(self._draft.remove)
             while True:
                 self._changed.clear()
                 await self._attempt()
@@ -258,35 +256,21 @@ class Archiver:
             self._chain = chain._replace(last=entries[-1][1])
 
     async def _write(self, chain: Chain, entries: Sequence[LogEntry]) -> None:
-        try:
+        async with self._draft.taken():
             self.size += await self._worker.run(lambda: self._put(chain, entries))
-        except asyncio.CancelledError:
-            self._place.abandon()
-            raise
-        finally:
-            await self._worker.run(self._remove_draft)
         self.segments += 1
 
     # In the thread
 
     def _put(self, chain: Chain, entries: Sequence[LogEntry]) -> int:
         """Write a segment; return its bytes."""
-        self._place.prepare()
-        self._remove_draft()
-        draft = self._place.drafts / self._names.partial
-        # (0o600: the entries hold keys, and hashes of passwords.)
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(handle, "wb") as out:
+        with self._draft.open() as out:
             for piece in pieces(chain.backup, entries):
                 out.write(piece)
-                if free(self._place.drafts) < self._reserve(self._place.drafts):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._draft.check_space()
             size = out.tell()
-        durable.sync(draft)
+        durable.sync(self._draft.path)
         first, last = entries[0][1], entries[-1][1]
         found = named(chain.backup, chain.base, first, last, fingerprint(entries[-1]))
-        self._place.put(draft, found.name)
+        self._place.put(self._draft.path, found.name)
         return size
-
-    def _remove_draft(self) -> None:
-        (self._place.drafts / self._names.partial).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ Files:
     schedule    when one is due, which are superseded, whether one is overdue: no I/O
     place       where they are kept: the port, and a directory
     bucket      a bucket of an S3-compatible store, the only file that needs boto3
+    drafts      the unfinished file of a member
     verify      a process that looks through a finished file
     backups     makes them while this member leads
 

@@ -9,7 +9,6 @@ follows; it never ends the member.
 """
 
 import asyncio
-import errno
 import hashlib
 import os
 import time
@@ -20,13 +19,13 @@ from typing import BinaryIO, Final, Protocol
 
 from rusd.backup import own_process
 from rusd.backup.own_process import ProcessFailed
+from rusd.backup.scheduled.drafts import Draft
 from rusd.backup.scheduled.names import Backup, Names
 from rusd.backup.scheduled.place import Place
 from rusd.backup.scheduled.schedule import Entry, Schedule, abandoned
 from rusd.backup.snapshot_files import SnapshotFailed, SnapshotFile, SnapshotFiles
 from rusd.base import durable
 from rusd.base.errors import Refusal
-from rusd.base.free_space import free
 from rusd.base.logs import get_logger, go_duration
 from rusd.base.worker import Worker
 from rusd.raft.interface import ReadIndex, Role
@@ -39,8 +38,6 @@ PIECE: Final = 1 << 20
 SYNCED: Final = 32 << 20
 #: Seconds between two looks at the place, at most: clocks jump, and files are removed by hand.
 LOOK: Final = 60.0
-#: Seconds that a member which stops waits for a place that does not answer.
-GIVE_UP = 2.0
 _VERIFY: Final = "rusd.backup.scheduled.verify"
 
 
@@ -72,11 +69,11 @@ class Backups:
         self._place = place
         self._names = names
         self._schedule = schedule
-        self._reserve = reserve
         self._clock = clock
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[Backup, int], None]] = []
         self._worker = Worker("backups")
+        self._draft = Draft(place, names.partial, self._worker, reserve)
         #: The newest backup that this member wrote or found, and its bytes.
         self.newest: Backup | None = None
         self.size = 0
@@ -149,7 +146,7 @@ class Backups:
     async def _sweep(self) -> None:
         """Remove what an earlier start of this member left; see what there is."""
         try:
-            await self._worker.run(self._remove_draft)
+            await self._worker.run(self._draft.remove)
             await self._found()
         except OSError as error:
             log.warning("cannot read the backups", extra={"fields": {"error": str(error)}})
@@ -182,23 +179,13 @@ class Backups:
         began, started = self._clock(), time.perf_counter()
         # All that was acknowledged before `began` is applied here, and the others follow.
         await self._node.read_index()
-        draft = self._place.drafts / self._names.partial
-        try:
+        async with self._draft.taken() as draft:
             async with self._files.make() as file:
-                size = await self._copy(file, draft)
+                size = await self._copy(file)
             printed = await own_process.run(_VERIFY, str(draft))
             revision, index = map(int, printed.split())
             backup = self._names.backup(int(began), revision)
             await self._worker.run(lambda: self._place.put(draft, backup.name))
-        except asyncio.CancelledError:
-            self._place.abandon()
-            raise
-        finally:
-            # (Behind a `put` to a store that does not answer it waits for long. The next start
-            # removes what is left.)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GIVE_UP):
-                    await self._worker.run(self._remove_draft)
         self._schedule.succeeded(backup)
         self.newest, self.size, self.error = backup, size, ""
         self.seconds = time.perf_counter() - started
@@ -224,11 +211,11 @@ class Backups:
         for each in self._schedule.superseded(written, found, self._clock()):
             await self._remove(each.name)
 
-    async def _copy(self, file: SnapshotFile, draft: Path) -> int:
+    async def _copy(self, file: SnapshotFile) -> int:
         """Write a file with its SHA-256 behind, and sync it; return its bytes. Raises BackupFailed
         if this member is no leader any more, SnapshotFailed, OSError.
         """
-        out = await self._worker.run(lambda: self._open(draft))
+        out = await self._worker.run(lambda: self._draft.open(buffering=0))
         digest = hashlib.sha256()
 
         def piece() -> int:
@@ -249,7 +236,7 @@ class Backups:
             await self._worker.run(lambda: self._write(out, digest.digest()))
         finally:
             await self._worker.run(out.close)
-        await self._worker.run(lambda: durable.sync(draft))
+        await self._worker.run(lambda: durable.sync(self._draft.path))
         return file.size + digest.digest_size
 
     # In the thread
@@ -261,21 +248,10 @@ class Backups:
         sizes = {backup: size for backup, size in parsed if backup is not None}
         return sizes, [entry for entry in entries if self._names.is_partial(entry.name)]
 
-    def _open(self, draft: Path) -> BinaryIO:
-        self._place.prepare()
-        self._remove_draft()
-        # (0o600: the file holds every key, and the hashes of the passwords.)
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        return open(handle, "wb", buffering=0)
-
     def _write(self, out: BinaryIO, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[out.write(rest) :]
         if out.tell() % SYNCED < len(data):
             os.fdatasync(out.fileno())
-            if free(self._place.drafts) < self._reserve(self._place.drafts):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def _remove_draft(self) -> None:
-        (self._place.drafts / self._names.partial).unlink(missing_ok=True)
+            self._draft.check_space()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from rusd.backup.archive import Archiver, SegmentNames, archiver
 from rusd.backup.archive.names import Segment
 from rusd.backup.archive.segment import entries
-from rusd.backup.scheduled import Backup, Directory, Names, Place
+from rusd.backup.scheduled import Backup, Directory, Names, Place, drafts
 from rusd.backup.scheduled.bucket import Bucket
 from rusd.base.pending import Pending
 from rusd.raft.commands import NO_OP, encode_entry
@@ -273,6 +274,33 @@ def test_a_file_of_the_chain_that_is_removed_asks_for_a_backup(scene: Scene, wha
         await until(lambda: scene.demands)
 
     scene.run(story)
+
+
+def test_a_place_that_does_not_answer_delays_no_stop(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "GIVE_UP", 0.01)
+    asked, answered = threading.Event(), threading.Event()
+
+    def put(draft: Path, name: str) -> None:
+        asked.set()
+        answered.wait(30)
+
+    monkeypatch.setattr(scene.disk, "put", put)
+
+    async def story(made: Archiver) -> None:
+        await until(lambda: scene.demands)
+        scene.node.write(3)
+        scene.back_up(5, 4)
+        await until(lambda: made.last == 4)
+        scene.later(INTERVAL)
+        await until(asked.is_set)
+
+    try:
+        scene.run(story)
+        assert not answered.is_set()
+    finally:
+        answered.set()
 
 
 def test_a_full_disk_is_reported_and_tried_again(

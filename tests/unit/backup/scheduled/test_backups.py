@@ -16,7 +16,16 @@ import pytest
 from rusd.backup import SnapshotFile, SnapshotFiles, export
 from rusd.backup.errors import SnapshotError
 from rusd.backup.own_process import ProcessFailed
-from rusd.backup.scheduled import Backup, Backups, Directory, Names, Retention, Schedule, backups
+from rusd.backup.scheduled import (
+    Backup,
+    Backups,
+    Directory,
+    Names,
+    Retention,
+    Schedule,
+    backups,
+    drafts,
+)
 from rusd.backup.scheduled.schedule import ABANDONED
 from rusd.backup.scheduled.verify import verified
 from rusd.storage import Engine
@@ -320,7 +329,7 @@ def test_a_stop_in_the_middle_leaves_no_draft(
 def test_a_place_that_does_not_answer_delays_no_stop(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "GIVE_UP", 0.01)
+    monkeypatch.setattr(drafts, "GIVE_UP", 0.01)
     asked, answered = threading.Event(), threading.Event()
 
     def put(draft: Path, name: str) -> None:
