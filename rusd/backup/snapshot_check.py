@@ -5,7 +5,9 @@ which tells one from the other (as etcdutl does).
 """
 
 import hashlib
+import mmap
 import struct
+from pathlib import Path
 from typing import Final
 
 from rusd.backup import etcd_records as etcd
@@ -17,6 +19,16 @@ _DIGEST: Final = 32
 _BLOCK: Final = 512
 #: Bytes hashed at once.
 _PIECE: Final = 4 << 20
+
+
+def mapped(path: Path) -> memoryview:
+    """Return the bytes of a file. Raises SnapshotError for an empty one, OSError."""
+    with path.open("rb") as file:
+        try:
+            # (Not closed: a part of it that is still held keeps it open.)
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError as error:
+            raise SnapshotError(f"{path} is empty") from error
 
 
 def open_snapshot(data: memoryview, *, skip_hash_check: bool = False) -> Database:

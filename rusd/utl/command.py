@@ -4,12 +4,11 @@ flag, 4 no form of output, 128 arguments that cannot be used.
 
 import argparse
 import getpass
-import mmap
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -19,7 +18,7 @@ from rusd.backup.archive.replay import Source, sources
 from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_directory import open_etcd_directory
 from rusd.backup.restore import Restored
-from rusd.backup.snapshot_check import applied, open_snapshot
+from rusd.backup.snapshot_check import applied, mapped, open_snapshot
 from rusd.base.errors import Refusal
 from rusd.bbolt import Database, check
 from rusd.bbolt.errors import BboltError
@@ -325,24 +324,12 @@ def _natural(text: str) -> int:
     return number
 
 
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    """The bytes of a file. Raises SnapshotError for an empty one."""
-    with path.open("rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise SnapshotError(f"{path} is empty") from error
-        # (Not closed: a part of it that is still held keeps it open.)
-        yield memoryview(mapped)
-
-
 def _status(arguments: argparse.Namespace) -> int:
-    with _mapped(_file(arguments)) as data:
-        form = _form(arguments)
-        database = open_snapshot(data, skip_hash_check=True)
-        with _bar(database, 2):
-            found = status(database)
+    data = mapped(_file(arguments))
+    form = _form(arguments)
+    database = open_snapshot(data, skip_hash_check=True)
+    with _bar(database, 2):
+        found = status(database)
     size = printing.human_size(found.total_size)
     columns = [
         Column("hash", "Hash", "hash", found.hash, f"{found.hash:x}"),
@@ -360,15 +347,15 @@ def _restore(arguments: argparse.Namespace) -> int:
         return _restore_archive(arguments)
     file = _file(arguments)
     config = _new_member(arguments)
-    with _mapped(file) as data:
-        refuse_existing(config)
-        database = open_snapshot(data, skip_hash_check=arguments.skip_hash_check)
-        with _bar(database, 1 + arguments.skip_hash_check):
-            if arguments.skip_hash_check:
-                _check(database)
-            restored = restore_member(
-                config, database, until=arguments.to_revision, bump=arguments.bump_revision
-            )
+    data = mapped(file)
+    refuse_existing(config)
+    database = open_snapshot(data, skip_hash_check=arguments.skip_hash_check)
+    with _bar(database, 1 + arguments.skip_hash_check):
+        if arguments.skip_hash_check:
+            _check(database)
+        restored = restore_member(
+            config, database, until=arguments.to_revision, bump=arguments.bump_revision
+        )
     print(f"restored {file} to {config.data_path}: {_held(restored)}")
     return 0
 
@@ -392,16 +379,16 @@ def _restore_archive(arguments: argparse.Namespace) -> int:
 
 def _restore_source(arguments: argparse.Namespace, config: Config, source: Source) -> Restored:
     """Restore a backup and what was archived behind it. Raises SnapshotError."""
-    with _mapped(source.backup) as data:
-        database = open_snapshot(data)
-        with _bar(database, 1):
-            return restore_member(
-                config,
-                database,
-                until=arguments.to_revision,
-                proposals=source.proposals(applied(database)),
-                bump=arguments.bump_revision,
-            )
+    data = mapped(source.backup)
+    database = open_snapshot(data)
+    with _bar(database, 1):
+        return restore_member(
+            config,
+            database,
+            until=arguments.to_revision,
+            proposals=source.proposals(applied(database)),
+            bump=arguments.bump_revision,
+        )
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
@@ -436,9 +423,9 @@ def _migrate_running(arguments: argparse.Namespace, config: Config) -> int:
     with tempfile.TemporaryDirectory(prefix="rusdutl-", dir=_existing(config.data_path)) as place:
         file = Path(place) / "snapshot.db"
         endpoint = download(source, file)
-        with _mapped(file) as data:
-            database = open_snapshot(data)
-            restored = restore_member(config, database, bump=arguments.bump_revision)
+        data = mapped(file)
+        database = open_snapshot(data)
+        restored = restore_member(config, database, bump=arguments.bump_revision)
     print(f"migrated {endpoint} to {config.data_path}: {_held(restored)}")
     return 0
 
@@ -481,12 +468,12 @@ def _check(database: Database) -> None:
 
 def _hash_kv(arguments: argparse.Namespace) -> int:
     form = _form(arguments)
-    with _mapped(_file(arguments)) as data:
-        database = open_snapshot(data, skip_hash_check=True)
-        # (The check, the restore and the hash take about the same time.)
-        with _bar(database, 3):
-            _check(database)
-            found = hash_kv(database, arguments.rev)
+    data = mapped(_file(arguments))
+    database = open_snapshot(data, skip_hash_check=True)
+    # (The check, the restore and the hash take about the same time.)
+    with _bar(database, 3):
+        _check(database)
+        found = hash_kv(database, arguments.rev)
     at, compacted = found.hash_revision, found.compact_revision
     columns = [
         Column("hash", "Hash", "hash", found.hash, str(found.hash)),

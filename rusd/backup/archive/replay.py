@@ -4,7 +4,6 @@ Requests on the cluster that was are left out (its members, versions, sessions),
 leaves them out.
 """
 
-import mmap
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from rusd.backup.archive.names import Segment, SegmentNames
 from rusd.backup.archive.segment import entries
 from rusd.backup.errors import SnapshotError
 from rusd.backup.scheduled.names import Backup, Names
+from rusd.backup.snapshot_check import mapped
 from rusd.raft.commands import decode_entry
 from rusd.raft.ports import LogEntry, Position
 from rusd.state.command import Kind, LeaseExpiry, encode, unsign
@@ -61,8 +61,9 @@ class Source(NamedTuple):
         for segment in self.segments:
             if segment.last > after:
                 path = self.backup.parent / segment.name
+                data = mapped(path)
                 try:
-                    yield from _read(path, segment)
+                    yield from _read(data, segment)
                 except SnapshotError as error:
                     raise SnapshotError(f"{path}: {error}") from error
 
@@ -103,15 +104,10 @@ def _cluster_of(names: Iterable[str], wanted: int | None) -> int:
     return found.pop() if found else 0
 
 
-def _read(path: Path, segment: Segment) -> Iterator[LogEntry]:
-    """Yield the entries of a file. Raises SnapshotError, OSError."""
-    with path.open("rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise SnapshotError("empty") from error
+def _read(data: memoryview, segment: Segment) -> Iterator[LogEntry]:
+    """Yield the entries of a file. Raises SnapshotError."""
     index = segment.first - 1
-    for entry in entries(memoryview(mapped), segment.backup):
+    for entry in entries(data, segment.backup):
         index += 1
         if entry[1] != index:
             raise SnapshotError(f"entry {entry[1]} in the place of entry {index}")

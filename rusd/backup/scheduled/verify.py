@@ -4,7 +4,6 @@ A process of its own, as for writing the file: FILE is its argument, the revisio
 the last entry its output. Exit code 1, and the reason on standard error, if the file is not sound.
 """
 
-import mmap
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from rusd.backup import etcd_records as etcd
 from rusd.backup import own_process
 from rusd.backup.errors import SnapshotError
-from rusd.backup.snapshot_check import applied, open_snapshot
+from rusd.backup.snapshot_check import applied, mapped, open_snapshot
 from rusd.bbolt import BboltError, Database, check
 from rusd.mvcc.revision import REVISION_SIZE, parse_revision_key
 from rusd.raft.ports import Position
@@ -40,13 +39,8 @@ class Verified(NamedTuple):
 
 def verified(path: Path) -> Verified:
     """Return what a sound file contains. Raises SnapshotError, OSError."""
-    with path.open("rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise SnapshotError(f"{path} is empty") from error
     try:
-        database = open_snapshot(memoryview(mapped))
+        database = open_snapshot(mapped(path))
         check(database)
         return Verified(_revision(database), applied(database))
     except BboltError as error:
