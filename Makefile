@@ -76,7 +76,9 @@ kind-down: .venv/.installed  ## remove it with its data
 # --- checking it ----------------------------------------------------------------------------------
 
 # One process runs what starts members, one after the other, and one the rest (tests/conftest.py).
+# Compiled first: with PYTHONDONTWRITEBYTECODE each of some 800 members would compile them anew.
 test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
+	$(BIN)/python -m compileall -q rusd cluster tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/member tests/cluster tests/sim \
 	  tests/plugin --ignore=tests/plugin/clients $(ARGS)
 
