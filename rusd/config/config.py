@@ -400,6 +400,18 @@ class Config:
     enable_grpc_gateway: bool = _flag(
         True, parsers.boolean, "Security", "Serve the API as JSON over HTTP at /v3/."
     )
+    enable_console: bool = _flag(
+        True,
+        parsers.boolean,
+        "Security",
+        "Serve the web console at /console/, unless /v3/ is not served; not etcd's.",
+    )
+    console_read_only: bool = _flag(
+        False,
+        parsers.boolean,
+        "Security",
+        "Refuse what the web console asks to change; not etcd's.",
+    )
 
     enable_pprof: bool = _flag(
         False,

@@ -31,6 +31,8 @@ from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
+from rusd.console.files import ROOT as CONSOLE
+from rusd.console.files import ConsoleFiles
 from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
 from rusd.door.gateway.paths import OLD_ROOT, ROOT
 from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
@@ -275,6 +277,9 @@ def assemble(
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
         sockets = (ROOT, OLD_ROOT)
         direct = {ROOT: gateway.begin, OLD_ROOT: gateway.begin}
+        if config.enable_console:
+            files = ConsoleFiles()
+            routes |= {CONSOLE: files.page, CONSOLE.rstrip("/"): files.redirect}
     access = AccessControl(Router(routes, sockets, direct), origins, config.host_whitelist)
     body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
     body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)

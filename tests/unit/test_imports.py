@@ -28,6 +28,7 @@ ROOMS = (
     "rpc",
     "api observe",
     "door",
+    "console",
     "member",
     "utl",
     "cli ctl testing",

@@ -74,6 +74,13 @@ def test_the_wheel_holds_every_module_of_the_tree(wheel: Path) -> None:
     assert published == modules(ROOT / "rusd", "rusd") | modules(ROOT / "cluster", "rusd/cluster")
 
 
+def test_the_wheel_holds_every_file_of_the_console(wheel: Path) -> None:
+    site = ROOT / "rusd" / "console" / "site"
+    files = {f"rusd/console/site/{path.relative_to(site)}" for path in site.rglob("*.*")}
+    with zipfile.ZipFile(wheel) as archive:
+        assert files <= {*archive.namelist()}
+
+
 def test_the_launcher_imports_from_the_wheel_under_rusds_name(
     installed: Path, tmp_path: Path
 ) -> None:

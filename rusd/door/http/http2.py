@@ -164,7 +164,9 @@ class PageCall:
             self._stream.consumed(self._stream.kept)
 
     def _send(self, response: PageResponse, body: bytes) -> None:
-        head = _head(response, ("content-length", str(len(body))))
+        # (The length of a 304 would be that of the response it stands for.)
+        length = () if response.status == 304 else (("content-length", str(len(body))),)
+        head = _head(response, *length)
         if body and self._headers.method != "HEAD":
             self._stream.head(head)
             self._stream.send(body)

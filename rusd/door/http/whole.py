@@ -313,9 +313,11 @@ class WholeRequests:
         connection = self._connection
         if connection is not None and connection.transport is not None:
             head = _response_head(response.status, tuple(response.headers))
+            # (The length of a 304 would be that of the response it stands for.)
+            length = b"" if response.status == 304 else b"Content-Length: %d\r\n" % len(body)
             connection.transport.write(
-                b"%bContent-Length: %d\r\nDate: %b\r\n%b\r\n%b"
-                % (head, len(body), _date(), _CLOSE if self._last else b"", body)
+                b"%b%bDate: %b\r\n%b\r\n%b"
+                % (head, length, _date(), _CLOSE if self._last else b"", body)
             )
         self._ended()
 

@@ -551,6 +551,14 @@ def test_origins_and_hosts_of_http_are_read(tmp_path: Path) -> None:
     assert from_yaml(tmp_path, "cors: '*'\nhost-whitelist: a,b").config.host_whitelist == ("a", "b")
 
 
+def test_the_console_is_served_and_may_write_unless_a_flag_says_otherwise(tmp_path: Path) -> None:
+    assert (Config().enable_console, Config().console_read_only) == (True, False)
+    given = config("--enable-console=false", "--console-read-only")
+    assert (given.enable_console, given.console_read_only) == (False, True)
+    assert config(environ={"ETCD_CONSOLE_READ_ONLY": "true"}).console_read_only
+    assert not from_yaml(tmp_path, "enable-console: false").config.enable_console
+
+
 @pytest.mark.parametrize(
     "origin", ["a", "a:1", "ftp://a", "http://", "http://a/path", "http://u@a"]
 )

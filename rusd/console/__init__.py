@@ -1,0 +1,12 @@
+"""The web console of a member: its files below /console/, and what they ask below /console/api/.
+
+- `files.py` the files of the folder `site/`, as pages
+
+The page in the browser speaks the JSON gateway (`rusd/door/gateway/`) for keys, users and
+everything else that etcd's API has.
+
+Promises: a file is sent compressed, and only if the browser does not hold it; nothing outside the
+folder is served; a page of the console loads nothing from elsewhere and runs no inline script.
+
+Not here: what the browser does, which is in `site/`.
+"""
