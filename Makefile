@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
-        test-plugin test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
+        test-plugin test-console test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
@@ -25,6 +25,11 @@ $(BIN)/python:
 .venv/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[test]'
 	@touch $@ .venv/.installed
+
+# What drives Chromium; playwright's own browsers are not downloaded.
+.venv/.installed-console: pyproject.toml .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[console]'
+	@touch $@ .venv/.installed .venv/.installed-test
 
 # --- running it -----------------------------------------------------------------------------------
 
@@ -201,6 +206,14 @@ test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languag
 test-plugin: .venv/.installed-test  ## fixtures and examples for Python tests (installs clients from PyPI)
 	$(BIN)/python -m pytest tests/plugin $(ARGS)
 	$(BIN)/python -m pytest tests/plugin/test_fixtures.py --etcd-binary=$(BIN)/etcd $(ARGS)
+
+# Pictures of every page are left in build/console.
+test-console: .venv/.installed-console  ## the console in Chromium, members killed meanwhile (root installs Chromium by apt)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; } || \
+	  (echo "Chromium is missing: apt-get install chromium" >&2; exit 1)
+	$(BIN)/python -m pytest tests/console $(ARGS)
 
 COREDNS := v1.15.0
 
