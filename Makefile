@@ -27,8 +27,8 @@ $(BIN)/python:
 	@touch $@ .venv/.installed
 
 # What drives Chromium; playwright's own browsers are not downloaded.
-.venv/.installed-console: pyproject.toml .venv/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[console]'
+.venv/.installed-browser: pyproject.toml .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[browser]'
 	@touch $@ .venv/.installed .venv/.installed-test
 
 # --- running it -----------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ test-plugin: .venv/.installed-test  ## fixtures and examples for Python tests (i
 	$(BIN)/python -m pytest tests/plugin/test_fixtures.py --etcd-binary=$(BIN)/etcd $(ARGS)
 
 # Pictures of every page are left in build/console.
-test-console: .venv/.installed-console  ## the console in Chromium, members killed meanwhile (root installs Chromium by apt)
+test-console: .venv/.installed-browser  ## the console in Chromium, members killed meanwhile (root installs Chromium by apt)
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; } || \
