@@ -388,8 +388,8 @@ class Config:
         (),
         parsers.origins,
         "Security",
-        "Origins whose web pages may read through HTTP, and write: * or URLs. Without it, all may"
-        " read and none may write.",
+        "Origins whose web pages may call this member: * or URLs. Without it, all may read what GET"
+        " answers, and none may call.",
     )
     host_whitelist: tuple[str, ...] = _flag(
         ("*",),
@@ -542,6 +542,12 @@ class Config:
     def client_urls(self) -> tuple[Url, ...]:
         """Every URL that accepts clients, over gRPC or HTTP/1.1."""
         return (*self.listen_client_urls, *self.listen_client_http_urls)
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The hosts by which clients address this member, as far as flags name them."""
+        urls = (*self.client_urls, *self.advertise_client_urls)
+        return frozenset((*self.host_whitelist, *(url.host for url in urls)))
 
     @property
     def data_path(self) -> Path:

@@ -33,6 +33,7 @@ from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
 from rusd.console.files import ROOT as CONSOLE
 from rusd.console.files import ConsoleFiles
+from rusd.console.read_only import ReadOnly
 from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
 from rusd.door.gateway.paths import OLD_ROOT, ROOT
 from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
@@ -258,7 +259,7 @@ def assemble(
         CallMetrics(methods, unknown_calls),
     )
     pages = member_pages(checks, metrics.render, budget)
-    origins = Origins(config.cors)
+    origins = Origins(config.cors, config.host_names)
     limit = config.max_request_bytes + OVERHEAD_BYTES
     gateway: Gateway | None = None
     routes = {**pages, **debug_pages(node, stacks if config.enable_pprof else None)}
@@ -268,7 +269,6 @@ def assemble(
         gateway = Gateway(
             by_role.served,
             limit,
-            origins,
             lambda: config.client_cert_auth and machine.auth.enabled,
             config.max_concurrent_streams,
             budget,
@@ -277,6 +277,10 @@ def assemble(
         routes |= {ROOT: gateway.page, OLD_ROOT: gateway.page}
         sockets = (ROOT, OLD_ROOT)
         direct = {ROOT: gateway.begin, OLD_ROOT: gateway.begin}
+        if config.console_read_only:
+            reading = ReadOnly(gateway)
+            routes |= {ROOT: reading.page, OLD_ROOT: reading.page}
+            direct = {ROOT: reading.begin, OLD_ROOT: reading.begin}
         if config.enable_console:
             files = ConsoleFiles()
             routes |= {CONSOLE: files.page, CONSOLE.rstrip("/"): files.redirect}
@@ -302,6 +306,7 @@ def assemble(
         body_memory=body_memory,
         budget=budget,
         request_log=RequestLog(config.warning_unary_request_duration, time.time),
+        origins=origins,
     )
 
     # Every hook between two components: what happens there, and what is called then.

@@ -215,7 +215,7 @@ GUARDS: dict[str, tuple[Request, int, Request]] = {
         RANGE._replace(fields=(AS_ROOT,)),
     ),
     "an origin that is not allowed": (
-        RANGE._replace(fields=(AS_ROOT, f"Origin: {EVIL}")), 200,
+        RANGE._replace(fields=(AS_ROOT, f"Origin: {EVIL}")), 403,
         RANGE._replace(fields=(AS_ROOT, f"Origin: {GOOD}")),
     ),
     "a question before a write": (

@@ -7,22 +7,17 @@ from rusd.base.worker import Worker
 from rusd.door.gateway import answers
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.method_json import MethodsJson
-from rusd.door.gateway.paths import OLD_ROOT, PATHS, READS, ROOT
+from rusd.door.gateway.paths import OLD_ROOT, PATHS, ROOT
 from rusd.door.gateway.slots import CallSlots
 from rusd.door.gateway.streaming import OpenStreams, StreamCall
 from rusd.door.gateway.unary import AT_ONCE, UnaryCall
-from rusd.door.http.access import Origins
 from rusd.door.http.rendering import Renderings
 from rusd.door.http.router import NOSNIFF, TEXT
 from rusd.door.time_budget import TimeBudget
-from rusd.rpc.errors import Code, Definition, EtcdError
+from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.methods import Methods, Unary
 from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
 
-_OTHER_ORIGIN = Definition(
-    Code.PERMISSION_DENIED,
-    "rusd: writes of web pages of other origins need --cors with their origin",
-)
 _COMMON_NAME = PageResponse(
     400,
     [TEXT, NOSNIFF],
@@ -41,7 +36,6 @@ class Gateway:
         self,
         methods: Methods,
         limit: int,
-        origins: Origins,
         names_matter: Callable[[], bool],
         at_once: int,
         budget: TimeBudget | None = None,
@@ -54,7 +48,6 @@ class Gateway:
         """
         self._renderings = Renderings(budget or TimeBudget())
         self._methods = methods
-        self._origins = origins
         self._names_matter = names_matter
         self._slots = CallSlots(at_once)
         #: One: several would take turns with the event loop.
@@ -146,8 +139,6 @@ class Gateway:
         if request.method != "POST" or _overridden(request):
             return answers.refusal(answers.METHOD_NOT_ALLOWED)
         path, call = found
-        if path not in READS and not self._origins.may_write(request):
-            return answers.refusal(_OTHER_ORIGIN)
         try:
             return path, call, metadata(request.headers), timeout(request.headers)
         except ValueError as error:

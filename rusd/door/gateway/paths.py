@@ -71,7 +71,7 @@ PATHS: Mapping[str, str] = {
     "/v3/election/resign": _ELECTION + "Resign",
 }
 
-#: Methods that change nothing; all others count as writes for pages of other origins.
+#: Methods that change nothing.
 READS = frozenset(
     (
         _KV + "Range",

@@ -14,6 +14,7 @@ from rusd.door.grpc.request_headers import CallHeaderParser, CallHeaders
 from rusd.door.grpc.streaming import StreamCall
 from rusd.door.grpc.unary import UnaryCall
 from rusd.door.h2 import Stream
+from rusd.door.http.access import Origins
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.http2 import PageCall, PageConnection, Serve
 from rusd.door.ports import Receiver
@@ -52,13 +53,14 @@ class Dispatcher:
         pages: Serve | None,
         body_memory: BodyMemory,
         unknown_calls: CallCounts,
+        origins: Origins,
     ) -> None:
         """`pages` answers requests that are not gRPC; without it they are refused.
 
         `body_memory` counts their bodies. `unknown_calls` counts calls of methods that the table
-        does not hold.
+        does not hold. `origins`: whose web pages may call.
         """
-        self.parse = CallHeaderParser(methods, pages=pages is not None)
+        self.parse = CallHeaderParser(methods, origins, pages=pages is not None)
         self._pages = pages
         self._body_memory = body_memory
         self._unknown_calls = unknown_calls

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rusd.door.grpc.messages import ENCODINGS
 from rusd.door.h2 import Request
+from rusd.door.http.access import OTHER_ORIGIN, Origins
 from rusd.door.http.http2 import PageHeaders
 from rusd.rpc.errors import DEADLINE_EXCEEDED, Code, Definition
 from rusd.rpc.methods import Method, Methods
@@ -45,9 +46,12 @@ class CallHeaders:
 class CallHeaderParser:
     """Interprets the headers of the calls of one door."""
 
-    def __init__(self, methods: Methods, *, pages: bool) -> None:
-        """`pages`: whether requests that are not gRPC get a page."""
+    def __init__(self, methods: Methods, origins: Origins, *, pages: bool) -> None:
+        """`origins`: whose web pages may call. `pages`: whether requests that are not gRPC get a
+        page.
+        """
         self._methods = methods
+        self._origins = origins
         self._services = {path.split("/")[1] for path in methods}
         self._pages = pages
 
@@ -86,6 +90,11 @@ class CallHeaderParser:
         elif encoding not in ENCODINGS:
             text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
             refusal = refusal or Definition(Code.UNIMPLEMENTED, text)
+        if "origin" in headers or "sec-fetch-site" in headers:
+            # (A browser speaks HTTP/2 over TLS only.)
+            named = {**headers, "host": request.authority or headers.get("host", "")}
+            if not self._origins.admits(named, secure=True):
+                refusal = OTHER_ORIGIN
         metadata = {
             name: value
             for name, value in headers.items()

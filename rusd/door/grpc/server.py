@@ -18,6 +18,7 @@ from rusd.door.grpc.dispatch import Dispatcher
 from rusd.door.grpc.door_state import DoorState
 from rusd.door.grpc.keepalive import Keepalive
 from rusd.door.h2 import Limits
+from rusd.door.http.access import Origins
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.http2 import Serve
 from rusd.door.listen.listener import Bindings, Listeners, Tls
@@ -66,6 +67,7 @@ class GrpcDoor:
         budget: TimeBudget | None = None,
         memory_budget: int = 0,
         request_log: RequestLog | None = None,
+        origins: Origins | None = None,
     ) -> None:
         """`fail` gets the exception of a background task, which ends the member.
 
@@ -73,7 +75,7 @@ class GrpcDoor:
         answers HTTP/2 requests that are not gRPC, `body_memory` counts their bodies; `http` makes
         protocols for HTTP/1.1. `budget`: the time for everything that connections cause.
         `memory_budget`: bytes, see `memory_budget.py`; 0: by the size of the machine. `request_log`
-        gets the slow unary calls.
+        gets the slow unary calls. `origins`: whose web pages may call; None: this one's.
         """
         self.limit = max_request_bytes + OVERHEAD_BYTES
         self.budget = budget or TimeBudget()
@@ -85,7 +87,11 @@ class GrpcDoor:
             kept=max(min(kept, self._memory_budget // KEPT_PART), self.limit),
         )
         self._dispatcher = Dispatcher(
-            methods, pages, body_memory or BodyMemory(), unknown_calls or CallCounts()
+            methods,
+            pages,
+            body_memory or BodyMemory(),
+            unknown_calls or CallCounts(),
+            origins or Origins(()),
         )
         self._http = http
         self._request_log = request_log

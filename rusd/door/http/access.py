@@ -4,16 +4,20 @@
 - `--cors`: origins that browsers may let read responses (etcd's headers, `*` by default)
 - `OPTIONS` is answered for every path, as in etcd
 
-`Origins` also decides whether a page of another origin may write: etcd lets every page, rusd only
-those that `--cors` names. The default does not count: with it any page in the browser of someone
-near a member could write.
+Besides, every request that may do more than read (all but GET, HEAD and OPTIONS; WebSockets too) is
+refused to pages of other origins, unless `--cors` names them: etcd executes it. The default of the
+flag does not count: with it any page in the browser of someone near a member could write. The same
+holds for gRPC calls (`rusd/door/grpc/request_headers.py`), which a page can make over TLS.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
 
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.door.http.router import NOSNIFF, TEXT, Router
-from rusd.rpc.pages import PageRequest, PageResponse, Respond
+from rusd.rpc.errors import Code, Definition
+from rusd.rpc.pages import PageRequest, PageResponse, Respond, nothing_to_cancel
 
 log = get_logger(__name__)
 rejected = LimitedLog(log)
@@ -22,6 +26,7 @@ ANY = "*"
 _METHODS = ("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
 _HEADERS = ("Access-Control-Allow-Headers", "accept, content-type, authorization")
 _ANYONE = (_METHODS, ("Access-Control-Allow-Origin", ANY), _HEADERS)
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 #: In etcd's words, with the name that was asked for.
@@ -37,15 +42,29 @@ This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-201
 
 """
 
+OTHER_ORIGIN = Definition(
+    Code.PERMISSION_DENIED,
+    "rusd: requests of web pages of other origins need --cors with their origin",
+)
+#: In the form of the JSON gateway.
+OTHER_ORIGIN_PAGE = PageResponse(
+    403,
+    [("Content-Type", "application/json"), NOSNIFF],
+    json.dumps(
+        {"code": int(OTHER_ORIGIN.code), "message": OTHER_ORIGIN.message}, separators=(",", ":")
+    ).encode(),
+)
+
 
 class Origins:
-    """The origins that `--cors` allows."""
+    """The origins that `--cors` allows, and this one."""
 
-    def __init__(self, given: Sequence[str]) -> None:
-        """`given`: the value of the flag; empty without it."""
+    def __init__(self, given: Sequence[str], names: Iterable[str] = ()) -> None:
+        """`given`: the value of the flag; empty without it. `names`: of this member's hosts."""
         self._explicit = bool(given)
         self._any = ANY in given or not given
         self._allowed = frozenset(_normal(origin) for origin in given)
+        self._names = frozenset(name.lower() for name in names)
 
     def headers(self, origin: str) -> Sequence[tuple[str, str]]:
         """Return the CORS headers for a request from `origin` ("" if it names none)."""
@@ -55,22 +74,42 @@ class Origins:
             return (_METHODS, ("Access-Control-Allow-Origin", origin), _HEADERS)
         return ()
 
-    def may_write(self, request: PageRequest) -> bool:
-        """Return whether a write may come from the request's origin."""
-        if same_origin(request):
+    def admits(self, headers: Mapping[str, str], *, secure: bool) -> bool:
+        """Return whether a request with these headers may act: it comes from no browser, from a
+        page of this origin, or of one that the flag names. `secure`: whether it came over TLS.
+        """
+        if same_origin(headers, secure=secure) and not self._is_rebound(headers, secure):
             return True
-        return self._explicit and (
-            self._any or _normal(request.headers.get("origin", "")) in self._allowed
+        return self._explicit and (self._any or _normal(headers.get("origin", "")) in self._allowed)
+
+    def _is_rebound(self, headers: Mapping[str, str], secure: bool) -> bool:
+        """Return whether the page may come from elsewhere, by a name of its own that was made to
+        lead here: an address that is neither a number, nor a local name, nor one of this member's.
+
+        An origin of TLS before a member without it is a proxy's.
+        """
+        if secure or not headers.get("origin", "").startswith("http:"):
+            return False
+        name = _hostname(headers.get("host", "")).lower().rstrip(".")
+        return not (
+            "." not in name
+            or name in self._names
+            or name.endswith(".localhost")
+            or _is_address(name)
         )
 
 
-def same_origin(request: PageRequest) -> bool:
-    """Return whether a request comes from a page of this origin, or from no browser."""
-    headers = request.headers
-    if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-        return False
+def same_origin(headers: Mapping[str, str], *, secure: bool) -> bool:
+    """Return whether a request comes from a page of this origin, or from no browser.
+
+    `Sec-Fetch-Site` decides alone if it is there: no page can set it, and it holds behind a proxy
+    that changes `Host`. Browsers send it over TLS and to localhost.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("none", "same-origin")
     origin = headers.get("origin", "")
-    scheme = "https" if request.caller.secure else "http"
+    scheme = "https" if secure else "http"
     return not origin or _normal(origin) == _normal(f"{scheme}://{headers.get('host', '')}")
 
 
@@ -96,7 +135,10 @@ class AccessControl:
         cors = self._origins.headers(headers.get("origin", ""))
         if request.method == "OPTIONS":
             return PageResponse(200, cors)
-        response = await self._router.serve(request)
+        if self._may_act(request):
+            response = await self._router.serve(request)
+        else:
+            response = OTHER_ORIGIN_PAGE
         if not cors:
             return response
         return PageResponse(response.status, (*response.headers, *cors), response.body)
@@ -108,6 +150,10 @@ class AccessControl:
         if request.method == "OPTIONS" or not self._is_known_host(request):
             return None
         cors = self._origins.headers(request.headers.get("origin", ""))
+        if not self._may_act(request):
+            refusal = OTHER_ORIGIN_PAGE
+            respond(PageResponse(refusal.status, (*refusal.headers, *cors), refusal.body))
+            return nothing_to_cancel
         if not cors:
             return self._router.begin(request, body, respond)
         return self._router.begin(
@@ -121,6 +167,11 @@ class AccessControl:
     def accepts_socket(self, request: PageRequest) -> bool:
         """Return whether a WebSocket may be opened at the request's path."""
         return self._is_known_host(request) and self._router.accepts_socket(request)
+
+    def _may_act(self, request: PageRequest) -> bool:
+        return request.method in _SAFE_METHODS or self._origins.admits(
+            request.headers, secure=request.caller.secure
+        )
 
     def _is_known_host(self, request: PageRequest) -> bool:
         if self._any_host or request.caller.secure:
@@ -136,6 +187,14 @@ def _hostname(host: str) -> str:
     if not colon or ":" in name or "[" in host or "]" in host:
         return host
     return name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _normal(origin: str) -> str:

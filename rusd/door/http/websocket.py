@@ -105,7 +105,7 @@ def _headers(asked: PageRequest) -> dict[str, str]:
     _, bearer, token = given.get("sec-websocket-protocol", "").partition(f"{_BEARER},")
     if bearer:
         found["authorization"] = f"{_BEARER} {token.strip()}"
-    if "cookie" in given and same_origin(asked):
+    if "cookie" in given and same_origin(given, secure=asked.caller.secure):
         try:
             cookie = SimpleCookie(given["cookie"]).get("token")
         except CookieError:

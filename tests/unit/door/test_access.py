@@ -28,6 +28,14 @@ def served(asked: PageRequest, origins: tuple[str, ...] = (), *hosts: str) -> Pa
     return asyncio.run(AccessControl(router, Origins(origins), hosts or ("*",)).serve(asked))
 
 
+def begun(asked: PageRequest) -> int:
+    """The status that a request gets which is answered without a task; 0 if the page is asked."""
+    found: list[int] = []
+    access = AccessControl(Router({"/v3/": page}, ("/v3/",)), Origins(()), ("*",))
+    access.begin(asked, b"", lambda response: found.append(response.status))
+    return found[0] if found else 0
+
+
 @pytest.mark.parametrize(
     ("headers", "secure"),
     [
@@ -39,12 +47,21 @@ def served(asked: PageRequest, origins: tuple[str, ...] = (), *hosts: str) -> Pa
         ({"host": "a:443", "origin": "https://a"}, True),
         ({"host": "a:1", "sec_fetch_site": "same-origin"}, False),
         ({"host": "a:1", "sec_fetch_site": "none"}, False),
+        # Behind a proxy that ends TLS, or changes the host.
+        ({"host": "a:1", "origin": "https://b", "sec_fetch_site": "same-origin"}, False),
+        ({"host": "127.0.0.1:1", "origin": "http://127.0.0.1:1"}, False),
+        ({"host": "[::1]:1", "origin": "http://[::1]:1"}, False),
+        ({"host": "a.localhost:1", "origin": "http://a.localhost:1"}, False),
+        ({"host": "a.example:1", "origin": "https://a.example:1"}, True),
     ],
 )
-def test_a_page_of_this_origin_and_a_client_that_is_no_browser_may_write(
+def test_a_page_of_this_origin_and_a_client_that_is_no_browser_may_call(
     headers: dict[str, str], secure: bool
 ) -> None:
-    assert same_origin(request(secure=secure, **headers))
+    asked = request(secure=secure, **headers)
+    assert same_origin(asked.headers, secure=secure)
+    assert Origins(()).admits(asked.headers, secure=secure)
+    assert served(asked).status == 200
 
 
 @pytest.mark.parametrize(
@@ -63,17 +80,32 @@ def test_a_page_of_this_origin_and_a_client_that_is_no_browser_may_write(
         ({"host": "a:1", "sec_fetch_site": "same-site"}, False),
         ({"host": "a:1", "origin": "http://a:1", "sec_fetch_site": "cross-site"}, False),
         ({"host": "a:1", "sec_fetch_site": "anything new"}, False),
+        # Names that lead here, but are not known to be this member's.
+        ({"host": "evil.example:1", "origin": "http://evil.example:1"}, False),
+        ({"host": "127.0.0.1.evil.example", "origin": "http://127.0.0.1.evil.example"}, False),
+        ({"host": "evil.localhost.example", "origin": "http://evil.localhost.example"}, False),
     ],
 )
-def test_a_page_of_another_origin_may_write_only_if_cors_says_so(
+def test_a_page_of_another_origin_may_call_only_if_cors_says_so(
     headers: dict[str, str], secure: bool
 ) -> None:
-    asked = request(secure=secure, **headers)
-    assert not Origins(()).may_write(asked)
-    assert Origins(("*",)).may_write(asked)
-    assert not Origins(("http://c:1",)).may_write(asked)
-    if "origin" in headers:
-        assert Origins((headers["origin"],)).may_write(asked)
+    for method in ("POST", "PUT", "DELETE", "PATCH", "FOO"):
+        asked = request(method, secure=secure, **headers)
+        assert served(asked).status == served(asked, ("http://c:1",)).status == 403
+        assert begun(asked) == 403
+        assert served(asked, ("*",)).status == 200
+        if "origin" in headers:
+            assert served(asked, (headers["origin"],)).status == 200
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert served(request(method, secure=secure, **headers)).status == 200
+
+
+@pytest.mark.parametrize("name", ["db1.example", "DB1.example", "db1.example."])
+def test_a_page_of_this_origin_may_call_by_a_name_that_a_flag_gives_the_member(name: str) -> None:
+    headers = {"host": f"{name}:1", "origin": f"http://{name}:1"}
+    assert not Origins(()).admits(headers, secure=False)
+    assert Origins((), ["db1.example"]).admits(headers, secure=False)
+    assert Origins((f"http://{name}:1",)).admits(headers, secure=False)
 
 
 def test_browsers_are_told_that_any_origin_may_read_unless_cors_names_some() -> None:

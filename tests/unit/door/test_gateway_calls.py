@@ -19,7 +19,6 @@ from rusd.door.gateway.memory import MOVED_PART, SLOW_SECONDS, Answer, AnswerMem
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.streaming import HIGH_BYTES
 from rusd.door.gateway.unary import SHORT
-from rusd.door.http.access import Origins
 from rusd.door.http.body import Body, BodyMemory
 from rusd.door.http.router import page_request
 from rusd.door.time_budget import BACKLOG, TimeBudget
@@ -63,7 +62,7 @@ class Service:
             "/etcdserverpb.Watch/Watch": BidiStream(rpc.WatchRequest, self._watch),
         }
         self.methods = methods
-        self.gateway = Gateway(methods, LIMIT, Origins(()), lambda: False, at_once, budget)
+        self.gateway = Gateway(methods, LIMIT, lambda: False, at_once, budget)
 
     def _put(self, request: rpc.PutRequest, call: Call) -> asyncio.Future[bytes]:
         self.puts.append(asyncio.get_running_loop().create_future())

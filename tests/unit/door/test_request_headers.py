@@ -8,6 +8,7 @@ from hpack import Decoder
 from rusd.door.grpc import status
 from rusd.door.grpc.request_headers import CallHeaderParser, CallHeaders, seconds
 from rusd.door.h2 import Request
+from rusd.door.http.access import Origins
 from rusd.proto import rpc_pb2 as rpc
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.methods import Unary
@@ -17,12 +18,16 @@ PATH = "/etcdserverpb.KV/Put"
 
 
 def opening(
-    path: str = PATH, method: str = "POST", pages: bool = False, **fields: str
+    path: str = PATH,
+    method: str = "POST",
+    pages: bool = False,
+    origins: tuple[str, ...] = (),
+    **fields: str,
 ) -> CallHeaders:
     headers = {"content-type": "application/grpc", "te": "trailers"}
     headers |= {name.replace("_", "-"): value for name, value in fields.items()}
     request = Request(method, "http", "here", path, list(headers.items()))
-    return CallHeaderParser({PATH: METHOD}, pages=pages)(request)
+    return CallHeaderParser({PATH: METHOD}, Origins(origins), pages=pages)(request)
 
 
 def refused(one: CallHeaders) -> tuple[Code, str]:
@@ -33,6 +38,30 @@ def refused(one: CallHeaders) -> tuple[Code, str]:
 def test_a_path_names_its_method() -> None:
     assert opening().method is METHOD
     assert opening().refusal is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://here"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site", "origin": "https://here"},
+    ],
+)
+def test_a_page_of_another_origin_calls_no_method(fields: dict[str, str]) -> None:
+    """Over TLS a page can send what gRPC sends, and need not read the answer."""
+    assert refused(opening(**fields))[0] == Code.PERMISSION_DENIED
+    assert opening(origins=("*",), **fields).refusal is None
+    if "origin" in fields:
+        assert opening(origins=(fields["origin"],), **fields).refusal is None
+
+
+@pytest.mark.parametrize("fields", [{"origin": "https://here"}, {"sec_fetch_site": "same-origin"}])
+def test_a_page_of_this_origin_may_call_a_method(fields: dict[str, str]) -> None:
+    assert opening(**fields).method is METHOD
+    assert opening(**fields).refusal is None
 
 
 @pytest.mark.parametrize(
