@@ -248,15 +248,16 @@ export function Confirm({ title, text, action, danger, word, onConfirm, onClose,
 /**
  * A table. columns: [{key, title, cell, align}], where `cell(row)` returns what is shown (default:
  * row[key]) and align is "left" or "right". `onRow(row)`: rows are chosen by click or Enter.
+ * `stack`: on a narrow screen each row becomes a list of titles and cells.
  */
-export function DataTable({ caption, columns, rows, rowKey, onRow, empty = "None" }) {
+export function DataTable({ caption, columns, rows, rowKey, onRow, empty = "None", stack = false }) {
   const choose = (row) => (event) => {
     if (event.type === "keydown" && (event.key !== "Enter" || event.target !== event.currentTarget))
       return;
     if (event.type === "click" && event.target.closest("button, a, input")) return;
     onRow(row);
   };
-  return html`<div class="table" role="region" aria-label=${caption} tabindex="0">
+  return html`<div class=${stack ? "table stack" : "table"} role="region" aria-label=${caption} tabindex="0">
     <table>
       <caption class="hidden">${caption}</caption>
       <thead>
@@ -276,7 +277,7 @@ export function DataTable({ caption, columns, rows, rowKey, onRow, empty = "None
             onKeyDown=${onRow && choose(row)}
           >
             ${columns.map(
-              ({ key, cell, align }) => html`<td key=${key} class=${align}>
+              ({ key, title, cell, align }) => html`<td key=${key} class=${align} data-title=${title}>
                 ${cell ? cell(row) : row[key]}
               </td>`,
             )}
