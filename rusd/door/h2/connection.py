@@ -263,28 +263,30 @@ class Connection(Generic[T]):
         else:
             self._step(ConnectionEvent.BLOCK_BEGINS)
             self._block.begin(ident, flags, payload)
-            self._count_block(len(payload))
+            self._feed_block(payload)
 
     def _continuation(self, flags: int, ident: int, payload: bytes) -> None:
         if ident != self._block.stream:
             raise H2ConnectionError(PROTOCOL_ERROR, "CONTINUATION of nothing")
         if len(payload) < SMALL_PIECE and not flags & END_HEADERS:
             self._count_overhead()
-        self._count_block(len(payload))
         self._block.add(payload)
         if flags & END_HEADERS:
             self._step(ConnectionEvent.BLOCK_ENDS)
-            encoded = self._end_block()
+            self._count_block(0)
             accepted = self._row[_NEW_STREAM] is self.state
-            self._requests.block(self._block.flags, ident, encoded, accepted)
+            self._requests.block(self._block.flags, ident, payload, accepted)
+        else:
+            self._feed_block(payload)
+
+    def _feed_block(self, piece: bytes) -> None:
+        self._reader.feed(piece)
+        self._count_block(self._reader.part)
 
     def _count_block(self, size: int) -> None:
-        self._block_bytes += size
-        self.inbound.count_overhead(size)
-
-    def _end_block(self) -> bytes:
-        self._count_block(-self._block_bytes)
-        return self._block.end()
+        """Count so many bytes for the block under way."""
+        self.inbound.count_overhead(size - self._block_bytes)
+        self._block_bytes = size
 
     def _rst_stream(self, flags: int, ident: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -399,7 +401,7 @@ class Connection(Generic[T]):
             self._step(ConnectionEvent.END)
         self.outbound.close()
         self._unread = b""
-        self._end_block()
+        self._count_block(0)
         self._wind_up()
 
     def _wind_up(self) -> None:

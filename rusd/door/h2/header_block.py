@@ -1,4 +1,4 @@
-"""A header block in pieces: HEADERS and its CONTINUATION frames (RFC 9113, 4.3 and 6.10)."""
+"""The frames of a header block: HEADERS and its CONTINUATION frames (RFC 9113, 4.3 and 6.10)."""
 
 from rusd.door.h2 import frames
 from rusd.door.h2.errors import (
@@ -15,28 +15,22 @@ SMALL_PIECE = 1 << 10
 class HeaderBlock:
     """The incomplete header block; at most one, of at most `limit` bytes."""
 
-    __slots__ = ("_limit", "_pieces", "flags", "stream")
+    __slots__ = ("_limit", "_size", "flags", "stream")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces = bytearray()
+        self._size = 0
         #: Stream and flags of its HEADERS frame.
         self.stream = 0
         self.flags = 0
 
     def begin(self, stream: int, flags: int, piece: bytes) -> None:
-        self.stream, self.flags = stream, flags
-        self._pieces = bytearray(piece)
+        self.stream, self.flags, self._size = stream, flags, len(piece)
 
     def add(self, piece: bytes) -> None:
-        self._pieces += piece
-        if len(self._pieces) > self._limit:
+        self._size += len(piece)
+        if self._size > self._limit:
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "header block too large")
-
-    def end(self) -> bytes:
-        """Return the whole block and clear it."""
-        encoded, self._pieces = bytes(self._pieces), bytearray()
-        return encoded
 
 
 def fragment(flags: int, ident: int, payload: bytes) -> bytes:

@@ -21,6 +21,7 @@ from rusd.door.h2.errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, H2Connecti
 from rusd.door.h2.hpack_decoder import Decoder, Field
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Blocks cached per connection, and the longest that is.
 CACHED_BLOCKS = 64
@@ -75,20 +76,33 @@ class HeaderReader(Generic[T]):
         #: Bytes of memory of the request read last (0 if it is cached), and of the cache.
         self.weight = 0
         self.cached = 0
+        #: Whether a part of the block under way was fed.
+        self._fed = False
+
+    def feed(self, piece: bytes) -> None:
+        """Decode a part of a block that ends with a later one. Raises H2ConnectionError."""
+        self._fed = True
+        self._use(self._decoder.feed, piece)
+
+    @property
+    def part(self) -> int:
+        """Bytes of memory of the block under way."""
+        fields, size = self._decoder.part
+        return size + FIELD_MEMORY * fields
 
     def request(self, encoded: bytes) -> T:
         """Return the meaning of a block. Raises Malformed, or H2ConnectionError if decoding
         fails.
         """
-        known = self._known.get(encoded)
+        known = self._known.get(encoded) if not self._fed else None
         if known is not None:
             self.weight = 0
             return known
-        before = self._decoder.changes
+        before, whole = self._decoder.changes, not self._fed
         fields = self._decode(encoded)
         self.weight = self._decoder.list_size + FIELD_MEMORY * len(fields)
         meaning = self._interpret(_request(fields))
-        if self._decoder.changes == before and len(encoded) <= CACHED_BYTES:
+        if whole and self._decoder.changes == before and len(encoded) <= CACHED_BYTES:
             if len(self._known) >= CACHED_BLOCKS:
                 self._clear_cache()
             self._known[encoded] = meaning
@@ -108,13 +122,15 @@ class HeaderReader(Generic[T]):
             _check_field(name, value)
 
     def _decode(self, encoded: bytes) -> list[Field]:
-        """Decode a block; the only use of the decoder.
+        """Decode a block, or the end of the one that was fed."""
+        self._fed = False
+        return self._use(self._decoder.decode, encoded)
 
-        Empties the cache if the table changed, before the fields are checked.
-        """
+    def _use(self, decode: Callable[[bytes], R], encoded: bytes) -> R:
+        """Use the decoder. Empties the cache if the table changed, before fields are checked."""
         before = self._decoder.changes
         try:
-            return self._decoder.decode(encoded)
+            return decode(encoded)
         except OversizedHeaderListError as error:
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "header list too large") from error
         except (HPACKError, IndexError, ValueError) as error:

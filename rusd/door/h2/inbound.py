@@ -43,8 +43,8 @@ class Limits:
     connection_window: int = 1 << 20
     #: Bytes of messages with a reservation at a time, and of those without.
     kept: int = 16 << 20
-    #: Bytes of one header list.
-    header_list: int = 64 << 10
+    #: Bytes of one header list: as Go's HTTP server announces (1 MiB, and 10 fields' overhead).
+    header_list: int = (1 << 20) + 320
 
 
 class Unlimited:

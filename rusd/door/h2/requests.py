@@ -84,7 +84,7 @@ class Requests(Generic[T]):
             return
         table.newest = ident
         try:
-            meaning = self._reader.request(encoded) if encoded else None
+            meaning = self._reader.request(encoded)
         except Malformed:
             meaning = None
         if meaning is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hpack.exceptions import HPACKError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.door.h2 import PREFACE
+from rusd.door.h2 import PREFACE, Limits
 from rusd.door.h2 import frames as wire
 from rusd.door.h2.hpack_decoder import Decoder
 from tests.unit.door.h2.peer import Served
@@ -198,3 +199,50 @@ def test_a_block_costs_no_more_than_its_length(name: str) -> None:
             return
 
     assert lines_run(read) <= 40 * len(encoded) + 200
+
+
+def fed(decoder: Decoder, encoded: bytes, cuts: list[int]) -> list[tuple[bytes, bytes]]:
+    """Decode a block whose frames end at `cuts`."""
+    ends = sorted({cut for cut in cuts if cut < len(encoded)})
+    for start, end in zip([0, *ends], ends, strict=False):
+        decoder.feed(encoded[start:end])
+    return decoder.decode(encoded[ends[-1] if ends else 0 :])
+
+
+@given(
+    encoded=st.lists(st.sampled_from(RAW) | st.binary(max_size=8)).map(b"".join)
+    | st.builds(
+        lambda fields, huffman: Encoder().encode(fields, huffman=huffman),
+        st.lists(st.tuples(st.text("az9~\n"), st.text("0Z|\0", max_size=40)), max_size=5),
+        st.booleans(),
+    ),
+    cuts=st.lists(st.integers(0, 60), max_size=12),
+)
+@settings(max_examples=300)
+def test_a_block_in_several_frames_is_read_as_in_one(encoded: bytes, cuts: list[int]) -> None:
+    whole, pieces = Decoder(LIST_BYTES), Decoder(LIST_BYTES)
+    for _ in range(2):  # the second time with a table
+        try:
+            expected = whole.decode(encoded)
+        except (HPACKError, IndexError, ValueError):
+            with pytest.raises((HPACKError, IndexError, ValueError)):
+                fed(pieces, encoded, cuts)
+            return
+        assert fed(pieces, encoded, cuts) == expected
+        assert (pieces.list_size, pieces.changes) == (whole.list_size, whole.changes)
+
+
+@pytest.mark.parametrize("huffman", [False, True])
+@pytest.mark.parametrize("frame", [100, 16 << 10])
+def test_each_frame_of_a_long_field_costs_no_more_than_its_length(
+    frame: int, huffman: bool
+) -> None:
+    encoded = Encoder().encode([("name" * 5_000, "a token" * 9_000)], huffman=huffman)
+    decoder = Decoder(Limits().header_list)
+    costs = [
+        lines_run(partial(decoder.feed, encoded[start : start + frame]))
+        for start in range(0, len(encoded) - frame, frame)
+    ]
+    assert max(costs) < 100 + 12 * frame
+    if not huffman:
+        assert sum(costs) < 100 * len(costs)
