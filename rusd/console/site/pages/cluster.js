@@ -89,7 +89,7 @@ function Facts({ cluster }) {
     ["Members", cluster.members.length],
     ["Quota", formatSize(cluster.quota)],
   ];
-  return html`<dl class="facts">
+  return html`<dl class="cluster-facts">
     ${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 }
