@@ -23,6 +23,7 @@ Files:
     key_counts       numbers of live keys in intervals, kept by blocks
     read_view        the committed state of one moment, for reads that take many slices
     history          events from a revision on
+    key_versions     the changes of one key that can still be read
     compaction       compact revision, and removal of superseded versions
     hash             HashKV and other checksums
     counts           operations since the start, for metrics

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Generator, Iterator
 
 from rusd.base import sliced
-from rusd.mvcc import compaction, history, range_query, uncommitted
+from rusd.mvcc import compaction, history, key_versions, range_query, uncommitted
 from rusd.mvcc import hash as hashes
 from rusd.mvcc.counts import Counts
 from rusd.mvcc.errors import Compacted, FutureRevision
@@ -12,6 +12,7 @@ from rusd.mvcc.hash import CompactionHashes, HashResult
 from rusd.mvcc.history import LongRevision
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.key_counts import KeyCounts
+from rusd.mvcc.key_versions import KeyVersion
 from rusd.mvcc.ports import Rows
 from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.revision import parse_revision_key
@@ -114,6 +115,16 @@ class Store:
             raise Compacted
         return history.history(
             self.engine, start_revision, self.revision, self.compact_revision, limit_revisions
+        )
+
+    def versions(
+        self, key: bytes, last: int, limit: int
+    ) -> Generator[None, None, tuple[list[KeyVersion], bool]]:
+        """Return (the changes of `key` at or below revision `last` that can be read, newest first,
+        `limit` at most; True if older ones follow), in slices.
+        """
+        return key_versions.newest(
+            lambda: self.engine, key, last, limit, lambda: self.compact_revision
         )
 
     def begin(self) -> Writer:
