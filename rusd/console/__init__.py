@@ -1,6 +1,7 @@
 """The web console of a member: its files below /console/, and what they ask below /console/api/.
 
 - `files.py` the files of the folder `site/`, as pages
+- `keys.py` pages: a level of the tree of keys (`levels.py` finds it), the changes of a key
 - `read_only.py` what the console may call with `--console-read-only`
 
 The page in the browser speaks the JSON gateway (`rusd/door/gateway/`) for keys, users and

@@ -33,6 +33,7 @@ from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
 from rusd.console.files import ROOT as CONSOLE
 from rusd.console.files import ConsoleFiles
+from rusd.console.keys import KeyPages
 from rusd.console.read_only import ReadOnly
 from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
 from rusd.door.gateway.paths import OLD_ROOT, ROOT
@@ -284,6 +285,8 @@ def assemble(
         if config.enable_console:
             files = ConsoleFiles()
             routes |= {CONSOLE: files.page, CONSOLE.rstrip("/"): files.redirect}
+            keys = KeyPages(by_role.served, lambda: machine.store)
+            routes |= {f"{CONSOLE}api/{name}": page for name, page in keys.pages().items()}
     access = AccessControl(Router(routes, sockets, direct), origins, config.host_whitelist)
     body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
     body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)
