@@ -1,7 +1,7 @@
 // The page Time travel: the keys as they were at a revision, and the history of one of them.
 
 import { ErrorNote, html, useState } from "../parts.js";
-import { formatInt, printable, toBytes } from "../text.js";
+import { formatInt, printable } from "../text.js";
 import { KeyHistory } from "./key_history.js";
 import { PlaceForm } from "./keys.js";
 import { hashOf, placeOf } from "./links.js";
@@ -46,7 +46,7 @@ export default function Page({ params, go }) {
         ${!compacted && !future && html`<${Tree}
           key=${shown}
           prefix=${prefix}
-          separator=${toBytes(place.separator)}
+          separator=${place.separator}
           revision=${revision}
           version=${version}
           selected=${place.key}

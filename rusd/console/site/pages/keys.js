@@ -1,7 +1,7 @@
 // The page Keys: the tree or a list of keys on one side, the chosen key on the other.
 
 import { html, readOnly, Tabs, useState } from "../parts.js";
-import { fromPrintable, printable, toBytes } from "../text.js";
+import { fromPrintable, printable } from "../text.js";
 import { DeletePrefixDialog } from "./delete_dialogs.js";
 import { KeyDetail } from "./key_detail.js";
 import { KeyList } from "./key_list.js";
@@ -72,14 +72,14 @@ export default function Page({ params, go }) {
       <button type="button" class="quiet" onClick=${refresh}>Refresh</button>
       ${!readOnly() && html`<button type="button" onClick=${() => setDialog("put")}>New key</button>`}
     <//>
-    <div class=${`split ${place.key ? "chosen" : ""}`}>
+    <div class=${`split by-${view} ${place.key ? "chosen" : ""}`}>
       <section class="card browse" aria-label="Keys">
         ${view === "list"
           ? html`<${KeyList} key=${shown} prefix=${prefix} version=${version} onSelect=${select} />`
           : html`<${Tree}
               key=${shown}
               prefix=${prefix}
-              separator=${toBytes(place.separator)}
+              separator=${place.separator}
               version=${version}
               selected=${chosen}
               onSelect=${select}

@@ -1,7 +1,7 @@
 // The tree of keys: a level is read when it is opened, a page at a time.
 
 import { ErrorNote, html, useCallback, useEffect, useMemo, useRef, useState } from "../parts.js";
-import { compareBytes, formatSize, printable } from "../text.js";
+import { compareBytes, formatSize, printable, toBytes } from "../text.js";
 import { level } from "./store.js";
 
 /** Entries of one level that are shown at most; a longer prefix shows the others. */
@@ -46,7 +46,7 @@ function useLevels({ prefix, separator, revision, version, onRevision }) {
         let start = more ? before.following : null;
         const wanted = more ? entries.length + 1 : before.entries.length;
         do {
-          const page = await level({ prefix: of, separator, start, revision });
+          const page = await level({ prefix: of, separator: toBytes(separator), start, revision });
           if (generation.current !== mine) return;
           entries = [...entries, ...page.entries];
           start = page.following;
@@ -97,7 +97,7 @@ function rowsOf(levels, of, depth = 1) {
 }
 
 /**
- * A tree of the keys below `prefix`, divided at `separator` (bytes), at `revision` (null: now).
+ * A tree of the keys below `prefix`, divided at `separator` (text), at `revision` (null: now).
  * `version` changes when the store may have: the open levels are read again. `onSelect({key})` or
  * `onSelect({branch})`; `onRevision(revision)` tells at which revision a level was read.
  */
