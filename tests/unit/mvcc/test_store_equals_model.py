@@ -18,7 +18,7 @@ from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Engine
 from rusd.wire.keyvalue import DELETE, Event
-from tests.unit.mvcc.model import Change, Model
+from tests.unit.mvcc.model import Change, Model, Version
 
 keys = st.sampled_from([b"a", b"a\0", b"aa", b"b", b"b\0\0", b"c", b"\xff", b"\xff\xff"])
 ends = st.sampled_from([b"", b"\0", b"b", b"b\0\0\0", b"\xff\xff", b"a"])
@@ -119,6 +119,35 @@ class Pair:
             assert (live is None) == (known is None)
             assert live is None or known is None or live.mod_revision == known.mod
         self.check_history()
+        self.check_versions()
+
+    def check_versions(self) -> None:
+        """The changes of a key are those of the history, and the version that is oldest kept."""
+        start = max(self.model.compacted, 1)
+        for key in (b"a", b"a\0", b"aa", b"b", b"\xff", b"missing"):
+            changes: list[tuple[Any, ...]] = []
+            for revision in range(self.model.revision, start, -1):
+                for change in self.model.changes[revision]:
+                    if change.key == key:
+                        changes.append(changed(revision, change.after))
+            oldest = self.model.states[start].get(key)
+            deleted = [c for c in self.model.changes.get(start, []) if c.key == key and not c.after]
+            if oldest is not None:
+                changes.append(changed(oldest.mod, oldest))
+            elif deleted and start > 1:
+                changes.append(changed(start, None))
+            for limit in (1, 2, 100):
+                found, more = finish(self.store.versions(key, self.store.revision, limit))
+                if more or len(found) == limit:
+                    assert (len(found), more) == (limit, len(changes) > limit)
+                kept = changes[: len(found)]
+                assert [tuple(one) for one in found] == kept
+                # (A tombstone at the compact revision may be gone.)
+                assert len(found) == limit or len(changes) - len(found) <= (oldest is None)
+            if changes:
+                newest = changes[0][0]
+                found, _ = finish(self.store.versions(key, newest - 1, 100))
+                assert [tuple(one) for one in found] == changes[1 : 1 + len(found)]
 
     def check_history(self) -> None:
         """From the compact revision on, events are what was written, newest state before them."""
@@ -130,6 +159,13 @@ class Pair:
                 expected(change, revision, self.model.compacted)
                 for change in self.model.changes[revision]
             ]
+
+
+def changed(revision: int, after: Version | None) -> tuple[Any, ...]:
+    """A change as a `KeyVersion`."""
+    if after is None:
+        return (revision, True, 0, 0, 0, 0)
+    return (revision, False, after.create, after.version, after.lease, len(after.value))
 
 
 def outcome(ask: Any) -> Any:
