@@ -78,7 +78,8 @@ def _changes(
     """Return ((index key, True for a deletion) of each change; True if older ones follow)."""
     prefix = index_prefix(key)
     cursor = engine.cursor(Family.INDEX, b"", None)
-    first = cursor.at_or_before(index_key(prefix, last, LAST_SUB))
+    # (Below the compact revision, only the version at it can be read, if it is as old.)
+    first = cursor.at_or_before(index_key(prefix, max(last, compact_revision), LAST_SUB))
     rows = [] if first is None else [first]
     found: list[tuple[bytes, bool]] = []
     while rows:
@@ -88,7 +89,8 @@ def _changes(
                 return found, False
             if len(found) == limit:
                 return found, True
-            found.append((index, mark == TOMBSTONE))
+            if main <= last:
+                found.append((index, mark == TOMBSTONE))
             if main <= compact_revision:
                 return found, False
         rows = cursor.pairs(limit + 1)

@@ -74,7 +74,7 @@ function useValue(key, revision) {
 const max = (one, other) => (BigInt(one) > BigInt(other) ? one : other);
 
 /** What one change did: against the version before, against the present value, or its value. */
-function Change({ keyBytes, change, first, newest, view, onCompacted, onRestored }) {
+function Change({ keyBytes, change, first, newest, view, onCompacted, onRestored, onTravel }) {
   // The oldest version may be older than the compact revision, at which it can be read.
   const at = max(change.revision, first);
   const shown = useValue(keyBytes, at);
@@ -104,8 +104,12 @@ function Change({ keyBytes, change, first, newest, view, onCompacted, onRestored
       : html`<p class="dim">What was before has been compacted. The value:</p>
           <${Value} bytes=${shown.bytes ?? new Uint8Array()} name=${fileName(keyBytes)} />`)}
     ${view === "now" && html`<${DiffView} before=${shown.bytes} after=${against.bytes} />`}
-    ${!readOnly() && shown.bytes !== null && change.revision !== newest &&
-    html`<p><button type="button" onClick=${restore}>Put this value again …</button></p>`}
+    <div class="actions">
+      ${BigInt(change.revision) >= BigInt(first) &&
+      html`<button type="button" onClick=${onTravel}>Show all keys at this revision</button>`}
+      ${!readOnly() && shown.bytes !== null && change.revision !== newest &&
+      html`<button type="button" onClick=${restore}>Put this value again …</button>`}
+    </div>
     ${restoring && html`<${PutDialog}
       kv=${restoring.kv ?? null}
       prefix=${keyBytes}
@@ -170,8 +174,7 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
       ${!selected && html`<p class="dim">The key did not exist at revision ${formatInt(revision)}.</p>`}
       ${selected && html`
         <h3>${selected.deleted ? "Deleted" : selected.version === "1" ? "Created" : "Changed"} at revision${" "}
-          <${Moment} revision=${selected.revision} />
-          ${" "}<button type="button" class="quiet" onClick=${() => onRevision(selected.revision)}>Travel there</button></h3>
+          <${Moment} revision=${selected.revision} /></h3>
         ${!selected.deleted && selected.lease !== "0" && html`<p class="dim">Lease <span class="mono">${formatId(selected.lease)}</span></p>`}
         <${Tabs} label="Show" tabs=${VIEWS} selected=${view} onSelect=${setView} />
         <${Change}
@@ -183,6 +186,7 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
           view=${view}
           onCompacted=${history.again}
           onRestored=${onChanged}
+          onTravel=${() => onRevision(selected.revision)}
         />`}`}
   </article>`;
 }

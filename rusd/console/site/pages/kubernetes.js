@@ -71,34 +71,35 @@ function ofJson(bytes) {
 const hidden = (data) =>
   Object.fromEntries(Object.keys(data ?? {}).map((key) => [key, "(not shown here)"]));
 
-// Returns `value` as indented lines, in the manner of YAML.
+/** `value` as indented lines, in the manner of YAML. */
 export function outline(value) {
   const found = [];
-  const write = (one, indent, label) => {
-    if (found.length >= MOST_LINES) return;
-    if (one !== null && typeof one === "object") {
-      const entries = Array.isArray(one)
-        ? one.map((item) => ["-", item])
-        : Object.entries(one).map(([key, item]) => [`${key}:`, item]);
-      if (!entries.length) {
-        found.push(`${indent}${label} ${Array.isArray(one) ? "[]" : "{}"}`);
-        return;
-      }
-      if (label) found.push(`${indent}${label}`);
-      for (const [key, item] of entries) write(item, label ? `${indent}  ` : indent, key);
+  // `head`: what stands before the value on its first line; `indent`: of its other lines.
+  const write = (one, head, indent) => {
+    if (found.length > MOST_LINES) return;
+    if (one === null || typeof one !== "object") {
+      const rows = (one === "" ? '""' : String(one)).split("\n");
+      if (rows.length === 1) found.push(head + rows[0]);
+      else found.push(`${head}|`, ...rows.map((row) => indent + row));
       return;
     }
-    const words = one === "" ? '""' : String(one);
-    const rows = words.split("\n");
-    if (rows.length === 1) {
-      found.push(`${indent}${label} ${words}`.trimEnd());
-    } else {
-      found.push(`${indent}${label} |`, ...rows.map((row) => `${indent}    ${row}`));
+    const list = Array.isArray(one);
+    const entries = Object.entries(one);
+    if (!entries.length) {
+      found.push(head + (list ? "[]" : "{}"));
+      return;
     }
+    // A list item shares its line with its first field; what has a name begins on the next line.
+    const shares = /^ *(- )?$/.test(head);
+    if (!shares) found.push(head.trimEnd());
+    entries.forEach(([key, item], at) => {
+      const before = shares && at === 0 ? head : indent;
+      write(item, `${before}${list ? "- " : `${key}: `}`, `${indent}  `);
+    });
   };
   write(value, "", "");
-  if (found.length > MOST_LINES) found.length = MOST_LINES;
-  return found.length === MOST_LINES ? `${found.join("\n")}\n…` : found.join("\n");
+  if (found.length > MOST_LINES) found.splice(MOST_LINES, Infinity, "…");
+  return found.join("\n");
 }
 
 /** The readable form of a value (`Value` of parts.js loads it). */

@@ -1,7 +1,7 @@
 // Names of protobuf fields of common Kubernetes kinds, by their numbers in the API's definitions.
 //
 // Fields that are not named here are shown by their number: the view stays right for kinds and
-// versions that it does not know.
+// versions that it does not know. Names of repeated fields end in [].
 
 const TIME = { $as: "time" };
 const QUANTITY = { $as: "quantity" };
@@ -13,12 +13,12 @@ export const METADATA = {
   1: "name", 2: "generateName", 3: "namespace", 4: "selfLink", 5: "uid", 6: "resourceVersion",
   7: "generation", 8: ["creationTimestamp", TIME], 9: ["deletionTimestamp", TIME],
   10: "deletionGracePeriodSeconds", 11: ["labels", STRINGS], 12: ["annotations", STRINGS],
-  13: ["ownerReferences", {
+  13: ["ownerReferences[]", {
     1: "kind", 3: "name", 4: "uid", 5: "apiVersion", 6: ["controller", BOOL],
     7: ["blockOwnerDeletion", BOOL],
   }],
-  14: "finalizers",
-  17: ["managedFields", {
+  14: "finalizers[]",
+  17: ["managedFields[]", {
     1: "manager", 2: "operation", 3: "apiVersion", 4: ["time", TIME], 6: "fieldsType",
     7: ["fieldsV1", { 1: "raw" }], 8: "subresource",
   }],
@@ -26,7 +26,7 @@ export const METADATA = {
 
 const SELECTOR = {
   1: ["matchLabels", STRINGS],
-  2: ["matchExpressions", { 1: "key", 2: "operator", 3: "values" }],
+  2: ["matchExpressions[]", { 1: "key", 2: "operator", 3: "values[]" }],
 };
 const RESOURCES = { 1: ["limits", QUANTITIES], 2: ["requests", QUANTITIES] };
 const REFERENCE = {
@@ -34,29 +34,29 @@ const REFERENCE = {
   7: "fieldPath",
 };
 const CONTAINER = {
-  1: "name", 2: "image", 3: "command", 4: "args", 5: "workingDir",
-  6: ["ports", { 1: "name", 2: "hostPort", 3: "containerPort", 4: "protocol", 5: "hostIP" }],
-  7: ["env", { 1: "name", 2: "value" }], 8: ["resources", RESOURCES],
-  9: ["volumeMounts", { 1: "name", 2: ["readOnly", BOOL], 3: "mountPath", 4: "subPath" }],
+  1: "name", 2: "image", 3: "command[]", 4: "args[]", 5: "workingDir",
+  6: ["ports[]", { 1: "name", 2: "hostPort", 3: "containerPort", 4: "protocol", 5: "hostIP" }],
+  7: ["env[]", { 1: "name", 2: "value" }], 8: ["resources", RESOURCES],
+  9: ["volumeMounts[]", { 1: "name", 2: ["readOnly", BOOL], 3: "mountPath", 4: "subPath" }],
   13: "terminationMessagePath", 14: "imagePullPolicy", 20: "terminationMessagePolicy",
 };
 const POD_SPEC = {
-  1: ["volumes", { 1: "name" }], 2: ["containers", CONTAINER], 3: "restartPolicy",
+  1: ["volumes[]", { 1: "name" }], 2: ["containers[]", CONTAINER], 3: "restartPolicy",
   4: "terminationGracePeriodSeconds", 5: "activeDeadlineSeconds", 6: "dnsPolicy",
   7: ["nodeSelector", STRINGS], 8: "serviceAccountName", 9: "serviceAccount", 10: "nodeName",
   11: ["hostNetwork", BOOL], 12: ["hostPID", BOOL], 13: ["hostIPC", BOOL], 16: "hostname",
-  17: "subdomain", 19: "schedulerName", 20: ["initContainers", CONTAINER],
-  22: ["tolerations", { 1: "key", 2: "operator", 3: "value", 4: "effect", 5: "tolerationSeconds" }],
+  17: "subdomain", 19: "schedulerName", 20: ["initContainers[]", CONTAINER],
+  22: ["tolerations[]", { 1: "key", 2: "operator", 3: "value", 4: "effect", 5: "tolerationSeconds" }],
   24: "priorityClassName", 25: "priority", 30: ["enableServiceLinks", BOOL], 31: "preemptionPolicy",
 };
 const CONDITION = { 1: "type", 2: "status" };
 const POD_STATUS = {
-  1: "phase", 2: ["conditions", CONDITION], 3: "message", 4: "reason", 5: "hostIP", 6: "podIP",
-  7: ["startTime", TIME], 9: "qosClass", 11: "nominatedNodeName", 12: ["podIPs", { 1: "ip" }],
+  1: "phase", 2: ["conditions[]", CONDITION], 3: "message", 4: "reason", 5: "hostIP", 6: "podIP",
+  7: ["startTime", TIME], 9: "qosClass", 11: "nominatedNodeName", 12: ["podIPs[]", { 1: "ip" }],
 };
 const TEMPLATE = { 1: ["metadata", METADATA], 2: ["spec", POD_SPEC] };
 const RULE = {
-  1: "verbs", 2: "apiGroups", 3: "resources", 4: "resourceNames", 5: "nonResourceURLs",
+  1: "verbs[]", 2: "apiGroups[]", 3: "resources[]", 4: "resourceNames[]", 5: "nonResourceURLs[]",
 };
 const SUBJECT = { 1: "kind", 2: "apiGroup", 3: "name", 4: "namespace" };
 const ROLE_REFERENCE = { 1: "apiGroup", 2: "kind", 3: "name" };
@@ -66,9 +66,9 @@ const KINDS = {
   Pod: { 2: ["spec", POD_SPEC], 3: ["status", POD_STATUS] },
   Service: {
     2: ["spec", {
-      1: ["ports", { 1: "name", 2: "protocol", 3: "port", 4: "targetPort", 5: "nodePort" }],
-      2: ["selector", STRINGS], 3: "clusterIP", 4: "type", 5: "externalIPs", 7: "sessionAffinity",
-      10: "externalName", 17: "ipFamilyPolicy", 18: "clusterIPs", 19: "ipFamilies",
+      1: ["ports[]", { 1: "name", 2: "protocol", 3: "port", 4: "targetPort", 5: "nodePort" }],
+      2: ["selector", STRINGS], 3: "clusterIP", 4: "type", 5: "externalIPs[]", 7: "sessionAffinity",
+      10: "externalName", 17: "ipFamilyPolicy", 18: "clusterIPs[]", 19: "ipFamilies[]",
       22: "internalTrafficPolicy",
     }],
   },
@@ -79,7 +79,7 @@ const KINDS = {
     }],
     3: ["status", {
       1: "observedGeneration", 2: "replicas", 3: "updatedReplicas", 4: "availableReplicas",
-      5: "unavailableReplicas", 6: ["conditions", CONDITION], 7: "readyReplicas",
+      5: "unavailableReplicas", 6: ["conditions[]", CONDITION], 7: "readyReplicas",
     }],
   },
   ReplicaSet: {
@@ -92,8 +92,8 @@ const KINDS = {
   ConfigMap: { 2: ["data", STRINGS], 3: ["binaryData", STRINGS], 4: ["immutable", BOOL] },
   // (What a Secret holds can be read as text or bytes, but not by a glance over a shoulder.)
   Secret: { 2: ["data", { $map: { $as: "hidden" } }], 3: "type", 5: ["immutable", BOOL] },
-  ServiceAccount: { 2: ["secrets", REFERENCE], 3: ["imagePullSecrets", { 1: "name" }] },
-  Namespace: { 2: ["spec", { 1: "finalizers" }], 3: ["status", { 1: "phase" }] },
+  ServiceAccount: { 2: ["secrets[]", REFERENCE], 3: ["imagePullSecrets[]", { 1: "name" }] },
+  Namespace: { 2: ["spec", { 1: "finalizers[]" }], 3: ["status", { 1: "phase" }] },
   Lease: {
     2: ["spec", {
       1: "holderIdentity", 2: "leaseDurationSeconds", 3: ["acquireTime", TIME],
@@ -101,21 +101,21 @@ const KINDS = {
     }],
   },
   Endpoints: {
-    2: ["subsets", {
-      1: ["addresses", { 1: "ip", 3: "hostname", 4: "nodeName" }],
-      3: ["ports", { 1: "name", 2: "port", 3: "protocol" }],
+    2: ["subsets[]", {
+      1: ["addresses[]", { 1: "ip", 3: "hostname", 4: "nodeName" }],
+      3: ["ports[]", { 1: "name", 2: "port", 3: "protocol" }],
     }],
   },
   EndpointSlice: {
-    2: ["endpoints", { 1: "addresses", 3: "hostname", 4: ["targetRef", REFERENCE], 6: "nodeName" }],
-    3: ["ports", { 1: "name", 2: "protocol", 3: "port" }], 4: "addressType",
+    2: ["endpoints[]", { 1: "addresses[]", 3: "hostname", 4: ["targetRef", REFERENCE], 6: "nodeName" }],
+    3: ["ports[]", { 1: "name", 2: "protocol", 3: "port" }], 4: "addressType",
   },
-  Role: { 2: ["rules", RULE] },
-  ClusterRole: { 2: ["rules", RULE] },
-  RoleBinding: { 2: ["subjects", SUBJECT], 3: ["roleRef", ROLE_REFERENCE] },
-  ClusterRoleBinding: { 2: ["subjects", SUBJECT], 3: ["roleRef", ROLE_REFERENCE] },
+  Role: { 2: ["rules[]", RULE] },
+  ClusterRole: { 2: ["rules[]", RULE] },
+  RoleBinding: { 2: ["subjects[]", SUBJECT], 3: ["roleRef", ROLE_REFERENCE] },
+  ClusterRoleBinding: { 2: ["subjects[]", SUBJECT], 3: ["roleRef", ROLE_REFERENCE] },
   Node: {
-    2: ["spec", { 1: "podCIDR", 3: "providerID", 4: ["unschedulable", BOOL], 7: "podCIDRs" }],
+    2: ["spec", { 1: "podCIDR", 3: "providerID", 4: ["unschedulable", BOOL], 7: "podCIDRs[]" }],
     3: ["status", { 1: ["capacity", QUANTITIES], 2: ["allocatable", QUANTITIES] }],
   },
 };

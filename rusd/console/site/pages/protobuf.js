@@ -92,7 +92,8 @@ export function mapOf(message, number) {
 const isMap = (schema) => schema && schema.$map !== undefined;
 
 // Returns a plain object, array or text that shows `bytes`. `schema`: {number: name or [name,
-// schema]}, with names of fields where they are known; others are shown by their number.
+// schema]}, with names of fields where they are known ("name[]": a list); others are shown by
+// their number.
 // {$as: "time" | "quantity" | "bytes"} are the leaves that are no text; {$map: schema} is a map.
 export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, depth = 0) {
   const read = depth > DEEPEST ? null : fields(bytes);
@@ -104,7 +105,9 @@ export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, dept
       break;
     }
     const known = schema[number];
-    const [name, inner] = Array.isArray(known) ? known : [known ?? `field ${number}`, undefined];
+    const [named, inner] = Array.isArray(known) ? known : [known ?? `field ${number}`, undefined];
+    const many = named.endsWith("[]");
+    const name = many ? named.slice(0, -2) : named;
     if (isMap(inner)) {
       const entry = fields(value) ?? [];
       const map = own(found, name) ?? put(found, name, {});
@@ -113,7 +116,7 @@ export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, dept
     }
     const one = shown(wire, value, inner, budget, depth + 1);
     const before = own(found, name);
-    if (before === undefined) put(found, name, one);
+    if (before === undefined) put(found, name, many ? Many.of(one) : one);
     else if (before instanceof Many) before.push(one);
     else put(found, name, Many.of(before, one));
   }

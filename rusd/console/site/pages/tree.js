@@ -8,6 +8,8 @@ import { level } from "./store.js";
 const MOST = 1000;
 /** A branch that is the only entry of its level is opened with it, so many levels deep. */
 const CHAIN = 6;
+/** Branches above the chosen key that are opened with the page. */
+const REVEALED = 12;
 /** Characters of a name that are shown. */
 const CHARACTERS = 200;
 
@@ -20,8 +22,21 @@ export function short(bytes) {
 
 const CLOSED = { entries: [], following: null, error: null, loading: false, open: false };
 
+/** The branches between `prefix` and the key `selected`, from above; the first few. */
+function branches(prefix, separator, selected) {
+  const found = [];
+  if (!selected || !separator.length) return found;
+  for (let at = prefix.length; at <= selected.length - separator.length; at++) {
+    if (!separator.every((byte, offset) => selected[at + offset] === byte)) continue;
+    at += separator.length - 1;
+    found.push(selected.subarray(0, at + 1));
+    if (found.length === REVEALED) break;
+  }
+  return found;
+}
+
 /** The levels that were opened, by the text of their prefix. */
-function useLevels({ prefix, separator, revision, version, onRevision }) {
+function useLevels({ prefix, separator, revision, version, selected, onRevision }) {
   const [levels, setLevels] = useState(() => new Map());
   const latest = useRef(levels);
   // Answers to questions of an earlier revision or of a tree that is gone are dropped.
@@ -67,7 +82,10 @@ function useLevels({ prefix, separator, revision, version, onRevision }) {
     generation.current += 1;
     const open = [...latest.current.values()].filter((one) => one.open);
     if (open.length) for (const one of open) load(one.of);
-    else load(prefix, { chain: CHAIN });
+    else {
+      load(prefix, { chain: CHAIN });
+      for (const one of branches(prefix, toBytes(separator), selected)) load(one);
+    }
   }, [load, version]);
   useEffect(() => () => { generation.current += 1; }, []);
 
