@@ -255,6 +255,7 @@ export function DataTable({ caption, columns, rows, rowKey, onRow, empty = "None
     if (event.type === "keydown" && (event.key !== "Enter" || event.target !== event.currentTarget))
       return;
     if (event.type === "click" && event.target.closest("button, a, input")) return;
+    event.preventDefault(); // the same Enter would press the button that a dialog gives the focus
     onRow(row);
   };
   return html`<div class=${stack ? "table stack" : "table"} role="region" aria-label=${caption} tabindex="0">

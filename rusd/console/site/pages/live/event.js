@@ -11,7 +11,7 @@ export function EventDialog({ event, onClose }) {
   const { name, kind, at, revision, version, size, lease } = event;
   return html`<${Dialog} title=${`${kind} at revision ${formatInt(revision)}`} onClose=${onClose} wide>
     <div class="body">
-      <dl class="facts">
+      <dl class="live-facts">
         <dt>Key</dt>
         <dd><code>${name}</code></dd>
         <dt>Seen</dt>

@@ -83,6 +83,7 @@ export function Leases() {
       columns=${columns(details, withKeys, setOpened)}
       rows=${shown.map((id) => ({ id }))}
       rowKey=${({ id }) => id}
+      stack=${true}
       empty=${total ? "No lease has this text in its id." : "There are no leases."}
     />
     <${Pager} page=${Math.min(page, last)} last=${last} onPage=${setPage} />

@@ -152,7 +152,7 @@ function MemberDialog({ member, onClose }) {
   const { value, error } = usePolling(read, POLL_MS);
   return html`<${Dialog} title=${`Lease ${formatId(member.lease)}`} onClose=${onClose} wide>
     <div class="body">
-      <dl class="facts">
+      <dl class="live-facts">
         <dt>Key</dt>
         <dd><code>${printable(member.key)}</code></dd>
         <dt>Lease</dt>

@@ -96,6 +96,7 @@ export function Watch({ params, go }) {
               rows=${[...feed.events].reverse()}
               rowKey=${({ id }) => id}
               onRow=${setChosen}
+              stack=${true}
               empty=${feed.text ? "No event contains this text." : "No event yet."}
             />
           </div>`
