@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
-        test-plugin test-console test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
+        test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
@@ -29,6 +29,10 @@ $(BIN)/python:
 # What drives Chromium; playwright's own browsers are not downloaded.
 .venv/.installed-browser: pyproject.toml .venv/.installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[browser]'
+	@touch $@ .venv/.installed .venv/.installed-test
+
+.venv/.installed-release: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[release]'
 	@touch $@ .venv/.installed .venv/.installed-test
 
 # --- running it -----------------------------------------------------------------------------------
@@ -215,6 +219,14 @@ test-console: .venv/.installed-browser  ## the console in Chromium, members kill
 	  (echo "Chromium is missing: apt-get install chromium" >&2; exit 1)
 	$(BIN)/python -m pytest tests/console $(ARGS)
 
+# Python 3.11 to 3.14: those of this machine; newer ones of Debian if root can make them (debootstrap).
+test-release: .venv/.installed-release  ## what is published, on every Python, and upgrades to it (PyPI)
+	$(BIN)/python -m pytest tests/release $(ARGS)
+
+test-release-short: .venv/.installed-release  ## the same on one Python
+	RELEASE_PYTHONS=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	  $(BIN)/python -m pytest tests/release $(ARGS)
+
 COREDNS := v1.15.0
 
 build/coredns:
@@ -266,6 +278,10 @@ wheels: .venv/.installed  ## everything the image installs, in build/wheels (EXT
 	$(WHEEL) --require-hashes --requirement $(LOCK)
 	$(WHEEL) --no-deps .
 	$(if $(EXTRAS),$(WHEEL) --find-links build/wheels '.[$(EXTRAS)]')
+
+dist: .venv/.installed-release  ## wheel and sdist of the last commit, in dist/
+	rm -rf dist
+	$(BIN)/python -m tests.release.build dist
 
 # The packages of the image, with the hashes of their files for all platforms.
 lock: | $(BIN)/python  ## choose their newest versions (cluster/image/requirements.txt)
