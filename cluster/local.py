@@ -99,6 +99,7 @@ class LocalCluster:
         self.members: list[Member] = []
         self._binary = list(binary) if binary is not None else None
         self._flags = list(flags)
+        self._binaries: dict[int, list[str]] = {}
         self._member_flags = dict(member_flags or {})
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         self._env = inherited | dict(env or {})
@@ -196,6 +197,10 @@ class LocalCluster:
     def set_flags(self, index: int, flags: Sequence[str]) -> None:
         """Set a member's additional flags, from its next start on."""
         self._member_flags[index] = list(flags)
+
+    def set_binary(self, index: int, binary: Sequence[str]) -> None:
+        """Set a member's command, from its next start on, as an upgrade does."""
+        self._binaries[index] = list(binary)
 
     # --- membership ---------------------------------------------------------------------------
 
@@ -408,7 +413,7 @@ class LocalCluster:
             if number not in self._left
         )
         return [
-            *(self._binary if self._binary is not None else rusd_command()),
+            *(self._binaries.get(index) or self._binary or rusd_command()),
             f"--name={member.name}",
             f"--data-dir={member.data_dir}",
             f"--listen-client-urls={member.client_url}",
