@@ -162,6 +162,7 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
             : "Nothing was written: the key has been deleted meanwhile."}
         </p>
         ${now && html`<h3>Its value now</h3><${Value} bytes=${now.value} />`}
+        <${ErrorNote} error=${error} />
         <footer>
           <button type="button" onClick=${onClose}>Cancel</button>
           <button type="button" onClick=${insist}>Compare my value with it</button>
