@@ -13,47 +13,38 @@ by it. Then the page reads the store at the revision of the answer.
 
 import base64
 import binascii
-import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 from rusd.base import sliced
-from rusd.base.chunks import Chunks
+from rusd.console.json_pages import JsonPages, number
 from rusd.console.levels import behind, level
-from rusd.door.gateway import answers
-from rusd.door.gateway.metadata import metadata
-from rusd.door.http.router import NOSNIFF, not_allowed
 from rusd.mvcc.interval import FROM_KEY
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
-from rusd.rpc.call import Call
-from rusd.rpc.errors import Code, EtcdError, as_etcd
-from rusd.rpc.methods import Methods
-from rusd.rpc.pages import Page, PageRequest, PageResponse
+from rusd.rpc.errors import Code, EtcdError
+from rusd.rpc.pages import Page, PageRequest
 
 _TXN = "/etcdserverpb.KV/Txn"
 #: Entries of a level, or changes of a key, in one answer.
 PAGE = 100
-_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), NOSNIFF)
-_LAST = (1 << 63) - 1
 
 
 class KeyPages:
     """The pages of one member."""
 
-    def __init__(self, methods: Methods, store: Callable[[], Store]) -> None:
-        """`methods`: the table that the door serves."""
-        self._methods = methods
+    def __init__(self, pages: JsonPages, store: Callable[[], Store]) -> None:
+        self._pages = pages
         self._store = store
 
     def pages(self) -> dict[str, Page]:
         """Name below `/console/api/` -> page."""
-        return {"level": _answered(self._level), "history": _answered(self._history)}
+        page = self._pages.page
+        return {"level": page(self._level), "history": page(self._history)}
 
     async def _level(self, request: PageRequest) -> object:
         prefix, separator = _bytes(request, "prefix"), _bytes(request, "separator")
-        start, limit = _bytes(request, "start"), _number(request, "limit", 1, PAGE, PAGE)
-        revision = _number(request, "revision", 0, _LAST, 0)
+        start, limit = _bytes(request, "start"), _limit(request)
+        revision = number(request, "revision") or 0
         now = await self._permitted(request, prefix or FROM_KEY, behind(prefix) or FROM_KEY)
         store = self._store()
         if revision > now:
@@ -71,9 +62,9 @@ class KeyPages:
         }
 
     async def _history(self, request: PageRequest) -> object:
-        key, limit = _bytes(request, "key"), _number(request, "limit", 1, PAGE, PAGE)
+        key, limit = _bytes(request, "key"), _limit(request)
         now = await self._permitted(request, key, b"")
-        last = _number(request, "last", 0, _LAST, 0) or now
+        last = number(request, "last") or now
         store = self._store()
         found, more = await sliced.run(store.versions(key, min(last, now), limit))
         return {
@@ -99,31 +90,9 @@ class KeyPages:
         """
         asked = rpc.RangeRequest(key=key, range_end=range_end)
         txn = rpc.TxnRequest(failure=[rpc.RequestOp(request_range=asked)])
-        call = Call(metadata(request.headers), txn.SerializeToString(), None, request.caller)
-        method: Any = self._methods[_TXN]
-        response = method.call(txn, call)
-        encoded = await response if isinstance(response, Awaitable) else response
-        whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-        revision: int = rpc.TxnResponse.FromString(whole).header.revision
+        response = await self._pages.called(_TXN, txn, request)
+        revision: int = rpc.TxnResponse.FromString(response).header.revision
         return revision
-
-
-def _answered(page: Callable[[PageRequest], Awaitable[object]]) -> Page:
-    """Return `page` with its answer as JSON, and its refusals in the words of the gateway."""
-
-    async def answer(request: PageRequest) -> PageResponse:
-        if request.method != "GET":
-            return not_allowed("GET")
-        try:
-            found = await page(request)
-        except Exception as error:
-            refusal = as_etcd(error)
-            if refusal is None:
-                raise
-            return answers.refusal(refusal)
-        return PageResponse(200, _HEADERS, json.dumps(found, separators=(",", ":")).encode())
-
-    return answer
 
 
 def _bytes(request: PageRequest, name: str) -> bytes:
@@ -133,13 +102,8 @@ def _bytes(request: PageRequest, name: str) -> bytes:
         raise EtcdError(Code.INVALID_ARGUMENT, f"{name} is not base64") from None
 
 
-def _number(request: PageRequest, name: str, least: int, most: int, default: int) -> int:
-    text = request.query.get(name, [""])[0]
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_LAST))):
-        raise EtcdError(Code.INVALID_ARGUMENT, f"{name} is not a number")
-    return min(max(int(text), least), most)
+def _limit(request: PageRequest) -> int:
+    return min(max(number(request, "limit") or PAGE, 1), PAGE)
 
 
 def _text(name: bytes) -> str:

@@ -31,9 +31,10 @@ from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
-from rusd.console.files import ROOT as CONSOLE
-from rusd.console.files import ConsoleFiles
-from rusd.console.keys import KeyPages
+from rusd.console.certificates import Certificates
+from rusd.console.cluster import ClusterPages
+from rusd.console.console import Console
+from rusd.console.json_pages import JsonPages
 from rusd.console.read_only import ReadOnly
 from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
 from rusd.door.gateway.paths import OLD_ROOT, ROOT
@@ -121,6 +122,7 @@ class Components:
     http: HttpDoor
     metrics_http: HttpDoor
     gateway: Gateway | None
+    console: Console
     tls: ClientTls | None
 
 
@@ -262,6 +264,17 @@ def assemble(
     pages = member_pages(checks, metrics.render, budget)
     origins = Origins(config.cors, config.host_names)
     limit = config.max_request_bytes + OVERHEAD_BYTES
+    # (Also of a member that shows no console: those of the others ask it.)
+    console = Console(
+        ClusterPages(
+            node,
+            machine,
+            Certificates([*([] if tls is None else tls.certificates), *peers.certificates]),
+            name=config.name,
+            quota=max_size,
+            read_only=config.console_read_only,
+        )
+    )
     gateway: Gateway | None = None
     routes = {**pages, **debug_pages(node, stacks if config.enable_pprof else None)}
     sockets: tuple[str, ...] = ()
@@ -283,10 +296,7 @@ def assemble(
             routes |= {ROOT: reading.page, OLD_ROOT: reading.page}
             direct = {ROOT: reading.begin, OLD_ROOT: reading.begin}
         if config.enable_console:
-            files = ConsoleFiles()
-            routes |= {CONSOLE: files.page, CONSOLE.rstrip("/"): files.redirect}
-            keys = KeyPages(by_role.served, lambda: machine.store)
-            routes |= {f"{CONSOLE}api/{name}": page for name, page in keys.pages().items()}
+            routes |= console.pages(JsonPages(by_role.served, origins), lambda: machine.store)
     access = AccessControl(Router(routes, sockets, direct), origins, config.host_whitelist)
     body = max(BODY_LIMIT, int(BODY_PER_MESSAGE * limit))
     body_memory = BodyMemory(max(BODY_MEMORY, 4 * body), body)
@@ -372,6 +382,7 @@ def assemble(
         http=http,
         metrics_http=metrics_http,
         gateway=gateway,
+        console=console,
         tls=tls,
     )
 

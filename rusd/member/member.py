@@ -150,6 +150,8 @@ class Member:
         yield "round trips", components.round_trips.run()
         yield "member list", components.member_list.run()
         yield "cluster version", components.cluster_version.run()
+        if config.enable_console:
+            yield "console", components.console.run()
         if components.backups is not None:
             yield "backups", components.backups.run()
         if components.archiver is not None:

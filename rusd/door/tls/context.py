@@ -69,6 +69,13 @@ class TlsOptions:
         return [] if self.trusted_ca_file is None else [self.trusted_ca_file]
 
     @property
+    def certificates(self) -> list[tuple[str, Path]]:
+        """The certificates of a context, after the flags that name them."""
+        flag = f"--{self.flag_prefix}"
+        named = [(f"{flag}cert-file", self.cert_file)]
+        return named + [(f"{flag}trusted-ca-file", file) for file in self.authorities]
+
+    @property
     def files(self) -> list[Path]:
         """The files of a context."""
         return [self.cert_file, self.key_file, *self.authorities]
@@ -120,6 +127,11 @@ class ClientTls:
         #: The context of every listener; each handshake switches to the newest certificates.
         self.context = server_context(options)
         self.context.sni_callback = self._on_hello
+
+    @property
+    def certificates(self) -> list[tuple[str, Path]]:
+        """The certificates, after the flags that name them."""
+        return self._options.certificates
 
     def speaking(self, *protocols: str) -> "ClientTls":
         """Return the same TLS for a listener of these ALPN protocols only."""

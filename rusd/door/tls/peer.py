@@ -145,6 +145,15 @@ class PeerTls:
         client, verify = options.client, options.verify_server
         self._client = _Followed(client, lambda: client_context(client, verify=verify))
 
+    @property
+    def certificates(self) -> list[tuple[str, Path]]:
+        """The certificates, after the flags that name them."""
+        server, client = self._options.server, self._options.client
+        found = [] if server is None else server.certificates
+        if client is not None and client is not server:
+            found += client.certificates[:1]  # (The authorities are the same.)
+        return found
+
     def client(self) -> ssl.SSLContext:
         """The context for one more connection to a peer."""
         return self._client.newest()

@@ -49,6 +49,7 @@ TASKS = (
     "corruption",
     "round_trips",
     "cluster_version",
+    "console",
 )
 
 
@@ -58,7 +59,7 @@ def test_a_failed_background_task_ends_the_member(
 ) -> None:
     class Configured:
         corrupt_check_time = compact_hash_check_time = 1.0
-        compact_hash_check = True
+        compact_hash_check = enable_console = True
 
     class Built:
         node = Node()

@@ -1,0 +1,127 @@
+"""What every member says of itself, for the console of any of them.
+
+A member asks the others while its console is looked at: in the background, all at once, and once in
+`INTERVAL` seconds however many pages are open. A page shows what was heard last, and waits only if
+that is old. A member that does not answer in time, or has no connection, counts as out of reach.
+One of an earlier release refuses the question: it is within reach, and has said nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from rusd.base.errors import Refusal
+from rusd.console.certificates import Certificate
+from rusd.raft.bodies import decoded_answer
+from rusd.raft.errors import AnsweredWithError, MalformedAnswer, RequestTimeout
+from rusd.raft.interface import PeerCalls, Peers
+
+#: Name of the question to another member.
+KIND = "console report"
+#: Seconds between two rounds of questions, for an answer, and from which on a report is old.
+INTERVAL = 1.0
+TIMEOUT = 1.0
+OLD = 4.0
+#: Seconds that a page waits for a report that is not old.
+PATIENCE = 2.5
+#: Bytes of an answer.
+LARGEST = 16 << 10
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One member, by itself. Fields of later releases must have defaults."""
+
+    version: str
+    term: int
+    #: The last index that is committed, and that is applied.
+    index: int
+    applied: int
+    #: Bytes.
+    db_size: int
+    db_in_use: int
+    quota: int
+    certificates: list[Certificate] = []
+
+
+class Heard(NamedTuple):
+    """What came of asking one member."""
+
+    reachable: bool
+    report: Report | None = None
+    error: str = ""
+
+
+class Node(PeerCalls, Peers, Protocol):
+    """The part of the Raft node that this room uses."""
+
+
+class Reports:
+    """Asks the other members, and answers them."""
+
+    def __init__(self, node: Node, own: Callable[[], Awaitable[Report]]) -> None:
+        self._node = node
+        self._own = own
+        self._heard: Mapping[int, Heard] = {}
+        self._at = float("-inf")
+        #: A page was asked for since the last round began; the end of the next round.
+        self._looked = asyncio.Event()
+        self._round = asyncio.Event()
+        node.serve(KIND, self._answer)
+
+    async def _answer(self, member: int, body: bytes) -> bytes:
+        return msgspec.json.encode(await self._own())
+
+    async def run(self) -> None:
+        """Ask while a console looks, until cancelled."""
+        while True:
+            await self._looked.wait()
+            self._looked.clear()
+            members = self._node.peer_status()
+            found = await asyncio.gather(
+                *(self._ask(member, peer.connected) for member, peer in members.items())
+            )
+            self._heard, self._at = dict(zip(members, found, strict=True)), time.monotonic()
+            self._round.set()
+            self._round = asyncio.Event()
+            await asyncio.sleep(INTERVAL)
+
+    async def latest(self) -> Mapping[int, Heard]:
+        """Return what was heard last of the other members; asks again in the background."""
+        self._looked.set()
+        if time.monotonic() - self._at > OLD:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._round.wait()
+        return self._heard
+
+    async def own(self) -> Report:
+        """Return this member's own report."""
+        return await self._own()
+
+    async def _ask(self, member: int, connected: bool) -> Heard:
+        if not connected:
+            return Heard(False, error="no connection")
+        try:
+            return Heard(True, decoded_answer(_decode, await self._asked(member)))
+        except AnsweredWithError:
+            return Heard(True, error="does not report (an earlier release)")
+        except MalformedAnswer:
+            return Heard(True, error="cannot be understood")
+        except (RequestTimeout, TimeoutError):
+            return Heard(False, error=f"no answer within {TIMEOUT:g} s")
+        except Refusal as error:
+            return Heard(False, error=str(error))
+
+    async def _asked(self, member: int) -> bytes:
+        async with asyncio.timeout(TIMEOUT):
+            return await self._node.ask(member, KIND, b"", TIMEOUT)
+
+
+def _decode(body: bytes) -> Report:
+    if len(body) > LARGEST:
+        raise ValueError("too long")
+    return msgspec.json.decode(body, type=Report)
