@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
-        test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate kubernetes kubernetes-build \
+        test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate docs kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
@@ -252,6 +252,25 @@ test-compat: .venv/.installed-test $(ETCD_SUITE)  ## etcd's own test suites (nee
 
 compatibility: .venv/.installed-test  ## docs/compatibility.md, of the last runs of test-compat
 	$(BIN)/python -m tests.compat.etcd_suite --build $(ETCD_DIR) --version $(ETCD) --page
+
+# Draws the diagrams of the site.
+MERMAID := 11.17.2
+
+build/mermaid.js:
+	@command -v npm >/dev/null || (echo "npm is missing: apt-get install npm" >&2; exit 1)
+	mkdir -p build
+	cd build && npm pack --silent mermaid@$(MERMAID) >/dev/null \
+	  && tar xzf mermaid-$(MERMAID).tgz -O package/dist/mermaid.min.js > mermaid.part \
+	  && rm mermaid-$(MERMAID).tgz && mv mermaid.part mermaid.js
+
+.venv/.installed-docs: pyproject.toml | .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -e '.[docs]'
+	@touch $@
+
+docs: .venv/.installed-docs build/mermaid.js  ## the site, in build/site; its commands are run (needs npm)
+	MERMAID=$(CURDIR)/build/mermaid.js NO_MKDOCS_2_WARNING=1 \
+	  $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 bench: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)

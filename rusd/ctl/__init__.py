@@ -2,13 +2,15 @@
 
 Files:
     command   arguments, environment, exit codes; `__main__`: `python -m rusd.ctl`
-    verbs     the requests of each verb
+    verbs     the verbs for keys and maintenance
+    members   the verbs for members
+    client    what the verbs share
     gateway   calls to a member by JSON over HTTP
     answers   the members' JSON as etcdctl writes it
     printing  etcdctl's forms of output
 
-For a look into a container that has no etcdctl: keys, members, alarms, maintenance, snapshots.
+For a cluster where there is no etcdctl: keys, members, alarms, maintenance, snapshots.
 Calls go through the gateway of the client port, so that the command loads little more than the
 standard library. Works with members of etcd too. Does not have watches, leases, transactions,
-elections or changes of members and users: etcdctl has them.
+elections or changes of users: etcdctl has them.
 """

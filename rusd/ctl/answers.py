@@ -15,6 +15,7 @@ _NUMBERS = frozenset(
         *("cluster_id", "member_id", "memberID", "ID", "revision", "raft_term", "count", "deleted"),
         *("create_revision", "mod_revision", "version", "lease", "leader", "remaining_bytes"),
         *("dbSize", "dbSizeInUse", "dbSizeQuota", "raftIndex", "raftTerm", "raftAppliedIndex"),
+        *("hash_revision", "compact_revision"),
     ]
 )
 _ALARMS = ("NONE", "NOSPACE", "CORRUPT")

@@ -17,7 +17,8 @@ from typing import Any, NoReturn, TypeAlias
 
 from rusd.config.parsers import duration
 
-from . import printing, verbs
+from . import members, printing, verbs
+from .client import BAD_ARGUMENTS, FAILED, BadArguments, Client
 from .gateway import Access, CallError, Gateway
 
 BAD_FORM = 4
@@ -37,14 +38,14 @@ _TEXT = {
 }
 _SWITCHES = ("insecure-skip-tls-verify",)
 #: Verbs that have tables.
-_TABLES = (verbs.health, verbs.status, verbs.members)
+_TABLES = (members.health, members.status, members.hashes, members.members)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"Error: {message}", file=sys.stderr)
         self.print_usage(sys.stderr)
-        sys.exit(verbs.FAILED)
+        sys.exit(FAILED)
 
 
 def console() -> NoReturn:
@@ -61,7 +62,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     # Words after a flag that follows other words, which argparse leaves over.
     if unknown := [word for word in rest if word.startswith("-")]:
         print(f"Error: unknown flag: {unknown[0]}", file=sys.stderr)
-        return verbs.FAILED
+        return FAILED
     arguments.words = [*getattr(arguments, "words", ()), *rest]
     form = arguments.write_out
     if form not in (printing.FORMS if arguments.run in _TABLES else printing.FORMS[:2]):
@@ -71,18 +72,18 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
         return BAD_FORM
     try:
         code: int = arguments.run(arguments, _client(arguments))
-    except verbs.BadArguments as error:
+    except BadArguments as error:
         print(f"Error: {error}", file=sys.stderr)
-        return verbs.BAD_ARGUMENTS
+        return BAD_ARGUMENTS
     except (CallError, OSError, ssl.SSLError) as error:
         print(f"Error: {error}", file=sys.stderr)
-        return verbs.FAILED
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
 
 
-def _client(arguments: argparse.Namespace) -> verbs.Client:
+def _client(arguments: argparse.Namespace) -> Client:
     """Return the client that the flags describe. Raises BadArguments."""
     user, colon, password = arguments.user.partition(":")
     if arguments.password:
@@ -90,13 +91,13 @@ def _client(arguments: argparse.Namespace) -> verbs.Client:
     elif user and not colon:
         password = getpass.getpass("Password: ")
     if bool(arguments.cert) != bool(arguments.key):
-        raise verbs.BadArguments("--cert and --key go together")
+        raise BadArguments("--cert and --key go together")
     try:
         dial, timeout = (
             duration(text) for text in (arguments.dial_timeout, arguments.command_timeout)
         )
     except ValueError as error:
-        raise verbs.BadArguments(str(error)) from error
+        raise BadArguments(str(error)) from error
     access = Access(
         arguments.cacert or None,
         arguments.cert or None,
@@ -108,7 +109,7 @@ def _client(arguments: argparse.Namespace) -> verbs.Client:
         timeout,
     )
     endpoints = [each.strip() for each in arguments.endpoints.split(",") if each.strip()]
-    return verbs.Client(endpoints, lambda some: Gateway(some, access))
+    return Client(endpoints, lambda some: Gateway(some, access))
 
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
@@ -158,14 +159,24 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     compacted = add(commands, "compaction", verbs.compact, "compact")
     compacted.add_argument("--physical", action="store_true", help="wait until it is done")
     endpoint = group("endpoint")
+    hashed = add(endpoint, "hashkv", members.hashes)
+    hashed.add_argument("--rev", type=int, default=0, help="revision")
     for each in (
-        add(endpoint, "health", verbs.health),
-        add(endpoint, "status", verbs.status),
+        add(endpoint, "health", members.health),
+        add(endpoint, "status", members.status),
+        hashed,
         add(commands, "defrag", verbs.defragment),
     ):
         each.add_argument("--cluster", action="store_true", help="all that members advertise")
-    add(group("member"), "list", verbs.members)
-    add(commands, "move-leader", verbs.move_leader)
+    member = group("member")
+    add(member, "list", members.members)
+    added = add(member, "add", members.add)
+    added.add_argument("--learner", action="store_true", help="without a vote, until promoted")
+    for each in (added, add(member, "update", members.update)):
+        each.add_argument("--peer-urls", default="", help="separated by commas")
+    add(member, "remove", members.remove)
+    add(member, "promote", members.promote)
+    add(commands, "move-leader", members.move_leader)
     alarm = group("alarm")
     add(alarm, "list", verbs.alarms).set_defaults(disarm=False)
     add(alarm, "disarm", verbs.alarms).set_defaults(disarm=True)

@@ -1,54 +1,24 @@
-"""The verbs: each makes its requests and prints what etcdctl prints. They return exit codes."""
+"""The verbs for keys and maintenance: each makes its requests and prints what etcdctl prints. They
+return exit codes.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from base64 import b64decode, b64encode
-from collections.abc import Callable
+from base64 import b64decode
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
 
 import rusd
 from rusd.base.durable import sync
-from rusd.utl.printing import human_size
 
 from . import printing
-from .answers import alarm_name, as_etcdctl, key_and_value
-from .gateway import CallError, Gateway, Json
-
-#: Words and flags of a verb, by name.
-Arguments: TypeAlias = Any
-
-FAILED = 1
-BAD_ARGUMENTS = 128
-
-_STATUS = (
-    *("ENDPOINT", "ID", "VERSION", "DB SIZE", "IS LEADER", "IS LEARNER"),
-    *("RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "ERRORS"),
-)
-_MEMBERS = ("ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER")
-_HEALTH = ("ENDPOINT", "HEALTH", "TOOK", "ERROR")
+from .answers import alarm_name, key_and_value
+from .client import FAILED, Arguments, BadArguments, Client, asked, base64, only
+from .gateway import CallError, Json
 
 #: A snapshot of a member ends with the SHA-256 of the database, whose size is a multiple of this.
 _SECTOR, _HASH = 512, 32
-
-
-class BadArguments(Exception):
-    """Arguments that do not go together."""
-
-
-class Client(NamedTuple):
-    """Endpoints, and a function that connects to some of them."""
-
-    endpoints: list[str]
-    connect: Callable[[list[str]], Gateway]
-
-    def call(self, path: str, request: Json, *endpoints: str) -> Json:
-        """Return the response of `endpoints` (default: all, in turn). Raises CallError."""
-        found: Json = as_etcdctl(self.connect([*endpoints] or self.endpoints).call(path, request))
-        return found
 
 
 # -- keys --------------------------------------------------------------------------------------
@@ -93,7 +63,7 @@ def put(arguments: Arguments, client: Client) -> int:
         lease = int(arguments.lease, 16)
     except ValueError:
         raise BadArguments(f"bad lease ID ({arguments.lease}), expecting ID in Hex") from None
-    request = {"key": _base64(os.fsencode(words[0])), "value": _base64(value)}
+    request = {"key": base64(os.fsencode(words[0])), "value": base64(value)}
     found = client.call("kv/put", request | {"lease": str(lease), "prev_kv": arguments.prev_kv})
     if arguments.write_out == "json":
         printing.as_json(found)
@@ -141,16 +111,12 @@ def _range(verb: str, arguments: Arguments) -> Json:
     elif arguments.prefix:
         stem = key.rstrip(b"\xff")
         end = stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
-    return {"key": _base64(key), "range_end": _base64(end)}
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode()
+    return {"key": base64(key), "range_end": base64(end)}
 
 
 def compact(arguments: Arguments, client: Client) -> int:
     """Compact the history."""
-    word = _only(arguments, "compaction command needs 1 argument")
+    word = only(arguments, "compaction command needs 1 argument")
     try:
         revision = int(word)
     except ValueError:
@@ -158,147 +124,6 @@ def compact(arguments: Arguments, client: Client) -> int:
     client.call("kv/compaction", {"revision": str(revision), "physical": arguments.physical})
     printing.line(f"compacted revision {revision}")
     return 0
-
-
-# -- members -----------------------------------------------------------------------------------
-
-
-def health(arguments: Arguments, client: Client) -> int:
-    """Print whether each endpoint serves a linearizable read and has no alarm."""
-    rows: list[Json] = []
-    for endpoint in _endpoints(arguments, client):
-        begun = time.monotonic()
-        failure = _unhealthy(client, endpoint)
-        took = printing.duration(time.monotonic() - begun)
-        row = {"endpoint": endpoint, "health": not failure, "took": took}
-        rows.append(row | ({"error": failure} if failure else {}))
-    if arguments.write_out == "json":
-        printing.as_json(rows)
-    elif arguments.write_out == "table":
-        printing.table(
-            _HEALTH,
-            [
-                [row["endpoint"], _bool(row["health"]), row["took"], row.get("error", "")]
-                for row in rows
-            ],
-        )
-    else:
-        for row in rows:
-            if row["health"]:
-                text = f"healthy: successfully committed proposal: took = {row['took']}"
-                printing.line(f"{row['endpoint']} is {text}")
-            else:
-                text = f"unhealthy: failed to commit proposal: {row['error']}"
-                print(f"{row['endpoint']} is {text}", file=sys.stderr)
-    if all(row["health"] for row in rows):
-        return 0
-    print("Error: unhealthy cluster", file=sys.stderr)
-    return FAILED
-
-
-def _unhealthy(client: Client, endpoint: str) -> str:
-    """Return what is wrong with a member, or ""."""
-    try:
-        client.call("kv/range", {"key": _base64(b"health")}, endpoint)
-    except CallError as error:
-        if str(error) != "etcdserver: permission denied":
-            return str(error)
-    try:
-        alarms = client.call("maintenance/alarm", {"action": "GET"}, endpoint).get("alarms", ())
-    except CallError:
-        return "Unable to fetch the alarm list"
-    names = " ".join(alarm_name(each.get("alarm", 0)) for each in alarms)
-    return f"Active Alarm(s): {names} " if names else ""
-
-
-def status(arguments: Arguments, client: Client) -> int:
-    """Print the status of each endpoint."""
-    found: list[Json] = []
-    code = 0
-    for endpoint in _endpoints(arguments, client):
-        try:
-            state = client.call("maintenance/status", {}, endpoint)
-            found.append({"Endpoint": endpoint, "Status": state})
-        except CallError as error:
-            text = f"Failed to get the status of endpoint {endpoint} ({error})"
-            print(text, file=sys.stderr)
-            code = FAILED
-    if arguments.write_out == "json":
-        printing.as_json(found)
-        return code
-    rows = [_status_row(each["Endpoint"], each["Status"]) for each in found]
-    _print_rows(arguments, _STATUS, rows)
-    return code
-
-
-def _status_row(endpoint: str, state: Json) -> list[str]:
-    member = state["header"]["member_id"]
-    return [
-        *(endpoint, f"{member:x}", state.get("version", ""), human_size(state.get("dbSize", 0))),
-        *(_bool(state.get("leader") == member), _bool(state.get("isLearner", False))),
-        *(str(state.get(name, 0)) for name in ("raftTerm", "raftIndex", "raftAppliedIndex")),
-        ", ".join(state.get("errors", ())),
-    ]
-
-
-def members(arguments: Arguments, client: Client) -> int:
-    """Print the members of the cluster."""
-    found = client.call("cluster/member/list", {"linearizable": True})
-    if arguments.write_out == "json":
-        printing.as_json(found)
-        return 0
-    rows = [
-        [
-            f"{each['ID']:x}",
-            "started" if each.get("name") else "unstarted",
-            each.get("name", ""),
-            *(",".join(each.get(urls, ())) for urls in ("peerURLs", "clientURLs")),
-            _bool(each.get("isLearner", False)),
-        ]
-        for each in found.get("members", ())
-    ]
-    _print_rows(arguments, _MEMBERS, rows)
-    return 0
-
-
-def _print_rows(arguments: Arguments, titles: tuple[str, ...], rows: list[list[str]]) -> None:
-    if arguments.write_out == "table":
-        printing.table(titles, rows)
-        return
-    for row in rows:
-        printing.line(", ".join(row))
-
-
-def _bool(value: bool) -> str:
-    return str(value).lower()
-
-
-def _endpoints(arguments: Arguments, client: Client) -> list[str]:
-    """Return the endpoints that are named, or with --cluster those that the members advertise."""
-    if not arguments.cluster:
-        return client.endpoints
-    found = client.call("cluster/member/list", {"linearizable": True}).get("members", ())
-    return [url for member in found for url in member.get("clientURLs", ())]
-
-
-def move_leader(arguments: Arguments, client: Client) -> int:
-    """Hand leadership to another member; one of the endpoints must be the leader's."""
-    word = _only(arguments, "move-leader command needs 1 argument")
-    try:
-        target = int(word, 16)
-    except ValueError:
-        raise BadArguments(f'strconv.ParseUint: parsing "{word}": invalid syntax') from None
-    for endpoint in client.endpoints:
-        try:
-            state = client.call("maintenance/status", {}, endpoint)
-        except CallError:
-            continue
-        leader = state["header"]["member_id"]
-        if state.get("leader") == leader:
-            client.call("maintenance/transfer-leadership", {"targetID": str(target)}, endpoint)
-            printing.line(f"Leadership transferred from {leader:x} to {target:x}")
-            return 0
-    raise BadArguments(f"no leader endpoint given at [{' '.join(client.endpoints)}]")
 
 
 # -- maintenance -------------------------------------------------------------------------------
@@ -324,7 +149,7 @@ def alarms(arguments: Arguments, client: Client) -> int:
 def defragment(arguments: Arguments, client: Client) -> int:
     """Defragment the database of each endpoint."""
     code = 0
-    for endpoint in _endpoints(arguments, client):
+    for endpoint in asked(arguments, client):
         try:
             client.call("maintenance/defragment", {}, endpoint)
         except CallError as error:
@@ -338,7 +163,7 @@ def defragment(arguments: Arguments, client: Client) -> int:
 
 def snapshot(arguments: Arguments, client: Client) -> int:
     """Save a snapshot in a file, which appears when it is whole and on disk."""
-    path = Path(_only(arguments, "snapshot save expects one argument"))
+    path = Path(only(arguments, "snapshot save expects one argument"))
     if len(client.endpoints) != 1:
         raise CallError(
             f"snapshot must be requested to one selected node, not multiple {client.endpoints}"
@@ -377,10 +202,3 @@ def version(arguments: Arguments, client: Client) -> int:
     printing.line(f"rusdctl version: {rusd.__version__}")
     printing.line(f"API version: {'.'.join(rusd.ETCD_VERSION.split('.')[:2])}")
     return 0
-
-
-def _only(arguments: Arguments, otherwise: str) -> str:
-    if len(arguments.words) != 1:
-        raise BadArguments(otherwise)
-    word: str = arguments.words[0]
-    return word
