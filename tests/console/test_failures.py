@@ -79,3 +79,20 @@ def test_a_page_says_that_its_own_member_is_gone_and_recovers_without_a_reload(
     see(watching.page, "app/unseen-by-the-dead")
     rows = watching.page.locator(".live-events tbody tr td:nth-child(2)").all_inner_texts()
     assert rows == sorted(set(rows), key=lambda text: -int(text.replace(",", "")))
+
+
+def test_a_page_says_that_its_member_stopped_answering(
+    open_console: Open, cluster: LocalCluster
+) -> None:
+    """A member that hangs keeps its connections: no request fails, none is answered."""
+    member = (cluster.leader() + 1) % 3
+    console = open_console(member)
+    console.tolerate(*UNANSWERED)
+    page = console.open("live", tab="leases")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    cluster.pause(member)
+    try:
+        expect(page.get_by_role("alert").first).to_contain_text("does not answer")
+    finally:
+        cluster.resume(member)
+    expect(page.get_by_role("alert")).to_have_count(0)

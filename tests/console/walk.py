@@ -73,7 +73,7 @@ def visit(console: Console, stop: Stop, since: int) -> Page:
 def see(page: Page, text: str) -> None:
     """Wait until the page shows a text."""
     if text:
-        page.locator("main").get_by_text(text).first.wait_for()
+        page.locator("main").get_by_text(text).locator("visible=true").first.wait_for()
 
 
 def width(page: Page) -> int:

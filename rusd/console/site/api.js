@@ -154,13 +154,16 @@ async function eachLine(body, onLine) {
   }
 }
 
+/** Milliseconds until a member that accepts connections but answers nothing is said not to answer. */
+const READ_MS = 10_000;
+
 /** Reads a page of the console: `data("cluster")`, `data("samples", {since})`. Throws ApiError. */
 export async function data(name, params = {}) {
   const { token } = session;
   const url = new URL(`./api/${name}`, document.baseURI);
   for (const [key, value] of Object.entries(params)) url.searchParams.set(key, value);
   const fields = token ? { Authorization: token } : {};
-  const response = await ask(url, { headers: fields });
+  const response = await ask(url, { headers: fields, signal: AbortSignal.timeout(READ_MS) });
   if (!response.ok) throw ended(await refusal(response), token);
   return response.json();
 }

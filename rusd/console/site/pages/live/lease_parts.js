@@ -7,6 +7,9 @@ import { formatDuration } from "../../text.js";
 /** Calls on their way at once. */
 const AT_ONCE = 4;
 
+/** Share of its time from which on a lease is marked: a client renews it after a third. */
+const SHORT = 0.2;
+
 /** Results of `fn` for each item, a few at a time; an error becomes {error}. */
 export async function each(items, fn) {
   const results = [];
@@ -55,7 +58,13 @@ export function Remaining({ lease }) {
   const left = Math.max(0, Math.round(lease.ttl - (performance.now() - lease.at) / 1000));
   const share = lease.granted ? Math.min(1, left / lease.granted) : 0;
   return html`<span class="remaining">
-    <meter min="0" max="1" low="0.2" value=${share} aria-label="Share of the time to live that is left"></meter>
+    <meter
+      class=${share < SHORT ? "warn" : ""}
+      min="0"
+      max="1"
+      value=${share}
+      aria-label="Share of the time to live that is left"
+    ></meter>
     ${left > 0 ? formatDuration(left) : "ending"}
   </span>`;
 }

@@ -100,7 +100,7 @@ function useDetails(shown, withKeys) {
         const kept = many(id) ? { keys: known.get(id).keys } : {};
         return { ...(await askLease(id, withKeys && !many(id))), ...kept };
       });
-      known.clear();
+      if (known.size > 4 * PAGE) known.clear();
       shown.forEach((id, index) => known.set(id, answers[index]));
       return answers;
     },
