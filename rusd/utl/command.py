@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -56,17 +57,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Verb(_Parser):
-    """Parses what follows a verb. A verb below it that does not exist shows the usage and succeeds,
-    as in etcdutl; below the command itself, it fails.
+    """Parses what follows a verb. A verb below it that does not exist does what none does, as in
+    etcdutl, and `--help` behind it shows the usage; below the command itself, it fails.
     """
 
     def _check_value(self, action: argparse.Action, value: str) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            unknown = argparse.ArgumentParser(add_help=False)
+            unknown = argparse.ArgumentParser()
             unknown.error = self.error  # type: ignore[method-assign]
+            unknown.print_help = self.print_help  # type: ignore[method-assign]
             _add_form(unknown)
             _ignore_arguments(unknown)
-            unknown.set_defaults(run=_usage(self))
+            unknown.set_defaults(run=self.get_default("run"))
             action.choices[value] = unknown
         super()._check_value(action, value)
 
@@ -192,9 +194,13 @@ def _parser() -> argparse.ArgumentParser:
     defragmented.set_defaults(run=_defragment)
 
     completed = commands.add_parser("completion", help="print a script for a shell")
-    completed.add_argument("shell", choices=tuple(completion.SHELLS))
     _add_form(completed)
-    completed.set_defaults(run=lambda arguments: _complete(arguments, parser))
+    completed.set_defaults(run=_no_shell)
+    shells = completed.add_subparsers(metavar="SHELL", parser_class=_Verb)
+    for name, script in completion.SHELLS.items():
+        shell = shells.add_parser(name, help=f"for {name}")
+        _add_form(shell)
+        shell.set_defaults(run=partial(_complete, parser, script))
 
     version = commands.add_parser("version", help="print the version")
     _add_form(version)
@@ -499,8 +505,16 @@ def _defragment(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _complete(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    print(completion.SHELLS[arguments.shell](dict(_words(parser, ""))), end="")
+def _no_shell(arguments: argparse.Namespace) -> int:
+    raise _BadArguments(f"a shell is required: {', '.join(completion.SHELLS)}", FAILED)
+
+
+def _complete(
+    parser: argparse.ArgumentParser,
+    script: Callable[[completion.Words], str],
+    arguments: argparse.Namespace,
+) -> int:
+    print(script(dict(_words(parser, ""))), end="")
     return 0
 
 
@@ -513,7 +527,7 @@ def _words(parser: argparse.ArgumentParser, verbs: str) -> Iterator[tuple[str, l
         words += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
             below = action.choices
-        words += action.choices if action.choices and not action.option_strings else ()
+            words += below
     yield verbs, words
     for verb, one in below.items():
         yield from _words(one, f"{verbs} {verb}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -54,7 +55,9 @@ def test_the_server_for_tests_is_imported_and_serves(installed: Environment) -> 
     assert installed.run("python", "-c", code).startswith("127.0.0.1:")
 
 
-def test_a_member_serves_and_its_snapshot_is_restored(installed: Environment) -> None:
+def test_a_member_serves_keys_and_console_and_its_snapshot_is_restored(
+    installed: Environment,
+) -> None:
     saved, restored = installed.home / "saved.db", installed.home / "restored"
     command = installed.command("rusd")
     with LocalCluster(1, binary=command, env=installed.variables(), directory=saved.parent) as one:
@@ -62,6 +65,8 @@ def test_a_member_serves_and_its_snapshot_is_restored(installed: Environment) ->
         assert installed.run("rusdctl", *ctl, "put", "greeting", "hello") == "OK\n"
         assert installed.run("rusdctl", *ctl, "get", "greeting") == "greeting\nhello\n"
         installed.run("rusdctl", *ctl, "snapshot", "save", str(saved))
+        with urlopen(f"http://{one.endpoints[0]}/console/", timeout=10) as page:
+            assert page.read().lower().startswith(b"<!doctype html>")
     status = installed.run("rusdutl", "snapshot", "status", str(saved))
     assert status.split(", ")[1] == "2", status
     installed.run("rusdutl", "snapshot", "restore", str(saved), "--data-dir", str(restored))
