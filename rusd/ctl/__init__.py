@@ -2,10 +2,11 @@
 
 Files:
     command   arguments, environment, exit codes; `__main__`: `python -m rusd.ctl`
+    flags     flags that say how to reach members, and their variables
     verbs     the verbs for keys and maintenance
     members   the verbs for members
     client    what the verbs share
-    gateway   calls to a member by JSON over HTTP
+    gateway   calls to a member by JSON over HTTP, and its pages
     answers   the members' JSON as etcdctl writes it
     printing  etcdctl's forms of output
 

@@ -7,7 +7,6 @@ cannot be used. Each flag for all verbs has a variable: ETCDCTL_ENDPOINTS for --
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import signal
 import ssl
@@ -15,28 +14,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from rusd.config.parsers import duration
-
-from . import members, printing, verbs
+from . import flags, members, printing, verbs
 from .client import BAD_ARGUMENTS, FAILED, BadArguments, Client
-from .gateway import Access, CallError, Gateway
+from .gateway import CallError, Gateway
 
 BAD_FORM = 4
 INTERRUPTED = 130
 
-#: Flags for all verbs, and their defaults.
-_TEXT = {
-    "endpoints": "127.0.0.1:2379",
-    "cacert": "",
-    "cert": "",
-    "key": "",
-    "user": "",
-    "password": "",
-    "write-out": "simple",
-    "command-timeout": "5s",
-    "dial-timeout": "2s",
-}
-_SWITCHES = ("insecure-skip-tls-verify",)
+_FORM = flags.variable("write-out")
+
 #: Verbs that have tables.
 _TABLES = (members.health, members.status, members.hashes, members.members)
 
@@ -85,31 +71,8 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _client(arguments: argparse.Namespace) -> Client:
     """Return the client that the flags describe. Raises BadArguments."""
-    user, colon, password = arguments.user.partition(":")
-    if arguments.password:
-        user, password = arguments.user, arguments.password
-    elif user and not colon:
-        password = getpass.getpass("Password: ")
-    if bool(arguments.cert) != bool(arguments.key):
-        raise BadArguments("--cert and --key go together")
-    try:
-        dial, timeout = (
-            duration(text) for text in (arguments.dial_timeout, arguments.command_timeout)
-        )
-    except ValueError as error:
-        raise BadArguments(str(error)) from error
-    access = Access(
-        arguments.cacert or None,
-        arguments.cert or None,
-        arguments.key or None,
-        arguments.insecure_skip_tls_verify,
-        user,
-        password,
-        dial,
-        timeout,
-    )
-    endpoints = [each.strip() for each in arguments.endpoints.split(",") if each.strip()]
-    return Client(endpoints, lambda some: Gateway(some, access))
+    access = flags.access(arguments)
+    return Client(flags.endpoints(arguments), lambda some: Gateway(some, access))
 
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
@@ -188,16 +151,10 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser, environment: Mapping[str, str] | None) -> None:
     """Add the flags for all verbs, with defaults from the environment where there is one."""
-    for name, default in _TEXT.items():
-        variable = "ETCDCTL_" + name.upper().replace("-", "_")
-        given: dict[str, Any] = {}
-        if environment is not None:
-            given["default"] = environment.get(variable, default)
-        short = ("-w",) if name == "write-out" else ()
-        parser.add_argument(*short, f"--{name}", **given)
-    for name in _SWITCHES:
-        variable = "ETCDCTL_" + name.upper().replace("-", "_")
-        given = {}
-        if environment is not None:
-            given["default"] = environment.get(variable) == "true"
-        parser.add_argument(f"--{name}", action="store_true", **given)
+    for name, default in flags.defaults(environment or {}):
+        given: dict[str, Any] = {} if environment is None else {"default": default}
+        if isinstance(default, bool):
+            given["action"] = "store_true"
+        parser.add_argument(f"--{name}", **given)
+    given = {} if environment is None else {"default": environment.get(_FORM, "simple")}
+    parser.add_argument("-w", "--write-out", **given)

@@ -1,4 +1,4 @@
-"""Calls to a member: JSON over HTTP, through the gateway of its client port.
+"""Calls to a member: JSON over HTTP, through the gateway of its client port, and its pages.
 
 A call goes to the endpoints in turn until one of them takes the connection. It is not repeated
 after that: the request may have been carried out.
@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
+
+#: Bytes of a page, and of a message of a stream.
+LONGEST: Final = 64 << 20
 
 
 class CallError(Exception):
@@ -42,6 +48,51 @@ class Access(NamedTuple):
         return bool(self.cacert or self.cert or self.skip_verify)
 
 
+class Page(NamedTuple):
+    """A page of a member, and when it was asked for."""
+
+    status: int
+    body: bytes
+    #: The header `Date`, or "".
+    date: str
+    #: Wall clock of this machine before the request was sent, and when the response began.
+    sent: float
+    received: float
+    #: The certificate of the endpoint (DER), if it has TLS.
+    certificate: bytes | None
+
+
+class Messages:
+    """The messages of a stream, for which there is no deadline; `close` ends it from any thread."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self._socket = connection.sock
+        self._socket.settimeout(None)
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Json]:
+        try:
+            response = self._connection.getresponse()
+            if response.status != 200:
+                _checked(response)
+            while line := response.readline(LONGEST):
+                message = json.loads(line)
+                if "error" in message:
+                    raise CallError(message["error"]["message"])
+                yield message["result"]
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if not self._closed:
+                raise _unreachable(error) from error
+        finally:
+            self._connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
 class Gateway:
     """A client of the members at `endpoints`."""
 
@@ -57,28 +108,35 @@ class Gateway:
         try:
             return _checked(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(_words(error)) from error
+            raise _unreachable(error) from error
         finally:
             connection.close()
 
-    def stream(self, path: str, request: Json) -> Iterator[Json]:
-        """Yield the messages of a stream, for which there is no deadline. Raises CallError."""
-        connection = self._send(path, request)
+    def stream(self, path: str, request: Json) -> Messages:
+        """Begin a stream. Raises CallError, also while messages are read."""
+        return Messages(self._send(path, request))
+
+    def page(self, path: str) -> Page:
+        """Return a page of the first endpoint, such as `/metrics`. Raises CallError."""
         try:
-            if connection.sock is not None:
-                connection.sock.settimeout(None)
-            response = connection.getresponse()
-            if response.status != 200:
-                _checked(response)
-            for line in response:
-                message = json.loads(line)
-                if "error" in message:
-                    raise CallError(message["error"]["message"])
-                yield message["result"]
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreachable(_words(error)) from error
-        finally:
-            connection.close()
+            with closing(self._connection(self._endpoints[0])) as connection:
+                connection.connect()
+                connection.sock.settimeout(self._access.timeout)
+                certificate = _certificate(connection.sock)
+                sent = time.time()
+                connection.request("GET", path)
+                response = connection.getresponse()
+                received = time.time()
+                return Page(
+                    response.status,
+                    response.read(LONGEST),
+                    response.headers.get("Date", ""),
+                    sent,
+                    received,
+                    certificate,
+                )
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(error) from error
 
     def _send(self, path: str, request: Json) -> http.client.HTTPConnection:
         """Send the request to the first endpoint that takes a connection."""
@@ -95,7 +153,7 @@ class Gateway:
                 return connection
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                failure = Unreachable(_words(error))
+                failure = _unreachable(error)
         raise failure
 
     def _authenticate(self) -> str:
@@ -138,6 +196,14 @@ class Gateway:
             if access.cert:
                 self._context.load_cert_chain(access.cert, access.key)
         return self._context
+
+
+def _certificate(connected: socket.socket) -> bytes | None:
+    return connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
+
+
+def _unreachable(error: Exception) -> Unreachable:
+    return Unreachable(_words(error))
 
 
 def _checked(response: http.client.HTTPResponse) -> Json:
