@@ -10,6 +10,7 @@ import time
 
 from rusd.base.urls import Url
 from rusd.utl.printing import human_size
+from rusd.utl.progress import bar
 
 from . import printing
 from .answers import alarm_name
@@ -161,7 +162,9 @@ def hashes(arguments: Arguments, client: Client) -> int:
     failure: CallError | None = None
     for endpoint in asked(arguments, client):
         try:
-            hashed = client.call("maintenance/hashkv", {"revision": str(arguments.rev)}, endpoint)
+            request = {"revision": str(arguments.rev)}
+            with bar(None):
+                hashed = client.call("maintenance/hashkv", request, endpoint)
             found.append({"Endpoint": endpoint, "HashKV": hashed})
         except CallError as error:
             text = f"Failed to get the hash of endpoint {endpoint} ({error})"

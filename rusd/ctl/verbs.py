@@ -7,10 +7,13 @@ from __future__ import annotations
 import os
 import sys
 from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import rusd
 from rusd.base.durable import sync
+from rusd.utl.progress import bar
 
 from . import printing
 from .answers import alarm_name, key_and_value
@@ -121,7 +124,8 @@ def compact(arguments: Arguments, client: Client) -> int:
         revision = int(word)
     except ValueError:
         raise CallError(f'strconv.ParseInt: parsing "{word}": invalid syntax') from None
-    client.call("kv/compaction", {"revision": str(revision), "physical": arguments.physical})
+    with bar(None):
+        client.call("kv/compaction", {"revision": str(revision), "physical": arguments.physical})
     printing.line(f"compacted revision {revision}")
     return 0
 
@@ -151,7 +155,8 @@ def defragment(arguments: Arguments, client: Client) -> int:
     code = 0
     for endpoint in asked(arguments, client):
         try:
-            client.call("maintenance/defragment", {}, endpoint)
+            with bar(None):
+                client.call("maintenance/defragment", {}, endpoint)
         except CallError as error:
             text = f"Failed to defragment etcd member[{endpoint}] ({error})"
             print(text, file=sys.stderr)
@@ -170,9 +175,14 @@ def snapshot(arguments: Arguments, client: Client) -> int:
         )
     part = path.with_name(path.name + ".part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        left = 0
+        with (
+            open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+            bar(lambda: _share(file, left)),
+        ):
             for message in client.connect(client.endpoints).stream("maintenance/snapshot", {}):
                 file.write(b64decode(message.get("blob", "")))
+                left = int(message.get("remaining_bytes", 0))
             size = file.tell()
             if size % _SECTOR != _HASH:
                 raise CallError(f"sha256 checksum not found [bytes: {size}]")
@@ -184,6 +194,14 @@ def snapshot(arguments: Arguments, client: Client) -> int:
         raise
     printing.line(f"Snapshot saved at {path}")
     return 0
+
+
+def _share(file: BinaryIO, left: int) -> float:
+    """Return how much of a file is there, with so many bytes to come."""
+    with suppress(ValueError):  # (closed)
+        size = file.tell()
+        return size / (size + left) if left else 0.0
+    return 1.0
 
 
 def users(arguments: Arguments, client: Client) -> int:

@@ -402,7 +402,10 @@ def _migrate(arguments: argparse.Namespace) -> int:
     refuse_existing(config)
     if arguments.directory is None:
         return _migrate_running(arguments, config)
-    with open_etcd_directory(arguments.directory, arguments.wal) as source:
+    with (
+        open_etcd_directory(arguments.directory, arguments.wal) as source,
+        _bar(source.database, 1),
+    ):
         restored = restore_member(
             config, source.database, proposals=source.proposals(), bump=arguments.bump_revision
         )
@@ -416,7 +419,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 def _migrate_running(arguments: argparse.Namespace, config: Config) -> int:
     # (Imported late: it needs a library that a member does without.)
-    from rusd.utl.download import Source, download
+    from rusd.utl.download import Progress, Source, download
 
     user, _, password = arguments.user.partition(":")
     if user and not (password := arguments.password or password):
@@ -428,10 +431,13 @@ def _migrate_running(arguments: argparse.Namespace, config: Config) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="rusdutl-", dir=_existing(config.data_path)) as place:
         file = Path(place) / "snapshot.db"
-        endpoint = download(source, file)
+        progress = Progress()
+        with bar(progress.part):
+            endpoint = download(source, file, progress)
         data = mapped(file)
         database = open_snapshot(data)
-        restored = restore_member(config, database, bump=arguments.bump_revision)
+        with _bar(database, 1):
+            restored = restore_member(config, database, bump=arguments.bump_revision)
     print(f"migrated {endpoint} to {config.data_path}: {_held(restored)}")
     return 0
 
@@ -499,7 +505,8 @@ def _bar(database: Database, times: int) -> AbstractContextManager[None]:
 
 def _defragment(arguments: argparse.Namespace) -> int:
     try:
-        defragment(arguments.data_dir, arguments.timeout)
+        with bar(None):
+            defragment(arguments.data_dir, arguments.timeout)
     except StorageError as error:
         raise StorageError(f"Failed to defragment data[{arguments.data_dir}] ({error})") from error
     return 0

@@ -41,7 +41,22 @@ class Source(NamedTuple):
     password: str
 
 
-def download(source: Source, file: Path) -> str:
+class Progress:
+    """How much of a snapshot has come."""
+
+    def __init__(self) -> None:
+        self._size = self._left = 0
+
+    def came(self, size: int, left: int) -> None:
+        """Count `size` bytes that came, with `left` to come."""
+        self._size, self._left = self._size + size, left
+
+    def part(self) -> float:
+        """Return how much has come, from 0 to 1."""
+        return self._size / (self._size + self._left or 1)
+
+
+def download(source: Source, file: Path, progress: Progress) -> str:
     """Write the snapshot of the first endpoint that answers to `file`; return that endpoint.
 
     The file ends with its SHA-256, which `open_snapshot` compares. Raises SnapshotError, OSError.
@@ -53,7 +68,7 @@ def download(source: Source, file: Path) -> str:
                 metadata = _log_in(channel, source)
                 read = rpc.RangeRequest(key=b"\0", range_end=b"\0", count_only=True)
                 _call(channel, "KV/Range", read, rpc.RangeResponse, metadata)
-                _receive(channel, metadata, file)
+                _receive(channel, metadata, file, progress)
         except grpc.RpcError as error:
             failures.append(f"{endpoint}: {error.code().name}: {error.details()}")
             continue
@@ -108,7 +123,9 @@ def _call(
     return call(request, timeout=_TIMEOUT, metadata=metadata)
 
 
-def _receive(channel: grpc.Channel, metadata: tuple[tuple[str, str], ...], file: Path) -> None:
+def _receive(
+    channel: grpc.Channel, metadata: tuple[tuple[str, str], ...], file: Path, progress: Progress
+) -> None:
     call = channel.unary_stream(
         "/etcdserverpb.Maintenance/Snapshot",
         request_serializer=rpc.SnapshotRequest.SerializeToString,
@@ -119,3 +136,4 @@ def _receive(channel: grpc.Channel, metadata: tuple[tuple[str, str], ...], file:
     with file.open("wb") as out:
         for answer in call(rpc.SnapshotRequest(), metadata=metadata):
             out.write(answer.blob)
+            progress.came(len(answer.blob), answer.remaining_bytes)

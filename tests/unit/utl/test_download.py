@@ -15,7 +15,7 @@ import pytest
 from cluster.certificates import Authority, Identity
 from rusd.backup.errors import SnapshotError
 from rusd.utl.command import main
-from rusd.utl.download import Source, download
+from rusd.utl.download import Progress, Source, download
 from tests.unit.backup.test_restore import file_of, sound
 
 CONTENT = file_of(sound())
@@ -91,7 +91,7 @@ def test_the_next_endpoint_replaces_what_one_that_failed_had_sent(tmp_path: Path
     file = tmp_path / "file"
     with endpoint([bytes(1 << 20), b""]) as bad, endpoint(WHOLE) as good:
         urls = [f"http://127.0.0.1:{port}" for port in (bad, good)]
-        assert download(source(*urls), file) == urls[1]
+        assert download(source(*urls), file, Progress()) == urls[1]
     assert file.read_bytes() == b"".join(WHOLE)
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -107,7 +107,7 @@ def test_an_endpoint_that_cannot_prove_what_it_is_gets_no_call(fault: str, tmp_p
         endpoint(WHOLE, None if fault == "plain" else identity) as port,
         pytest.raises(SnapshotError, match="UNAVAILABLE"),
     ):
-        download(source(f"https://127.0.0.1:{port}", ca=trusted), tmp_path / "file")
+        download(source(f"https://127.0.0.1:{port}", ca=trusted), tmp_path / "file", Progress())
     assert not (tmp_path / "file").exists()
 
 
@@ -121,4 +121,4 @@ def test_certificates_that_cannot_be_used_are_refused_before_a_call(tmp_path: Pa
         ("without TLS", source("http://127.0.0.1:1", ca=identity.cert)),
     ):
         with pytest.raises(SnapshotError, match=said):
-            download(one, tmp_path / "file")
+            download(one, tmp_path / "file", Progress())
