@@ -1,4 +1,5 @@
-"""The `rusd` command: read the configuration, run one member until a signal stops it.
+"""The `rusd` command: read the configuration, run one member until a signal stops it. Its
+sub-commands look at a cluster that runs; their exit codes are those of `diagnostics/command.py`.
 
 Exit codes: 0 after --help, --version, a stop by SIGTERM or SIGINT, whatever the process was doing
 then, and when the member's own log says that it was removed; 1 for a configuration that cannot be
@@ -24,6 +25,8 @@ from rusd.member import signals
 if TYPE_CHECKING:
     from rusd.config import Loaded
 
+#: What looks at a cluster that runs, in place of running a member.
+SUBCOMMANDS = ("doctor", "top", "explain")
 #: Seconds after the end of main() at which a thread that hangs is left behind.
 EXIT_TIMEOUT = 10.0
 
@@ -50,6 +53,12 @@ def console() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Run the command with `argv` (without the program's name) and return its exit code."""
     import os
+
+    if argv and argv[0] in SUBCOMMANDS:
+        from rusd.diagnostics import command
+
+        command.prepare()
+        return command.main(argv, os.environ)
 
     from rusd.base import logs
     from rusd.config import (

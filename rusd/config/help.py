@@ -13,6 +13,15 @@ Usage:
   rusd [flags]
     Start a member. Flags, ETCD_* variables and the configuration file are etcd's.
 
+  rusd doctor [ENDPOINT ...]
+    Say what is wrong with a cluster of rusd or etcd, and what to do.
+
+  rusd top [ENDPOINT ...]
+    Show what its members do, in a terminal.
+
+  rusd explain KEY | REVISION
+    Tell the history of a key, or what a revision changed.
+
   rusd --version
     Print the version.
 

@@ -31,7 +31,9 @@ ROOMS = (
     "console",
     "member",
     "utl",
-    "cli ctl testing",
+    "ctl testing",
+    "diagnostics",
+    "cli",
 )
 #: Rooms that use less than the order allows.
 ONLY = {
@@ -64,6 +66,7 @@ OWNERS = {
     "hpack": ("rusd.door.h2",),
     "prometheus_client": ("rusd.observe",),
     "grpc": ("rusd.utl.download",),
+    "rich": ("rusd.diagnostics.top.screen",),
     "boto3": ("rusd.backup.scheduled.bucket",),
 }
 #: Modules that a room must not import.

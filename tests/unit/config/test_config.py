@@ -515,8 +515,8 @@ def test_a_rotated_file_may_stand_beside_a_stream() -> None:
 
 
 def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
-    """cli.py hands both to `load`; systemd's protocol is a variable of its own; `rusdutl` and
-    `rusdctl` are other commands.
+    """cli.py hands both to `load`; systemd's protocol is a variable of its own; `rusdutl`,
+    `rusdctl` and the sub-commands that look at a cluster are other commands.
     """
     root = Path(rusd.__file__).parent
     readers = {
@@ -524,7 +524,8 @@ def test_no_other_room_reads_the_command_line_or_the_environment() -> None:
         for path in root.rglob("*.py")
         if re.search(r"\bos\.environ\b|\bgetenv\b|\bargparse\b", path.read_text())
     }
-    assert readers == {"cli.py", "base/systemd.py", "ctl/command.py", "utl/command.py"}
+    commands = {f"{room}/command.py" for room in ("ctl", "diagnostics", "utl")}
+    assert readers == {"cli.py", "base/systemd.py"} | commands
 
 
 def test_a_config_cannot_be_changed() -> None:
