@@ -57,6 +57,7 @@ export default function Page({ params, go }) {
         ${place.key
           ? html`<a class="back" href=${hashOf("history", { ...place, key: null })}>‹ All keys</a>
               <${KeyHistory}
+                key=${printable(place.key)}
                 keyBytes=${place.key}
                 revision=${revision}
                 version=${version}

@@ -1,6 +1,6 @@
 // The page Keys: the tree or a list of keys on one side, the chosen key on the other.
 
-import { html, readOnly, Tabs, useState } from "../parts.js";
+import { html, readOnly, Tabs, useEffect, useState } from "../parts.js";
 import { fromPrintable, printable } from "../text.js";
 import { DeletePrefixDialog } from "./delete_dialogs.js";
 import { KeyDetail } from "./key_detail.js";
@@ -59,6 +59,8 @@ export default function Page({ params, go }) {
   const view = place.view === "list" ? "list" : "tree";
   const [version, setVersion] = useState(0);
   const [dialog, setDialog] = useState(null);
+  // (Another address is another page to the user.)
+  useEffect(() => setDialog(null), [params.toString()]);
   const refresh = () => setVersion((count) => count + 1);
   const to = (change) => go(hashOf("keys", { ...place, ...change }));
   const select = ({ key = null, branch = null }) => to({ key, branch });
@@ -93,7 +95,7 @@ export default function Page({ params, go }) {
       <section aria-label="Chosen key">
         ${place.key
           ? html`<a class="back" href=${hashOf("keys", { ...place, key: null })}>‹ All keys</a>
-              <${KeyDetail} place=${place} version=${version} onChanged=${refresh} />`
+              <${KeyDetail} key=${printable(place.key)} place=${place} version=${version} onChanged=${refresh} />`
           : html`<p class="dim hint">Choose a key to see its value.</p>`}
       </section>
     </div>

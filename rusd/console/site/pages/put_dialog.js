@@ -180,7 +180,7 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
         <p class="mono long">${short(key)}</p>
         <p>
           ${kv
-            ? `${formatSize(kv.value.length)} become ${formatSize(review.value.length)}. Written only if the key is still at mod revision ${formatInt(kv.mod)}.`
+            ? `From ${formatSize(kv.value.length)} to ${formatSize(review.value.length)}. Written only if the key is still at mod revision ${formatInt(kv.mod)}.`
             : `A new key of ${formatSize(review.value.length)}. Written only if it does not exist.`}
         </p>
         <${DiffView} before=${kv?.value ?? null} after=${review.value} />
