@@ -12,7 +12,8 @@ import {
   useState,
 } from "./lib/htm-preact.js";
 import { data, isRoot, onSession, session } from "./api.js";
-import { formatSize, hexDump, isKubernetes, toJson, toText } from "./text.js";
+import { formatSize, hexDump, isKubernetes, toText } from "./text.js";
+import { prettyJson } from "./pages/pretty.js";
 
 export {
   html,
@@ -374,13 +375,13 @@ const SHOWN = 256 * 1024;
  */
 export function Value({ bytes, key: _, name = "value" }) {
   const cut = bytes.length > SHOWN;
-  const shown = useMemo(() => (cut ? bytes.subarray(0, SHOWN) : bytes), [bytes]);
+  const shown = useMemo(() => (cut ? bytes.subarray(0, characterAt(bytes, SHOWN)) : bytes), [bytes]);
   const text = useMemo(() => toText(shown), [shown]);
-  const json = useMemo(() => toJson(shown), [shown]);
+  const json = useMemo(() => (text === null ? null : prettyJson(text)), [text]);
   const object = useMemo(() => isKubernetes(bytes), [bytes]);
   const tabs = [
     object && { id: "kubernetes", title: "Kubernetes" },
-    json !== undefined && { id: "json", title: "JSON" },
+    json !== null && { id: "json", title: "JSON" },
     text !== null && { id: "text", title: "Text" },
     { id: "hex", title: "Hex" },
   ].filter(Boolean);
@@ -395,10 +396,17 @@ export function Value({ bytes, key: _, name = "value" }) {
     </div>
     ${cut && html`<p class="note warn">The first ${formatSize(SHOWN)} are shown.</p>`}
     ${selected === "kubernetes" && html`<${Kubernetes} bytes=${bytes} />`}
-    ${selected === "json" && html`<pre tabindex="0">${JSON.stringify(json, null, 2)}</pre>`}
+    ${selected === "json" && html`<pre tabindex="0">${json}</pre>`}
     ${selected === "text" && html`<pre tabindex="0">${text}</pre>`}
     ${selected === "hex" && html`<pre tabindex="0" class="hex">${hexDump(shown)}</pre>`}
   </div>`;
+}
+
+/** The start of the character in UTF-8 to which the byte `at` belongs. */
+function characterAt(bytes, at) {
+  let start = at;
+  while (start > at - 3 && (bytes[start] & 0xc0) === 0x80) start--;
+  return start;
 }
 
 function Kubernetes({ bytes }) {

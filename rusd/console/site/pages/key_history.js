@@ -7,6 +7,7 @@ import {
   readOnly,
   Tabs,
   useEffect,
+  useRef,
   useState,
   Value,
 } from "../parts.js";
@@ -125,10 +126,16 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
   const history = useVersions(keyBytes, version);
   const [chosen, setChosen] = useState(null);
   const [view, setView] = useState("previous");
-  useEffect(() => setChosen(null), [printable(keyBytes), revision]);
+  const list = useRef(null);
+  useEffect(() => setChosen(null), [revision]);
   const changes = history.versions ?? [];
   const current = changes.find((one) => revision === null || BigInt(one.revision) <= BigInt(revision));
   const selected = changes.find((one) => one.revision === chosen) ?? current ?? null;
+  useEffect(() => {
+    const box = list.current?.getBoundingClientRect();
+    const row = list.current?.querySelector(".selected")?.getBoundingClientRect();
+    if (row) list.current.scrollTop += Math.min(0, row.top - box.top) + Math.max(0, row.bottom - box.bottom);
+  }, [selected?.revision]);
   const choose = (change) => setChosen(change.revision);
   const onKeyDown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -145,7 +152,7 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
     ${history.versions && !changes.length &&
     html`<p class="dim">No change of this key is kept: it never existed, or was deleted before revision ${formatInt(history.first_revision)}, to which the store is compacted.</p>`}
     ${changes.length > 0 && html`
-      <ol class="versions" aria-label="Changes, newest first" onKeyDown=${onKeyDown}>
+      <ol class="versions" ref=${list} aria-label="Changes, newest first" onKeyDown=${onKeyDown}>
         ${changes.map((one) => html`<li key=${one.revision}>
           <button
             type="button"

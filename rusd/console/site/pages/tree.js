@@ -29,8 +29,9 @@ function branches(prefix, separator, selected) {
   for (let at = prefix.length; at <= selected.length - separator.length; at++) {
     if (!separator.every((byte, offset) => selected[at + offset] === byte)) continue;
     at += separator.length - 1;
+    // (A branch that is chosen itself may be closed.)
+    if (found.length === REVEALED || at + 1 === selected.length) break;
     found.push(selected.subarray(0, at + 1));
-    if (found.length === REVEALED) break;
   }
   return found;
 }
@@ -82,11 +83,13 @@ function useLevels({ prefix, separator, revision, version, selected, onRevision 
     generation.current += 1;
     const open = [...latest.current.values()].filter((one) => one.open);
     if (open.length) for (const one of open) load(one.of);
-    else {
-      load(prefix, { chain: CHAIN });
-      for (const one of branches(prefix, toBytes(separator), selected)) load(one);
-    }
+    else load(prefix, { chain: CHAIN });
   }, [load, version]);
+  useEffect(() => {
+    for (const one of branches(prefix, toBytes(separator), selected)) {
+      if (!latest.current.get(printable(one))?.open) load(one);
+    }
+  }, [selected && printable(selected)]);
   useEffect(() => () => { generation.current += 1; }, []);
 
   return { levels, load, close: (of) => change(of, { open: false }) };
