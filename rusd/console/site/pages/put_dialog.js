@@ -206,7 +206,7 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
               onInput=${(event) => setName(event.target.value)}
             />
           <//>`}
-      <${Tabs} label="Enter the value as" tabs=${FORMS} selected=${form} onSelect=${change} />
+      <${Tabs} label="Enter it as" tabs=${FORMS} selected=${form} onSelect=${change} />
       ${form === "file"
         ? html`<${Field} label="Value" hint=${file ? `${formatSize(file.length)} chosen` : "At most 1.5 MB, unless the member allows more."}>
             <input
