@@ -21,17 +21,18 @@ from rusd.base.chunks import Chunks, Encoded, concatenated
 from rusd.base.pending import Pending
 from rusd.mvcc.range_query import RangeResult
 from rusd.mvcc.read_view import ReadView
+from rusd.proto import nested_txn
 from rusd.proto import rpc_pb2 as rpc
-from rusd.raft.interface import Proposer, ReadIndex
+from rusd.raft.interface import Features, Proposer, ReadIndex
 from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call
-from rusd.rpc.errors import REQUEST_TOO_LARGE
+from rusd.rpc.errors import MEMBER_TOO_OLD_FOR_TXN, REQUEST_TOO_LARGE
 from rusd.rpc.methods import Methods, ServerStream, Unary
 from rusd.rpc.responses import Response
 from rusd.rpc.signing import signed
 from rusd.rpc.streams import ResponseStream, StreamHandler
 from rusd.state import txn
-from rusd.state.command import Kind, encode
+from rusd.state.command import DEEP_TXNS, EARLIER_LEVELS, Kind, encode
 from rusd.state.interface import WithKeys, WithLeases, WithPermissions
 from rusd.state.result import Applied
 from rusd.wire import kv_response, range_request
@@ -47,7 +48,7 @@ LONG_READS = 4
 ENVELOPE_BYTES = 18
 
 
-class Node(Proposer, ReadIndex, Protocol):
+class Node(Features, Proposer, ReadIndex, Protocol):
     """The part of the Raft node in use."""
 
 
@@ -104,9 +105,12 @@ class KVService:
             "DeleteRange": Unary(
                 rpc.DeleteRangeRequest, self.delete_range, validate.check_delete_range
             ),
-            "Txn": Unary(rpc.TxnRequest, self.txn, check_txn),
+            "Txn": Unary(
+                rpc.TxnRequest, self.txn, check_txn,
+                decode=nested_txn.txn_request, decode_response=nested_txn.txn_response,
+            ),
             "Compact": Unary(rpc.CompactionRequest, self.compact),
-        }
+        }  # fmt: skip
         return {f"/etcdserverpb.KV/{name}": method for name, method in methods.items()}
 
     def range(self, request: RangeRequest, call: Call) -> Response:
@@ -144,6 +148,8 @@ class KVService:
     def txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         """Proposes a txn that writes; reads as `range` one that does not."""
         if not txn.is_read_only(request):
+            if nested_txn.levels(request) > EARLIER_LEVELS and not self._node.can_apply(DEEP_TXNS):
+                raise MEMBER_TOO_OLD_FOR_TXN()
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
             return self._read_txn(request, call)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import LEVELS
 from rusd.rpc.errors import (
     DUPLICATE_KEY,
     EMPTY_KEY,
@@ -75,21 +76,22 @@ def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
             _check_overlaps(branch)
 
 
-def _check_operations(request: rpc.TxnRequest, max_ops: int) -> None:
+def _check_operations(request: rpc.TxnRequest, max_ops: int, level: int = 1) -> None:
     """Check a txn and those nested in it. `max_ops`: --max-txn-ops, less the operations of the
     enclosing txns.
     """
     count = max(len(request.compare), len(request.success), len(request.failure))
-    if count > max_ops:
+    # (Whatever --max-txn-ops: deeper ones are not read.)
+    if count > max_ops or level > LEVELS:
         raise TOO_MANY_OPS()
     if any(not condition.key for condition in request.compare):
         raise EMPTY_KEY()
     for branch in (request.success, request.failure):
         for operation in branch:
-            _check_operation(operation, max_ops - count)
+            _check_operation(operation, max_ops - count, level)
 
 
-def _check_operation(operation: rpc.RequestOp, max_ops: int) -> None:
+def _check_operation(operation: rpc.RequestOp, max_ops: int, level: int) -> None:
     kind = operation.WhichOneof("request")
     if kind == "request_range":
         check_range(operation.request_range)
@@ -98,7 +100,7 @@ def _check_operation(operation: rpc.RequestOp, max_ops: int) -> None:
     elif kind == "request_delete_range":
         check_delete_range(operation.request_delete_range)
     elif kind == "request_txn":
-        _check_operations(operation.request_txn, max_ops)
+        _check_operations(operation.request_txn, max_ops, level + 1)
     else:
         raise KEY_NOT_FOUND()
 

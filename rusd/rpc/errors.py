@@ -175,6 +175,10 @@ MEMBER_TOO_OLD = Definition(
 MEMBER_TOO_OLD_TO_DOWNGRADE = Definition(
     Code.FAILED_PRECONDITION, "rusd: a member runs a release without downgrades"
 )
+#: The same of txns within txns.
+MEMBER_TOO_OLD_FOR_TXN = Definition(
+    Code.FAILED_PRECONDITION, "rusd: a member runs a release that reads fewer nested txns"
+)
 WRONG_DOWNGRADE_FORMAT = _etcd(Code.INVALID_ARGUMENT, "wrong downgrade target version format")
 INVALID_DOWNGRADE_TARGET = _etcd(Code.INVALID_ARGUMENT, "invalid downgrade target version")
 CLUSTER_VERSION_UNAVAILABLE = _etcd(

@@ -63,6 +63,8 @@ class Unary:
     counts: CallCounts = field(default_factory=CallCounts)
     #: Reads a request, as `request.FromString`; None: that does.
     decode: Callable[[bytes], Any] | None = None
+    #: Reads a response, for the JSON gateway; None: the `FromString` of its class does.
+    decode_response: Callable[[bytes], Message] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from rusd.base.logs import get_logger, go_duration
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import txn_request
 
 log = get_logger(__name__)
 
@@ -85,6 +86,8 @@ _KINDS: dict[str, type[Message]] = {
 
 def _decoded(method: str, request: bytes) -> Message | None:
     kind = _KINDS.get(method)
+    if kind is rpc.TxnRequest:
+        return txn_request(request)
     return None if kind is None else kind.FromString(request)
 
 
@@ -102,7 +105,10 @@ def shown(request: Message, size: int) -> str:
     if size > LARGEST:
         return f"({size} bytes)"
     _hide(request)
-    text: str = text_format.MessageToString(request, as_one_line=True)
+    try:
+        text: str = text_format.MessageToString(request, as_one_line=True)
+    except RecursionError:  # (txns nested in each other)
+        return f"({size} bytes)"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

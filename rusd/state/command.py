@@ -58,8 +58,11 @@ class Kind(IntEnum):
 #: from then on: the first proposal of a generation waits until all members can apply it.
 USERS_AND_ROLES = 1
 DOWNGRADES = 2
+#: Txns of more levels than a release before this generation can decode.
+DEEP_TXNS = 3
+EARLIER_LEVELS = 49
 #: The newest generation that this release applies.
-FEATURES = DOWNGRADES
+FEATURES = DEEP_TXNS
 
 _LIMIT = struct.Struct(">I")
 _EXPIRY = struct.Struct(">Qq")

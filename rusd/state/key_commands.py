@@ -2,6 +2,7 @@
 
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import txn_request
 from rusd.state import txn
 from rusd.state.alarms import Alarms
 from rusd.state.command import Kind
@@ -36,7 +37,7 @@ class KeyCommands:
                 rpc.PutRequest.FromString, self._put, permit.put, alarms.refuse_growth
             ),
             Kind.DELETE_RANGE: Handler(delete, self._delete_range, permit.delete_range, corrupt),
-            Kind.TXN: Handler(rpc.TxnRequest.FromString, self._txn, permit.txn, self._refuse_txn),
+            Kind.TXN: Handler(txn_request, self._txn, permit.txn, self._refuse_txn),
             Kind.COMPACT: Handler(compact, self._compact, refuse=corrupt),
         }
 

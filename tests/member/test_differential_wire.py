@@ -19,16 +19,22 @@ from h2.events import ResponseReceived, StreamEnded, StreamReset, TrailersReceiv
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
+from tests.support.nested_txns import nested
 from tests.support.pair import FLAGS, SUBJECT, command
 
 RANGE = "/etcdserverpb.KV/Range"
 WATCH = "/etcdserverpb.Watch/Watch"
+TXN = "/etcdserverpb.KV/Txn"
 REQUEST = rpc.RangeRequest(key=b"a").SerializeToString()
+FRAME = 16 << 10
 LIMIT = (1536 << 10) + (512 << 10)
 
 
 def message(body: bytes, flag: int = 0, size: int | None = None) -> bytes:
     return struct.pack(">BL", flag, len(body) if size is None else size) + body
+
+
+PUT = rpc.TxnRequest(success=[{"request_put": {"key": b"nested", "value": b"v"}}])
 
 
 @dataclass
@@ -60,6 +66,12 @@ CASES = {
     "many headers": Case(
         message(REQUEST), headers={f"x-{number}": "value" for number in range(20_000)}
     ),
+    **{
+        f"a txn with {deep} levels within": Case(
+            message(nested(deep, PUT.SerializeToString())), path=TXN
+        )
+        for deep in (49, 50, 126, 127, 128, 1000, 4998)
+    },
     "half a message on a stream": Case(message(b"ab", size=5), path=WATCH),
     "compressed on a stream": Case(message(REQUEST, flag=1), path=WATCH),
 }
@@ -91,7 +103,9 @@ def status(port: int, case: Case) -> tuple[str, str]:
         **case.headers,
     }
     client.send_headers(1, list(headers.items()))
-    client.send_data(1, case.body, end_stream=True)
+    for start in range(0, len(case.body), FRAME):
+        client.send_data(1, case.body[start : start + FRAME])
+    client.end_stream(1)
     found: dict[str, str] = {}
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(client.data_to_send())

@@ -10,6 +10,7 @@ from typing import Any
 from rusd.base.errors import Refusal
 from rusd.base.pending import Pending
 from rusd.raft.ports import Entry, Machine, Position, Request, RoleListener
+from rusd.state.command import FEATURES
 
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 
@@ -61,7 +62,12 @@ class InstantNode:
         self.is_learner = False
         #: What the leader would know of the others: member -> part of the log it holds.
         self.progresses: dict[int, float] = {}
+        #: The generation of proposals that all members can apply.
+        self.features = FEATURES
         log.nodes[member_id] = self
+
+    def can_apply(self, features: int) -> bool:
+        return features <= self.features
 
     @property
     def leader_id(self) -> int:

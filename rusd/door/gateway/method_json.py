@@ -1,6 +1,6 @@
 """JSON of one method: its requests are read, and its responses written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ class MethodJson:
     path: str
     reader: MessageReader
     writer: MessageWriter
-    response: type[Message]
+    #: Decodes a response.
+    decode: Callable[[bytes], Message]
     #: Bytes of an encoded request.
     limit: int
     #: Of all methods.
@@ -52,11 +53,11 @@ class MethodJson:
 
     def text(self, encoded: bytes) -> bytes:
         """Return an encoded response as JSON."""
-        return self.writer.text(self.response.FromString(encoded)).encode()
+        return self.writer.text(self.decode(encoded)).encode()
 
     def pieces(self, encoded: bytes) -> Iterator[bytes]:
         """Return an encoded response as JSON in pieces."""
-        return gathered(self.writer.pieces(self.response.FromString(encoded)))
+        return gathered(self.writer.pieces(self.decode(encoded)))
 
     def told(self, error: BaseException) -> EtcdError:
         """Return the error that the client receives; log `error` if it is a fault."""
@@ -78,8 +79,16 @@ class MethodsJson:
         self._readers = ByType(MessageReader)
         self._writers = ByType(lambda kind: MessageWriter())
 
-    def of(self, path: str, request: type[Message]) -> MethodJson:
-        """Return the `MethodJson` of the gRPC path `path`. `request`: the class of its requests."""
+    def of(
+        self,
+        path: str,
+        request: type[Message],
+        decode_response: Callable[[bytes], Message] | None = None,
+    ) -> MethodJson:
+        """Return the `MethodJson` of the gRPC path `path`.
+
+        `request`: the class of its requests. `decode_response`: see `Unary`.
+        """
         descriptor: Any = request.DESCRIPTOR
         pool: Any = descriptor.file.pool
         response: Descriptor = pool.FindMethodByName(path[1:].replace("/", ".")).output_type
@@ -87,7 +96,7 @@ class MethodsJson:
             path,
             self._readers.of(descriptor),
             self._writers.of(response),
-            GetMessageClass(response),
+            decode_response or GetMessageClass(response).FromString,
             self._limit,
             self._answers,
             self._streams,

@@ -14,6 +14,7 @@ from rusd.base.errors import Refusal
 from rusd.lease.ids import LeaseIds
 from rusd.lease.lessor import Lessor
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import txn_response
 from rusd.rpc.authentication import Authenticator
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import EtcdError, as_etcd
@@ -164,7 +165,7 @@ class Bench:
         """Call a method and decode its answer."""
         answer = self.start(name, request, **metadata)
         encoded = answer if isinstance(answer, bytes) else await answer
-        return RESPONSES[name].FromString(encoded)
+        return txn_response(encoded) if name == "Txn" else RESPONSES[name].FromString(encoded)
 
     async def refusal(self, name: str, request: Message, **metadata: str) -> EtcdError | None:
         """The error of a call, None if it succeeds."""

@@ -11,7 +11,7 @@ from rusd.api.kv import Limits
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout
 from rusd.rpc import errors
-from rusd.state.command import Kind, encode
+from rusd.state.command import DEEP_TXNS, EARLIER_LEVELS, Kind, encode
 from tests.unit.api.kv_bench import Bench
 from tests.unit.state.driver import delete_op, put_op, range_op, txn_op, version_is
 
@@ -374,3 +374,20 @@ class TestRangeStream:
 
 def _unwrapped(message: bytes) -> bytes:
     return bytes(rpc.RangeStreamResponse.FromString(message).range_response.SerializeToString())
+
+
+def test_deeply_nested_txns_wait_for_every_members_release(run: Run) -> None:
+    """A member of an earlier release could not decode them, and would hold other keys."""
+
+    async def scenario(bench: Bench) -> None:
+        request = put_op(b"k", b"v")
+        for _ in range(EARLIER_LEVELS):
+            request = txn_op([], [request], [])
+        deep = rpc.TxnRequest(success=[request])
+        assert (await bench.call("Txn", deep)).succeeded
+        bench.node.features = DEEP_TXNS - 1
+        with pytest.raises(errors.EtcdError, match="fewer nested txns"):
+            await bench.call("Txn", deep)
+        assert (await bench.call("Txn", request.request_txn)).succeeded
+
+    run(scenario)

@@ -18,6 +18,7 @@ from rusd.door.gateway.json_types import ByType
 from rusd.door.gateway.json_writer import PIECE, MessageWriter, escaped, gathered
 from rusd.proto import kv_pb2 as kv
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import LEVELS, levels
 
 writers = ByType(lambda kind: MessageWriter())
 range_request, txn_request, put_request = (
@@ -135,12 +136,17 @@ def nested(depth: int) -> bytes:
         (b"[" * 100_000, "exceeded max depth"),
         (b'{"a":' * 100_000, "exceeded max depth"),
         (b'{"unknown":' + b"[" * 100_000, "exceeded max depth"),
-        (nested(MAX_NESTED), "exceeded max recursion depth"),
     ],
 )
 def test_deep_nesting_is_refused(text: bytes, reason: str) -> None:
     with pytest.raises(JsonError, match=reason):
         txn_request.read(text)
+
+
+def test_a_txn_of_too_many_levels_is_read_for_the_check_that_refuses_it() -> None:
+    assert MAX_NESTED == 2 * LEVELS + 1
+    for deep in (LEVELS, LEVELS + 50):
+        assert levels(txn_request.read(nested(deep))) == LEVELS + 1
 
 
 @pytest.mark.parametrize("value", [b"[],", b"{},", b"1,", b'{"a":1},'])

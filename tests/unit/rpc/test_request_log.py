@@ -9,7 +9,9 @@ import pytest
 from google.protobuf.message import Message
 
 from rusd.proto import rpc_pb2 as rpc
+from rusd.proto.nested_txn import txn_request
 from rusd.rpc.request_log import LARGEST, PER_SECOND, SHOWN, RequestLog
+from tests.support.nested_txns import nested
 
 KV = "/etcdserverpb.KV/"
 SECRET = b"what nobody may read"
@@ -83,6 +85,13 @@ def test_long_requests_are_cut(log: Log) -> None:
     assert len(long["request content"]) == SHOWN + 1
     longest = log.slow(KV + "Put", rpc.PutRequest(value=bytes(LARGEST)))
     assert longest["request content"] == f"({longest['request size']} bytes)"
+
+
+@pytest.mark.parametrize("deep", [30, 90, 127])
+def test_nested_txns_are_shown_or_cut_at_any_depth(log: Log, deep: int) -> None:
+    line = log.slow(KV + "Txn", txn_request(nested(deep)))
+    assert line["request size"] == len(nested(deep))
+    assert line["request content"]
 
 
 def test_a_storm_of_slow_calls_is_counted_instead_of_written(log: Log) -> None:
