@@ -308,6 +308,9 @@ def test_headers_mean_what_they_mean_to_etcd(both: Pair, headers: dict[str, str]
         b"PROPFIND /health HTTP/1.1\r\n%b\r\n",
         b"get /version HTTP/1.1\r\n%b\r\n",
         b"FOO /v3/kv/range HTTP/1.1\r\n%b\r\n",
+        b"FOO /v3/kv/range HTTP/1.0\r\n%b\r\n",
+        b"FOO /version HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"G{T /version HTTP/1.1\r\n%b\r\n",
         b"GET /version HTTP/1.2\r\n%b\r\n",
         b"GET /version HTTP/2.0\r\n%b\r\n\r\n",
         b"OPTIONS /v3/kv/range HTTP/1.1\r\n%b\r\n",
@@ -318,7 +321,7 @@ def test_headers_mean_what_they_mean_to_etcd(both: Pair, headers: dict[str, str]
         b"FOO  /version HTTP/1.1\r\n%b\r\n",
         b"no request\r\n\r\n%b",
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_bytes_are_a_request_where_they_are_one_to_etcd(both: Pair, request_: bytes) -> None:
     if oracle_version() < (3, 6):

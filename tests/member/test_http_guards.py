@@ -232,6 +232,12 @@ GUARDS: dict[str, tuple[Request, int, Request]] = {
     "another method": (
         WRITE._replace(method="PUT", fields=(AS_ROOT,)), 501, WRITE._replace(fields=(AS_ROOT,)),
     ),
+    "a method that nobody knows": (
+        WRITE._replace(method="FETCH-ALL", fields=(AS_ROOT,)), 501,
+        WRITE._replace(fields=(AS_ROOT,)),
+    ),
+    "a method in lower case": (VERSION._replace(method="get"), 405, VERSION),
+    "a malformed method": (VERSION._replace(method="G{T"), 400, VERSION),
     "an encoded path": (
         WRITE._replace(path="/v3/kv/%70ut", fields=(f"Origin: {EVIL}",)), 403,
         WRITE._replace(fields=(AS_ROOT,)),

@@ -4,11 +4,13 @@
 - A client that does not read its responses is disconnected after `STALLED` seconds without
   progress. The number of pipelined requests bounds what the kernel buffers meanwhile.
 - A request that cannot be parsed gets the response of Go's server.
+- Any method is read: another one stands in for those that aiohttp's parser does not know.
 - Requests behind a declined `Upgrade` are served. aiohttp's parser stops at the end of such a
   request and drops the bytes fed with it, so it is fed one header section at a time.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -41,6 +43,15 @@ UNSENT = 64 << 10
 PARSED = 4
 
 _END = b"\r\n\r\n"
+#: How requests begin whose method aiohttp's parser knows; any method; what stands in for it.
+_KNOWN = tuple(
+    f"{method} ".encode()
+    for method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
+)
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STAND_IN = b"PATCH"
+#: Bytes of a method that may arrive in pieces.
+_LONGEST = 4096
 #: A close frame with the status "protocol error".
 _UNMASKED = b"\x88\x02\x03\xea"
 
@@ -63,8 +74,8 @@ class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
     __slots__ = (
-        "_behind", "_in_a_row", "_last", "_masks", "_moved", "_owner", "_refused", "_section",
-        "_unfed", "_waiting", "_whole", "caller",
+        "_behind", "_in_a_row", "_last", "_length", "_masks", "_method", "_moved", "_owner",
+        "_refused", "_section", "_unfed", "_waiting", "_whole", "caller",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +100,10 @@ class HttpConnection(web.RequestHandler):
         self._section = 0
         self._refused = False
         self._behind: StreamReader | None = None
+        #: Its bytes to come, if announced: the next section begins behind them.
+        self._length = 0
+        #: The method of the section, if another stands in for it.
+        self._method = ""
         #: Set once this is a WebSocket.
         self._masks: FrameMasks | None = None
         #: Bytes that wait for the client, and when they last became fewer.
@@ -194,14 +209,27 @@ class HttpConnection(web.RequestHandler):
             requests, behind = self._request_count, self._behind
             in_body = behind is not None and not behind.is_eof()
             parsed = behind.total_bytes if behind is not None else 0
+            if in_body and self._length:
+                end = min(end, position + self._length)
+                self._length -= end - position
             if not in_body and self._section + end - position > SECTION:
                 self._refuse_section(in_body=False)
                 return
-            super().data_received(data[position:end])
+            section = data[position:end]
+            if not in_body and not self._section and not section.startswith(_KNOWN):
+                method = _METHOD.match(section)
+                if method is not None and method.end() == len(section) < _LONGEST:
+                    break
+                if method is not None and section.startswith(b" ", method.end()):
+                    self._method = method[0].decode()
+                    section = _STAND_IN + section[method.end() :]
+            super().data_received(section)
             self._end_malformed()
             if self._request_count != requests:
-                self._section, self._behind = 0, self._messages[-1][1]
-            elif behind is not None and behind.total_bytes != parsed:
+                self._begin_body()
+            elif behind is not None and (
+                behind.total_bytes != parsed or (in_body and behind.is_eof())
+            ):
                 self._section = 0
             elif not self._reading_paused:
                 # (Else it may be a body that the parser holds back.)
@@ -214,6 +242,16 @@ class HttpConnection(web.RequestHandler):
                 break
         self._unfed = data[position:]
         self._last = data[max(position - len(_END) + 1, 0) : position]
+
+    def _begin_body(self) -> None:
+        """A header section has ended: its request is the last message."""
+        message, self._behind = self._messages[-1]
+        self._section = self._length = 0
+        if isinstance(message, RawRequestMessage):
+            self._length = int(message.headers.get("Content-Length", 0))
+            if self._method:
+                self._messages[-1] = message._replace(method=self._method), self._behind
+        self._method = ""
 
     def _refuse_section(self, *, in_body: bool) -> None:
         """Refuse a header section, or the trailers of a body. Without a request under way, read on

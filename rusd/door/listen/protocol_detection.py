@@ -22,8 +22,8 @@ FIRST_BYTES_SECONDS = 10.0
 #: Bytes of a request line with a method that is not known. As in etcd, other bytes than a request
 #: line are not answered.
 LINE = 4096
-_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]+ HTTP/1\.[0-9]\r?\n")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: [^\r\n]*)?\r?")
+_LINE = re.compile(rb"[!-~]+ [^ \r\n]+ HTTP/1\.[0-9]\r?\n")
+_TOKEN = re.compile(rb"[!-~]+(?: [^\r\n]*)?\r?")
 #: How nearly all requests begin: the rest of the line need not be waited for.
 _REQUESTS = tuple(
     f"{method} ".encode()
