@@ -121,13 +121,14 @@ class Client:
         return found
 
 
-def _python(name: str, *, tls: bool = False) -> Client:
+def _python(name: str, *, tls: bool = False, members: int = 1) -> Client:
     return Client(
         name,
         "requirements.txt",
         PYTHON,
         lambda place, program: [str(place / "venv" / "bin" / "python"), program],
         scripts="*.py",
+        members=members,
         tls=tls,
     )
 
@@ -187,6 +188,7 @@ CLIENTS = [
     ),
     _python("aetcd"),
     _python("apisix"),
+    _python("etcd3aio", members=3),
     _python("openstack"),
     _python("python_etcd3", tls=True),
     _python_suite("etcd_client_py"),
