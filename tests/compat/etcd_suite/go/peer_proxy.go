@@ -33,11 +33,8 @@ func newPeerProxy(cfg *EtcdServerProcessConfig) proxy.Server {
 		if peer.Host == cfg.Proxy.From.Host {
 			continue
 		}
-		port := freePort()
-		through := *cfg.Proxy
-		through.From.Host = fmt.Sprintf("localhost:%d", port)
-		through.To = peer
-		p.dialled = append(p.dialled, newProxy(through))
+		dialled, port := proxyTo(peer, *cfg.Proxy)
+		p.dialled = append(p.dialled, dialled)
 		for _, command := range []string{"iptables", "ip6tables"} {
 			rule := []string{
 				command, "-w", "-t", "nat", "-A", "OUTPUT", "-o", "lo", "-p", "tcp",
@@ -49,6 +46,24 @@ func newPeerProxy(cfg *EtcdServerProcessConfig) proxy.Server {
 		}
 	}
 	return p
+}
+
+// proxyTo starts a proxy that leads to a peer, on a free port. The suite starts members at the same
+// time, so that a port may be taken by the proxy of another one: such a proxy has ended, and a member
+// behind it would not find its peer.
+func proxyTo(peer url.URL, cfg proxy.ServerConfig) (proxy.Server, int) {
+	cfg.To = peer
+	for {
+		port := freePort()
+		cfg.From.Host = fmt.Sprintf("localhost:%d", port)
+		s := newProxy(cfg)
+		select {
+		case <-s.Ready():
+			return s, port
+		case <-s.Done():
+			fmt.Println("the port of a proxy was taken:", port)
+		}
+	}
 }
 
 // newProxy starts a proxy whose errors are dropped: it stops to accept connections once 16 of them
