@@ -65,7 +65,9 @@ class SnapshotStream(StreamTask):
     async def _ready(self) -> None:
         while not self._responses.ready():
             try:
-                await asyncio.wait_for(self._wait_for_room(), STALLED)
+                # (`wait_for` would begin to wait a turn later: room made by then is not noticed.)
+                async with asyncio.timeout(STALLED):
+                    await self._wait_for_room()
             except TimeoutError:
                 if self._files.crowded:
                     raise SnapshotFailed(

@@ -65,3 +65,44 @@ def test_clients_that_read_nothing_give_way_to_those_that_wait(
 
     asyncio.run(scene())
     machine.close()
+
+
+class PromptClient(Client):
+    """Takes what it was sent in the turn of the loop after the stream was found full."""
+
+    def __init__(self) -> None:
+        super().__init__(reads=True)
+        self.stream: SnapshotStream | None = None
+
+    def ready(self) -> bool:
+        if not self._reads:
+            asyncio.get_running_loop().call_soon(self._take)
+        return self._reads
+
+    def send(self, message: bytes) -> None:
+        super().send(message)
+        self._reads = False
+
+    def _take(self) -> None:
+        self._reads = True
+        assert self.stream is not None
+        self.stream.drained()
+
+
+def test_room_that_is_made_at_once_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_stream, "CHUNK_BYTES", 1024)
+    machine = StateMachine(tmp_path / "state")
+    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+
+    async def scene() -> None:
+        client = PromptClient()
+        client.stream = SnapshotStream(files, "3.6.0", client)
+        await asyncio.wait_for(client.ended.wait(), 10)
+        assert client.error is None
+        assert len(client.messages) > 2
+        await files.stop()
+
+    asyncio.run(scene())
+    machine.close()
