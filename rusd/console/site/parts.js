@@ -321,13 +321,17 @@ export function Tabs({ label, tabs, selected, onSelect }) {
   </div>`;
 }
 
-/** A labelled field: `<${"Field"} label="Name"><input …/><//>`; `hint` is shown below. */
-export function Field({ label, hint, children }) {
-  return html`<label class="field">
-    <span>${label}</span>
-    ${children}
-    ${hint && html`<small>${hint}</small>`}
-  </label>`;
+/** A labelled control: `<${Field} label="Name"><input …/><//>`; `hint` is shown below. */
+export function Field({ label, hint, children: control }) {
+  const id = useId();
+  const described = hint ? `${id}-hint` : undefined;
+  // A copy of the element with the id that the label and the hint need.
+  const named = { ...control, props: { ...control.props, id, "aria-describedby": described } };
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${named}
+    ${hint && html`<small id=${described}>${hint}</small>`}
+  </div>`;
 }
 
 /** A button that copies text. (The clipboard of the browser needs HTTPS or localhost.) */

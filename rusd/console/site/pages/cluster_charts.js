@@ -11,7 +11,6 @@ const HEIGHT = 140;
 
 const rate = (value) => `${short(value)}/s`;
 const milliseconds = (value) => `${short(value)} ms`;
-const bytes = (value) => formatSize(value);
 
 /** Series are names of the page `samples`; a chart shows those that the member has. */
 const CHARTS = [
@@ -41,12 +40,31 @@ const CHARTS = [
     },
   },
   {
-    title: "Watches and streams",
+    title: "Watches and leases",
     format: short,
-    series: { watchers: "watchers", streams: "streams", leases: "leases", watch_events_per_s: "events sent/s" },
+    series: { watchers: "watchers", streams: "watch streams", leases: "leases" },
   },
-  { title: "Consensus", format: rate, series: { proposals_per_s: "proposals" } },
-  { title: "Traffic", format: (value) => `${bytes(value)}/s`, series: { received_bytes_per_s: "in", sent_bytes_per_s: "out" } },
+  {
+    title: "Changes",
+    format: rate,
+    series: { proposals_per_s: "committed entries", watch_events_per_s: "events sent" },
+  },
+  {
+    title: "Behind the log",
+    format: short,
+    series: { lag_entries: "entries to apply" },
+  },
+  {
+    title: "Traffic of clients",
+    format: (value) => `${formatSize(value)}/s`,
+    series: { received_bytes_per_s: "in", sent_bytes_per_s: "out" },
+  },
+  {
+    title: "Memory and database",
+    format: formatSize,
+    series: { rss_bytes: "memory", db_size_bytes: "database", db_in_use_bytes: "in use" },
+  },
+  { title: "CPU", format: (value) => `${short(value)}%`, series: { cpu_percent: "of one core" } },
 ];
 
 function short(value) {
@@ -123,6 +141,8 @@ function options({ labels, format, width, paint, onCursor }) {
         label,
         stroke: paint.series[index],
         width: 1.5,
+        // Without calls there is no duration.
+        spanGaps: true,
         points: { show: false },
       })),
     ],

@@ -1,0 +1,73 @@
+"""Page Cluster, on three members of which one is killed."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from cluster.local import LocalCluster
+from tests.console.browser import DESKTOP, PHONE, Console
+from tests.console.conftest import Open
+from tests.console.walk import width
+from tests.support.client import Client
+
+
+def test_the_members_are_drawn_with_their_roles(console: Console, cluster: LocalCluster) -> None:
+    page = console.open()
+    leader = cluster.wait_leader()
+    picture = page.get_by_role("img", name="Members.")
+    expect(picture.locator(".leader .name")).to_have_text(cluster.members[leader].name)
+    expect(picture.locator(".follower")).to_have_count(2)
+    expect(page.get_by_text("All 3 members answer.")).to_be_visible()
+    row = page.get_by_role("row", name=cluster.members[leader].name)
+    expect(row.get_by_text("leader", exact=True)).to_be_visible()
+    expect(row.get_by_text("20.5 kB of 2.1 GB").or_(row.get_by_text("of 2.1 GB"))).to_be_visible()
+
+
+@pytest.mark.parametrize("killed", ["leader", "follower"])
+def test_a_member_that_is_killed_is_shown_as_cut_off(
+    open_console: Open, cluster: LocalCluster, killed: str
+) -> None:
+    leader = cluster.wait_leader()
+    victim = leader if killed == "leader" else (leader + 1) % 3
+    console = open_console(next(index for index in range(3) if index not in (leader, victim)))
+    page = console.open()
+    expect(page.get_by_text("All 3 members answer.")).to_be_visible()
+    name = cluster.members[victim].name
+    cluster.kill(victim)
+    expect(page.get_by_text(f"No answer from {name}. The cluster works.")).to_be_visible()
+    expect(page.locator(".picture .no-answer .name")).to_have_text(name)
+    expect(page.locator(".picture .cut")).to_have_count(1)
+    expect(page.locator(".picture .leader")).to_have_count(1)
+    for theme, size, suffix in (
+        ("light", DESKTOP, "light"),
+        ("dark", DESKTOP, "dark"),
+        ("dark", PHONE, "phone"),
+    ):
+        console.look(theme, size)
+        assert width(page) <= size[0]
+        console.picture(f"cluster-without-{killed}-{suffix}")
+    cluster.restart(victim)
+    expect(page.get_by_text("All 3 members answer.")).to_be_visible()
+
+
+def test_a_page_opened_now_shows_what_was_before(console: Console, client: Client) -> None:
+    for number in range(100):
+        client.put(b"charts/%d" % number, b"x" * 100)
+    page = console.open()
+    requests = page.get_by_role("figure", name="Requests")
+    expect(requests.locator("canvas")).to_be_visible()
+    expect(requests.get_by_text("puts")).to_be_visible()
+    expect(page.get_by_role("figure", name="Latency of the disk").locator("canvas")).to_be_visible()
+
+
+def test_the_colours_are_switched_and_remembered(console: Console) -> None:
+    page = console.open()
+    backgrounds = set()
+    for theme in ("light", "dark"):
+        page.get_by_role("button", name="Colours").click()
+        expect(page.get_by_role("button", name=f"Colours: {theme}")).to_be_visible()
+        backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(backgrounds) == 2
+    page.reload()
+    expect(page.get_by_role("button", name="Colours: dark")).to_be_visible()
