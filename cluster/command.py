@@ -98,6 +98,7 @@ def describe(cluster: LocalCluster) -> str:
         "Try:",
         f"  {command} endpoint status -w table",
         f"  {command} put greeting hello",
+        f"  {cluster.members[0].client_url}/console/ in a browser",
         "Ctrl-C stops them all.",
     ]
     return "\n".join(lines)
