@@ -7,6 +7,9 @@
 - `json_pages.py` who may see the pages below /console/api/, and their form
 - `cluster.py` the pages `state` and `cluster`; `reports.py` what the other members say for them;
   `certificates.py` when certificates end
+- `recorder.py` what runs every few seconds: `samples.py` the rows of the last 15 minutes, of the
+  `series.py` that `readings.py` makes of what the rooms count; `revision_times.py` when revisions
+  were made
 
 The page in the browser speaks the JSON gateway (`rusd/door/gateway/`) for keys, users and
 everything else that etcd's API has.

@@ -27,7 +27,7 @@ _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"),
 #: The largest 64-bit integer.
 LARGEST = (1 << 63) - 1
 
-#: Returns what is shown as JSON. Raises what is mapped to an EtcdError.
+#: Returns what is shown as JSON, or the JSON itself as bytes. Raises what maps to an EtcdError.
 Find = Callable[[PageRequest], Awaitable[object]]
 
 
@@ -63,7 +63,9 @@ class JsonPages:
                 if refusal is None:
                     raise
                 return answers.refusal(refusal)
-            return PageResponse(200, _HEADERS, json.dumps(found, separators=(",", ":")).encode())
+            if not isinstance(found, bytes):
+                found = json.dumps(found, separators=(",", ":")).encode()
+            return PageResponse(200, _HEADERS, found)
 
         return answer
 

@@ -36,6 +36,9 @@ from rusd.console.cluster import ClusterPages
 from rusd.console.console import Console
 from rusd.console.json_pages import JsonPages
 from rusd.console.read_only import ReadOnly
+from rusd.console.readings import member_series
+from rusd.console.recorder import Recorder
+from rusd.console.samples import Samples
 from rusd.door.gateway import BODY_PER_MESSAGE, Gateway
 from rusd.door.gateway.paths import OLD_ROOT, ROOT
 from rusd.door.grpc.server import OVERHEAD_BYTES, GrpcDoor
@@ -55,6 +58,7 @@ from rusd.maintenance.disk_space import RESERVE, DiskSpace
 from rusd.maintenance.leadership_transfer import LowDiskTransfer
 from rusd.member.bootstrap import Bootstrapped
 from rusd.member.cluster_version import ClusterVersion
+from rusd.member.data_directory import REVISION_TIMES
 from rusd.member.errors import Removed
 from rusd.member.identity import REMOVED, Identity, known_membership
 from rusd.member.key_files import warn_if_exposed
@@ -273,7 +277,12 @@ def assemble(
             name=config.name,
             quota=max_size,
             read_only=config.console_read_only,
-        )
+        ),
+        Recorder(
+            machine,
+            Samples(member_series(node, machine, hub, methods, machine.engine.write_seconds)),
+            config.member_path / REVISION_TIMES,
+        ),
     )
     gateway: Gateway | None = None
     routes = {**pages, **debug_pages(node, stacks if config.enable_pprof else None)}

@@ -1,9 +1,9 @@
 """The directories of one member: created with mode 0700, and checked for foreign files.
 
     <data-dir>/            member/ and, with --auto-tls, fixtures/
-    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/, without
-                           --wal-dir wal/, and restoring until `rusdutl snapshot restore` or
-                           `rusdutl migrate` is done
+    <data-dir>/member/     identity, joining, life, lives, state/, snapshots/, exports/,
+                           revision-times, without --wal-dir wal/, and restoring until `rusdutl
+                           snapshot restore` or `rusdutl migrate` is done
     <wal-dir>/             LOCK, <16 hex digits>.wal
 
 `prepare` runs before anything is opened. It refuses a directory that holds the data of etcd or of
@@ -24,9 +24,13 @@ log = get_logger(__name__)
 
 PRIVATE = 0o700
 
+#: The console's record of revisions and their times.
+REVISION_TIMES = "revision-times"
+
 _DATA = re.compile(r"member|fixtures")
 _MEMBER = re.compile(
     r"(?:identity|joining|life|lives|restoring)(?:\.new)?|wal|state|snapshots|exports"
+    rf"|{REVISION_TIMES}(?:\.new)?"
 )
 _WAL = re.compile(r"LOCK|[0-9a-f]{16}\.wal")
 _STATE = re.compile(r"CURRENT(?:\.new)?|db-\d+")

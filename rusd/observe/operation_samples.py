@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from rusd.base.distribution import Distribution
+from rusd.base.distribution import DISK_SECONDS, Distribution
 from rusd.lease.counts import Counts as LeaseCounts
 from rusd.maintenance.compactor import CompactionCounts
 from rusd.mvcc.counts import Counts as StoreCounts
@@ -80,7 +80,7 @@ class OperationSamples:
         yield Histogram(
             "etcd_disk_backend_commit_duration_seconds",
             "Writes to the database, one for an apply.",
-            self.commits,
+            self.commits.within(DISK_SECONDS),
         )
 
     def _leases(self) -> Iterator[Sample | Histogram]:

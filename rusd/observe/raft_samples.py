@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from rusd.base.distribution import DISK_SECONDS
 from rusd.observe.samples import Histogram, Sample
 from rusd.raft.interface import Measured, Peers, Role
 
@@ -25,12 +26,12 @@ class RaftSamples:
 
     def _own(self) -> Iterator[Sample | Histogram]:
         seen = self._node.statistics()
-        yield Histogram(
-            "etcd_disk_wal_fsync_duration_seconds", "Flushes of the log.", seen.fsync_seconds
-        )
-        yield Histogram(
-            "etcd_disk_wal_write_duration_seconds", "Writes to the log.", seen.write_seconds
-        )
+        for name, text, seconds in (
+            ("fsync", "Flushes of the log.", seen.fsync_seconds),
+            ("write", "Writes to the log.", seen.write_seconds),
+        ):
+            etcds = seconds.within(DISK_SECONDS)
+            yield Histogram(f"etcd_disk_wal_{name}_duration_seconds", text, etcds)
         yield Sample("etcd_disk_wal_write_bytes_total", "Written to the log.", seen.written_bytes)
         for name, text, count in (
             ("proposals_failed_total", "Proposals given up.", seen.proposals_failed),

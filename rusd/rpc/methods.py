@@ -6,11 +6,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from rusd.base.distribution import Distribution
+from rusd.base.distribution import Distribution, exponential
 from rusd.rpc.call import Call
 from rusd.rpc.errors import Code
 from rusd.rpc.responses import Response
 from rusd.rpc.streams import ResponseStream, StreamHandler
+
+#: Upper bounds of the buckets of `CallCounts.waits`: 0.1 ms to 5.7 s.
+_WAITS = exponential(0.0001, 1.5, 28)
 
 
 class CallCounts:
@@ -24,6 +27,7 @@ class CallCounts:
         "started",
         "stream_received",
         "stream_sent",
+        "waits",
     )
 
     def __init__(self) -> None:
@@ -38,6 +42,8 @@ class CallCounts:
         self.sent_bytes = 0
         #: Seconds of finished calls (`guards/timing.py`); None: not measured.
         self.seconds: Distribution | None = None
+        #: Seconds of unary calls over gRPC whose response came later.
+        self.waits = Distribution(_WAITS)
 
     def start(self) -> None:
         """A call has started."""

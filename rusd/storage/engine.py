@@ -17,7 +17,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from rusd.base.distribution import DISK_SECONDS, Distribution
+from rusd.base.distribution import FINE_DISK_SECONDS, Distribution
 from rusd.storage.batch import Batch, RangeEnd
 from rusd.storage.cursor import STEP, Cursor
 from rusd.storage.errors import StorageError, StorageLocked
@@ -48,7 +48,7 @@ class Engine:
         }
         self._unsynced = WriteOptions()
         #: Of the writes; a member hands it on to the engine that replaces this one.
-        self.write_seconds = Distribution(DISK_SECONDS)
+        self.write_seconds = Distribution(FINE_DISK_SECONDS)
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False) -> "Engine":

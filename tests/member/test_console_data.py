@@ -16,7 +16,7 @@ from tests.support.client import Client
 from tests.support.http import ask
 from tests.support.waiting import wait
 
-PAGES = ("cluster",)
+PAGES = ("cluster", "samples", "times")
 #: Seconds in which a page must be answered, whatever the other members do.
 BOUND = 6.0
 
@@ -85,6 +85,59 @@ def test_a_page_of_another_origin_is_shown_nothing(cluster: LocalCluster) -> Non
 def test_the_pages_are_only_read(cluster: LocalCluster, method: str) -> None:
     for page in ("state", *PAGES):
         assert ask(cluster.endpoints[0], f"/console/api/{page}", b"", method).status == 405
+
+
+@pytest.mark.parametrize("query", ["?at=x", "?at=-1", "?revision=1e3", "?at=%00", "?revision=٣"])
+def test_a_query_that_is_no_number_is_refused(cluster: LocalCluster, query: str) -> None:
+    assert got(cluster.endpoints[0], f"times{query.replace('٣', '%D9%A3')}")[0] == 400
+    assert got(cluster.endpoints[0], f"samples?since={'9' * 5000}")[0] == 400
+
+
+def test_the_samples_show_the_work_of_the_last_seconds(cluster: LocalCluster) -> None:
+    def busy() -> dict[str, Any] | None:
+        with Client(cluster.endpoints[0]) as client:
+            client.put(b"k", b"v")
+            client.range(b"k")
+        for row in reversed(got(cluster.endpoints[0], "samples")[1]["rows"]):
+            shown = dict(zip(names, row[1:], strict=True))
+            if shown["puts_per_s"] and shown["read_p50_ms"] and shown["write_p99_ms"]:
+                return shown
+        return None
+
+    _, first = got(cluster.endpoints[0], "samples")
+    names = first["names"]
+    shown = wait(busy, "no row shows it", 20)
+    assert 0 < shown["write_p50_ms"] <= shown["write_p99_ms"]
+    assert shown["ranges_per_s"] > 0 and shown["rss_bytes"] > 1 << 20
+    assert 0 < shown["wal_fsync_p50_ms"] <= shown["wal_fsync_p99_ms"]
+    assert shown["applied_index"] > 0 and shown["db_size_bytes"] >= shown["db_in_use_bytes"] > 0
+    last = got(cluster.endpoints[0], "samples")[1]["rows"][-1][0]
+    assert all(
+        row[0] > last for row in got(cluster.endpoints[0], f"samples?since={last}")[1]["rows"]
+    )
+
+
+def test_the_times_of_revisions_are_known_also_after_a_restart(cluster: LocalCluster) -> None:
+    here = cluster.endpoints[0]
+    before = int(time.time() * 1000)
+    with Client(here) as client:
+        revision = client.put(b"timed", b"v").header.revision
+
+    def made() -> dict[str, Any] | None:
+        found: dict[str, Any] = got(here, f"times?revision={revision}")[1]
+        return found if found["time"] else None
+
+    found = wait(made, "the time is not known", 20)
+    assert found["from"] <= before + 100 and found["time"] >= before
+    bounds = got(here, "times")[1]
+    assert (bounds["first_revision"], int(bounds["revision"])) == ("1", revision)
+    assert cluster.stop(0) == 0
+    cluster.restart(0)
+    cluster.wait_healthy()
+    assert got(here, f"times?revision={revision}")[1] == found
+    assert int(got(here, f"times?at={found['time']}")[1]["revision"]) == revision
+    assert got(here, "times?at=1")[1]["revision"] is None
+    assert got(here, f"times?revision={revision + 1000}")[1]["time"] is None
 
 
 def test_a_member_that_is_killed_or_paused_is_soon_out_of_reach_and_nothing_waits_for_it(

@@ -190,7 +190,7 @@ class UnaryCall:
             return
         if self._began:
             failed = pending.cancelled() or pending.exception() is not None
-            self._log_if_slow(0 if failed else _size(pending.result()))
+            self._measure(0 if failed else _size(pending.result()))
         try:
             message = pending.result()
         except asyncio.CancelledError:
@@ -204,9 +204,11 @@ class UnaryCall:
         else:
             self._answer(message)
 
-    def _log_if_slow(self, size: int) -> None:
+    def _measure(self, size: int) -> None:
+        """Count how long the response took, of `size` bytes, and log it if that was long."""
         door = self._connection.door
         seconds = monotonic() - self._began
+        self._method.counts.waits.observe(seconds)
         if door.request_log is None or seconds < door.request_log.threshold:
             return
         remote = self._connection.caller.address
@@ -259,14 +261,14 @@ class UnaryCall:
         """The deadline has passed."""
         if self._state is not ENDED:
             if self._began:
-                self._log_if_slow(0)
+                self._measure(0)
             self._refuse(DEADLINE_EXCEEDED)
             self._cancel()
 
     def aborted(self) -> None:
         if self._state is not ENDED:
             if self._began:
-                self._log_if_slow(0)
+                self._measure(0)
             self._finish(CANCELED.code)
             self._cancel()
 

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rusd.base import durable
-from rusd.base.distribution import DISK_SECONDS, Distribution
+from rusd.base.distribution import FINE_DISK_SECONDS, Distribution
 from rusd.raft.log.records import written
 
 #: Random bytes, and the checksum that tells a damaged seed from a damaged journal.
@@ -63,8 +63,8 @@ class Segments:
         self._opened = ExitStack()
         self._file: int | None = None
         self._offset = 0
-        self.fsync_seconds = Distribution(DISK_SECONDS)
-        self.write_seconds = Distribution(DISK_SECONDS)
+        self.fsync_seconds = Distribution(FINE_DISK_SECONDS)
+        self.write_seconds = Distribution(FINE_DISK_SECONDS)
         self.written_bytes = 0
         try:
             self._lock = self._open(directory / "LOCK", os.O_RDWR | os.O_CREAT)

@@ -18,7 +18,7 @@ from tests.unit.raft.cluster import until
 #: No field of protobuf, and no whole number of the fixed-size fields that members exchange.
 GARBAGE = b"\xff" * 3
 #: Requests without a body: it is not read.
-WITHOUT_BODY = {"round trip", "space"}
+WITHOUT_BODY = {"console report", "round trip", "space"}
 OTHER = 7
 
 
