@@ -15,7 +15,8 @@ How it is divided:
 - `wire` is a small HTTP/2 client for what h2load cannot do: streams, paced calls, many keys.
   `pipeline`, `watches`, `leases`, `fill` and `paced_load` use it.
 - `apiserver` is the transactions of the Kubernetes API server.
-- `authenticated` and `peers` are puts (and ranges) of a user, and puts with TLS between members.
+- `authenticated` and `peers` are puts (and ranges) of a user, and puts with TLS between members;
+  `archive` is puts that the leader archives.
 - `million` fills a large store: memory, restart; `restores` makes data directories of its
   snapshots; `long_operations` is how long other clients wait while such a store is read, compacted,
   copied or rewritten.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.bench import (
     apiserver,
+    archive,
     authenticated,
     fill,
     json_gateway,
@@ -54,6 +55,8 @@ def run(members: int, plan: Plan) -> list[Table]:
     users.attempt(partial(authenticated.run, members, plan, users))
     rows = table(peers.HEADING)
     rows.attempt(partial(peers.run, members, plan, rows))
+    rows = table(archive.HEADING)
+    rows.attempt(partial(archive.run, members, plan, rows))
     rows = table(json_gateway.HEADING)
     rows.attempt(partial(json_gateway.run, members, plan, rows))
     rows = table("Watches")

@@ -32,8 +32,8 @@ def run(members: int, plan: Plan, memory: Table, snapshots: Table, latency: Tabl
     rate = Row(f"fill to {all_}, txns of {BATCH} puts, {TXNS_AT_ONCE} at once", "puts/s")
     rows = [rate, restart, fresh, between, full, restarted]
     operations = long_operations.wanted(members, plan)
-    restore = restores.wanted(members, plan)
-    if not operations and not restore and not any(plan.wants(members, row.title) for row in rows):
+    made = restores.wanted(members, plan)
+    if not operations and not made and not any(plan.wants(members, row.title) for row in rows):
         return
     memory.rows += [row for row in rows if plan.wants(members, row.title)]
     with running(members, plan) as subjects:
@@ -59,7 +59,7 @@ def run(members: int, plan: Plan, memory: Table, snapshots: Table, latency: Tabl
                     add_memory(restarted, subject)
                     for row in (restart, restarted):
                         say(f"{members}: {row.title}: {subject.name}: {row.latest(subject.name)}")
-        if restore:
-            restores.run(members, subjects, plan, restore, snapshots)
+        if made:
+            restores.run(members, subjects, plan, made, snapshots)
         if operations:
             long_operations.run(members, subjects, plan, operations, latency)

@@ -1,4 +1,4 @@
-"""A member's data directory made of the snapshot of a large store, by rusdutl and by etcdutl."""
+"""A member's data directory made of a large store's snapshot, or of a stopped etcd's directory."""
 
 from __future__ import annotations
 
@@ -21,23 +21,46 @@ HEADING = "Snapshots: rusdutl beside etcdutl"
 SAVED = 300.0
 
 
-def wanted(members: int, plan: Plan) -> Row | None:
+def wanted(members: int, plan: Plan) -> list[Row]:
     """Only in the largest cluster: how many members there are makes no difference."""
-    row = Row(f"snapshot restore of {plan.keys:,} keys, each its own file", "s", False)
-    return row if members == max(plan.members) and plan.wants(members, row.title) else None
+    titles = (
+        f"snapshot restore of {plan.keys:,} keys, each its own file",
+        f"migrate of an etcd's {plan.keys:,} keys, beside etcdutl's restore of their snapshot",
+    )
+    largest = members == max(plan.members)
+    return [Row(title, "s", False) for title in titles if largest and plan.wants(members, title)]
 
 
-def run(members: int, subjects: list[Subject], plan: Plan, row: Row, table: Table) -> None:
+def run(members: int, subjects: list[Subject], plan: Plan, rows: list[Row], table: Table) -> None:
     """Save a file of each server, and restore it once a turn."""
-    table.rows.append(row)
+    table.rows += rows
     files = {subject.name: save(subject, plan) for subject in subjects}
-    for turn in plan.turns():
-        for subject in in_turn(subjects, turn):
-            wall, processor = restored(subject.name, files[subject.name], plan)
-            row.add(subject.name, **{"s": wall, "CPU s": processor})
-            say(f"{members}: {row.title}: {subject.name}: {row.latest(subject.name)}")
+    stopped = plan.scratch / "stopped-etcd"
+    subprocess.run(
+        [*etcdutl(), "snapshot", "restore", str(files["etcd"]), "--data-dir", str(stopped)],
+        check=True,
+        capture_output=True,
+    )
+    for row in rows:
+        for turn in plan.turns():
+            for subject in in_turn(subjects, turn):
+                program = restore(subject.name, files[subject.name])
+                if row.title.startswith("migrate") and subject.name == "rusd":
+                    program = [*rusdutl(), "migrate", "--from", str(stopped)]
+                row.add(subject.name, **timed(program, plan))
+                say(f"{members}: {row.title}: {subject.name}: {row.latest(subject.name)}")
+    shutil.rmtree(stopped)
     for file in files.values():
         file.unlink()
+
+
+def rusdutl() -> list[str]:
+    return [command("rusdutl")] if SUBJECT == "rusd" else etcdutl()
+
+
+def restore(server: str, file: Path) -> list[str]:
+    program = rusdutl() if server == "rusd" else etcdutl()
+    return [*program, "snapshot", "restore", str(file)]
 
 
 def save(subject: Subject, plan: Plan) -> Path:
@@ -48,13 +71,12 @@ def save(subject: Subject, plan: Plan) -> Path:
     return file
 
 
-def restored(server: str, file: Path, plan: Plan) -> tuple[float, float]:
-    """Wall and CPU seconds of a restore."""
-    program = [command("rusdutl")] if server == SUBJECT == "rusd" else etcdutl()
-    directory = plan.scratch / f"{server}-restored"
+def timed(command: list[str], plan: Plan) -> dict[str, float]:
+    """Make a data directory: wall and CPU seconds, and the most memory it had."""
+    directory = plan.scratch / "restored"
     started = time.monotonic()
     process = subprocess.Popen(
-        [*program, "snapshot", "restore", str(file), "--data-dir", str(directory)],
+        [*command, "--data-dir", str(directory)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -62,6 +84,6 @@ def restored(server: str, file: Path, plan: Plan) -> tuple[float, float]:
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        raise LoadFailed(f"{program[0]} ended with exit code {process.returncode}")
+        raise LoadFailed(f"{command[0]} ended with exit code {process.returncode}")
     shutil.rmtree(directory)
-    return wall, used.ru_utime + used.ru_stime
+    return {"s": wall, "CPU s": used.ru_utime + used.ru_stime, "MiB": used.ru_maxrss / 1024}

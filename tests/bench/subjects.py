@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cluster.local import LocalCluster
@@ -24,14 +24,20 @@ START_TIMEOUT = 120.0
 class Subject:
     """A running cluster that can be asked what it cost."""
 
-    def __init__(self, name: str, members: int, peer_tls: PeerTls | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        members: int,
+        peer_tls: PeerTls | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
         self.name = name
         # As in the differential tests: with etcd on both sides, all ratios must be about 1.
         binary = command(SUBJECT if name == "rusd" else ORACLE)
         self.cluster = LocalCluster(
             members,
             binary=[binary],
-            flags=FLAGS,
+            flags=[*FLAGS, *flags],
             peer_tls=peer_tls or False,
             start_timeout=START_TIMEOUT,
         )
