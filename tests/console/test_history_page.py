@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
@@ -11,6 +13,9 @@ from rusd.proto import rpc_pb2 as rpc
 from tests.console.browser import PHONE, Console
 from tests.console.walk import width
 from tests.support.client import Client
+
+
+_numbers = itertools.count()
 
 
 def names(page: Page) -> Locator:
@@ -21,9 +26,15 @@ def changes(page: Page) -> Locator:
     return page.locator(".versions li")
 
 
-def put(client: Client, *values: bytes, key: bytes = b"k") -> list[int]:
+def put(client: Client, key: str, *values: bytes) -> list[int]:
     """The revisions."""
-    return [client.put(key, value).header.revision for value in values]
+    return [client.put(key.encode(), value).header.revision for value in values]
+
+
+@pytest.fixture
+def name() -> str:
+    """A key without a history in the store that the tests share."""
+    return f"key-{next(_numbers)}"
 
 
 def test_the_slider_shows_the_tree_as_it_was(console: Console, client: Client) -> None:
@@ -31,8 +42,6 @@ def test_the_slider_shows_the_tree_as_it_was(console: Console, client: Client) -
     client.put(b"b", b"")
     gone = client.delete(b"a/1").header.revision
     page = console.open("history", revision=first)
-    expect(names(page)).to_have_text(["a/"])
-    page.get_by_role("treeitem").click()
     expect(names(page)).to_have_text(["a/", "1"])
     slider = page.get_by_role("slider", name="Revision")
     slider.focus()
@@ -50,13 +59,13 @@ def test_the_slider_shows_the_tree_as_it_was(console: Console, client: Client) -
 
 
 def test_the_history_of_a_key_has_its_deletions_and_new_creations(
-    console: Console, client: Client
+    console: Console, client: Client, name: str
 ) -> None:
-    first, second = put(client, b"one\ntwo\n", b"one\nthree\n")
-    gone = client.delete(b"k").header.revision
-    (last,) = put(client, b"new")
-    put(client, b"of another key", key=b"kk")
-    page = console.open("history", key="k")
+    first, second = put(client, name, b"one\ntwo\n", b"one\nthree\n")
+    gone = client.delete(name.encode()).header.revision
+    (last,) = put(client, name, b"new")
+    put(client, name + "0", b"of another key")
+    page = console.open("history", key=name)
     expect(changes(page)).to_have_count(4)
     shown = [" ".join(text.split()) for text in changes(page).all_inner_texts()]
     assert shown == [
@@ -77,21 +86,21 @@ def test_the_history_of_a_key_has_its_deletions_and_new_creations(
     page.get_by_role("tab", name="Value").click()
     expect(page.locator(".change .value pre")).to_have_text("one\nthree\n")
     page.get_by_role("button", name="Show all keys at this revision").click()
-    expect(names(page)).to_have_text(["k"])
+    expect(names(page)).to_have_text([name])
     expect(page.locator(".versions .selected")).to_contain_text(f"at {second:,}")
 
 
-def test_json_is_compared_line_by_line(console: Console, client: Client) -> None:
-    put(client, b'{"a":1,"b":[1,2]}', b'{"a":1,"b":[1,3]}')
-    page = console.open("history", key="k")
+def test_json_is_compared_line_by_line(console: Console, client: Client, name: str) -> None:
+    put(client, name, b'{"a":1,"b":[1,2]}', b'{"a":1,"b":[1,3]}')
+    page = console.open("history", key=name)
     expect(page.locator(".diff")).to_contain_text("compared as JSON")
     expect(page.locator(".diff .removed")).to_have_text("-     2\n")
     expect(page.locator(".diff .added")).to_have_text("+     3\n")
 
 
-def test_a_long_history_is_read_in_pages(console: Console, client: Client) -> None:
-    put(client, *(b"%d" % number for number in range(105)))
-    page = console.open("history", key="k")
+def test_a_long_history_is_read_in_pages(console: Console, client: Client, name: str) -> None:
+    put(client, name, *(b"%d" % number for number in range(105)))
+    page = console.open("history", key=name)
     expect(changes(page)).to_have_count(100)
     page.get_by_role("button", name="Show older changes").click()
     expect(changes(page)).to_have_count(105)
@@ -99,14 +108,15 @@ def test_a_long_history_is_read_in_pages(console: Console, client: Client) -> No
 
 
 def test_values_that_differ_everywhere_are_compared_in_bounded_time(
-    console: Console, client: Client
+    console: Console, client: Client, name: str
 ) -> None:
     put(
         client,
+        name,
         b"".join(b"%d before\n" % number for number in range(60_000)),
         b"".join(b"%d after\n" % number for number in range(60_000)),
     )
-    page = console.open("history", key="k")
+    page = console.open("history", key=name)
     expect(page.locator(".diff")).to_contain_text("The first 2,000 lines of")
     began = time.monotonic()
     page.get_by_role("tab", name="Against now").click()
@@ -115,26 +125,28 @@ def test_values_that_differ_everywhere_are_compared_in_bounded_time(
 
 
 def test_an_old_value_is_put_again_beside_what_changed_meanwhile(
-    console: Console, client: Client
+    console: Console, client: Client, name: str
 ) -> None:
-    put(client, b"good", b"bad")
-    page = console.open("history", key="k")
+    put(client, name, b"good", b"bad")
+    page = console.open("history", key=name)
     changes(page).nth(1).get_by_role("button").click()
     page.get_by_role("button", name="Put this value again").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".removed")).to_have_text("- bad\n")
-    put(client, b"worse")
+    put(client, name, b"worse")
     dialog.get_by_role("button", name="Put", exact=True).click()
     expect(dialog.get_by_role("alert")).to_contain_text("Nothing was written")
     dialog.get_by_role("button", name="Compare my value with it").click()
     dialog.get_by_role("button", name="Put", exact=True).click()
     expect(changes(page)).to_have_count(4)
-    assert client.range(b"k").kvs[0].value == b"good"
+    assert client.range(name.encode()).kvs[0].value == b"good"
 
 
-def test_a_compaction_meanwhile_is_told_in_words(console: Console, client: Client) -> None:
-    revisions = put(client, b"1", b"2", b"3", b"4")
-    page = console.open("history", key="k", revision=revisions[2])
+def test_a_compaction_meanwhile_is_told_in_words(
+    console: Console, client: Client, name: str
+) -> None:
+    revisions = put(client, name, b"1", b"2", b"3", b"4")
+    page = console.open("history", key=name, revision=revisions[2])
     expect(changes(page)).to_have_count(4)
     client.compact(revisions[2])
     # The list is of before; the value is read now.
@@ -150,14 +162,14 @@ def test_a_compaction_meanwhile_is_told_in_words(console: Console, client: Clien
     page = console.open("history", revision=revisions[0])
     expect(page.get_by_role("alert")).to_contain_text("has been compacted")
     page.get_by_role("button", name="Go to").click()
-    expect(names(page)).to_have_text(["k"])
+    expect(names(page)).to_have_text([name])
 
 
-def test_the_revision_of_a_moment_is_found(console: Console, client: Client) -> None:
-    (revision,) = put(client, b"1")
+def test_the_revision_of_a_moment_is_found(console: Console, client: Client, name: str) -> None:
+    (revision,) = put(client, name, b"1")
     page = console.open("history")
     time.sleep(1.1)  # the field counts in seconds
-    put(client, b"2", key=b"later")
+    put(client, name + "0", b"2")
     moment = page.evaluate(
         """() => {
             const now = new Date();
@@ -176,12 +188,14 @@ def test_the_revision_of_a_moment_is_found(console: Console, client: Client) -> 
 
 
 def test_axe_finds_no_barrier_beside_a_history_on_any_screen(
-    console: Console, client: Client
+    console: Console, client: Client, name: str
 ) -> None:
-    put(client, b"1", b"2")
-    client.delete(b"k")
-    client.txn(rpc.TxnRequest(success=[rpc.RequestOp(request_put=rpc.PutRequest(key=b"k"))]))
-    page = console.open("history", key="k")
+    put(client, name, b"1", b"2")
+    client.delete(name.encode())
+    client.txn(
+        rpc.TxnRequest(success=[rpc.RequestOp(request_put=rpc.PutRequest(key=name.encode()))])
+    )
+    page = console.open("history", key=name)
     expect(changes(page)).to_have_count(4)
     barriers = []
     for view in ("Changes", "Against now", "Value"):

@@ -44,7 +44,15 @@ export function Moment({ revision }) {
     timeOf(revision).then((found) => !stopped && setTime(found));
     return () => { stopped = true; };
   }, [revision]);
-  return html`${formatInt(revision)}${time !== null && html` <span class="dim">${formatTime(time)}</span>`}`;
+  return html`${formatInt(revision)}${time && html` <span class="dim">${inWords(time)}</span>`}`;
+}
+
+/** Milliseconds by which the time of a revision may be wrong and is still shown as one. */
+const ABOUT_MS = 60000;
+
+function inWords({ from, to }) {
+  if (from === null) return `before ${formatTime(to)}`;
+  return to - from < ABOUT_MS ? formatTime(to) : `${formatTime(from)} to ${formatTime(to)}`;
 }
 
 /** A lease with the time it has left. */

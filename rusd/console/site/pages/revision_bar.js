@@ -6,6 +6,8 @@ import { formatInt, formatTime } from "../text.js";
 import { Moment } from "./key_detail.js";
 
 const BOUNDS_MS = 5000;
+/** Milliseconds for which the slider rests before the store is asked. */
+const REST_MS = 250;
 
 /** {first_revision, revision, …} of the member, read every few seconds. */
 export const useBounds = () => usePolling(() => data("times"), BOUNDS_MS);
@@ -38,7 +40,11 @@ export function RevisionBar({ bounds, revision, onChoose }) {
   // The store is asked when the slider rests.
   useEffect(() => {
     if (draft === null) return undefined;
-    const timer = setTimeout(() => onChoose(draft >= last ? null : String(draft)), 250);
+    const timer = setTimeout(() => {
+      const wanted = draft >= last ? null : String(draft);
+      if (wanted === revision) setDraft(null);
+      else onChoose(wanted);
+    }, REST_MS);
     return () => clearTimeout(timer);
   }, [draft]);
 
@@ -59,13 +65,13 @@ export function RevisionBar({ bounds, revision, onChoose }) {
     try {
       const answer = await data("times", { at: String(time) });
       setFound({ ...answer, time });
-      const known = answer.revision === null || answer.revision === undefined ? null : BigInt(answer.revision);
-      if (known !== null && known >= first) onChoose(known >= last ? null : String(known));
+      if (answer.revision === null) return;
+      const known = BigInt(answer.revision);
+      if (known >= first) onChoose(known >= last ? null : answer.revision);
     } catch (failure) {
       setError(failure);
     }
   };
-  const known = found && found.revision !== null && found.revision !== undefined;
   return html`<div class="card revision-bar">
     <div class="slide">
       <button type="button" aria-label="One revision back" disabled=${shown <= first} onClick=${() => move(shown - 1n)}>‹</button>
@@ -106,10 +112,21 @@ export function RevisionBar({ bounds, revision, onChoose }) {
       </form>
     </div>
     <${ErrorNote} error=${error} />
-    ${found && html`<p class=${`note ${known ? "info" : "warn"}`} role="status">${known
-      ? BigInt(found.revision) < first
-        ? `Revision ${formatInt(found.revision)} was the newest at ${formatTime(found.time)}. It has been compacted: the store can be read from revision ${formatInt(first)} on.`
-        : `Revision ${formatInt(found.revision)} was the newest at ${formatTime(found.time)}.`
-      : `This member has no record of ${formatTime(found.time)}: it knows the times of revisions only while it runs.`}</p>`}
+    ${found &&
+    html`<p class=${`note ${found.revision === null ? "warn" : "info"}`} role="status">${inWords(found, first)}</p>`}
   </div>`;
+}
+
+/** What the member knows of a moment: `found`, its answer, with the `time` that was asked for. */
+function inWords({ time, revision, next_revision: next, from, to, oldest }, first) {
+  if (revision === null) {
+    const since = oldest === null ? "" : ` Its record begins at ${formatTime(oldest)}.`;
+    return `This member has no record of ${formatTime(time)}.${since}`;
+  }
+  const newest =
+    next === revision
+      ? `Revision ${formatInt(revision)} was the newest at ${formatTime(time)}.`
+      : `Revisions ${formatInt(revision)} to ${formatInt(next)} were made between ${formatTime(from)} and ${formatTime(to)}; which was the newest at ${formatTime(time)} is not recorded.`;
+  if (BigInt(revision) >= first) return newest;
+  return `${newest} It has been compacted: the store can be read from revision ${formatInt(first)} on.`;
 }

@@ -143,11 +143,14 @@ export async function lease(id) {
   }
 }
 
-/** Unix milliseconds at which a revision was made, or null where it is not known. */
+/**
+ * {from, to} in Unix milliseconds: a revision was made after the one (null: not known) and not after
+ * the other. Null if the member has no record of it.
+ */
 export async function timeOf(revision) {
   try {
-    const { time } = await data("times", { revision });
-    return time === null || time === undefined ? null : Number(time);
+    const { from, to } = await data("times", { revision });
+    return to === null ? null : { from, to };
   } catch {
     return null;
   }
