@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from cluster.local import LocalCluster
+from rusd.ctl.gateway import Access
+from rusd.diagnostics.doctor.gather import Gathering
+from rusd.diagnostics.doctor.judge import judge
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Batch, Engine, Family
 from tests.cluster.test_membership import id_of, lead, wait_until
@@ -105,3 +108,8 @@ def test_the_leader_raises_an_alarm_for_a_member_with_other_data(flags: list[str
             with pytest.raises(Refused) as refused:
                 client.put(b"k", b"v")
             assert refused.value == Refused("DATA_LOSS", "etcdserver: corrupt cluster")
+        doctor = Gathering(Access(), interval=0.1, hashes=True, flags="")
+        found = {each.code: each for each in judge(doctor.gather(cluster.endpoints))[0]}
+        name = cluster.members[victim].name
+        assert found["alarm-corrupt"].subject.startswith(name)
+        assert found["hash-differs"].subject.startswith(name)

@@ -51,10 +51,11 @@ EXPECTED = {
 class Patient:
     """A cluster, and how to ask it."""
 
-    def __init__(self, cluster: LocalCluster, authority: Authority) -> None:
+    def __init__(self, cluster: LocalCluster, authority: Authority, is_etcd: bool) -> None:
+        self.is_etcd = is_etcd
         self.cluster = cluster
         self.authority = authority
-        self.access = Access(cacert=str(authority.cert), timeout=2.0)
+        self.access = Access(cacert=str(authority.cert), timeout=1.5)
         self.flags = [f"--cacert={authority.cert}", "--command-timeout=5s"]
 
     def facts(self, *endpoints: str) -> Facts:
@@ -68,13 +69,14 @@ class Patient:
         return {each.code: each for each in findings if each.code not in EXPECTED}
 
     @contextmanager
-    def back(self, index: int) -> Iterator[None]:
-        """Start a member again when the block ends."""
+    def back(self, *members: int) -> Iterator[None]:
+        """Start members again when the block ends."""
         try:
             yield
         finally:
-            self.cluster.set_flags(index, [])
-            self.cluster.restart(index)
+            for each in members:
+                self.cluster.set_flags(each, [])
+                self.cluster.restart(each)
             self.cluster.wait_healthy()
 
     def call(self, path: str, request: dict[str, object]) -> dict[str, object]:
@@ -91,6 +93,14 @@ class Patient:
             assert rusdctl.main(shlex.split(line)[1:], {}) == 0, line
 
 
+@pytest.fixture
+def broken(patient: Patient) -> Patient:
+    """A cluster that the test may break. Etcd's is broken beside the newest etcd only, for time."""
+    if patient.is_etcd and ORACLE == "etcd":
+        pytest.skip("`make test-differential` breaks the newest etcd")
+    return patient
+
+
 @pytest.fixture(scope="module", params=["rusd", "etcd"])
 def patient(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -99,7 +109,12 @@ def patient(
     binary = None if request.param == "rusd" else [command(ORACLE)]
     flags = [f"--quota-backend-bytes={QUOTA}"]
     with LocalCluster(3, binary=binary, tls=authority.tls(), flags=flags) as cluster:
-        yield Patient(cluster, authority)
+        yield Patient(cluster, authority, request.param == "etcd")
+
+
+def having(code: str, found: dict[str, Finding]) -> dict[str, Finding] | None:
+    """Return what was found if a code is in it."""
+    return found if code in found else None
 
 
 def answered(ask: Callable[[], T]) -> T | None:
@@ -285,115 +300,105 @@ def test_a_long_history_is_read_to_its_end(
     assert (found["count"], found["changes"][-1]["kind"]) == (61, "deleted")
 
 
-def test_a_killed_member_is_down_and_leaves_no_margin(patient: Patient) -> None:
-    victim = (patient.cluster.leader() + 1) % 3
-    with patient.back(victim):
-        patient.cluster.kill(victim)
-        patient.cluster.wait_healthy()
-        found = patient.found(patient.cluster.endpoints[(victim + 1) % 3])
-        name = patient.cluster.members[victim].name
+def test_a_killed_member_is_down_and_two_lose_the_quorum(broken: Patient) -> None:
+    survivor = broken.cluster.leader()
+    first, second = (number for number in range(3) if number != survivor)
+    endpoint = broken.cluster.endpoints[survivor]
+    with broken.back(first, second):
+        broken.cluster.kill(first)
+        # (The others notice by the connection that breaks.)
+        found = wait(lambda: having("member-down", broken.found(endpoint)), "not down", 15)
+        name = broken.cluster.members[first].name
         assert found["member-down"].severity == Severity.WARNING
         assert found["member-down"].subject.startswith(name)
         assert name in found["quorum-margin"].text
+        broken.cluster.kill(second)
+        assert broken.found(endpoint)["quorum-lost"].severity == Severity.CRITICAL
 
 
-def test_without_a_quorum_nothing_can_be_written(patient: Patient) -> None:
-    survivor = patient.cluster.leader()
-    others = [number for number in range(3) if number != survivor]
-    with patient.back(others[0]), patient.back(others[1]):
-        for each in others:
-            patient.cluster.kill(each)
-        found = patient.found(patient.cluster.endpoints[survivor])
-        assert found["quorum-lost"].severity == Severity.CRITICAL
-
-
-def test_a_stopped_process_is_silent(patient: Patient) -> None:
-    victim = (patient.cluster.leader() + 1) % 3
-    patient.cluster.pause(victim)
+def test_a_stopped_process_is_silent(broken: Patient) -> None:
+    victim = (broken.cluster.leader() + 1) % 3
+    broken.cluster.pause(victim)
     try:
-        found = patient.found()
+        found = broken.found()
         assert found["member-silent"].certainty == Certainty.MEASURED
-        assert patient.cluster.members[victim].name in found["member-silent"].subject
+        assert broken.cluster.members[victim].name in found["member-silent"].subject
     finally:
-        patient.cluster.resume(victim)
-        patient.cluster.wait_healthy()
+        broken.cluster.resume(victim)
+        broken.cluster.wait_healthy()
 
 
-def test_a_member_that_never_started_is_named(patient: Patient) -> None:
+def test_a_member_that_never_started_is_named(broken: Patient) -> None:
     url = "http://127.0.0.1:9"
     added = {"peerURLs": [url], "isLearner": True}
     # (Members that just came back are not counted as healthy yet.)
-    made = wait(
-        lambda: answered(lambda: patient.call("cluster/member/add", added)), "not added", 15
-    )
+    made = wait(lambda: answered(lambda: broken.call("cluster/member/add", added)), "not added", 15)
     member = made["member"]
     assert isinstance(member, dict)
     try:
-        found = patient.found()
+        found = broken.found()
         assert found["member-unstarted"].advice[-1].endswith(f"remove {int(member['ID']):x}")
         assert "even-voters" not in found
     finally:
-        patient.call("cluster/member/remove", {"ID": member["ID"]})
+        broken.call("cluster/member/remove", {"ID": member["ID"]})
 
 
-def test_a_quota_that_is_near_or_reached_is_left_by_the_advice(patient: Patient) -> None:
+def test_a_quota_that_is_near_or_reached_is_left_by_the_advice(broken: Patient) -> None:
     value = "A" * (4 * 300_000)
     with suppress(CallError):  # (the size that etcd tells is behind: the quota may be reached)
-        while patient.size() < 0.82 * QUOTA:
-            patient.call("kv/put", {"key": "YQ==", "value": value})
-    found = patient.found()
+        while broken.size() < 0.82 * QUOTA:
+            broken.call("kv/put", {"key": "YQ==", "value": value})
+    found = broken.found()
     assert "quota" in found or "alarm-nospace" in found
     for _ in range(4):  # (a finding about a quota is of one member)
         for code in ("alarm-nospace", "quota"):
             if code in found:
-                patient.follow(found[code].advice)
-                found = patient.found()
+                broken.follow(found[code].advice)
+                found = broken.found()
     assert found == {}
 
 
-def test_the_alarm_nospace_ends_by_the_advice(patient: Patient) -> None:
-    member = patient.facts().observed[0].status
+def test_the_alarm_nospace_ends_by_the_advice(broken: Patient) -> None:
+    member = broken.facts().observed[0].status
     assert member is not None
     raised = {"action": "ACTIVATE", "memberID": str(member.member), "alarm": "NOSPACE"}
-    patient.call("maintenance/alarm", raised)
-    found = patient.found()
+    broken.call("maintenance/alarm", raised)
+    found = broken.found()
     assert found["alarm-nospace"].severity == Severity.CRITICAL
-    patient.follow(found["alarm-nospace"].advice)
-    assert patient.found() == {}
+    broken.follow(found["alarm-nospace"].advice)
+    assert broken.found() == {}
 
 
-def test_a_certificate_that_ended_is_seen_where_no_connection_is_made(patient: Patient) -> None:
-    victim = (patient.cluster.leader() + 1) % 3
-    shown = patient.authority.issue("short", ["127.0.0.1"], valid=timedelta(days=-1))
-    with patient.back(victim):
+def test_a_certificate_that_ended_is_seen_where_no_connection_is_made(broken: Patient) -> None:
+    victim = (broken.cluster.leader() + 1) % 3
+    shown = broken.authority.issue("short", ["127.0.0.1"], valid=timedelta(days=-1))
+    with broken.back(victim):
         flags = [f"--cert-file={shown.cert}", f"--key-file={shown.key}"]
-        patient.cluster.set_flags(victim, flags)
-        patient.cluster.restart(victim)
-        endpoint = patient.cluster.endpoints[victim]
-        unverified = Gateway([endpoint], patient.access._replace(cacert=None, skip_verify=True))
+        broken.cluster.set_flags(victim, flags)
+        broken.cluster.restart(victim)
+        endpoint = broken.cluster.endpoints[victim]
+        unverified = Gateway([endpoint], broken.access._replace(cacert=None, skip_verify=True))
         wait(lambda: answered(lambda: unverified.page("/version")), "no answer", 15)
-        found = patient.found()
+        found = broken.found()
         assert found["certificate"].severity == Severity.CRITICAL
         assert endpoint in found["certificate"].subject
 
 
-def test_with_authentication_a_user_is_asked_for(patient: Patient) -> None:
-    patient.call("auth/user/add", {"name": "root", "password": "secret"})
-    patient.call("auth/user/grant", {"user": "root", "role": "root"})
-    patient.call("auth/enable", {})
-    root = patient.access._replace(user="root", password="secret")
+def test_with_authentication_a_user_is_asked_for(broken: Patient) -> None:
+    broken.call("auth/user/add", {"name": "root", "password": "secret"})
+    broken.call("auth/user/grant", {"user": "root", "role": "root"})
+    broken.call("auth/enable", {})
+    root = broken.access._replace(user="root", password="secret")
     try:
-        unknown = [
-            each for each in judge(patient.facts())[0] if each.certainty == Certainty.UNKNOWN
-        ]
+        unknown = [each for each in judge(broken.facts())[0] if each.certainty == Certainty.UNKNOWN]
         assert unknown
-        assert "--user" in str(unknown) or patient.facts().observed[0].before is not None
-        patient.access = root
-        assert (facts := patient.facts()).auth is True, facts.auth_error
-        assert patient.found() == {}
+        assert "--user" in str(unknown) or broken.facts().observed[0].before is not None
+        broken.access = root
+        assert (facts := broken.facts()).auth is True, facts.auth_error
+        assert broken.found() == {}
     finally:
-        Gateway(patient.cluster.endpoints, root).call("auth/disable", {})
-        patient.access = root._replace(user="", password="")
+        Gateway(broken.cluster.endpoints, root).call("auth/disable", {})
+        broken.access = root._replace(user="", password="")
 
 
 def test_endpoints_where_nothing_listens_are_critical(tmp_path: Path) -> None:

@@ -93,21 +93,31 @@ def hashes(facts: Facts) -> Iterator[Finding]:
                 sure=Certainty.UNKNOWN,
             )
         elif len(found) > 1:
-            told = "; ".join(
-                f"{hash_}: {', '.join(map(facts.named, members))}"
-                for hash_, members in found.items()
-            )
-            yield critical(
-                "hash-differs",
-                "",
-                f"members have different keys or values at revision {facts.hash_revision} ({told})",
-                "take a snapshot of each now, and keep it; the minority, or the member that was "
-                "added or damaged last, is the likely one to replace:",
-                facts.control("member", "remove", "ID"),
-            )
+            yield _other_keys(facts, list(found.values()))
     if len(by_compacted) > 1:
         text = "the members were compacted at different revisions, so not all could be compared"
         yield unasked("hash-unknown", "", text, "run this again")
+
+
+def _other_keys(facts: Facts, groups: list[list[Observed]]) -> Finding:
+    """Return the finding about members whose keys differ; those of a group agree."""
+    groups.sort(key=len)
+    *few, most = ([facts.named(each) for each in group] for group in groups)
+    if len(groups[-1]) > sum(map(len, groups)) / 2:
+        subject = ", ".join(name for group in few for name in group)
+        text = f"has other keys or values than {' and '.join(most)}"
+    else:
+        subject = ""
+        text = f"members have different keys or values: {' / '.join(map(', '.join, (*few, most)))}"
+    ids = [f"{each.status.member:x}" for group in groups[:-1] for each in group if each.status]
+    return critical(
+        "hash-differs",
+        subject,
+        f"{text} at revision {facts.hash_revision}: clients read different data",
+        "take a snapshot of each member now, and keep it; then let the members that are wrong, "
+        "most likely the fewer, join anew with empty directories:",
+        *(facts.control("member", "remove", each) for each in ids),
+    )
 
 
 def quota(facts: Facts) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rusd.ctl.gateway import CallError
 
-from .history import Change, Event, History, change, explained
+from .history import Change, Event, History, change, explained, leases
 from .source import EVERYTHING, Compacted, Source
 
 #: Keys that are named to help.
@@ -77,7 +77,7 @@ def of_key(
             told.compacted, told.first = error.revision, error.revision + 1
             told.before = _before(source, key, told.first)
     told.count = history.count
-    told.changes = history.told(source.leases_gone(history.leases()))
+    told.changes = _explained(source, history.changes())
     told.guessed = source.guessed
     if now is not None and now.lease:
         told.left = source.time_to_live(now.lease)
@@ -118,6 +118,10 @@ def of_revision(
         told.remaining = source.written_at(revision, limit or 1000)
         return told
     found = [change(_before(source, each.key, revision), each, lines) for each in events]
-    gone = source.leases_gone({each.lease for each in found if each.kind == "deleted"} - {0})
-    told.changes = [explained(each, gone) for each in found]
+    told.changes = _explained(source, found)
     return told
+
+
+def _explained(source: Source, changes: list[Change]) -> list[Change]:
+    gone = source.leases_gone(leases(changes))
+    return [explained(each, gone) for each in changes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from contextlib import suppress
-from typing import Final
+from typing import AnyStr, Final
 
 from ..text import of_bytes
 
@@ -45,11 +45,13 @@ def difference(before: bytes | None, after: bytes, lines: int) -> list[str]:
     old, new = _lines(before), _lines(after)
     if max(len(old), len(new)) > _COMPARED_LINES:
         return [f"{len(new):,} lines; the first difference is at byte {_first(before, after):,}"]
-    shown = [
-        f"{line[0]} {_cut(of_bytes(line[2:].encode(errors='surrogateescape')))}"
-        for line in difflib.ndiff(old, new)
-        if line[0] in "+-"
-    ]
+    compared = list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:]
+    changed = [line for line in compared if line[0] in "+-"]
+    # Of one long line the part around the difference is shown.
+    start = 0
+    if [line[0] for line in changed] == ["-", "+"]:
+        start = max(_first(changed[0][1:], changed[1][1:]) - _SHOWN // 2, 0)
+    shown = [f"{line[0]} {_part(line[1:], start)}" for line in changed]
     more = len(shown) - lines
     return shown if more <= 0 else [*shown[:lines], f"… {more} more line{'s' * (more > 1)}"]
 
@@ -71,7 +73,7 @@ def _is_text(data: bytes) -> bool:
     return all(one.isprintable() or one in "\n\r\t" for one in text[:_COMPARED_BYTES])
 
 
-def _first(before: bytes, after: bytes) -> int:
+def _first(before: AnyStr, after: AnyStr) -> int:
     """Return the place of the first difference."""
     low, high = 0, min(len(before), len(after))
     while low < high:
@@ -81,6 +83,11 @@ def _first(before: bytes, after: bytes) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _part(line: str, start: int) -> str:
+    text = of_bytes(line[start:].encode(errors="surrogateescape"))
+    return f"…{_cut(text)}" if start else _cut(text)
 
 
 def _cut(text: str) -> str:

@@ -1,11 +1,12 @@
 """The history of a key as a list of changes, from events in the order of revisions. No I/O.
 
-Only the previous value and the last changes are kept, so memory does not grow with history.
+Only the last events are kept, so memory does not grow with history.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -42,26 +43,18 @@ class Change:
 
 
 class History:
-    """Turns events of one key into changes, of which the last `limit` are kept."""
+    """Turns events of one key into changes, of which the last `limit` are kept (0: all)."""
 
     def __init__(self, limit: int, lines: int) -> None:
         """`lines`: of a difference."""
-        self._limit = limit
         self._lines = lines
         self._last: Event | None = None
-        self._kept: deque[Change] = deque(maxlen=limit or None)
+        #: Values are compared when it is known that they are told; but of all changes, values
+        #: could not be kept.
+        self._pairs: deque[tuple[Event | None, Event]] = deque(maxlen=limit)
+        self._all: list[Change] | None = None if limit else []
         #: Changes in all.
         self.count = 0
-
-    @property
-    def changes(self) -> list[Change]:
-        """The changes that are kept, oldest first."""
-        return list(self._kept)
-
-    @property
-    def last(self) -> Event | None:
-        """The newest event."""
-        return self._last
 
     def begin(self, state: Event) -> None:
         """Say how the key was before the first event."""
@@ -69,17 +62,18 @@ class History:
 
     def add(self, event: Event) -> None:
         """Add the next event."""
-        self._kept.append(change(self._last, event, self._lines))
+        if self._all is None:
+            self._pairs.append((self._last, event))
+        else:
+            self._all.append(change(self._last, event, self._lines))
         self._last = event
         self.count += 1
 
-    def leases(self) -> set[int]:
-        """Return leases that keys had when they were deleted."""
-        return {each.lease for each in self._kept if each.kind == "deleted" and each.lease}
-
-    def told(self, gone: set[int]) -> list[Change]:
-        """Return the changes, with what the leases that are gone say about deletions."""
-        return [explained(each, gone) for each in self._kept]
+    def changes(self) -> list[Change]:
+        """Return the changes that are kept, oldest first."""
+        if self._all is not None:
+            return self._all
+        return [change(before, event, self._lines) for before, event in self._pairs]
 
 
 def change(before: Event | None, event: Event, lines: int) -> Change:
@@ -118,6 +112,11 @@ def _lease_change(old: int, new: int) -> str:
     if not new:
         return f"no longer attached to lease {old:x}"
     return f"attached to lease {new:x}" + (f" (before: {old:x})" if old else "")
+
+
+def leases(changes: Iterable[Change]) -> set[int]:
+    """Return leases that keys had when they were deleted."""
+    return {each.lease for each in changes if each.kind == "deleted" and each.lease}
 
 
 def explained(each: Change, gone: set[int]) -> Change:

@@ -14,6 +14,9 @@ from .rates import Sample, View, view
 #: Seconds between two questions for what changes seldom, or is long: members, alarms, leases.
 _SELDOM: Final = 5.0
 
+#: Seconds that a member which does not answer holds up the others' figures.
+_TIMEOUT: Final = 2.0
+
 
 class Samples:
     """The members of the cluster that endpoints lead to."""
@@ -21,7 +24,7 @@ class Samples:
     def __init__(self, endpoints: Sequence[str], access: Access) -> None:
         scheme = "https" if access.secure else "http"
         self._given = [one if "://" in one else f"{scheme}://{one}" for one in endpoints]
-        self._access = access
+        self._access = access._replace(timeout=min(access.timeout, _TIMEOUT))
         self._endpoints: dict[str, Endpoint] = {}
         self._members: dict[int, Member] = {}
         #: Endpoint -> the member that it led to.

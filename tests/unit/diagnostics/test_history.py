@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rusd.diagnostics.explain.changes import difference, summary
-from rusd.diagnostics.explain.history import Event, History
+from rusd.diagnostics.explain.history import Event, History, explained
 from rusd.diagnostics.text import of_bytes
 
 
@@ -21,7 +21,7 @@ def told(*events: Event, leases_gone: frozenset[int] = frozenset(), limit: int =
     history = History(limit, 3)
     for event in events:
         history.add(event)
-    return [each.text for each in history.told(set(leases_gone))]
+    return [explained(each, set(leases_gone)).text for each in history.changes()]
 
 
 def test_a_life_of_a_key() -> None:
@@ -52,11 +52,12 @@ def test_a_first_event_that_is_not_the_first_version_says_that_the_rest_is_compa
     assert "the value before is compacted" in told(put(7, b"a", 4))[0]
 
 
-def test_only_the_last_changes_are_kept_and_all_are_counted() -> None:
-    history = History(2, 0)
+@pytest.mark.parametrize(("limit", "kept"), [(2, [9, 10]), (0, list(range(2, 11)))])
+def test_only_the_last_changes_are_kept_and_all_are_counted(limit: int, kept: list[int]) -> None:
+    history = History(limit, 0)
     for number in range(1, 10):
         history.add(put(number + 1, b"a", number))
-    assert [each.revision for each in history.changes] == [9, 10]
+    assert [each.revision for each in history.changes()] == kept
     assert history.count == 9
 
 
@@ -70,6 +71,11 @@ def test_only_the_last_changes_are_kept_and_all_are_counted() -> None:
         (b"\xff\x00a", b"\xff\x00b", ["binary; the first difference is at byte 2"]),
         (b"a\n" * 5, b"b\n" * 5, ["- a", "- a", "- a", "… 7 more lines"]),
         (b"x" * 70_000, b"x" * 69_999 + b"y", ["long; the first difference is at byte 69,999"]),
+        (
+            b"x" * 200 + b"1 end",
+            b"x" * 200 + b"2 end",
+            [f"- …{'x' * 50}1 end", f"+ …{'x' * 50}2 end"],
+        ),
         (b"a", b"\x1b[2J", ["binary; the first difference is at byte 0"]),
     ],
 )
