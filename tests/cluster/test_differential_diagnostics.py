@@ -108,7 +108,8 @@ def patient(
     authority = Authority(tmp_path_factory.mktemp("tls"))
     binary = None if request.param == "rusd" else [command(ORACLE)]
     flags = [f"--quota-backend-bytes={QUOTA}"]
-    with LocalCluster(3, binary=binary, tls=authority.tls(), flags=flags) as cluster:
+    tls, peers = authority.tls(), authority.peer_tls()
+    with LocalCluster(3, binary=binary, tls=tls, peer_tls=peers, flags=flags) as cluster:
         yield Patient(cluster, authority, request.param == "etcd")
 
 
@@ -132,7 +133,8 @@ def test_one_endpoint_is_enough_to_find_nothing_wrong(patient: Patient) -> None:
     for each in facts.observed:
         assert each.clock is not None and each.clock.earliest < 0.5 and each.clock.latest > -0.5
         assert each.metrics_after is not None
-    assert len({each.where for each in facts.certificates}) == 4
+    # The authority's, and those of client and peer URLs.
+    assert len({each.where for each in facts.certificates}) == 7
     findings, passed = judge(facts)
     assert {each.code for each in findings} <= EXPECTED
     assert len(passed) > 20
@@ -329,7 +331,7 @@ def test_a_stopped_process_is_silent(broken: Patient) -> None:
 
 
 def test_a_member_that_never_started_is_named(broken: Patient) -> None:
-    url = "http://127.0.0.1:9"
+    url = "https://127.0.0.1:9"
     added = {"peerURLs": [url], "isLearner": True}
     # (Members that just came back are not counted as healthy yet.)
     made = wait(lambda: answered(lambda: broken.call("cluster/member/add", added)), "not added", 15)
