@@ -144,11 +144,22 @@ async def concurrency(client):
         await waiting.__aexit__(None, None, None)
 
 
+async def added_learner(client):
+    """Add a learner, once the members have been connected for a while (5 s on etcd)."""
+    while True:
+        try:
+            return await client.cluster.member_add(["http://127.0.0.1:1"], is_learner=True)
+        except Exception as error:
+            if "unhealthy" not in f"{error} {error.__cause__}":
+                raise
+            await asyncio.sleep(0.2)
+
+
 async def operations(client):
     async with check("members are listed, and a learner is added, changed and removed"):
         before = (await client.cluster.member_list()).members
         assert len(before) == len(ENDPOINTS)
-        added = await client.cluster.member_add(["http://127.0.0.1:1"], is_learner=True)
+        added = await added_learner(client)
         await client.cluster.member_update(added.member.ID, ["http://127.0.0.1:2"])
         seen = {each.ID: each for each in (await client.cluster.member_list()).members}
         assert list(seen[added.member.ID].peerURLs) == ["http://127.0.0.1:2"]
@@ -203,7 +214,7 @@ async def users(client):
     await auth.auth_enable()
     async with (
         check("a user is kept to its range"),
-        Etcd3Client(ENDPOINTS) as app,
+        Etcd3Client(ENDPOINTS[:1]) as app,
         app.token_refresher("app", "app"),
     ):
         await app.kv.put("app/2", "v")
@@ -219,7 +230,7 @@ async def users(client):
         await auth.user_change_password("app", "new")
         token = (await auth.authenticate("app", "new")).token
         await auth.role_revoke_permission("writer", "app/", prefix_range_end("app/"))
-        async with Etcd3Client(ENDPOINTS, token=token) as app:
+        async with Etcd3Client(ENDPOINTS[:1], token=token) as app:
             await refused(app.kv.get("app/2"), EtcdPermissionDeniedError)
         await auth.user_revoke_role("app", "writer")
     async with client.token_refresher("root", "root"):
@@ -233,8 +244,12 @@ async def users(client):
 
 async def main():
     async with Etcd3Client(ENDPOINTS) as client:
-        for part in (keys, leases, watches, concurrency, operations, users):
+        for part in (keys, leases, watches, concurrency):
             await part(client)
+    # (The client takes members in turn, and one may not have seen what another has just answered.)
+    async with Etcd3Client(ENDPOINTS[:1]) as client:
+        await operations(client)
+        await users(client)
 
 
 asyncio.run(main())
