@@ -71,11 +71,13 @@ def test_every_member_shows_all_of_them_with_their_positions(cluster: LocalClust
 
 
 def test_a_page_of_another_origin_is_shown_nothing(cluster: LocalCluster) -> None:
-    for page in ("state", *PAGES):
+    for page in ("state", "level", "history", *PAGES):
         for headers in (
             {"Origin": "http://evil.example"},
             {"Sec-Fetch-Site": "cross-site"},
             {"Sec-Fetch-Site": "same-site"},
+            {"Host": "evil.example"},
+            {"Host": "evil.example", "Origin": "http://evil.example"},
         ):
             status, told = got(cluster.endpoints[0], page, **headers)
             assert (status, told["code"]) == (403, 7)

@@ -44,7 +44,8 @@ This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-201
 
 OTHER_ORIGIN = Definition(
     Code.PERMISSION_DENIED,
-    "rusd: requests of web pages of other origins need --cors with their origin",
+    "rusd: web pages of other origins, or by a name that is not this member's, may not call it"
+    " (--cors, --host-whitelist)",
 )
 #: In the form of the JSON gateway.
 OTHER_ORIGIN_PAGE = PageResponse(
@@ -78,21 +79,24 @@ class Origins:
         """Return whether a request with these headers may act: it comes from no browser, from a
         page of this origin, or of one that the flag names. `secure`: whether it came over TLS.
         """
-        if same_origin(headers, secure=secure) and not self._is_rebound(headers, secure):
+        rebound = headers.get("origin", "").startswith("http:") and not self.knows_host(
+            headers, secure=secure
+        )
+        if same_origin(headers, secure=secure) and not rebound:
             return True
         return self._explicit and (self._any or _normal(headers.get("origin", "")) in self._allowed)
 
-    def _is_rebound(self, headers: Mapping[str, str], secure: bool) -> bool:
-        """Return whether the page may come from elsewhere, by a name of its own that was made to
-        lead here: an address that is neither a number, nor a local name, nor one of this member's.
+    def knows_host(self, headers: Mapping[str, str], *, secure: bool) -> bool:
+        """Return whether `Host` is a number, a local name or one of this member's; a page that came
+        by another name may be from elsewhere, and the name was made to lead here.
 
-        An origin of TLS before a member without it is a proxy's.
+        With TLS, or a proxy that ends it, the certificate has proved the name.
         """
-        if secure or not headers.get("origin", "").startswith("http:"):
-            return False
         name = _hostname(headers.get("host", "")).lower().rstrip(".")
-        return not (
-            "." not in name
+        return (
+            secure
+            or "sec-fetch-site" in headers
+            or "." not in name
             or name in self._names
             or name.endswith(".localhost")
             or _is_address(name)
