@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
@@ -71,3 +73,47 @@ def test_the_colours_are_switched_and_remembered(console: Console) -> None:
     assert len(backgrounds) == 2
     page.reload()
     expect(page.get_by_role("button", name="Colours: dark")).to_be_visible()
+
+
+def test_the_state_of_a_cluster_is_said_in_sentences(console: Console) -> None:
+    page = console.open("sign-in")
+
+    def said(members: list[dict[str, Any]], leader: str = "1", **fields: Any) -> list[str]:
+        script = """async (cluster) => {
+            const { verdict } = await import("./pages/cluster_verdict.js");
+            return verdict(cluster).map(({ kind, text }) => `${kind}: ${text}`);
+        }"""
+        cluster = {"members": members, "leader": leader, "alarms": [], **fields}
+        sentences: list[str] = page.evaluate(script, cluster)
+        return sentences
+
+    def member(number: int, **fields: Any) -> dict[str, Any]:
+        healthy = {"reachable": True, "learner": False, "leader": number == 1, "lag": "0"}
+        sizes = {"db_size": "1", "quota": "100", "version": "1"}
+        return {"id": str(number), "name": f"m{number}", **healthy, **sizes, **fields}
+
+    three = [member(1), member(2), member(3)]
+    gone = {"reachable": False}
+    assert said(three) == ["good: All 3 members answer. The failure of 1 member can be survived."]
+    assert said([*three[:2], member(3, **gone)]) == [
+        "warn: No answer from m3. The cluster works. One more failure stops writes."
+    ]
+    assert said([three[0], member(2, **gone), member(3, **gone)], leader="0") == [
+        "bad: No quorum: 1 of 3 voting members can be reached, 2 are needed."
+        " Nothing can be written. No answer from m2, m3."
+    ]
+    assert said(three, leader="0") == ["bad: No leader: an election is under way."]
+    assert said([three[0], member(2, **gone, learner=True)]) == [
+        "warn: No answer from m2. The cluster works. One more failure stops writes."
+    ]
+    alarm = {"member": "2", "alarm": "NOSPACE"}
+    ending = member(3, certificates=[{"what": "--cert-file", "days": 3}])
+    worn = [member(1, db_size="90"), member(2, lag="6000", version="2"), ending]
+    assert said(worn, alarms=[alarm]) == [
+        "bad: Alarm NOSPACE of m2: the database reached its quota, writes are refused.",
+        "bad: Certificates of m3 expire in 3 days.",
+        "warn: The database takes up to 90% of its quota: m1.",
+        "warn: m2 is 6,000 entries behind the leader.",
+        "warn: Members run different versions: 1, 2.",
+        "good: All 3 members answer. The failure of 1 member can be survived.",
+    ]

@@ -220,7 +220,7 @@ export function Confirm({ title, text, action, danger, word, onConfirm, onClose,
       <div class="confirm-text">${text}</div>
       ${children}
       ${word &&
-      html`<p>
+      html`<p class="field">
         <label for=${id}>Type <code>${word}</code> to confirm</label>
         <input
           id=${id}

@@ -3,11 +3,9 @@
 import { Badge, DataTable, ErrorNote, html, useEffect, useMemberState, usePolling, useState } from "../parts.js";
 import { data } from "../api.js";
 import { formatId, formatInt, formatSize } from "../text.js";
-import { memberName, memberRole } from "./cluster_member.js";
+import { Role, memberName } from "./cluster_member.js";
 import { Picture } from "./cluster_picture.js";
 import { CERTIFICATE_DAYS, verdict } from "./cluster_verdict.js";
-
-const ROLE_KIND = { leader: "good", "no answer": "bad", learner: "info" };
 
 /** The console of a member, if its client URL can be one; the browser may reach others. */
 function consoleOf(member) {
@@ -48,17 +46,12 @@ function Certificates({ list }) {
 
 function columns(cluster, here) {
   // Of a member without an answer nothing is known but its place in the list.
-  const known = (cell) => (member) => (member.reachable ? cell(member) : html`<span class="dim">–</span>`);
+  const known = (cell) => (member) => (member.reachable ? cell(member) : html`<span class="dim unknown">–</span>`);
   const number = (key, title) => ({ key, title, align: "right", cell: known((one) => formatInt(one[key])) });
   const raised = (member) => cluster.alarms.filter((alarm) => alarm.member === member.id);
   return [
     { key: "name", title: "Member", cell: (member) => html`<${Name} member=${member} here=${here} />` },
-    {
-      key: "role",
-      title: "Role",
-      cell: (member) =>
-        html`<${Badge} kind=${ROLE_KIND[memberRole(member)]} text=${memberRole(member)} />`,
-    },
+    { key: "role", title: "Role", cell: (member) => html`<${Role} member=${member} />` },
     number("term", "Term"),
     number("index", "Index"),
     number("lag", "Lag"),

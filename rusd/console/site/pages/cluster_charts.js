@@ -7,6 +7,8 @@ import { formatSize, formatTime } from "../text.js";
 
 /** Milliseconds that a chart spans. */
 const SPAN = 15 * 60 * 1000;
+/** Seconds that a chart spans at least. */
+const SHORTEST = 120;
 const HEIGHT = 140;
 
 const rate = (value) => `${short(value)}/s`;
@@ -72,6 +74,11 @@ function short(value) {
   return value >= 99.5 ? String(Math.round(value)) : String(Number(value.toPrecision(2)));
 }
 
+/** Hours and minutes of a Unix time, and seconds of a part of a minute. */
+function clock(time) {
+  return formatTime(time * 1000).slice(11, time % 60 === 0 ? 16 : 19);
+}
+
 /** Keeps the samples of the last `SPAN`, asking only for those that are new. */
 function useSamples() {
   const kept = useRef({ names: [], rows: [], interval: 0 });
@@ -128,12 +135,13 @@ function options({ labels, format, width, paint, onCursor }) {
     legend: { show: false },
     cursor: { sync: { key: "samples" }, points: { size: 5 }, drag: { x: false, y: false }, y: false },
     scales: {
-      x: { range: (_plot, _min, max) => [max - SPAN / 1000, max] },
+      // (A member that has just started has a short past.)
+      x: { range: (_plot, min, max) => [Math.max(Math.min(min, max - SHORTEST), max - SPAN / 1000), max] },
       y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] },
     },
     axes: [
-      { ...axis, space: 70, size: 28, values: "{HH}:{mm}" },
-      { ...axis, size: 52, values: (_plot, ticks) => ticks.map(format) },
+      { ...axis, space: 70, size: 28, values: (_plot, ticks) => ticks.map(clock) },
+      { ...axis, size: 60, values: (_plot, ticks) => ticks.map(format) },
     ],
     series: [
       {},
@@ -179,7 +187,7 @@ function Chart({ title, format, keys, labels, samples, theme }) {
       <h3>${title}</h3>
       <span class="dim">${cursor === null ? "" : formatTime(columns[0][shown] * 1000).slice(11)}</span>
     </figcaption>
-    <div ref=${place} class="plot"></div>
+    <div ref=${place} class="plot" aria-hidden="true"></div>
     <ul class="legend">
       ${labels.map(
         (label, index) =>

@@ -22,13 +22,12 @@ function places(count) {
 }
 
 function Link({ from, to, member }) {
-  const lag = BigInt(member.lag ?? 0);
-  const label = !member.reachable ? "cut off" : lag > 0n ? `${formatInt(lag)} behind` : "";
-  const x = (from.x + to.x) / 2;
-  const y = (from.y + to.y) / 2;
+  // (Nearer to the member than to the leader, whose name is there.)
+  const x = from.x + (to.x - from.x) * 0.62;
+  const y = from.y + (to.y - from.y) * 0.62;
   return html`<g class=${member.reachable ? "link" : "link cut"}>
     <line x1=${from.x} y1=${from.y} x2=${to.x} y2=${to.y} />
-    ${label && html`<text x=${x} y=${y + 4} class="lag">${label}</text>`}
+    ${!member.reachable && html`<text x=${x} y=${y + 4}>cut off</text>`}
   </g>`;
 }
 
@@ -37,6 +36,7 @@ function Node({ place, member, radius, here }) {
   const name = memberName(member);
   const short = name.length > NAME ? `${name.slice(0, NAME - 1)}…` : name;
   const { x, y } = place;
+  const lag = member.reachable ? BigInt(member.lag ?? 0) : 0n;
   const r = radius;
   return html`<g class=${`node ${role.replace(" ", "-")}`} transform=${`translate(${x} ${y})`}>
     <title>${`${name}: ${role}`}</title>
@@ -51,7 +51,8 @@ function Node({ place, member, radius, here }) {
     ${role === "follower" && html`<circle class="sign" r=${r / 4} />`}
     ${role === "learner" && html`<circle class="sign" r=${r / 2.2} />`}
     <text y=${r + 17} class="name">${short}</text>
-    <text y=${r + 32}>${role}${here ? " · this member" : ""}</text>
+    <text y=${r + 32}>${role}${here && " · this member"}</text>
+    ${lag > 0n && html`<text y=${r + 46}>${formatInt(lag)} behind</text>`}
   </g>`;
 }
 
@@ -64,7 +65,7 @@ export function Picture({ cluster, here }) {
   const radius = ring.length > 7 ? 14 : 22;
   const words = ring.map((member) => `${memberName(member)}: ${memberRole(member)}`).join("; ");
   const led = ring[0]?.leader;
-  const height = Math.max(...at.map(({ y }) => y)) + radius + 42;
+  const height = Math.max(...at.map(({ y }) => y)) + radius + 54;
   return html`<svg class="picture" viewBox=${`0 0 ${WIDTH} ${height}`} role="img" aria-label=${`Members. ${words}`}>
     ${ring.map(
       (member, index) =>

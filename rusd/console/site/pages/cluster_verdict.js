@@ -1,5 +1,6 @@
 // How the cluster is, in sentences. Pure functions of the page `cluster`.
 
+import { formatInt } from "../text.js";
 import { memberName } from "./cluster_member.js";
 
 /** Share of the quota from which on its use is a warning. */
@@ -14,9 +15,10 @@ const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 /** Sentences about the cluster, the worst first: [{kind: "bad" | "warn" | "good", text}]. */
 export function verdict(cluster) {
-  const all = [quorum(cluster), ...alarms(cluster), ...cluster.members.flatMap(warnings)];
-  all.push(...certificates(cluster.members));
-  const versions = new Set(cluster.members.filter((one) => one.reachable).map((one) => one.version));
+  const { members } = cluster;
+  const all = [quorum(cluster), ...alarms(cluster)];
+  all.push(...sizes(members), ...lags(members), ...certificates(members));
+  const versions = new Set(members.filter((one) => one.reachable).map((one) => one.version));
   if (versions.size > 1) {
     all.push({ kind: "warn", text: `Members run different versions: ${[...versions].join(", ")}.` });
   }
@@ -57,23 +59,29 @@ const ALARMS = {
 function alarms({ alarms: raised, members }) {
   return raised.map(({ member, alarm }) => {
     const found = members.find((one) => one.id === member);
-    const name = found ? memberName(found) : "a former member";
-    return { kind: "bad", text: `Alarm ${alarm} of ${name}: ${ALARMS[alarm] ?? "see its log"}.` };
+    const name = found ? ` of ${memberName(found)}` : "";
+    return { kind: "bad", text: `Alarm ${alarm}${name}: ${ALARMS[alarm] ?? "see the log"}.` };
   });
 }
 
-function warnings(member) {
-  const name = memberName(member);
-  const found = [];
-  const used = Number(member.db_size) / Number(member.quota);
-  if (member.reachable && used >= QUOTA_WARNING) {
-    const percent = Math.floor(used * 100);
-    found.push({ kind: "warn", text: `The database of ${name} takes ${percent}% of its quota.` });
-  }
-  if (member.reachable && BigInt(member.lag ?? 0) > LAG_WARNING) {
-    found.push({ kind: "warn", text: `${name} is ${member.lag} entries behind the leader.` });
-  }
-  return found;
+function sizes(members) {
+  const large = members.filter((one) => one.reachable && used(one) >= QUOTA_WARNING);
+  if (large.length === 0) return [];
+  const most = Math.floor(Math.max(...large.map(used)) * 100);
+  return [{ kind: "warn", text: `The database takes up to ${most}% of its quota: ${list(large)}.` }];
+}
+
+function used(member) {
+  return Number(member.db_size) / Number(member.quota);
+}
+
+function lags(members) {
+  return members
+    .filter((one) => one.reachable && BigInt(one.lag ?? 0) > LAG_WARNING)
+    .map((one) => ({
+      kind: "warn",
+      text: `${memberName(one)} is ${formatInt(one.lag)} entries behind the leader.`,
+    }));
 }
 
 /** One sentence for all certificates that end on the same day. */

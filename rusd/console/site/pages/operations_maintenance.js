@@ -110,7 +110,7 @@ const ALARM_HELP = {
 };
 
 function Alarms({ allowed, cluster, ask }) {
-  const owner = ({ member }) => cluster.members.find(({ id }) => id === member) ?? { id: member };
+  const owner = ({ member }) => cluster.members.find(({ id }) => id === member);
   const clear = (row) => ({
     title: `Clear the alarm ${row.alarm}?`,
     text: html`<p>${ALARM_HELP[row.alarm] ?? "The cluster goes on without this alarm."}</p>`,
@@ -122,7 +122,7 @@ function Alarms({ allowed, cluster, ask }) {
   });
   const columns = [
     { key: "alarm", title: "Alarm", cell: (row) => html`<${Badge} kind="bad" text=${row.alarm} />` },
-    { key: "member", title: "Member", cell: (row) => memberName(owner(row)) },
+    { key: "member", title: "Member", cell: (row) => (owner(row) ? memberName(owner(row)) : "none of the members") },
     {
       key: "clear",
       title: "Actions",

@@ -1,7 +1,6 @@
 // Membership and leadership.
 
 import {
-  Badge,
   Copy,
   DataTable,
   Dialog,
@@ -14,7 +13,7 @@ import {
 } from "../parts.js";
 import { call, data } from "../api.js";
 import { formatId } from "../text.js";
-import { memberName, memberRole } from "./cluster_member.js";
+import { Role, memberName } from "./cluster_member.js";
 import { FormDialog, useConfirm } from "./operations_action.js";
 
 /** What a number of voting members means, in words. */
@@ -30,8 +29,8 @@ function remove(member, cluster, here) {
   const left = cluster.members.filter((one) => !one.learner && one.id !== member.id).length;
   const text = [
     html`<p>
-      Removes <strong>${name}</strong> (${formatId(member.id)}) from the cluster for good. It stops,
-      and cannot return with its data.
+      Removes <strong>${name}</strong>${member.name && ` (${formatId(member.id)})`} from the
+      cluster for good. A removed member stops, and cannot return with its data.
     </p>`,
     !member.learner && html`<p>Afterwards: ${voters(left)}.</p>`,
     member.leader && html`<p>It leads now: writes pause until another member is elected.</p>`,
@@ -191,15 +190,7 @@ export default function Members({ allowed, state }) {
         ${member.id === here && html` <span class="dim">(this member)</span>`}
         <div class="dim small mono">${formatId(member.id)}</div>`,
     },
-    {
-      key: "role",
-      title: "Role",
-      cell: (member) =>
-        html`<${Badge}
-          kind=${{ leader: "good", "no answer": "bad", learner: "info" }[memberRole(member)]}
-          text=${memberRole(member)}
-        />`,
-    },
+    { key: "role", title: "Role", cell: (member) => html`<${Role} member=${member} />` },
     { key: "peers", title: "Peer URLs", cell: (member) => html`<${Urls} list=${member.peer_urls} />` },
     { key: "clients", title: "Client URLs", cell: (member) => html`<${Urls} list=${member.client_urls} />` },
     { key: "actions", title: "Actions", cell: actions },
