@@ -9,9 +9,13 @@ from time import perf_counter
 
 from rusd.base.logs import LimitedLog, get_logger, go_duration
 from rusd.raft.core.core import Core
+from rusd.raft.core.ready import Answer
 from rusd.raft.ports import Entry, Machine, Slices
 
 log = LimitedLog(get_logger(__name__))
+
+#: Seconds of a turn for linearizable reads, each of which may be a range of a thousand keys.
+READS_SECONDS = 0.01
 
 
 class ApplyLoop:
@@ -61,8 +65,10 @@ class ApplyLoop:
             if entries:
                 self._requests = sum(len(entry.requests) for entry in entries)
             self._note_slow(took)
-        for done, result in self._core.applied(self._machine.positions()[0], results):
+        answers, reads = self._core.applied(self._machine.positions()[0], results)
+        for done, result in answers:
             done(result)
+        serve(self._core, reads)
 
     def _note_slow(self, took: float) -> None:
         """Log a slow apply in etcd's format, without the request, which Raft does not decode."""
@@ -78,3 +84,15 @@ class ApplyLoop:
     def drop(self) -> None:
         """Forget the unfinished apply, since a snapshot replaced the state."""
         self._slices = None
+
+
+def serve(core: Core, reads: Sequence[Answer]) -> None:
+    """Serve reads for `READS_SECONDS`, at least one; the rest in the next turn."""
+    if not reads:
+        return
+    end = perf_counter() + READS_SECONDS
+    for number, (done, outcome) in enumerate(reads, 1):
+        done(outcome)
+        if perf_counter() > end:
+            core.put_back(reads[number:])
+            return

@@ -23,7 +23,7 @@ from typing import Any
 
 from rusd.base.logs import get_logger
 from rusd.base.worker import Worker
-from rusd.raft.apply import ApplyLoop
+from rusd.raft.apply import ApplyLoop, serve
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
 from rusd.raft.core.core import Core
@@ -348,7 +348,7 @@ class Driver:
             self.journal.flush()
             self._send(after_flush)
             after_flush = ()
-        _answer(ready.reads)
+        serve(self.core, ready.reads)
         _answer(ready.answers)
         self.apply.step(ready.entries)
         if self.journal.dirty:

@@ -355,17 +355,22 @@ class Core:
         """Record that the state machine is applying the entries up to `last`, in slices."""
         self._committed.hold(last)
 
-    def applied(self, reached: Position, results: Sequence[object]) -> list[Answer]:
-        """Record that entries up to `reached` are applied. Returns the answers that follow:
-        results, and reads that waited for it.
+    def applied(
+        self, reached: Position, results: Sequence[object]
+    ) -> tuple[list[Answer], list[Answer]]:
+        """Record that entries up to `reached` are applied. Returns the answers that follow, and the
+        reads that waited for it.
         """
         answers = self._committed.resolve(reached, results)
         self._raft.applied(reached.index)
         if reached.term != self._applied_term:
             self._applied_term = reached.term
             self._proposals.lost_before(reached.term)
-        answers += self._reads.release(reached.index)
-        return answers
+        return answers, self._reads.release(reached.index)
+
+    def put_back(self, reads: Sequence[Answer]) -> None:
+        """Take reads back that were not served; the next step returns them again."""
+        self._reads.put_back(reads)
 
     def installed(self, last: Position) -> None:
         """Continue after a snapshot that ends at `last` replaced state machine and log."""

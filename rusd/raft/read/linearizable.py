@@ -10,7 +10,7 @@ cannot reach a quorum) stays unanswered; the follower asks again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from rusd.base.errors import Refusal
@@ -150,6 +150,10 @@ class LinearizableReads:
     def release(self, applied: int) -> list[Released]:
         """Returns the reads that may be served at the applied index `applied`, a limited number."""
         return self._reads.release(applied)
+
+    def put_back(self, reads: Sequence[Released]) -> None:
+        """Take reads back that were released and not served."""
+        self._reads.put_back(reads)
 
     @property
     def more(self) -> bool:

@@ -9,7 +9,7 @@ an index that is not older than anything acknowledged before it received the req
 therefore delays reads, and never starves them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -132,6 +132,11 @@ class WaitingReads:
         portion, self._ready = self._ready[:PORTION], self._ready[PORTION:]
         self.count -= len(portion)
         return [(read.done, None) for read in portion]
+
+    def put_back(self, reads: Sequence[Released]) -> None:
+        """Take reads back that were released and not served; they are first in the next portion."""
+        self._ready = [Read(done, float("inf")) for done, _ in reads] + self._ready
+        self.count += len(reads)
 
     @property
     def more(self) -> bool:

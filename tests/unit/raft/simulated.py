@@ -305,7 +305,8 @@ class Cluster:
             self.say(f"{one.id} applies {applied_text(entry)}")
             results += [self._result(one, payload) for payload, _ in entry.requests]
             one.machine.positions = (entry.position, one.machine.positions[0])
-        for done, result in one.core.applied(one.machine.positions[0], results):
+        answers, reads = one.core.applied(one.machine.positions[0], results)
+        for done, result in (*answers, *reads):
             done(result)
 
     def _result(self, one: Member, payload: bytes) -> int:
