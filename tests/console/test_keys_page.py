@@ -142,8 +142,8 @@ def test_an_object_of_kubernetes_is_read(console: Console, client: Client) -> No
     metadata += field(11, field(1, "tier") + field(2, "gold"))
     config = field(1, metadata) + field(2, field(1, "colour") + field(2, "green"))
     config += field(4, 1) + field(9, 7)
-    value = b"k8s\0" + field(1, field(1, "v1") + field(2, "ConfigMap")) + field(2, config)
-    client.put(b"/registry/configmaps/shop/settings", value)
+    envelope = b"k8s\0" + field(1, field(1, "v1") + field(2, "ConfigMap")) + field(2, config)
+    client.put(b"/registry/configmaps/shop/settings", envelope)
     page = console.open("keys", key="/registry/configmaps/shop/settings")
     expect(detail(page)).to_contain_text("ConfigMap")
     expect(detail(page)).to_contain_text("tier=gold")
@@ -163,15 +163,15 @@ def test_json_keeps_every_digit(console: Console, client: Client) -> None:
 
 
 def test_a_large_value_is_cut_and_downloaded_whole(console: Console, client: Client) -> None:
-    value = "ä".encode() * 700_000
-    client.put(b"large", b"x" + value)
+    written = b"x" + "ä".encode() * 700_000
+    client.put(b"large", written)
     page = console.open("keys", key="large")
     expect(detail(page)).to_contain_text("1.4 MB")
     expect(page.get_by_role("tab", name="Text")).to_be_visible()
     assert len(value(page).inner_text()) <= 256 * 1024
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
-    assert download.value.path().read_bytes() == b"x" + value
+    assert download.value.path().read_bytes() == written
     # A value of this size is written from a file, whole as well.
     page.get_by_role("button", name="Edit").click()
     dialog = page.get_by_role("dialog")
