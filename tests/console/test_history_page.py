@@ -97,6 +97,25 @@ def test_json_is_compared_line_by_line(console: Console, client: Client, name: s
     expect(page.locator(".diff .added")).to_have_text("+     3\n")
 
 
+def test_a_difference_that_a_form_hides_is_shown_in_another(
+    console: Console, client: Client, name: str
+) -> None:
+    def secret(password: bytes) -> bytes:
+        data = b"\x0a\x01p\x12" + bytes((len(password),)) + password
+        content = b"\x0a\x03\x0a\x01s\x12" + bytes((len(data),)) + data
+        kind = b"\x0a\x0c\x0a\x02v1\x12\x06Secret"
+        return b"k8s\0" + kind + b"\x12" + bytes((len(content),)) + content
+
+    put(client, name, b'{"a":1}', b'{"a": 1}')
+    page = console.open("history", key=name)
+    expect(page.locator(".diff")).to_contain_text("compared as text")
+    put(client, name, secret(b"first"), secret(b"other"))
+    page.reload()
+    expect(page.locator(".diff")).to_contain_text("compared as hexadecimal")
+    page.get_by_role("tab", name="Value").click()
+    expect(page.locator(".change .value pre")).to_contain_text("p: (5 bytes, not shown here)")
+
+
 def test_a_long_history_is_read_in_pages(console: Console, client: Client, name: str) -> None:
     put(client, name, *(b"%d" % number for number in range(105)))
     page = console.open("history", key=name)

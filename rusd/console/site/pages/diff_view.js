@@ -1,7 +1,7 @@
 // The difference between two values: of their most readable form that both have.
 
 import { html, useMemo } from "../parts.js";
-import { formatInt, formatSize, hexDump, toText } from "../text.js";
+import { compareBytes, formatInt, formatSize, hexDump, toText } from "../text.js";
 import { hunks } from "./diff.js";
 import { kubernetes, outline } from "./kubernetes.js";
 import { prettyJson } from "./pretty.js";
@@ -24,11 +24,16 @@ const json = (bytes) => {
 
 const FORMS = [["Kubernetes", object], ["JSON", json], ["text", toText]];
 
+const equal = (one, other) =>
+  one === other || (one && other && compareBytes(one, other) === 0) || (!one?.length && !other?.length);
+
 /** {form, before, after}: both values as lines. A value that does not exist is empty. */
 export function comparable(before, after) {
   for (const [form, read] of FORMS) {
     const both = [before, after].map((bytes) => (bytes?.length ? read(bytes) : ""));
-    if (!both.includes(null)) return { form, before: both[0], after: both[1] };
+    // (A form that hides the difference, such as white space in JSON, is no form to compare.)
+    if (both.includes(null) || (both[0] === both[1] && !equal(before, after))) continue;
+    return { form, before: both[0], after: both[1] };
   }
   const dump = (bytes) => hexDump((bytes ?? new Uint8Array()).subarray(0, HEX_BYTES));
   const cut = Math.max(before?.length ?? 0, after?.length ?? 0) > HEX_BYTES;
@@ -48,9 +53,9 @@ export function DiffView({ before, after }) {
   const removed = count("-");
   const added = count("+");
   if (!removed && !added) {
-    const equal = before && after && before.length === after.length;
-    return html`<p class="dim">${equal || !before?.length === !after?.length
-      ? "The values are equal." : `No line differs (compared as ${form}).`}</p>`;
+    return html`<p class="dim">${equal(before, after)
+      ? "The values are equal."
+      : `The values differ, but not in ${form}.`}</p>`;
   }
   const shown = parts.slice(0, MOST_SHOWN);
   return html`<div class="diff">

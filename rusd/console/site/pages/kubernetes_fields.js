@@ -20,7 +20,7 @@ export const METADATA = {
   14: "finalizers[]",
   17: ["managedFields[]", {
     1: "manager", 2: "operation", 3: "apiVersion", 4: ["time", TIME], 6: "fieldsType",
-    7: ["fieldsV1", { 1: "raw" }], 8: "subresource",
+    7: ["fieldsV1", { $as: "size" }], 8: "subresource",
   }],
 };
 
@@ -49,10 +49,32 @@ const POD_SPEC = {
   22: ["tolerations[]", { 1: "key", 2: "operator", 3: "value", 4: "effect", 5: "tolerationSeconds" }],
   24: "priorityClassName", 25: "priority", 30: ["enableServiceLinks", BOOL], 31: "preemptionPolicy",
 };
-const CONDITION = { 1: "type", 2: "status" };
+const CONDITION = {
+  1: "type", 2: "status", 3: ["lastProbeTime", TIME], 4: ["lastTransitionTime", TIME], 5: "reason",
+  6: "message", 7: "observedGeneration",
+};
+const DEPLOYMENT_CONDITION = {
+  1: "type", 2: "status", 4: "reason", 5: "message", 6: ["lastUpdateTime", TIME],
+  7: ["lastTransitionTime", TIME],
+};
+const CONTAINER_STATE = {
+  1: ["waiting", { 1: "reason", 2: "message" }],
+  2: ["running", { 1: ["startedAt", TIME] }],
+  3: ["terminated", {
+    1: "exitCode", 2: "signal", 3: "reason", 4: "message", 5: ["startedAt", TIME],
+    6: ["finishedAt", TIME], 7: "containerID",
+  }],
+};
+const CONTAINER_STATUS = {
+  1: "name", 2: ["state", CONTAINER_STATE], 3: ["lastState", CONTAINER_STATE], 4: ["ready", BOOL],
+  5: "restartCount", 6: "image", 7: "imageID", 8: "containerID", 9: ["started", BOOL],
+  11: ["resources", RESOURCES],
+};
 const POD_STATUS = {
   1: "phase", 2: ["conditions[]", CONDITION], 3: "message", 4: "reason", 5: "hostIP", 6: "podIP",
-  7: ["startTime", TIME], 9: "qosClass", 11: "nominatedNodeName", 12: ["podIPs[]", { 1: "ip" }],
+  7: ["startTime", TIME], 8: ["containerStatuses[]", CONTAINER_STATUS], 9: "qosClass",
+  10: ["initContainerStatuses[]", CONTAINER_STATUS], 11: "nominatedNodeName",
+  12: ["podIPs[]", { 1: "ip" }], 16: ["hostIPs[]", { 1: "ip" }], 17: "observedGeneration",
 };
 const TEMPLATE = { 1: ["metadata", METADATA], 2: ["spec", POD_SPEC] };
 const RULE = {
@@ -79,7 +101,7 @@ const KINDS = {
     }],
     3: ["status", {
       1: "observedGeneration", 2: "replicas", 3: "updatedReplicas", 4: "availableReplicas",
-      5: "unavailableReplicas", 6: ["conditions[]", CONDITION], 7: "readyReplicas",
+      5: "unavailableReplicas", 6: ["conditions[]", DEPLOYMENT_CONDITION], 7: "readyReplicas",
     }],
   },
   ReplicaSet: {
@@ -88,6 +110,24 @@ const KINDS = {
       1: "replicas", 2: "fullyLabeledReplicas", 3: "observedGeneration", 4: "readyReplicas",
       5: "availableReplicas",
     }],
+  },
+  Job: {
+    2: ["spec", {
+      1: "parallelism", 2: "completions", 3: "activeDeadlineSeconds", 4: ["selector", SELECTOR],
+      5: ["manualSelector", BOOL], 6: ["template", TEMPLATE], 7: "backoffLimit",
+      8: "ttlSecondsAfterFinished", 9: "completionMode", 10: ["suspend", BOOL],
+      14: "podReplacementPolicy",
+    }],
+    3: ["status", {
+      1: ["conditions[]", CONDITION], 2: ["startTime", TIME], 3: ["completionTime", TIME], 4: "active",
+      5: "succeeded", 6: "failed", 9: "ready", 11: "terminating",
+    }],
+  },
+  Event: {
+    2: ["involvedObject", REFERENCE], 3: "reason", 4: "message",
+    5: ["source", { 1: "component", 2: "host" }], 6: ["firstTimestamp", TIME],
+    7: ["lastTimestamp", TIME], 8: "count", 9: "type", 10: ["eventTime", TIME], 12: "action",
+    13: ["related", REFERENCE], 14: "reportingComponent", 15: "reportingInstance",
   },
   ConfigMap: { 2: ["data", STRINGS], 3: ["binaryData", STRINGS], 4: ["immutable", BOOL] },
   // (What a Secret holds can be read as text or bytes, but not by a glance over a shoulder.)

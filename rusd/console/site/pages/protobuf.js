@@ -94,7 +94,7 @@ const isMap = (schema) => schema && schema.$map !== undefined;
 // Returns a plain object, array or text that shows `bytes`. `schema`: {number: name or [name,
 // schema]}, with names of fields where they are known ("name[]": a list); others are shown by
 // their number.
-// {$as: "time" | "quantity" | "bytes"} are the leaves that are no text; {$map: schema} is a map.
+// {$as: "time" | "quantity" | "bytes" | "bool" | "size" | "hidden"} are leaves; {$map: schema} is a map.
 export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, depth = 0) {
   const read = depth > DEEPEST ? null : fields(bytes);
   if (read === null) return leaf(bytes);
@@ -115,6 +115,7 @@ export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, dept
       continue;
     }
     const one = shown(wire, value, inner, budget, depth + 1);
+    if (isDefault(one, known)) continue;
     const before = own(found, name);
     if (before === undefined) put(found, name, many ? Many.of(one) : one);
     else if (before instanceof Many) before.push(one);
@@ -122,6 +123,9 @@ export function message(bytes, schema = {}, budget = { left: MOST_FIELDS }, dept
   }
   return found;
 }
+
+// Fields without content (Go writes them all the same): empty text, and zeros of unknown meaning.
+const isDefault = (one, known) => one === "" || (one === 0 && known === undefined);
 
 // A field that occurs repeatedly.
 class Many extends Array {}
@@ -146,6 +150,7 @@ function shown(wire, value, schema, budget, depth) {
   if (wire !== 2) return fixed(value);
   if (schema?.$as === "time") return time(value);
   if (schema?.$as === "quantity") return textOf(fields(value) ?? [], 1);
+  if (schema?.$as === "size") return `(${value.length} bytes)`;
   if (schema?.$as === "hidden") return `(${value.length} bytes, not shown here)`;
   if (schema?.$as === "bytes") return leaf(value);
   if (schema) return message(value, schema, budget, depth);
@@ -170,6 +175,8 @@ function fixed(bytes) {
 export function time(bytes) {
   const read = fields(bytes) ?? [];
   const seconds = Number(numberOf(read, 1));
+  // (What Go writes for no time.)
+  if (seconds === 0 || seconds === -62135596800) return "";
   if (!Number.isFinite(seconds) || Math.abs(seconds) > 8.64e12) return String(seconds);
   return new Date(seconds * 1000).toISOString().replace(".000", "");
 }

@@ -4,6 +4,8 @@ import { ErrorNote, html, useCallback, useEffect, useMemo, useRef, useState } fr
 import { compareBytes, formatSize, printable, toBytes } from "../text.js";
 import { level } from "./store.js";
 
+/** gRPC's code. */
+const PERMISSION_DENIED = 7;
 /** Entries of one level that are shown at most; a longer prefix shows the others. */
 const MOST = 1000;
 /** A branch that is the only entry of its level is opened with it, so many levels deep. */
@@ -181,7 +183,11 @@ export function Tree(props) {
         return html`<div key=${row.id} class="row dim" style=${indent(row)}>${row.label}</div>`;
       }
       if (row.kind === "error") {
-        return html`<div key=${row.id}><${ErrorNote} error=${row.error} /></div>`;
+        return html`<div key=${row.id}>
+          <${ErrorNote} error=${row.error} />
+          ${row.error.code === PERMISSION_DENIED &&
+          html`<p class="note info">Enter a prefix that your roles may read.</p>`}
+        </div>`;
       }
       return html`<div
         key=${row.id}
