@@ -53,7 +53,7 @@ def test_a_watch_started_by_keyboard_shows_each_kind_of_event_and_its_value(
     client.put(b"app/one", b'{"first": true}')
     client.put(b"other", b"not below the prefix")
     client.put(b"app/one", b'{"second": true}', lease=client.grant(600).ID)
-    client.delete(b"app/one")
+    removed = client.delete(b"app/one").header.revision
     expect(rows(page)).to_have_count(3)
     kinds = page.locator(".live-events tbody td:nth-child(3)").all_inner_texts()
     assert kinds == ["delete", "update", "create"]
@@ -68,6 +68,8 @@ def test_a_watch_started_by_keyboard_shows_each_kind_of_event_and_its_value(
     expect(rows(page).nth(1)).to_be_focused()
     rows(page).nth(0).click()
     expect(dialog).to_contain_text("Value before the deletion")
+    history = dialog.get_by_role("link", name="History of this key").get_attribute("href")
+    assert history == f"#/history?key=app%2Fone&revision={removed}"
     expect(dialog).to_contain_text('"second": true')
 
 

@@ -2,6 +2,7 @@
 
 import { Dialog, ErrorNote, Value, html, usePolling } from "../../parts.js";
 import { call } from "../../api.js";
+import { hashOf } from "../links.js";
 import { formatId, formatInt, formatSize, formatTime, fromBase64, toBase64 } from "../../text.js";
 
 /** Once is enough: a revision does not change. */
@@ -25,6 +26,10 @@ export function EventDialog({ event, onClose }) {
         html`<dt>Lease</dt>
           <dd><code>${formatId(lease)}</code></dd>`}
       </dl>
+      ${event.key &&
+      html`<p>
+        <a href=${hashOf("history", { key: event.key, revision })}>History of this key</a>
+      </p>`}
       ${event.key ? html`<${At} event=${event} />` : html`<p class="dim">This key is too long to be opened here.</p>`}
     </div>
   <//>`;
