@@ -34,6 +34,8 @@ def test_a_page_shows_what_it_is_for_in_light_dark_and_phone_width(
     page = visit(console, stop, since)
     expect(page.get_by_role("navigation").first.locator("[aria-current=page]")).to_have_count(1)
     expect(page.get_by_role("alert")).to_have_count(0)
+    if stop.page == "cluster":
+        expect(page.locator(".chart canvas").first).to_be_visible()
     for theme, size in (("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)):
         console.look(theme, size)
         see(page, stop.shows)
