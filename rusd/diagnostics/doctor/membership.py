@@ -60,6 +60,13 @@ def _without_status(facts: Facts, each: Observed) -> Finding:
         return unasked(
             "status-refused", subject, f"refuses to tell its status: {each.error}", "add --user"
         )
+    if not each.expected and facts.members:
+        return warning(
+            "endpoint-away",
+            subject,
+            f"does not answer ({each.error}), and no member advertises this address",
+            "check the address, also in the configuration of clients",
+        )
     text = f"does not answer ({each.error})"
     return warning("member-down", subject, text, *_revive(facts, each), sure=Certainty.INFERRED)
 

@@ -122,6 +122,16 @@ CASES: Sequence[tuple[str, Facts, str, Severity, Certainty]] = [
     ("out of reach", away(2, 1, given=False), "member-out-of-reach", NOTICE, Certainty.MEASURED),
     ("out of reach, named", away(2, 1), "member-out-of-reach", WARNING, Certainty.MEASURED),
     ("margin", away(2, 0), "quorum-margin", WARNING, Certainty.MEASURED),
+    (
+        "no member's",
+        replace(
+            healthy(),
+            observed=(*healthy().observed, Observed("http://127.0.0.1:9", error="refused")),
+        ),
+        "endpoint-away",
+        WARNING,
+        Certainty.MEASURED,
+    ),
     ("cut off", stated(2, leader=0), "no-leader", CRITICAL, Certainty.MEASURED),
     ("two leaders", stated(2, leader=2), "two-leaders", CRITICAL, Certainty.INFERRED),
     ("old term", stated(2, term=3), "old-term", WARNING, Certainty.INFERRED),
