@@ -36,7 +36,7 @@ from rusd.observe.samples import Histogram
 log = get_logger(__name__)
 
 #: Seconds between two timers: the precision of a measured delay.
-RESOLUTION = 0.01
+RESOLUTION = 0.02
 #: Seconds below which a hold cannot be told from the precision.
 LEAST_BUDGET = 2 * RESOLUTION
 #: Upper bounds of the histogram's buckets, seconds.

@@ -92,6 +92,9 @@ class Algorithm(RaftState, Protocol):
 
     # Moving on
 
+    def heartbeat_due(self, now: float) -> bool:
+        """Return whether a leader's `tick` would send heartbeats."""
+
     def tick(self) -> None:
         """Count commits; a leader sends heartbeats, or steps down without a quorum."""
 

@@ -266,6 +266,15 @@ class Core:
         """Return whether a member has no vote."""
         return member in self._raft.membership.learners
 
+    def due(self, now: float) -> bool:
+        """Return whether time alone gives a step something to do: a heartbeat, a campaign, a look
+        at deadlines. All else begins with an event, for which the driver steps anyway.
+        """
+        if now >= self._next_deadlines or self._transfer.active or self._quarantine.active:
+            return True
+        raft = self._raft
+        return raft.heartbeat_due(now) if raft.is_leader else self._campaign.timer.expired(now)
+
     def can_wait(self, message: Frame) -> bool:
         """Return whether a message needs no step of its own: a reply after those that made a
         quorum. It may stay in the inbox until the next step. A learner's reply may not: no quorum

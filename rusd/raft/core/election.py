@@ -79,6 +79,10 @@ class ElectionTimer:
             self._granted = None
         self._deadline = max(self._deadline, now + self._chance.uniform(0.2, 0.4) * self._timeout)
 
+    def expired(self, now: float) -> bool:
+        """Return whether `due` or `hold` would be true."""
+        return now >= self._deadline
+
     def due(self, now: float) -> bool:
         """Returns whether it is time to campaign; the timer then restarts."""
         if now < self._deadline:

@@ -420,6 +420,10 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     # Moving on
 
+    def heartbeat_due(self, now: float) -> bool:
+        """Return whether a leader's `tick` would send heartbeats."""
+        return now > self._SyncObj__newAppendEntriesTime
+
     def tick(self) -> None:
         """Count commits; a leader sends heartbeats, or steps down without a quorum.
 
@@ -427,8 +431,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         """
         now = self._now
         if self._SyncObj__raftState == _LEADER:
-            heartbeat_due = now > self._SyncObj__newAppendEntriesTime
-            if not (self._changed or heartbeat_due or now >= self._quiet_until):
+            if not (self._changed or self.heartbeat_due(now) or now >= self._quiet_until):
                 return
             self._changed = False
             self._quiet_until = now + QUIET

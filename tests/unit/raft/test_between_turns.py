@@ -131,6 +131,36 @@ def test_a_commit_that_waited_outlives_the_connection_of_its_leader(tmp_path: Pa
     asyncio.run(scenario())
 
 
+def test_time_alone_causes_a_turn_only_if_something_is_due(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with led(tmp_path) as leader:
+            await until(lambda: leader.settled)
+            driver, now = leader.driver, leader.clock.now()
+            driver._next_deadlines = driver.core._next_deadlines = now + 60
+            driver._scheduled = False
+            driver.core._raft._SyncObj__newAppendEntriesTime = now + 60  # type: ignore[attr-defined]
+            driver._on_timer()
+            assert not driver._scheduled
+            driver.core._raft._SyncObj__newAppendEntriesTime = now - 1  # type: ignore[attr-defined]
+            driver._on_timer()
+            assert driver._scheduled
+
+    asyncio.run(scenario())
+
+
+def test_a_look_at_the_clock_finds_heartbeats_campaigns_and_deadlines_due(leader: Member) -> None:
+    core, now = leader.core, leader.core._raft.now
+    core._next_deadlines = now + 60
+    assert not core.due(now)
+    assert core.due(now + 2 * HEARTBEAT)
+    assert core.due(now + 60)
+    core._next_deadlines = now + 60
+    core._raft.step_down()
+    core._campaign.timer.postpone(now)
+    assert not core.due(now + ELECTION / 2)
+    assert core.due(now + 2 * ELECTION)
+
+
 def test_a_member_is_not_settled_while_a_message_or_a_flush_waits(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with led(tmp_path) as leader:
