@@ -266,6 +266,7 @@ class KVService:
         return concatenated(self._headers.field(revision), parts)
 
     def _range_answer(self, revision: int, result: RangeResult) -> Encoded:
+        header = self._headers.field(revision)
         if len(result.framed) == 1 and len(result.framed[0]) > COPIED_BYTES:
-            return Chunks((self._headers.field(revision), *kv_response.pieces(result)))
-        return self._headers.field(revision) + kv_response.range_response(result)
+            return Chunks((header, *kv_response.pieces(result)))
+        return kv_response.range_response(result, header)

@@ -5,6 +5,7 @@
 - `supervised.py`: background tasks whose failure ends the member
 - `sliced.py`: long work in slices, between which the loop serves others; `garbage.py`: the same for
   collections of cyclic garbage
+- `allocator.py`: freed memory that the C library keeps for large messages
 - `worker.py`: one thread for work that would block the loop
 - `chunks.py`: encoded messages in pieces
 - `response_stream.py`, `timers.py`: ports that several rooms use: messages to a client, the clock

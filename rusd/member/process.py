@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, Protocol
 
 from rusd.base import logs, systemd
+from rusd.base.allocator import keep_freed
 from rusd.base.garbage import bound_collections
 from rusd.config import Config
 from rusd.maintenance.disk_space import DiskSpace, full_disk
@@ -116,6 +117,7 @@ async def _serve(
         # Before there is data. (The imports leave some 2,000 objects of cyclic garbage: not worth a
         # collection.)
         bound_collections()
+        keep_freed()
         await asyncio.sleep(0)  # a signal that came meanwhile
         if not stopping.is_set() and await _first_of(member.start(), asked):
             doing = "go on"

@@ -59,11 +59,11 @@ def of_one_key(framed: bytes) -> bytes:
     return framed + _ONE
 
 
-def range_response(result: RangeResult) -> bytes:
-    """RangeResponse: kvs=2, more=3, count=4."""
+def range_response(result: RangeResult, header: bytes = b"") -> bytes:
+    """RangeResponse: kvs=2, more=3, count=4, behind `header`, in one copy of the rows."""
     if result.count == 1 and result.framed:
-        return of_one_key(result.framed[0])
-    return b"".join(pieces(result))
+        return header + of_one_key(result.framed[0])
+    return b"".join((header, *pieces(result)))
 
 
 def pieces(result: RangeResult) -> tuple[bytes, ...]:

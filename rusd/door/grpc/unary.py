@@ -42,6 +42,9 @@ IN_STREAM = "failed to unmarshal the received message"
 RECEIVING, READY, RUNNING, ENDED = UnaryState
 OK = Code.OK
 
+#: Bytes up to which a message is copied behind its prefix, to be one DATA frame with it.
+COPIED_BYTES = 64 << 10
+
 _ENCODED = (bytes, Chunks)
 #: Responses to come that say when they are there; other awaitables need a task.
 _SETTLES = (Pending, asyncio.Future)
@@ -221,6 +224,9 @@ class UnaryCall:
         size = len(message)
         if size > messages.SEND_AT_MOST:
             self._refuse(messages.too_long(size, unary=True))
+            return
+        if size > COPIED_BYTES:
+            self._answer_in_parts(Chunks((b"", message)))
             return
         self._finish(OK)
         self._method.counts.sent_bytes += size

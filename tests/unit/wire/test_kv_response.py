@@ -27,6 +27,7 @@ def test_a_range_response_is_encoded_as_by_protobuf(
     expected = rpc.RangeResponse(kvs=kvs, more=more, count=count)
     result = RangeResult([kv.SerializeToString() for kv in kvs], more, count)
     assert kv_response.range_response(result) == expected.SerializeToString()
+    assert kv_response.range_response(result, b"header") == b"header" + expected.SerializeToString()
 
 
 @given(key_values | st.none())
