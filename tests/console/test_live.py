@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from rusd.proto import rpc_pb2 as rpc
 from tests.console.browser import Console
 from tests.console.walk import lock, see
 from tests.support.client import Client
@@ -302,6 +303,21 @@ def test_an_election_shows_who_leads_by_the_value_it_proclaimed(
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text(f"election/scheduler/{leader:x}")
     expect(dialog).to_contain_text("host-1:8080")
+
+
+def test_a_large_store_is_looked_at_in_steps(console: Console, client: Client) -> None:
+    for first in range(0, 6000, 100):
+        puts = [
+            rpc.RequestOp(request_put=rpc.PutRequest(key=b"app/%05d" % number))
+            for number in range(first, first + 100)
+        ]
+        client.txn(rpc.TxnRequest(success=puts))
+    lock(client, b"locks/last")
+    page = console.open("live", tab="locks")
+    see(page, "No lock or election among the first 5,000 keys.")
+    page.get_by_role("button", name="Look at 5,000 more").click()
+    see(page, "1 found among 6,001 keys.")
+    expect(page.get_by_role("region", name="locks/last")).to_contain_text("no waiters")
 
 
 def test_etcdctl_waiting_for_a_lock_is_seen(console: Console, client: Client) -> None:
