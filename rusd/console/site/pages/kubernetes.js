@@ -106,7 +106,7 @@ export function outline(value) {
 export default function Kubernetes({ bytes }) {
   const object = useMemo(() => kubernetes(bytes), [bytes]);
   if (!object) return html`<p class="note warn">These bytes cannot be read as an object of Kubernetes.</p>`;
-  const row = (name, value) => value && html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
+  const row = (name, value, kind) => value && html`<div class=${kind}><dt>${name}</dt><dd>${value}</dd></div>`;
   const labels = object.labels.map(
     ([key, value]) => html`<li><code>${value === "" ? key : `${key}=${value}`}</code></li>`,
   );
@@ -117,7 +117,7 @@ export default function Kubernetes({ bytes }) {
       ${row("Name", object.name)}
       ${row("Created", object.created)}
       ${row("Stored as", object.encoding)}
-      ${row("Labels", labels.length > 0 && html`<ul class="pairs">${labels}</ul>`)}
+      ${row("Labels", labels.length > 0 && html`<ul class="pairs">${labels}</ul>`, "wide")}
     </dl>
     <pre tabindex="0" aria-label="Content of the object">${outline(object.object)}</pre>`;
 }

@@ -39,7 +39,7 @@ function branches(prefix, separator, selected) {
 }
 
 /** The levels that were opened, by the text of their prefix. */
-function useLevels({ prefix, separator, revision, version, selected, onRevision }) {
+function useLevels({ prefix, separator, revision, version, selected }) {
   const [levels, setLevels] = useState(() => new Map());
   const latest = useRef(levels);
   // Answers to questions of an earlier revision or of a tree that is gone are dropped.
@@ -68,7 +68,6 @@ function useLevels({ prefix, separator, revision, version, selected, onRevision 
           if (generation.current !== mine) return;
           entries = [...entries, ...page.entries];
           start = page.following;
-          onRevision?.(page.revision);
         } while (start && entries.length < wanted);
         change(of, { entries, following: start, loading: false });
         if (chain && entries.length === 1 && !start && !entries[0].key) {
@@ -122,7 +121,7 @@ function rowsOf(levels, of, depth = 1) {
 /**
  * A tree of the keys below `prefix`, divided at `separator` (text), at `revision` (null: now).
  * `version` changes when the store may have: the open levels are read again. `onSelect({key})` or
- * `onSelect({branch})`; `onRevision(revision)` tells at which revision a level was read.
+ * `onSelect({branch})`.
  */
 export function Tree(props) {
   const { prefix, selected, onSelect } = props;
