@@ -87,7 +87,10 @@ export function Facts({ kv }) {
     <div><dt>Created</dt><dd><${Moment} revision=${kv.create} /></dd></div>
     <div><dt>Modified</dt><dd><${Moment} revision=${kv.mod} /></dd></div>
     <div><dt>Version</dt><dd>${formatInt(kv.version)}</dd></div>
-    <div><dt>Lease</dt><dd>${kv.lease === "0" ? html`<span class="dim">none</span>` : html`<${Lease} id=${kv.lease} />`}</dd></div>
+    <div>
+      <dt>Lease</dt>
+      <dd>${kv.lease === "0" ? html`<span class="dim">none</span>` : html`<${Lease} id=${kv.lease} />`}</dd>
+    </div>
   </dl>`;
 }
 

@@ -150,7 +150,10 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
     <${ErrorNote} error=${history.error} />
     ${!history.versions && !history.error && html`<p class="loading">Loading …</p>`}
     ${history.versions && !changes.length &&
-    html`<p class="dim">No change of this key is kept: it never existed, or was deleted before revision ${formatInt(history.first_revision)}, to which the store is compacted.</p>`}
+    html`<p class="dim">
+      No change of this key is kept: it never existed, or was deleted before revision${" "}
+      ${formatInt(history.first_revision)}, the oldest that can be read.
+    </p>`}
     ${changes.length > 0 && html`
       <ol class="versions" ref=${list} aria-label="Changes, newest first" onKeyDown=${onKeyDown}>
         ${changes.map((one) => html`<li key=${one.revision}>
@@ -177,12 +180,16 @@ export function KeyHistory({ keyBytes, revision, version, onRevision, onChanged 
         ? html`<p><button type="button" disabled=${history.loading} onClick=${history.older}>Show older changes</button></p>`
         : html`<p class="dim">The newest ${formatInt(changes.length)} changes.</p>`)}
       ${!history.more && BigInt(history.first_revision) > 1n &&
-      html`<p class="dim small">Older changes, if any, were removed by the compaction at revision ${formatInt(history.first_revision)}.</p>`}
+      html`<p class="dim small">
+        Older changes, if any, were removed by the compaction at revision${" "}
+        ${formatInt(history.first_revision)}.
+      </p>`}
       ${!selected && html`<p class="dim">The key did not exist at revision ${formatInt(revision)}.</p>`}
       ${selected && html`
         <h3>${selected.deleted ? "Deleted" : selected.version === "1" ? "Created" : "Changed"} at revision${" "}
           <${Moment} revision=${selected.revision} /></h3>
-        ${!selected.deleted && selected.lease !== "0" && html`<p class="dim">Lease <span class="mono">${formatId(selected.lease)}</span></p>`}
+        ${!selected.deleted && selected.lease !== "0" &&
+        html`<p class="dim">Lease <span class="mono">${formatId(selected.lease)}</span></p>`}
         <${Tabs} label="Show" tabs=${VIEWS} selected=${view} onSelect=${setView} />
         <${Change}
           key=${`${selected.revision} ${view}`}

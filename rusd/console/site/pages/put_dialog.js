@@ -180,7 +180,8 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
         <p class="mono long">${short(key)}</p>
         <p>
           ${kv
-            ? `From ${formatSize(kv.value.length)} to ${formatSize(review.value.length)}. Written only if the key is still at mod revision ${formatInt(kv.mod)}.`
+            ? `From ${formatSize(kv.value.length)} to ${formatSize(review.value.length)}. ` +
+              `Written only if the key is still at mod revision ${formatInt(kv.mod)}.`
             : `A new key of ${formatSize(review.value.length)}. Written only if it does not exist.`}
         </p>
         <${DiffView} before=${kv?.value ?? null} after=${review.value} />
@@ -208,7 +209,10 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
           <//>`}
       <${Tabs} label="Enter it as" tabs=${FORMS} selected=${form} onSelect=${change} />
       ${form === "file"
-        ? html`<${Field} label="Value" hint=${file ? `${formatSize(file.length)} chosen` : "At most 1.5 MB, unless the member allows more."}>
+        ? html`<${Field}
+            label="Value"
+            hint=${file ? `${formatSize(file.length)} chosen` : "At most 1.5 MB, unless the member allows more."}
+          >
             <input
               type="file"
               onChange=${async (event) => {

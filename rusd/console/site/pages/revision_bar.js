@@ -88,7 +88,10 @@ export function RevisionBar({ bounds, revision, onChoose }) {
       <button type="button" aria-label="One revision forward" disabled=${shown >= last} onClick=${() => move(shown + 1n)}>›</button>
       <button type="button" disabled=${revision === null && draft === null} onClick=${() => move(last)}>Now</button>
     </div>
-    <div class="ends dim small"><span>${formatInt(first)}${" "}${first > 1n ? "(older ones are compacted)" : ""}</span><span>${formatInt(last)}</span></div>
+    <div class="ends dim small">
+      <span>${formatInt(first)}${first > 1n ? " (older ones are compacted)" : ""}</span>
+      <span>${formatInt(last)}</span>
+    </div>
     <div class="choices">
       <label>
         <span>Revision</span>
@@ -126,7 +129,9 @@ function inWords({ time, revision, next_revision: next, from, to, oldest }, firs
   const newest =
     next === revision
       ? `Revision ${formatInt(revision)} was the newest at ${formatTime(time)}.`
-      : `Revisions ${formatInt(revision)} to ${formatInt(next)} were made between ${formatTime(from)} and ${formatTime(to)}; which was the newest at ${formatTime(time)} is not recorded.`;
+      : `Revisions ${formatInt(revision)} to ${formatInt(next)} were made between ` +
+        `${formatTime(from)} and ${formatTime(to)}; which was the newest at ${formatTime(time)} ` +
+        "is not recorded.";
   if (BigInt(revision) >= first) return newest;
   return `${newest} It has been compacted: the store can be read from revision ${formatInt(first)} on.`;
 }
