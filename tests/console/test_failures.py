@@ -62,6 +62,8 @@ def test_a_page_says_that_its_own_member_is_gone_and_recovers_without_a_reload(
     cluster.kill(member)
     for console in consoles:
         expect(console.page.get_by_role("alert").first).to_contain_text("does not answer")
+    see(consoles[0].page, "The picture is the last that this member sent.")
+    expect(consoles[0].page.get_by_text("members answer")).to_have_count(0)
     consoles[0].picture("cluster-own-member-killed")
     watching = next(c for c, s in zip(consoles, STOPS, strict=True) if s.name == "live-watch")
     see(watching.page, "the watch goes on at revision")

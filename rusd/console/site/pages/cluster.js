@@ -98,6 +98,9 @@ function LazyCharts({ name }) {
   return Charts && html`<${Charts} name=${name} />`;
 }
 
+/** Said while the member does not answer: what it said last may no longer hold. */
+const UNKNOWN = { kind: "warn", text: "The picture is the last that this member sent." };
+
 export default function Page() {
   const state = useMemberState();
   const { value, error } = usePolling(() => data("cluster"), 1000);
@@ -110,7 +113,7 @@ export default function Page() {
       <${Picture} cluster=${value} here=${here} />
       <div>
         <ul class="verdict" aria-live="polite">
-          ${verdict(value).map(({ kind, text }) => html`<li key=${text} class=${`note ${kind}`}>${text}</li>`)}
+          ${(error ? [UNKNOWN] : verdict(value)).map(({ kind, text }) => html`<li key=${text} class=${`note ${kind}`}>${text}</li>`)}
         </ul>
         <${Facts} cluster=${value} />
         <p class="dim small">
