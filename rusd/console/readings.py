@@ -4,6 +4,7 @@ Durations of reads and writes are those of unary calls over gRPC whose response 
 of every linearizable read and of every write.
 """
 
+import math
 import resource
 import time
 from collections.abc import Iterator
@@ -98,5 +99,8 @@ def _states(node: Node, machine: Machine, hub: Hub) -> Iterator[Series]:
 
 
 def _resident() -> float:
-    with open(_STATM, "rb") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    try:
+        with open(_STATM, "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return math.nan  # (Without /proc, or with all file descriptors in use.)
