@@ -68,6 +68,16 @@ def test_levels_and_histories_of_arbitrary_bytes(member: str) -> None:
     )
 
 
+def test_a_query_is_base64_of_either_alphabet(member: str) -> None:
+    key = b"\xfb\xef\xff" * 20_000
+    with Client(member) as client:
+        client.put(key, b"long")
+    for text in (base64.b64encode(key[:9000]), base64.urlsafe_b64encode(key)):
+        url = f"http://{member}/console/api/history?{urlencode({'key': text})}"
+        with urlopen(url, timeout=10) as response:
+            assert len(json.load(response)["versions"]) == (len(text) > 20_000)
+
+
 def test_wrong_questions_are_refused_in_the_words_of_the_gateway(member: str) -> None:
     with Client(member) as client:
         revision = client.put(b"k", b"v").header.revision

@@ -5,6 +5,8 @@ import { call, data } from "../api.js";
 import { fromBase64, prefixEnd, toBase64 } from "../text.js";
 
 export const PAGE = 100;
+/** Bytes of a key that fit into an address. */
+const LONGEST = 80000;
 const EVERYTHING = Uint8Array.of(0);
 
 // The gRPC code of a read below the compact revision, and of one of the future.
@@ -12,14 +14,20 @@ const OUT_OF_RANGE = 11;
 export const isCompacted = (error) =>
   error?.code === OUT_OF_RANGE && /compacted/.test(error.message);
 
+/** A key in a query; in the alphabet whose letters all stand for themselves there. */
+function queried(bytes) {
+  if (bytes.length > LONGEST) throw new Error("This key is too long to be looked for: 80 kB at most.");
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_");
+}
+
 const at = (revision) => (revision ? { revision: String(revision) } : {});
 
 // One page of a level of the tree: {revision, entries: [{name, key or null}], following or null}.
 export async function level({ prefix, separator, start, revision }) {
   const answer = await data("level", {
-    prefix: toBase64(prefix),
-    separator: toBase64(separator),
-    ...(start ? { start: toBase64(start) } : {}),
+    prefix: queried(prefix),
+    separator: queried(separator),
+    ...(start ? { start: queried(start) } : {}),
     ...at(revision),
     limit: PAGE,
   });
@@ -33,9 +41,9 @@ export async function level({ prefix, separator, start, revision }) {
 // One page of the changes of a key, newest first:
 // {revision, first_revision, versions: [{revision, deleted, create_revision, version, lease, size}],
 //  more}. `last`: the newest revision of interest.
-export function versions(key, last) {
+export async function versions(key, last) {
   return data("history", {
-    key: toBase64(key), ...(last ? { last: String(last) } : {}), limit: PAGE,
+    key: queried(key), ...(last ? { last: String(last) } : {}), limit: PAGE,
   });
 }
 
