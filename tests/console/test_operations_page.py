@@ -87,6 +87,10 @@ def test_the_leader_is_moved_by_the_console_of_the_leader(
     target = (leader + 1) % 3
     other = open_console(target).open("operations")
     expect(other.get_by_role("button", name="Make leader").first).to_be_disabled()
+    link = other.get_by_text("console of the leader").get_by_role("link")
+    expect(link).to_have_attribute(
+        "href", f"{cluster.members[leader].client_url}/console/#/operations"
+    )
     page = open_console(leader).open("operations")
     row = page.get_by_role("row", name=cluster.members[target].name)
     row.get_by_role("button", name="Make leader").click()

@@ -3,15 +3,9 @@
 import { Badge, DataTable, ErrorNote, html, useEffect, useMemberState, usePolling, useState } from "../parts.js";
 import { data } from "../api.js";
 import { formatId, formatInt, formatSize } from "../text.js";
-import { Role, memberName } from "./cluster_member.js";
+import { Role, consoleOf, memberName } from "./cluster_member.js";
 import { Picture } from "./cluster_picture.js";
 import { CERTIFICATE_DAYS, verdict } from "./cluster_verdict.js";
-
-/** The console of a member, if its client URL can be one; the browser may reach others. */
-function consoleOf(member) {
-  const url = member.client_urls?.find((one) => /^https?:\/\//.test(one));
-  return url && `${url.replace(/\/$/, "")}/console/`;
-}
 
 function Name({ member, here }) {
   const name = memberName(member);

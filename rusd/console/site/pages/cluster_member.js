@@ -24,3 +24,9 @@ export function Role({ member }) {
     ${member.learner && role !== "learner" && html`<${Badge} text="learner" />`}
   </span>`;
 }
+
+/** The console of a member, if its client URL can be one; the browser may reach others. */
+export function consoleOf(member) {
+  const url = member.client_urls?.find((one) => /^https?:\/\//.test(one));
+  return url && `${url.replace(/\/$/, "")}/console/`;
+}

@@ -13,7 +13,7 @@ import {
 } from "../parts.js";
 import { call, data } from "../api.js";
 import { formatId } from "../text.js";
-import { Role, memberName } from "./cluster_member.js";
+import { Role, consoleOf, memberName } from "./cluster_member.js";
 import { FormDialog, useConfirm } from "./operations_action.js";
 
 /** What a number of voting members means, in words. */
@@ -199,7 +199,7 @@ export default function Members({ allowed, state }) {
     <div class="bar">
       <p class="dim">
         ${voters(value.members.filter((member) => !member.learner).length)}.
-        ${leader && !leads && ` Only the leader, ${memberName(leader)}, can hand over its leadership: use its console.`}
+        ${leader && !leads && html` <${OtherLeader} leader=${leader} />`}
       </p>
       <button type="button" class="primary" disabled=${!allowed} onClick=${() => setAdding(true)}>
         Add member
@@ -223,6 +223,14 @@ export default function Members({ allowed, state }) {
       }}
     />`}
     ${added && !adding && html`<${StartMember} answer=${added} onClose=${() => setAdded(null)} />`}`;
+}
+
+/** Where leadership can be moved: etcd does it for the leader alone. */
+function OtherLeader({ leader }) {
+  const name = memberName(leader);
+  const link = consoleOf(leader);
+  return html`Leadership is moved in the console of the leader,
+    ${" "}${link ? html`<a href=${`${link}#/operations`} rel="noreferrer">${name}</a>` : name}.`;
 }
 
 function Urls({ list = [] }) {
