@@ -91,6 +91,6 @@ def _directories(process: int) -> list[Path]:
 )
 def test_a_broken_remedy_is_noticed(name: str) -> None:
     """Those that show soon; all of them by `python -m tests.sim.mutants`."""
-    found = caught(name, 80)
+    found = caught(name, 150)
     logging.disable(logging.NOTSET)
     assert found is not None
