@@ -76,7 +76,8 @@ class LocalCluster:
         """Describe the cluster; nothing is started or claimed yet.
 
         size: number of members.
-        binary: command that takes etcd's flags; default: the installed `rusd`.
+        binary: command that takes etcd's flags; default: the installed `rusd`. Empty: flags alone,
+            for the entry point of an image.
         flags: further flags of every member; member_flags: of the member at an index. They come
             last and win over the launcher's own.
         env: added to the environment. ETCD_* variables of this process are not passed on.
@@ -412,8 +413,9 @@ class LocalCluster:
             for number, each in enumerate(self.members)
             if number not in self._left
         )
+        binary = self._binaries.get(index, self._binary)
         return [
-            *(self._binaries.get(index) or self._binary or rusd_command()),
+            *(rusd_command() if binary is None else binary),
             f"--name={member.name}",
             f"--data-dir={member.data_dir}",
             f"--listen-client-urls={member.client_url}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from h2.connection import H2Connection
 
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
+from tests.support.waiting import wait
 
 MIB = 1 << 20
 BUDGET = 32 * MIB
@@ -95,13 +95,6 @@ def resident(pid: int) -> int:
     raise AssertionError("no such process")
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def member() -> Iterator[LocalCluster]:
     with LocalCluster(1, flags=[f"--client-memory-bytes={BUDGET}"]) as cluster:
@@ -146,4 +139,4 @@ def test_clients_hold_no_more_than_their_budget_and_it_is_given_back(
             assert asyncio.run(puts(endpoint, 1, MIB)) == []
             most = max(most, resident(pid))
     assert most - before < BUDGET + ITS_OWN + 20 * MIB, f"{(most - before) / MIB} MiB"
-    eventually(lambda: resident(pid) - before < ITS_OWN, "memory is not given back", seconds=30)
+    wait(lambda: resident(pid) - before < ITS_OWN or None, "memory is not given back", 30)

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,13 +17,7 @@ import pytest
 from cluster import ports, wire
 from cluster.command import client_ports
 from cluster.local import ClusterError, LocalCluster
-
-
-def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.02)
+from tests.support.waiting import wait
 
 
 def gone(pid: int) -> bool:
@@ -90,7 +83,7 @@ def test_no_leader_is_an_error_that_shows_the_logs(etcd_cluster: LocalCluster) -
 
 def test_a_member_that_ends_by_itself_is_an_error_at_once(etcd_cluster: LocalCluster) -> None:
     os.kill(etcd_cluster.members[2].pid, signal.SIGSEGV)
-    eventually(lambda: not etcd_cluster.members[2].running)
+    wait(lambda: not etcd_cluster.members[2].running or None, "it runs", 20)
     with pytest.raises(ClusterError, match="rusd-3 ended"):
         etcd_cluster.wait_healthy(timeout=60)
 
@@ -174,8 +167,8 @@ def test_members_and_files_go_when_the_launcher_is_killed(etcd_binary: list[str]
         pid, directory = launcher.stdout.readline().split()
         assert not gone(int(pid)) and Path(directory).is_dir()
         launcher.kill()
-        eventually(lambda: gone(int(pid)))
-        eventually(lambda: not Path(directory).exists())
+        wait(lambda: gone(int(pid)) or None, "the member stays", 20)
+        wait(lambda: not Path(directory).exists() or None, "the files stay", 20)
 
 
 def test_a_failing_block_still_ends_the_members(etcd_binary: list[str]) -> None:

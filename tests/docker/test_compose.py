@@ -11,14 +11,14 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.support.pair import command
+from tests.support.waiting import wait
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ["sh", "tests/docker/compose.sh", "-p", "rusd-test"]
@@ -40,13 +40,6 @@ def etcdctl(port: int, *arguments: str) -> str:
     return run(command("etcdctl"), f"--endpoints=127.0.0.1:{port}", *arguments)
 
 
-def eventually(condition: Callable[[], bool], timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.25)
-
-
 def healthy(port: int) -> bool:
     done = subprocess.run(
         [command("etcdctl"), f"--endpoints=127.0.0.1:{port}", "endpoint", "health"],
@@ -54,6 +47,10 @@ def healthy(port: int) -> bool:
         check=False,
     )
     return done.returncode == 0
+
+
+def until_healthy(*ports: int) -> None:
+    wait(lambda: all(map(healthy, ports)) or None, f"not healthy: {ports}", 60)
 
 
 def container(name: str, field: str) -> str:
@@ -129,9 +126,9 @@ def test_any_container_is_killed_while_writes_go_on_and_none_is_lost(compose: No
         for name, port in zip(MEMBERS, PORTS, strict=True):
             run("docker", "kill", "--signal=KILL", name)
             before = len(writer.acknowledged)
-            eventually(lambda count=before + 3: len(writer.acknowledged) >= count)
+            wait(lambda n=before + 3: len(writer.acknowledged) >= n or None, "no write", 60)
             run("docker", "start", name)
-            eventually(lambda port=port: healthy(port))
+            until_healthy(port)
     finally:
         writer.ended.set()
         writer.join(timeout=30)
@@ -141,8 +138,8 @@ def test_any_container_is_killed_while_writes_go_on_and_none_is_lost(compose: No
 def test_a_member_whose_process_dies_is_started_again(compose: None) -> None:
     name = MEMBERS[1]
     os.kill(int(container(name, ".State.Pid")), signal.SIGKILL)
-    eventually(lambda: container(name, ".RestartCount") == "1")
-    eventually(lambda: healthy(PORTS[1]))
+    wait(lambda: container(name, ".RestartCount") == "1" or None, "not started again", 60)
+    until_healthy(PORTS[1])
 
 
 def test_down_and_up_keep_the_data(compose: None) -> None:
@@ -150,7 +147,7 @@ def test_down_and_up_keep_the_data(compose: None) -> None:
     before = written()
     run(*COMPOSE, "down", timeout=120)
     run(*COMPOSE, "up", "--detach", "--wait", timeout=120)
-    eventually(lambda: all(healthy(port) for port in PORTS))
+    until_healthy(*PORTS)
     assert "written/before" in before and written() == before
 
 
@@ -160,7 +157,7 @@ def test_docker_stop_ends_a_member_in_order_and_its_volume_keeps_the_data(compos
     assert container(MEMBERS[2], ".State.ExitCode") == "0"
     run("docker", "rm", MEMBERS[2])
     run(*COMPOSE, "up", "--detach", timeout=120)
-    eventually(lambda: healthy(PORTS[2]))
+    until_healthy(PORTS[2])
     assert etcdctl(PORTS[2], "get", "kept", "--print-value-only") == "1\n"
 
 
@@ -168,15 +165,15 @@ def test_a_fourth_member_is_added_and_removed_as_documented(compose: None) -> No
     etcdctl(PORTS[0], "put", "grown", "1")
     add = [command("etcdctl"), "member", "add", "rusd-4", "--peer-urls=http://rusd-4:2380"]
     # Refused until all members have been connected for five seconds.
-    eventually(lambda: subprocess.run(add, capture_output=True).returncode == 0)
+    wait(lambda: subprocess.run(add, capture_output=True).returncode == 0 or None, "refused", 60)
     run(*COMPOSE, "--profile=fourth", "up", "--detach", "rusd-4", timeout=120)
-    eventually(lambda: healthy(42379))
+    until_healthy(42379)
     assert etcdctl(42379, "get", "grown", "--print-value-only") == "1\n"
     members = etcdctl(PORTS[0], "member", "list").splitlines()
     (identifier,) = (line.split(",")[0] for line in members if "rusd-4" in line)
     etcdctl(PORTS[0], "member", "remove", identifier)
     run(*COMPOSE, "--profile=fourth", "rm", "--stop", "--force", "rusd-4", timeout=60)
-    eventually(lambda: all(healthy(port) for port in PORTS))
+    until_healthy(*PORTS)
 
 
 def test_the_profile_of_metrics_scrapes_every_member() -> None:

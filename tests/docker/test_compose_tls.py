@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cluster import compose_tls
-from tests.docker.test_compose import MEMBERS, PORTS, eventually, run
+from tests.docker.test_compose import MEMBERS, PORTS, run
 from tests.support.pair import command
+from tests.support.waiting import wait
 
 FLAGS = ("--cacert=ca.crt", "--cert=client.crt", "--key=client.key")
 
@@ -40,7 +41,7 @@ def healthy(directory: Path, port: int, *flags: str, scheme: str = "https") -> b
 
 def test_every_port_serves_the_client_with_a_certificate_and_no_other(tls: Path) -> None:
     for port in PORTS:
-        eventually(lambda port=port: healthy(tls, port, *FLAGS))
+        wait(lambda port=port: healthy(tls, port, *FLAGS) or None, f"not healthy: {port}", 60)
     for port in PORTS:
         assert not healthy(tls, port, FLAGS[0]), "without a certificate"
         assert not healthy(tls, port, scheme="http"), "without TLS"

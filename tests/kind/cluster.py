@@ -19,6 +19,7 @@ from cluster.kind import store
 from cluster.kind.command import TLS
 from cluster.kind.tools import ROOT
 from tests.support.pair import command
+from tests.support.waiting import wait
 
 from .node import WORKLOAD
 
@@ -55,16 +56,18 @@ def run(
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
     """Wait until a condition holds; a failed program counts as not yet."""
-    deadline = time.monotonic() + timeout
-    while True:
+    last: object = "false"
+
+    def look() -> bool | None:
+        nonlocal last
+        last = "false"
         try:
-            if condition():
-                return
-            last: object = "false"
+            return condition() or None
         except (AssertionError, subprocess.TimeoutExpired) as error:
             last = error
-        assert time.monotonic() < deadline, f"{what}: not within {timeout:g} s\n{last}"
-        time.sleep(0.25)
+            return None
+
+    wait(look, lambda: f"{what}: not within {timeout:g} s\n{last}", timeout, pause=0.25)
 
 
 def write_config(path: Path) -> Path:

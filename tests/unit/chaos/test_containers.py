@@ -14,6 +14,8 @@ from cluster.chaos.faults import possible
 from cluster.chaos.filters import FilteredNetwork
 from cluster.chaos.network import CUT, Rule
 from cluster.chaos.subject import Subject
+from cluster.local import rusd_command
+from cluster.process import Member
 
 OF_CONTAINERS = {
     "disconnect-one",
@@ -86,6 +88,14 @@ def test_links_are_delayed_only_where_the_kernel_can(monkeypatch: pytest.MonkeyP
         network = Filtered(3)
         network.look_for_netem(["enter"])
         assert ("delay" in network.able) is able
+
+
+def test_members_in_containers_get_flags_alone_for_the_entry_point_of_their_image() -> None:
+    for subject, command_line in ((None, []), ("rusd", rusd_command())):
+        described = Subject(subject, network="none", with_disks=False)
+        described.members = [Member("rusd-1", Path("/data"), (2379, 2380, 2381), "127.0.0.1")]
+        name = described.command(0).index("--name=rusd-1")
+        assert described.command(0)[:name] == command_line
 
 
 def test_processes_get_none_of_the_faults_of_containers_and_the_report_does_not_miss_them() -> None:
