@@ -20,8 +20,10 @@ Run = Callable[..., Container]
 
 def build(tag: str, *options: str) -> None:
     """Build the image from the tree and the wheels (`make wheels`)."""
-    base = ["--build-arg", f"BASE_IMAGE={os.environ.get('RUSD_BASE_IMAGE', 'python:3.11-slim')}"]
-    command = ["docker", "build", *base, *options, "--file=cluster/Dockerfile", f"--tag={tag}", "."]
+    base = f"BASE_IMAGE={os.environ.get('RUSD_BASE_IMAGE', 'python:3.11-slim')}"
+    # A build that fails leaves no container.
+    always = ["--force-rm", "--file=cluster/Dockerfile", f"--build-arg={base}", f"--tag={tag}"]
+    command = ["docker", "build", *always, *options, "."]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 

@@ -10,6 +10,7 @@
 # Arguments go to pytest. Exit code 77: there is no engine and none can be had here.
 set -eu
 cd "$(dirname "$0")/../.."
+. tests/docker/engine.sh
 
 need() { # need COMMAND PACKAGE: install the package where the command is missing
     command -v "$1" >/dev/null && return
@@ -26,10 +27,13 @@ need docker docker.io
 
 engine=
 base_before=
+ours= # images that were not there before
 scratch=$(mktemp -d)
 finish() {
     if [ -z "$engine" ]; then
-        docker rmi rusd-test:compose >/dev/null 2>&1 || true
+        for image in $ours; do
+            docker rmi "$image" >/dev/null 2>&1 || true
+        done
         # The builder keeps the images of the first stage, which have no name.
         docker image prune --force --filter label=rusd.stage=build >/dev/null 2>&1 || true
         [ -n "$base_before" ] || docker rmi "${RUSD_BASE_IMAGE:-}" >/dev/null 2>&1 || true
@@ -60,20 +64,14 @@ if ! docker info >/dev/null 2>&1; then
     dockerd --data-root "$scratch/data" --exec-root "$scratch/exec" --pidfile "$scratch/pid" \
         >"$scratch/log" 2>&1 &
     engine=$!
-    tries=0
-    until docker info >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 60 ] || ! kill -0 "$engine" 2>/dev/null; then
-            echo "the engine did not start:" >&2
-            tail -20 "$scratch/log" >&2
-            exit 77
-        fi
-        sleep 0.5
-    done
+    await_engine "$engine" "$scratch/log"
 fi
 docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 need debootstrap debootstrap
 
+for image in rusd-test:compose rusd:chaos rusd:previous etcd:chaos etcd:chaos-too; do
+    docker image inspect "$image" >/dev/null 2>&1 || ours="$ours $image"
+done
 # A base that was there, or that the caller names, stays.
 base_before=${RUSD_BASE_IMAGE:-}$(docker images --quiet rusd-base)
 base_before=$base_before$(docker images --quiet python:3.11-slim)

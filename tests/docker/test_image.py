@@ -234,8 +234,8 @@ def test_the_tools_that_explain_run_in_the_container(run: Run) -> None:
 
 
 def test_a_full_volume_is_unhealthy_only_while_nothing_can_be_written(run: Run) -> None:
-    """Growth is refused while a little is left. A write that finds no room ends all but the process,
-    which serves again by itself once there is room; etcd's process ends instead.
+    """Growth is refused while a little room is left. A write that finds none ends all but the
+    process, which serves again by itself as soon as there is room (etcd's process ends).
     """
     container = run(tmpfs={"/data": "mode=1777,size=120m"})
     until_alive(container)

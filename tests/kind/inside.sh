@@ -4,6 +4,7 @@ set -eu
 build=$1
 scratch=$2
 shift 2
+. tests/docker/engine.sh
 
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
@@ -14,16 +15,7 @@ dockerd --host "$DOCKER_HOST" --data-root "$scratch/data" --exec-root "$scratch/
     --add-runtime limited="$PWD/tests/kind/runtime.py" --default-runtime limited \
     >"$scratch/log" 2>&1 &
 engine=$!
-tries=0
-until docker info >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 60 ] || ! kill -0 "$engine" 2>/dev/null; then
-        echo "the engine did not start:" >&2
-        tail -20 "$scratch/log" >&2
-        exit 77
-    fi
-    sleep 0.5
-done
+await_engine "$engine" "$scratch/log"
 docker import "$build/node.tar" rusd-kind-root >/dev/null
 docker build --quiet --tag rusd-kind-node - <<'END' >/dev/null
 FROM rusd-kind-root
