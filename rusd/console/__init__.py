@@ -6,7 +6,7 @@
 - `read_only.py` what the console may call with `--console-read-only`
 - `json_pages.py` who may see the pages below /console/api/, and their form
 - `cluster.py` the pages `state` and `cluster`; `reports.py` what the other members say for them;
-  `certificates.py` when certificates end
+  `certificates.py` when certificates end; `backups.py` the state of the backups
 - `recorder.py` what runs every few seconds: `samples.py` the rows of the last 15 minutes, of the
   `series.py` that `readings.py` makes of what the rooms count; `revision_times.py` when revisions
   were made

@@ -1,11 +1,12 @@
 """The pages `state` and `cluster` of the console: this member, and all of them."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import rusd
 from rusd.console.certificates import Certificates
-from rusd.console.reports import Heard, Report, Reports
+from rusd.console.reports import BackupReport, Heard, Report, Reports
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.interface import Indexes, PeerCalls, Peers, Role
 from rusd.rpc.pages import PageRequest
@@ -40,17 +41,19 @@ class ClusterPages:
         node: Node,
         machine: Machine,
         certificates: Certificates,
+        backups: Callable[[], BackupReport | None],
         *,
         name: str,
         quota: int,
         read_only: bool,
     ) -> None:
-        """`name`: of this member. `quota`: the space quota in bytes. `read_only`: whether the
-        console may change nothing.
+        """`backups`: what this member knows of them. `name`: of this member. `quota`: the space
+        quota in bytes. `read_only`: whether the console may change nothing.
         """
         self._node = node
         self._machine = machine
         self._certificates = certificates
+        self._backups = backups
         self._name = name
         self._quota = quota
         self._read_only = read_only
@@ -82,6 +85,7 @@ class ClusterPages:
             "term": str(node.term),
             "leader": str(node.leader_id),
             "quota": str(self._quota),
+            "backups": _shown_backups(heard.get(node.leader_id, _NOTHING).report),
             "alarms": [
                 {"member": str(one.member_id), "alarm": rpc.AlarmType.Name(one.kind)}
                 for one in machine.alarms
@@ -140,4 +144,20 @@ class ClusterPages:
             db_in_use=machine.size_in_use,
             quota=self._quota,
             certificates=await self._certificates.known(),
+            backups=self._backups(),
         )
+
+
+def _shown_backups(leader: Report | None) -> object:
+    """Return the backups as the leader reports them; None without any, or while it does not."""
+    if leader is None or leader.backups is None:
+        return None
+    backups = leader.backups
+    return {
+        "time": backups.time or None,
+        "revision": str(backups.revision),
+        "size": str(backups.size),
+        "failures": backups.failures,
+        "overdue": backups.overdue,
+        "archive_behind": backups.archive_behind,
+    }

@@ -32,6 +32,20 @@ PATIENCE = 2.5
 LARGEST = 16 << 10
 
 
+class BackupReport(msgspec.Struct, frozen=True):
+    """Backups as the member that answers sees them; only the leader makes them."""
+
+    #: Unix time of the newest in seconds, 0 if there is none; its revision; bytes.
+    time: int
+    revision: int
+    size: int
+    failures: int
+    #: Why backups or the archive are overdue; "" if they are not.
+    overdue: str
+    #: Seconds since when committed entries are not archived; None without an archive.
+    archive_behind: float | None = None
+
+
 class Report(msgspec.Struct, frozen=True):
     """One member, by itself. Fields of later releases must have defaults."""
 
@@ -45,6 +59,8 @@ class Report(msgspec.Struct, frozen=True):
     db_in_use: int
     quota: int
     certificates: list[Certificate] = []
+    #: None without `--backup-interval`.
+    backups: BackupReport | None = None
 
 
 class Heard(NamedTuple):

@@ -31,6 +31,7 @@ from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail
 from rusd.config import Config, ConfigError
+from rusd.console.backups import backup_report
 from rusd.console.certificates import Certificates
 from rusd.console.cluster import ClusterPages
 from rusd.console.console import Console
@@ -274,6 +275,7 @@ def assemble(
             node,
             machine,
             Certificates([*([] if tls is None else tls.certificates), *peers.certificates]),
+            lambda: backup_report(backups, archiver),
             name=config.name,
             quota=max_size,
             read_only=config.console_read_only,

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,17 @@ READY_PAGE = (
     "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\n"
     "[+]backup ok\nok\n"
 )
+
+
+def test_every_members_console_shows_the_backups_of_the_leader(three: LocalCluster) -> None:
+    def shown(index: int) -> dict[str, Any] | None:
+        found = json.loads(page(three, index, "/console/api/cluster")[1])["backups"]
+        return found if found and found["time"] else None
+
+    for index in range(3):
+        backup = wait(lambda n=index: shown(n), "no backup shown", 60)
+        assert int(backup["revision"]) > 1 and int(backup["size"]) > 4096
+        assert (backup["failures"], backup["overdue"], backup["archive_behind"]) == (0, "", None)
 
 
 def told(cluster: LocalCluster, index: int, revision: int) -> dict[str, float] | None:

@@ -2,7 +2,7 @@
 
 import { Badge, DataTable, ErrorNote, html, useEffect, useMemberState, usePolling, useState } from "../parts.js";
 import { data } from "../api.js";
-import { formatId, formatInt, formatSize } from "../text.js";
+import { formatDuration, formatId, formatInt, formatSize } from "../text.js";
 import { Role, consoleOf, memberName } from "./cluster_member.js";
 import { Picture } from "./cluster_picture.js";
 import { CERTIFICATE_DAYS, verdict } from "./cluster_verdict.js";
@@ -67,6 +67,14 @@ function columns(cluster, here) {
   ];
 }
 
+/** The newest backup, and how far the archive behind it reaches. */
+function lastBackup({ time, revision, archive_behind }) {
+  if (!time) return "none yet";
+  const age = formatDuration(Math.max(0, Math.round(Date.now() / 1000 - time)));
+  const archived = archive_behind === null ? "" : archive_behind > 0 ? `, archive ${formatDuration(archive_behind)} behind` : ", archived since";
+  return `revision ${formatInt(revision)}, ${age} ago${archived}`;
+}
+
 function Facts({ cluster }) {
   const leading = cluster.members.find((member) => member.id === cluster.leader);
   const facts = [
@@ -75,6 +83,7 @@ function Facts({ cluster }) {
     ["Revision", formatInt(cluster.revision)],
     ["Members", cluster.members.length],
     ["Quota", formatSize(cluster.quota)],
+    ...(cluster.backups ? [["Last backup", lastBackup(cluster.backups)]] : []),
   ];
   return html`<dl class="cluster-facts">
     ${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}

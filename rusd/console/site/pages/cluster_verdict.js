@@ -18,6 +18,9 @@ export function verdict(cluster) {
   const { members } = cluster;
   const all = [quorum(cluster), ...alarms(cluster)];
   all.push(...sizes(members), ...lags(members), ...certificates(members));
+  if (cluster.backups?.overdue) {
+    all.push({ kind: "warn", text: `Backups: ${cluster.backups.overdue}.` });
+  }
   const versions = new Set(members.filter((one) => one.reachable).map((one) => one.version));
   if (versions.size > 1) {
     all.push({ kind: "warn", text: `Members run different versions: ${[...versions].join(", ")}.` });
