@@ -14,6 +14,7 @@
 - `line_file.py`: lines appended to a file by a thread of their own
 - `logs.py`: etcd's log format; `log_rotation.py`: log files that are renamed
   when full; `systemd.py`: readiness and the journal
+- `command_line.py`: verbs, flags and help of commands, as etcd's tools have them
 - `urls.py`: the type of URLs; `sockets.py`: listening and connecting; `accept.py`: accepting a few
   connections in one turn of the loop
 

@@ -12,12 +12,16 @@ from .gateway import Gateway, Json
 #: Words and flags of a verb, by name.
 Arguments: TypeAlias = Any
 
-FAILED = 1
+BAD_FORM = 4
 BAD_ARGUMENTS = 128
 
 
 class BadArguments(Exception):
-    """Arguments that do not go together."""
+    """Arguments that do not go together, or of which one is not known (BAD_FORM)."""
+
+    def __init__(self, message: str, code: int = BAD_ARGUMENTS) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Client(NamedTuple):

@@ -22,6 +22,7 @@ TEXT = {
     "command-timeout": "5s",
     "dial-timeout": "2s",
 }
+TYPES = {"command-timeout": duration, "dial-timeout": duration}
 SWITCHES = ("insecure-skip-tls-verify",)
 HELP = {
     "endpoints": "client URLs of members, joined by commas",
@@ -58,12 +59,6 @@ def access(arguments: Any) -> Access:
         password = getpass.getpass("Password: ")
     if bool(arguments.cert) != bool(arguments.key):
         raise BadArguments("--cert and --key go together")
-    try:
-        dial, timeout = (
-            duration(text) for text in (arguments.dial_timeout, arguments.command_timeout)
-        )
-    except ValueError as error:
-        raise BadArguments(str(error)) from error
     return Access(
         arguments.cacert or None,
         arguments.cert or None,
@@ -71,8 +66,8 @@ def access(arguments: Any) -> Access:
         arguments.insecure_skip_tls_verify,
         user,
         password,
-        dial,
-        timeout,
+        arguments.dial_timeout,
+        arguments.command_timeout,
     )
 
 

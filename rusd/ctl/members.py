@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import time
 
+from rusd.base.command_line import FAILED
 from rusd.base.urls import Url
 from rusd.utl.printing import human_size
 from rusd.utl.progress import bar
 
 from . import printing
 from .answers import alarm_name
-from .client import FAILED, Arguments, BadArguments, Client, asked, base64, only
+from .client import Arguments, BadArguments, Client, asked, base64, only
 from .gateway import CallError, Json
 
 _STATUS = (

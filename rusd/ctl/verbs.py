@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 import rusd
+from rusd.base.command_line import FAILED
 from rusd.base.durable import sync
 from rusd.utl.progress import bar
 
 from . import printing
 from .answers import alarm_name, key_and_value
-from .client import FAILED, Arguments, BadArguments, Client, asked, base64, only
+from .client import BAD_FORM, Arguments, BadArguments, Client, asked, base64, only
 from .gateway import CallError, Json
 
 #: A snapshot of a member ends with the SHA-256 of the database, whose size is a multiple of this.
 _SECTOR, _HASH = 512, 32
+
+ORDERS = ("ASCEND", "DESCEND")
+TARGETS = ("CREATE", "KEY", "MODIFY", "VALUE", "VERSION")
 
 
 # -- keys --------------------------------------------------------------------------------------
@@ -31,6 +35,13 @@ def get(arguments: Arguments, client: Client) -> int:
     """Print keys and their values."""
     if arguments.print_value_only and arguments.write_out != "simple":
         raise BadArguments("print-value-only is only for `--write-out=simple`")
+    for flag, known in (
+        ("consistency", ("l", "s")),
+        ("order", ("", *ORDERS)),
+        ("sort_by", ("", *TARGETS)),
+    ):
+        if (given := getattr(arguments, flag)) not in known:
+            raise BadArguments(f"unknown --{flag.replace('_', '-')}: {given}", BAD_FORM)
     request = _range("get", arguments)
     request |= {"limit": str(arguments.limit), "revision": str(arguments.rev)}
     request |= {"keys_only": arguments.keys_only, "serializable": arguments.consistency == "s"}

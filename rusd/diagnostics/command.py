@@ -292,8 +292,10 @@ def _add_access(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         given: dict[str, Any] = {"default": default, "help": flags.HELP[name]}
         if isinstance(default, bool):
             given["action"] = "store_true"
-        elif shown := flags.TEXT[name]:
-            given["help"] += f" (default: {shown})"
+        else:
+            given["type"] = flags.TYPES.get(name, str)
+            if shown := flags.TEXT[name]:
+                given["help"] += f" (default: {shown})"
         group.add_argument(f"--{name}", **given)
 
 

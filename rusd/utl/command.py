@@ -20,6 +20,7 @@ from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_directory import open_etcd_directory
 from rusd.backup.restore import Restored
 from rusd.backup.snapshot_check import applied, mapped, open_snapshot
+from rusd.base.command_line import FAILED, Parser, run
 from rusd.base.errors import Refusal
 from rusd.bbolt import Database, check
 from rusd.bbolt.errors import BboltError
@@ -34,7 +35,6 @@ from rusd.utl.defrag import defragment
 from rusd.utl.printing import Column
 from rusd.utl.progress import bar
 
-FAILED = 1
 BAD_FORM = 4
 BAD_ARGUMENTS = 128
 #: Seconds of waiting for a member that runs on the directory.
@@ -49,36 +49,12 @@ class _BadArguments(Exception):
         self.code = code
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"Error: {message}", file=sys.stderr)
-        self.print_usage(sys.stderr)
-        sys.exit(FAILED)
-
-
-class _Verb(_Parser):
-    """Parses what follows a verb. A verb below it that does not exist does what none does, as in
-    etcdutl, and `--help` behind it shows the usage; below the command itself, it fails.
-    """
-
-    def _check_value(self, action: argparse.Action, value: str) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            unknown = argparse.ArgumentParser()
-            unknown.error = self.error  # type: ignore[method-assign]
-            unknown.print_help = self.print_help  # type: ignore[method-assign]
-            _add_form(unknown)
-            _ignore_arguments(unknown)
-            unknown.set_defaults(run=self.get_default("run"))
-            action.choices[value] = unknown
-        super()._check_value(action, value)
-
-
 def console() -> NoReturn:
     """Entry point of the `rusdutl` command."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(lambda: main(sys.argv[1:])))
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -88,12 +64,16 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with `argv` (without the program's name); return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().read(argv)
+    if arguments is None:
+        return 0
     try:
         code: int = arguments.run(arguments)
     except _BadArguments as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.code
+    except BrokenPipeError:
+        raise  # the reader of the output has gone
     except MemoryError:
         print("Error: not enough memory: a size that the file says is wrong", file=sys.stderr)
         return FAILED
@@ -106,26 +86,21 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="rusdutl", description="Works on snapshots and data directories (etcdutl's verbs)."
+def _parser() -> Parser:
+    parser = Parser(
+        prog="rusdutl",
+        description="Works on snapshots and data directories (etcdutl's verbs).",
+        common=_add_form,
     )
     _add_form(parser, default="simple", timeout=TIMEOUT)
-    parser.set_defaults(run=_usage(parser))
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Verb)
 
-    snapshots = commands.add_parser("snapshot", help="snapshots")
-    _add_form(snapshots)
-    snapshots.set_defaults(run=_usage(snapshots))
-    snapshot = snapshots.add_subparsers(metavar="COMMAND", parser_class=_Verb)
-    shown = snapshot.add_parser("status", help="show what a snapshot holds")
-    _add_file(shown)
-    _add_form(shown)
-    shown.set_defaults(run=_status, verb="snapshot status")
+    snapshot = parser.verb("snapshot", text="snapshots")
+    shown = snapshot.verb("status", text="show what a snapshot holds")
+    shown.words("FILE", "the snapshot")
+    shown.set_defaults(run=_status, verb="snapshot status", wrong=BAD_ARGUMENTS)
 
-    restored = snapshot.add_parser("restore", help="make a member's data directory of a snapshot")
-    _add_file(restored)
-    _add_form(restored)
+    restored = snapshot.verb("restore", text="make a member's data directory of a snapshot")
+    restored.words("FILE", "the snapshot")
     restored.add_argument(
         "--from-archive",
         dest="archive",
@@ -152,11 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         help="restore the keys as they were at a revision that the snapshot or the archive holds",
     )
     _add_member(restored)
-    restored.set_defaults(run=_restore, verb="snapshot restore")
+    restored.set_defaults(run=_restore, verb="snapshot restore", wrong=BAD_ARGUMENTS)
 
-    migrated = commands.add_parser("migrate", help="make a member's data directory of etcd's data")
-    _add_form(migrated)
-    source = migrated.add_mutually_exclusive_group(required=True)
+    migrated = parser.verb("migrate", text="make a member's data directory of etcd's data")
+    source = migrated.add_mutually_exclusive_group()
     source.add_argument(
         "--from", dest="directory", type=Path, metavar="DIR", help="a stopped etcd's --data-dir"
     )
@@ -181,74 +155,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_member(migrated)
     migrated.set_defaults(run=_migrate)
 
-    hashed = commands.add_parser("hashkv", help="print the hash of the keys of a snapshot")
-    hashed.add_argument("files", nargs=1, type=Path, metavar="FILE", help="the snapshot")
-    _add_form(hashed)
+    hashed = parser.verb("hashkv", text="print the hash of the keys of a snapshot")
+    hashed.words("FILE", "the snapshot")
     hashed.add_argument("--rev", type=int, default=0, help="revision (default: the newest)")
-    hashed.set_defaults(run=_hash_kv, verb="hashkv")
+    hashed.set_defaults(run=_hash_kv, verb="hashkv", wrong=FAILED)
 
-    defragmented = commands.add_parser("defrag", help="defragment a stopped member's data")
-    defragmented.add_argument("--data-dir", type=Path, required=True, help="of the member")
-    _add_form(defragmented)
-    _ignore_arguments(defragmented)
+    defragmented = parser.verb("defrag", text="defragment a stopped member's data")
+    defragmented.add_argument("--data-dir", type=Path, help="of the member")
+    defragmented.words()
     defragmented.set_defaults(run=_defragment)
 
-    completed = commands.add_parser("completion", help="print a script for a shell")
-    _add_form(completed)
+    completed = parser.verb("completion", text="print a script for a shell")
     completed.set_defaults(run=_no_shell)
-    shells = completed.add_subparsers(metavar="SHELL", parser_class=_Verb)
     for name, script in completion.SHELLS.items():
-        shell = shells.add_parser(name, help=f"for {name}")
-        _add_form(shell)
+        shell = completed.verb(name, text=f"for {name}")
+        shell.words()
         shell.set_defaults(run=partial(_complete, parser, script))
 
-    version = commands.add_parser("version", help="print the version")
-    _add_form(version)
-    _ignore_arguments(version)
+    version = parser.verb("version", text="print the version")
+    version.words()
     version.set_defaults(run=_version)
 
-    helped = commands.add_parser("help", help="show the usage of a verb")
-    _add_form(helped)
-    helped.add_argument("verbs", nargs="*", metavar="VERB", help="the verb (default: all of them)")
-    helped.set_defaults(run=lambda arguments: _help(arguments, parser))
+    parser.help_verb()
     return parser
-
-
-def _usage(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    def show(arguments: argparse.Namespace) -> int:
-        parser.print_help()
-        return 0
-
-    return show
-
-
-def _help(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    verbs: list[str] = arguments.verbs
-    for number, verb in enumerate(verbs):
-        below = _verbs(parser)
-        if verb not in below:
-            if number == 0:
-                topic = " ".join(f"`{one}`" for one in verbs)
-                print(f"Unknown help topic [{topic}]", file=sys.stderr)
-                parser.print_usage(sys.stderr)
-                return 0
-            break
-        parser = below[verb]
-    parser.print_help()
-    return 0
-
-
-def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    # (argparse has no public list of its actions.)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
-
-
-def _ignore_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take arguments that nothing is done with, as etcdutl does."""
-    parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
 
 
 def _add_member(restored: argparse.ArgumentParser) -> None:
@@ -277,17 +206,11 @@ def _add_member(restored: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_file(parser: argparse.ArgumentParser) -> None:
-    # (Any number: none and several have a code of their own.)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="the snapshot")
-
-
 def _file(arguments: argparse.Namespace) -> Path:
     """Return the only file that is named. Raises _BadArguments."""
-    if len(arguments.files) != 1:
-        raise _BadArguments(f"{arguments.verb} requires exactly one argument")
-    file: Path = arguments.files[0]
-    return file
+    if len(arguments.words) != 1:
+        raise _BadArguments(f"{arguments.verb} requires exactly one argument", arguments.wrong)
+    return Path(arguments.words[0])
 
 
 def _add_form(
@@ -367,7 +290,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 
 
 def _restore_archive(arguments: argparse.Namespace) -> int:
-    if arguments.files:
+    if arguments.words:
         raise _BadArguments(f"{arguments.verb} takes a file or --from-archive, not both")
     config = _new_member(arguments)
     refuse_existing(config)
@@ -398,6 +321,8 @@ def _restore_source(arguments: argparse.Namespace, config: Config, source: Sourc
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
+    if arguments.directory is None and arguments.endpoints is None:
+        raise _BadArguments("one of --from and --from-endpoint is required", FAILED)
     config = _new_member(arguments)
     refuse_existing(config)
     if arguments.directory is None:
@@ -504,6 +429,8 @@ def _bar(database: Database, times: int) -> AbstractContextManager[None]:
 
 
 def _defragment(arguments: argparse.Namespace) -> int:
+    if arguments.data_dir is None:
+        raise _BadArguments("--data-dir is required", FAILED)
     try:
         with bar(None):
             defragment(arguments.data_dir, arguments.timeout)
@@ -517,27 +444,21 @@ def _no_shell(arguments: argparse.Namespace) -> int:
 
 
 def _complete(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     script: Callable[[completion.Words], str],
     arguments: argparse.Namespace,
 ) -> int:
+    if arguments.words:
+        raise _BadArguments(f"unknown argument: {arguments.words[0]}", FAILED)
     print(script(dict(_words(parser, ""))), end="")
     return 0
 
 
-def _words(parser: argparse.ArgumentParser, verbs: str) -> Iterator[tuple[str, list[str]]]:
+def _words(parser: Parser, verbs: str) -> Iterator[tuple[str, list[str]]]:
     """Yield what may follow each verb."""
-    # (argparse has no public list of its actions.)
-    words: list[str] = []
-    below: dict[str, argparse.ArgumentParser] = {}
-    for action in parser._actions:
-        words += action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            below = action.choices
-            words += below
-    yield verbs, words
-    for verb, one in below.items():
-        yield from _words(one, f"{verbs} {verb}")
+    yield verbs, [*parser.flags(), *parser.verbs]
+    for verb, below in parser.verbs.items():
+        yield from _words(below, f"{verbs} {verb}")
 
 
 def _version(arguments: argparse.Namespace) -> int:

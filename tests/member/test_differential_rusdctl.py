@@ -6,8 +6,11 @@ import io
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -248,6 +251,57 @@ def test_flags_come_from_variables_too(endpoint: str) -> None:
 def test_unknown_verbs_and_flags_end_with_code_1() -> None:
     for line in ("nothing", "get --bogus", "--bogus", "get a --bogus"):
         assert ours(*line.split()).code == theirs(*line.split()).code == 1
+
+
+#: Without a member.
+USES = [
+    *("", "--help", "-h", "--help=false", "--help=x", "help", "help get", "help endpoint status"),
+    *(
+        "help unknown",
+        "help unknown --help",
+        "help --unknown",
+        "unknown --help",
+        "-w json endpoint",
+    ),
+    *("--unknown --help", "--help --unknown", "--help --write-out", "--command-timeout x --help"),
+    *("get --help", "get -h", "get --help=false", "get --unknown --help", "get --help --unknown"),
+    *("get a b c --help", "get --help --limit x", "get --help --limit", "get --limit x --help"),
+    *("get --consistency bogus --help", "get a --consistency bogus", "get a --sort-by=bogus"),
+    *("get a --order bogus", "get a --command-timeout x", "get --command-timeout x --help"),
+    *("endpoint", "endpoint --help", "endpoint --help=false", "endpoint unknown"),
+    *("endpoint unknown a", "endpoint unknown --help", "endpoint unknown --unknown"),
+    *("endpoint unknown --unknown --help", "endpoint unknown --help --unknown", "endpoint help"),
+    *("endpoint --unknown --help", "member", "alarm bogus", "snapshot", "snapshot save --help"),
+    *("user unknown --help", "compact --help", "version --help", "version -w bogus", "version a"),
+]
+
+
+@pytest.mark.parametrize("line", USES)
+def test_help_and_wrong_uses_have_etcdctls_exit_codes(line: str) -> None:
+    mine, wanted = (one(*line.split()) for one in (ours, theirs))
+    assert mine.code == wanted.code, (mine.seen, wanted.seen)
+    told = bool(mine.code) or line == "help unknown"
+    assert (bool(mine.error), bool(mine.output)) == (told, not told)
+
+
+def test_a_closed_connection_is_told_and_a_closed_output_ends_the_command_quietly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        # The whole of a value cannot be sent to a member that takes nothing and is gone.
+        closed = threading.Thread(target=lambda: listening.accept()[0].close())
+        closed.start()
+        flag = f"--endpoints=127.0.0.1:{listening.getsockname()[1]}"
+        put = [sys.executable, "-m", "rusd.ctl", flag, "put", "key"]
+        done = subprocess.run(put, input=bytes(16 << 20), capture_output=True, env=clean())
+        closed.join()
+    assert done.returncode == 1 and done.stderr.startswith(b"Error: "), done
+    for room in ("ctl", "utl"):
+        code = f"from rusd.{room}.command import console; console()"
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as output:
+            words = [sys.executable, "-c", code, "--help"]
+            gone = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, env=clean())
+        assert (gone.returncode, gone.stderr) == (-signal.SIGPIPE, b"")
 
 
 def test_the_command_loads_no_server() -> None:
