@@ -9,7 +9,7 @@ BIN    := .venv/bin
         test-kubernetes test-kubernetes-short kind kind-down test-kind clean
 
 help:                  ## what there is
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 24
 
 # --- set-up: one stamp file for each set of packages, made anew when pyproject.toml changes --------
 

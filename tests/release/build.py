@@ -4,6 +4,8 @@ The revision is cloned, so that nothing of the tree that is not committed gets i
 built from the sdist, so that the sdist is complete. Equal revisions give equal bytes with the same
 setuptools (the wheel names its version): times are SOURCE_DATE_EPOCH, or that of the commit, and
 modes do not depend on the umask. setuptools does that for wheels; sdists are written anew here.
+
+The package index shows README.md by itself: its links and pictures get the repository's address.
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 UMASK = 0o022
+#: Up to the target of a relative link, or of a relative picture (which begins with "!").
+_RELATIVE = re.compile(r"(!?)(\[[^]]*\]\()(?![a-z]+:|#)")
 
 
 class Artefacts(NamedTuple):
@@ -38,14 +44,22 @@ def clone(directory: Path, revision: str = "HEAD", root: Path = ROOT) -> None:
 
 
 def build(tree: Path, out: Path) -> Artefacts:
-    """Build both from a clone, with setuptools from PyPI."""
+    """Build both from a clone, whose README.md is changed, with setuptools from PyPI."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or git(tree, "log", "-1", "--format=%ct")
     out.mkdir(parents=True, exist_ok=True)
+    readme, project = tree / "README.md", tomllib.loads((tree / "pyproject.toml").read_text())
+    readme.write_text(absolute(readme.read_text(), project["project"]["urls"]["Homepage"]))
     _python(epoch, "build", "--sdist", "--outdir", str(out), str(tree))
     sdist = next(out.glob("*.tar.gz"))
     sdist.write_bytes(rewritten(sdist, int(epoch)))
     _python(epoch, "pip", "wheel", "--no-deps", "--wheel-dir", str(out), str(sdist))
     return Artefacts(next(out.glob("*.whl")), sdist)
+
+
+def absolute(text: str, repository: str) -> str:
+    """Lead relative links and pictures to the branch main of a repository on GitHub."""
+    folder = {"": "blob", "!": "raw"}
+    return _RELATIVE.sub(lambda found: f"{found[0]}{repository}/{folder[found[1]]}/main/", text)
 
 
 def _python(epoch: str, module: str, *arguments: str) -> None:

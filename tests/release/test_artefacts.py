@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 import rusd
-from tests.release.build import ROOT, Artefacts, build, clone, git
+from tests.release.build import ROOT, Artefacts, absolute, build, clone, git
 from tests.release.pythons import VERSIONS
 
 pytestmark = pytest.mark.timeout(900)
@@ -35,6 +35,28 @@ def test_twine_finds_nothing_to_object_to(artefacts: Artefacts) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("PASSED") == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "published"),
+    [
+        ("[a](docs/a.md#b)", "[a](https://host/it/blob/main/docs/a.md#b)"),
+        ("![a](docs/a.png)", "![a](https://host/it/raw/main/docs/a.png)"),
+        ("[a](#b)", "[a](#b)"),
+        ("[a](https://other/)", "[a](https://other/)"),
+    ],
+)
+def test_relative_links_lead_to_the_repository(written: str, published: str) -> None:
+    assert absolute(written, "https://host/it") == published
+
+
+def test_the_page_at_the_index_has_no_relative_link(artefacts: Artefacts) -> None:
+    with ZipFile(artefacts.wheel) as archive:
+        name = next(each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        page = str(Parser().parsestr(archive.read(name).decode()).get_payload())
+    targets = re.findall(r"\]\(([^)]+)\)", page)
+    assert len(targets) > 20
+    assert [each for each in targets if not each.startswith(("https://", "#"))] == []
 
 
 def test_two_clones_give_the_same_bytes(
