@@ -2,6 +2,8 @@
 
 A call goes to the endpoints in turn until one of them takes the connection. It is not repeated
 after that: the request may have been carried out.
+
+An endpoint may be anything: a response is bounded in its size, and in its time as a whole.
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
 
-#: Bytes of a page, and of a message of a stream.
+#: Bytes of a response, and of a message of a stream.
 LONGEST: Final = 64 << 20
 
 
@@ -41,6 +44,8 @@ class Access(NamedTuple):
     password: str = ""
     dial_timeout: float = 2.0
     timeout: float = 5.0
+    #: Ask no endpoint without TLS.
+    tls_only: bool = False
 
     @property
     def secure(self) -> bool:
@@ -79,11 +84,13 @@ class Messages:
             while line := response.readline(LONGEST):
                 message = json.loads(line)
                 if "error" in message:
-                    raise CallError(message["error"]["message"])
+                    raise CallError(str(message["error"]["message"]))
                 yield message["result"]
         except (OSError, http.client.HTTPException, ValueError) as error:
             if not self._closed:
                 raise _unreachable(error) from error
+        except (KeyError, TypeError, RecursionError) as error:
+            raise CallError("the stream is not that of a gateway") from error
         finally:
             self._connection.close()
 
@@ -102,11 +109,12 @@ class Gateway:
         self._context: ssl.SSLContext | None = None
         self._token: str | None = None
 
-    def call(self, path: str, request: Json) -> Json:
-        """Return the response to a unary call. Raises CallError."""
+    def call(self, path: str, request: Json, longest: int = LONGEST) -> Json:
+        """Return the response to a unary call, of `longest` bytes at most. Raises CallError."""
         connection = self._send(path, request)
         try:
-            return _checked(connection.getresponse())
+            with deadline(connection.sock, self._access.timeout):
+                return _checked(connection.getresponse(), longest)
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(error) from error
         finally:
@@ -116,25 +124,23 @@ class Gateway:
         """Begin a stream. Raises CallError, also while messages are read."""
         return Messages(self._send(path, request))
 
-    def page(self, path: str) -> Page:
-        """Return a page of the first endpoint, such as `/metrics`. Raises CallError."""
+    def page(self, path: str, longest: int = LONGEST) -> Page:
+        """Return a page of the first endpoint, such as `/metrics`, of `longest` bytes at most.
+        Raises CallError.
+        """
         try:
             with closing(self._connection(self._endpoints[0])) as connection:
                 connection.connect()
                 connection.sock.settimeout(self._access.timeout)
                 certificate = _certificate(connection.sock)
                 sent = time.time()
-                connection.request("GET", path)
-                response = connection.getresponse()
-                received = time.time()
-                return Page(
-                    response.status,
-                    response.read(LONGEST),
-                    response.headers.get("Date", ""),
-                    sent,
-                    received,
-                    certificate,
-                )
+                with deadline(connection.sock, self._access.timeout):
+                    connection.request("GET", path)
+                    response = connection.getresponse()
+                    received = time.time()
+                    body = _read(response, longest)
+                date = response.headers.get("Date", "")
+                return Page(response.status, body, date, sent, received, certificate)
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(error) from error
 
@@ -145,13 +151,18 @@ class Gateway:
             headers["Authorization"] = token
         failure = Unreachable("no endpoints available")
         for endpoint in self._endpoints:
-            connection = self._connection(endpoint)
+            try:
+                connection = self._connection(endpoint)
+            except Unreachable as error:
+                failure = error
+                continue
             try:
                 connection.connect()
                 connection.sock.settimeout(self._access.timeout)
                 connection.request("POST", f"/v3/{path}", json.dumps(request), headers)
                 return connection
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, UnicodeError) as error:
+                # (A name with a label of more than 63 characters is a UnicodeError.)
                 connection.close()
                 failure = _unreachable(error)
         raise failure
@@ -182,9 +193,14 @@ class Gateway:
         except ValueError as error:
             raise Unreachable(f"{endpoint}: {error}") from error
         timeout = self._access.dial_timeout
-        if scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=timeout)
-        return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls())
+        if scheme == "http" and self._access.tls_only:
+            raise Unreachable("not asked without TLS, which the endpoints that were given have")
+        try:
+            if scheme == "http":
+                return http.client.HTTPConnection(host, port, timeout=timeout)
+            return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls())
+        except http.client.InvalidURL as error:
+            raise _unreachable(error) from error
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -206,11 +222,49 @@ def _unreachable(error: Exception) -> Unreachable:
     return Unreachable(_words(error))
 
 
-def _checked(response: http.client.HTTPResponse) -> Json:
-    body = response.read()
+@contextmanager
+def deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut the connection off when the time is up: a timeout of a socket is that of one read, and
+    bytes may come one by one. Raises TimeoutError then.
+    """
+    expired = threading.Event()
+
+    def cut() -> None:
+        expired.set()
+        with suppress(OSError):
+            # (Below TLS, which is not for two threads.)
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        # (What came until then may look like a whole answer of another form.)
+        if expired.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+    if expired.is_set():
+        raise TimeoutError
+
+
+def _read(response: http.client.HTTPResponse, longest: int) -> bytes:
+    body = response.read(longest + 1)
+    if len(body) > longest:
+        raise CallError(f"a response of more than {longest:,} bytes")
+    if response.length:
+        raise http.client.IncompleteRead(body, response.length)
+    return body
+
+
+def _checked(response: http.client.HTTPResponse, longest: int = LONGEST) -> Json:
+    body = _read(response, longest)
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise CallError(f"no gateway here: HTTP status {response.status}")

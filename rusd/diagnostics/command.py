@@ -25,6 +25,8 @@ from rusd.ctl import flags
 from rusd.ctl.client import BadArguments
 from rusd.ctl.gateway import Access, CallError
 
+from .text import printable
+
 FAILED: Final = 1
 BAD_ARGUMENTS: Final = 3
 INTERRUPTED: Final = 130
@@ -60,7 +62,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CallError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {printable(str(error))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -221,6 +223,7 @@ def _explain(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 def _run_explain(arguments: argparse.Namespace, access: Access) -> int:
     from rusd.utl.progress import bar
 
+    from .asking import understood
     from .explain import account, report
     from .explain.source import Source
 
@@ -232,14 +235,14 @@ def _run_explain(arguments: argparse.Namespace, access: Access) -> int:
     size = {"limit": arguments.limit, "lines": arguments.diff_lines}
     program = f"rusd explain {shlex.quote(word)}"
     if by_revision:
-        with bar(None):
+        with bar(None), understood():
             of_revision = account.of_revision(source, int(word), **size)
         found = of_revision.revision <= of_revision.newest
         lines = report.of_revision(of_revision, program)
         as_json = report.revision_as_json(of_revision)
     else:
         span = {"first": arguments.from_revision, "last": arguments.to_revision}
-        with bar(None):
+        with bar(None), understood():
             of_key = account.of_key(source, os.fsencode(word), **span, **size)
         found = bool(of_key.count or of_key.before or of_key.now)
         lines = report.of_key(of_key, program)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 #: `name{labels} value`, as etcd and rusd write it (no timestamps).
 _LINE = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_LABELS = re.compile(rf"(?:{_LABEL.pattern},?)*")
+#: Characters of a line, and samples of a page, beyond which it is no member's.
+_LINE_LENGTH = 4096
+_SAMPLES = 50_000
+
+_LINES = re.compile(r"[^\r\n]+")
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -68,8 +74,7 @@ class Metrics:
         """Return a histogram, over all of its series that have these labels."""
         buckets: dict[float, float] = {}
         for series, value in self.series(f"{name}_bucket"):
-            if labels.items() <= series.items():
-                bound = float(series["le"])
+            if labels.items() <= series.items() and (bound := _bound(series)) is not None:
                 buckets[bound] = buckets.get(bound, 0.0) + value
         if not buckets:
             return None
@@ -77,21 +82,38 @@ class Metrics:
 
 
 def parse(page: str, wanted: tuple[str, ...] = ()) -> Metrics:
-    """Read a page; `wanted`: prefixes of names, all if empty. Lines that are no samples are left
-    out.
+    """Read a page; `wanted`: prefixes of names, all if empty. Lines that are no samples, or none of
+    a finite number, are left out.
     """
     samples: dict[str, dict[Labels, float]] = {}
-    for line in page.splitlines():
-        if wanted and not line.startswith(wanted):
+    count = 0
+    for found in _LINES.finditer(page):
+        line = found[0]
+        if len(line) > _LINE_LENGTH or (wanted and not line.startswith(wanted)):
             continue
-        if found := _LINE.match(line):
-            name, labels, value = found.groups()
-            try:
-                number = float(value)
-            except ValueError:
-                continue
-            samples.setdefault(name, {})[tuple(_LABEL.findall(labels or ""))] = number
+        sample = _LINE.match(line)
+        # (Labels as a whole first: a search for them takes quadratic time where they have no end.)
+        if sample is None or not _LABELS.fullmatch(sample[2] or ""):
+            continue
+        try:
+            number = float(sample[3])
+        except ValueError:
+            continue
+        if not isfinite(number):
+            continue
+        count += 1
+        if count > _SAMPLES:
+            break
+        samples.setdefault(sample[1], {})[tuple(_LABEL.findall(sample[2] or ""))] = number
     return Metrics(samples)
+
+
+def _bound(series: Mapping[str, str]) -> float | None:
+    """Return the upper bound of a bucket, None if it has none."""
+    try:
+        return float(series["le"])
+    except (KeyError, ValueError):
+        return None
 
 
 def grown(before: Metrics | None, after: Metrics | None, name: str, **labels: str) -> float | None:

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rusd.ctl.gateway import Access
+from rusd.ctl.gateway import Access, deadline
 
 from .facts import Certificate
 
@@ -25,8 +25,12 @@ def of_address(url: str, access: Access) -> bytes | None:
     host = parts.hostname or "127.0.0.1"
     with (
         socket.create_connection((host, parts.port or 2379), access.dial_timeout) as connected,
-        context.wrap_socket(connected, server_hostname=host) as secured,
+        context.wrap_socket(
+            connected, server_hostname=host, do_handshake_on_connect=False
+        ) as secured,
+        deadline(secured, access.timeout),
     ):
+        secured.do_handshake()
         return secured.getpeercert(binary_form=True)
 
 
@@ -36,7 +40,10 @@ def described(where: str, certificate: bytes) -> Certificate:
 
     pem = certificate.lstrip().startswith(b"-----")
     read = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
-    found = read(certificate)
+    try:
+        found = read(certificate)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
     return Certificate(
         where,
         found.subject.rfc4514_string(),

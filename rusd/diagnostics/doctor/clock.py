@@ -20,7 +20,7 @@ def bounds(pages: Iterable[Page]) -> Clock | None:
     for page in pages:
         try:
             second = parsedate_to_datetime(page.date).timestamp()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             continue
         low, high = max(low, second - page.received), min(high, second + 1 - page.sent)
     if low == float("-inf") or low > high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -151,4 +152,5 @@ class Facts:
     def _command(self, program: str, words: tuple[str, ...], at: str) -> str:
         urls = at or ",".join(each.url for each, _ in self.answering())
         flags = f" {self.flags}" if self.flags else ""
-        return f"{program} --endpoints={urls}{flags} {' '.join(words)}"
+        # (URLs are what members say, and the line is for a shell.)
+        return f"{program} --endpoints={shlex.quote(urls)}{flags} {shlex.join(words)}"

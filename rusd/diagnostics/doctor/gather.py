@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from rusd.ctl.gateway import Access, Page
 
-from ..asking import Endpoint, Member, T, of_each, tried
+from ..asking import Endpoint, Member, T, all_secure, of_each, tried
 from . import certificates, clock
 from .facts import Certificate, Facts, Observed
 
@@ -39,6 +39,7 @@ class Gathering:
 
     def gather(self, endpoints: Sequence[str]) -> Facts:
         """Ask everything."""
+        self._access = self._access._replace(tls_only=all_secure(endpoints, self._access))
         urls = [self._url(each) for each in dict.fromkeys(endpoints)]
         first = of_each(self._first, urls)
         facts = self._of_cluster(Facts((*first,), flags=self._flags))

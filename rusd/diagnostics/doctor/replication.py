@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from ..exposition import grown
@@ -20,6 +22,9 @@ _CHANGES: Final = 4
 _ROUND_TRIP: Final = 0.15
 #: Round trips that are enough to judge by.
 _ENOUGH: Final = 20
+#: Peers of one member that are looked at, and an id of one as etcd writes it.
+_PEERS: Final = 100
+_ID: Final = re.compile("[0-9a-f]{1,16}")
 #: Seconds that clocks differ.
 _CLOCKS: Final = 1.0
 #: Counters that stand still while all is well.
@@ -142,13 +147,14 @@ def round_trips(facts: Facts) -> Iterator[Finding]:
     for each, status in facts.answering():
         if each.metrics is None:
             continue
-        for labels, _ in each.metrics.series("etcd_network_peer_round_trip_time_seconds_count"):
+        peers = each.metrics.series("etcd_network_peer_round_trip_time_seconds_count")
+        for labels, _ in islice(peers, _PEERS):
             to = labels.get("To", "")
             found = each.metrics.histogram("etcd_network_peer_round_trip_time_seconds", To=to)
             few = found is None or found.count < _ENOUGH
             value = found.quantile(0.99) if found is not None and not few else None
             if value is not None and value > _ROUND_TRIP:
-                peer = facts.named(int(to, 16)) if to else "a peer"
+                peer = facts.named(int(to, 16)) if _ID.fullmatch(to) else "a peer"
                 yield warning(
                     "round-trip",
                     facts.named(each),

@@ -51,7 +51,7 @@ def _rows(facts: Facts) -> Iterator[list[str]]:
         name = next((m.name for m in facts.members or () if m.id == id_), "")
         if status is None:
             state = "silent" if each.silent else "away"
-            yield [printable(name), each.url, "", state, "", "", "", "", ""]
+            yield [printable(name), printable(each.url), "", state, "", "", "", "", ""]
             continue
         role = "learner" if status.learner else "leader" if each is leader else "follower"
         told = ""
@@ -59,7 +59,8 @@ def _rows(facts: Facts) -> Iterator[list[str]]:
             middle = (each.clock.earliest + each.clock.latest) / 2
             told = f"{middle:+.2f} ± {(each.clock.latest - each.clock.earliest) / 2:.2f} s"
         yield [
-            *(printable(name), each.url, printable(status.version), role, str(status.term)),
+            *(printable(name), printable(each.url), printable(status.version), role),
+            str(status.term),
             *(str(status.applied), human_size(status.size), human_size(status.in_use), told),
         ]
 

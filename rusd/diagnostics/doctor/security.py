@@ -103,7 +103,10 @@ def _beyond(url: str) -> bool:
     """Whether an address is of more than this machine."""
     if url.startswith("unix"):
         return False
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return True
     try:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:

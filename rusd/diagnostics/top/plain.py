@@ -21,7 +21,7 @@ def summary(view: View) -> str:
     away = f", {view.away} away" if view.away else ""
     leases = "" if view.leases is None else f"   leases {view.leases}"
     term = max((row.term or 0 for row in view.rows), default=0)
-    alarms = f"   ALARM {' '.join(view.alarms)}" if view.alarms else ""
+    alarms = f"   ALARM {printable(' '.join(view.alarms))}" if view.alarms else ""
     leader = printable(view.leader) or "NONE"
     return (
         f"{number} member{'s' * (number != 1)}{away}   leader {leader}   term {term}   revision "

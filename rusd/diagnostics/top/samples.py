@@ -8,7 +8,7 @@ from typing import Final
 
 from rusd.ctl.gateway import Access
 
-from ..asking import Endpoint, Member, of_each, tried
+from ..asking import Endpoint, Member, all_secure, of_each, tried
 from .rates import Sample, View, view
 
 #: Seconds between two questions for what changes seldom, or is long: members, alarms, leases.
@@ -24,7 +24,8 @@ class Samples:
     def __init__(self, endpoints: Sequence[str], access: Access) -> None:
         scheme = "https" if access.secure else "http"
         self._given = [one if "://" in one else f"{scheme}://{one}" for one in endpoints]
-        self._access = access._replace(timeout=min(access.timeout, _TIMEOUT))
+        secure = all_secure(endpoints, access)
+        self._access = access._replace(timeout=min(access.timeout, _TIMEOUT), tls_only=secure)
         self._endpoints: dict[str, Endpoint] = {}
         self._members: dict[int, Member] = {}
         #: Endpoint -> the member that it led to.
