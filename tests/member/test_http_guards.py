@@ -246,6 +246,12 @@ GUARDS: dict[str, tuple[Request, int, Request]] = {
         WRITE._replace(body=b" " * (4 << 20), fields=(AS_ROOT,)), 413,
         WRITE._replace(fields=(AS_ROOT,)),
     ),
+    "a field of nearly 1 MiB": (
+        VERSION._replace(fields=("A: " + "x" * (SECTION - 200),)), 200, VERSION,
+    ),
+    "more fields than aiohttp takes by default": (
+        VERSION._replace(fields=tuple(f"A{n}: x" for n in range(FIELDS - 100))), 200, VERSION,
+    ),
     "a long field": (VERSION._replace(fields=("A: " + "x" * SECTION,)), 431, VERSION),
     "many fields": (
         VERSION._replace(fields=tuple(f"A{n}: x" for n in range(FIELDS))), 431, VERSION,

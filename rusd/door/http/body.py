@@ -20,17 +20,18 @@ class BodyMemory:
         """`limit`: bytes of all bodies; `each`: bytes of one body that is read as a whole."""
         self.each = each
         self._limit = limit
-        self._held = 0
+        #: Bytes that are held.
+        self.held = 0
 
     def take(self, size: int) -> None:
         """Count `size` bytes more. Raises BodyMemoryExceeded if they do not fit."""
-        if self._held + size > self._limit:
+        if self.held + size > self._limit:
             raise BodyMemoryExceeded
-        self._held += size
+        self.held += size
 
     def release(self, size: int) -> None:
         """Uncount `size` bytes."""
-        self._held -= size
+        self.held -= size
 
 
 class Body:

@@ -22,20 +22,27 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from rusd.door.caller import caller_of
+from rusd.door.http.body import BodyMemory
 from rusd.door.http.websocket import FrameMasks
 from rusd.door.http.whole import WholeRequests
-from rusd.rpc.pages import BodyMalformed
+from rusd.rpc.pages import BodyMalformed, BodyMemoryExceeded
 
 #: Seconds for a client to read at least some of the bytes that wait for it.
 STALLED = 60.0
 #: Requests in a row that may arrive before the response to their predecessor; the connection is
 #: closed after the last. Clients that wait for each response are not affected.
 PIPELINED_AT_MOST = 100
-#: Bytes of a header section and fields of it; further ones are refused with 431. Go's server takes
-#: 1 MiB, which a parser that is fed a byte at a time would copy a million times. Also bounds the
-#: trailers of a chunked body, and the extensions of its chunks.
-SECTION = 128 << 10
-FIELDS = 2000
+#: Bytes of a header section (Go's DefaultMaxHeaderBytes) and fields of it; further ones are refused
+#: with 431.
+SECTION = 1 << 20
+FIELDS = 10_000
+#: Bytes of a section behind which the rest is parsed in parts of that size, since the parser copies
+#: what it has of a field with each part, and is counted in the memory of bodies: twice its bytes,
+#: and what a field takes.
+SMALL = 16 << 10
+FIELD_MEMORY = 400
+#: Bytes of the trailers of a chunked body, and of the extensions of its chunks.
+TRAILERS = 128 << 10
 #: Bytes that wait for a client above which nothing is written (asyncio's own limit without TLS;
 #: 512 KiB with TLS).
 UNSENT = 64 << 10
@@ -74,8 +81,9 @@ class HttpConnection(web.RequestHandler):
     """Serves the requests of one connection in order."""
 
     __slots__ = (
-        "_behind", "_in_a_row", "_last", "_length", "_masks", "_method", "_moved", "_owner",
-        "_refused", "_section", "_unfed", "_waiting", "_whole", "caller",
+        "_behind", "_counted", "_gathered", "_in_a_row", "_last", "_length", "_masks", "_memory",
+        "_method", "_moved", "_owner", "_refused", "_section", "_unfed", "_waiting", "_whole",
+        "caller",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +91,7 @@ class HttpConnection(web.RequestHandler):
         owner: ConnectionOwner,
         server: web.Server,
         whole: Callable[["HttpConnection"], WholeRequests],
+        memory: BodyMemory,
         **options: Any,
     ) -> None:
         """`whole` makes the server of the requests that arrive whole."""
@@ -95,6 +104,10 @@ class HttpConnection(web.RequestHandler):
         #: Bytes received and not parsed, since enough requests wait; the last bytes parsed.
         self._unfed = b""
         self._last = b""
+        #: Bytes of a long section that are not parsed yet; what is counted of the requests.
+        self._gathered = bytearray()
+        self._memory = memory
+        self._counted = 0
         #: Bytes of a header section or of trailers that have not ended, whether they were refused,
         #: and the body that must end before the section.
         self._section = 0
@@ -118,6 +131,8 @@ class HttpConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unfed, self._behind = b"", None
+        self._gathered.clear()
+        self._uncount()
         if self._whole is not None:
             self._whole.lost()
         super().connection_lost(exc)
@@ -198,6 +213,11 @@ class HttpConnection(web.RequestHandler):
             if self._masked(data):
                 super().data_received(data)
             return
+        if self._section > SMALL and not self._in_body():
+            if not self._gather(data):
+                return
+            data = bytes(self._gathered)
+            self._gathered.clear()
         last, data = self._last, self._last + self._unfed + data
         self._unfed = b""
         position = len(last)
@@ -207,15 +227,18 @@ class HttpConnection(web.RequestHandler):
             if end < len(_END) or end > len(data):
                 end = len(data)
             requests, behind = self._request_count, self._behind
-            in_body = behind is not None and not behind.is_eof()
+            in_body = self._in_body()
             parsed = behind.total_bytes if behind is not None else 0
             if in_body and self._length:
                 end = min(end, position + self._length)
                 self._length -= end - position
             if not in_body and self._section + end - position > SECTION:
-                self._refuse_section(in_body=False)
+                self._refuse_section(LineTooLong(b"", SECTION), in_body=False)
                 return
             section = data[position:end]
+            if not in_body and self._section + len(section) > SMALL and not self._count(section):
+                self._refuse_section(BodyMemoryExceeded(), in_body=False)
+                return
             if not in_body and not self._section and not section.startswith(_KNOWN):
                 method = _METHOD.match(section)
                 if method is not None and method.end() == len(section) < _LONGEST:
@@ -234,14 +257,45 @@ class HttpConnection(web.RequestHandler):
             elif not self._reading_paused:
                 # (Else it may be a body that the parser holds back.)
                 self._section += end - position
-                if in_body and self._section > SECTION:
-                    self._refuse_section(in_body=True)
+                if in_body and self._section > TRAILERS:
+                    self._refuse_section(LineTooLong(b"", TRAILERS), in_body=True)
                     return
             position = end
             if position >= len(data):
                 break
         self._unfed = data[position:]
         self._last = data[max(position - len(_END) + 1, 0) : position]
+
+    def _in_body(self) -> bool:
+        return self._behind is not None and not self._behind.is_eof()
+
+    def _gather(self, data: bytes) -> bool:
+        """Add `data` to a long section; return whether it is to be parsed now."""
+        gathered = self._gathered
+        gathered += data
+        if len(gathered) >= SMALL:
+            return True
+        tail = gathered[-len(data) - len(_END) + 1 :]
+        return _END in (tail if len(tail) < len(gathered) else self._last + tail)
+
+    def _count(self, section: bytes) -> bool:
+        """Count a part of a long section; False if there is no room."""
+        size = 2 * len(section) + FIELD_MEMORY * section.count(b"\n")
+        try:
+            self._memory.take(size)
+        except BodyMemoryExceeded:
+            return False
+        self._counted += size
+        return True
+
+    def _uncount(self) -> None:
+        self._memory.release(self._counted)
+        self._counted = 0
+
+    def served(self) -> None:
+        """The response to a request was sent."""
+        if not self._messages and (not self._section or self._in_body()):
+            self._uncount()
 
     def _begin_body(self) -> None:
         """A header section has ended: its request is the last message."""
@@ -253,24 +307,22 @@ class HttpConnection(web.RequestHandler):
                 self._messages[-1] = message._replace(method=self._method), self._behind
         self._method = ""
 
-    def _refuse_section(self, *, in_body: bool) -> None:
+    def _refuse_section(self, error: Exception, *, in_body: bool) -> None:
         """Refuse a header section, or the trailers of a body. Without a request under way, read on
         for a while, since closing the socket at once would take the response from a client that
         still writes.
         """
         transport = cast(asyncio.Transport, self.transport)
+        self._refused = True
         if in_body or self._waiter is None or self._waiter.done():
             # Behind the responses to the requests before it.
-            self._refused = True
-            section = (_ErrInfo(431, LineTooLong(b"", SECTION), ""), EMPTY_PAYLOAD)
-            self._messages.append(section)
+            self._messages.append((_ErrInfo(_status(error), error, ""), EMPTY_PAYLOAD))
             self._end_malformed()
             return
-        transport.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        transport.write(_refusal(HTTPStatus(_status(error))))
         if not transport.can_write_eof():
             self.force_close()
             return
-        self._refused = True
         transport.write_eof()
         self._loop.call_later(self._lingering_time, self.force_close)
 
@@ -323,6 +375,12 @@ class HttpConnection(web.RequestHandler):
 
 #: Go's text for a transfer encoding other than chunked.
 UNSUPPORTED = "Unsupported transfer encoding"
+
+
+def _status(error: Exception) -> HTTPStatus:
+    if isinstance(error, BodyMemoryExceeded):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 def _refusal(status: HTTPStatus, text: str = "") -> bytes:

@@ -77,6 +77,7 @@ class Handler:
             self._owner,
             self._server,
             self._whole,
+            self._body_memory,
             access_log=None,
             logger=_SILENT,
             keepalive_timeout=IDLE_SECONDS,
@@ -138,6 +139,7 @@ class Handler:
             return await _stream_body(request, response, response.body, last)
         finally:
             body.release()
+            connection.served()
 
 
 def _refused(status: HTTPStatus, reason: str = "") -> web.Response:

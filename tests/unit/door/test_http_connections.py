@@ -8,14 +8,16 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from aiohttp import web
 
 from cluster.certificates import Authority
 from rusd.door.http import connection, handler
 from rusd.door.http import server as http_server
-from rusd.door.http.body import BodyMemory
-from rusd.door.http.connection import FIELDS, PIPELINED_AT_MOST, SECTION
+from rusd.door.http.body import BODY_MEMORY, BodyMemory
+from rusd.door.http.connection import FIELDS, PIPELINED_AT_MOST, SECTION, SMALL
 from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.observe.health import HealthChecks
@@ -43,6 +45,12 @@ class Borrowed(asyncio.Protocol):
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(data)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -275,7 +283,7 @@ def test_dripping_bytes_of_a_header_buys_no_time(
     [
         b"GET /" + b"x" * SECTION,
         b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * SECTION,
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"A: " + b"x" * 10_000 + b"\r\n") * 20,
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"A: " + b"x" * 10_000 + b"\r\n") * 105,
         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: \r\n" * (FIELDS + 1) + b"\r\n",
     ],
     ids=["line", "field", "fields", "number"],
@@ -291,7 +299,7 @@ def test_a_header_without_bounds_is_refused(tmp_path: Path, head: bytes) -> None
 
 @pytest.mark.parametrize(
     "fields",
-    [b"A: %b\r\n" % (b"x" * 20_000), b"".join(b"A%d: a\r\n" % one for one in range(1000))],
+    [b"A: %b\r\n" % (b"x" * 1_040_000), b"".join(b"A%d: a\r\n" % one for one in range(9000))],
     ids=["long", "many"],
 )
 def test_long_fields_and_many_fields_are_read(tmp_path: Path, fields: bytes) -> None:
@@ -300,6 +308,47 @@ def test_long_fields_and_many_fields_are_read(tmp_path: Path, fields: bytes) -> 
         for _ in range(12):  # their bytes do not add up
             request = b"GET /version HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n"
             assert await ask(client, request) == b"HTTP/1.1 200 OK"
+        client[1].close()
+
+    with_door(tmp_path, test)
+
+
+def test_long_header_sections_share_the_memory_of_bodies(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        memory = door.body_memory
+        room = 3 * SECTION
+        memory.take(BODY_MEMORY - room)
+        long = b"GET /version HTTP/1.1\r\nHost: x\r\nA: " + b"x" * (SECTION - 100)
+        waiting = await connect()
+        waiting[1].write(long)
+        await until(lambda: memory.held > BODY_MEMORY - 2 * SECTION)
+        refused = await connect()
+        assert await ask(refused, long + b"\r\n\r\n") == b"HTTP/1.1 503 Service Unavailable"
+        assert await ends(refused)
+        assert await ask(waiting, b"\r\n\r\n") == b"HTTP/1.1 200 OK"
+        await until(lambda: memory.held == BODY_MEMORY - room)
+        waiting[1].write(long)
+        await until(lambda: memory.held > BODY_MEMORY - 2 * SECTION)
+        waiting[1].close()
+        await until(lambda: memory.held == BODY_MEMORY - room)
+
+    with_door(tmp_path, test)
+
+
+def test_a_long_section_in_small_parts_is_parsed_in_few(tmp_path: Path) -> None:
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        client = await connect()
+        client[1].write(b"GET /version HTTP/1.1\r\nHost: x\r\nA: ")
+        await until(lambda: bool(door.connections))
+        (connection,) = door.connections
+        original = web.RequestHandler.data_received
+        with patch.object(web.RequestHandler, "data_received", autospec=True) as parse:
+            parse.side_effect = original
+            for _ in range(SECTION // 100 - 10):
+                connection.data_received(b"x" * 100)
+        connection.data_received(b"\r\n\r")
+        assert await ask(client, b"\n") == b"HTTP/1.1 200 OK"
+        assert parse.call_count < SMALL // 100 + 2 * SECTION // SMALL
         client[1].close()
 
     with_door(tmp_path, test)

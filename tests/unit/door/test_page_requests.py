@@ -170,7 +170,7 @@ def test_bodies_that_hold_too_much_memory_together_are_refused_with_503(serve: S
         slow, late, next_one = await connect(), await connect(), await connect()
         await slow.send("POST", "/shown", 600)
         await slow.body(b"x" * 599)
-        while not memory._held:
+        while not memory.held:
             await asyncio.sleep(0)
         await late.send("POST", "/shown", 600)
         await late.body(b"x" * 600, end=True)
@@ -179,7 +179,7 @@ def test_bodies_that_hold_too_much_memory_together_are_refused_with_503(serve: S
         await slow.body(b"x", end=True)
         await slow.response()
         assert slow.status == 200
-        while memory._held:
+        while memory.held:
             await asyncio.sleep(0)
         await next_one.send("POST", "/shown", 600)
         await next_one.body(b"x" * 600, end=True)

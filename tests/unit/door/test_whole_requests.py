@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rusd.door.http import body, handler, server, whole
 from rusd.door.http.body import BodyMemory
-from rusd.door.http.connection import PARSED, SECTION, HttpConnection
+from rusd.door.http.connection import PARSED, SECTION, TRAILERS, HttpConnection
 from rusd.door.http.router import PARAMETERS, Router, parsed_target
 from rusd.door.http.server import HttpDoor
 from rusd.door.http.whole import BODY, Head, plain_head
@@ -113,7 +113,7 @@ def with_site(test: Callable[[Site, Connect], Awaitable[None]]) -> None:
                 await test(site, lambda: asyncio.open_connection("127.0.0.1", port))
         finally:
             await site.door.stop()
-        assert site.memory._held == 0
+        assert site.memory.held == 0
 
     asyncio.run(run())
 
@@ -435,10 +435,10 @@ def test_what_has_arrived_of_a_body_is_counted_not_what_was_announced() -> None:
         assert requests is not None
         while len(requests._arrived) != len(sent) - 39_000:
             await asyncio.sleep(0)
-        assert site.memory._held == 11_000
+        assert site.memory.held == 11_000
         client[1].write(sent[-39_000:])
         await said(client)
-        assert site.memory._held == 0
+        assert site.memory.held == 0
         client[1].close()
 
     with_site(test)
@@ -488,7 +488,7 @@ def test_a_section_without_bounds_is_refused_behind_the_responses_before_it() ->
 
 
 @pytest.mark.parametrize(
-    "endless", [b"0\r\n" + b"A: %b\r\n" % (b"x" * 1000) * 600, b"1;" + b"x" * (4 * SECTION)]
+    "endless", [b"0\r\n" + b"A: %b\r\n" % (b"x" * 1000) * 600, b"1;" + b"x" * (4 * TRAILERS)]
 )
 def test_trailers_and_extensions_of_chunks_have_bounds(endless: bytes) -> None:
     async def test(site: Site, connect: Connect) -> None:
