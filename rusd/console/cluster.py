@@ -77,8 +77,10 @@ class ClusterPages:
         """See `Find`."""
         node, machine = self._node, self._machine
         heard = dict(await self.reports.latest())
-        heard[node.member_id] = Heard(True, await self.reports.own())
-        committed = max(one.report.index for one in heard.values() if one.report is not None)
+        known = max(
+            (one.report.index for one in heard.values() if one.report is not None), default=0
+        )
+        heard[node.member_id] = Heard(True, await self.reports.own(), committed=known)
         now = time.time()
         return {
             "revision": str(machine.store.revision),
@@ -91,12 +93,12 @@ class ClusterPages:
                 for one in machine.alarms
             ],
             "members": [
-                self._shown(member, heard.get(member.id, _NOTHING), committed, now)
+                self._shown(member, heard.get(member.id, _NOTHING), now)
                 for member in machine.members
             ],
         }
 
-    def _shown(self, member: Member, heard: Heard, committed: int, now: float) -> object:
+    def _shown(self, member: Member, heard: Heard, now: float) -> object:
         shown: dict[str, object] = {
             "id": str(member.id),
             "name": member.name,
@@ -119,7 +121,7 @@ class ClusterPages:
             "term": str(report.term),
             "index": str(report.index),
             "applied": str(report.applied),
-            "lag": str(max(0, committed - report.applied)),
+            "lag": str(heard.lag),
             "db_size": str(report.db_size),
             "db_in_use": str(report.db_in_use),
             "quota": str(report.quota),

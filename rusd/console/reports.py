@@ -18,7 +18,7 @@ from rusd.base.errors import Refusal
 from rusd.console.certificates import Certificate
 from rusd.raft.bodies import decoded_answer
 from rusd.raft.errors import AnsweredWithError, MalformedAnswer, RequestTimeout
-from rusd.raft.interface import PeerCalls, Peers
+from rusd.raft.interface import Indexes, PeerCalls, Peers
 
 #: Name of the question to another member.
 KIND = "console report"
@@ -64,14 +64,24 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Heard(NamedTuple):
-    """What came of asking one member."""
+    """What came of asking one member.
+
+    `committed` is the index known to be committed before the question. A later one would
+    count as lag what was written since.
+    """
 
     reachable: bool
     report: Report | None = None
     error: str = ""
+    committed: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Entries that the member had not applied when it was asked."""
+        return 0 if self.report is None else max(0, self.committed - self.report.applied)
 
 
-class Node(PeerCalls, Peers, Protocol):
+class Node(Indexes, PeerCalls, Peers, Protocol):
     """The part of the Raft node that this room uses."""
 
 
@@ -96,9 +106,10 @@ class Reports:
         while True:
             await self._looked.wait()
             self._looked.clear()
+            committed = self._committed()
             members = self._node.peer_status()
             found = await asyncio.gather(
-                *(self._ask(member, peer.connected) for member, peer in members.items())
+                *(self._ask(member, peer.connected, committed) for member, peer in members.items())
             )
             self._heard, self._at = dict(zip(members, found, strict=True)), time.monotonic()
             self._round.set()
@@ -118,11 +129,17 @@ class Reports:
         """Return this member's own report."""
         return await self._own()
 
-    async def _ask(self, member: int, connected: bool) -> Heard:
+    def _committed(self) -> int:
+        """Return the highest commit index, of this member and of the reports of the round before."""
+        reports = [one.report for one in self._heard.values() if one.report is not None]
+        return max(self._node.commit_index, *(report.index for report in reports), 0)
+
+    async def _ask(self, member: int, connected: bool, committed: int) -> Heard:
         if not connected:
             return Heard(False, error="no connection")
         try:
-            return Heard(True, decoded_answer(_decode, await self._asked(member)))
+            report = decoded_answer(_decode, await self._asked(member))
+            return Heard(True, report, committed=committed)
         except AnsweredWithError:
             return Heard(True, error="does not report (an earlier release)")
         except MalformedAnswer:

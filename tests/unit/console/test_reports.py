@@ -28,6 +28,7 @@ class Node:
         self._answer = answer
         self._connected = connected
         self.asked = 0
+        self.term, self.commit_index, self.applied_index = OWN.term, OWN.index, OWN.applied
         self.handlers: dict[str, Callable[[int, bytes], Awaitable[bytes]]] = {}
 
     def serve(self, kind: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None:
@@ -75,15 +76,37 @@ def test_a_member_is_told_what_the_other_says_of_itself() -> None:
         Reports(node, own)
         return await node.handlers[reports.KIND](2, b"")
 
-    assert heard(says(asyncio.run(answered()))) == Heard(True, OWN)
+    assert heard(says(asyncio.run(answered()))) == Heard(True, OWN, committed=7)
 
 
 def test_a_report_of_a_later_release_is_read_as_far_as_it_is_known() -> None:
     later = {**msgspec.to_builtins(OWN), "novel": [1]}
-    assert heard(says(msgspec.json.encode(later))) == Heard(True, OWN)
+    assert heard(says(msgspec.json.encode(later))) == Heard(True, OWN, committed=7)
     without = {name: value for name, value in later.items() if name != "certificates"}
     found = heard(says(msgspec.json.encode(without))).report
     assert found is not None and found.certificates == []
+
+
+def test_what_is_written_after_the_question_is_no_lag() -> None:
+    async def answer() -> bytes:
+        node.commit_index = 1_000
+        return msgspec.json.encode(OWN)
+
+    node = Node(answer)
+
+    async def look() -> Heard:
+        asking = Reports(node, own)
+        running = asyncio.ensure_future(asking.run())
+        found = await asking.latest()
+        running.cancel()
+        return found[2]
+
+    assert asyncio.run(look()).lag == 0
+
+
+def test_a_member_that_is_behind_what_was_committed_before_the_question_lags() -> None:
+    behind = msgspec.structs.replace(OWN, index=5, applied=3)
+    assert heard(says(msgspec.json.encode(behind))).lag == 4
 
 
 def test_a_member_of_an_earlier_release_is_within_reach() -> None:
