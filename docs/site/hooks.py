@@ -85,7 +85,11 @@ def target(link: str, here: str, config: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Bring the script that draws diagrams to the pages that have one."""
+    """Bring the script that draws diagrams to the pages that have one.
+
+    The theme's script asks the host of the repository for its latest release: not on this site.
+    """
+    output = output.replace(' data-md-component="source"', "")
     if 'class="mermaid"' not in output:
         return output
     up = "../" * page.url.count("/")

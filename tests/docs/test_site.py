@@ -28,6 +28,12 @@ def test_nothing_is_fetched_from_another_host() -> None:
     assert [url for url in fetched if re.match(r"[a-z]+:|//", url)] == []
 
 
+def test_no_script_asks_the_host_of_the_repository() -> None:
+    """The theme's script does so on pages with this attribute."""
+    asking = 'data-md-component="source"'
+    assert [str(page) for page in PAGES if asking in page.read_text()] == []
+
+
 def test_every_file_that_a_page_fetches_is_in_the_site() -> None:
     missing = [
         f"{page.relative_to(SITE)}: {url}"
