@@ -130,7 +130,7 @@ class Reports:
         return await self._own()
 
     def _committed(self) -> int:
-        """Return the highest commit index, of this member and of the reports of the round before."""
+        """Return the highest commit index of this member and of the round before."""
         reports = [one.report for one in self._heard.values() if one.report is not None]
         return max(self._node.commit_index, *(report.index for report in reports), 0)
 
