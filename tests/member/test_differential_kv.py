@@ -120,6 +120,31 @@ def test_the_hash_of_a_negative_revision_is_that_of_nothing(pair: Pair, revision
         assert mine.hash == again.hash, "of nothing, whatever is stored"
 
 
+def test_hash_kv_at_every_revision_around_compactions_is_etcds(pair: Pair) -> None:
+    """At the compact revision it is the hash that the compaction took, with the compact revision
+    before that one: -1 for the first.
+    """
+    require_newer_oracle()
+    with pair.example() as example:
+        for number in range(9):
+            example.both("put", b"key%d" % (number % 3), b"v%d" % number)
+        base = example.base
+
+        def compare() -> None:
+            for revision in (0, *range(base, base + 12)):
+                example.both("hash_kv", revision)
+
+        compare()
+        before = pair.rusd.hash_kv().compact_revision
+        for compacted, told in ((base + 4, before), (base + 5, base + 4), (base + 8, base + 5)):
+            example.both("compact", compacted, physical=True)
+            compare()
+            assert pair.rusd.hash_kv(compacted).compact_revision == told
+            assert pair.rusd.hash_kv(compacted + 1).compact_revision == compacted
+        pair.restart()
+        compare()
+
+
 hash_steps = st.lists(
     st.one_of(
         st.tuples(st.just("put"), puts()),
