@@ -99,6 +99,20 @@ def test_the_leader_is_moved_by_the_console_of_the_leader(
     assert cluster.wait_leader() == target
 
 
+def test_members_without_an_answer_count_as_failures(
+    open_console: Open, cluster: LocalCluster
+) -> None:
+    leader = cluster.wait_leader()
+    silent, other = (leader + 1) % 3, (leader + 2) % 3
+    page = open_console(leader).open("operations")
+    expect(page.get_by_text("of which 2 must answer: the failure of 1 is survived")).to_be_visible()
+    cluster.kill(silent)
+    expect(page.get_by_text("must answer, and 2 do: no further failure is")).to_be_visible()
+    row = page.get_by_role("row", name=cluster.members[other].name)
+    row.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("2 must answer, and 1 does: there is no quorum")).to_be_visible()
+
+
 def test_compaction_is_asked_back_and_forgets_what_was_before(
     operations: Console, etcd: Client
 ) -> None:

@@ -16,23 +16,36 @@ import { formatId } from "../text.js";
 import { Role, consoleOf, memberName } from "./cluster_member.js";
 import { FormDialog, useConfirm } from "./operations_action.js";
 
-/** What a number of voting members means, in words. */
-export function voters(count) {
+/** What a number of voting members, some of which do not answer now, means in words. */
+export function voters(count, silent = 0) {
   if (count < 1) return "no voting member remains";
-  const spare = Math.ceil(count / 2) - 1;
-  const survive = spare === 0 ? "no failure is survived" : `the failure of ${spare} is survived`;
-  return `${count} voting member${count === 1 ? "" : "s"}, of which ${Math.floor(count / 2) + 1} must answer: ${survive}`;
+  const needed = Math.floor(count / 2) + 1;
+  const spare = count - silent - needed;
+  const survive =
+    spare < 0
+      ? "there is no quorum"
+      : spare === 0
+        ? `no ${silent ? "further " : ""}failure is survived`
+        : `the failure of ${spare}${silent ? " more" : ""} is survived`;
+  const now = silent ? `, and ${count - silent} do${count - silent === 1 ? "es" : ""}` : "";
+  return `${count} voting member${count === 1 ? "" : "s"}, of which ${needed} must answer${now}: ${survive}`;
+}
+
+/** The same of members as they are. */
+function votersOf(members) {
+  const voting = members.filter((member) => !member.learner);
+  return voters(voting.length, voting.filter((member) => !member.reachable).length);
 }
 
 function remove(member, cluster, here) {
   const name = memberName(member);
-  const left = cluster.members.filter((one) => !one.learner && one.id !== member.id).length;
+  const left = cluster.members.filter((one) => one.id !== member.id);
   const text = [
     html`<p>
       Removes <strong>${name}</strong>${member.name && ` (${formatId(member.id)})`} from the
       cluster for good. A removed member stops, and cannot return with its data.
     </p>`,
-    !member.learner && html`<p>Afterwards: ${voters(left)}.</p>`,
+    !member.learner && html`<p>Afterwards: ${votersOf(left)}.</p>`,
     member.leader && html`<p>It leads now: writes pause until another member is elected.</p>`,
     member.id === here && html`<p>It serves this page, which will stop to answer.</p>`,
   ];
@@ -198,7 +211,7 @@ export default function Members({ allowed, state }) {
   return html`<${ErrorNote} error=${error} />
     <div class="bar">
       <p class="dim">
-        ${voters(value.members.filter((member) => !member.learner).length)}.
+        ${votersOf(value.members)}.
         ${leader && !leads && html` <${OtherLeader} leader=${leader} />`}
       </p>
       <button type="button" class="primary" disabled=${!allowed} onClick=${() => setAdding(true)}>
