@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -19,7 +20,8 @@ class Certificate(msgspec.Struct, frozen=True):
     """One file: the flag that names it, and the end of its first certificate to end (Unix s)."""
 
     what: str
-    not_after: int
+    #: (Years 1 to 9999, as in X.509.)
+    not_after: Annotated[int, msgspec.Meta(ge=-(1 << 36), le=1 << 38)]
 
 
 class Certificates:

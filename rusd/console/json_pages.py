@@ -56,7 +56,7 @@ class JsonPages:
                 return not_allowed("GET", "HEAD")
             headers, secure, origins = request.headers, request.caller.secure, self._origins
             # (A page that is read sends no `Origin` to its own.)
-            known = "origin" in headers or origins.knows_host(headers, secure=secure)
+            known = bool(headers.get("origin")) or origins.knows_host(headers, secure=secure)
             if not known or not origins.admits(headers, secure=secure):
                 return answers.refusal(OTHER_ORIGIN)
             try:

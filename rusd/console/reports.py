@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -32,32 +32,36 @@ PATIENCE = 2.5
 LARGEST = 16 << 10
 
 
+#: A number that a page can show. (Without bounds an answer may hold thousands of digits.)
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class BackupReport(msgspec.Struct, frozen=True):
     """Backups as the member that answers sees them; only the leader makes them."""
 
     #: Unix time of the newest in seconds, 0 if there is none; its revision; bytes.
-    time: int
-    revision: int
-    size: int
-    failures: int
+    time: Number
+    revision: Number
+    size: Number
+    failures: Number
     #: Why backups or the archive are overdue; "" if they are not.
     overdue: str
     #: Seconds since when committed entries are not archived; None without an archive.
-    archive_behind: float | None = None
+    archive_behind: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
     """One member, by itself. Fields of later releases must have defaults."""
 
     version: str
-    term: int
+    term: Number
     #: The last index that is committed, and that is applied.
-    index: int
-    applied: int
+    index: Number
+    applied: Number
     #: Bytes.
-    db_size: int
-    db_in_use: int
-    quota: int
+    db_size: Number
+    db_in_use: Number
+    quota: Number
     certificates: list[Certificate] = []
     #: None without `--backup-interval`.
     backups: BackupReport | None = None

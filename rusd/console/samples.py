@@ -42,6 +42,6 @@ class Samples:
 
 
 def _short(value: float) -> float | None:
-    if math.isnan(value):
+    if not math.isfinite(value):
         return None
     return round(value) if abs(value) >= 1000 or value == int(value) else round(value, 3)

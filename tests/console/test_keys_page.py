@@ -308,3 +308,22 @@ def test_axe_finds_no_barrier_beside_a_chosen_key_and_in_dialogs(
         if name:
             page.keyboard.press("Escape")
     assert not barriers, "\n".join(barriers)
+
+
+def test_a_value_that_a_text_field_would_change_is_written_back_unchanged(
+    console: Console, client: Client
+) -> None:
+    """A byte order mark, line ends of two bytes, and bytes that are no UTF-8."""
+    for number, written in enumerate((b"\xef\xbb\xbfmarked", b"two\r\nlines", b"\xff\xfe{}")):
+        name = b"odd\xff/%d" % number
+        before = client.put(name, written).header.revision
+        page = console.open("keys", key=f"odd\\xff/{number}")
+        detail(page).get_by_role("button", name="Edit").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("tab", name="Text").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("As text this value would change")
+        dialog.get_by_role("button", name="Review").click()
+        dialog.get_by_role("button", name="Put").click()
+        expect(dialog).to_have_count(0)
+        found = client.range(name).kvs[0]
+        assert (found.value, found.mod_revision) == (written, before + 1)

@@ -41,6 +41,7 @@ def test_bytes_text_and_numbers_are_shown_as_people_read_them(run: Any) -> None:
             ([0x61, 0x0A], "a\n"),
             ([0x61, 0x00], None),
             ([0xFF], None),
+            ([0xEF, 0xBB, 0xBF, 0x61], "\ufeffa"),
         ],
         "t.formatSize(x)": [
             (0, "0 B"),

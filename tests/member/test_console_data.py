@@ -77,6 +77,7 @@ def test_a_page_of_another_origin_is_shown_nothing(cluster: LocalCluster) -> Non
             {"Sec-Fetch-Site": "cross-site"},
             {"Sec-Fetch-Site": "same-site"},
             {"Host": "evil.example"},
+            {"Host": "evil.example", "Origin": ""},
             {"Host": "evil.example", "Origin": "http://evil.example"},
         ):
             status, told = got(cluster.endpoints[0], page, **headers)

@@ -1,6 +1,7 @@
 // Bytes, text and numbers as people read them. Pure functions.
 
-const DECODER = new TextDecoder("utf-8", { fatal: true });
+// (A byte order mark is a part of a value: a decoder would drop it.)
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const ENCODER = new TextEncoder();
 
 /** Bytes of a base64 string, as the gateway writes keys and values; none for undefined. */
@@ -71,8 +72,7 @@ export function printable(bytes) {
       i += 1;
       continue;
     }
-    // (A byte order mark decodes to nothing.)
-    line += char === "\\" ? "\\\\" : char === "" || HIDDEN.test(char) ? escaped(part) : char;
+    line += char === "\\" ? "\\\\" : HIDDEN.test(char) ? escaped(part) : char;
     i += length;
   }
   return line;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from rusd.console import reports
 from rusd.console.certificates import Certificate
-from rusd.console.reports import LARGEST, Heard, Report, Reports
+from rusd.console.reports import LARGEST, BackupReport, Heard, Report, Reports
 from rusd.raft.errors import AnsweredWithError, ConnectionLost, RequestTimeout
 from rusd.raft.node import PeerStatus
 
@@ -119,6 +120,16 @@ def test_a_member_of_an_earlier_release_is_within_reach() -> None:
 def test_an_answer_that_is_no_report_harms_nobody(body: bytes) -> None:
     found = heard(says(body))
     assert (found.reachable, found.report, found.error) == (True, None, "cannot be understood")
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1e300", str(1 << 63)])
+@pytest.mark.parametrize("name", ["index", "db_size", "not_after", "time", "archive_behind"])
+def test_numbers_that_no_page_can_show_make_no_report(name: str, number: str) -> None:
+    backups = BackupReport(1, 1, 1, 1, "", 1.5)
+    body = msgspec.json.encode(msgspec.structs.replace(OWN, backups=backups))
+    shown = re.sub(rb'("%b":)[0-9.]+' % name.encode(), rb"\g<1>" + number.encode(), body)
+    assert shown != body
+    assert heard(says(shown)) == Heard(True, error="cannot be understood")
 
 
 @pytest.mark.parametrize("error", [RequestTimeout(), ConnectionLost()])

@@ -234,7 +234,7 @@ def test_a_command_line_to_copy_runs_no_other_command(capsys: pytest.CaptureFixt
     """The URL of a member that answers is its own word."""
     answers = plain()
     with serving(answers) as url:
-        evil = f"{url}/$(touch${{IFS}}owned);x"
+        evil = f"{url}/; $(touch owned) 'x"
         other = members(evil).replace(b'"ID": "1"', b'"ID": "2"')
         answers["/v3/cluster/member/list"] = other
         answers["/v3/maintenance/alarm"] = encoded(

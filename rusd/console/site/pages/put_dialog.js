@@ -83,6 +83,9 @@ export function PutDialog({ kv: first, prefix, value: proposed, onDone, onClose 
   const change = (next) => {
     try {
       const bytes = edited();
+      if (next === "text" && bytes.length <= EDITED && formOf(bytes) !== "text") {
+        throw new Error("As text this value would change: it has bytes that a text field does not keep.");
+      }
       setContent(contentOf(bytes, next));
       setFile(next === "file" ? bytes : file);
       setError(null);
