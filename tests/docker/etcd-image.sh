@@ -11,10 +11,13 @@ if ldd "$1" >/dev/null 2>&1; then
 fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-cp "$1" "$context/etcd"
+mkdir -p "$context/root/usr/local/bin" "$context/root/data"
+cp "$1" "$context/root/usr/local/bin/etcd"
+# A volume takes its mode, so that any user may write, as in the image of rusd.
+chmod 1777 "$context/root/data"
 cat >"$context/Dockerfile" <<END
 FROM $base
-COPY etcd /usr/local/bin/etcd
+COPY root /
 ENTRYPOINT ["/usr/local/bin/etcd"]
 END
 docker build --quiet --tag etcd:chaos "$context" >&2
