@@ -60,7 +60,7 @@ class Source:
         self.guessed = False
         #: The newest revision that came.
         self.seen = 0
-        error = "no endpoints"
+        errors = []
         for endpoint in endpoints:
             self._gateway = Gateway([endpoint], access)
             self._endpoint = Endpoint(endpoint, access)
@@ -68,7 +68,8 @@ class Source:
             # (A refusal for want of a user is of all; calls that follow tell it.)
             if status is not None or "user name" in error:
                 return
-        raise CallError(error)
+            errors.append(f"{endpoint}: {error}")
+        raise CallError("; ".join(errors) or "no endpoints")
 
     def state(self, key: bytes, revision: int = 0) -> State:
         """Read a key, linearizably if at the newest revision. Raises CallError."""

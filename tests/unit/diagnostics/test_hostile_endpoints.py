@@ -304,3 +304,12 @@ def test_labels_are_read_in_linear_time() -> None:
     begun = time.process_time()
     parse("\n".join(f"etcd_a{{{'a' * 4000}}} 1" for _ in range(3000)))
     assert time.process_time() - begun < 5
+
+
+def test_explain_names_each_endpoint_that_does_not_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(["explain", "--endpoints", "127.0.0.1:1,127.0.0.1:2", "a"], {}) == 1
+    told = capsys.readouterr().err
+    assert "127.0.0.1:1: connection refused" in told
+    assert "127.0.0.1:2: connection refused" in told
