@@ -85,15 +85,22 @@ def target(link: str, here: str, config: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Bring the script that draws diagrams to the pages that have one.
-
-    The theme's script asks the host of the repository for its latest release: not on this site.
-    """
-    output = output.replace(' data-md-component="source"', "")
+    """Bring the script that draws diagrams to the pages that have one."""
+    output = offline(output)
     if 'class="mermaid"' not in output:
         return output
     up = "../" * page.url.count("/")
     return output.replace("</head>", f'<script src="{up}site/mermaid.js"></script></head>')
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    """Change the pages that belong to no document, such as 404.html."""
+    return offline(output)
+
+
+def offline(page: str) -> str:
+    """Return a page on which the theme's script does not ask the repository's host for releases."""
+    return page.replace(' data-md-component="source"', "")
 
 
 # --- rooms ----------------------------------------------------------------------------------------
