@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 Json = dict[str, Any]
 
-#: Bytes of a response, and of a message of a stream.
+#: Bytes of a response (as of a message of gRPC), of a page, and of a message of a stream.
+LARGEST: Final = (1 << 31) - 1
 LONGEST: Final = 64 << 20
 
 
@@ -103,18 +104,20 @@ class Messages:
 class Gateway:
     """A client of the members at `endpoints`."""
 
-    def __init__(self, endpoints: Sequence[str], access: Access) -> None:
+    def __init__(self, endpoints: Sequence[str], access: Access, largest: int = LARGEST) -> None:
+        """`largest`: bytes of a response."""
+        self._largest = largest
         self._endpoints = endpoints
         self._access = access
         self._context: ssl.SSLContext | None = None
         self._token: str | None = None
 
-    def call(self, path: str, request: Json, longest: int = LONGEST) -> Json:
+    def call(self, path: str, request: Json, longest: int | None = None) -> Json:
         """Return the response to a unary call, of `longest` bytes at most. Raises CallError."""
         connection = self._send(path, request)
         try:
             with deadline(connection.sock, self._access.timeout):
-                return _checked(connection.getresponse(), longest)
+                return _checked(connection.getresponse(), longest or self._largest)
         except (OSError, http.client.HTTPException) as error:
             raise _unreachable(error) from error
         finally:

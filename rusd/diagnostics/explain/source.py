@@ -15,7 +15,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from rusd.ctl.gateway import Access, CallError, Gateway, Json
+from rusd.ctl.gateway import LONGEST, Access, CallError, Gateway, Json
 
 from ..asking import Endpoint, tried
 from .history import Event
@@ -62,7 +62,7 @@ class Source:
         self.seen = 0
         errors = []
         for endpoint in endpoints:
-            self._gateway = Gateway([endpoint], access)
+            self._gateway = Gateway([endpoint], access, LONGEST)
             self._endpoint = Endpoint(endpoint, access)
             status, error = tried(self._endpoint.status)
             # (A refusal for want of a user is of all; calls that follow tell it.)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rusd.ctl.gateway import Access, Gateway, Unreachable
+from rusd.ctl.gateway import Access, CallError, Gateway, Unreachable
 from rusd.diagnostics import command
 from rusd.diagnostics.asking import Endpoint, all_secure, tried
 from rusd.diagnostics.exposition import parse
@@ -272,6 +272,14 @@ def test_an_answer_byte_by_byte_ends_at_the_timeout() -> None:
         with pytest.raises(Unreachable, match="deadline exceeded"):
             Gateway([url], Access(timeout=0.5)).call("maintenance/status", {})
         assert time.monotonic() - begun < 10
+
+
+def test_a_response_ends_at_its_size_and_not_before() -> None:
+    answer = encoded({"kvs": ["x" * 1000]})
+    with serving(plain() | {"/v3/kv/range": answer}) as url:
+        assert Gateway([url], Access(), len(answer)).call("kv/range", {})["kvs"]
+        with pytest.raises(CallError, match="more than"):
+            Gateway([url], Access(), len(answer) - 1).call("kv/range", {})
 
 
 def test_a_handshake_byte_by_byte_ends_at_the_timeout() -> None:
