@@ -154,8 +154,12 @@ def test_a_client_that_goes_away_leaves_no_process_and_no_file(
 ) -> None:
     exports = member.members[0].data_dir / "member" / "exports"
     process = psutil.Process(member.members[0].pid)
+    # More than the connection's window: the file stays until it is read. (The process that writes
+    # a small one may be gone before anybody looks.)
+    for number in range(40):
+        client.put(b"large/%d" % number, os.urandom(64 << 10))
     answers = stream(client)
-    until(lambda: bool(process.children()))
+    until(lambda: bool(process.children() or list(exports.iterdir())))
     answers.cancel()  # type: ignore[attr-defined]
     until(lambda: not process.children() and not list(exports.iterdir()))
     assert len(save(client)) % 512 == 32
