@@ -181,7 +181,7 @@ def test_top_in_a_terminal_pauses_ends_and_leaves_it_as_it_was(patient: Patient)
     try:
         shown = Shown(us)
         shown.until("leader rusd-")
-        assert "reads/s" in shown.text
+        shown.until("reads/s")
         os.write(us, b"p")
         shown.until("PAUSED")
         os.write(us, b"q")

@@ -107,7 +107,12 @@ def test_a_restore_that_a_signal_ends_leaves_no_keys_behind(
     file.write_bytes(file_of(sound()))
     restore = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
     program = KILLED.replace("SIGKILL", number.name)
-    ended = subprocess.run([sys.executable, "-c", program, *restore], capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *restore],
+        capture_output=True,
+        # (Under nohup the tests ignore SIGHUP, and what they start would too.)
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
     assert ended.returncode in (-number, 128 + number)
     assert not list(data.iterdir())
 
