@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench.calls import PUT, PUT_PATH, STREAMS
-from tests.bench.load import measure
+from tests.bench.calls import STREAMS
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
 from tests.bench.subjects import Subject, in_turn
-from tests.bench.unary import per_thousand
+from tests.bench.unary import measure_put
 
 HEADING = "Archive of committed entries (etcd has none)"
 
@@ -31,25 +30,10 @@ def run(members: int, plan: Plan, table: Table) -> None:
         for turn in plan.turns():
             for subject in in_turn(started, turn):
                 row = cases[id(subject)]
-                table.attempt(partial(_measure, subject, plan, row))
+                table.attempt(partial(measure_put, subject, plan, row))
                 say(f"{members}: {row.title}: {row.latest(subject.name)}")
         if not any((plan.scratch / "backups").rglob("*")):
             table.failures.append("nothing was archived")
     finally:
         for subject in started:
             subject.cluster.close()
-
-
-def _measure(subject: Subject, plan: Plan, row: Row) -> None:
-    before = subject.cpu_seconds()
-    url = subject.url("leader")
-    got = measure(url, [PUT_PATH], PUT, STREAMS, plan.seconds, plan.warm_up, plan.scratch)
-    used = subject.cpu_seconds() - before
-    row.add(
-        subject.name,
-        **{
-            "calls/s": got.rate,
-            "ms": got.latency_ms,
-            "CPU s per 1,000": per_thousand(got, used, plan),
-        },
-    )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from cluster.certificates import Authority
-from tests.bench.calls import PUT, PUT_PATH, STREAMS
-from tests.bench.load import measure
+from tests.bench.calls import STREAMS
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
-from tests.bench.subjects import Subject, in_turn, running
-from tests.bench.unary import per_thousand
+from tests.bench.subjects import in_turn, running
+from tests.bench.unary import measure_put
 
 HEADING = "TLS between members"
 
@@ -27,24 +26,9 @@ def run(members: int, plan: Plan, table: Table) -> None:
         with running(members, plan, authority.peer_tls() if on else None) as subjects:
             for turn in plan.turns():
                 for subject in in_turn(subjects, turn):
-                    table.attempt(partial(_measure, subject, plan, row))
+                    table.attempt(partial(measure_put, subject, plan, row))
                     say(f"{members}: {title}: {subject.name}: {row.latest(subject.name)}")
 
 
 def _over(tls: bool) -> str:
     return "over TLS" if tls else "without TLS"
-
-
-def _measure(subject: Subject, plan: Plan, row: Row) -> None:
-    before = subject.cpu_seconds()
-    url = subject.url("leader")
-    got = measure(url, [PUT_PATH], PUT, STREAMS, plan.seconds, plan.warm_up, plan.scratch)
-    used = subject.cpu_seconds() - before
-    row.add(
-        subject.name,
-        **{
-            "calls/s": got.rate,
-            "ms": got.latency_ms,
-            "CPU s per 1,000": per_thousand(got, used, plan),
-        },
-    )

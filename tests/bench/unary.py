@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from tests.bench.calls import RANGE_PATH, Group, Load
-from tests.bench.load import ENOUGH, LoadFailed, Measured, measure
+from tests.bench.calls import PUT, PUT_PATH, RANGE_PATH, STREAMS, Group, Load
+from tests.bench.load import ENOUGH, LoadFailed, Measured, Shape, measure
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
 from tests.bench.subjects import Subject, in_turn, running
@@ -75,21 +76,35 @@ def run_group(group: Group, members: int, plan: Plan, table: Table) -> None:
 def measure_one(load: Load, subject: Subject, plan: Plan, row: Row) -> None:
     """One run of one load on one server."""
     size, revision = look(load, subject.endpoint(load.role))
-    url = subject.url(load.role)
-    before = subject.cpu_seconds()
-    got = measure(
-        url, load.paths, load.message, load.shape, plan.seconds, plan.warm_up, plan.scratch
-    )
-    used = subject.cpu_seconds() - before
+    got, values = measured(subject, load.role, load.paths, load.message, load.shape, plan)
     check(load, subject, got, size, revision)
-    row.add(
-        subject.name,
-        **{
-            "calls/s": got.rate,
-            "ms": got.latency_ms,
-            "CPU s per 1,000": per_thousand(got, used, plan),
-        },
-    )
+    row.add(subject.name, **values)
+
+
+def measure_put(subject: Subject, plan: Plan, row: Row) -> None:
+    """One run of puts at the leader of one server."""
+    _, values = measured(subject, "leader", [PUT_PATH], PUT, STREAMS, plan)
+    row.add(subject.name, **values)
+
+
+def measured(
+    subject: Subject,
+    role: str,
+    paths: Sequence[str],
+    message: bytes,
+    shape: Shape,
+    plan: Plan,
+) -> tuple[Measured, dict[str, float]]:
+    """One run of one call, and what a row has of it."""
+    url = subject.url(role)
+    before = subject.cpu_seconds()
+    got = measure(url, paths, message, shape, plan.seconds, plan.warm_up, plan.scratch)
+    used = subject.cpu_seconds() - before
+    return got, {
+        "calls/s": got.rate,
+        "ms": got.latency_ms,
+        "CPU s per 1,000": per_thousand(got, used, plan),
+    }
 
 
 def per_thousand(got: Measured, used: float, plan: Plan) -> float:

@@ -65,21 +65,11 @@ function AddUser({ onClose, onDone }) {
   <//>`;
 }
 
-function ChangePassword({ user, onClose }) {
+/** A password that is typed twice: it, whether it may be used, and its fields with their labels. */
+function useNewPassword() {
   const [password, setPassword] = useInput();
   const [again, setAgain] = useInput();
-  return html`<${FormDialog}
-    title=${`Password of ${user}`}
-    action="Change password"
-    ready=${password !== "" && password === again}
-    onClose=${onClose}
-    onSubmit=${async () => {
-      await call("auth/user/changepw", { name: user, password });
-      announce(`The password of ${user} was changed.`);
-    }}
-  >
-    <p>The old password of <strong>${user}</strong> no longer works, and its sessions end.</p>
-    <${Field} label="New password">
+  const fields = (label, labelAgain) => html`<${Field} label=${label}>
       <input
         data-focus
         type="password"
@@ -88,9 +78,26 @@ function ChangePassword({ user, onClose }) {
         onInput=${setPassword}
       />
     <//>
-    <${Field} label="New password again" hint=${again && again !== password ? "The two differ." : ""}>
+    <${Field} label=${labelAgain} hint=${again && again !== password ? "The two differ." : ""}>
       <input type="password" autocomplete="new-password" value=${again} onInput=${setAgain} />
-    <//>
+    <//>`;
+  return { password, ready: password !== "" && password === again, fields };
+}
+
+function ChangePassword({ user, onClose }) {
+  const { password, ready, fields } = useNewPassword();
+  return html`<${FormDialog}
+    title=${`Password of ${user}`}
+    action="Change password"
+    ready=${ready}
+    onClose=${onClose}
+    onSubmit=${async () => {
+      await call("auth/user/changepw", { name: user, password });
+      announce(`The password of ${user} was changed.`);
+    }}
+  >
+    <p>The old password of <strong>${user}</strong> no longer works, and its sessions end.</p>
+    ${fields("New password", "New password again")}
   <//>`;
 }
 
@@ -131,13 +138,12 @@ function GrantRole({ user, has, onClose, onDone }) {
 /** Enables authentication, after making the user root if there is none, as etcdctl does. */
 function EnableAuth({ users, onClose }) {
   const missing = !users.includes("root");
-  const [password, setPassword] = useInput();
-  const [again, setAgain] = useInput();
+  const { password, ready, fields } = useNewPassword();
   return html`<${FormDialog}
     title="Enable authentication?"
     action="Enable authentication"
     danger=${true}
-    ready=${!missing || (password !== "" && password === again)}
+    ready=${!missing || ready}
     onClose=${onClose}
     onSubmit=${async () => {
       if (missing) await call("auth/user/add", { name: "root", password, options: {} });
@@ -156,18 +162,7 @@ function EnableAuth({ users, onClose }) {
     </p>
     ${missing
       ? html`<p>The user root is needed, and is made with this password. Keep it.</p>
-          <${Field} label="Password of root">
-            <input
-              data-focus
-              type="password"
-              autocomplete="new-password"
-              value=${password}
-              onInput=${setPassword}
-            />
-          <//>
-          <${Field} label="Password again" hint=${again && again !== password ? "The two differ." : ""}>
-            <input type="password" autocomplete="new-password" value=${again} onInput=${setAgain} />
-          <//>`
+          ${fields("Password of root", "Password again")}`
       : html`<p>Be sure to know the password of root.</p>`}
   <//>`;
 }
