@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
         "15220, which the verdict on watches finds)",
     )
     made.add_argument(
+        "--no-lease-ends",
+        action="store_true",
+        help="do not take a lease as ended when a member does not find it (etcd before 3.5.3: a "
+        "new leader answers before it has applied what is committed; its change 13932)",
+    )
+    made.add_argument(
         "--flag", action="append", default=[], help="further flag of every member (repeatable)"
     )
     made.add_argument(
@@ -113,7 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             steps = schedule.draw(seed, options.time, kinds or faults.possible(subject))
         schedule.save(steps, report / "schedule.json")
         plan = Plan(
-            options.time, seed, steps, options.rate, progress=not options.no_progress_requests
+            options.time,
+            seed,
+            steps,
+            options.rate,
+            progress=not options.no_progress_requests,
+            lease_ends=not options.no_lease_ends,
         )
         history = run(subject, plan, about, progress)
     history.save(report / "history.jsonl")

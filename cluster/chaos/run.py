@@ -63,6 +63,8 @@ class Plan:
     rate: float = 250.0
     #: Whether watchers ask for progress.
     progress: bool = True
+    #: Whether a lease that a member does not find has ended.
+    lease_ends: bool = True
 
 
 def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display) -> History:
@@ -79,6 +81,7 @@ def run(subject: Subject, plan: Plan, about: dict[str, object], display: Display
         "seconds": plan.seconds,
         "size": subject.size,
         "progress requests": plan.progress,
+        "lease ends": plan.lease_ends,
         "faults": sorted({step.kind for step in plan.steps}),
         "unavailable": subject.unavailable(),
         "unrecorded": [LEASES, LOCKS],

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.chaos import command, schedule
 from cluster.chaos.history import History, Outcome
+from tests.support.known import ETCD_FROM_PYPI
 
 #: Seconds of faults.
 TIME = 15
@@ -26,8 +27,7 @@ def run(directory: Path, *arguments: str) -> History:
 def test_all_verdicts_hold_while_members_links_and_disks_break(
     tmp_path: Path, subject: str, network: str
 ) -> None:
-    # The etcd from PyPI promises progress too early (its issue 15220, closed in 3.5.8).
-    known = ["--no-progress-requests"] if subject == "etcd" else []
+    known = ETCD_FROM_PYPI if subject == "etcd" else []
     history = run(tmp_path, "--subject", subject, "--network", network, *known)
     assert history.faults and history.leaders
     outcomes = Counter(operation.outcome for operation in history.operations)
@@ -40,7 +40,7 @@ def test_all_verdicts_hold_while_members_links_and_disks_break(
 
 @pytest.mark.parametrize("subject", ["rusd", "etcd"])
 def test_a_member_that_lost_its_disk_is_refused_and_replaced(tmp_path: Path, subject: str) -> None:
-    known = ["--no-progress-requests"] if subject == "etcd" else []
+    known = ETCD_FROM_PYPI if subject == "etcd" else []
     history = run(tmp_path, "--subject", subject, "--faults", "wipe-member", *known)
     assert {fault.kind for fault in history.faults} == {"wipe-member"}
     assert len(history.finals) == 3

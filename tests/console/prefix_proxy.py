@@ -53,10 +53,10 @@ class _Proxy:
         return port
 
     async def stop(self) -> None:
-        if self._session is not None:
-            await self._session.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         assert self._session is not None

@@ -235,17 +235,22 @@ def test_authentication_is_enabled_with_a_new_root_and_disabled_by_it(
     etcd.call(*auth_call("UserDelete", name="root"))
 
 
-def test_a_read_only_console_changes_nothing(open_console: Open) -> None:
-    with Server(flags=["--console-read-only"]) as server:
-        console = open_console(server.url)
-        page = console.open("operations", tab="members")
-        expect(page.get_by_text("The console of this member is read-only")).to_be_visible()
-        for tab in ("Members", "Users", "Roles"):
-            page.get_by_role("tab", name=tab).click()
-            for button in page.locator(".operations").get_by_role("button").all():
-                expect(button).to_be_disabled()
-        page.get_by_role("tab", name="Maintenance").click()
-        expect(page.get_by_role("button", name="Compact")).to_be_disabled()
-        # (A snapshot is a read.)
-        expect(page.get_by_role("button", name="Download a snapshot")).to_be_enabled()
-        console.picture("operations-read-only")
+@pytest.fixture
+def read_only() -> Iterator[Server]:
+    with Server(flags=["--console-read-only"]) as running:
+        yield running
+
+
+def test_a_read_only_console_changes_nothing(read_only: Server, open_console: Open) -> None:
+    console = open_console(read_only.url)
+    page = console.open("operations", tab="members")
+    expect(page.get_by_text("The console of this member is read-only")).to_be_visible()
+    for tab in ("Members", "Users", "Roles"):
+        page.get_by_role("tab", name=tab).click()
+        for button in page.locator(".operations").get_by_role("button").all():
+            expect(button).to_be_disabled()
+    page.get_by_role("tab", name="Maintenance").click()
+    expect(page.get_by_role("button", name="Compact")).to_be_disabled()
+    # (A snapshot is a read.)
+    expect(page.get_by_role("button", name="Download a snapshot")).to_be_enabled()
+    console.picture("operations-read-only")

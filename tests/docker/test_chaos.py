@@ -13,6 +13,7 @@ import pytest
 
 from cluster.chaos import command, namespaces
 from cluster.chaos.history import History, Outcome
+from tests.support.known import ETCD_FROM_PYPI
 
 from .conftest import ROOT
 
@@ -44,8 +45,7 @@ def subject(request: pytest.FixtureRequest, engine: docker.DockerClient) -> Iter
     other = f"{image}-too"
     name, _, tag = other.rpartition(":")
     engine.images.get(image).tag(name, tag)
-    # The etcd from PyPI promises progress too early (its issue 15220, closed in 3.5.8).
-    known = ["--no-progress-requests"] if request.param == "etcd" else []
+    known = ETCD_FROM_PYPI if request.param == "etcd" else []
     yield ["--image", image, "--other-image", other, *known]
     engine.images.remove(other)
 

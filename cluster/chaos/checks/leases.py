@@ -4,6 +4,9 @@ A renewal (grant or answered keepalive) is processed after it is sent, so the le
 before send time + TTL. The deletion time of a key is known from the final history (the revision of
 the delete) and from the first response with that revision or a later one.
 
+A lease has ended when its revocation succeeded, or when a member did not find it (unless the run
+says that this proves nothing: "lease ends" in what it is about).
+
 A lease may outlive its TTL without limit (a new leader restarts its clock), with one exception: at
 the end of the run, leases whose last renewal is long ago must have expired.
 """
@@ -30,8 +33,12 @@ def check(history: History) -> Verdict:
     for call in history.leases:
         if call.outcome is not Outcome.FAILED:
             calls[call.lease].append(call)
+    not_found_ends = history.about.get("lease ends", True)
     for lease, mine in calls.items():
-        _ends_once(findings, lease, mine)
+        ends = [call for call in mine if _ends(call)]
+        if not not_found_ends:
+            ends = [call for call in ends if call.action == "revoke"]
+        _ends_once(findings, lease, mine, ends)
     timeline = Timeline.of(history)
     if timeline is None:
         if calls:
@@ -68,14 +75,15 @@ def _renews(call: LeaseCall) -> bool:
     return answered and call.action in ("grant", "keepalive")
 
 
-def _ends_once(findings: Findings, lease: int, calls: list[LeaseCall]) -> None:
-    ends = [
-        call
-        for call in calls
-        if call.outcome is Outcome.OK
-        and call.completed is not None
-        and (call.action == "revoke" or (call.action in ("keepalive", "ttl") and call.ttl <= 0))
-    ]
+def _ends(call: LeaseCall) -> bool:
+    if call.outcome is not Outcome.OK or call.completed is None:
+        return False
+    return call.action == "revoke" or (call.action in ("keepalive", "ttl") and call.ttl <= 0)
+
+
+def _ends_once(
+    findings: Findings, lease: int, calls: list[LeaseCall], ends: list[LeaseCall]
+) -> None:
     if not ends:
         return
     end = min(ends, key=lambda call: call.completed or 0)

@@ -118,6 +118,17 @@ def test_a_lease_alive_after_it_was_seen_expired_is_found() -> None:
         assert lease.whats() == ["lease 7 was found alive after it was known to have ended"]
 
 
+def test_a_lease_alive_after_it_was_not_found_holds_where_that_proves_nothing() -> None:
+    lease = Lease()
+    lease.story.history.about["lease ends"] = False
+    lease.call("ttl", 2, 0)
+    lease.call("keepalive", 3, 5)
+    assert lease.whats() == []
+    lease.call("revoke", 4)
+    lease.call("ttl", 5, 3)
+    assert lease.whats() == ["lease 7 was found alive after it was known to have ended"]
+
+
 def test_a_keepalive_beside_the_revoke_may_succeed() -> None:
     lease = Lease()
     lease.call("revoke", 1)
