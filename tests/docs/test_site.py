@@ -68,3 +68,11 @@ def test_diagrams_are_drawn_by_a_script_of_the_site() -> None:
     page = SITE / "architecture" / "index.html"
     assert 'class="mermaid"' in page.read_text()
     assert (SITE / "site" / "mermaid.js").stat().st_size > 100_000
+
+
+def test_diagrams_are_not_shrunk_to_the_width_of_a_phone() -> None:
+    """They scroll sideways in their box instead (site.css)."""
+    documents = [path.read_text() for path in (ROOT / "docs").rglob("*.md")]
+    diagrams = [text for each in documents for text in each.split("```mermaid\n")[1:]]
+    assert diagrams
+    assert [each[:80] for each in diagrams if '"useMaxWidth": false' not in each] == []
