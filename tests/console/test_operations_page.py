@@ -113,6 +113,57 @@ def test_members_without_an_answer_count_as_failures(
     expect(page.get_by_text("2 must answer, and 1 does: there is no quorum")).to_be_visible()
 
 
+def test_dialogs_say_that_a_change_would_lose_the_quorum_and_which_etcd_refuses(
+    open_console: Open, cluster: LocalCluster, client: Client
+) -> None:
+    leader = cluster.wait_leader()
+    silent, other = (leader + 1) % 3, (leader + 2) % 3
+    console = open_console(leader)
+    console.tolerate("status of 503", "status of 500", "status of 412", "status of 400")
+    page = console.open("operations")
+    row = page.get_by_role("row", name=cluster.members[other].name)
+    with Client(cluster.endpoints[leader]) as etcd:
+        learner = etcd.member_add("http://127.0.0.1:1", learner=True).member.ID
+        try:
+            cluster.kill(silent)
+            expect(page.get_by_text("must answer, and 2 do: no further failure is")).to_be_visible()
+            dialog = page.get_by_role("dialog")
+            lost = dialog.get_by_text("4 voting members, of which 3 must answer, and 2 do")
+
+            page.get_by_role("button", name="Promote").click()
+            expect(lost).to_contain_text("there is no quorum. Nothing can be written.")
+            expect(dialog.get_by_role("button", name="Promote")).to_be_disabled()
+            console.picture("operations-promote-loses-the-quorum")
+            dialog.get_by_role("button", name="Cancel").click()
+
+            page.get_by_role("button", name="Add member").click()
+            refusal = dialog.get_by_text("etcd refuses this while so few members answer")
+            expect(refusal).to_be_visible()
+            dialog.get_by_label("As a learner").uncheck()
+            expect(lost).to_contain_text("until enough of them answer")
+            dialog.get_by_label("Peer URLs").fill("http://127.0.0.1:2")
+            console.picture("operations-add-member-loses-the-quorum")
+            dialog.get_by_role("button", name="Add member").click()
+            expect(dialog.get_by_role("alert")).to_contain_text("etcdserver: unhealthy cluster")
+            dialog.get_by_role("button", name="Cancel").click()
+
+            row.get_by_role("button", name="Remove").click()
+            expect(refusal).to_be_visible()
+            confirm_refused(page, "Remove", cluster.members[other].name)
+        finally:
+            cluster.start_all()
+            cluster.wait_healthy()
+            etcd.member_remove(learner)
+
+
+def confirm_refused(page: Page, action: str, word: str) -> None:
+    """Agree in the open dialog, and see that etcd does not."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("to confirm").fill(word)
+    dialog.get_by_role("button", name=action).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("etcdserver: unhealthy cluster")
+
+
 def test_compaction_is_asked_back_and_forgets_what_was_before(
     operations: Console, etcd: Client
 ) -> None:

@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     replication.terms,
     replication.counters,
     replication.round_trips,
+    replication.connections,
     storage.latencies,
     storage.compaction,
     storage.watchers,
@@ -44,7 +45,8 @@ CHECKS: tuple[Check, ...] = (
 #: Checks that cannot say that all is well without metrics of all members.
 _BY_METRICS = frozenset(
     [
-        *(replication.terms, replication.counters, replication.round_trips, replication.restarts),
+        *(replication.terms, replication.counters, replication.round_trips),
+        *(replication.connections, replication.restarts),
         *(storage.latencies, storage.watchers, storage.descriptors, storage.backups),
     ]
 )

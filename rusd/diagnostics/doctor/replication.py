@@ -143,8 +143,9 @@ def restarts(facts: Facts) -> Iterator[Finding]:
 
 
 def round_trips(facts: Facts) -> Iterator[Finding]:
-    """Round trips between members are short."""
-    for each, status in facts.answering():
+    """Round trips between members are short. One finding for all pairs: the cause is often one."""
+    long: list[tuple[float, str, str]] = []
+    for each, _ in facts.answering():
         if each.metrics is None:
             continue
         peers = each.metrics.series("etcd_network_peer_round_trip_time_seconds_count")
@@ -155,29 +156,35 @@ def round_trips(facts: Facts) -> Iterator[Finding]:
             value = found.quantile(0.99) if found is not None and not few else None
             if value is not None and value > _ROUND_TRIP:
                 peer = facts.named(int(to, 16)) if _ID.fullmatch(to) else "a peer"
-                yield warning(
-                    "round-trip",
-                    facts.named(each),
-                    f"99 of 100 round trips to {peer} since its start took up to {value:g} s; "
-                    "etcd's alert is at 0.15 s",
-                    "the network between them, or a peer without CPU; --heartbeat-interval should "
-                    "be near the round trip, --election-timeout ten times that",
-                )
-        yield from _disconnected(facts, each.url, status.member)
+                long.append((value, facts.named(each), peer))
+    if long:
+        value, member, peer = max(long)
+        alert = f"etcd's alert is at {_ROUND_TRIP:g} s"
+        more = len(long) - 1
+        if more:
+            pairs = f"{more} more pairs of members are" if more > 1 else "one more pair is"
+            alert += f", and {pairs} above it"
+        yield warning(
+            "round-trip",
+            member,
+            f"99 of 100 round trips to {peer} since its start took up to {value:g} s; {alert}",
+            "the network between them, or a peer without CPU; --heartbeat-interval should "
+            "be near the round trip, --election-timeout ten times that",
+        )
 
 
-def _disconnected(facts: Facts, url: str, member: int) -> Iterator[Finding]:
-    """Peers that answer here and have no connection to the member, by the leader."""
+def connections(facts: Facts) -> Iterator[Finding]:
+    """The leader has a connection to each member that answers here."""
     leader = facts.leader()
-    if leader is None or leader.status is None or leader.status.member == member:
+    if leader is None or leader.metrics is None:
         return
-    if leader.metrics is None:
-        return
-    active = leader.metrics.total("etcd_network_active_peers", Remote=f"{member:x}")
-    if active == 0:
+    for each, status in facts.answering():
+        remote = f"{status.member:x}"
+        if each is leader or leader.metrics.total("etcd_network_active_peers", Remote=remote) != 0:
+            continue
         yield critical(
             "peer-connection",
-            facts.named(member),
+            facts.named(each),
             "answers here, but the leader has no connection to it",
             "check its peer URL from the leader's machine, and the certificates of peers",
         )

@@ -476,6 +476,24 @@ def test_few_observations_in_the_interval_leave_the_whole_history() -> None:
     assert "disk-latency" not in now
 
 
+def test_long_round_trips_are_one_finding_with_the_worst_pair_and_their_number() -> None:
+    def slow(to: int, bound: float) -> tuple[str, ...]:
+        name = "etcd_network_peer_round_trip_time_seconds"
+        return (
+            f'{name}_count{{To="{to}"}} 90',
+            *(f'{name}_bucket{{To="{to}",le="{le}"}} 90' for le in (bound, "+Inf")),
+        )
+
+    facts = healthy()
+    one = observed(1, metrics_after=metrics(*slow(2, 0.2048), *slow(3, 0.8192)))
+    two = observed(2, metrics_after=metrics(*slow(1, 0.2048), *slow(3, 0.1024)))
+    found, _ = judge(replace(facts, observed=(one, two, facts.observed[2])))
+    (only,) = [each for each in found if each.code == "round-trip"]
+    assert only.subject == "m1 (http://127.0.0.1:1)"
+    assert "to m3 (http://127.0.0.1:3)" in only.text and "2 more pairs" in only.text
+    assert 0.7 < float(only.text.split(" up to ")[1].split()[0]) <= 0.8192
+
+
 def test_hashes_of_different_versions_prove_nothing() -> None:
     facts = changed(2, after=status(2, version="3.5.1"), hash=Hash(6, 900))
     found = reported(facts)["hash-differs"]

@@ -17,9 +17,9 @@ import { Role, consoleOf, memberName } from "./cluster_member.js";
 import { FormDialog, useConfirm } from "./operations_action.js";
 
 /** What a number of voting members, some of which do not answer now, means in words. */
-export function voters(count, silent = 0) {
+function voters(count, silent = 0) {
   if (count < 1) return "no voting member remains";
-  const needed = Math.floor(count / 2) + 1;
+  const needed = quorumOf(count);
   const spare = count - silent - needed;
   const survive =
     spare < 0
@@ -31,11 +31,27 @@ export function voters(count, silent = 0) {
   return `${count} voting member${count === 1 ? "" : "s"}, of which ${needed} must answer${now}: ${survive}`;
 }
 
-/** The same of members as they are. */
-function votersOf(members) {
+const quorumOf = (count) => Math.floor(count / 2) + 1;
+
+/** Of members as they are: {count, silent, lost, text}; `lost`: too few answer for a quorum. */
+function quorum(members) {
   const voting = members.filter((member) => !member.learner);
-  return voters(voting.length, voting.filter((member) => !member.reachable).length);
+  const [count, silent] = [voting.length, voting.filter((member) => !member.reachable).length];
+  return { count, silent, lost: count - silent < quorumOf(count), text: voters(count, silent) };
 }
+
+/** What a change leads to, with a warning if too few members answer for the quorum after it. */
+function Afterwards({ members, until = "" }) {
+  const { text, lost } = quorum(members);
+  if (!lost) return html`<p>Afterwards: ${text}.</p>`;
+  return html`<p class="note bad">Afterwards: ${text}. Nothing can be written${until}.</p>`;
+}
+
+/** etcd's strict reconfiguration check counts the members it has a connection to. */
+const Refused = () => html`<p class="note warn">
+  etcd refuses this while so few members answer, unless it runs with ${" "}
+  <code>--strict-reconfig-check=false</code>.
+</p>`;
 
 function remove(member, cluster, here) {
   const name = memberName(member);
@@ -45,7 +61,8 @@ function remove(member, cluster, here) {
       Removes <strong>${name}</strong>${member.name && ` (${formatId(member.id)})`} from the
       cluster for good. A removed member stops, and cannot return with its data.
     </p>`,
-    !member.learner && html`<p>Afterwards: ${votersOf(left)}.</p>`,
+    !member.learner && html`<${Afterwards} members=${left} />`,
+    !member.learner && member.reachable && quorum(left).lost && html`<${Refused} />`,
     member.leader && html`<p>It leads now: writes pause until another member is elected.</p>`,
     member.id === here && html`<p>It serves this page, which will stop to answer.</p>`,
   ];
@@ -62,14 +79,22 @@ function remove(member, cluster, here) {
 
 function promote(member, cluster) {
   const name = memberName(member);
-  const after = cluster.members.filter((one) => !one.learner).length + 1;
+  const after = cluster.members.map((one) =>
+    one.id === member.id ? { ...one, learner: false } : one,
+  );
+  const { lost } = quorum(after);
   return {
     title: `Promote ${name}?`,
-    text: html`<p>
-      The learner <strong>${name}</strong> becomes a voting member. etcd refuses it while the
-      learner is not in step with the leader. Afterwards: ${voters(after)}.
-    </p>`,
+    text: [
+      html`<p>
+        The learner <strong>${name}</strong> becomes a voting member. etcd refuses it while the
+        learner is not in step with the leader, not for members that do not answer.
+      </p>`,
+      html`<${Afterwards} members=${after} />`,
+    ],
     action: "Promote",
+    danger: lost,
+    word: lost ? name : undefined,
     run: () => call("cluster/member/promote", { ID: member.id }),
     done: `${name} is a voting member.`,
   };
@@ -93,7 +118,9 @@ function AddMember({ cluster, onClose, onAdded }) {
   const [urls, setUrls] = useState("");
   const [learner, setLearner] = useState(true);
   const list = urls.split(/[\s,]+/).filter(Boolean);
-  const now = cluster.members.filter((member) => !member.learner).length;
+  // (It does not answer before it is started. A single member may always be given a second.)
+  const after = [...cluster.members, { learner: false, reachable: false }];
+  const refused = quorum(cluster.members).count > 1 && quorum(after).lost;
   return html`<${FormDialog}
     title="Add a member"
     action="Add member"
@@ -123,11 +150,14 @@ function AddMember({ cluster, onClose, onAdded }) {
       />
       As a learner
     </label>
-    <p class="dim">
-      ${learner
-        ? "A learner receives all data and has no vote, so it cannot harm the quorum. Promote it when it is in step."
-        : `It votes from now on, also before it is started. Afterwards: ${voters(now + 1)}.`}
-    </p>
+    ${learner
+      ? html`<p class="dim">
+          A learner receives all data and has no vote, so it cannot harm the quorum. Promote it when
+          it is in step.
+        </p>`
+      : html`<p class="dim">It votes from now on, also before it is started.</p>
+          <${Afterwards} members=${after} until=" until enough of them answer" />`}
+    ${refused && html`<${Refused} />`}
   <//>`;
 }
 
@@ -211,7 +241,7 @@ export default function Members({ allowed, state }) {
   return html`<${ErrorNote} error=${error} />
     <div class="bar">
       <p class="dim">
-        ${votersOf(value.members)}.
+        ${quorum(value.members).text}.
         ${leader && !leads && html` <${OtherLeader} leader=${leader} />`}
       </p>
       <button type="button" class="primary" disabled=${!allowed} onClick=${() => setAdding(true)}>
