@@ -112,9 +112,11 @@ def same_origin(headers: Mapping[str, str], *, secure: bool) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in ("none", "same-origin")
-    origin = headers.get("origin", "")
-    scheme = "https" if secure else "http"
-    return not origin or _normal(origin) == _normal(f"{scheme}://{headers.get('host', '')}")
+    origin, host = headers.get("origin", ""), headers.get("host", "")
+    if not origin:
+        return True
+    # (Over HTTP/2 a request may name no host at all: then no page has its origin.)
+    return bool(host) and _normal(origin) == _normal(f"{'https' if secure else 'http'}://{host}")
 
 
 class AccessControl:

@@ -76,6 +76,7 @@ def test_a_page_of_this_origin_and_a_client_that_is_no_browser_may_call(
         ({"host": "a:1", "origin": "http://a:1.evil"}, False),
         ({"host": "a:1", "origin": "file://"}, False),
         ({"origin": "http://b"}, False),
+        ({"origin": "http://"}, False),
         ({"host": "a:1", "sec_fetch_site": "cross-site"}, False),
         ({"host": "a:1", "sec_fetch_site": "same-site"}, False),
         ({"host": "a:1", "origin": "http://a:1", "sec_fetch_site": "cross-site"}, False),
