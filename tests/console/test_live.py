@@ -305,19 +305,42 @@ def test_an_election_shows_who_leads_by_the_value_it_proclaimed(
     expect(dialog).to_contain_text("host-1:8080")
 
 
-def test_a_large_store_is_looked_at_in_steps(console: Console, client: Client) -> None:
-    for first in range(0, 6000, 100):
+def fill_keys(client: Client, count: int) -> None:
+    """Put `count` keys that belong to no lock, and stand before those of locks."""
+    for first in range(0, count, 100):
         puts = [
             rpc.RequestOp(request_put=rpc.PutRequest(key=b"app/%05d" % number))
             for number in range(first, first + 100)
         ]
         client.txn(rpc.TxnRequest(success=puts))
+
+
+def test_a_large_store_is_looked_at_in_steps(console: Console, client: Client) -> None:
+    fill_keys(client, 6000)
     lock(client, b"locks/last")
     page = console.open("live", tab="locks")
     see(page, "No lock or election among the first 5,000 keys.")
     page.get_by_role("button", name="Look at 5,000 more").click()
     see(page, "1 found among 6,001 keys.")
     expect(page.get_by_role("region", name="locks/last")).to_contain_text("no waiters")
+
+
+def test_a_lock_at_the_end_of_a_step_is_looked_at_whole(console: Console, client: Client) -> None:
+    """Its holder has the oldest key, not the first in their order."""
+    fill_keys(client, 4900)
+    ids = [(1 << 62) + 1000 - number for number in range(120)]
+    for lease in ids:
+        client.grant(600, lease)
+        client.put(b"locks/deploy/%x" % lease, lease=lease)
+    client.put(b"zzz")
+    page = console.open("live", tab="locks")
+    queue = page.get_by_role("region", name="locks/deploy")
+    expect(queue).to_contain_text("119 waiters")
+    expect(queue.get_by_role("listitem").first).to_contain_text(f"{ids[0]:x}")
+    expect(queue.get_by_role("listitem").nth(1)).to_contain_text(f"{ids[1]:x}")
+    queue.get_by_role("button", name="Show 100 more of 119 waiters").click()
+    queue.get_by_role("button", name="Show all 119 waiters").click()
+    expect(queue.get_by_role("listitem")).to_have_count(120)
 
 
 def test_etcdctl_waiting_for_a_lock_is_seen(console: Console, client: Client) -> None:

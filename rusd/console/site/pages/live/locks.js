@@ -13,8 +13,9 @@ const BUDGET = 5000;
 /** Locks and elections of one page: the holder of each is asked for by itself. */
 const PAGE = 20;
 
-/** Waiters of each that are shown at first. */
+/** Waiters of each that are shown at first, and at each press of a button. */
 const WAITERS = 5;
+const MORE_WAITERS = 100;
 
 /** Milliseconds between two looks: short while one answer holds all keys. */
 const POLL_MS = 2000;
@@ -99,17 +100,23 @@ async function withHolder(queue) {
 }
 
 function Queue({ queue, onOpen }) {
-  const [all, setAll] = useState(false);
+  const [room, setRoom] = useState(WAITERS);
   const [holder, ...waiters] = queue.members;
-  const shown = all ? waiters : waiters.slice(0, WAITERS);
+  const shown = waiters.slice(0, room);
+  const left = waiters.length - shown.length;
   const election = Boolean(queue.value);
   const waiting = `${formatInt(waiters.length)} ${waiters.length === 1 ? "waiter" : "waiters"}`;
+  const told = queue.cut ? `at least ${waiting}` : waiters.length ? waiting : "no waiters";
   return html`<section class="card queue" aria-label=${queue.name}>
     <header>
       <h2><code>${queue.name}</code></h2>
       <${Badge} kind="info" text=${election ? "election" : "lock"} />
-      <span class="dim">${waiters.length ? waiting : "no waiters"}</span>
+      <span class="dim">${told}</span>
     </header>
+    ${queue.cut &&
+    html`<p class="note warn">
+      Not all keys of this name were looked at: an older one may hold the lock, or lead.
+    </p>`}
     <ol>
       <${Member} member=${holder} role=${election ? "leads" : "holds"} onOpen=${onOpen}>
         ${election && html`<code class="live-value">${preview(queue.value)}</code>`}
@@ -117,9 +124,9 @@ function Queue({ queue, onOpen }) {
       <//>
       ${shown.map((member) => html`<${Member} key=${member.base64} member=${member} onOpen=${onOpen} />`)}
     </ol>
-    ${shown.length < waiters.length &&
-    html`<button type="button" class="quiet" onClick=${() => setAll(true)}>
-      Show all ${waiting}
+    ${left > 0 &&
+    html`<button type="button" class="quiet" onClick=${() => setRoom(room + MORE_WAITERS)}>
+      Show ${left > MORE_WAITERS ? `${formatInt(MORE_WAITERS)} more of ${waiting}` : `all ${waiting}`}
     </button>`}
   </section>`;
 }

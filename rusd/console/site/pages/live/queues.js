@@ -8,10 +8,17 @@ const STEP = 1000;
 
 const SLASH = 0x2f;
 
+/** Parts of a key that can end the name of a queue, from its end on. */
+const DEEP = 16;
+
+/** Keys looked at beyond the budget, so that the members of the last queue are known. */
+const BEYOND = 20_000;
+
 /**
- * Looks at up to `budget` keys with a prefix, without their values. Returns {queues, looked, more}:
- * queues are {name, members: [{key, base64, lease, created}]}, by name. Members are in the order in
- * which they get the lock: by create revision.
+ * Looks at up to `budget` keys with a prefix, without their values, and at those that follow as long
+ * as they are of a queue: the oldest, which holds the lock, may be the last of them. Returns {queues,
+ * looked, more}: queues are {name, members: [{key, base64, lease, created}], cut}, by name. Members are
+ * in the order in which they get the lock: by create revision. `cut`: there are more, not looked at.
  *
  * A key is taken for a member if its last part is the id of its own lease in hexadecimal: clients of
  * etcd name keys so for locks and elections.
@@ -20,11 +27,9 @@ export async function findQueues(prefix, budget) {
   const found = new Map();
   const end = toBase64(prefix.length ? prefixEnd(prefix) : Uint8Array.of(0));
   let key = toBase64(prefix.length ? prefix : Uint8Array.of(0));
-  let looked = 0;
-  let more = true;
-  while (more && looked < budget) {
-    const limit = Math.min(STEP, budget - looked);
-    const answer = await call("kv/range", { key, range_end: end, limit: String(limit), keys_only: true });
+  let [looked, more, open] = [0, true, []];
+  while (more && (looked < budget || (open.length > 0 && looked < budget + BEYOND))) {
+    const answer = await call("kv/range", { key, range_end: end, limit: String(STEP), keys_only: true });
     const { kvs = [] } = answer;
     for (const kv of kvs) {
       const member = readMember(kv);
@@ -33,12 +38,29 @@ export async function findQueues(prefix, budget) {
       found.get(member.name).push(member);
     }
     looked += kvs.length;
-    more = Boolean(answer.more);
-    if (kvs.length) key = after(kvs[kvs.length - 1].key);
+    more = Boolean(answer.more) && kvs.length > 0;
+    if (!more) break;
+    const last = kvs.at(-1).key;
+    key = after(last);
+    open = namesAbove(fromBase64(last)).filter((name) => found.has(name));
   }
-  const queues = Array.from(found, ([name, members]) => ({ name, members: members.sort(byCreation) }));
+  const queues = Array.from(found, ([name, members]) => ({
+    name,
+    members: members.sort(byCreation),
+    cut: more && open.includes(name),
+  }));
   queues.sort((a, b) => compareBytes(a.members[0].key, b.members[0].key));
   return { queues, looked, more };
+}
+
+/** The names of the queues in which a key, or one that follows it, can be: up to each slash. */
+function namesAbove(key) {
+  const names = [];
+  for (let slash = key.lastIndexOf(SLASH); slash >= 0 && names.length < DEEP; ) {
+    names.push(printable(key.subarray(0, slash)));
+    slash = slash > 0 ? key.lastIndexOf(SLASH, slash - 1) : -1;
+  }
+  return names;
 }
 
 function readMember(kv) {
