@@ -9,6 +9,7 @@
 - `member_samples.py` etcd's metric names over the state of one member; `raft_samples.py`,
   `operation_samples.py` over what its rooms count; `process_samples.py` the process
 - `backup_samples.py` of the backups of `--backup-interval`
+- `thread_stacks.py` the stacks of all threads
 - `stacks.py` what every thread and task is doing, for --enable-pprof
 - `round_trips.py` how long other members take to answer
 - `health.py` the checks behind /health, /livez and /readyz, as data

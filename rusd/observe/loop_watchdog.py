@@ -20,18 +20,19 @@ they do for a heartbeat that is due.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import CodeType, FrameType
 
 from rusd.base.distribution import Distribution
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.observe.samples import Histogram
+from rusd.observe.thread_stacks import Place, ThreadStacks
 
 log = get_logger(__name__)
 
@@ -76,8 +77,8 @@ class LoopWatchdog:
         self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
-        #: Code that calls callbacks: the frames above its frame are the callback's.
-        self._caller: CodeType | None = None
+        #: File and function that call callbacks: the calls above them are the callback's.
+        self._caller: tuple[str, str] | None = None
         #: When the timer is due; when the thread read the stack meanwhile, and what it saw.
         self._due = 0.0
         self._seen: list[tuple[float, tuple[str, str]]] = []
@@ -90,6 +91,7 @@ class LoopWatchdog:
         self._ident = threading.get_ident()
         self._own = _Scheduling(threading.get_native_id())
         self._used = time.thread_time()
+        self._stacks = ThreadStacks()
         self._woke = time.monotonic()
         self._watching = _Scheduling(0)  # until the thread runs: counts nothing
         self._schedule()
@@ -105,6 +107,7 @@ class LoopWatchdog:
         self._thread.join()
         self._own.close()
         self._watching.close()
+        self._stacks.close()
         self._thread = None
 
     def read(self) -> list[Histogram]:
@@ -129,7 +132,9 @@ class LoopWatchdog:
         cpu, self._used = used - self._used, used
         late = max(0.0, late - self._own.waited())
         if self._caller is None:
-            self._caller = _caller(sys._getframe())
+            below = sys._getframe().f_back
+            if below is not None:
+                self._caller = below.f_code.co_filename, below.f_code.co_name
         if late > self.budget:
             self._held(late, min(cpu, late))
         else:
@@ -189,7 +194,7 @@ class LoopWatchdog:
         if overdue < self.budget / 2:
             # A timer that runs in time moves `due` on meanwhile.
             return self.budget / 2 - overdue
-        what = _described(sys._current_frames().get(self._ident), self._caller)
+        what = _described(self._stacks.read().get(self._ident, ()), self._caller)
         if what is not None:
             self._seen.append((due, what))
         return self.budget / 2
@@ -234,29 +239,20 @@ class _Scheduling:
             self._file = -1
 
 
-def _caller(frame: FrameType) -> CodeType | None:
-    """Return the code of the frame that called a callback."""
-    below = frame.f_back
-    return None if below is None else below.f_code
-
-
-def _described(frame: FrameType | None, caller: CodeType | None) -> tuple[str, str] | None:
+def _described(stack: Sequence[Place], caller: tuple[str, str] | None) -> tuple[str, str] | None:
     """Return (the running callback, the deepest call in it); None if the loop runs none."""
-    deepest = frame
-    while frame is not None and frame.f_code is not caller:
-        below = frame.f_back
-        if below is not None and below.f_code is caller:
-            assert deepest is not None
-            return _place(frame), _place(deepest)
-        frame = below
+    for callback, below in itertools.pairwise(stack):
+        if (callback.file, callback.function) == caller:
+            return None
+        if (below.file, below.function) == caller:
+            return _shown_place(callback), _shown_place(stack[0])
     return None
 
 
-def _place(frame: FrameType) -> str:
-    """Format a frame as `package/file.py:line (function)`."""
-    directory, name = os.path.split(frame.f_code.co_filename)
-    function = frame.f_code.co_qualname
-    return f"{os.path.basename(directory)}/{name}:{frame.f_lineno} ({function})"
+def _shown_place(place: Place) -> str:
+    """Format a call as `package/file.py:line (function)`."""
+    directory, name = os.path.split(place.file)
+    return f"{os.path.basename(directory)}/{name}:{place.line} ({place.function})"
 
 
 def _shown(seconds: float) -> str:

@@ -1,10 +1,11 @@
 """Stacks of every thread and task: the page of `--enable-pprof`."""
 
 import asyncio
-import sys
 import threading
-import traceback
 from collections.abc import Iterator
+from contextlib import closing
+
+from rusd.observe.thread_stacks import ThreadStacks
 
 #: Tasks that are shown; each takes some hundred microseconds of the event loop.
 TASKS_SHOWN = 100
@@ -17,8 +18,10 @@ def stacks() -> bytes:
 
 def _parts() -> Iterator[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        yield f"thread {names.get(ident, ident)}\n{''.join(traceback.format_stack(frame))}"
+    with closing(ThreadStacks()) as reader:
+        for ident, stack in reader.read().items():
+            calls = "".join(f"  {one.file}:{one.line} {one.function}\n" for one in reversed(stack))
+            yield f"thread {names.get(ident, ident)}\n{calls}"
     tasks = asyncio.all_tasks()
     for task, _ in zip(tasks, range(TASKS_SHOWN), strict=False):
         frames = task.get_stack(limit=20)
