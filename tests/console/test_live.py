@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -115,6 +116,32 @@ def test_a_flood_leaves_the_last_events_and_says_so(console: Console, client: Cl
     assert keys(page)[0] == f"app/{KEPT + 99}"
     assert keys(page)[-1] == "app/100"
     see(page, "the last 500 are kept")
+
+
+#: A feed whose events take 300 ms to be drawn; `window.drawn` counts the drawings.
+SLOW_FEED = """async () => {
+  const { Feed } = await import("./pages/live/feed.js");
+  const [key, end] = ["a", "b"].map((text) => new TextEncoder().encode(text));
+  window.drawn = 0;
+  window.feed = new Feed({ key, end, from: "", only: "" }, () => {
+    window.drawn++;
+    for (const began = performance.now(); performance.now() < began + 300; );
+  });
+}"""
+
+
+def test_a_flood_of_events_leaves_a_slow_page_time_for_its_user(
+    console: Console, client: Client
+) -> None:
+    page = console.open("operations")
+    page.evaluate(SLOW_FEED)
+    page.wait_for_function("window.feed.status === 'open'")
+    began, before = time.monotonic(), page.evaluate("window.drawn")
+    while (elapsed := time.monotonic() - began) < 5:
+        fill_keys(client, 100)
+    drawn = page.evaluate("window.drawn") - before
+    page.evaluate("window.feed.stop()")
+    assert 0 < drawn <= elapsed / (4 * 0.3) + 2
 
 
 def test_a_text_keeps_the_events_that_contain_it(console: Console, client: Client) -> None:

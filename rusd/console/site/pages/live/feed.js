@@ -12,8 +12,13 @@ const PREVIEW = 300;
 /** Bytes of a key that are kept: a longer one is shown cut and cannot be opened. */
 const KEY = 16 * 1024;
 
-/** Milliseconds between two calls of `onChange`. */
+/**
+ * Milliseconds between two calls of `onChange`: CHANGE_MS at least, and REST times what the last
+ * drawing took, so that a flood of events on a slow machine leaves the page time for its user.
+ */
 const CHANGE_MS = 150;
+const REST = 3;
+const LONGEST_MS = 10_000;
 
 /** Milliseconds until a stream is opened again, after the first, second and every later failure. */
 const RETRY_MS = [500, 1000, 2000];
@@ -56,6 +61,7 @@ export class Feed {
     this._filters = FILTERS[only];
     this._onChange = onChange;
     this._timer = 0;
+    this._drawing = 0;
     this._end = new AbortController();
     this._failures = 0;
     this._run();
@@ -178,10 +184,18 @@ export class Feed {
   }
 
   _changed() {
+    const wait = Math.min(LONGEST_MS, Math.max(CHANGE_MS, REST * this._drawing));
     this._timer ||= setTimeout(() => {
       this._timer = 0;
+      const began = performance.now();
       this._onChange();
-    }, CHANGE_MS);
+      // (The frame is drawn after this callback: the next task begins when it is.)
+      requestAnimationFrame(() =>
+        setTimeout(() => {
+          this._drawing = performance.now() - began;
+        }),
+      );
+    }, wait);
   }
 }
 
