@@ -36,7 +36,9 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 500),
+    # It is also how long an attempt to connect may take. A busy member needs more than half a
+    # second at times; attempts that all clients give up and make anew keep it from answering any.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.max_receive_message_length", -1),
 ]
