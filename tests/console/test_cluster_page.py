@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from cluster.local import LocalCluster
 from tests.console.browser import DESKTOP, PHONE, Console
@@ -53,6 +53,29 @@ def test_a_member_that_is_killed_is_shown_as_cut_off(
     expect(page.get_by_text("All 3 members answer.")).to_be_visible()
 
 
+#: What the page is told of a member that answers and does not know the question for its report.
+UNREPORTED = {"id", "name", "peer_urls", "client_urls", "learner", "leader", "reachable"}
+
+
+def test_a_member_of_an_earlier_release_has_no_figures(console: Console) -> None:
+    def cluster(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        last = told["members"][-1]
+        told["members"][-1] = {
+            **{name: value for name, value in last.items() if name in UNREPORTED},
+            **{"error": "does not report (an earlier release)", "index": None, "certificates": []},
+        }
+        route.fulfill(response=answer, json=told)
+
+    console.page.route("**/console/api/cluster*", cluster)
+    page = console.open()
+    row = page.get_by_role("row").filter(has_text="does not report (an earlier release)")
+    # Term, index, lag, version, database, certificates.
+    expect(row.locator(".unknown")).to_have_count(6)
+    expect(page.get_by_role("listitem").filter(has_text="does not report")).to_be_visible()
+
+
 def test_a_page_opened_now_shows_what_was_before(console: Console, client: Client) -> None:
     for number in range(100):
         client.put(b"charts/%d" % number, b"x" * 100)
@@ -95,6 +118,8 @@ def test_the_state_of_a_cluster_is_said_in_sentences(console: Console) -> None:
     three = [member(1), member(2), member(3)]
     gone = {"reachable": False}
     assert said(three) == ["good: All 3 members answer. The failure of 1 member can be survived."]
+    earlier = member(3, version=None, error="does not report (an earlier release)")
+    assert said([*three[:2], earlier])[0] == "warn: m3 does not report (an earlier release)."
     assert said([*three[:2], member(3, **gone)]) == [
         "warn: No answer from m3. The cluster works. One more failure stops writes."
     ]

@@ -83,18 +83,42 @@ def test_a_page_says_that_its_own_member_is_gone_and_recovers_without_a_reload(
     assert rows == sorted(set(rows), key=lambda text: -int(text.replace(",", "")))
 
 
-def test_a_page_says_that_its_member_stopped_answering(
-    open_console: Open, cluster: LocalCluster
+def test_every_page_says_that_its_member_stopped_answering(
+    open_console: Open, cluster: LocalCluster, client: Client
 ) -> None:
     """A member that hangs keeps its connections: no request fails, none is answered."""
     member = (cluster.leader() + 1) % 3
-    console = open_console(member)
-    console.tolerate(*UNANSWERED)
-    page = console.open("live", tab="leases")
-    expect(page.get_by_role("alert")).to_have_count(0)
+    consoles = open_all(open_console, member, fill(client))
+    for console in consoles:
+        expect(console.page.get_by_role("alert")).to_have_count(0)
     cluster.pause(member)
     try:
-        expect(page.get_by_role("alert").first).to_contain_text("does not answer")
+        for console in consoles:
+            expect(console.page.get_by_role("alert").first).to_contain_text("does not answer")
     finally:
         cluster.resume(member)
-    expect(page.get_by_role("alert")).to_have_count(0)
+    for console in consoles:
+        expect(console.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_leader_that_hangs_is_shown_cut_off_and_no_page_of_the_others_fails(
+    open_console: Open, cluster: LocalCluster, client: Client
+) -> None:
+    since = fill(client)
+    leader = cluster.leader()
+    member = (leader + 1) % 3
+    consoles = open_all(open_console, member, since)
+    watching = next(c for c, s in zip(consoles, STOPS, strict=True) if s.name == "live-watch")
+    cluster.pause(leader)
+    try:
+        see(consoles[0].page, "no answer")
+        cluster.wait_leader()
+        with Client(cluster.endpoints[member]) as other:
+            other.put(b"app/while-one-hangs", b"1")
+        see(watching.page, "app/while-one-hangs")
+        for console in consoles:
+            expect(console.page.get_by_role("alert")).to_have_count(0)
+    finally:
+        cluster.resume(leader)
+    cluster.wait_healthy()
+    expect(consoles[0].page.locator("main").get_by_text("no answer")).to_have_count(0)

@@ -39,9 +39,16 @@ function Certificates({ list }) {
 }
 
 function columns(cluster, here) {
-  // Of a member without an answer nothing is known but its place in the list.
-  const known = (cell) => (member) => (member.reachable ? cell(member) : html`<span class="dim unknown">–</span>`);
-  const number = (key, title) => ({ key, title, align: "right", cell: known((one) => formatInt(one[key])) });
+  // Of a member without an answer nothing is known but its place in the list. One of an earlier
+  // release answers and does not report: the leader knows its index.
+  const unknown = html`<span class="dim unknown">–</span>`;
+  const known = (cell) => (member) => (member.reachable && member.version ? cell(member) : unknown);
+  const number = (key, title) => ({
+    key,
+    title,
+    align: "right",
+    cell: (one) => (one.reachable && one[key] ? formatInt(one[key]) : unknown),
+  });
   const raised = (member) => cluster.alarms.filter((alarm) => alarm.member === member.id);
   return [
     { key: "name", title: "Member", cell: (member) => html`<${Name} member=${member} here=${here} />` },

@@ -21,9 +21,13 @@ export function verdict(cluster) {
   if (cluster.backups?.overdue) {
     all.push({ kind: "warn", text: `Backups: ${cluster.backups.overdue}.` });
   }
-  const versions = new Set(members.filter((one) => one.reachable).map((one) => one.version));
+  const reporting = members.filter((one) => one.reachable && one.version);
+  const versions = new Set(reporting.map((one) => one.version));
   if (versions.size > 1) {
     all.push({ kind: "warn", text: `Members run different versions: ${[...versions].join(", ")}.` });
+  }
+  for (const one of members.filter((each) => each.reachable && !each.version)) {
+    all.push({ kind: "warn", text: `${memberName(one)} ${one.error || "has not reported yet"}.` });
   }
   const order = ["bad", "warn", "good"];
   return all.filter(Boolean).sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
