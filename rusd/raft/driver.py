@@ -160,6 +160,7 @@ class Driver:
         self._inbox: list[tuple[int, Frame]] = []
         #: Member -> when this leader sent it entries or a heartbeat last.
         self._heartbeats: dict[int, float] = {}
+        self._heartbeat = config.heartbeat
         self.late_heartbeats = 0
         #: Called after leader or term changed.
         self.listeners: list[RoleListener] = []
@@ -350,8 +351,10 @@ class Driver:
             self.journal.flush()
             self._send(after_flush)
             after_flush = ()
-        serve(self.core, ready.reads)
-        _answer(ready.answers)
+        if ready.reads:
+            serve(self.core, ready.reads)
+        if ready.answers:
+            _answer(ready.answers)
         self.apply.step(ready.entries)
         if self.journal.dirty:
             if self._flush_is_long():
@@ -408,17 +411,19 @@ class Driver:
     def _finish(self, ready: Ready, after_flush: Sequence[tuple[int, Frame]]) -> None:
         """The end of a turn, once everything before is durable."""
         core = self.core
-        self._send(after_flush)
-        now = self.clock.now()
+        if after_flush:
+            self._send(after_flush)
         if ready.events is not None:
-            self._handle_events(ready.events, now)
-        if now >= self._next_deadlines:
+            self._handle_events(ready.events, self.clock.now())
+        if self.clock.latest >= self._next_deadlines:
+            now = self.clock.now()
             self._next_deadlines = now + DEADLINES
             self.requests.expire(now)
             self.streams.expire(now)
         self._compaction.step(core.applied_index)
         if ready.deadline is not None and self._deadline is None:
-            self._deadline = self._loop.call_later(ready.deadline - now, self._on_deadline)
+            wait = ready.deadline - self.clock.now()
+            self._deadline = self._loop.call_later(wait, self._on_deadline)
         if core.has_work:
             self.wake()
 
@@ -464,15 +469,16 @@ class Driver:
             if append is not before:
                 before, data = append, pack(append)
             self.peers.send(member, data, droppable=not append.is_heartbeat)
-        self._send(ready.messages)
+        if ready.messages:
+            self._send(ready.messages)
 
     def _note_heartbeats(self, appends: Iterable[tuple[int, Frame]]) -> None:
         """Count what leaves twice the interval of heartbeats after the one before, as etcd does."""
-        now, late = self._monotonic(), 2 * self.config.heartbeat
+        sent, now, late = self._heartbeats, self._monotonic(), 2 * self._heartbeat
         for member, _ in appends:
-            if now - self._heartbeats.get(member, now) > late:
+            if now - sent.get(member, now) > late:
                 self.late_heartbeats += 1
-            self._heartbeats[member] = now
+            sent[member] = now
 
     def _send(self, messages: Sequence[tuple[int, Frame]]) -> None:
         before: Frame | None = None
@@ -560,7 +566,7 @@ class Driver:
                     self._send_one(member, reply)
                     continue
                 self._inbox.append((member, frame))
-                urgent = urgent or core.is_learner(member) or not core.can_wait(frame)
+                urgent = urgent or not core.can_wait(member, frame)
         except Exception as error:  # noqa: BLE001
             # Ends the node: its state is unknown.
             self._die(error)

@@ -76,18 +76,13 @@ class Log(Protocol):
     (`log/journal.py` implements both).
     """
 
+    #: Index of the oldest and of the newest entry held; 0 if there is none.
+    first_index: int
+    last_index: int
     #: Last index that a flush made durable.
     durable_index: int
     #: While true an open-ended slice gives one entry only (hazard 3, `core/filters.py`).
     shield: bool
-
-    @property
-    def first_index(self) -> int:
-        """Index of the oldest entry held; 0 if there is none."""
-
-    @property
-    def last_index(self) -> int:
-        """Index of the newest entry; 0 if there is none."""
 
     @property
     def dirty(self) -> bool:
@@ -98,6 +93,11 @@ class Log(Protocol):
 
     def entries(self, start: int, end: int) -> Sequence[LogEntry]:
         """Returns the entries with start <= index < end that the log holds."""
+
+    def entries_from(self, start: int) -> Sequence[LogEntry]:
+        """Returns the entries from index `start` on, a limited number of bytes; none if the log
+        does not hold that one.
+        """
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         """Append an entry."""

@@ -271,7 +271,9 @@ def replies_that_are_needed_can_wait() -> Iterator[None]:
 
     Schedules cannot notice: a turn comes soon.
     """
-    with patch.object(Core, "can_wait", lambda self, message: isinstance(message, AppendReply)):
+    with patch.object(
+        Core, "can_wait", lambda self, member, message: isinstance(message, AppendReply)
+    ):
         yield
 
 

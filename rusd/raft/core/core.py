@@ -240,16 +240,16 @@ class Core:
         return (
             raft.commit_index > raft.applied_index
             or raft.has_messages
-            or self._reads.more
             or self._membership.changed
+            or bool(self._answers)
+            or self._reads.more
             or self._quarantine.has_answer
             or not self._outbox.empty
-            or bool(self._answers)
             # A lone leader counts its entries as committed in the step behind their flush.
             or (
                 len(raft.membership.voters) == 1
-                and raft.is_leader
                 and raft.commit_index < raft.log.last_index
+                and raft.is_leader
             )
         )
 
@@ -262,10 +262,6 @@ class Core:
             return None
         return ReadRoundReply(message.term, message.number)
 
-    def is_learner(self, member: int) -> bool:
-        """Return whether a member has no vote."""
-        return member in self._raft.membership.learners
-
     def due(self, now: float) -> bool:
         """Return whether time alone gives a step something to do: a heartbeat, a campaign, a look
         at deadlines. All else begins with an event, for which the driver steps anyway.
@@ -275,16 +271,19 @@ class Core:
         raft = self._raft
         return raft.heartbeat_due(now) if raft.is_leader else self._campaign.timer.expired(now)
 
-    def can_wait(self, message: Frame) -> bool:
+    def can_wait(self, member: int, message: Frame) -> bool:
         """Return whether a message needs no step of its own: a reply after those that made a
         quorum. It may stay in the inbox until the next step. A learner's reply may not: no quorum
         needs it, but a promotion checks the learner's progress.
         """
+        raft = self._raft
         if isinstance(message, AppendReply):
-            if message.reset or self._transfer.active:
+            late = not message.success or message.next_index <= raft.commit_index + 1
+            if message.reset or not late or self._transfer.active:
                 return False
-            return not message.success or message.next_index <= self._raft.commit_index + 1
-        return isinstance(message, ReadRoundReply) and not self._reads.awaits(message.number)
+        elif not isinstance(message, ReadRoundReply) or self._reads.awaits(message.number):
+            return False
+        return member not in raft.membership.learners
 
     # Calls: noted, and taken up by the next step
 
@@ -537,8 +536,7 @@ class Core:
         leader, term, leads = raft.leader, raft.term, raft.is_leader
         if leader == was.leader and term == was.term and leads == was.leads:
             return None, False
-        role = Role(leader, term, leads)
-        self._role = role
+        self._role = role = Role(leader, term, leads)
         lost = was.leads and (not role.leads or role.term != was.term)
         if lost:
             self._reads.leadership_lost()
@@ -594,10 +592,13 @@ class Core:
 
     def _collect(self, sent: Sent) -> None:
         outbox = self._outbox
-        for member, append in sent.appends:
-            if member in self._streams and not append.is_heartbeat:
-                # It can use no entries before the snapshot; this keeps its election timer still.
-                append = AppendEntries(append.term, 0)
-            outbox.appends.append((member, append))
+        if not self._streams:
+            outbox.appends += sent.appends
+        else:
+            for member, append in sent.appends:
+                if member in self._streams and not append.is_heartbeat:
+                    # It can use no entries before the snapshot; this keeps its timer still.
+                    append = AppendEntries(append.term, 0)
+                outbox.appends.append((member, append))
         outbox.after_flush += sent.replies
         self._wants_snapshot.update(sent.snapshots)

@@ -44,7 +44,8 @@ class ActiveMembership:
         self._outbox = outbox
         #: Members that only others know of yet, and newer URLs of those that are known.
         self._met: dict[int, Sequence[str]] = {}
-        self._changed = False
+        #: Whether `take` would return a change.
+        self.changed = False
 
     def apply(self, membership: Membership) -> None:
         """Use the membership that the state machine applied. Removed members are sent the commit
@@ -80,16 +81,11 @@ class ActiveMembership:
             self._met |= new
             self._reconfigure()
 
-    @property
-    def changed(self) -> bool:
-        """Whether `take` would return a change."""
-        return self._changed
-
     def take(self) -> MembershipChange | None:
         """Returns the membership if it changed since the last call."""
-        if not self._changed:
+        if not self.changed:
             return None
-        self._changed = False
+        self.changed = False
         return MembershipChange(self._applied, self._effective())
 
     def _effective(self) -> Membership:
@@ -101,7 +97,7 @@ class ActiveMembership:
         self._raft.reconfigure(self._effective())
         self._campaign.reconfigured()
         self._reads.reconfigured()
-        self._changed = True
+        self.changed = True
 
     def _hand_on(self) -> None:
         """Transfer leadership of a removed or demoted leader to the most up-to-date voter."""

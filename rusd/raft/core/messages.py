@@ -3,7 +3,7 @@
 Between members they travel as frames (`transport/frames.py`); here is the translation, both ways.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rusd.raft.ports import LogEntry
@@ -87,8 +87,9 @@ def reply_of(message: Message) -> AppendReply | RequestVote | VoteGranted:
     raise ValueError(f"PySyncObj sends {kind!r}")
 
 
-def appends_of(message: Message) -> Iterator[AppendEntries]:
+def appends_of(message: Message) -> list[AppendEntries]:
     """Returns an append as one frame, or as several consecutive ones if it is too large."""
+    frames: list[AppendEntries] = []
     term, commit = message["term"], message["commit_index"]
     before, before_term = message["prevLogIdx"], message["prevLogTerm"]
     entries: Sequence[LogEntry] = message["entries"]
@@ -97,8 +98,10 @@ def appends_of(message: Message) -> Iterator[AppendEntries]:
     for at, (command, _, _) in enumerate(entries):
         size += len(command)
         if size > APPEND_BYTES and at > first:
-            yield AppendEntries(term, commit, before, before_term, entries[first:at], attempt)
+            part = entries[first:at]
+            frames.append(AppendEntries(term, commit, before, before_term, part, attempt))
             _, before, before_term = entries[at - 1]
             first, size = at, len(command)
     rest = entries[first:] if first else entries
-    yield AppendEntries(term, commit, before, before_term, rest, attempt)
+    frames.append(AppendEntries(term, commit, before, before_term, rest, attempt))
+    return frames

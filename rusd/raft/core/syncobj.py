@@ -12,6 +12,9 @@ writes) would be back.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import pysyncobj.syncobj
 from pysyncobj import SyncObj, SyncObjConf
@@ -45,6 +48,9 @@ _PRIVATE = (
     "_SyncObj__applyLogEntries",
     "_SyncObj__sendAppendEntries",
     "_SyncObj__tryLogCompaction",
+    "_SyncObj__getCurrentLogIndex",
+    "_SyncObj__getEntries",
+    "_SyncObj__getPrevLogIndexTerm",
     "_SyncObj__setState",
     "_SyncObj__onMessageReceived",
     "_SyncObj__onLeaderChanged",
@@ -77,25 +83,28 @@ def node_id(member: int) -> str:
     return f"{member:x}"
 
 
-class Peer(Node):  # type: ignore[misc]
-    """Another member, as PySyncObj knows it."""
+class Peer(int, Node):  # type: ignore[misc]
+    """Another member, as PySyncObj knows it: a key of its dicts and sets.
+
+    Also its member id: comparing and hashing are then not calls of Python code, and the order of a
+    set of peers, in which messages are sent, is the same in every run.
+    """
 
     def __init__(self, member: int) -> None:
-        super().__init__(node_id(member))
+        Node.__init__(self, node_id(member))
         self.member = member
 
-    def __hash__(self) -> int:
-        # The order of a set of peers, in which messages are sent, is then the same in every run.
-        return self.member
+
+#: Time of the running member for PySyncObj, which reads a global function.
+_now = [0.0]
+pysyncobj.syncobj.monotonicTime = partial(_now.__getitem__, 0)
 
 
-class _Clock:
-    """Time of the running member for PySyncObj, which reads a global function."""
-
-    now = 0.0
-
-
-pysyncobj.syncobj.monotonicTime = lambda: _Clock.now
+def _state(name: str) -> Any:
+    """Returns a property that reads a private field of PySyncObj, without a call of Python code:
+    a step reads some fifty.
+    """
+    return property(attrgetter("_SyncObj__" + name))
 
 
 class Link(Transport):  # type: ignore[misc]
@@ -139,10 +148,6 @@ class Link(Transport):  # type: ignore[misc]
         self.peers.discard(peer.member)
         self._onNodeDisconnected(peer)
 
-    def deliver(self, peer: Peer, message: Message) -> None:
-        """Hand a received (and filtered) message to PySyncObj."""
-        self._onMessageReceived(peer, message)
-
 
 class _NoPoller:
     def poll(self, timeout: float) -> None:
@@ -168,6 +173,13 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     """One member's Raft state (`Algorithm`); driven from one thread."""
 
     _SyncObj__newAppendEntriesTime: float
+
+    #: The current term.
+    term: int = _state("raftCurrentTerm")
+    #: Highest index known to be committed.
+    commit_index: int = _state("raftCommitIndex")
+    #: Highest index the state machine has applied.
+    applied_index: int = _state("raftLastApplied")
 
     def __init__(
         self,
@@ -240,7 +252,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     @now.setter
     def now(self, now: float) -> None:
-        self._now = _Clock.now = now
+        self._now = _now[0] = now
 
     # Messages
 
@@ -254,7 +266,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         if seen is None:
             return False
         self._changed = True
-        self.link.deliver(self.peers[member], seen)
+        self._SyncObj__onMessageReceived(self.peers[member], seen)
         self.filters.delivered()
         return True
 
@@ -283,8 +295,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
                 )
                 frames = made.get(key)
                 if frames is None:
-                    frames = made[key] = list(appends_of(message))
-                appends += [(member, frame) for frame in frames]
+                    frames = made[key] = appends_of(message)
+                for frame in frames:
+                    appends.append((member, frame))
         wanted, self._snapshots.wanted = self._snapshots.wanted, set()
         return Sent(appends, replies, wanted)
 
@@ -297,7 +310,9 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self.filters.complete(message)
         entries = message.get("entries")
         if entries:
-            sent = self._sent_bytes.get(member, 0) + sum(len(command) for command, _, _ in entries)
+            sent = self._sent_bytes.get(member, 0)
+            for command, _, _ in entries:
+                sent += len(command)
             self._sent_bytes[member] = sent
             if sent >= SEND_BYTES:
                 # PySyncObj sends to a member as long as it is connected and lacks something.
@@ -375,12 +390,6 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     # State
 
     @property
-    def term(self) -> int:
-        """The current term."""
-        term: int = self._SyncObj__raftCurrentTerm
-        return term
-
-    @property
     def is_leader(self) -> bool:
         """Whether this member leads the current term."""
         return bool(self._SyncObj__raftState == _LEADER)
@@ -390,18 +399,6 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         """Member id of the leader, 0 if none is known."""
         leader: Peer | None = self._SyncObj__raftLeader
         return leader.member if leader is not None else 0
-
-    @property
-    def commit_index(self) -> int:
-        """Highest index known to be committed."""
-        index: int = self._SyncObj__raftCommitIndex
-        return index
-
-    @property
-    def applied_index(self) -> int:
-        """Highest index the state machine has applied."""
-        index: int = self._SyncObj__raftLastApplied
-        return index
 
     def match_index(self, member: int) -> int:
         """Highest index known to be durable on another member (leader only); 0 if it is unknown."""
@@ -478,12 +475,12 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         """Count a follower as active for CheckQuorum without an acknowledgement."""
         if self.is_leader:
             message = {"type": "next_node_idx", "reset": False, "success": False}
-            self.link.deliver(self.peers[member], {**message, "next_node_idx": 1})
+            self._SyncObj__onMessageReceived(self.peers[member], {**message, "next_node_idx": 1})
 
     def learn_term(self, member: int, term: int) -> None:
         """Follow a higher term without granting a vote (the log check refuses term -1)."""
         vote = {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1}
-        self.link.deliver(self.peers[member], vote)
+        self._SyncObj__onMessageReceived(self.peers[member], vote)
 
     def next_entries(self) -> Sequence[LogEntry]:
         """Returns committed entries to apply next, not too many."""
@@ -513,6 +510,25 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
 
     # Overrides of PySyncObj
 
+    def _SyncObj__getCurrentLogIndex(self) -> int:
+        """As PySyncObj's, which takes the log's last entry for it."""
+        return self.log.last_index
+
+    def _SyncObj__getEntries(
+        self, first: int | None, count: int | None = None, size: int | None = None
+    ) -> Sequence[LogEntry]:
+        """As PySyncObj's, with bounds of the log's own in place of `size`."""
+        if first is None:
+            return []
+        if count is None:
+            return self.log.entries_from(first)
+        return self.log.entries(first, first + count) if first >= self.log.first_index else []
+
+    def _SyncObj__getPrevLogIndexTerm(self, following: int) -> tuple[int | None, int | None]:
+        """As PySyncObj's."""
+        term = self.log.term_at(following - 1)
+        return (None, None) if term is None else (following - 1, term)
+
     def _SyncObj__applyLogEntries(self) -> bool:
         """Off: the driver applies what `next_entries` returns (hazard 11)."""
         return False
@@ -521,7 +537,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         """Send appends; a member whose next entry this log only has a stand-in for gets a snapshot,
         as one does whose next entry lies before the log.
         """
-        _Clock.now = self._now
+        _now[0] = self._now
         following = self._SyncObj__raftNextIndex
         lowest = min(following.values(), default=0)
         if lowest <= self.log.first_index + 1 and (unknown := self._stand_in()):

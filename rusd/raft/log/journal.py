@@ -51,6 +51,10 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             self._segments.close()
             raise
         self._entries: list[LogEntry] = found.entries
+        #: Index of the oldest and of the newest entry held; 0 if there is none. (Kept, not found
+        #: out: both are asked for dozens of times a write.)
+        self.first_index = self.last_index = 0
+        self._note_bounds()
         self._term, self._vote = found.term, found.vote
         self._commit = 1
         self._flush = found.flush
@@ -68,6 +72,10 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         #: behind the entry it asks for, and truncates nothing (hazard 3).
         self.shield = False
         self._head()
+
+    def _note_bounds(self) -> None:
+        entries = self._entries
+        self.first_index, self.last_index = (entries[0][1], entries[-1][1]) if entries else (0, 0)
 
     def _head(self) -> None:
         """Return the records that begin every segment, so that older segments can be removed."""
@@ -89,24 +97,15 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         return self._segments
 
     @property
-    def first_index(self) -> int:
-        return self._entries[0][1] if self._entries else 0
-
-    @property
-    def last_index(self) -> int:
-        return self._entries[-1][1] if self._entries else 0
-
-    @property
     def dirty(self) -> bool:
         """True while something awaits `flush`."""
         return bool(self._buffer)
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`, None if the log does not hold it."""
-        at = index - self.first_index
-        if not self._entries or not 0 <= at < len(self._entries):
+        if not self.first_index <= index <= self.last_index or not index:
             return None
-        return self._entries[at][2]
+        return self._entries[index - self.first_index][2]
 
     def index_keeping(self, size: int) -> int:
         """Return the first index from which on the log holds at most `size` bytes of commands."""
@@ -120,6 +119,10 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         """Return entries with start <= index < end."""
         first = self.first_index
         return self._entries[max(0, start - first) : max(0, end - first)]
+
+    def entries_from(self, start: int) -> Sequence[LogEntry]:
+        """Return entries with index >= start, as an open-ended slice (`SLICE_BYTES`)."""
+        return self._slice(start - self.first_index) if start >= self.first_index else []
 
     def flush(self) -> bool:
         """Make everything so far durable; False if there was nothing to do.
@@ -155,6 +158,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
             return
         self.size -= sum(len(command) for command, _, _ in self._entries[:drop])
         del self._entries[:drop]
+        self._note_bounds()
         self._record(Kind.BASE, records.index(self.first_index))
         self.settle()
 
@@ -185,14 +189,18 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     # What PySyncObj calls
 
     def add(self, command: bytes, idx: int, term: int) -> None:
-        if self._entries and idx != self._entries[-1][1] + 1:
-            raise JournalError(f"entry {idx} added behind entry {self._entries[-1][1]}")
+        if not self._entries:
+            self.first_index = idx
+        elif idx != self.last_index + 1:
+            raise JournalError(f"entry {idx} added behind entry {self.last_index}")
         self._entries.append((command, idx, term))
+        self.last_index = idx
         self.size += len(command)
         self._record(Kind.ENTRY, records.entry(idx, term, command))
 
     def clear(self) -> None:
         self._entries.clear()
+        self._note_bounds()
         self.size = self.durable_index = 0
         self._highest = dict.fromkeys(self._highest, 0)
         self._record(Kind.CLEAR, b"")
@@ -203,6 +211,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         if not gone:
             return
         del self._entries[entryFrom:]
+        self._note_bounds()
         self.size -= sum(len(command) for command, _, _ in gone)
         self._record(Kind.TRUNCATE, records.index(gone[0][1]))
         self.durable_index = min(self.durable_index, self.last_index)
@@ -214,14 +223,17 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     def __getitem__(self, item: int | slice) -> LogEntry | list[LogEntry]:
         if isinstance(item, int) or item.stop is not None:
             return self._entries[item]
-        start: int = item.start or 0
-        if self.shield:
-            return self._entries[start : start + 1]
+        return self._slice(item.start or 0)
+
+    def _slice(self, start: int) -> list[LogEntry]:
+        entries = self._entries
+        if self.shield or start + 1 >= len(entries):
+            return entries[start : start + 1]
         end, size = start, 0
-        while end < len(self._entries) and (size < SLICE_BYTES or end - start < 2):
-            size += len(self._entries[end][0])
+        while end < len(entries) and (size < SLICE_BYTES or end - start < 2):
+            size += len(entries[end][0])
             end += 1
-        return self._entries[start:end]
+        return entries[start:end]
 
     def __len__(self) -> int:
         return len(self._entries)

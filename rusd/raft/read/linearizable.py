@@ -90,12 +90,13 @@ class LinearizableReads:
         if raft.is_leader:
             if not current:
                 return
-            if reads.pending():
+            if reads.count and reads.pending():
                 waiting = reads.take()
                 self._rounds.add(lambda index: reads.confirmed(index, waiting))
-            for member, number in self._asked:
-                self._rounds.add(self._replier(member, number))
-            self._asked = []
+            if self._asked:
+                for member, number in self._asked:
+                    self._rounds.add(self._replier(member, number))
+                self._asked = []
             opened = self._rounds.open(raft.commit_index)
             if opened is not None:
                 self._ask_followers(opened)
@@ -149,7 +150,7 @@ class LinearizableReads:
 
     def release(self, applied: int) -> list[Released]:
         """Returns the reads that may be served at the applied index `applied`, a limited number."""
-        return self._reads.release(applied)
+        return self._reads.release(applied) if self._reads.count else []
 
     def put_back(self, reads: Sequence[Released]) -> None:
         """Take reads back that were released and not served."""

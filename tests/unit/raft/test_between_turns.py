@@ -56,14 +56,14 @@ def reply(leader: Member, index: int) -> AppendReply:
 
 
 def test_an_acknowledgement_of_what_is_committed_can_wait(leader: Member) -> None:
-    assert leader.core.can_wait(reply(leader, leader.core.commit_index))
+    assert leader.core.can_wait(2, reply(leader, leader.core.commit_index))
 
 
 def test_an_acknowledgement_that_may_commit_cannot_wait(leader: Member) -> None:
     leader.core.propose(b"a", lambda _: None, float("inf"))
     leader.cluster.step(leader)
     assert leader.core.commit_index < leader.journal.last_index
-    assert not leader.core.can_wait(reply(leader, leader.journal.last_index))
+    assert not leader.core.can_wait(2, reply(leader, leader.journal.last_index))
 
 
 def test_an_acknowledgement_commits_in_the_step_that_brings_it(leader: Member) -> None:
@@ -239,12 +239,12 @@ def test_a_quiet_leader_without_answers_stands_down_after_an_election_timeout(
 
 def test_an_acknowledgement_cannot_wait_while_leadership_is_transferred(leader: Member) -> None:
     leader.core.transfer(2, lambda _: None, leader.cluster.now)
-    assert not leader.core.can_wait(reply(leader, leader.core.commit_index))
+    assert not leader.core.can_wait(2, reply(leader, leader.core.commit_index))
 
 
 def test_a_rejection_cannot_wait(leader: Member) -> None:
     rejection = AppendReply(leader.core.term, 2, reset=True, success=False)
-    assert not leader.core.can_wait(rejection)
+    assert not leader.core.can_wait(2, rejection)
 
 
 def test_the_confirmation_of_an_open_round_cannot_wait(leader: Member) -> None:
@@ -252,11 +252,11 @@ def test_the_confirmation_of_an_open_round_cannot_wait(leader: Member) -> None:
     leader.core.read(answers.append, float("inf"))
     leader.cluster.step(leader)
     confirmation = ReadRoundReply(leader.core.term, 1)
-    assert not leader.core.can_wait(confirmation)
+    assert not leader.core.can_wait(2, confirmation)
     leader.inbox.append((2, confirmation))
     leader.cluster.step(leader)
     assert answers == [None]
-    assert leader.core.can_wait(confirmation)
+    assert leader.core.can_wait(2, confirmation)
 
 
 def test_what_can_wait_is_handled_by_the_next_turn(tmp_path: Path) -> None:
