@@ -17,11 +17,6 @@ SEND_AT_MOST = (1 << 31) - 1
 ENCODINGS = ("identity", "gzip")
 
 
-def framed(message: bytes) -> bytes:
-    """Return a response message with its prefix."""
-    return len(message).to_bytes(PREFIX_BYTES, "big") + message
-
-
 def too_long(size: int, *, unary: bool = False) -> EtcdError:
     """Return the error that replaces a message of more than `SEND_AT_MOST` bytes."""
     text = f"trying to send message larger than max ({size} vs. {SEND_AT_MOST})"

@@ -13,7 +13,7 @@ from rusd.base.logs import get_logger
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.call_states import RequestState, ResponseState
 from rusd.door.grpc.door_state import CallConnection
-from rusd.door.grpc.messages import MessageReader, framed
+from rusd.door.grpc.messages import PREFIX_BYTES, MessageReader
 from rusd.door.grpc.request_headers import CallHeaders
 from rusd.door.grpc.unary import BUG, IN_STREAM, undecodable
 from rusd.door.h2 import Stream
@@ -45,6 +45,7 @@ class StreamCall:
         "_connection",
         "_counted",
         "_deadline",
+        "_early_above",
         "_gathered",
         "_gathered_bytes",
         "_handler",
@@ -70,9 +71,12 @@ class StreamCall:
         self._method = method
         self._handler: StreamHandler | None = None
         self._inbox = MessageReader(connection.door.limit, headers.encoding)
-        #: Messages of this turn: they are sent together, in one frame if they fit.
+        #: Messages of this turn, each behind its prefix: they are sent together, in one frame if
+        #: they fit. (One message may go to a hundred streams: it is not copied for each.)
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        #: Gathered bytes above which they are written early, or the next attempt is made.
+        self._early_above = EARLY_BYTES
         #: Bytes of them counted in the memory budget.
         self._counted = 0
         self._request = RequestState.OPEN
@@ -105,18 +109,20 @@ class StreamCall:
     def send(self, message: bytes) -> None:
         if self._response >= FINISHED:
             return
-        if len(message) > messages.SEND_AT_MOST:
-            self.finish(messages.too_long(len(message)))
+        size = len(message)
+        if size > messages.SEND_AT_MOST:
+            self.finish(messages.too_long(size))
             return
         if not self._gathered:
             self._connection.gather(self)
-        self._gathered.append(framed(message))
-        self._gathered_bytes += len(message)
-        if len(message) > LARGE_BYTES:
+        self._gathered += (size.to_bytes(PREFIX_BYTES, "big"), message)
+        gathered = self._gathered_bytes = self._gathered_bytes + size
+        if size > LARGE_BYTES:
             # One event may go to thousands of streams in this turn.
-            self._counted += len(message)
-            self._connection.door.memory.add(len(message))
-        if EARLY_BYTES < self._gathered_bytes <= HIGH_BYTES:
+            self._counted += size
+            self._connection.door.memory.add(size)
+        if gathered > self._early_above and gathered <= HIGH_BYTES:
+            self._early_above = gathered + EARLY_BYTES
             self._connection.write_early(self)
 
     def flush(self) -> None:
@@ -124,9 +130,9 @@ class StreamCall:
         gathered, size = self._gathered, self._gathered_bytes
         if not gathered:
             return
-        self._gathered, self._gathered_bytes = [], 0
+        self._gathered, self._gathered_bytes, self._early_above = [], 0, EARLY_BYTES
         counts = self._method.counts
-        counts.stream_sent += len(gathered)
+        counts.stream_sent += len(gathered) // 2
         counts.sent_bytes += size
         self._uncount()
         if self._response is NO_HEADERS:
@@ -146,7 +152,8 @@ class StreamCall:
         if self._stream.full or self._gathered_bytes > HIGH_BYTES:
             return False
         memory = self._connection.door.memory
-        if memory.above_half and self._connection.exceeds_share():
+        # (As `above_half`, without its call for each message.)
+        if memory.held > memory.half and self._connection.exceeds_share():
             memory.wait_for_space(self.drained)
             return False
         return True

@@ -11,7 +11,7 @@ from h2.events import StreamEnded, StreamReset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rusd.door.grpc.messages import MessageReader, framed
+from rusd.door.grpc.messages import PREFIX_BYTES, MessageReader
 from rusd.door.h2 import Limits, Request, Stream
 from rusd.door.h2.inbound import NARROW
 from rusd.door.h2.states import MAY_SEND
@@ -20,6 +20,11 @@ from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Pair, Receiver, Served,
 
 SETTINGS, WINDOW_UPDATE = 4, 8
 LIMITS = Limits(stream_window=4000, connection_window=65_535, kept=40_000)
+
+
+def framed(message: bytes) -> bytes:
+    """A message behind its prefix."""
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message
 
 
 class Collector(Receiver):
