@@ -213,6 +213,28 @@ def test_a_request_is_answered_as_etcd_answers_it(both: Pair, path: str, body: s
         assert answer.status == 200
 
 
+@pytest.mark.parametrize("depth", [100, 1_000, 9_999, 10_000, 10_001, 100_000])
+def test_deep_nesting_is_answered_as_etcd_answers_it(both: Pair, depth: int) -> None:
+    opening, closing = "[" * depth, "]" * depth
+    inner, outer = '{"a":' * depth, "}" * depth
+    txn, end = '{"success":[{"request_txn":' * (depth // 3), "}]}" * (depth // 3)
+    for path, body in (
+        ("/v3/kv/range", f'{{"key":"YQ==","unknown":{opening}{closing}}}'),
+        ("/v3/kv/range", f'{{"key":"YQ==","unknown":{inner}1{outer}}}'),
+        ("/v3/kv/range", f'{{"key":"YQ==","unknown":{opening}'),
+        ("/v3/kv/range", f'{{"key":"YQ==","unknown":{opening}}}'),
+        ("/v3/kv/range", inner),
+        ("/v3/kv/txn", f"{txn}{{}}{end}"),
+        ("/v3/lease/keepalive", f'{{"ID":"7","unknown":{opening}{closing}}}'),
+        ("/v3/lease/keepalive", f'{{"ID":"7","unknown":{opening}'),
+    ):
+        same(both, path, body)
+    # (In a longer text rusd does not look for the place of a mistake.)
+    if depth <= 1_000 or depth > 10_000:
+        same(both, "/v3/kv/range", f"{opening}{closing}")
+        same(both, "/v3/kv/range", f'{{"key":{opening}{closing}}}')
+
+
 def test_changes_are_answered_as_etcd_answers_them(both: Pair) -> None:
     for path, body in (
         ("/v3/kv/put", '{"key":"Yw==","value":"dmFsdWU=","lease":"7","prev_kv":true}'),

@@ -10,6 +10,7 @@
 - `method_json.py`  one method: its requests from JSON, its responses to JSON
 - `json_reader.py`  JSON to messages, by protojson's rules
 - `json_syntax.py`  JSON texts, and Go's errors for them; a stream of objects cut into texts
+- `json_deep.py`    JSON texts nested deeper than Python's parser recurses
 - `json_writer.py`  messages to JSON
 - `json_types.py`   the reader or writer of each type of message
 - `metadata.py`     HTTP headers to metadata of a call

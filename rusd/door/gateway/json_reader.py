@@ -19,7 +19,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from rusd.door.gateway.json_syntax import SCANNER, JsonError, parse, position, skip_space
+from rusd.door.gateway.json_syntax import JsonError, parse, position, skip_space, value_end
 
 #: Characters of a text in which a mistake is looked for.
 SEARCHED = 16 << 10
@@ -304,7 +304,6 @@ def _described(mistake: _Mistake, source: str) -> str:
 
 def _locate(source: str, path: list[int]) -> tuple[int, int]:
     """Return the offsets of the name and the value at `path` in the first value of `source`."""
-    decode = SCANNER.raw_decode
     name = at = 0
     for step in path:
         members = source[at] == "{"
@@ -312,7 +311,7 @@ def _locate(source: str, path: list[int]) -> tuple[int, int]:
         for _ in range(step):
             if members:
                 at = _after_name(source, at)
-            at = skip_space(source, decode(source, at)[1])
+            at = skip_space(source, value_end(source, at))
             at = skip_space(source, at + 1)
         name = at
         if members:
@@ -328,4 +327,4 @@ def _after_name(source: str, at: int) -> int:
 def _token(source: str, at: int) -> str:
     if source[at] in "{[":
         return source[at]
-    return source[at : SCANNER.raw_decode(source, at)[1]]
+    return source[at : value_end(source, at)]

@@ -1,14 +1,16 @@
 """JSON texts: parsed, with the texts of Go's encoding/json for what is malformed; cut into values.
 
-The parser is Python's, in C. Objects become tuples of (name, value), so that names that stand twice
-can be told, and arrays become lists. Python reports where and what it expected; the error is that
-of Go at the same place.
+The parser is Python's, in C; `json_deep.py` reads what is nested too deep for it. Objects become
+tuples of (name, value), so that names that stand twice can be told, and arrays become lists. Python
+reports where and what it expected; the error is that of Go at the same place.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
+
+from rusd.door.gateway.json_deep import MAX_DEPTH, TooDeep, parse_deep
 
 
 class JsonError(Exception):
@@ -63,7 +65,7 @@ _SHORT = 64 << 10
 
 
 #: Finds where a value ends, in a text that has been parsed.
-SCANNER = json.JSONDecoder(parse_float=Raw, parse_int=Raw, strict=False)
+_SCANNER = json.JSONDecoder(parse_float=Raw, parse_int=Raw, strict=False)
 
 
 def parse(text: bytes) -> Parsed | None:
@@ -80,8 +82,8 @@ def parse(text: bytes) -> Parsed | None:
         return None
     try:
         value = _decode(source, start)
-    except RecursionError:
-        raise JsonError("exceeded max depth") from None
+    except TooDeep as error:
+        raise JsonError(str(error)) from None
     except _Constant:
         raise JsonError(_constant_error(source, start)) from None
     except json.JSONDecodeError as error:
@@ -94,11 +96,22 @@ def parse(text: bytes) -> Parsed | None:
 
 def _decode(source: str, start: int) -> Any:
     try:
-        return _DECODER.raw_decode(source, start)[0]
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return _WITHOUT_INTEGERS.raw_decode(source, start)[0]
+        try:
+            return _DECODER.raw_decode(source, start)[0]
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return _WITHOUT_INTEGERS.raw_decode(source, start)[0]
+    except RecursionError:
+        return parse_deep(source, start, _WITHOUT_INTEGERS)[0]
+
+
+def value_end(source: str, start: int) -> int:
+    """Return where the value at `start` ends, in a text that has been parsed."""
+    try:
+        return _SCANNER.raw_decode(source, start)[1]
+    except RecursionError:
+        return parse_deep(source, start, _SCANNER)[1]
 
 
 def skip_space(source: str, at: int) -> int:
@@ -271,6 +284,8 @@ class ValueSplitter:
                 self._in_string = True
             elif mark[0] in b"{[":
                 self._depth += 1
+                if self._depth > MAX_DEPTH:
+                    raise JsonError(f"invalid character '{mark[0].decode()}' exceeded max depth")
             else:
                 self._depth -= 1
                 if not self._depth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.door.gateway.json_deep import MAX_DEEP, MAX_DEPTH, parse_deep
 from rusd.door.gateway.json_reader import MAX_NESTED, SEARCHED, MessageReader
 from rusd.door.gateway.json_syntax import MAX_VALUES, JsonError, ValueSplitter
 from rusd.door.gateway.json_types import ByType
@@ -133,14 +135,61 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"[" * 100_000, "exceeded max depth"),
-        (b'{"a":' * 100_000, "exceeded max depth"),
-        (b'{"unknown":' + b"[" * 100_000, "exceeded max depth"),
+        (b"[" * 100_000, r"^invalid character '\[' exceeded max depth$"),
+        (b'{"a":' * 100_000, r"^invalid character '{' exceeded max depth$"),
+        (b'{"unknown":' + b"[" * 100_000, r"^invalid character '\[' exceeded max depth$"),
+        (b"[" * 5_000, "^unexpected EOF$"),
+        (b"[" * 5_000 + b"}", "^invalid character '}' looking for beginning of value$"),
+        (b'{"success":' * 5_000 + b"[}", "^invalid character '}' looking for beginning of value$"),
+        (b"[" * 1_000 + b"1," * MAX_DEEP + b"1" + b"]" * 1_000, "^too many values$"),
     ],
 )
 def test_deep_nesting_is_refused(text: bytes, reason: str) -> None:
     with pytest.raises(JsonError, match=reason):
         txn_request.read(text)
+
+
+@pytest.mark.parametrize("depth", [100, 1_000, MAX_DEPTH - 1])
+def test_what_is_skipped_may_be_as_deep_as_in_go(depth: int) -> None:
+    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
+        skipped = opening * depth + b"1" + closing * depth
+        read = range_request.read(b'{"unknown":%b,"key":"YQ=="}' % skipped)
+        assert read == rpc.RangeRequest(key=b"a")
+
+
+def test_a_mistake_behind_deep_nesting_is_found() -> None:
+    deep = b"[" * 4_000 + b"]" * 4_000
+    assert len(deep) < SEARCHED
+    with pytest.raises(JsonError, match=r"\(line 2:7\): invalid value for bytes field key: 1"):
+        range_request.read(b'{"a":%b,\n"key":1}' % deep)
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(max_size=3), inner)),
+)
+
+
+@given(anything, st.sampled_from((None, 0, "\t")), st.data())
+def test_texts_are_read_without_recursion_as_with_it(
+    value: Any, indent: int | str | None, data: st.DataObject
+) -> None:
+    """The same values, and the same mistakes at the same places."""
+    text = json.dumps(value, indent=indent)
+    cut = data.draw(st.integers(0, len(text)))
+    instead = data.draw(st.sampled_from(("", "", ",", "]", "}", '"', ":", "x", "1")))
+    text = text[:cut] + instead + text[cut + data.draw(st.integers(0, 2)) :]
+    decoder = json.JSONDecoder(object_pairs_hook=tuple)
+
+    def outcome(read: Callable[[], tuple[Any, int]]) -> tuple[Any, ...]:
+        try:
+            return read()
+        except json.JSONDecodeError as error:
+            return error.msg, error.pos
+
+    begin = len(text) - len(text.lstrip())
+    expected = outcome(lambda: decoder.raw_decode(text, begin))
+    assert outcome(lambda: parse_deep(text, begin, decoder)) == expected
 
 
 def test_a_txn_of_too_many_levels_is_read_for_the_check_that_refuses_it() -> None:
