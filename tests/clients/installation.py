@@ -24,10 +24,12 @@ PYTHON = (
     ("venv/bin/python", "-m", "pip", "install", "--quiet", "-r", "requirements.txt"),
 )
 
-#: Put the source of the first requirement in the directory `suite`.
+#: Put the source of the first requirement in the directory `suite`. (pip asks the source for its
+#: metadata. What that needs comes ready made: a build of maturin takes a quarter of an hour.)
 UNPACK = """
-venv/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest source \\
-  "$(head -n 1 requirements.txt)" &&
+package=$(head -n 1 requirements.txt)
+venv/bin/python -m pip download --quiet --no-deps --no-binary "${package%%==*}" --dest source \\
+  "$package" &&
 mkdir suite && tar -xzf source/*.tar.gz -C suite --strip-components 1
 """
 #: Replace the constant endpoint of etcd-client's tests, and compile what they need.
