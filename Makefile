@@ -6,7 +6,7 @@ BIN    := .venv/bin
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
         test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate docs kubernetes kubernetes-build \
-        test-kubernetes test-kubernetes-short kind kind-down test-kind clean
+        test-kubernetes test-kubernetes-short kind kind-down test-kind compiled clean
 
 help:                  ## what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 24
@@ -84,10 +84,12 @@ kind-down: .venv/.installed  ## remove it with its data
 
 # --- checking it ----------------------------------------------------------------------------------
 
-# One process runs what starts members, one after the other, and one the rest (tests/conftest.py).
 # Compiled first: with PYTHONDONTWRITEBYTECODE each of some 800 members would compile them anew.
-test: .venv/.installed-test  ## unit, member and cluster tests (some minutes)
-	$(BIN)/python -m compileall -q rusd cluster tests
+compiled: | .venv/.installed
+	@$(BIN)/python -m compileall -q rusd cluster tests
+
+# One process runs what starts members, one after the other, and one the rest (tests/conftest.py).
+test: .venv/.installed-test compiled  ## unit, member and cluster tests (some minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/member tests/cluster tests/sim \
 	  tests/plugin --ignore=tests/plugin/clients $(ARGS)
 
@@ -113,7 +115,7 @@ ifeq ($(CHAOS_SUBJECT),etcd)
 CHAOS         += --no-progress-requests --no-lease-ends
 endif
 
-test-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## a control plane on three members (needs Go)
+test-kubernetes: .venv/.installed-test compiled $(KUBERNETES_DIR)/kubernetes  ## a control plane on three members (needs Go)
 	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
 # Some checks of each kind, and the leader killed during a rollout.
@@ -122,7 +124,7 @@ KUBERNETES_SHORT := $(addprefix tests/kubernetes/test_, checks.py custom_resourc
   every_resource.py::test_the_cache_of_every_resource_holds_what_the_store_holds \
   failures.py::test_a_deployment_rolls_while_members_fail[kill_the_leader])
 
-test-kubernetes-short: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes  ## three minutes of it (needs Go)
+test-kubernetes-short: .venv/.installed-test compiled $(KUBERNETES_DIR)/kubernetes  ## three minutes of it (needs Go)
 	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest \
 	  $(foreach test,$(KUBERNETES_SHORT),'$(test)') -k 'not cron' $(ARGS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.certificates import Authority
-from cluster.kubernetes.plane import STORE_FLAGS, ControlPlane
+from cluster.kubernetes.plane import START_TIMEOUT, STORE_FLAGS, ControlPlane
 from cluster.local import LocalCluster
 from cluster.tls import Tls
 from tests.support.pair import SUBJECT, command
@@ -41,7 +41,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 @pytest.fixture(scope="session")
 def members(tls: Tls) -> Iterator[LocalCluster]:
-    with LocalCluster(3, binary=[command(SUBJECT)], flags=STORE_FLAGS, tls=tls) as running:
+    made = LocalCluster(
+        3,
+        binary=[command(SUBJECT)],
+        flags=STORE_FLAGS,
+        tls=tls,
+        start_timeout=START_TIMEOUT,
+    )
+    with made as running:
         yield running
 
 
