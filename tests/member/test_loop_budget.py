@@ -7,16 +7,20 @@ ATTEMPTS attempts: a disturbance of the machine passes, work that is too long do
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import time
 import urllib.request
 import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -281,6 +285,46 @@ def test_pages_stay_within_the_budget(reading: Running) -> None:
     within_budget(attempt)
 
 
+def base64(text: bytes) -> str:
+    return urlsafe_b64encode(text).decode()
+
+
+def test_pages_of_the_console_stay_within_the_budget(reading: Running) -> None:
+    middle = revision_of(reading.endpoint) // 2
+
+    def level(prefix: bytes, separator: bytes, **more: object) -> dict[str, object]:
+        return {"prefix": base64(prefix), "separator": base64(separator), **more}
+
+    # All keys in one branch, none in any, all behind the first digits; then as they were.
+    levels = [level(b"", b"/"), level(PREFIX, b""), level(PREFIX, b"9")]
+    levels += [{**one, "revision": middle} for one in levels]
+
+    def attempt() -> list[Held]:
+        for query in levels * 5:
+            found = page(reading, f"/console/api/level?{urlencode(query)}")
+            assert found["entries"]
+        for name in ("cluster", "samples", "times"):
+            assert page(reading, f"/console/api/{name}")
+        history = urlencode({"key": base64(key(1))})
+        assert page(reading, f"/console/api/history?{history}")["versions"]
+        # The list of keys, and what locks are looked for in.
+        for start in range(0, KEYS, KEYS // 10):
+            first, end = base64(key(start)), base64(PREFIX_END)
+            asked = {"key": first, "range_end": end, "limit": "1000", "keys_only": True}
+            assert page(reading, "/v3/kv/range", asked)["kvs"]
+        return reading.report.beyond_budget()
+
+    within_budget(attempt)
+
+
+def page(one: Running, path: str, body: object = None) -> dict[str, Any]:
+    """Ask for a page of the member as a browser does, for the gateway with a body."""
+    sent = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(f"http://{one.endpoint}{path}", sent, timeout=LONG) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
 def test_watchers_that_catch_up_stay_within_the_budget(reading: Running) -> None:
     """Each of its own key, and one in a hundred of a range."""
 
@@ -377,6 +421,8 @@ def test_grants_and_lists_of_very_many_leases_stay_within_the_budget(with_leases
             path + "Leases", rpc.LeaseLeasesRequest(), rpc.LeaseLeasesResponse, LONG
         )
         assert len(found.leases) == LEASES + count
+        # As the console reads them.
+        assert len(page(one, "/v3/lease/leases", {})["leases"]) == LEASES + count
         revokes = (rpc.LeaseRevokeRequest(ID=first + n) for n in range(count))
         send_all(one.endpoint, path + "Revoke", (one.SerializeToString() for one in revokes), 200)
 
