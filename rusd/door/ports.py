@@ -16,7 +16,8 @@ from typing import Protocol
 class Worker(Protocol):
     """A connection, or another source of work, as the time budget sees it."""
 
-    #: Seconds of work charged so far; written by the budget only.
+    #: Seconds of work charged so far, negative while the worker is new (`TimeBudget.enter`);
+    #: written by the budget only.
     used: float
     #: Whether the work is deferred to a later turn; written by the budget only.
     waiting: bool

@@ -12,6 +12,8 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +152,40 @@ def test_leadership_stays_and_others_are_answered(
             hostile.close()
         assert longest < PATIENCE
         assert client.status().raftTerm == term
+
+
+#: Connections that read nothing, and calls of each: seconds of work for the member.
+SLOW, SLOW_CALLS = 400, 400
+#: Seconds that a member may work until a new connection has its first answer; some 0.3 are needed
+#: to begin with all of them.
+WORK = 2.0
+
+
+def slow_reader(endpoint: str, requests: bytes) -> socket.socket:
+    """Connect, and send all requests."""
+    host, port = endpoint.rsplit(":", 1)
+    client = socket.create_connection((host, int(port)))
+    client.setblocking(False)
+    data = PREFACE + settings(1 << 20) + wire.window_update(0, 1 << 30) + requests
+    assert client.send(data) == len(data)
+    return client
+
+
+def test_a_new_connection_is_answered_soon_beside_many_that_read_nothing(
+    cluster: LocalCluster,
+) -> None:
+    """They came at the same time. Measured by the processor's time of the loop: others on this
+    machine do not count, but what it does while this process waits for a processor does.
+    """
+    index = cluster.wait_leader()
+    endpoint, pid = cluster.endpoints[index], cluster.members[index].pid
+    used = Path(f"/proc/{pid}/task/{pid}/schedstat")
+    get = rpc.RangeRequest(key=b"slow", serializable=True)
+    requests = calls(SLOW_CALLS, "/etcdserverpb.KV/Range", get.SerializeToString())
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            stack.enter_context(slow_reader(endpoint, requests))
+        before = int(used.read_text().split()[0])
+        with Client(endpoint) as client:
+            client.range(b"slow", serializable=True, timeout=60)
+        assert int(used.read_text().split()[0]) - before < WORK * 1e9

@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from rusd.door.time_budget import BACKLOG, CREDIT, QUANTUM, REST, TURN, TimeBudget
+from rusd.door.time_budget import (
+    BACKLOG,
+    CREDIT,
+    LEAST_QUANTUM,
+    QUANTUM,
+    REST,
+    ROUND,
+    TURN,
+    TimeBudget,
+)
 
 
 class Clock:
@@ -173,6 +182,61 @@ def test_after_a_piece_that_is_too_long_what_is_put_off_rests() -> None:
             await turn()
         assert loop.time() - start < REST / 2
         assert hostile.left == 1
+
+    on_a_loop(test)
+
+
+async def answered(budget: TimeBudget, clock: Clock, requests: int) -> float:
+    """Return for how long others work until a new connection has made its requests one by one."""
+    new = Job(budget, clock, 0, QUANTUM / 10)
+    new.used = budget.enter()
+    start = clock.now
+    for _ in range(requests):
+        new.left += 1
+        budget.run(new)
+        while new.left:
+            await turn()
+        await turn()
+    return clock.now - start
+
+
+def test_a_new_connection_does_not_wait_for_busy_known_ones() -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
+        for _ in range(400):
+            busy = Job(budget, clock, 100_000, QUANTUM / 10)
+            busy.used = budget.enter()
+            budget.run(busy)
+        while clock.now < 2:  # all of them are known
+            await turn()
+        assert await answered(budget, clock, 3) < 6 * TURN
+
+    on_a_loop(test)
+
+
+def test_new_connections_with_endless_work_keep_another_one_waiting_for_a_round_only() -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
+        for _ in range(400):
+            busy = Job(budget, clock, 100_000, QUANTUM / 10)
+            busy.used = budget.enter()
+            budget.run(busy)
+        # (Half of the time is for those that had their first turn.)
+        assert await answered(budget, clock, 3) < 3 * 400 * LEAST_QUANTUM
+
+    on_a_loop(test)
+
+
+def test_a_round_of_many_busy_connections_is_short() -> None:
+    async def test(budget: TimeBudget, clock: Clock) -> None:
+        jobs = [Job(budget, clock, 100_000, QUANTUM / 10) for _ in range(300)]
+        for job in jobs:
+            budget.run(job)
+        while clock.now < 1:
+            await turn()
+        before = [job.left for job in jobs]
+        start = clock.now
+        while any(job.left == left for job, left in zip(jobs, before, strict=True)):
+            await turn()
+        assert clock.now - start < 2 * ROUND
 
     on_a_loop(test)
 
