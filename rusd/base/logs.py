@@ -65,8 +65,8 @@ def go_duration(seconds: float) -> str:
 class LimitedLog:
     """Bounds warnings that unknown clients or peers can cause.
 
-    Each kind has at most `BURST` lines in `PERIOD` seconds. The first line of the next period says
-    how many were left out.
+    Each kind has at most `BURST` lines in `PERIOD` seconds; further ones are logged at debug level.
+    The first line of the next period says how many were left out.
     """
 
     BURST = 3
@@ -93,14 +93,15 @@ class LimitedLog:
         if now - begin >= self.PERIOD:
             left_out, begin, lines = max(0, lines - self.BURST), now, 0
         self._written[kind] = begin, lines + 1
-        if lines >= self.BURST:
+        if lines >= self.BURST and not self._log.isEnabledFor(logging.DEBUG):
             return
         shown: dict[str, object] = {
             name: str(value)[: self.FIELD] for name, value in fields.items()
         }
         if left_out:
             shown["left-out"] = left_out
-        self._log.warning(message, extra={"fields": shown}, stacklevel=2)
+        level = logging.WARNING if lines < self.BURST else logging.DEBUG
+        self._log.log(level, message, extra={"fields": shown}, stacklevel=2)
 
 
 def _timestamp(record: logging.LogRecord) -> str:

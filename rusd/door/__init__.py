@@ -11,6 +11,7 @@
 - `http/`             HTTP/1.1, and pages over both protocols
 - `gateway/`          pages that call methods with JSON
 - `caller.py`         the client of a connection: address, names of its certificate
+- `closings.py`       log lines about the ends of connections
 - `ports.py`          the interfaces between these files, each defined once
 - `time_budget.py`    the time that connections may take of a turn of the loop
 - `memory_budget.py`  the memory that clients may make a member hold

@@ -17,6 +17,7 @@ from functools import partial
 from typing import cast
 
 from rusd.base.logs import get_logger
+from rusd.door import closings
 from rusd.door.caller import caller_of
 from rusd.door.grpc.answer_queue import AnswerQueue
 from rusd.door.grpc.dispatch import Dispatcher
@@ -25,7 +26,7 @@ from rusd.door.grpc.keepalive import Keepalive, PingPolicy
 from rusd.door.grpc.memory_usage import MemoryUsage
 from rusd.door.grpc.timeouts import Timeouts
 from rusd.door.h2 import Connection, Limits
-from rusd.door.h2.errors import ENHANCE_YOUR_CALM, NO_ERROR
+from rusd.door.h2.errors import ENHANCE_YOUR_CALM, NAMES, NO_ERROR
 from rusd.door.http.http2 import PageQueue
 from rusd.door.ports import TimedCall
 from rusd.rpc.call import Caller
@@ -91,6 +92,8 @@ class GrpcConnection(asyncio.Protocol):
         self._paused = False
         self._held = False
         self._closing: asyncio.TimerHandle | None = None
+        #: Why this server closed the connection, if it was not by an error of HTTP/2.
+        self._reason = ""
 
     # asyncio.Protocol
 
@@ -115,8 +118,21 @@ class GrpcConnection(asyncio.Protocol):
         self.answers.close()
         if self._closing is not None:
             self._closing.cancel()
+        self._log_end(error)
         self._tasks.appendleft(self.h2.lost)
         self.run()
+
+    def _log_end(self, error: BaseException | None) -> None:
+        remote = self.caller.address
+        if self._reason:
+            closings.log_closed(remote, self._reason)
+        elif self.h2.failure is None:
+            closings.log_left(remote, error)
+        elif self.h2.failure[0] == NO_ERROR:
+            closings.log_usual(remote, self.h2.failure[1])
+        else:
+            code, text = self.h2.failure
+            closings.log_closed(remote, text, NAMES[code])
 
     def pause_writing(self) -> None:
         self._held = True
@@ -162,7 +178,7 @@ class GrpcConnection(asyncio.Protocol):
             log.exception(
                 "a connection failed", extra={"fields": {"remote-addr": self.caller.address}}
             )
-            self._give_up()
+            self._give_up("internal error")
         finally:
             self._working = False
         self._flush()
@@ -188,8 +204,10 @@ class GrpcConnection(asyncio.Protocol):
                 return False
         return True
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: str) -> None:
+        """Close the connection at once."""
         self._tasks.clear()
+        self._reason = reason
         if self._transport is not None:
             self._transport.abort()
 
@@ -304,7 +322,8 @@ class GrpcConnection(asyncio.Protocol):
         failure = self._timeouts.failure(now)
         if failure is not None:
             self.do(partial(self.h2.fail, *failure))
-        elif self._timeouts.unresponsive(now, self.now, held=self._held):
+        elif gone := self._timeouts.unresponsive(now, self.now, held=self._held):
+            self._reason = gone
             if transport is not None:
                 transport.abort()
         elif self._timeouts.ping_due(now, self.now):

@@ -40,11 +40,13 @@ class Timeouts:
             return ENHANCE_YOUR_CALM, "a frame that never ends"
         return None
 
-    def unresponsive(self, now: float, heard: float, *, held: bool) -> bool:
-        """Return whether the client reads nothing (`held`: the socket takes no data), or did not
-        answer a ping; `heard`: when data last arrived.
+    def unresponsive(self, now: float, heard: float, *, held: bool) -> str:
+        """Return how the client shows that it is gone: it reads nothing (`held`: the socket takes
+        no data), or did not answer a ping (`heard`: when data last arrived). Empty if it is not.
         """
-        return self._stalled(now, held) or self._heartbeat.dead(now, heard)
+        if self._stalled(now, held):
+            return "the client does not read"
+        return "the client did not answer a ping" if self._heartbeat.dead(now, heard) else ""
 
     def ping_due(self, now: float, heard: float) -> bool:
         """Return whether to send a keepalive ping. `heard`: when data last arrived."""

@@ -127,6 +127,8 @@ class Connection(Generic[T]):
         self.more = False
         #: When the frame or header block that is under way, if any is, began to come.
         self.began = now
+        #: The code and text with which this server ended the connection; None if it did not.
+        self.failure: tuple[int, str] | None = None
         self._preface = settings.server_preface(limits)
         #: By the type of the frame.
         self._handlers = (
@@ -391,6 +393,7 @@ class Connection(Generic[T]):
         """End the connection with GOAWAY, sent after all earlier frames; abort its streams."""
         if self.closed:
             return
+        self.failure = code, text
         if self.state is not _PREFACE:
             self._emit(frames.goaway(self._table.newest, code, text))
         self.lost()

@@ -13,11 +13,15 @@ import re
 from collections.abc import Callable
 from typing import cast
 
+from rusd.door import closings
+from rusd.door.caller import caller_of
 from rusd.door.h2 import PREFACE
 from rusd.door.time_budget import TimeBudget
 
 #: Seconds for the first bytes.
 FIRST_BYTES_SECONDS = 10.0
+#: Seconds by which the timer may be late: the loop stood still then, and nothing was read.
+LATE_SECONDS = 1.0
 
 #: Bytes of a request line with a method that is not known. As in etcd, other bytes than a request
 #: line are not answered.
@@ -64,8 +68,24 @@ class ProtocolDetector(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._unidentified[self] = None
+        self._wait(FIRST_BYTES_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(FIRST_BYTES_SECONDS, self._transport.abort)
+        self._timer = loop.call_at(loop.time() + seconds, self._timed_out, loop.time() + seconds)
+
+    def _timed_out(self, due: float) -> None:
+        late = asyncio.get_running_loop().time() - due
+        if self.waiting or late > LATE_SECONDS:
+            # The first bytes wait for this member: in its queue, or in that of the kernel.
+            self._wait(LATE_SECONDS)
+        else:
+            self._abort("no first bytes in time")
+
+    def _abort(self, reason: str) -> None:
+        if self._transport is not None:
+            closings.log_usual(caller_of(self._transport).address, reason)
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
@@ -88,6 +108,7 @@ class ProtocolDetector(asyncio.Protocol):
         elif self._http1 is not None and (seen.startswith(_REQUESTS) or _LINE.match(seen)):
             self._replace(transport, self._http1())
         elif self._http1 is None or len(seen) > LINE or not _TOKEN.fullmatch(seen):
+            closings.log_usual(caller_of(transport).address, "neither HTTP/2 nor HTTP/1.1")
             transport.close()
         else:
             transport.resume_reading()
@@ -107,8 +128,7 @@ class ProtocolDetector(asyncio.Protocol):
         self._forget()
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._abort("server stopped")
 
     def _forget(self) -> None:
         self._unidentified.pop(self, None)

@@ -14,6 +14,7 @@ from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 from rusd.door.grpc import answer_queue, server, timeouts
 from rusd.door.h2 import PREFACE
 from rusd.door.listen import protocol_detection
+from rusd.door.ports import Worker
 from tests.unit.door.toys import REQUEST, Served, served
 
 SETTINGS = bytes(3) + b"\x04" + bytes(5)
@@ -233,3 +234,90 @@ def test_a_call_under_way_is_answered_while_the_door_stops() -> None:
             await asyncio.wait_for(stopping, 5)
 
     asyncio.run(run())
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
+    """Level, reason and error code of each line about the end of a connection."""
+    found = []
+    for record in caplog.records:
+        fields = getattr(record, "fields", {})
+        if record.name == "rusd.door.closings":
+            assert fields["remote-addr"].startswith("127.0.0.1:")
+            found.append((record.levelname, fields["reason"], fields.get("error-code", "")))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pieces", "line"),
+    [
+        ([], ("DEBUG", "no first bytes in time", "")),
+        ([b"SSH-2.0-x\r\n"], ("DEBUG", "neither HTTP/2 nor HTTP/1.1", "")),
+        ([PREFACE], ("WARNING", "a frame that never ends", "ENHANCE_YOUR_CALM")),
+        (
+            [PREFACE + SETTINGS + b"\x00\x00\x04\x03\x00\x00\x00\x00\x05" + bytes(4)],
+            ("WARNING", "a frame for a stream that was never opened", "PROTOCOL_ERROR"),
+        ),
+    ],
+    ids=["nothing", "another protocol", "no settings", "reset of an idle stream"],
+)
+def test_a_connection_that_the_server_closes_leaves_a_line_with_the_reason(
+    pieces: list[bytes], line: tuple[str, str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "rusd.door.closings")
+
+    async def test(one: Served) -> None:
+        await closed_after(one.port, *pieces)
+        while one.door.connections or one.door.unidentified:
+            await asyncio.sleep(0.01)
+        assert line in lines(caplog)
+
+    over_the_wire(test)
+
+
+def test_a_client_that_does_not_read_leaves_a_line_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(one: Served) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(PREFACE + SETTINGS)
+        while not one.door.connections:
+            await asyncio.sleep(0.01)
+        (client,) = one.door.connections
+        client.pause_writing()
+        while one.door.connections:
+            await asyncio.sleep(0.01)
+        writer.close()
+        assert ("WARNING", "the client does not read", "") in lines(caplog)
+
+    over_the_wire(test)
+
+
+def test_first_bytes_that_wait_for_their_turn_are_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long other connections keep them waiting."""
+    monkeypatch.setattr(protocol_detection, "LATE_SECONDS", 0.1)
+
+    async def test(one: Served) -> None:
+        budget = one.door.budget
+        deferred: list[Worker] = []
+        with monkeypatch.context() as busy:
+
+            def defer(worker: Worker) -> None:
+                worker.waiting = True
+                deferred.append(worker)
+
+            busy.setattr(budget, "run", defer)
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            writer.write(PREFACE + SETTINGS)
+            while not deferred:
+                await asyncio.sleep(0.01)
+            (detector,) = deferred
+            loop = asyncio.get_running_loop()
+            end = loop.time() + 3 * protocol_detection.FIRST_BYTES_SECONDS
+            while loop.time() < end:
+                await asyncio.sleep(0.01)
+        detector.waiting = False
+        budget.run(detector)
+        assert await reader.readexactly(9)
+        writer.close()
+
+    over_the_wire(test)
