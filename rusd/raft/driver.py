@@ -26,6 +26,7 @@ from rusd.base.worker import Worker
 from rusd.raft.apply import ApplyLoop, serve
 from rusd.raft.config import RaftConfig
 from rusd.raft.core.clock import Clock
+from rusd.raft.core.commit_notice import PATIENCE
 from rusd.raft.core.core import Core
 from rusd.raft.core.ready import Answer, Events, MembershipChange, Ready
 from rusd.raft.core.syncobj import PySyncObjRaft
@@ -69,6 +70,9 @@ FLUSH_SHORT = 0.002
 
 class Driver:
     """Runs one core: journal, state machine, connections, timers."""
+
+    #: Never the loop's time, which stands still during a callback.
+    _monotonic = staticmethod(time.monotonic)
 
     def __init__(self, config: RaftConfig, machine: Machine, describe: Describe) -> None:
         """Opens the journal. Raises JournalLocked or JournalCorrupt. `describe`: for the errors of
@@ -213,10 +217,6 @@ class Driver:
 
     # Life
 
-    def _monotonic(self) -> float:
-        """Never the loop's time, which stands still during a callback."""
-        return time.monotonic()
-
     async def start(self) -> None:
         """Listen for peers and begin. OSError if a peer port is taken."""
         self.begin()
@@ -323,7 +323,14 @@ class Driver:
 
     def _on_deadline(self) -> None:
         self._deadline = None
-        if self.core.deadline is not None:
+        deadline = self.core.deadline
+        if deadline is None:
+            return
+        wait = deadline - self.clock.now()
+        if wait > PATIENCE / 2:
+            # That of a later commit: the one it was set for has been announced with entries.
+            self._deadline = self._loop.call_later(wait, self._on_deadline)
+        else:
             self.wake()
 
     def _turn(self) -> None:

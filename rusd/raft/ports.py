@@ -81,12 +81,10 @@ class Log(Protocol):
     last_index: int
     #: Last index that a flush made durable.
     durable_index: int
+    #: Whether entries, term or vote wait for a flush.
+    dirty: bool
     #: While true an open-ended slice gives one entry only (hazard 3, `core/filters.py`).
     shield: bool
-
-    @property
-    def dirty(self) -> bool:
-        """Whether entries, term or vote wait for a flush."""
 
     def term_at(self, index: int) -> int | None:
         """Returns the term of an entry, or None if the log does not hold it."""

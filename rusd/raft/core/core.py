@@ -243,7 +243,7 @@ class Core:
             or self._membership.changed
             or bool(self._answers)
             or self._reads.more
-            or self._quarantine.has_answer
+            or (self._quarantine.active and self._quarantine.has_answer)
             or not self._outbox.empty
             # A lone leader counts its entries as committed in the step behind their flush.
             or (
@@ -412,7 +412,7 @@ class Core:
         raft.tick()
         if not raft.is_leader:
             self._campaign.step(now, reachable=bool(raft.connected_peers))
-        recovered = self._quarantine.step()
+        recovered = self._quarantine.active and self._quarantine.step()
         paused = False
         if self._transfer.active:
             self._answers += self._transfer.step(now)
@@ -449,7 +449,8 @@ class Core:
                 handler(member, message)
             except BrokenMessage as broken:
                 self._broken.append((member, str(broken)))
-        self._term_limit.moved(before, raft.term, now)
+        if raft.term != before:
+            self._term_limit.moved(before, raft.term, now)
 
     def _on_read_round(self, member: int, message: ReadRound) -> None:
         reply = self.confirm(member, message)

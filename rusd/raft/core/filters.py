@@ -135,10 +135,6 @@ class Filters:
         message["entries"], message["prevLogIdx"], message["prevLogTerm"] = entries, index, term
         return message
 
-    def delivered(self) -> None:
-        """Update state after PySyncObj has handled the message."""
-        self._raft.log.shield = False
-
     def _request_vote(self, member: int, message: Message) -> Message | None:
         if message["term"] < self._raft.term:
             return None

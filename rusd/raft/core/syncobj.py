@@ -198,6 +198,8 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         """
         check_names(type(self))
         self.now = now
+        #: Whether this member leads the current term.
+        self.is_leader = False
         self.link = Link()
         self.link.on_send = self._complete
         self.log = log
@@ -267,7 +269,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
             return False
         self._changed = True
         self._SyncObj__onMessageReceived(self.peers[member], seen)
-        self.filters.delivered()
+        self.log.shield = False
         return True
 
     def take_messages(self) -> Sent:
@@ -390,11 +392,6 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
     # State
 
     @property
-    def is_leader(self) -> bool:
-        """Whether this member leads the current term."""
-        return bool(self._SyncObj__raftState == _LEADER)
-
-    @property
     def leader(self) -> int:
         """Member id of the leader, 0 if none is known."""
         leader: Peer | None = self._SyncObj__raftLeader
@@ -427,7 +424,7 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         PySyncObj's tick is skipped where it would find nothing to do.
         """
         now = self._now
-        if self._SyncObj__raftState == _LEADER:
+        if self.is_leader:
             if not (self._changed or self.heartbeat_due(now) or now >= self._quiet_until):
                 return
             self._changed = False
@@ -509,6 +506,12 @@ class PySyncObjRaft(SyncObj):  # type: ignore[misc]
         self.log.setRaftCommitIndex(last.index)
 
     # Overrides of PySyncObj
+
+    def _SyncObj__setState(self, state: int) -> None:
+        """As PySyncObj's, through which alone its state changes."""
+        if state != self._SyncObj__raftState:
+            super()._SyncObj__setState(state)
+            self.is_leader = state == _LEADER
 
     def _SyncObj__getCurrentLogIndex(self) -> int:
         """As PySyncObj's, which takes the log's last entry for it."""

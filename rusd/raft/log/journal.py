@@ -59,6 +59,8 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._commit = 1
         self._flush = found.flush
         self._buffer: list[bytes] = []
+        #: True while something awaits `flush`.
+        self.dirty = False
         #: Segment number -> highest entry index in it.
         self._highest = found.highest
         self._failed = False
@@ -88,6 +90,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         first = not self._buffer
         record = records.encode(kind, body, self._flush + 1, first, self._segments.seed)
         self._buffer.append(record)
+        self.dirty = True
 
     # Ours
 
@@ -95,11 +98,6 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
     def segments(self) -> Segments:
         """The files, with what they measure."""
         return self._segments
-
-    @property
-    def dirty(self) -> bool:
-        """True while something awaits `flush`."""
-        return bool(self._buffer)
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`, None if the log does not hold it."""
@@ -139,6 +137,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._segments.append(b"".join(self._buffer))
         self.flush_seconds += (time.perf_counter() - began - self.flush_seconds) / 8
         self._buffer.clear()
+        self.dirty = False
         self._flush += 1
         self.durable_index = self.last_index
         number = self._segments.numbers[-1]

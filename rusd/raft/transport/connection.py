@@ -47,6 +47,8 @@ HELLO_TIMEOUT = 5.0
 TLS_HANDSHAKE = b"\x16\x03"
 #: Bytes waiting to be written to a slow peer above which appends are dropped (Raft repeats them).
 SLOW_PEER_BYTES = 32 << 20
+#: The same above which the connection is ended.
+DEAD_PEER_BYTES = 256 << 20
 #: Frames and bytes of one member that wait for the next turn; above, nothing more is read.
 INBOX_FRAMES = 2048
 INBOX_BYTES = 16 << 20
@@ -391,6 +393,18 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def backlog(self) -> int:
-        """Bytes not yet taken by the operating system."""
-        return self._transport.get_write_buffer_size() if self._transport else 0
+    def send(self, data: bytes, droppable: bool) -> None:
+        """Write a packed frame to a member. Ends the connection above DEAD_PEER_BYTES that the
+        operating system has not taken; drops a `droppable` frame above SLOW_PEER_BYTES.
+        """
+        transport, traffic = self._transport, self.traffic
+        if transport is None:
+            return
+        backlog = transport.get_write_buffer_size()
+        if backlog > SLOW_PEER_BYTES and (droppable or backlog > DEAD_PEER_BYTES):
+            traffic.sent_failures += 1
+            if backlog > DEAD_PEER_BYTES:
+                self.drop("it does not read")
+            return
+        traffic.sent_bytes += len(data)
+        transport.write(data)

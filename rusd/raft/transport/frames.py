@@ -422,6 +422,8 @@ _OF_MEMBERS = _table((*RAFT, *OWN, HelloRefused))
 #: Bytes that tell a frame's type, and with it the limit of its length.
 PREFIX = 1 + max(map(len, (*_OF_ANYONE, *_OF_MEMBERS)))
 
+_UNKNOWN = "not a message of this protocol"
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -435,26 +437,24 @@ def limit(prefix: Body, *, member: bool) -> int:
     """Return the size limit in bytes of a frame whose body begins with `prefix` (`PREFIX` bytes, or
     the whole body). `member`: the connection is confirmed as a member's. Raises Refused.
     """
-    return _known(prefix, member)[0]
+    found = (_OF_MEMBERS if member else _OF_ANYONE).get(_key_of(prefix))
+    if found is None:
+        raise Refused(_UNKNOWN)
+    return found[0]
 
 
 def decode(body: Body, *, member: bool) -> Frame:
     """Decode a frame, if its kind is allowed on the connection (`member`: confirmed as a member's).
     Raises Refused.
     """
-    decoder = _known(body, member)[1]
+    found = (_OF_MEMBERS if member else _OF_ANYONE).get(_key_of(body))
+    if found is None:
+        raise Refused(_UNKNOWN)
     try:
-        frame: Frame = decoder(body)
+        frame: Frame = found[1](body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("a message with fields that no member sends") from None
     return frame
-
-
-def _known(body: Body, member: bool) -> tuple[int, _Decode]:
-    found = (_OF_MEMBERS if member else _OF_ANYONE).get(_key_of(body))
-    if found is None:
-        raise Refused("not a message of this protocol")
-    return found
 
 
 def _key_of(body: Body) -> bytes:

@@ -24,7 +24,7 @@ from rusd.base.supervised import Fail, Tasks
 from rusd.base.urls import Url
 from rusd.raft.ports import WITHOUT_TLS, PeerTls
 from rusd.raft.statistics import Traffic
-from rusd.raft.transport.connection import HELLO_TIMEOUT, SLOW_PEER_BYTES, Connection
+from rusd.raft.transport.connection import HELLO_TIMEOUT, Connection
 from rusd.raft.transport.dial_back import Answer, ask_back
 from rusd.raft.transport.dialling import patience, replaces
 from rusd.raft.transport.frames import (
@@ -43,8 +43,6 @@ from rusd.raft.transport.unconfirmed import UnconfirmedConnections
 
 log = get_logger(__name__)
 
-#: Bytes waiting to be written to a slow peer above which its connection is ended.
-DEAD_PEER_BYTES = 256 << 20
 #: Seconds for a connection, as etcd's at the default timeouts. Lost packets are sent again after 1,
 #: 3 and 7 s: a new connection is made sooner once a link works again. Each second attempt in a row
 #: has more time, for a TLS handshake with a member that is short of processor time.
@@ -192,22 +190,13 @@ class Peers:
         return self._since.get(member) if member in self._live else None
 
     def send(self, member: int, data: bytes, *, droppable: bool = False) -> None:
-        """Write a packed frame if the member is connected. Ends its connection above
-        DEAD_PEER_BYTES unsent bytes; drops a `droppable` frame above SLOW_PEER_BYTES.
-        """
+        """Write a packed frame if the member is connected; see `Connection.send`."""
         connection = self._live.get(member)
         if connection is None:
             if member in self._urls:
                 self.traffic[member].sent_failures += 1
             return
-        backlog = connection.backlog()
-        if backlog > SLOW_PEER_BYTES and (droppable or backlog > DEAD_PEER_BYTES):
-            connection.traffic.sent_failures += 1
-            if backlog > DEAD_PEER_BYTES:
-                connection.drop("it does not read")
-            return
-        connection.traffic.sent_bytes += len(data)
-        connection.write(data)
+        connection.send(data, droppable)
 
     def break_off(self, member: int, why: str) -> None:
         """End the connection of a member that violated the protocol."""

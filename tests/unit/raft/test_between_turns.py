@@ -362,3 +362,22 @@ def test_an_acknowledgement_of_a_learner_takes_a_turn_at_once(
             assert driver._scheduled == learner
 
     asyncio.run(scenario())
+
+
+def test_the_deadline_of_a_later_commit_takes_no_turn_before_it_has_come(tmp_path: Path) -> None:
+    """The timer was set for a commit that has been announced with entries meanwhile."""
+
+    async def scenario() -> None:
+        async with led(tmp_path) as node:
+            driver, notice = node.driver, node.driver.core._notice
+            await until(lambda: notice.deadline is None and not driver._scheduled)
+            notice.deadline = driver.clock.now() + 60
+            driver._on_deadline()
+            assert not driver._scheduled
+            assert driver._deadline is not None
+            driver._deadline.cancel()
+            notice.deadline = driver.clock.now()
+            driver._on_deadline()
+            assert driver._scheduled
+
+    asyncio.run(scenario())
