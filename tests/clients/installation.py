@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -52,12 +53,31 @@ def installed(manifest: Path, place: Path, commands: Sequence[Sequence[str]]) ->
     shutil.rmtree(place, ignore_errors=True)
     _copy(manifest.parent, place)
     for command in commands:
-        done = subprocess.run(
-            command, cwd=place, capture_output=True, text=True, timeout=INSTALL_TIMEOUT
-        )
+        done = _run(command, place, INSTALL_TIMEOUT)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     stamp.write_text(wanted)
     return place
+
+
+def _run(
+    command: Sequence[str], place: Path, timeout: float, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; at `timeout` with all processes that it has started."""
+    with subprocess.Popen(
+        command,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _copy(source: Path, place: Path, but: str = "__pycache__") -> None:
@@ -107,14 +127,7 @@ class Client:
     def outcome(self, program: str, environment: dict[str, str]) -> results.Results:
         """The result of each test of a program."""
         place = self.installed()
-        done = subprocess.run(
-            self.run(place, program),
-            cwd=place,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=RUN_TIMEOUT,
-        )
+        done = _run(self.run(place, program), place, RUN_TIMEOUT, {**os.environ, **environment})
         found = self.read(done.stdout)
         said = f"{self.name} {program}\n{done.stdout}\n{done.stderr}"
         assert found, said
