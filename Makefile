@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
-        test-h2spec test-differential test-clients test-users test-compat compatibility test-budget test-recovery \
+        test-h2spec test-differential client-tools test-clients test-users test-compat compatibility test-budget test-recovery \
         test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate docs kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind compiled clean
 
@@ -206,7 +206,13 @@ test-differential: .venv/.installed-test $(ETCD_PROGRAMS)  ## beside the newest 
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
 	  -m differential tests/member tests/cluster tests/unit/backup $(ARGS)
 
-test-clients: .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, Java, cargo)
+# What each client needs comes from its registry. (java reads a program's source: it is the JDK's.)
+client-tools:
+	@missing=; for tool in go node npm javac mvn cargo; do \
+	  command -v $$tool >/dev/null || missing="$$missing $$tool"; done; [ -z "$$missing" ] || (echo \
+	  "missing:$$missing: apt-get install golang-go npm default-jdk-headless maven cargo" >&2; exit 1)
+
+test-clients: client-tools .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, a JDK, Maven, cargo)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
 
 # The fixtures on rusd and on etcd, and the examples of docs/testing.md.

@@ -10,7 +10,7 @@ import pytest
 from cluster.certificates import Authority
 from cluster.local import LocalCluster
 from tests.clients import control
-from tests.clients.installation import CLIENTS, Client
+from tests.clients.installation import CLIENTS, INSTALL_TIMEOUT, RUN_TIMEOUT, Client
 from tests.clients.results import Results
 from tests.support.pair import ORACLE, SUBJECT, command
 
@@ -55,8 +55,7 @@ def results_on(server: str, client: Client, program: str, authority: Authority) 
         )
 
 
-# (A suite on two clusters takes up to nine minutes on a busy machine, an installation more.)
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(INSTALL_TIMEOUT + 2 * RUN_TIMEOUT)
 @pytest.mark.parametrize(("client", "program"), PROGRAMS)
 def test_a_client_finds_rusd_as_it_finds_etcd(
     client: Client, program: str, authority: Authority
