@@ -11,6 +11,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from rusd.base.sliced import SLICE_BYTES, fitting
 from rusd.mvcc.ports import Readable, Rows
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
@@ -199,10 +200,11 @@ def _selected(
     of = attrgetter(_TARGETS[target])
     #: Sorted runs of (sort key, row).
     runs: list[list[tuple[Any, bytes]]] = []
-    count = passed = 0
+    count = passed = size = 0
     part = yield from _read(rows, DECODED_SLICE)
     while part:
         count += len(part)
+        size += sum(map(len, part))
         run = []
         for row in part:
             kv = _parse(kv_of(row))
@@ -217,8 +219,10 @@ def _selected(
             yield
     merged = runs[0] if len(runs) == 1 else merge(*runs, key=_first, reverse=descend)
     wanted = iter(merged) if limit <= 0 else islice(merged, limit)
-    found = [row for _, row in islice(wanted, DECODED_SLICE)]
-    while len(found) < passed and (further := [row for _, row in islice(wanted, DECODED_SLICE)]):
+    # (The sort compares whole values.)
+    step = max(1, min(DECODED_SLICE, SLICE_BYTES * count // max(1, size)))
+    found = [row for _, row in islice(wanted, step)]
+    while len(found) < passed and (further := [row for _, row in islice(wanted, step)]):
         found += further
         yield
     more = len(found) < passed
@@ -246,10 +250,12 @@ def _cut(rows: list[bytes], limit: int) -> Generator[None, None, None]:
 
 def _strip(rows: list[bytes]) -> Generator[None, None, None]:
     """Replace the values of `rows` by empty ones, in slices."""
-    for start in range(0, len(rows), DECODED_SLICE):
-        stop = start + DECODED_SLICE
-        rows[start:stop] = map(without_value, rows[start:stop])
-        if stop < len(rows):
+    start = 0
+    while part := rows[start : start + DECODED_SLICE]:
+        del part[fitting(part) :]
+        rows[start : start + len(part)] = map(without_value, part)
+        start += len(part)
+        if start < len(rows):
             yield
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 
+from rusd.base.sliced import SLICE_BYTES
 from rusd.mvcc.errors import Compacted
 from rusd.mvcc.key_counts import CountView, KeyCounts
 from rusd.mvcc.overlay import Overlay
@@ -22,8 +23,10 @@ from rusd.wire.keyvalue import frame, key_of, kv_of
 _MAX_STEPS = 16
 #: Versions looked at, in search of the next live key, in one slice.
 _SOUGHT = 2000
-#: Rows fetched at once where each costs more than a step of a cursor.
+#: Rows fetched at once where each costs more than a step of a cursor; the first time, since they
+#: may be large.
 _FETCH = 500
+_FETCH_FIRST = 16
 
 
 class CurrentRows:
@@ -89,6 +92,8 @@ class HistoryRows:
         self._compacted = compacted
         self._found = self._versions()
         self._next_found: list[bytes] = []
+        #: Rows fetched at once.
+        self._step = _FETCH_FIRST
 
     def seeks(self) -> bool:
         if not self._next_found:
@@ -101,7 +106,20 @@ class HistoryRows:
         return False
 
     def read(self, count: int) -> list[bytes]:
-        versions = self._next(min(count, _FETCH))
+        rows: list[bytes] = []
+        room, count = SLICE_BYTES, min(count, _FETCH)
+        while versions := self._next(min(count - len(rows), self._step)):
+            part = self._fetch(versions)
+            rows += part
+            taken = sum(map(len, part))
+            room -= taken
+            few = taken > SLICE_BYTES // 4
+            self._step = max(1, self._step // 4) if few else min(2 * self._step, _FETCH)
+            if room <= 0 or len(rows) == count or self.seeks():
+                break
+        return rows
+
+    def _fetch(self, versions: list[bytes]) -> list[bytes]:
         engine = self._engine()
         kvs = engine.multi_get(Family.KEY, versions)
         if None in kvs:
@@ -190,7 +208,15 @@ class OverlaidRows:
         return False
 
     def read(self, count: int) -> list[bytes]:
-        return list(islice(self._merged, min(count, _FETCH)))
+        count = min(count, _FETCH)
+        rows: list[bytes] = []
+        room = SLICE_BYTES
+        for row in self._merged:
+            rows.append(row)
+            room -= len(row)
+            if len(rows) == count or room <= 0:
+                break
+        return rows
 
     def count(self) -> Generator[None, None, int]:
         return _count(self.read)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator
 from operator import eq, gt, lt, ne
 from typing import Any, NamedTuple
 
-from rusd.base.sliced import Meter
+from rusd.base.sliced import SLICE_BYTES, UNIT_BYTES, Meter
 from rusd.mvcc.interval import bounds
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.ports import View
-from rusd.wire.keyvalue import kv_of
+from rusd.wire.keyvalue import Live, kv_of
 
 #: Rows evaluated between two checks of the meter.
 SLICE = 250
@@ -42,17 +42,22 @@ MAX_IMMEDIATE_OPERATIONS = 256
 
 
 def decide(view: View, request: rpc.TxnRequest) -> Decision | None:
-    """Returns the branch of a txn of single keys; None for any other, which may need slices.
+    """Returns the branch of a txn of single keys; None for any other, which may need slices, and if
+    the versions that it compares are large.
 
     A txn without conditions succeeds.
     """
     if len(request.compare) > MAX_IMMEDIATE_OPERATIONS:
         return None
     succeeded = True
+    size = 0
     for condition in request.compare:
-        if condition.range_end:
+        if condition.range_end or size > SLICE_BYTES:
             return None
-        if not _holds(view, condition):
+        live = view.get(condition.key)
+        if live is not None:
+            size += len(live.kv)
+        if not _holds(live, condition):
             succeeded = False
             break
     branch = request.success if succeeded else request.failure
@@ -79,7 +84,10 @@ def decide_slices(
         if condition.range_end:
             succeeded = yield from _all_hold(view, condition, meter)
         else:
-            succeeded = _holds(view, condition)
+            live = view.get(condition.key)
+            succeeded = _holds(live, condition)
+            if live is not None and meter.passed(len(live.kv) // UNIT_BYTES):
+                yield
         if meter.passed():
             yield
         if not succeeded:
@@ -115,13 +123,12 @@ _RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
 }
 
 
-def _holds(view: View, condition: rpc.Compare) -> bool:
+def _holds(live: Live | None, condition: rpc.Compare) -> bool:
     """True if a single key satisfies the condition.
 
     As in etcd, an absent key has revisions, version and lease 0 but no value: a condition on its
     value is false.
     """
-    live = view.get(condition.key)
     if live is None:
         return _holds_if_absent(condition)
     of_value = condition.target == _VALUE
@@ -138,7 +145,7 @@ def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[Non
     while part:
         if not all(holds(kv_pb2.KeyValue.FromString(kv_of(row))) for row in part):
             return False
-        if meter.passed(len(part)):
+        if meter.passed(len(part) + sum(map(len, part)) // UNIT_BYTES):
             yield
         part = rows.read(SLICE)
     return True

@@ -4,11 +4,11 @@ All checks precede the first write, so a refused txn changes nothing. A read-onl
 entry and is evaluated by `read` on the committed store.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from rusd.base.chunks import Encoded
-from rusd.base.sliced import Meter
+from rusd.base.chunks import Encoded, size_of
+from rusd.base.sliced import SLICE_BYTES, UNIT_BYTES, Meter
 from rusd.mvcc.interval import bounds
 from rusd.mvcc.store import Writer
 from rusd.proto import rpc_pb2 as rpc
@@ -48,7 +48,8 @@ def write(
     _check(writer, leases, decision)
     write_txn = WriteTxn(writer, leases, wanted)
     answers: list[Encoded] = []
-    for kind, operation in decision.operations:
+    size = 0
+    for done, (kind, operation) in enumerate(decision.operations, 1):
         if kind == PUT:
             body = write_txn.put(operation)
         elif kind == RANGE:
@@ -57,8 +58,21 @@ def write(
             body = write_txn.delete_one(operation)
         if wanted:
             answers.append(kv_response.response_op(kind, write_txn.revision, body))
+            size += len(body)
+            if size > SLICE_BYTES:
+                rest = Decision(decision.succeeded, decision.operations[done:])
+                return _write_rest(writer, write_txn, rest, answers)
     answer = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
     return Applied(write_txn.end(), answer)
+
+
+def _write_rest(
+    writer: Writer, write_txn: WriteTxn, rest: Decision, answers: list[Encoded]
+) -> Generator[None, None, Applied]:
+    """Execute the operations that follow those with `answers`."""
+    yield
+    body = yield from _execute(writer, write_txn, rest, True, Meter(), answers)
+    return Applied(write_txn.end(), body)
 
 
 def _write_slices(
@@ -73,18 +87,22 @@ def _write_slices(
 
 
 def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
-    """Evaluate a read-only txn of single keys on committed state; returns None for any other."""
+    """Evaluate a read-only txn of single keys on committed state; returns None for any other, and
+    for one of large values.
+    """
     decision = decide(view, request)
     if decision is None:
         return None
     _check(view, leases, decision)
+    answers = []
+    size = 0
+    for _, operation in decision.operations:
+        body = kv_response.range_response(view.range(operation))
+        size += len(body)
+        if size > SLICE_BYTES:
+            return None
+        answers.append(kv_response.response_op(RANGE, view.revision, body))
     view.counts.read_txn(len(decision.operations))
-    answers = [
-        kv_response.response_op(
-            RANGE, view.revision, kv_response.range_response(view.range(operation))
-        )
-        for _, operation in decision.operations
-    ]
     return Applied(view.revision, kv_response.txn_response(decision.succeeded, answers))
 
 
@@ -155,9 +173,15 @@ def _flattened(decision: Decision) -> Iterator[tuple[int, Any]]:
 
 
 def _execute(
-    writer: Writer, write_txn: WriteTxn, decision: Decision, wanted: bool, meter: Meter
+    writer: Writer,
+    write_txn: WriteTxn,
+    decision: Decision,
+    wanted: bool,
+    meter: Meter,
+    answered: Sequence[Encoded] = (),
 ) -> Generator[None, None, Encoded]:
-    answers: list[Encoded] = []
+    """`answered`: the answers to operations before those of `decision`."""
+    answers = [*answered]
     for kind, operation in decision.operations:
         # The header of a nested txn is empty.
         revision: int | None = None
@@ -174,7 +198,7 @@ def _execute(
             revision = write_txn.revision
         if wanted:
             answers.append(kv_response.response_op(kind, revision, body))
-        if meter.passed(4):
+        if meter.passed(4 + size_of(body) // UNIT_BYTES):
             writer.spill()
             yield
     return kv_response.txn_response(decision.succeeded, answers) if wanted else b""

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Protocol
 
 from rusd.base.chunks import Chunks, Encoded, chunked, concatenated, size_of
-from rusd.base.sliced import Meter
+from rusd.base.sliced import SLICE_BYTES, UNIT_BYTES, Meter, fitting
 from rusd.wire.keyvalue import varint
 
 #: Rows in one piece of a long response.
@@ -73,13 +73,14 @@ def pieces(result: RangeResult) -> tuple[bytes, ...]:
 
 
 def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
-    """`range_response` in pieces of PART rows, made in slices. Removes the rows from `result`."""
-    rows, parts = result.framed, []
-    for start in range(0, len(rows), PART):
-        stop = min(start + PART, len(rows))
-        parts.append(b"".join(rows[start:stop]))
+    """`range_response` in pieces, made in slices. Removes the rows from `result`."""
+    rows, parts, start = result.framed, [], 0
+    while part := rows[start : start + PART]:
+        del part[fitting(part) :]
+        parts.append(b"".join(part))
         # Freeing a million rows in one slice would take as long as reading them.
-        rows[start:stop] = _GONE[: stop - start]
+        rows[start : start + len(part)] = _GONE[: len(part)]
+        start += len(part)
         yield
     parts.append(int_field(3, result.more) + int_field(4, result.count))
     return parts
@@ -87,9 +88,11 @@ def range_parts(result: RangeResult) -> Generator[None, None, list[bytes]]:
 
 def range_slices(result: RangeResult, meter: Meter) -> Generator[None, None, Encoded]:
     """`range_response`, made in slices. Removes the rows from a long `result`."""
-    if meter.passed(1 + len(result.framed) + result.count // 8):
+    rows = result.framed
+    size = sum(map(len, rows)) if len(rows) <= PART else 0
+    if meter.passed(1 + len(rows) + result.count // 8 + size // UNIT_BYTES):
         yield
-    if len(result.framed) <= PART:
+    if len(rows) <= PART and size <= SLICE_BYTES:
         return range_response(result)
     return chunked((yield from range_parts(result)))
 
@@ -118,7 +121,7 @@ def txn_response(succeeded: bool, responses: Sequence[Encoded]) -> Encoded:
     """TxnResponse: succeeded=2, responses=3 (each an encoded ResponseOp)."""
     head = int_field(2, succeeded)
     short = [one for one in responses if not isinstance(one, Chunks)]
-    if len(short) == len(responses):
+    if len(short) == len(responses) and sum(map(len, short)) <= SLICE_BYTES:
         return head + _repeated(3, short)
     fields = ((_length(3, one), one) for one in responses)
     return concatenated(head, *chain.from_iterable(fields))

@@ -18,6 +18,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -38,6 +39,8 @@ KEYS = int(os.environ.get("RUSD_BUDGET_KEYS", "100000"))
 LEASES = KEYS // 5
 WATCHERS = KEYS // 100
 STREAMS = 10
+#: Keys with values of so many bytes.
+LARGE, LARGE_BYTES = 128, 1_000_000
 ATTEMPTS = 3
 #: Seconds that an operation may take on a machine that is busy with much else.
 LONG = 300.0
@@ -121,6 +124,16 @@ def with_keys(empty: Path) -> Path:
     directory = filled(empty, "keys")
     with stopped(directory / "rusd-1") as machine:
         put_keys(machine, KEYS)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_large_values(empty: Path) -> Path:
+    """Each written twice, in revisions of a size that etcd's clients can write."""
+    directory = filled(empty, "large")
+    with stopped(directory / "rusd-1") as machine:
+        for _ in range(2):
+            put_keys(machine, LARGE, value=b"v" * LARGE_BYTES, batch=1)
     return directory
 
 
@@ -272,6 +285,37 @@ def test_reads_stay_within_the_budget(
         return reading.report.beyond_budget()
 
     within_budget(attempt)
+
+
+def test_reads_of_large_values_stay_within_the_budget(with_large_values: Path) -> None:
+    of_value = {"sort_target": rpc.RangeRequest.VALUE}
+    descending = {"sort_order": rpc.RangeRequest.DESCEND, "keys_only": True}
+    half = rpc.RangeRequest(key=PREFIX, range_end=PREFIX_END, limit=LARGE // 2)
+    single = [rpc.RangeRequest(key=key(number)) for number in range(LARGE // 2)]
+    wanted = rpc.Compare(key=PREFIX, range_end=PREFIX_END, target=rpc.Compare.VERSION, version=2)
+
+    def ranges(*requests: rpc.RangeRequest, conditions: Sequence[rpc.Compare] = ()) -> Any:
+        operations = [rpc.RequestOp(request_range=one) for one in requests]
+        return rpc.TxnRequest(compare=conditions, success=operations)
+
+    with running_copy(with_large_values) as one:
+        client = one.client
+        older = client.range(b"x").header.revision - LARGE
+        operations: list[Callable[[], object]] = [
+            *(partial(whole, client, **options) for options in (
+                {}, {"revision": older}, of_value, descending, {**of_value, **descending},
+            )),
+            *(partial(client.txn, request, timeout=LONG) for request in (
+                ranges(half), ranges(*single), ranges(conditions=[wanted] * 2),
+            )),
+        ]  # fmt: skip
+
+        def attempt() -> list[Held]:
+            for operation in operations:
+                assert operation()
+            return one.report.beyond_budget()
+
+        within_budget(attempt)
 
 
 def test_pages_stay_within_the_budget(reading: Running) -> None:

@@ -30,13 +30,18 @@ def stopped(data_dir: Path) -> Iterator[StateMachine]:
 
 
 def put_keys(
-    machine: StateMachine, count: int, *, value: bytes = b"v" * 100, lease: int = 0
+    machine: StateMachine,
+    count: int,
+    *,
+    value: bytes = b"v" * 100,
+    lease: int = 0,
+    batch: int = BATCH,
 ) -> None:
-    """Put `count` keys, BATCH in a revision."""
-    for start in range(0, count, BATCH):
+    """Put `count` keys, `batch` in a revision."""
+    for start in range(0, count, batch):
         writer = machine.store.begin()
         txn = writer.txn()
-        for number in range(start, min(start + BATCH, count)):
+        for number in range(start, min(start + batch, count)):
             txn.put(key(number), value, lease)
             if lease:
                 machine.leases.reattach(writer.batch, key(number), 0, lease)

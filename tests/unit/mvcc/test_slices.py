@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rusd.base.sliced import SLICE_BYTES
 from rusd.mvcc import compaction, key_counts, range_query, rows
 from rusd.mvcc import hash as hashes
 from rusd.mvcc.errors import Compacted
@@ -18,6 +19,7 @@ from rusd.mvcc.store import Store
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage import Engine
+from rusd.wire.keyvalue import key_of, kv_of
 from tests.unit.mvcc.test_store_equals_model import Pair, step
 
 T = TypeVar("T")
@@ -155,6 +157,23 @@ def test_a_sliced_read_of_the_present_is_of_one_revision(store: Store) -> None:
             expected.kvs, expected.count, expected.more,
         )  # fmt: skip
         put(store, *names)
+
+
+def test_rows_are_read_in_parts_that_their_bytes_bound(store: Store) -> None:
+    names, size = [b"k%02d" % n for n in range(40)], 100_000
+    for _ in range(2):
+        writer = store.begin()
+        for name in names:
+            writer.put(name, b"v" * size, 0)
+        writer.commit()
+    changed = store.begin()
+    changed.put(b"k", b"", 0)
+    for source in (store.rows(b"k", b"l", store.revision - 1), changed.rows(b"k", b"l")):
+        parts = []
+        while part := source.read(1000):
+            assert sum(map(len, part)) < SLICE_BYTES + rows._FETCH_FIRST * size
+            parts += part
+        assert [key_of(kv_of(row)) for row in parts if len(row) > size] == names
 
 
 @pytest.mark.usefixtures("tiny")

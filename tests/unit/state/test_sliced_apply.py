@@ -13,18 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rusd.base import sliced
 from rusd.base.errors import Refusal
 from rusd.base.sliced import Meter
 from rusd.mvcc import bulk_delete, key_counts, range_query, rows, writer
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.ports import Entry, Position, Request, Unfinished
-from rusd.state import compare, entry_apply, lease_detachments, write_txn
+from rusd.state import compare, entry_apply, lease_detachments, txn, write_txn
 from rusd.state import database_directory as state_directory
 from rusd.state.command import Kind, encode
 from rusd.state.listeners import Listeners
 from rusd.state.machine import StateMachine
 from rusd.storage import Family
+from rusd.wire import kv_response
 from tests.sim.engine import MemoryEngine
 from tests.unit.state.driver import Driver, delete_op, put_op, range_op, restore, txn_op
 
@@ -91,7 +93,8 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
         (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
         (lease_detachments, "_SINGLE_KEYS", 1), (lease_detachments, "_SLICE", 1),
         (range_query, "SLICE", 1), (key_counts, "SLICE", 1),
-        (rows, "_FETCH", 2),
+        (rows, "_FETCH", 2), (rows, "SLICE_BYTES", 1), (compare, "SLICE_BYTES", 0),
+        (txn, "SLICE_BYTES", 0), (sliced, "SLICE_BYTES", 1), (kv_response, "SLICE_BYTES", 1),
     ):  # fmt: skip
         patch.setattr(where, name, value)
 

@@ -1,5 +1,7 @@
 """Txn: branches, checks before changes, and what the answer shows."""
 
+from typing import Any
+
 import pytest
 
 from rusd.base.errors import Refusal
@@ -211,3 +213,32 @@ def test_reading_in_the_future_is_refused(driver: Driver) -> None:
     with pytest.raises(Refusal) as refused:
         txn.read(driver.machine.store, driver.machine.leases, request)
     assert isinstance(refused.value, FutureRevision)
+
+
+def test_a_txn_goes_on_in_slices_behind_a_large_answer(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = txn.SLICE_BYTES
+    driver.put(b"k", b"o" * size)
+    driver.put(b"l", b"gone")
+    rests = []
+    write_rest = txn._write_rest
+
+    def counted(*arguments: Any) -> Any:
+        rests.append(len(arguments[2].operations))
+        return write_rest(*arguments)
+
+    monkeypatch.setattr(txn, "_write_rest", counted)
+    response = driver.txn(
+        success=[
+            range_op(b"k"),
+            put_op(b"k", b"new", prev_kv=True),
+            delete_op(b"l", prev_kv=True),
+            range_op(b"k"),
+        ]
+    )
+    assert rests == [3]
+    found, put, deleted, changed = response.responses
+    assert found.response_range.kvs[0].value == put.response_put.prev_kv.value == b"o" * size
+    assert [kv.value for kv in deleted.response_delete_range.prev_kvs] == [b"gone"]
+    assert changed.response_range.kvs[0].value == b"new"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rusd.base import chunks
 from rusd.base.chunks import Chunks, Encoded, concatenated, size_of
-from rusd.base.sliced import Meter, finish
+from rusd.base.sliced import SLICE_BYTES, Meter, finish
 from rusd.mvcc.range_query import RangeResult
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
@@ -68,3 +68,12 @@ def test_a_txn_of_long_answers(whole: int, ranges: int, keys: int) -> None:
     found = kv_response.txn_response(True, [*answers, nested])
     assert joined(found) == expected.SerializeToString()
     assert finish(kv_response.range_slices(RangeResult(), Meter())) == b""
+
+
+@pytest.mark.parametrize("size", [10, 1_000, 100_000, 2 * SLICE_BYTES])
+def test_a_piece_of_a_range_is_bounded_in_rows_and_in_bytes(size: int) -> None:
+    rows = [b"%d" % number + b"x" * size for number in range(2 * kv_response.PART // size + 8)]
+    parts = finish(kv_response.range_parts(RangeResult(framed=[*rows], count=len(rows))))
+    assert b"".join(parts[:-1]) == b"".join(rows)
+    assert all(len(part) <= SLICE_BYTES or part in rows for part in parts)
+    assert all(part.count(b"x" * size) <= kv_response.PART for part in parts)
