@@ -118,3 +118,4 @@ def test_the_api_server_is_killed_and_started_again(
         started = rollout.finish(plane, namespace)
     assert started <= rollout.MAY_END
     traffic.check(members, tls)
+    print(f"longest gap {traffic.longest_gap:.2f} s, started again: {started}")

@@ -89,7 +89,9 @@ class Traffic:
         assert versions == sorted(set(versions)), "events twice or out of order"
         written = {name: version for version, _, name in self.events if name.startswith("written-")}
         expected = {name: v for name, v in stored.items() if name.startswith("written-")}
-        assert written == expected, "events lost or of objects that are not stored"
+        lost = {n: v for n, v in expected.items() if written.get(n) != v}
+        assert not lost, f"stored and not seen by the watch: {lost}"
+        assert written == expected, f"seen and not stored: {written.keys() - expected.keys()}"
         for kind in ("configmaps", "pods"):
             self._compare(members, tls, kind)
 
