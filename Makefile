@@ -297,15 +297,13 @@ bench-kubernetes: .venv/.installed-test $(KUBERNETES_DIR)/kubernetes $(BESIDE:%=
 proto: .venv/.installed-test  ## generate rusd/proto from proto/
 	$(BIN)/python proto/generate.py
 
-WHEEL := $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels
-LOCK  := cluster/image/requirements.txt
+LOCK := cluster/image/requirements.txt
 
 # (What is left in build/lib would go into the wheel again, modules of old names included.)
+# DOCKER_DEFAULT_PLATFORM=linux/arm64, which docker obeys as well, makes all of it for that platform.
 wheels: .venv/.installed  ## everything the image installs, in build/wheels (EXTRAS=s3,migrate: these too)
 	rm -rf build/wheels build/lib build/bdist.*
-	$(WHEEL) --require-hashes --requirement $(LOCK)
-	$(WHEEL) --no-deps .
-	$(if $(EXTRAS),$(WHEEL) --find-links build/wheels '.[$(EXTRAS)]')
+	$(BIN)/python -m cluster.image.wheels build/wheels $(EXTRAS)
 
 dist: .venv/.installed-release  ## wheel and sdist of the last commit, in dist/
 	rm -rf dist

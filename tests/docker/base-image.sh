@@ -4,6 +4,9 @@
 #
 # RUSD_BASE_IMAGE, if set; else python:3.11-slim, if it is there or can be pulled; else a minimal
 # Debian by debootstrap (needs root), of the release and the mirror that apt is configured for.
+#
+# The platform is that of the engine, or DOCKER_DEFAULT_PLATFORM (linux/arm64), which docker's commands
+# obey too. Another than that of this machine needs an emulator in the kernel's binfmt_misc.
 set -eu
 
 if [ -n "${RUSD_BASE_IMAGE:-}" ]; then
@@ -22,8 +25,12 @@ source=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' \
 release=${source%% *}
 mirror=${source#* }
 
-for image in python:3.11-slim "rusd-base:${release:-none}"; do
-    if docker image inspect "$image" >/dev/null 2>&1; then
+arch=${DOCKER_DEFAULT_PLATFORM:-linux/$(docker version --format '{{.Server.Arch}}')}
+arch=$(echo "$arch" | cut -d / -f 2)
+base=rusd-base:${release:-none}-$arch
+
+for image in python:3.11-slim "$base"; do
+    if [ "$(docker image inspect --format '{{.Architecture}}' "$image" 2>/dev/null)" = "$arch" ]; then
         echo "$image"
         exit
     fi
@@ -36,15 +43,21 @@ if [ -z "$release" ]; then
     echo "no registry, and no source in apt's configuration that debootstrap knows" >&2
     exit 1
 fi
-echo "no registry: building a base image of $release by debootstrap from $mirror" >&2
-root=$(mktemp -d)
-trap 'rm -rf "$root" "$root.log"' EXIT
+echo "no registry: building a base image of $release for $arch by debootstrap from $mirror" >&2
+scratch=$(mktemp -d)
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+root=$scratch/root
 # binutils strip the libraries in the wheels; nothing of the base but what is used ends in the image.
-debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates,binutils \
-    "$release" "$root" "$mirror" >"$root.log" 2>&1 || {
-    tail -20 "$root.log" >&2
+debootstrap --arch="$arch" --variant=minbase \
+    --include=python3,python3-venv,ca-certificates,binutils \
+    "$release" "$root" "$mirror" >"$scratch/log" 2>&1 || {
+    tail -20 "$scratch/log" >&2
     exit 1
 }
 rm -rf "$root"/var/cache/apt/archives/*.deb
-tar -C "$root" -c . | docker import - "rusd-base:$release" >&2
-echo "rusd-base:$release"
+# Built and not imported: older engines take their own architecture for that of an imported image.
+tar -C "$root" -cf "$scratch/root.tar" .
+rm -rf --one-file-system "$root"
+printf 'FROM scratch\nADD root.tar /\n' >"$scratch/Dockerfile"
+docker build --quiet --platform "linux/$arch" --tag "$base" "$scratch" >&2
+echo "$base"
