@@ -5,7 +5,7 @@ BIN    := .venv/bin
 
 .PHONY: help cluster test lint format proto bench bench-kubernetes wheels lock compose compose-down test-docker \
         test-h2spec test-differential client-tools test-clients test-users test-compat compatibility test-budget test-recovery \
-        test-plugin test-console test-release test-release-short dist test-chaos test-chaos-short test-chaos-docker test-failover simulate docs kubernetes kubernetes-build \
+        test-plugin test-console test-release dist test-chaos test-chaos-short test-chaos-docker test-failover simulate docs kubernetes kubernetes-build \
         test-kubernetes test-kubernetes-short kind kind-down test-kind compiled clean
 
 help:                  ## what there is
@@ -228,13 +228,9 @@ test-console: .venv/.installed-browser  ## the console in Chromium, members kill
 	  (echo "Chromium is missing: apt-get install chromium" >&2; exit 1)
 	$(BIN)/python -m pytest tests/console $(ARGS)
 
-# Python 3.11 to 3.14: those of this machine; newer ones of Debian if root can make them (debootstrap).
+# Python 3.11 to 3.14: those of this machine; 3.13 and 3.14 of Debian if root can make them (debootstrap).
 test-release: .venv/.installed-release  ## what is published, on every Python, and upgrades to it (PyPI)
 	$(BIN)/python -m pytest tests/release $(ARGS)
-
-test-release-short: .venv/.installed-release  ## the same on one Python
-	RELEASE_PYTHONS=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
-	  $(BIN)/python -m pytest tests/release $(ARGS)
 
 COREDNS := v1.15.0
 

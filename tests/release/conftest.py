@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.release.build import Artefacts, build, clone
 from tests.release.environments import Environment
-from tests.release.pythons import pythons
+from tests.release.pythons import VERSIONS, pythons
 
 
-def pytest_report_header() -> str:
-    return "Pythons: " + ", ".join(
+def pytest_report_header() -> list[str]:
+    taken = ", ".join(
         f"{version} ({python.root.name if python.root else 'here'})"
         for version, python in pythons().items()
     )
+    absent = ", ".join(version for version in VERSIONS if version not in pythons())
+    return [f"Pythons: {taken}", *([f"Pythons that are NOT tried: {absent}"] if absent else [])]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that take `installed` run on every Python, from the wheel and from the sdist."""
+    """Tests that take `installed` run on every Python."""
     if "installed" in metafunc.fixturenames:
-        cases = [(version, kind) for version in pythons() for kind in Artefacts._fields]
-        ids = [f"{version}-{kind}" for version, kind in cases]
-        metafunc.parametrize("installed", cases, ids=ids, indirect=True, scope="module")
+        metafunc.parametrize("installed", pythons(), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +35,8 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
 def installed(
     request: pytest.FixtureRequest, artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
-    """rusd with what its fixtures need, from the wheel or the sdist."""
-    version, kind = request.param
-    directory = tmp_path_factory.mktemp(f"{version}-{kind}")
-    environment = Environment(pythons()[version], directory)
-    source: Path = getattr(artefacts, kind)
-    # In the directory that a root of another Debian sees.
-    copy = directory / source.name
-    copy.write_bytes(source.read_bytes())
-    environment.install(f"{copy}[testing]")
+    """rusd with what its fixtures need, from the sdist."""
+    directory = tmp_path_factory.mktemp(request.param)
+    environment = Environment(pythons()[request.param], directory)
+    environment.install(f"{environment.shared(artefacts.sdist)}[testing]")
     return environment

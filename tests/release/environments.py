@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,22 @@ class Environment:
         """Install with pip, and check that no dependency is missing or contradicts."""
         self.run("python", "-m", "pip", "install", "--quiet", *requirements)
         self.run("python", "-m", "pip", "check")
+
+    def shared(self, path: Path) -> Path:
+        """Return a copy of a file where a root of another Debian sees it."""
+        return Path(shutil.copy(path, self._directory))
+
+    def files(self) -> dict[str, bytes]:
+        """Path -> content of all that an installation of rusd brings."""
+        top = self.bin.parent
+        site = next(top.glob("lib/python*/site-packages"))
+        found = [*self.bin.glob("rusd*"), *(site / "rusd").rglob("*")]
+        found += site.glob("rusd-*.dist-info/METADATA")
+        return {
+            str(path.relative_to(top)): path.read_bytes()
+            for path in found
+            if path.is_file() and path.suffix != ".pyc"
+        }
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """A command of the environment as this machine runs it."""

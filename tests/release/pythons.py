@@ -1,7 +1,7 @@
 """The Pythons that a release is tried on: this machine's, and Debian's newest if possible.
 
 RELEASE_PYTHONS=3.11,3.14 takes these only, and the absence of one is then an error. Otherwise a
-version that cannot be had is left out; the header of the test run names those that are taken.
+version that cannot be had is left out; the header of the test run names it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.release.build import ROOT
 #: Those that the classifiers in pyproject.toml name.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
-#: Suites whose Python is newer than that of most machines.
-SUITES = ("trixie", "sid")
+#: Debian's suites, with the version that each is expected to have.
+SUITES = {"3.13": "trixie", "3.14": "sid"}
 
 SCRIPT = str(Path(__file__).with_name("debian.sh"))
 
@@ -46,14 +46,12 @@ def pythons() -> dict[str, Python]:
     """Version -> interpreter, in order of versions. Makes roots of Debian, once for all runs."""
     chosen = os.environ.get("RELEASE_PYTHONS", "")
     wanted = chosen.split(",") if chosen else VERSIONS
-    found = {version: python for version in wanted if (python := _here(version)) is not None}
-    for suite in SUITES:
-        missing = [version for version in wanted if version not in found]
-        if missing and (python := _debian(suite)) is not None and python.version in missing:
-            found[python.version] = python
-    if chosen and len(found) < len(wanted):
-        raise FileNotFoundError(f"wanted Python {chosen}, found {', '.join(found) or 'none'}")
-    return {version: found[version] for version in wanted if version in found}
+    candidates = {version: _here(version) or _debian(version) for version in wanted}
+    found = {version: python for version, python in candidates.items() if python is not None}
+    if not found or (chosen and len(found) < len(wanted)):
+        names = ", ".join(wanted)
+        raise FileNotFoundError(f"wanted Python {names}, found {', '.join(found) or 'none'}")
+    return found
 
 
 def _here(version: str) -> Python | None:
@@ -69,16 +67,17 @@ def _here(version: str) -> Python | None:
     )
 
 
-def _debian(suite: str) -> Python | None:
-    root = ROOT / "build" / "release" / suite
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+def _debian(version: str) -> Python | None:
+    if version not in SUITES or os.geteuid() != 0 or shutil.which("debootstrap") is None:
         return None
+    root = ROOT / "build" / "release" / SUITES[version]
     if not root.exists():
-        made = subprocess.run(["sh", SCRIPT, "make", str(root), suite], check=False, timeout=900)
-        if made.returncode != 0:
+        command = ["sh", SCRIPT, "make", str(root), SUITES[version]]
+        if subprocess.run(command, check=False, timeout=900).returncode != 0:
             return None
-    version = _runs(["chroot", str(root), "/usr/bin/python3"])
-    return Python(version, "/usr/bin/python3", root) if version else None
+    path = "/usr/bin/python3"
+    found = _runs(["chroot", str(root), path])
+    return Python(version, path, root) if found == version else None
 
 
 def _runs(python: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a user does after `pip install rusd`, from the wheel and from the sdist, on every Python."""
+"""What a user does after `pip install rusd`, on every Python; wheel and sdist bring the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import rusd
 from cluster.local import LocalCluster
-from tests.release.build import ROOT
+from tests.release.build import ROOT, Artefacts
 from tests.release.environments import Environment
 
 pytestmark = pytest.mark.timeout(900)
@@ -31,6 +31,16 @@ def test_the_fixture_serves(etcd: Cluster) -> None:
 def test_a_cluster_has_a_leader(etcd_cluster: Cluster) -> None:
     assert etcd_cluster.leader() in range(3)
 """
+
+
+def test_the_wheel_brings_the_files_that_the_sdist_brings(
+    installed: Environment, artefacts: Artefacts
+) -> None:
+    of_sdist = installed.files()
+    assert len(of_sdist) > 100
+    wheel = installed.shared(artefacts.wheel)
+    installed.install("--no-deps", "--force-reinstall", str(wheel))
+    assert installed.files() == of_sdist
 
 
 def test_every_command_says_its_version_and_helps(installed: Environment) -> None:
