@@ -37,6 +37,8 @@ class Traffic:
         self._path = config_maps(namespace)
         self._api = Api(plane)
         self._stop = threading.Event()
+        #: The writer has ended: no further write is acknowledged.
+        self._written = threading.Event()
         listed = self._api.call("GET", self._path)
         self._version: str = listed["metadata"]["resourceVersion"]
         #: Name and version of each object whose creation was acknowledged.
@@ -45,11 +47,12 @@ class Traffic:
         self.events: list[tuple[int, str, str]] = []
         #: The longest time between two acknowledged writes, seconds.
         self.longest_gap = 0.0
-        self._threads = [threading.Thread(target=run) for run in (self._write, self._watch)]
+        self._writer = threading.Thread(target=self._write)
+        self._watcher = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._writer.start()
+        self._watcher.start()
         self.wait_for(20)
         return self
 
@@ -62,8 +65,9 @@ class Traffic:
         if error is None:
             self.wait_for(50)
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._writer.join()
+        self._written.set()
+        self._watcher.join()
 
     def wait_for(self, writes: int, timeout: float = 60.0) -> None:
         """Wait until this many more writes were acknowledged."""
@@ -134,10 +138,10 @@ class Traffic:
             self._stop.wait(PACE)
 
     def _watch(self) -> None:
-        """Read events until the last acknowledged write was seen after `_stop`."""
+        """Read events until the last acknowledged write was seen."""
         deadline = None
         while True:
-            if self._stop.is_set():
+            if self._written.is_set():
                 deadline = deadline or time.monotonic() + SETTLE
                 last = max(self.acknowledged.values())
                 if time.monotonic() > deadline or int(self._version) >= last:
