@@ -25,12 +25,18 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     up.add_argument("--cacert", type=Path, help="authority of its certificates")
     up.add_argument("--cert", type=Path, help="certificate for the API server")
     up.add_argument("--key", type=Path, help="its key")
-    up.add_argument("--network", default=store.NETWORK, help="for the node (default: %(default)s)")
-    up.add_argument("--image", help="of the node (default: kind's own)")
+    up.add_argument("--network", default=store.NETWORK, help="for the nodes (default: %(default)s)")
+    up.add_argument("--image", help="of the nodes (default: kind's own)")
+    up.add_argument(
+        "--control-planes",
+        type=int,
+        default=1,
+        help="nodes with a control plane, behind kind's load balancer (default: %(default)s)",
+    )
     up.add_argument("--config", type=Path, default=tools.ROOT / "kind-config.yaml")
     up.add_argument("--name", default="rusd", help="of the cluster (default: %(default)s)")
     up.add_argument(
-        "--wait", default="120s", help="for the node to be ready (default: %(default)s)"
+        "--wait", default="120s", help="for the nodes to be ready (default: %(default)s)"
     )
     down = commands.add_parser("down", help="remove both, with their data")
     down.add_argument("--name", default="rusd", help="of the cluster (default: %(default)s)")
@@ -39,6 +45,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     given = [name for name in files if getattr(chosen, name, None) is not None]
     if given and chosen.endpoints is None:
         parser.error(f"--{given[0]} belongs to --endpoints")
+    if getattr(chosen, "control_planes", 1) < 1:
+        parser.error("--control-planes: at least 1")
     return chosen
 
 
@@ -47,15 +55,18 @@ def up(chosen: argparse.Namespace) -> None:
     tools.require("docker", "kind", "kubectl")
     if chosen.name in tools.output("kind", "get", "clusters").split():
         raise tools.ToolError(f"there is a kind cluster {chosen.name} already: make kind-down")
-    file = chosen.config
+    text = chosen.config.read_text()
+    if chosen.endpoints is not None:
+        named = config.Store(chosen.endpoints.split(","), chosen.cacert, chosen.cert, chosen.key)
+        text = config.of_store(text, named)
+    if chosen.control_planes > 1:
+        text = config.of_control_planes(text, chosen.control_planes)
     if chosen.endpoints is None:
         compose_tls.provide(TLS)
         store.start(TLS)
-    else:
-        named = config.Store(chosen.endpoints.split(","), chosen.cacert, chosen.cert, chosen.key)
-        file = BUILD / f"kind-{chosen.name}.yaml"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(config.of_store(chosen.config.read_text(), named))
+    BUILD.mkdir(exist_ok=True)
+    file = BUILD / f"kind-{chosen.name}.yaml"
+    file.write_text(text)
     image = [f"--image={chosen.image}"] if chosen.image else []
     tools.run(
         *("kind", "create", "cluster", f"--name={chosen.name}", f"--config={file}"),

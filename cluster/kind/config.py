@@ -1,7 +1,8 @@
-"""kind-config.yaml for another store: its URLs, and the files that kind mounts into the node."""
+"""kind-config.yaml for another store, or for several control planes."""
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,10 @@ import yaml
 
 #: Directory of the node that the files are mounted into.
 MOUNTED = "/etc/kubernetes/rusd"
+
+#: Files that kind copies from the first control plane to the others: those of kubeadm's own etcd,
+#: which are not there with an external one. Nothing reads them.
+_COPIED = ("/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/etcd/ca.key")
 
 
 class Store(NamedTuple):
@@ -50,6 +55,21 @@ def of_store(text: str, store: Store) -> str:
         if "etcd" in patch:
             patch["etcd"] = {"external": external}
     config["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in patches]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def of_control_planes(text: str, count: int) -> str:
+    """Return the configuration `text` with `count` control planes in place of its one.
+
+    Raises ValueError if it has several nodes.
+    """
+    config: dict[str, Any] = yaml.safe_load(text)
+    if len(config["nodes"]) != 1:
+        raise ValueError(f"the configuration names {len(config['nodes'])} nodes already")
+    first = config["nodes"][0]
+    config["nodes"] += [copy.deepcopy(first) for _ in range(count - 1)]
+    empty = [{"hostPath": "/dev/null", "containerPath": path, "readOnly": True} for path in _COPIED]
+    first["extraMounts"] = [*first.get("extraMounts", []), *empty]
     return yaml.safe_dump(config, sort_keys=False)
 
 

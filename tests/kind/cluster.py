@@ -21,10 +21,13 @@ from cluster.kind.tools import ROOT
 from tests.support.pair import command
 from tests.support.waiting import wait
 
-from .node import WORKLOAD
+from .node import POD_NETWORK, WORKLOAD, pod_network
 
-#: The node's container.
+#: The container of the only node, or of the first; kind counts the others from 2.
 NODE = "rusd-control-plane"
+
+#: kind's load balancer in front of several control planes.
+BALANCER = "rusd-external-load-balancer"
 
 #: Client ports of the members on this machine.
 PORTS = dict(zip(MEMBERS, (2379, 22379, 32379), strict=True))
@@ -84,10 +87,12 @@ def write_config(path: Path) -> Path:
 class Cluster:
     """Kubernetes and the three members under it."""
 
-    def __init__(self, config: Path, image: str) -> None:
+    def __init__(self, config: Path, image: str, control_planes: int = 1) -> None:
         self._config = config
         self._image = image
-        #: Seconds that `up` took: members, node, and the node's readiness.
+        #: Containers of the nodes.
+        self.nodes = [NODE, *(f"{NODE}{number}" for number in range(2, control_planes + 1))]
+        #: Seconds that `up` took: members, nodes, and their readiness.
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -107,7 +112,10 @@ class Cluster:
     def up(self, *options: str) -> None:
         """Make the cluster."""
         started = time.monotonic()
-        always = (f"--config={self._config}", f"--image={self._image}")
+        always = (
+            *(f"--config={self._config}", f"--image={self._image}"),
+            f"--control-planes={len(self.nodes)}",
+        )
         print(run(sys.executable, "-m", "cluster.kind", "up", *always, *options, timeout=900))
         self.seconds = time.monotonic() - started
 
@@ -116,8 +124,8 @@ class Cluster:
         run(sys.executable, "-m", "cluster.kind", "down")
 
     def show(self) -> None:
-        """Print what the members and the node wrote last."""
-        for name in (*MEMBERS, NODE):
+        """Print what the members and the nodes wrote last."""
+        for name in (*MEMBERS, *self.nodes, *([BALANCER] if len(self.nodes) > 1 else [])):
             done = subprocess.run(["docker", "logs", "--tail=30", name], capture_output=True)
             print(name, done.stdout.decode(), done.stderr.decode(), sep="\n")
         for words in (["get", "pods", "-A", "-o", "wide"], ["get", "events", "-A"]):
@@ -128,6 +136,10 @@ class Cluster:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         return run("kubectl", *arguments, stdin=stdin)
+
+    def kubectl_at(self, node: str, *arguments: str) -> str:
+        """Run kubectl on the API server of one node."""
+        return run("docker", "exec", node, "kubectl", "--server=https://localhost:6443", *arguments)
 
     def insist(self, *arguments: str, stdin: str = "") -> None:
         """Run kubectl until it succeeds: a request to a member that hangs fails after a while."""
@@ -163,6 +175,23 @@ class Cluster:
         self.insist("set", "image", f"deployment/{name}", image, "-n", namespace)
         self.rolled_out(name, namespace)
 
+    def connect_pods(self) -> None:
+        """Let pods run on every node and reach those of the others, as kind's own network does."""
+        self.kubectl("taint", "nodes", "--all", "node-role.kubernetes.io/control-plane-")
+        template = "{{.NetworkSettings.Networks.rusd.IPAddress}}"
+        parts = {}
+        for node in self.nodes:
+            pods = self.kubectl("get", "node", node, "-o", "jsonpath={.spec.podCIDR}")
+            target = ("docker", "exec", "-i", node, "cp", "/dev/stdin", f"/{POD_NETWORK}")
+            run(*target, stdin=pod_network(pods))
+            parts[node] = pods, run("docker", "inspect", f"--format={template}", node).strip()
+        for node in self.nodes:
+            for other, (pods, address) in parts.items():
+                if other != node:
+                    run("docker", "exec", node, "ip", "route", "replace", pods, "via", address)
+        self.kubectl("delete", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")
+        self.rolled_out("coredns", "kube-system")
+
     # --- members ------------------------------------------------------------------------------
 
     def etcdctl(self, *arguments: str, members: Sequence[str] = MEMBERS) -> str:
@@ -184,10 +213,19 @@ class Cluster:
             eventually(partial(store.healthy, TLS, port), f"{member} is healthy")
 
     def ready(self) -> None:
-        """Wait until the API server answers and the node is ready."""
-        eventually(lambda: self.kubectl("get", "--raw", "/readyz") == "ok", "the API server")
-        eventually(lambda: "True" in self._node_ready(), "the node is ready")
+        """Wait until every API server answers and every node is ready."""
+        for node in self.nodes:
+            eventually(partial(self._answers, node), f"the API server of {node}")
+        eventually(lambda: self.ready_nodes() == set(self.nodes), "the nodes are ready")
 
-    def _node_ready(self) -> str:
-        path = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
-        return self.kubectl("get", "nodes", "-o", f"jsonpath={path}")
+    def _answers(self, node: str) -> bool:
+        return self.kubectl_at(node, "get", "--raw", "/readyz") == "ok"
+
+    def ready_nodes(self) -> set[str]:
+        """Names of the nodes that are ready."""
+        ready = '{.status.conditions[?(@.type=="Ready")].status}'
+        each = f"{{range .items[*]}}{{.metadata.name}} {ready} {{end}}"
+        words = self.kubectl("get", "nodes", "-o", f"jsonpath={each}").split()
+        return {
+            name for name, ready in zip(words[::2], words[1::2], strict=True) if ready == "True"
+        }

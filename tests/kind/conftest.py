@@ -1,4 +1,4 @@
-"""One kind cluster for all tests, and a namespace for each."""
+"""One kind cluster for all tests of as many control planes, and a namespace for each test."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """A cluster; with a parameter: of so many control planes."""
     image = os.environ.get("RUSD_TEST_KIND")
     if image is None:
         pytest.fail("RUSD_TEST_KIND does not name the node's image: make test-kind")
     config = write_config(tmp_path_factory.mktemp("kind") / "config.yaml")
-    with Cluster(config, image) as made:
+    with Cluster(config, image, getattr(request, "param", 1)) as made:
         yield made
 
 

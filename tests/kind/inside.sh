@@ -24,6 +24,14 @@ STOPSIGNAL SIGRTMIN+3
 ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]
 END
 
+# Envoy, which kind puts in front of several control planes. It needs the C library and a shell.
+mkdir "$scratch/balancer"
+cp "$build/envoy" "$scratch/balancer"
+docker build --quiet --tag "$(cat "$build/envoy.image")" --file - "$scratch/balancer" <<'END' >/dev/null
+FROM rusd-kind-root
+COPY envoy /usr/local/bin/
+END
+
 # kind and kubectl of this build, before all others; their files in the scratch directory.
 mkdir "$scratch/bin" "$scratch/home"
 ln -s "$build/kind" "$build/kubernetes" "$scratch/bin"

@@ -4,8 +4,8 @@ image out of kind's own module, the programs, and the images of the control plan
 It also has what builds rusd's image (python3 and venv), so that one debootstrap makes both bases.
 What differs from kind's own image: Debian's containerd, runc and CNI plugins; the images are
 imported when the node starts; pods get their addresses from a static file, which suits a cluster
-of one node; containers may not raise their OOM score adjustment, for machines without
-CAP_SYS_RESOURCE.
+of one node (`Cluster.connect_pods` sees to several); containers may not raise their OOM score
+adjustment, for machines without CAP_SYS_RESOURCE.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", 
 WORKLOAD = "workload:{}"
 VERSIONS = ("1", "2")
 
-#: kind's default pod network; the node's part of it.
+#: kind's default pod network; the part of a cluster's only node.
 _PODS = "10.244.0.0/24"
+
+#: Where containerd finds the pod network.
+POD_NETWORK = "etc/cni/net.d/10-pods.conflist"
 
 _IMPORT = """\
 [Unit]
@@ -135,20 +138,25 @@ def _programs(root: Path, directory: Path, version: str) -> None:
 def _pod_network(root: Path) -> None:
     (root / "opt/cni").mkdir(parents=True)
     (root / "opt/cni/bin").symlink_to("/usr/lib/cni")
-    ranges = [[{"subnet": _PODS}]]
+    (root / POD_NETWORK).parent.mkdir(parents=True, exist_ok=True)
+    (root / POD_NETWORK).write_text(pod_network(_PODS))
+
+
+def pod_network(pods: str) -> str:
+    """Return a network whose pods have addresses in `pods`."""
+    ranges = [[{"subnet": pods}]]
     bridge = {
         "type": "bridge",
         "bridge": "pods",
         "isGateway": True,
+        # Of another part that pods of this node had before.
+        "forceAddress": True,
         "ipMasq": True,
         "hairpinMode": True,
         "ipam": {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]},
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    network = {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]}
-    folder = root / "etc/cni/net.d"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-pods.conflist").write_text(json.dumps(network))
+    return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]})
 
 
 def _images(root: Path, directory: Path, version: str, scratch: Path) -> None:

@@ -102,6 +102,33 @@ def test_a_store_without_a_scheme_is_refused() -> None:
         config.of_store(BASE.read_text(), config.Store(["rusd-1:2379"]))
 
 
+def test_each_of_several_control_planes_has_the_files_of_the_store(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("ca", "cert", "key")]
+    named = config.of_store(BASE.read_text(), config.Store(["https://192.0.2.1:2379"], *files))
+    one = yaml.safe_load(named)["nodes"]
+    nodes = yaml.safe_load(config.of_control_planes(named, 3))["nodes"]
+    assert [node["role"] for node in nodes] == ["control-plane"] * 3
+    assert nodes[1:] == one * 2
+    assert nodes[0]["extraMounts"][: len(files)] == one[0]["extraMounts"]
+    # What kind copies from node to node.
+    assert [mount["containerPath"] for mount in nodes[0]["extraMounts"][len(files) :]] == [
+        "/etc/kubernetes/pki/etcd/ca.crt",
+        "/etc/kubernetes/pki/etcd/ca.key",
+    ]
+
+
+def test_control_planes_are_counted_for_a_configuration_of_one_node() -> None:
+    three = config.of_control_planes(BASE.read_text(), 3)
+    with pytest.raises(ValueError, match="names 3 nodes already"):
+        config.of_control_planes(three, 3)
+
+
+def test_a_cluster_without_a_control_plane_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["up", "--control-planes", "0"])
+    assert "--control-planes: at least 1" in capsys.readouterr().err
+
+
 def test_the_published_files_name_the_same_members_and_certificates() -> None:
     found = external(BASE.read_text())
     assert found["endpoints"] == [f"https://{member}:2379" for member in compose_tls.MEMBERS]
