@@ -19,7 +19,8 @@ the time of the owner is over. Frames that do no work are counted and end with E
                                                                   overhead if late
     CONTINUATION   its bytes; a block is bounded by header_list   overhead if short
     PRIORITY       none                                           overhead
-    RST_STREAM     the end of one call                            resets: 1,000 and 100 a second
+    RST_STREAM     the end of one call                            resets: 1,000 and 100 a second,
+                                                                  if the stream is younger than 1 s
     SETTINGS       6 bytes an entry, O(1) each; one look at       100 and 1 a second; overhead for
                    every stream that waits for its own window     looks that nothing was sent after
                    if the initial window is raised

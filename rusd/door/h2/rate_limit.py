@@ -10,6 +10,9 @@ from rusd.door.h2.errors import ENHANCE_YOUR_CALM, H2ConnectionError
 
 #: Resets that a client causes: cancelled calls, refused and malformed requests.
 RESET_BURST, RESETS_PER_SECOND = 1000, 100
+#: Age in seconds of a stream whose cancellation is not counted: deadlines pass, those of every call
+#: without a quorum. The streams that may be open at once bound how often that can happen.
+DEADLINE_SECONDS = 1.0
 #: Frames that carry nothing.
 OVERHEAD_BURST, OVERHEAD_PER_SECOND = 10_000, 1_000
 #: SETTINGS frames.
@@ -58,9 +61,9 @@ class FrameLimits:
         if not self.overhead.spend(self.now):
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "too many frames without a purpose")
 
-    def count_reset(self) -> None:
-        """Count a stream that the client reset or caused to be reset."""
-        if not self.resets.spend(self.now):
+    def count_reset(self, age: float = 0.0) -> None:
+        """Count a stream of this age that the client reset or caused to be reset."""
+        if age < DEADLINE_SECONDS and not self.resets.spend(self.now):
             raise H2ConnectionError(ENHANCE_YOUR_CALM, "too many resets")
 
     def count_settings(self) -> None:

@@ -92,7 +92,7 @@ class Requests(Generic[T]):
         if not accepted or len(table.open) >= self._limit:
             raise H2StreamError(ident, REFUSED_STREAM)
         streams, inbound = table.open, self._inbound
-        stream = Stream(ident, inbound, self._outbound, inbound.initial_window)
+        stream = Stream(ident, inbound, self._outbound, inbound.initial_window, self._rates.now)
         streams[ident] = stream
         reader = self._reader
         if reader.weight or reader.cached != self._cached:
@@ -194,7 +194,7 @@ class Requests(Generic[T]):
         if stream is None:
             self._rates.count_overhead()
             return
-        self._rates.count_reset()
+        self._rates.count_reset(self._rates.now - stream.opened)
         self.abort(stream)
 
     def window_update(self, ident: int, increment: int) -> None:

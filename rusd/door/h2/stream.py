@@ -60,6 +60,7 @@ class Stream:
         "id",
         "kept",
         "missing",
+        "opened",
         "outstanding",
         "overhead",
         "processing",
@@ -74,9 +75,16 @@ class Stream:
     )
 
     def __init__(
-        self, ident: int, inbound: ReceiveSide, outbound: SendSide, receive_window: int
+        self,
+        ident: int,
+        inbound: ReceiveSide,
+        outbound: SendSide,
+        receive_window: int,
+        opened: float,
     ) -> None:
         self.id = ident
+        #: Time of the read that opened it.
+        self.opened = opened
         self._inbound = inbound
         self._outbound = outbound
         #: Changed by the rows of `states.py` only.

@@ -21,6 +21,7 @@ from rusd.door.h2.errors import (
     FRAME_SIZE_ERROR,
     PROTOCOL_ERROR,
 )
+from rusd.door.h2.rate_limit import RESET_BURST
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Served, frames_of
 
 SETTINGS = wire.frame(wire.SETTINGS, 0, 0)
@@ -115,6 +116,31 @@ def test_data_for_streams_that_are_over_is_cut_off() -> None:
     served.connection.receive(request(1, wire.END_STREAM), 0.0)
     served.receivers[0].stream.complete(HEAD, b"", TAIL)
     flood(served, same(wire.frame(wire.DATA, 0, 1, b"x")), 20_000)
+    assert sent_away(served) == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize(("age", "ends"), [(0.0, True), (0.9, True), (1.0, False), (60.0, False)])
+def test_only_cancellations_of_young_streams_are_counted(age: float, ends: bool) -> None:
+    """Older ones are deadlines: without a quorum, those of every call."""
+    served = greeted()
+    streams = range(1, 4 * RESET_BURST, 2)
+    served.connection.receive(b"".join(map(request, streams)), 0.0)
+    for stream in streams:
+        served.connection.receive(wire.reset(stream, 8), age)
+    assert served.connection.closed is ends
+    assert ends or all(receiver.over for receiver in served.receivers)
+    if ends:
+        assert sent_away(served) == ENHANCE_YOUR_CALM
+
+
+def test_old_streams_do_not_excuse_a_rapid_reset() -> None:
+    served = greeted()
+    served.connection.receive(request(1), 0.0)
+    served.connection.receive(wire.reset(1, 8), 1.0)
+    young = b"".join(
+        request(stream) + wire.reset(stream, 8) for stream in range(3, 3 * RESET_BURST, 2)
+    )
+    served.connection.receive(young, 1.0)
     assert sent_away(served) == ENHANCE_YOUR_CALM
 
 
