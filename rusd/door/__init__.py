@@ -12,6 +12,7 @@
 - `gateway/`          pages that call methods with JSON
 - `caller.py`         the client of a connection: address, names of its certificate
 - `closings.py`       log lines about the ends of connections
+- `lateness.py`       timers that run late
 - `ports.py`          the interfaces between these files, each defined once
 - `time_budget.py`    the time that connections may take of a turn of the loop
 - `memory_budget.py`  the memory that clients may make a member hold

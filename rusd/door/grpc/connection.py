@@ -219,6 +219,7 @@ class GrpcConnection(asyncio.Protocol):
             if paused:
                 transport.pause_reading()
             else:
+                self._timeouts.unread(self._loop.time())
                 transport.resume_reading()
 
     # Writing
@@ -309,8 +310,8 @@ class GrpcConnection(asyncio.Protocol):
                 self.do(partial(self._expire, calls))
                 return
 
-    def sweep(self, now: float) -> None:
-        """Check the timeouts; called once a second."""
+    def sweep(self, now: float, *, late: bool) -> None:
+        """Check the timeouts; called once a second. `late`: the loop stood still before."""
         transport = self._transport
         if self.h2.closed:
             if self._held and transport is not None:
@@ -319,6 +320,10 @@ class GrpcConnection(asyncio.Protocol):
         if transport is not None:
             # (A transport does not report what it holds below its mark.)
             self.memory.count_unwritten(transport.get_write_buffer_size() + self.h2.unread)
+        if late:
+            self._timeouts.written(now)
+        if late or self._paused or self.h2.more:
+            self._timeouts.unread(now)
         failure = self._timeouts.failure(now)
         if failure is not None:
             self.do(partial(self.h2.fail, *failure))

@@ -21,6 +21,7 @@ from rusd.door.h2 import Limits
 from rusd.door.http.access import Origins
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.http2 import Serve
+from rusd.door.lateness import is_late
 from rusd.door.listen.listener import Bindings, Listeners, Tls
 from rusd.door.listen.protocol_detection import MakeProtocol, ProtocolDetector
 from rusd.door.memory_budget import MemoryBudget, default_budget
@@ -112,7 +113,7 @@ class GrpcDoor:
             self._state = DoorState(
                 self.limit, self.budget, self.memory, Deadlines(loop), self._request_log
             )
-            self._sweeping = loop.call_later(SWEEP, self._sweep)
+            self._sweep_later()
         await self._listeners.listen(urls, self._detector, tls)
 
     def _detector(self) -> ProtocolDetector:
@@ -123,16 +124,21 @@ class GrpcDoor:
             self._state, self._dispatcher, self.limits, self._keepalive, self.connections, used
         )
 
-    def _sweep(self) -> None:
+    def _sweep_later(self) -> None:
+        due = self._loop.time() + SWEEP
+        self._sweeping = self._loop.call_at(due, self._sweep, due)
+
+    def _sweep(self, due: float) -> None:
         now = self._loop.time()
+        late = is_late(due, now)
         for connection in list(self.connections):
-            connection.sweep(now)
+            connection.sweep(now, late=late)
         if self._allowed not in self.connections or not self._is_allowed(self._allowed):
             self._allowed = None
         if self.memory.must_free:
             self._close_idle_holders()
         self.memory.trim_freed()
-        self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+        self._sweep_later()
 
     # Memory
 

@@ -1,4 +1,8 @@
-"""Timeouts of one connection: unfinished frames, stalled readers, dead clients."""
+"""Timeouts of one connection: unfinished frames, stalled readers, dead clients.
+
+What a client sent in time may be unread: while this member reads nothing of it, it is judged only
+by what it reads, and every wait for its bytes begins anew when reading resumes.
+"""
 
 from typing import Any
 
@@ -17,7 +21,7 @@ STALLED_SECONDS = 60.0
 class Timeouts:
     """Timeouts of one connection, checked once a second."""
 
-    __slots__ = ("_h2", "_heartbeat", "_progressed", "_sent")
+    __slots__ = ("_h2", "_heartbeat", "_progressed", "_reading", "_sent")
 
     def __init__(self, h2: Connection[Any], keepalive: Keepalive, now: float) -> None:
         self._h2 = h2
@@ -25,6 +29,12 @@ class Timeouts:
         #: Bytes sent when the output last progressed, and when that was.
         self._sent = 0
         self._progressed = now
+        #: Since when the socket is read.
+        self._reading = now
+
+    def unread(self, now: float) -> None:
+        """The socket was not read until `now`."""
+        self._reading = now
 
     def written(self, now: float) -> None:
         """The socket takes data again."""
@@ -34,9 +44,11 @@ class Timeouts:
         """The connection error of a frame or an acknowledgement that is overdue."""
         h2 = self._h2
         narrowing = h2.inbound.narrowing
+        if now - self._reading <= FRAME_SECONDS:
+            return None
         if narrowing is not None and now - narrowing > FRAME_SECONDS:
             return SETTINGS_TIMEOUT, "SETTINGS not acknowledged"
-        if now - h2.began > FRAME_SECONDS and not h2.more and h2.unfinished:
+        if now - h2.began > FRAME_SECONDS and h2.unfinished:
             return ENHANCE_YOUR_CALM, "a frame that never ends"
         return None
 
@@ -46,11 +58,12 @@ class Timeouts:
         """
         if self._stalled(now, held):
             return "the client does not read"
+        heard = max(heard, self._reading)
         return "the client did not answer a ping" if self._heartbeat.dead(now, heard) else ""
 
     def ping_due(self, now: float, heard: float) -> bool:
         """Return whether to send a keepalive ping. `heard`: when data last arrived."""
-        return self._heartbeat.due(now, heard)
+        return self._heartbeat.due(now, max(heard, self._reading))
 
     def _stalled(self, now: float, held: bool) -> bool:
         outbound = self._h2.outbound

@@ -346,9 +346,11 @@ class HttpConnection(web.RequestHandler):
         self._in_a_row = self._in_a_row + 1 if self._messages else 0
         return self._in_a_row < PIPELINED_AT_MOST
 
-    def stalled(self, unsent: int, now: float) -> bool:
-        """Return whether the client has read none of the `unsent` bytes for STALLED seconds."""
-        if unsent == 0 or unsent < self._waiting or self._waiting == 0:
+    def stalled(self, unsent: int, now: float, *, late: bool) -> bool:
+        """Return whether the client has read none of the `unsent` bytes for STALLED seconds.
+        `late`: the loop stood still before, which begins them anew.
+        """
+        if late or unsent == 0 or unsent < self._waiting or self._waiting == 0:
             self._moved = now
         self._waiting = unsent
         return now - self._moved > STALLED

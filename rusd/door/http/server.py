@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from rusd.base.supervised import Fail, Tasks
+from rusd.door import closings
 from rusd.door.http.body import BodyMemory
+from rusd.door.lateness import is_late
 from rusd.door.listen.listener import Bindings, Listeners, Tls
 from rusd.door.time_budget import TimeBudget
 from rusd.door.tls.context import ClientTls
@@ -99,21 +101,28 @@ class HttpDoor:
         """A connection was made."""
         self.connections[connection] = cast(asyncio.Transport, transport)
         if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+            self._sweep_later()
 
     def left(self, connection: HttpConnection) -> None:
         """A connection was lost."""
         self.connections.pop(connection, None)
 
-    def _sweep(self) -> None:
+    def _sweep_later(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        due = loop.time() + SWEEP
+        self._sweeping = loop.call_at(due, self._sweep, due)
+
+    def _sweep(self, due: float) -> None:
+        now = asyncio.get_running_loop().time()
+        late = is_late(due, now)
+        self._sweeping = None
         for connection, transport in list(self.connections.items()):
-            if connection.stalled(transport.get_write_buffer_size(), now):
+            if connection.stalled(transport.get_write_buffer_size(), now, late=late):
+                closings.log_usual(connection.caller.address, "the client does not read")
                 transport.abort()
             connection.sweep()
-        again = bool(self.connections)
-        self._sweeping = loop.call_later(SWEEP, self._sweep) if again else None
+        if self.connections:
+            self._sweep_later()
 
     async def stop(self) -> None:
         """Stop listening, and close every connection after its current response."""

@@ -16,12 +16,11 @@ from typing import cast
 from rusd.door import closings
 from rusd.door.caller import caller_of
 from rusd.door.h2 import PREFACE
+from rusd.door.lateness import LATE_SECONDS, is_late
 from rusd.door.time_budget import TimeBudget
 
 #: Seconds for the first bytes.
 FIRST_BYTES_SECONDS = 10.0
-#: Seconds by which the timer may be late: the loop stood still then, and nothing was read.
-LATE_SECONDS = 1.0
 
 #: Bytes of a request line with a method that is not known. As in etcd, other bytes than a request
 #: line are not answered.
@@ -75,8 +74,7 @@ class ProtocolDetector(asyncio.Protocol):
         self._timer = loop.call_at(loop.time() + seconds, self._timed_out, loop.time() + seconds)
 
     def _timed_out(self, due: float) -> None:
-        late = asyncio.get_running_loop().time() - due
-        if self.waiting or late > LATE_SECONDS:
+        if self.waiting or is_late(due, asyncio.get_running_loop().time()):
             # The first bytes wait for this member: in its queue, or in that of the kernel.
             self._wait(LATE_SECONDS)
         else:

@@ -11,6 +11,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 
+from rusd.base.logs import LimitedLog
+from rusd.door import closings
 from rusd.door.grpc import answer_queue, server, timeouts
 from rusd.door.h2 import PREFACE
 from rusd.door.listen import protocol_detection
@@ -22,7 +24,8 @@ SETTINGS = bytes(3) + b"\x04" + bytes(5)
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Seconds become tenths of them."""
+    """Seconds become tenths of them; no other test has used up the warnings."""
+    monkeypatch.setattr(closings, "_warnings", LimitedLog(closings.log))
     monkeypatch.setattr(protocol_detection, "FIRST_BYTES_SECONDS", 0.3)
     monkeypatch.setattr(timeouts, "FRAME_SECONDS", 0.3)
     monkeypatch.setattr(timeouts, "STALLED_SECONDS", 0.5)
