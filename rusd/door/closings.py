@@ -10,6 +10,8 @@ log = get_logger(__name__)
 _warnings = LimitedLog(log)
 
 _CLOSED = "closed a client connection"
+#: The reason of both listeners.
+NO_FIRST_BYTES = "no first bytes in time"
 
 
 def log_closed(remote: str, reason: str, code: str = "") -> None:

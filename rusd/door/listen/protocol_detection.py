@@ -16,7 +16,7 @@ from typing import cast
 from rusd.door import closings
 from rusd.door.caller import caller_of
 from rusd.door.h2 import PREFACE
-from rusd.door.lateness import LATE_SECONDS, is_late
+from rusd.door.lateness import Timeout
 from rusd.door.time_budget import TimeBudget
 
 #: Seconds for the first bytes.
@@ -59,7 +59,7 @@ class ProtocolDetector(asyncio.Protocol):
         self._http1 = http1
         self._seen = b""
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timeout | None = None
         #: As a worker of the time budget.
         self.used = 0.0
         self.waiting = False
@@ -67,18 +67,11 @@ class ProtocolDetector(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._unidentified[self] = None
-        self._wait(FIRST_BYTES_SECONDS)
+        # (First bytes may wait for this member: in its queue, or in that of the kernel.)
+        self._timer = Timeout(FIRST_BYTES_SECONDS, self._timed_out, lambda: self.waiting)
 
-    def _wait(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(loop.time() + seconds, self._timed_out, loop.time() + seconds)
-
-    def _timed_out(self, due: float) -> None:
-        if self.waiting or is_late(due, asyncio.get_running_loop().time()):
-            # The first bytes wait for this member: in its queue, or in that of the kernel.
-            self._wait(LATE_SECONDS)
-        else:
-            self._abort("no first bytes in time")
+    def _timed_out(self) -> None:
+        self._abort(closings.NO_FIRST_BYTES)
 
     def _abort(self, reason: str) -> None:
         if self._transport is not None:
@@ -132,3 +125,4 @@ class ProtocolDetector(asyncio.Protocol):
         self._unidentified.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # (it refers to this)

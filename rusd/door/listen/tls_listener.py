@@ -17,10 +17,13 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from functools import partial
 
 from rusd.base.accept import AcceptLoop, begin
-from rusd.base.sockets import Bound, peername
+from rusd.base.sockets import Bound, peername, shown
 from rusd.base.supervised import Tasks
+from rusd.door import closings
+from rusd.door.lateness import Timeout
 from rusd.door.listen.admission import AdmissionControl
 
 #: The type of a TLS record that begins a handshake (RFC 8446, section 5.1).
@@ -50,7 +53,7 @@ class TlsListener:
         self._timeout = timeout
         self._tasks = tasks
         #: Connections that have sent no byte, and their timeouts.
-        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._waiting: dict[socket.socket, Timeout] = {}
         #: Connections whose first byte begins a handshake.
         self._handshakes: deque[socket.socket] = deque()
         self._starting = False
@@ -69,12 +72,11 @@ class TlsListener:
         if self._secure.is_full(connection.fileno()):
             connection.close()
             return
-        self._waiting[connection] = self._loop.call_later(
-            self._timeout, self._timed_out, connection
-        )
+        self._waiting[connection] = Timeout(self._timeout, partial(self._timed_out, connection))
         self._loop.add_reader(connection.fileno(), self._first_byte, connection)
 
     def _timed_out(self, connection: socket.socket) -> None:
+        closings.log_usual(shown(peername(connection)), closings.NO_FIRST_BYTES)
         self._forget(connection)
         connection.close()
 

@@ -12,7 +12,7 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded, TrailersReceived
 
 from rusd.base.logs import LimitedLog
-from rusd.door import closings
+from rusd.door import closings, lateness
 from rusd.door.grpc import answer_queue, server, timeouts
 from rusd.door.h2 import PREFACE
 from rusd.door.listen import protocol_detection
@@ -297,7 +297,7 @@ def test_a_client_that_does_not_read_leaves_a_line_with_the_reason(
 
 def test_first_bytes_that_wait_for_their_turn_are_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long other connections keep them waiting."""
-    monkeypatch.setattr(protocol_detection, "LATE_SECONDS", 0.1)
+    monkeypatch.setattr(lateness, "LATE_SECONDS", 0.1)
 
     async def test(one: Served) -> None:
         budget = one.door.budget

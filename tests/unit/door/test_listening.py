@@ -18,12 +18,14 @@ import pytest
 import uvloop
 
 from cluster.certificates import DAY, Authority, Identity
+from rusd.door.lateness import LATE_SECONDS
 from rusd.door.listen import admission, listener
 from rusd.door.listen.listener import Listeners
 from rusd.door.listen.tls_listener import HANDSHAKES
 from rusd.door.tls.context import ClientTls, TlsOptions
 from tests.support.certificates import UNREADABLE_NAMES
 from tests.support.tasks import unexpected
+from tests.unit.door.clock import on_a_clock, the_clock
 from tests.unit.door.toys import free_port, ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -189,6 +191,36 @@ def test_on_a_shared_address_a_silent_or_broken_client_disturbs_no_other(
         echoes.shut()
 
     run(main())
+
+
+def test_a_silent_tls_client_is_closed_with_a_line_but_not_by_a_late_timer(
+    authority: Authority, tls: ClientTls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the process stood still, first bytes may wait in the kernel."""
+    caplog.set_level("DEBUG", "rusd.door.closings")
+
+    def reasons() -> list[str]:
+        ends = [each for each in caplog.records if each.name == "rusd.door.closings"]
+        return [getattr(each, "fields", {})["reason"] for each in ends]
+
+    async def main() -> None:
+        port, clock = free_port(), the_clock()
+        echoes = Echoes()
+        await echoes.on(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{port}", tls=tls)
+        silent, _ = await tcp(port)
+        late, writer = await tcp(port)
+        assert await says(tcp(port)) == b"hello"  # (the others were accepted before)
+        clock.ahead += 10 * listener.HANDSHAKE_SECONDS
+        assert await says(tcp(port)) == b"hello"
+        assert not reasons()
+        writer.write(b"x")
+        assert await late.readexactly(1) == b"x"
+        clock.ahead += LATE_SECONDS
+        assert await silent.read(1) == b""
+        assert reasons() == ["no first bytes in time"]
+        echoes.shut()
+
+    on_a_clock(main)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])

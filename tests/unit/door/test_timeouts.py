@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -12,10 +12,9 @@ from rusd.door.grpc.timeouts import FRAME_SECONDS, STALLED_SECONDS, Timeouts
 from rusd.door.h2 import PREFACE
 from rusd.door.h2 import frames as wire
 from rusd.door.h2.errors import ENHANCE_YOUR_CALM, SETTINGS_TIMEOUT
-from rusd.door.lateness import LATE_SECONDS, is_late
+from tests.unit.door.clock import on_a_clock, the_clock
 from tests.unit.door.h2.peer import Served
 from tests.unit.door.toys import REQUEST, served
-from tests.unit.door.toys import Served as ServedDoor
 
 SETTINGS = wire.frame(wire.SETTINGS, 0, 0)
 HALF_A_FRAME = b"\x00\x40\x00\x00\x00\x00\x00\x00\x01half a frame"
@@ -91,60 +90,36 @@ def test_a_client_that_takes_nothing_is_gone_although_nothing_is_read() -> None:
     assert timeouts.unresponsive(STALLED_SECONDS + 1, 0.0, held=True)
 
 
-@pytest.mark.parametrize(("late", "expected"), [(0.0, False), (0.9, False), (1.1, True)])
-def test_a_timer_is_late_after_a_second(late: float, expected: bool) -> None:
-    assert is_late(500.0, 500.0 + late * LATE_SECONDS) is expected
-
-
-class Clock(asyncio.SelectorEventLoop):
-    """A loop whose process can stand still for a while."""
-
-    ahead = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.ahead
-
-
-def on_a_clock(test: Callable[[ServedDoor, Clock], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with served() as one:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, Clock)
-            await asyncio.wait_for(test(one, loop), 1000)
-            assert await one.call("toy.Toys/Echo", b"") == REQUEST()
-
-    with asyncio.Runner(loop_factory=Clock) as runner:
-        runner.run(run())
-
-
 @pytest.mark.parametrize("held", [False, True], ids=["half a frame", "a full socket"])
 def test_a_member_that_stood_still_judges_no_client_for_it(held: bool) -> None:
     """Neither in the first sweep after it nor in later ones that come before the whole time."""
 
-    async def test(one: ServedDoor, clock: Clock) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
-        writer.write(PREFACE + SETTINGS + HALF_A_FRAME)
-        assert await reader.read(1)
-        while not any(each.h2.unread for each in one.door.connections):
-            await asyncio.sleep(0)
-        (client,) = one.door.connections
-        if held:
-            client.pause_writing()
-        sweeps = []
-        sweep = client.sweep
+    async def test() -> None:
+        async with served() as one:
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            writer.write(PREFACE + SETTINGS + HALF_A_FRAME)
+            assert await reader.read(1)
+            while not any(each.h2.unread for each in one.door.connections):
+                await asyncio.sleep(0)
+            (client,) = one.door.connections
+            if held:
+                client.pause_writing()
+            sweeps = []
+            sweep = client.sweep
 
-        def swept(now: float, *, late: bool) -> None:
-            sweep(now, late=late)
-            sweeps.append((late, client.h2.closed))
+            def swept(now: float, *, late: bool) -> None:
+                sweep(now, late=late)
+                sweeps.append((late, client.h2.closed))
 
-        client.sweep = swept  # type: ignore[method-assign]
-        clock.ahead += 2 * STALLED_SECONDS
-        while len(sweeps) < 2:
-            await asyncio.sleep(0.01)
-        assert sweeps == [(True, False), (False, False)]
-        assert client in one.door.connections
-        writer.close()
-        if held:
-            client.resume_writing()
+            client.sweep = swept  # type: ignore[method-assign]
+            the_clock().ahead += 2 * STALLED_SECONDS
+            while len(sweeps) < 2:
+                await asyncio.sleep(0.01)
+            assert sweeps == [(True, False), (False, False)]
+            assert client in one.door.connections
+            writer.close()
+            if held:
+                client.resume_writing()
+            assert await one.call("toy.Toys/Echo", b"") == REQUEST()
 
     on_a_clock(test)
