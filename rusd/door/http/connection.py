@@ -21,6 +21,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
+from rusd.door import closings
 from rusd.door.caller import caller_of
 from rusd.door.http.body import BodyMemory
 from rusd.door.http.websocket import FrameMasks
@@ -59,6 +60,8 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STAND_IN = b"PATCH"
 #: Bytes of a method that may arrive in pieces.
 _LONGEST = 4096
+#: The reason of an end that the client caused.
+_LEFT = "closed by the client"
 #: A close frame with the status "protocol error".
 _UNMASKED = b"\x88\x02\x03\xea"
 
@@ -82,8 +85,8 @@ class HttpConnection(web.RequestHandler):
 
     __slots__ = (
         "_behind", "_counted", "_gathered", "_in_a_row", "_last", "_length", "_masks", "_memory",
-        "_method", "_moved", "_owner", "_refused", "_section", "_unfed", "_waiting", "_whole",
-        "caller",
+        "_method", "_moved", "_owner", "_reason", "_refused", "_section", "_unfed", "_waiting",
+        "_whole", "caller",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +100,8 @@ class HttpConnection(web.RequestHandler):
         """`whole` makes the server of the requests that arrive whole."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._owner = owner
+        #: Why the connection ends; empty: not known.
+        self._reason = ""
         #: None once aiohttp has the connection.
         self._whole: WholeRequests | None = whole(self)
         self._max_msg_queue_size, self._msg_queue_resume_size = PARSED, PARSED // 2
@@ -129,7 +134,25 @@ class HttpConnection(web.RequestHandler):
         self.caller = caller_of(transport)
         self._owner.joined(self, transport)
 
+    def eof_received(self) -> None:
+        self.closing(_LEFT)
+
+    def closing(self, reason: str) -> None:
+        """Note why the connection ends, for its line in the log: the first reason counts."""
+        self._reason = self._reason or reason
+
+    def _log_end(self, error: BaseException | None) -> None:
+        if self._reason == _LEFT or (error is not None and not self._reason):
+            closings.log_left(self.caller.address, error)
+        else:
+            closings.log_usual(self.caller.address, self._reason or "after its last response")
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        self.closing("server stopped")
+        await super().shutdown(timeout)
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._log_end(exc)
         self._unfed, self._behind = b"", None
         self._gathered.clear()
         self._uncount()
@@ -184,6 +207,8 @@ class HttpConnection(web.RequestHandler):
             self._keepalive_handle = self._loop.call_later(after, check)
         else:
             super()._process_keepalive()
+            if self._force_close:
+                self.closing("no request in time")
 
     # For aiohttp
 
@@ -197,6 +222,7 @@ class HttpConnection(web.RequestHandler):
     def _masked(self, data: bytes) -> bool:
         if self._masks is None or self._masks.all_masked(data):
             return True
+        self.closing("a WebSocket frame without a mask")
         if self.transport is not None:
             self.transport.write(_UNMASKED)
             self.transport.close()
@@ -313,6 +339,7 @@ class HttpConnection(web.RequestHandler):
         still writes.
         """
         transport = cast(asyncio.Transport, self.transport)
+        self.closing("refused headers")
         self._refused = True
         if in_body or self._waiter is None or self._waiter.done():
             # Behind the responses to the requests before it.
@@ -365,6 +392,7 @@ class HttpConnection(web.RequestHandler):
         """Write etcd's plain-text error in place of aiohttp's page. Raises _Answered, which closes
         the connection.
         """
+        self.closing("a request that cannot be read")
         if not isinstance(exc, _Answered) and self.transport is not None:
             text = ""
             if isinstance(exc, LineTooLong) or "Too many headers" in (message or ""):

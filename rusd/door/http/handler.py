@@ -203,6 +203,7 @@ async def _stream_body(
     except asyncio.CancelledError:
         # (What waits for the client in the transport is dropped too.)
         if request.transport is not None:
+            cast(HttpConnection, request.protocol).closing("a response that was given up")
             request.transport.abort()
         raise
     except Exception:
@@ -210,6 +211,7 @@ async def _stream_body(
         # Without its last chunk the response is seen to be incomplete.
         response.force_close()
         if request.transport is not None:
+            cast(HttpConnection, request.protocol).closing("a page failed")
             request.transport.close()
     finally:
         await close(chunks)

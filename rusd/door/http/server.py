@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from rusd.base.supervised import Fail, Tasks
 from rusd.door import closings
+from rusd.door.caller import caller_of
 from rusd.door.http.body import BodyMemory
 from rusd.door.lateness import is_late
 from rusd.door.listen.listener import Bindings, Listeners, Tls
@@ -118,7 +119,7 @@ class HttpDoor:
         self._sweeping = None
         for connection, transport in list(self.connections.items()):
             if connection.stalled(transport.get_write_buffer_size(), now, late=late):
-                closings.log_usual(connection.caller.address, "the client does not read")
+                connection.closing("the client does not read")
                 transport.abort()
             connection.sweep()
         if self.connections:
@@ -142,6 +143,7 @@ class _Closing(asyncio.Protocol):
     """Closes a connection that was accepted while the door stopped."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        closings.log_usual(caller_of(transport).address, "server stopped")
         transport.close()
 
 
@@ -174,6 +176,7 @@ class _EarlyConnection(asyncio.Protocol):
             protocol.data_received(self._seen)
 
     def close(self) -> None:
+        closings.log_usual(caller_of(self._transport).address, "server stopped")
         self._transport.abort()
 
 

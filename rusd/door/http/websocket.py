@@ -37,6 +37,9 @@ class SocketConnection(Protocol):
     def watch_masks(self) -> bool:
         """Close the connection at a frame without a mask; False if there was one already."""
 
+    def closing(self, reason: str) -> None:
+        """Note why the connection ends."""
+
 
 async def serve_socket(
     request: web.BaseRequest,
@@ -73,6 +76,7 @@ async def serve_socket(
         pass  # the client has gone
     except asyncio.CancelledError:
         if not socket.closed and request.transport is not None:
+            connection.closing("a response that was given up")
             request.transport.abort()
         raise
     finally:

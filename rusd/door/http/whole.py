@@ -119,6 +119,9 @@ class WholeConnection(Protocol):
     def ended(self) -> None:
         """Its response was sent, or dropped."""
 
+    def closing(self, reason: str) -> None:
+        """Note why the connection ends."""
+
     def hand_over(self, data: bytes) -> None:
         """Leave the connection to aiohttp, whose first bytes are `data`."""
 
@@ -351,6 +354,7 @@ class WholeRequests:
             # Without its last chunk the response is seen to be incomplete.
             connection = self._connection
             if connection is not None and connection.transport is not None:
+                connection.closing("a page failed")
                 connection.transport.close()
         finally:
             await close(chunks)
@@ -367,6 +371,7 @@ class WholeRequests:
     def _abort(self) -> None:
         connection = self._connection
         if connection is not None and connection.transport is not None:
+            connection.closing("a response that was given up")
             connection.transport.abort()
 
     def _ended(self) -> None:

@@ -441,10 +441,11 @@ def test_garbage_is_answered_and_closed(tmp_path: Path) -> None:
 
 
 def test_a_client_that_asks_and_never_reads_is_let_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(connection, "STALLED", 0.2)
     monkeypatch.setattr(http_server, "SWEEP", 0.02)
+    caplog.set_level("DEBUG", "rusd.door.closings")
 
     async def test(door: HttpDoor, connect: Connect) -> None:
         reader, writer = await connect()
@@ -453,6 +454,7 @@ def test_a_client_that_asks_and_never_reads_is_let_go(
         # The rest of some 13 MB of answers is never read.
         while door.connections:
             await asyncio.sleep(0.01)
+        assert lines(caplog) == [("closed a client connection", "the client does not read")]
         writer.close()
 
     with_door(tmp_path, test)
@@ -536,3 +538,65 @@ def test_no_refusal_names_the_library(tmp_path: Path, request_: bytes) -> None:
         writer.close()
 
     with_door(tmp_path, test)
+
+
+CLOSE = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (CLOSE, "after its last response"),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\n", "no request in time"),
+        (REQUEST, "no request in time"),
+        (b"GET /version HTTP/1.1\r\nno colon\r\n\r\n", "a request that cannot be read"),
+        (b"GET / HTTP/1.1\r\nx: " + b"x" * SECTION, "refused headers"),
+    ],
+    ids=["close", "half a request", "idle", "malformed", "too long"],
+)
+def test_a_connection_that_the_server_closes_leaves_a_line_with_the_reason(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(handler, "IDLE_SECONDS", 0.5)
+    caplog.set_level("DEBUG", "rusd.door.closings")
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(data)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        await until(lambda: not door.connections)
+        assert lines(caplog) == [("closed a client connection", reason)]
+        writer.close()
+
+    with_door(tmp_path, test)
+
+
+def test_a_client_that_leaves_leaves_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "rusd.door.closings")
+
+    async def test(door: HttpDoor, connect: Connect) -> None:
+        reader, writer = await connect()
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await until(lambda: not door.connections)
+        assert lines(caplog) == [("a client connection ended", "closed by the client")]
+
+    with_door(tmp_path, test)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Message and reason of each line about the end of a connection."""
+    found = []
+    for record in caplog.records:
+        if record.name == "rusd.door.closings":
+            assert record.levelname == "DEBUG"
+            found.append((record.getMessage(), getattr(record, "fields", {})["reason"]))
+    return found
