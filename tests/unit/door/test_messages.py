@@ -7,10 +7,15 @@ import gzip
 import pytest
 
 from rusd.door.grpc.compression import MEMBERS_AT_MOST
-from rusd.door.grpc.messages import MessageReader, framed, whole
+from rusd.door.grpc.messages import PREFIX_BYTES, MessageReader, whole
 from rusd.rpc.errors import Code, EtcdError
 
 LIMIT = 1000
+
+
+def framed(message: bytes) -> bytes:
+    """Return `message` behind its prefix."""
+    return len(message).to_bytes(PREFIX_BYTES, "big") + message
 
 
 def taken(data: bytes, encoding: str = "identity", piece: int = 7) -> list[bytes]:
