@@ -148,6 +148,7 @@ class HttpConnection(web.RequestHandler):
             closings.log_usual(self.caller.address, self._reason or "after its last response")
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """As aiohttp's: wait up to `timeout` seconds for the request under way, then close."""
         self.closing("server stopped")
         await super().shutdown(timeout)
 
