@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 import pytest
 
 from cluster.local import LocalCluster
+from tests.support.changes import UNHEALTHY, once_allowed
 from tests.support.client import Client, Refused
 from tests.support.load import Readers, Writers, revision_of, wait_applied
 from tests.support.pair import SUBJECT, command
 
-T = TypeVar("T")
-
-UNHEALTHY = Refused("UNAVAILABLE", "etcdserver: unhealthy cluster")
 NOT_READY = Refused(
     "FAILED_PRECONDITION",
     "etcdserver: can only promote a learner member which is in sync with leader",
@@ -33,18 +30,6 @@ def cluster() -> Iterator[LocalCluster]:
 def single() -> Iterator[LocalCluster]:
     with LocalCluster(1, binary=[command(SUBJECT)], flags=["--snapshot-count=100"]) as running:
         yield running
-
-
-def once_allowed(call: Callable[[], T], refused: Refused, timeout: float = 30.0) -> T:
-    """The call's answer as soon as it is no longer refused in this way."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return call()
-        except Refused as error:
-            if error != refused or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def add(cluster: LocalCluster, client: Client, *, learner: bool = False) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from rusd.testing import Server
 from tests.console.browser import PHONE, Console
 from tests.console.conftest import Open
 from tests.support.auth_pair import auth_call
+from tests.support.changes import UNHEALTHY, once_allowed
 from tests.support.client import Client, Refused
 
 RUSDUTL = Path(sys.executable).with_name("rusdutl")
@@ -123,7 +124,9 @@ def test_dialogs_say_that_a_change_would_lose_the_quorum_and_which_etcd_refuses(
     page = console.open("operations")
     row = page.get_by_role("row", name=cluster.members[other].name)
     with Client(cluster.endpoints[leader]) as etcd:
-        learner = etcd.member_add("http://127.0.0.1:1", learner=True).member.ID
+        # (A test before this one may have restarted a member just now.)
+        added = once_allowed(lambda: etcd.member_add("http://127.0.0.1:1", learner=True), UNHEALTHY)
+        learner = added.member.ID
         try:
             cluster.kill(silent)
             expect(page.get_by_text("must answer, and 2 do: no further failure is")).to_be_visible()
@@ -153,7 +156,7 @@ def test_dialogs_say_that_a_change_would_lose_the_quorum_and_which_etcd_refuses(
         finally:
             cluster.start_all()
             cluster.wait_healthy()
-            etcd.member_remove(learner)
+            once_allowed(lambda: etcd.member_remove(learner), UNHEALTHY)
 
 
 def confirm_refused(page: Page, action: str, word: str) -> None:

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from cluster.local import LocalCluster
 from tests.console.conftest import Open
+from tests.support.changes import UNHEALTHY, once_allowed
 from tests.support.client import Client
 
 
@@ -67,7 +68,8 @@ def test_a_key_that_one_console_deletes_is_not_put_by_the_other(
 def test_a_member_that_two_consoles_remove_is_removed_once(
     open_console: Open, cluster: LocalCluster, client: Client
 ) -> None:
-    learner = f"{client.member_add('http://127.0.0.1:1', learner=True).member.ID:x}"
+    added = once_allowed(lambda: client.member_add("http://127.0.0.1:1", learner=True), UNHEALTHY)
+    learner = f"{added.member.ID:x}"
     consoles = [open_console(member) for member in (0, 1)]
     pages = []
     for console in consoles:
