@@ -5,6 +5,7 @@ read by the parser, and mistakes are raised as its own, so the results are the s
 """
 
 import json
+import re
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
@@ -13,8 +14,14 @@ MAX_DEPTH = 10_000
 #: Values of one such text: some 50 ms.
 MAX_DEEP = 50_000
 
-_SPACE = " \t\n\r"
+_SPACE = re.compile(r"[ \t\n\r]*")
 _CLOSING = {"{": "}", "[": "]"}
+
+
+def skip_space(source: str, at: int) -> int:
+    """Return the first position from `at` on that is not white space."""
+    space = _SPACE.match(source, at)
+    return at if space is None else space.end()
 
 
 class TooDeep(Exception):
@@ -36,7 +43,7 @@ def parse_deep(source: str, at: int, decoder: json.JSONDecoder) -> tuple[Any, in
             if len(outer) == MAX_DEPTH:
                 raise TooDeep(f"invalid character '{opening}' exceeded max depth")
             outer.append((opening, []))
-            at = _skip(source, at + 1)
+            at = skip_space(source, at + 1)
             if source[at : at + 1] != _CLOSING[opening]:
                 if opening == "{":
                     at = _name(source, at, names)
@@ -49,9 +56,9 @@ def parse_deep(source: str, at: int, decoder: json.JSONDecoder) -> tuple[Any, in
         while outer:
             opening, items = outer[-1]
             items.append((names.pop(), value) if opening == "{" else value)
-            at = _skip(source, at)
+            at = skip_space(source, at)
             if source[at : at + 1] == ",":
-                at = _skip(source, at + 1)
+                at = skip_space(source, at + 1)
                 if opening == "{":
                     at = _name(source, at, names)
                 break
@@ -75,13 +82,7 @@ def _name(source: str, at: int, names: list[str]) -> int:
         raise json.JSONDecodeError("Expecting property name enclosed in double quotes", source, at)
     name, at = scanstring(source, at + 1, True)
     names.append(name)
-    at = _skip(source, at)
+    at = skip_space(source, at)
     if source[at : at + 1] != ":":
         raise json.JSONDecodeError("Expecting ':' delimiter", source, at)
-    return _skip(source, at + 1)
-
-
-def _skip(source: str, at: int) -> int:
-    while source[at : at + 1] in _SPACE and at < len(source):
-        at += 1
-    return at
+    return skip_space(source, at + 1)

@@ -19,7 +19,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from rusd.door.gateway.json_syntax import JsonError, parse, position, skip_space, value_end
+from rusd.door.gateway.json_deep import skip_space
+from rusd.door.gateway.json_syntax import JsonError, parse, position, value_end
 
 #: Characters of a text in which a mistake is looked for.
 SEARCHED = 16 << 10

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from rusd.door.gateway.json_deep import MAX_DEPTH, TooDeep, parse_deep
+from rusd.door.gateway.json_deep import MAX_DEPTH, TooDeep, parse_deep, skip_space
 
 
 class JsonError(Exception):
@@ -34,7 +34,6 @@ class Parsed(NamedTuple):
 
 EOF = "unexpected EOF"
 
-_SPACE = re.compile(r"[ \t\n\r]*")
 _HEX = re.compile(r"\\u[0-9a-fA-F]{0,4}")
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
@@ -112,12 +111,6 @@ def value_end(source: str, start: int) -> int:
         return _SCANNER.raw_decode(source, start)[1]
     except RecursionError:
         return parse_deep(source, start, _SCANNER)[1]
-
-
-def skip_space(source: str, at: int) -> int:
-    """Return the first position from `at` on that is not white space."""
-    space = _SPACE.match(source, at)
-    return at if space is None else space.end()
 
 
 def position(source: str, at: int) -> tuple[int, int]:
