@@ -1,9 +1,10 @@
 """Connections between members, as TCP makes and breaks them.
 
 Each pair of members has at most one connection. Within it, what one sends arrives in order; what is
-under way when it breaks is lost, but what a process sent before it ended still arrives. A direction
-that is cut holds everything back without notice, until it heals or silence ends the
-connection.
+under way when it breaks is lost. What a process sent before it ended arrives or is lost: it is lost
+if the other one writes before it reads, since a socket closed with unread data resets the
+connection. What was sent to a removed member arrives (`Connection.dismiss`). A direction that is
+cut holds everything back without notice, until it heals or silence ends the connection.
 """
 
 import random
@@ -192,7 +193,9 @@ class Network:
     def down(self, member: int, *, silently: bool) -> None:
         """A process is gone, with its machine (`silently`) or without."""
         for pair in [pair for pair in self._connections if member in pair]:
-            self.break_off(pair, ended_by=member, silent_for=member if silently else 0)
+            arrives = self._chance.random() < 0.5
+            ended_by, silent_for = member if arrives else 0, member if silently else 0
+            self.break_off(pair, ended_by=ended_by, silent_for=silent_for)
 
     def pairs(self) -> list[frozenset[int]]:
         return list(self._connections)

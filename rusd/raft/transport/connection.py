@@ -147,6 +147,8 @@ class Connection(asyncio.Protocol):
         self._admitted = True
         self._frames = self._bytes = 0
         self._paused = False
+        #: The last frame was sent: what still comes is discarded.
+        self._closing = False
         #: Member id once the hello was received (and confirmed, if accepted); 0 before.
         self.member = 0
         #: Traffic of the member; not counted for any member before the hello.
@@ -182,6 +184,8 @@ class Connection(asyncio.Protocol):
         return True
 
     def _limit_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(HELLO_TIMEOUT, self.drop, "no hello in time")
 
@@ -205,23 +209,36 @@ class Connection(asyncio.Protocol):
 
     @property
     def ended(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
+        return self._transport is None or self._closing or self._transport.is_closing()
 
-    def close(self, last: bytes) -> None:
+    def close(self, last: bytes = b"") -> None:
         """End the connection once `last` is written, after HELLO_TIMEOUT at the latest."""
-        if self.ended or self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(last)
         self._transport.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._limit_time()
+
+    def dismiss(self, last: bytes) -> None:
+        """Send a member the last frame, and let it end the connection, within HELLO_TIMEOUT.
+
+        Members send all the time. To close a socket with unread data resets the connection: the
+        member's next write would fail, and it would never read what was sent before.
+        """
+        if self.ended or self._transport is None:
+            return
+        self._closing = True
+        self._transport.write(last)
+        if self._transport.can_write_eof():  # not over TLS
+            self._transport.write_eof()
+        self._transport.resume_reading()
         self._limit_time()
 
     def drop(self, why: str, message: str = "dropped a peer connection") -> None:
         """End the connection at once, and log why."""
         if self._transport is None:
             return
-        if not self._transport.is_closing():
+        if not self.ended:
             self._say(message, why)
         self._transport.abort()
 
@@ -254,6 +271,8 @@ class Connection(asyncio.Protocol):
     # In
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
         self._buffer += data
         try:
             self._read()

@@ -170,7 +170,10 @@ class Peers:
             self._end_dialling(member)
             connection = self._live.pop(member, None)
             if connection is not None:
-                connection.close(pack(Removed()) if member in removed else b"")
+                if member in removed:
+                    connection.dismiss(pack(Removed()))
+                else:
+                    connection.close()
             self.traffic.pop(member, None)
             self._last.pop(member, None)
         self._dial(new)
@@ -180,7 +183,7 @@ class Peers:
         self._close_listeners()
         await self._tasks.stop()
         for connection in list(self._all):
-            connection.close(b"")
+            connection.close()
 
     def connected(self) -> set[int]:
         return set(self._live)
