@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 #: Lowest number claimed. Well-known services use lower ones.
@@ -51,7 +52,8 @@ class Claim:
         high = ephemeral_start()
         low = LOWEST if high > LOWEST + 1000 else 1024
         found: list[int] = []
-        for port in random.SystemRandom().sample(range(low, high), high - low):
+        start = random.SystemRandom().randrange(low, high)
+        for port in chain(range(start, high), range(low, start)):
             if len(found) == count:
                 return found
             if self._take(port):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.raft.cluster import free_ports
+from tests.support.ports import free_ports
 
 MEMBERS = (1, 2, 3)
 

@@ -21,6 +21,7 @@ from cluster.local import ClusterError, LocalCluster
 from cluster.tls import Tls
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.pair import SUBJECT, command
+from tests.support.ports import free_port
 
 TIMEOUT = 15
 
@@ -300,9 +301,7 @@ class AutoTls(LocalCluster):
 def test_grpc_and_http_may_listen_apart(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     tls = authority.tls()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     flag = f"--listen-client-http-urls=https://127.0.0.1:{port}"
     with LocalCluster(1, binary=[command(SUBJECT)], tls=tls, flags=[flag]) as cluster:
         server = Server(cluster, authority, tls)

@@ -17,7 +17,7 @@ import pytest
 from cluster.certificates import Authority
 from cluster.local import LocalCluster
 from tests.support.pair import ORACLE, SUBJECT, command, require_newer_oracle
-from tests.unit.door.toys import free_port
+from tests.support.ports import free_port
 
 #: Put in place of the files of an authority.
 CERT, KEY, OTHER = "{cert}", "{key}", "{other}"

@@ -24,10 +24,10 @@ from tests.support.client import Client, Refused, refusal
 from tests.support.disk import SmallDisk
 from tests.support.load import wait_applied
 from tests.support.pair import ORACLE, command
+from tests.support.ports import free_port
 from tests.support.snapshots import buckets, run, rusdutl, save, stream
 from tests.support.waiting import wait
 from tests.unit.backup.test_restore import file_of, sound
-from tests.unit.door.toys import free_port
 
 #: More than client and server together buffer of a stream.
 LARGE = 24

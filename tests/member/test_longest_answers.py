@@ -6,7 +6,6 @@ The bound is lowered in a member of this process: nothing here builds two gigaby
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,10 @@ from rusd.config import load, parse_arguments
 from rusd.door.grpc import messages
 from rusd.member.member import Member
 from rusd.proto import rpc_pb2 as rpc
+from tests.support.ports import free_urls
 
 BOUND = 10_000
 TOO_LONG = "trying to send message larger than max"
-
-
-def free_urls(count: int) -> list[str]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def with_member(directory: Path, test: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:

@@ -2,12 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_urls
 
 #: Runs the command and sends itself the signal at two of its audit events (imports, files opened,
 #: sockets bound, …), counted from where it handles signals. SIGUSR1 prints the count.
@@ -33,10 +34,7 @@ MOMENTS = 10
 
 
 def command(number: int, first: int, second: int, root: Path) -> list[str]:
-    with socket.socket() as peer, socket.socket() as client:
-        for each in (peer, client):
-            each.bind(("127.0.0.1", 0))
-        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (peer, client)]
+    urls = free_urls(2)
     return [
         *(sys.executable, "-c", SCRIPT, str(number), str(first), str(second)),
         *("--data-dir", str(root), "--initial-cluster", f"default={urls[0]}"),

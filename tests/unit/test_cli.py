@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,15 +15,9 @@ import pytest
 
 from rusd import ETCD_VERSION, __version__, cli
 from rusd.member import process
+from tests.support.ports import free_urls
 
 ETCD = Path(sys.executable).parent / "etcd"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -380,7 +373,7 @@ def test_a_stop_that_fails_is_exit_code_1() -> None:
 
 
 def member_flags(data_dir: Path) -> list[str]:
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    client, peer = free_urls(2)
     return [
         *("--name", "a", "--data-dir", str(data_dir), "--initial-cluster", f"a={peer}"),
         *("--listen-client-urls", client, "--advertise-client-urls", client),

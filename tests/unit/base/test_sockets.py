@@ -11,7 +11,8 @@ import pytest
 
 from rusd.base import sockets
 from rusd.base.sockets import Bound, connect, open_streams, shown
-from tests.unit.door.toys import free_port, ipv6
+from tests.support.ports import free_port
+from tests.unit.door.toys import ipv6
 
 
 def names(url: str) -> list[Any]:

@@ -18,6 +18,7 @@ from rusd.base import logs, systemd
 from rusd.base.systemd import JournalHandler, notify
 from rusd.config import Config, ConfigError
 from rusd.config.check import check
+from tests.support.ports import free_urls
 
 ETCD = Path(sys.executable).parent / "etcd"
 
@@ -64,10 +65,7 @@ def test_without_a_service_manager_nothing_is_sent() -> None:
 
 def unit_environment(root: Path, notify_socket: str) -> dict[str, str]:
     """Return the environment of Debian's etcd unit, with free ports in its environment file."""
-    with socket.socket() as peer, socket.socket() as client:
-        for each in (peer, client):
-            each.bind(("127.0.0.1", 0))
-        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (peer, client)]
+    urls = free_urls(2)
     return {
         "PATH": os.environ["PATH"],
         "ETCD_NAME": "host",

@@ -24,8 +24,9 @@ from rusd.door.http.server import HttpDoor
 from rusd.observe.health import HealthChecks
 from rusd.rpc.errors import TIMEOUT
 from rusd.state.machine import StateMachine
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
-from tests.unit.door.toys import LIMIT, REQUEST, Toys, free_port, page_router
+from tests.unit.door.toys import LIMIT, REQUEST, Toys, page_router
 from tests.unit.support_node import InstantNode, Log
 
 

@@ -22,8 +22,9 @@ from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.observe.health import HealthChecks
 from rusd.state.machine import StateMachine
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
-from tests.unit.door.toys import free_port, page_router
+from tests.unit.door.toys import page_router
 from tests.unit.support_node import InstantNode, Log
 
 LIMIT = 64 << 10

@@ -15,8 +15,9 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.raft.errors import RequestTimeout
 from rusd.state.command import Kind, encode
 from rusd.state.machine import StateMachine
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
-from tests.unit.door.toys import free_port, page_router
+from tests.unit.door.toys import page_router
 from tests.unit.support_node import InstantNode, Log
 
 Get = Callable[..., Awaitable[tuple[int, str]]]

@@ -24,9 +24,10 @@ from rusd.door.listen.listener import Listeners
 from rusd.door.listen.tls_listener import HANDSHAKES
 from rusd.door.tls.context import ClientTls, TlsOptions
 from tests.support.certificates import UNREADABLE_NAMES
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
 from tests.unit.door.clock import on_a_clock, the_clock
-from tests.unit.door.toys import free_port, ipv6
+from tests.unit.door.toys import ipv6
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

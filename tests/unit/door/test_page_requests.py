@@ -18,9 +18,10 @@ from rusd.door.http.server import HttpDoor
 from rusd.door.tls.context import ClientTls, TlsOptions
 from rusd.rpc.call import Certificate
 from rusd.rpc.pages import Page, PageRequest, PageResponse
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
 from tests.unit.door.http_clients import Http1, Http2, HttpClient
-from tests.unit.door.toys import free_port, served
+from tests.unit.door.toys import served
 
 LIMIT = 100_000
 

@@ -13,8 +13,9 @@ import pytest
 
 from rusd.door.grpc.server import GrpcDoor
 from rusd.rpc.errors import Code
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
-from tests.unit.door.toys import LIMIT, Served, Toys, free_port, served
+from tests.unit.door.toys import LIMIT, Served, Toys, served
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, PING, GOAWAY = 4, 6, 7

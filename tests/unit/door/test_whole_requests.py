@@ -20,8 +20,8 @@ from rusd.door.http.router import PARAMETERS, Router, parsed_target
 from rusd.door.http.server import HttpDoor
 from rusd.door.http.whole import BODY, Head, plain_head
 from rusd.rpc.pages import Later, PageRequest, PageResponse, Respond, nothing_to_cancel
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
-from tests.unit.door.toys import free_port
 
 LIMIT = 64 << 10
 HOST = b"Host: x\r\n"

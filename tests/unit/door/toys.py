@@ -23,6 +23,7 @@ from rusd.rpc.call import Call
 from rusd.rpc.errors import KEY_NOT_FOUND
 from rusd.rpc.methods import BidiStream, CallCounts, Methods, ServerStream, Unary
 from rusd.rpc.streams import ResponseStream
+from tests.support.ports import free_port
 from tests.support.tasks import unexpected
 
 REQUEST = rpc.PutRequest
@@ -195,13 +196,6 @@ def ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

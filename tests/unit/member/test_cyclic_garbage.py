@@ -26,8 +26,9 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.proto import v3lock_pb2 as lock
 from rusd.raft.core.core import Core
 from rusd.raft.errors import RequestTimeout
+from tests.support.ports import free_ports
 from tests.unit.member.test_interrupted_start import config
-from tests.unit.raft.cluster import free_ports, until
+from tests.unit.raft.cluster import until
 
 CALLS = 20
 GET = rpc.RangeRequest(key=b"a", range_end=b"b")

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from rusd.base.urls import Url
 from rusd.config import Config, ConfigError
 from rusd.member.data_directory import prepare
 from rusd.member.member import Member
+from tests.support.ports import free_urls
 
 ETCD = Path(sys.executable).parent / "etcd"
 
@@ -42,10 +42,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
 @contextlib.contextmanager
 def running_etcd(root: Path) -> Iterator[None]:
     """A lone etcd that has written its data directory `root`."""
-    with socket.socket() as peer, socket.socket() as client:
-        for each in (peer, client):
-            each.bind(("127.0.0.1", 0))
-        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (peer, client)]
+    urls = free_urls(2)
     command = [
         *(str(ETCD), "--data-dir", str(root), "--initial-cluster", f"default={urls[0]}"),
         *("--listen-peer-urls", urls[0], "--initial-advertise-peer-urls", urls[0]),
@@ -191,9 +188,7 @@ def test_every_file_that_is_not_a_members_is_named(
 def test_what_a_member_leaves_behind_is_its_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        peer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    (peer,) = free_urls(1)
     own = Config(
         data_dir=str(tmp_path / "data"),
         initial_cluster=f"default={peer}",

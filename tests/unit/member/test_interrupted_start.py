@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rusd.config import Config
 from rusd.member.member import Member
+from tests.support.ports import free_urls
 
 
 class Interrupted:
@@ -36,9 +36,7 @@ class Interrupted:
 
 
 def config(root: Path, client: str = "http://127.0.0.1:0") -> Config:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        peer = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    (peer,) = free_urls(1)
     return Config(
         data_dir=str(root),
         initial_cluster=f"default={peer}",
@@ -83,8 +81,9 @@ def sockets() -> int:
 async def stop_after(turns: int, root: Path) -> bool:
     """Stop a member some turns of the loop after its start; whether it was ready then."""
     ready = asyncio.Event()
+    flags = config(root)
     before = sockets()
-    member = Member(config(root), on_ready=ready.set)
+    member = Member(flags, on_ready=ready.set)
     await member.start()
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -8,8 +8,8 @@ import pytest
 
 from rusd.config import Config
 from rusd.member.member import Member
+from tests.support.ports import free_ports
 from tests.unit.member.test_interrupted_start import config
-from tests.unit.raft.cluster import free_ports
 
 
 async def started(*configs: Config) -> None:

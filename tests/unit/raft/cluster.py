@@ -1,27 +1,17 @@
 """Whole Raft nodes in one event loop, over real sockets, with a cuttable wire between them."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rusd.raft.config import RaftConfig
 from rusd.raft.node import RaftNode
+from tests.support.ports import free_ports
 from tests.support.toy_machine import ToyMachine
 
 #: Election timeout of these tests, ms: short, yet far above a turn on a busy machine.
 ELECTION_MS = 500
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:

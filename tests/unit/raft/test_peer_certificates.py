@@ -21,7 +21,8 @@ from rusd.raft.transport import dial_back
 from rusd.raft.transport.dial_back import CONFIRMED, Answer, ask_back
 from rusd.raft.transport.frames import HelloRefused, pack
 from rusd.raft.transport.tls import BAD_CERTIFICATE
-from tests.unit.raft.cluster import Cluster, free_ports, until
+from tests.support.ports import free_ports
+from tests.unit.raft.cluster import Cluster, until
 from tests.unit.raft.rogue import NONCE, logged
 
 HOME, AWAY, STRANGE = "127.0.0.1", "127.0.0.2", "127.0.0.3"

@@ -30,8 +30,9 @@ from rusd.raft.transport.incarnations import Incarnations, Mark
 from rusd.raft.transport.peers import Peers
 from tests.support.certificates import UNREADABLE_NAMES
 from tests.support.frames import raw
+from tests.support.ports import free_ports
 from tests.support.tasks import unexpected
-from tests.unit.raft.cluster import Cluster, free_ports, until
+from tests.unit.raft.cluster import Cluster, until
 from tests.unit.raft.rogue import NONCE, Rogue, hello, logged, said
 
 
