@@ -49,7 +49,8 @@ def wait_until(condition: Callable[[], object], timeout: float = 30.0) -> None:
 
 def holds(endpoint: str, key: bytes, value: bytes) -> bool:
     with contextlib.suppress(Exception), Client(endpoint) as client:
-        return [kv.value for kv in client.range(key, serializable=True).kvs] == [value]
+        found = client.range(key, serializable=True, timeout=1.0)
+        return [kv.value for kv in found.kvs] == [value]
     return False
 
 

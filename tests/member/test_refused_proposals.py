@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,8 @@ def test_a_member_whose_proposals_are_refused_answers_and_stops(
         assert time.monotonic() < deadline and process.poll() is None, log.read_text()
         time.sleep(0.02)
     began = time.monotonic()
-    for _ in range(20):
-        assert answered(url) is not None, log.read_text()[-2000:]
+    with ThreadPoolExecutor(20) as clients:  # each probe waits for its linearizable read
+        assert all(clients.map(answered, [url] * 20)), log.read_text()[-2000:]
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, log.read_text()[-2000:]
     # The pause between two tries doubles up to a second.
