@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rusd.bbolt import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind
 from tests.support.etcd_wal import entry, field, segments, snapshot, state
+from tests.support.memory import traced
 
 Records = Sequence[tuple[int, bytes]]
 
@@ -112,12 +112,10 @@ def test_a_pipe_or_a_directory_in_the_place_of_a_file_is_refused(
 def test_a_sparse_log_takes_no_more_memory_than_what_is_written(tmp_path: Path) -> None:
     place = directory(tmp_path, FIRST, SECOND, applied=(2, 1))
     os.truncate(sorted((place / "member/wal").iterdir())[1], 256 << 20)
-    tracemalloc.start()
-    try:
-        assert keys(place) == [b"3", b"4"]
-        assert tracemalloc.get_traced_memory()[1] < 16 << 20
-    finally:
-        tracemalloc.stop()
+    with traced() as peak:
+        found = keys(place)
+        assert peak() < 16 << 20
+    assert found == [b"3", b"4"]
 
 
 def test_a_database_that_is_locked_is_in_use(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The decoder of peer frames: values in their bounds, or one refusal; O(n) for n bytes."""
 
 import time
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from rusd.raft.transport.frames import (
     pack,
 )
 from tests.support.frames import fields_of
+from tests.support.memory import traced
 
 encode = msgspec.msgpack.encode
 Fields = dict[str, Any]
@@ -171,29 +171,22 @@ def test_twelve_megabytes_of_nothing_cost_no_memory_and_no_time(bomb: str, kind:
     count = 12 << 20
     head = b"\x82\xa4type" + bytes([0xA0 | len(kind)]) + kind + field
     body = head + b"\xdd" + count.to_bytes(4, "big") + item * count
-    tracemalloc.start()
-    began = time.process_time()
-    try:
+    began = time.thread_time()
+    with traced() as peak:
         assert outcome(lambda: decode(body)) is Refused
-        took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 64 << 10
-    assert took < 1
+        assert peak() < 64 << 10
+    assert time.thread_time() - began < 1
 
 
 def test_the_most_entries_that_a_frame_may_hold_are_bounded_too() -> None:
     head = {"type": "append_entries", "term": 9, "commit_index": 0}
     place = {"prevLogIdx": 1, "prevLogTerm": 1}
     most = encode({**head, **place, "entries": [(b"\x01", 1, 1)] * MAX_ENTRIES})
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         append = decode(most)
-        assert isinstance(append, AppendEntries)
-        assert len(append.entries or ()) == MAX_ENTRIES
-        assert tracemalloc.get_traced_memory()[1] < 48 << 20
-    finally:
-        tracemalloc.stop()
+        assert peak() < 48 << 20
+    assert isinstance(append, AppendEntries)
+    assert len(append.entries or ()) == MAX_ENTRIES
     more = encode({**head, **place, "entries": [(b"\x01", 1, 1)] * (MAX_ENTRIES + 1)})
     assert outcome(lambda: decode(more)) is Refused
 
@@ -234,15 +227,12 @@ def near_misses(draw: st.DrawFn) -> bytes:
 @settings(max_examples=1000, deadline=None)
 def test_whatever_comes_is_a_frame_or_refused_and_costs_its_bytes(body: bytes) -> None:
     outcome(lambda: decode(body))  # what is made once (names of fields) is no cost of the bytes
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         found = outcome(lambda: decode(body))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        most = peak()
     for member in (True, False):
         outcome(lambda member=member: limit(body, member=member))  # type: ignore[misc]
-    assert peak < 60 * len(body) + 4096
+    assert most < 60 * len(body) + 4096
     if isinstance(found, Frame):
         # What was taken can be written, and is then the same.
         assert decode(pack(found)[4:]) == found

@@ -6,7 +6,6 @@ The frames are made by hand, since no client library makes them.
 from __future__ import annotations
 
 import struct
-import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +21,7 @@ from rusd.door.h2.errors import (
     PROTOCOL_ERROR,
 )
 from rusd.door.h2.rate_limit import RESET_BURST
+from tests.support.memory import traced
 from tests.unit.door.h2.peer import HEAD, HEADERS, TAIL, Served, frames_of
 
 SETTINGS = wire.frame(wire.SETTINGS, 0, 0)
@@ -195,13 +195,10 @@ def test_a_header_bomb_is_cut_off_small() -> None:
     served = greeted()
     served.connection.receive(wire.frame(wire.HEADERS, 5, 1, first), 0.0)
     assert not served.connection.closed
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         bomb = encoder.encode(HEADERS) + b"\xbe" * 16_000
         served.connection.receive(wire.frame(wire.HEADERS, 5, 3, bomb), 0.0)
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
+        assert peak() < 4 << 20
     assert sent_away(served) == ENHANCE_YOUR_CALM
 
 
