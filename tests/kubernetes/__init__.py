@@ -11,5 +11,6 @@ same on another etcd.
 - `test_failures`: members killed, paused, restarted, compacted and defragmented while a deployment
   rolls (`rollout`); `traffic`: what is written and watched meanwhile, and its verdict
 - `test_broken_links_and_disks`: the same with members cut off, replaced or on a full disk
-- `store`: the members, asked by etcdctl; `metrics`: what the API server counts
+- `test_snapshots`: backups of one member while a deployment rolls
+- `store`: the members, asked by etcdctl and rusdctl; `metrics`: what the API server counts
 """

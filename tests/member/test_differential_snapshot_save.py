@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,16 @@ from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, refusal
 from tests.support.pair import ORACLE, command, etcdutl, oracle_version
-from tests.support.snapshots import Buckets, buckets, fill, hash_kv, run, save, stream
+from tests.support.snapshots import (
+    Buckets,
+    buckets,
+    fill,
+    hash_kv,
+    restore_by_etcdutl,
+    run,
+    save,
+    stream,
+)
 from tests.support.waiting import wait
 
 #: What only one of two servers can know.
@@ -54,19 +62,13 @@ def test_etcdctl_saves_it_and_etcdutl_knows_what_it_holds(
 
 
 def test_real_etcd_restores_it_and_serves_the_same(client: Client, tmp_path: Path) -> None:
-    file, directory = tmp_path / "snapshot.db", tmp_path / "etcd"
+    file = tmp_path / "snapshot.db"
     file.write_bytes(save(client))
     everything = client.range(b"\0", range_end=b"\0")
     hashes = [hash_kv(client, revision) for revision in (0, 14, 20, 31)]
     with LocalCluster(1, binary=[command(ORACLE)]) as etcd:
-        directory = etcd.members[0].data_dir
         etcd.stop(0)
-        subprocess.run(["rm", "-r", str(directory)], check=True)
-        name, peer = etcd.members[0].name, etcd.members[0].peer_url
-        run(
-            *(*etcdutl(), "snapshot", "restore", file, "--data-dir", directory, "--name", name),
-            *("--initial-cluster", f"{name}={peer}", "--initial-advertise-peer-urls", peer),
-        )
+        restore_by_etcdutl(etcd, file)
         etcd.start_all()
         etcd.wait_healthy()
         with Client(etcd.endpoints[0]) as real:

@@ -141,3 +141,16 @@ def restore(cluster: LocalCluster, index: int, file: Path, *flags: str) -> None:
         *("--initial-cluster-token", "restored", *flags),
     )
     assert done.returncode == 0, done.stderr
+
+
+def restore_by_etcdutl(cluster: LocalCluster, file: Path) -> None:
+    """Put what `file` holds in place of the data of a stopped cluster of one."""
+    (member,) = cluster.members
+    shutil.rmtree(member.data_dir)
+    peer = member.peer_url
+    run(
+        *etcdutl(),
+        *("snapshot", "restore", str(file)),
+        *("--data-dir", str(member.data_dir), "--name", member.name),
+        *("--initial-cluster", f"{member.name}={peer}", "--initial-advertise-peer-urls", peer),
+    )

@@ -17,6 +17,9 @@ _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 #: In limits.md: `file` followed by constants of it; a star ends a common prefix.
 _CONSTANTS = re.compile(r"`([\w/]+\.py)`((?:,? `[A-Z_]+\*?`)+)")
 
+#: Of tests/kubernetes: these have a table in chaos.md.
+FAILURES = ("failures", "broken_links_and_disks", "snapshots")
+
 
 def tree() -> list[str]:
     found = subprocess.run(
@@ -181,7 +184,6 @@ def test_the_help_explains_every_flag_in_a_sentence() -> None:
 
 
 def test_kubernetes_md_names_every_check_and_no_other() -> None:
-    """Failures have a table in chaos.md."""
     defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
     files = (ROOT / "tests" / "kubernetes").glob("test_*.py")
     tests = {path.stem: set(defined.findall(path.read_text())) for path in files}
@@ -191,17 +193,19 @@ def test_kubernetes_md_names_every_check_and_no_other() -> None:
     every = set().union(*tests.values())
     assert len(every) > 40
     assert named - every - tests.keys() == set()
-    failures = tests["test_failures"] | tests["test_broken_links_and_disks"]
+    failures = set().union(*(tests[f"test_{name}"] for name in FAILURES))
     assert every - failures - named == set()
 
 
 def test_chaos_md_names_every_failure_that_kubernetes_meets() -> None:
+    """Each fault, and each test that is not made for several of them."""
     faults = re.compile(r"^def ([a-z]\w+)\(members: .* -> None:", re.MULTILINE)
-    files = [
-        ROOT / "tests" / "kubernetes" / f"test_{name}.py"
-        for name in ("failures", "broken_links_and_disks")
-    ]
-    defined = {name for file in files for name in faults.findall(file.read_text())}
+    checks = re.compile(r"^def (test_\w+)\(\n((?: {4}.*\n)+)", re.MULTILINE)
+    defined = set()
+    for name in FAILURES:
+        text = (ROOT / "tests" / "kubernetes" / f"test_{name}.py").read_text()
+        defined |= set(faults.findall(text))
+        defined |= {check for check, given in checks.findall(text) if "fault:" not in given}
     rows = re.compile(r"^\| `(\w+_\w+)` \|", re.MULTILINE)
     assert len(defined) > 10
     assert set(rows.findall((ROOT / "docs" / "chaos.md").read_text())) == defined
