@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--clocks",
         action="store_true",
-        help="move the containers' clocks by libfaketime, which makes members several times slower",
+        help="move the containers' clocks by libfaketime",
     )
     return made
 

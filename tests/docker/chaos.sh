@@ -28,7 +28,7 @@ previous=$(sh tests/docker/previous-image.sh "${PREVIOUS:-HEAD~1}")
 chaos rusd --image rusd:chaos --other-image "$previous" --engine own "$@"
 if ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1; then
     CHAOS_TIME=$((CHAOS_TIME / 4))
-    # With libfaketime a member takes several times the processor time for a call.
+    # A run of its own: libfaketime is between the members and the C library all the time.
     chaos rusd-clocks --image rusd:chaos --clocks --rate 60 \
         --faults clock-jump,kill-leader,disconnect-leader "$@"
 else

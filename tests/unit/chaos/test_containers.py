@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cluster.chaos import command, filters
-from cluster.chaos.containers.clock import Clock
+from cluster.chaos.containers.clock import INSIDE, Clock, environment, library
 from cluster.chaos.faults import possible
 from cluster.chaos.filters import FilteredNetwork
 from cluster.chaos.network import CUT, Rule
@@ -129,6 +132,42 @@ def test_a_clock_is_moved_and_put_back_by_a_file_that_is_never_half_written(
     clock.move(0.5)
     assert offset.read_text() == "+0.5\n"
     assert {path.name for path in offset.parent.iterdir()} == {"offset", "libfaketime.so.1"}
+
+
+#: A wait of 50 ms for a condition that never comes, by the monotonic clock, as Python's threads
+#: wait for each other; then whether the wall clock was moved, and the wait lasted.
+WAIT = """
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+attributes, condition, mutex = (ctypes.create_string_buffer(64) for _ in range(3))
+libc.pthread_condattr_init(attributes)
+libc.pthread_condattr_setclock(attributes, time.CLOCK_MONOTONIC)
+libc.pthread_cond_init(condition, attributes)
+libc.pthread_mutex_init(mutex, None)
+libc.pthread_mutex_lock(mutex)
+begun = time.monotonic_ns()
+until = (ctypes.c_long * 2)(*divmod(begun + 50_000_000, 1_000_000_000))
+libc.pthread_cond_timedwait(condition, mutex, until)
+print(time.time() - float(sys.argv[1]) > 3000, time.monotonic_ns() - begun >= 50_000_000)
+"""
+
+
+@pytest.mark.skipif(library() is None, reason="libfaketime is missing")
+def test_a_moved_clock_leaves_waits_by_the_monotonic_clock_alone(tmp_path: Path) -> None:
+    found = library()
+    assert found is not None
+    Clock(tmp_path / "clock", found).move(3600)
+    here = {
+        key: text.replace(INSIDE, str(tmp_path / "clock")) for key, text in environment().items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WAIT, str(time.time())],
+        env={**os.environ, **here},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True True\n"
 
 
 @pytest.mark.parametrize(
