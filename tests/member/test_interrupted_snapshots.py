@@ -16,6 +16,8 @@ import psutil
 import pytest
 
 from cluster.certificates import Authority
+from cluster.chaos.network import CUT
+from cluster.chaos.subject import Subject
 from cluster.local import LocalCluster, rusd_command
 from cluster.process import Member
 from rusd.proto import rpc_pb2 as rpc
@@ -77,7 +79,7 @@ def held(member: Member, client: Client) -> Iterator[list[bytes]]:
 
     def read() -> None:
         try:
-            chunks.extend(message.blob for message in stream(client))
+            chunks.extend(message.blob for message in stream(client, timeout=150.0))
         except grpc.RpcError as error:
             failed.append(error)
 
@@ -95,7 +97,7 @@ def held(member: Member, client: Client) -> Iterator[list[bytes]]:
         yield chunks
     finally:
         writer.resume()
-        reader.join(60)
+        reader.join(150)
     assert not failed
 
 
@@ -228,10 +230,11 @@ def test_compaction_and_defragmentation_do_not_change_a_file_in_the_making(
 
 def test_a_state_received_during_a_save_does_not_change_its_file() -> None:
     flags = ["--snapshot-count=10", "--snapshot-catchup-entries=5"]
-    with LocalCluster(3, flags=flags) as cluster:
+    with Subject("rusd", 3, network="proxy", with_disks=False, flags=flags) as cluster:
         leader = cluster.leader()
         away = (leader + 1) % 3
-        member = cluster.members[away]
+        member, others = cluster.members[away], [n for n in range(3) if n != away]
+        links = [link for other in others for link in ((away, other), (other, away))]
         with (
             Client(cluster.endpoints[leader]) as writing,
             Client(cluster.endpoints[away]) as reading,
@@ -240,12 +243,15 @@ def test_a_state_received_during_a_save_does_not_change_its_file() -> None:
             before = buckets(save(reading))[b"key"]
             with held(member, reading) as chunks:
                 # (Where the leader has not cut its log yet when the member is back, that catches up
-                # from it: then again, with more.)
-                for puts in (40, 80, 160):
-                    cluster.pause(away)
-                    for number in range(puts):
-                        newest = writing.put(b"%d" % (number % 9), bytes(MIB)).header.revision
-                    cluster.resume(away)
+                # from it: then again.)
+                for _ in range(3):
+                    lost = cluster.members[leader].log_of_this_run().count("peer lost")
+                    cluster.network.set(links, CUT)
+                    # What the links hold back is gone only with the connection.
+                    while cluster.members[leader].log_of_this_run().count("peer lost") == lost:
+                        for number in range(20):
+                            newest = writing.put(b"%d" % (number % 9)).header.revision
+                    cluster.network.heal()
                     wait_applied(reading, newest)
                     if installed(member):
                         break
