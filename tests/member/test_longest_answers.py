@@ -15,8 +15,8 @@ import pytest
 
 from rusd.config import load, parse_arguments
 from rusd.door.grpc import messages
-from rusd.member.member import Member
 from rusd.proto import rpc_pb2 as rpc
+from tests.support.member import running
 from tests.support.ports import free_urls
 
 BOUND = 10_000
@@ -35,13 +35,11 @@ def with_member(directory: Path, test: Callable[[grpc.aio.Channel], Awaitable[No
             "--initial-cluster": f"default={peer}",
         }
         arguments = parse_arguments([f"{name}={value}" for name, value in flags.items()])
-        member = Member(load(arguments, {}).config)
-        await member.start()
-        try:
-            async with grpc.aio.insecure_channel(client.removeprefix("http://")) as channel:
-                await asyncio.wait_for(test(channel), 60)
-        finally:
-            await member.stop()
+        async with (
+            running(load(arguments, {}).config),
+            grpc.aio.insecure_channel(client.removeprefix("http://")) as channel,
+        ):
+            await asyncio.wait_for(test(channel), 60)
 
     asyncio.run(run())
 

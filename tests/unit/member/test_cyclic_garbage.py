@@ -21,11 +21,11 @@ import grpc
 import pytest
 
 from rusd.api.range_stream import RangeStream
-from rusd.member.member import Member
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto import v3lock_pb2 as lock
 from rusd.raft.core.core import Core
 from rusd.raft.errors import RequestTimeout
+from tests.support.member import running
 from tests.support.ports import free_ports
 from tests.unit.member.test_interrupted_start import config
 from tests.unit.raft.cluster import until
@@ -281,19 +281,17 @@ async def leave_nothing(name: str, call: Call, refused: str | None) -> None:
 async def leading(root: Path) -> AsyncIterator[str]:
     """The address of a member that leads."""
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    member = Member(config(root, client=f"http://{address}"))
-    await member.start()
-    components = member._components
-    assert components is not None
-    try:
-        await until(lambda: components.node.is_leader)
-        # What is there already needs no look each time.
-        gc.collect()
-        gc.freeze()
-        yield address
-    finally:
-        gc.unfreeze()
-        await member.stop()
+    async with running(config(root, client=f"http://{address}")) as member:
+        components = member._components
+        assert components is not None
+        try:
+            await until(lambda: components.node.is_leader)
+            # What is there already needs no look each time.
+            gc.collect()
+            gc.freeze()
+            yield address
+        finally:
+            gc.unfreeze()
 
 
 def test_calls_whatever_becomes_of_them_leave_no_cycles(

@@ -15,7 +15,7 @@ import pytest
 from rusd.base.urls import Url
 from rusd.config import Config, ConfigError
 from rusd.member.data_directory import prepare
-from rusd.member.member import Member
+from tests.support.member import running
 from tests.support.ports import free_urls
 
 ETCD = Path(sys.executable).parent / "etcd"
@@ -200,10 +200,8 @@ def test_what_a_member_leaves_behind_is_its_own(
 
     async def life() -> None:
         ready = asyncio.Event()
-        member = Member(own, on_ready=ready.set)
-        await member.start()
-        await ready.wait()
-        await member.stop()
+        async with running(own, on_ready=ready.set):
+            await ready.wait()
 
     for _ in range(2):
         asyncio.run(life())

@@ -21,6 +21,7 @@ from rusd.member.member import Member
 from rusd.raft import driver
 from rusd.raft.log import segments
 from rusd.state import database_directory, machine
+from tests.support.member import running
 from tests.unit.member.test_interrupted_start import config
 
 
@@ -142,7 +143,6 @@ def test_a_member_that_could_not_be_built_is_built_by_the_next_start(
 
 async def started_and_stopped(flags: Config) -> None:
     before = opened()[0]
-    member = Member(flags)
-    await member.start()
-    await member.stop()
+    async with running(flags):
+        pass
     assert opened()[0] == before

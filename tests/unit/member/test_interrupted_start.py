@@ -9,6 +9,7 @@ from typing import Any
 
 from rusd.config import Config
 from rusd.member.member import Member
+from tests.support.member import running
 from tests.support.ports import free_urls
 
 
@@ -83,12 +84,10 @@ async def stop_after(turns: int, root: Path) -> bool:
     ready = asyncio.Event()
     flags = config(root)
     before = sockets()
-    member = Member(flags, on_ready=ready.set)
-    await member.start()
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    served = ready.is_set()
-    await member.stop()
+    async with running(flags, on_ready=ready.set):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        served = ready.is_set()
     assert sockets() == before
     return served
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from rusd.base.logs import LimitedLog
-from rusd.member.member import Member
 from rusd.raft.errors import MalformedAnswer
 from rusd.raft.transport.frames import PeerRequest
 from rusd.rpc.errors import Code
+from tests.support.member import running
 from tests.unit.member.test_interrupted_start import config
 from tests.unit.raft.cluster import until
 
@@ -26,17 +26,15 @@ def test_every_request_between_members_refuses_a_malformed_body(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body() -> None:
-        member = Member(config(tmp_path))
-        await member.start()
-        node = member._components.node  # type: ignore[union-attr]
-        requests = node.driver.requests
-        sent: list[Any] = []
-        requests._send = lambda _, frame: sent.append(frame)
-        kinds = sorted(requests._handlers)
-        assert {"hashkv", "lease/renew", "lease/ttl", "promote"} < set(kinds)
-        await until(lambda: node.is_leader)
-        caplog.clear()
-        try:
+        async with running(config(tmp_path)) as member:
+            node = member._components.node  # type: ignore[union-attr]
+            requests = node.driver.requests
+            sent: list[Any] = []
+            requests._send = lambda _, frame: sent.append(frame)
+            kinds = sorted(requests._handlers)
+            assert {"hashkv", "lease/renew", "lease/ttl", "promote"} < set(kinds)
+            await until(lambda: node.is_leader)
+            caplog.clear()
             for kind in kinds:
                 for number in range(10):
                     requests.asked(OTHER, PeerRequest(number, kind, GARBAGE))
@@ -48,8 +46,6 @@ def test_every_request_between_members_refuses_a_malformed_body(
                 else:
                     refusal = (int(Code.INVALID_ARGUMENT), "rusd: malformed request of a member")
                     assert errors == {refusal}, kind
-        finally:
-            await member.stop()
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(body())
@@ -60,23 +56,17 @@ def test_every_request_between_members_refuses_a_malformed_body(
 
 def test_a_malformed_answer_of_the_leader_is_a_refusal(tmp_path: Path) -> None:
     async def body() -> None:
-        member = Member(config(tmp_path))
-        await member.start()
-        components = member._components
-        assert components is not None
-        lessor = components.lessor
-
         answers = [GARBAGE, bytes(16)]
 
         async def answered(*_: object) -> bytes:
             return answers.pop()
 
-        lessor._at_leader = answered  # type: ignore[method-assign]
-        try:
+        async with running(config(tmp_path)) as member:
+            components = member._components
+            assert components is not None
+            components.lessor._at_leader = answered  # type: ignore[method-assign]
             while answers:
                 with pytest.raises(MalformedAnswer):
-                    await lessor.renew(1)
-        finally:
-            await member.stop()
+                    await components.lessor.renew(1)
 
     asyncio.run(body())

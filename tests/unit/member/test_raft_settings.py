@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.member.member import Member
+from tests.support.member import running
 from tests.unit.member.test_interrupted_start import config
 
 
@@ -15,12 +15,9 @@ def test_initial_election_tick_advance_decides_whether_the_first_election_is_soo
     tmp_path: Path, advance: bool
 ) -> None:
     async def body() -> None:
-        member = Member(replace(config(tmp_path), initial_election_tick_advance=advance))
-        await member.start()
-        try:
+        flags = replace(config(tmp_path), initial_election_tick_advance=advance)
+        async with running(flags) as member:
             assert member._components is not None
             assert member._components.node.driver.config.first_election_soon is advance
-        finally:
-            await member.stop()
 
     asyncio.run(body())

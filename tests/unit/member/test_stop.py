@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rusd.member.member import Member
+from tests.support.member import running
 from tests.unit.member.test_interrupted_start import config
 
 
@@ -31,8 +32,7 @@ def test_a_part_that_cannot_stop_keeps_no_other_from_it(tmp_path: Path, part: st
             await member.stop()
         assert not member._tasks
         # The state and the journal are free.
-        again = Member(config(tmp_path))
-        await again.start()
-        await again.stop()
+        async with running(config(tmp_path)):
+            pass
 
     asyncio.run(body())
