@@ -33,7 +33,6 @@ from tests.support.client import Client
 from tests.support.large_store import PREFIX, PREFIX_END, grant_leases, key, put_keys, stopped
 from tests.support.load import revision_of
 from tests.support.loop_report import Held, LoopReport
-from tests.support.pair import command
 
 KEYS = int(os.environ.get("RUSD_BUDGET_KEYS", "100000"))
 LEASES = KEYS // 5
@@ -52,7 +51,15 @@ LEASE = 7
 pytestmark = pytest.mark.timeout(2 * LONG)
 
 MAINTENANCE = "/etcdserverpb.Maintenance/"
-RUSD = [command("rusd")]
+#: The command with a line in the log for each hold: further attempts would not be told.
+RUN = """
+from rusd.base.logs import LimitedLog
+from rusd.cli import console
+
+LimitedLog.BURST = 1000
+console()
+"""
+RUSD = [sys.executable, "-c", RUN]
 #: The command with all slices of a piece of work made one.
 LONG_SLICE = """
 import rusd.base.sliced
@@ -313,6 +320,24 @@ def test_reads_of_large_values_stay_within_the_budget(with_large_values: Path) -
         def attempt() -> list[Held]:
             for operation in operations:
                 assert operation()
+            return one.report.beyond_budget()
+
+        within_budget(attempt)
+
+
+def test_long_answers_over_json_stay_within_the_budget(with_large_values: Path) -> None:
+    everything = {"key": base64(PREFIX), "range_end": base64(PREFIX_END)}
+    single = [{"request_range": {"key": base64(key(number))}} for number in range(LARGE)]
+
+    with running_copy(with_large_values) as one:
+
+        def attempt() -> list[Held]:
+            for path, request in (("range", everything), ("txn", {"success": single})):
+                sent = json.dumps(request).encode()
+                url = f"http://{one.endpoint}/v3/kv/{path}"
+                with urllib.request.urlopen(url, sent, timeout=LONG) as answer:
+                    size = sum(map(len, iter(partial(answer.read, 1 << 20), b"")))
+                assert size > LARGE * LARGE_BYTES
             return one.report.beyond_budget()
 
         within_budget(attempt)

@@ -12,6 +12,7 @@
 - `json_syntax.py`  JSON texts, and Go's errors for them; a stream of objects cut into texts
 - `json_deep.py`    JSON texts nested deeper than Python's parser recurses
 - `json_writer.py`  messages to JSON
+- `json_pieces.py`  long messages to JSON, in pieces
 - `json_types.py`   the reader or writer of each type of message
 - `metadata.py`     HTTP headers to metadata of a call
 - `answers.py`      statuses, headers and the JSON of errors

@@ -4,24 +4,18 @@ Fields in the order of their declaration and in snake_case, absent ones left out
 strings, bytes in base64, enums by name (by number if the number has none). No white space: Go
 inserts some or none, depending on the build.
 
-A message is written by the writers of its fields, built once for each type. A long message is
-written in pieces: its fields one at a time, and repeated messages a few at a time, so that neither
-the text exists as a whole nor the event loop is held.
+A message is written by the writers of its fields, built once for each type.
 """
 
 import json
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 Write = Callable[[Any], str]
-
-#: Characters of one piece, about, and elements of a repeated field in it at most.
-PIECE = 64 << 10
-ELEMENTS = 250
 
 _INT64 = (
     FieldDescriptor.TYPE_INT64,
@@ -39,18 +33,39 @@ _INT32 = (
 )
 
 
+class Field(NamedTuple):
+    """How a field is written."""
+
+    #: As JSON, with a colon.
+    name: str
+    #: Writes its value, or one of its values.
+    write: Write
+    #: Writes its messages; None if it has none.
+    messages: "MessageWriter | None"
+    repeated: bool
+    #: Whether a long value may be written in parts.
+    divided: bool
+
+
 class MessageWriter:
     """Writes messages of one type."""
 
-    def __init__(self) -> None:
-        #: By field: its name as JSON with a colon, the writer of its value or of its elements, the
-        #: writer of its messages, and whether it is repeated.
-        self._fields: dict[FieldDescriptor, tuple[str, Write, MessageWriter | None, bool]] = {}
+    def __init__(self, decode: Callable[[bytes], Message]) -> None:
+        #: Decodes messages of the type.
+        self.decode = decode
+        #: Of each field, what `text` needs: its name, its writer and whether it is repeated.
+        # (Plain tuples are taken apart faster than named ones.)
+        self._fields: dict[FieldDescriptor, tuple[str, Write, bool]] = {}
+        #: By number.
+        self.numbers: dict[int, Field] = {}
 
     def add(self, field: FieldDescriptor, inner: "MessageWriter | None") -> None:
         """See `OfType`."""
+        name, repeated = f'"{field.name}":', field.is_repeated
         write = _scalar(field) if inner is None else inner.text
-        self._fields[field] = f'"{field.name}":', write, inner, field.is_repeated
+        self._fields[field] = name, write, repeated
+        divided = inner is not None or field.type == FieldDescriptor.TYPE_BYTES
+        self.numbers[field.number] = Field(name, write, inner, repeated, divided)
 
     def text(self, message: Message) -> str:
         """Return the message as JSON."""
@@ -58,58 +73,12 @@ class MessageWriter:
         parts = []
         # (In the order of numbers, which in etcd's messages is that of declaration.)
         for field, value in message.ListFields():
-            name, write, _, repeated = fields[field]
+            name, write, repeated = fields[field]
             if repeated:
                 parts.append(f"{name}[{','.join(map(write, value))}]")
             else:
                 parts.append(name + write(value))
         return f"{{{','.join(parts)}}}"
-
-    def pieces(self, message: Message) -> Iterator[str]:
-        """Return the JSON of `text` in pieces."""
-        yield "{"
-        comma = ""
-        for field, value in message.ListFields():
-            name, write, messages, repeated = self._fields[field]
-            yield comma + name
-            comma = ","
-            if repeated:
-                yield "["
-                for start in range(0, len(value), ELEMENTS):
-                    yield from _elements(write, messages, value[start : start + ELEMENTS], start)
-                yield "]"
-            elif messages is not None:
-                yield from messages.pieces(value)
-            else:
-                yield write(value)
-        yield "}"
-
-
-def _elements(
-    write: Write, messages: MessageWriter | None, values: Any, start: int
-) -> Iterator[str]:
-    """Write the next elements of a repeated field, from index `start` on."""
-    for index, value in enumerate(values, start):
-        if index:
-            yield ","
-        if messages is not None and value.ByteSize() > PIECE:
-            yield from messages.pieces(value)
-        else:
-            yield write(value)
-
-
-def gathered(pieces: Iterator[str]) -> Iterator[bytes]:
-    """Join pieces to larger ones of about `PIECE` characters, and encode them."""
-    parts: list[str] = []
-    size = 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size >= PIECE or len(parts) >= 4 * ELEMENTS:
-            yield "".join(parts).encode()
-            parts.clear()
-            size = 0
-    yield "".join(parts).encode()
 
 
 #: A string as JSON: what JSON does not demand to be escaped stands for itself.

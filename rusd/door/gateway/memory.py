@@ -20,7 +20,7 @@ from collections import OrderedDict
 from rusd.base.chunks import Encoded, size_of
 from rusd.base.logs import LimitedLog, get_logger
 from rusd.base.pending import Pending
-from rusd.door.gateway.json_writer import PIECE
+from rusd.door.gateway.json_pieces import PIECE
 
 #: Bytes of long answers that are not sent yet, of each of two kinds.
 ANSWER_MEMORY = 32 << 20

@@ -8,11 +8,13 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import EncodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from rusd.base.chunks import Encoded
 from rusd.base.logs import get_logger
+from rusd.door.gateway.json_pieces import pieces
 from rusd.door.gateway.json_reader import MessageReader
 from rusd.door.gateway.json_syntax import JsonError
 from rusd.door.gateway.json_types import ByType
-from rusd.door.gateway.json_writer import MessageWriter, gathered
+from rusd.door.gateway.json_writer import MessageWriter
 from rusd.door.gateway.memory import AnswerMemory, StreamMemory
 from rusd.rpc.errors import Code, Definition, EtcdError, as_etcd
 
@@ -29,8 +31,6 @@ class MethodJson:
     path: str
     reader: MessageReader
     writer: MessageWriter
-    #: Decodes a response.
-    decode: Callable[[bytes], Message]
     #: Bytes of an encoded request.
     limit: int
     #: Of all methods.
@@ -53,11 +53,11 @@ class MethodJson:
 
     def text(self, encoded: bytes) -> bytes:
         """Return an encoded response as JSON."""
-        return self.writer.text(self.decode(encoded)).encode()
+        return self.writer.text(self.writer.decode(encoded)).encode()
 
-    def pieces(self, encoded: bytes) -> Iterator[bytes]:
+    def pieces(self, encoded: Encoded) -> Iterator[bytes]:
         """Return an encoded response as JSON in pieces."""
-        return gathered(self.writer.pieces(self.decode(encoded)))
+        return pieces(self.writer, encoded)
 
     def told(self, error: BaseException) -> EtcdError:
         """Return the error that the client receives; log `error` if it is a fault."""
@@ -77,7 +77,7 @@ class MethodsJson:
         self._answers = AnswerMemory()
         self._streams = StreamMemory()
         self._readers = ByType(MessageReader)
-        self._writers = ByType(lambda kind: MessageWriter())
+        self._writers = ByType(lambda kind: MessageWriter(GetMessageClass(kind).FromString))
 
     def of(
         self,
@@ -92,11 +92,13 @@ class MethodsJson:
         descriptor: Any = request.DESCRIPTOR
         pool: Any = descriptor.file.pool
         response: Descriptor = pool.FindMethodByName(path[1:].replace("/", ".")).output_type
+        writer = self._writers.of(response)
+        if decode_response is not None:
+            writer.decode = decode_response
         return MethodJson(
             path,
             self._readers.of(descriptor),
-            self._writers.of(response),
-            decode_response or GetMessageClass(response).FromString,
+            writer,
             self._limit,
             self._answers,
             self._streams,

@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 
 from rusd.base.pending import Pending
 from rusd.door.gateway import answers
+from rusd.door.gateway.json_pieces import PIECE
 from rusd.door.gateway.json_syntax import JsonError, ValueSplitter
-from rusd.door.gateway.json_writer import PIECE, escaped
+from rusd.door.gateway.json_writer import escaped
 from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
 from rusd.rpc.errors import CANCELED, DEADLINE_EXCEEDED, STOPPED, Code, EtcdError

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
-from rusd.base.chunks import Chunks, Encoded
+from rusd.base.chunks import Chunks, Encoded, whole
 from rusd.base.pending import Pending
 from rusd.base.worker import Worker
 from rusd.door.gateway import answers
-from rusd.door.gateway.json_writer import PIECE
+from rusd.door.gateway.json_pieces import PIECE
 from rusd.door.gateway.memory import Answer
 from rusd.door.gateway.method_json import MethodJson
 from rusd.rpc.call import Call, Caller
@@ -169,20 +169,15 @@ class RunningCall:
 
     def _made(self, encoded: Encoded, *, woken: bool) -> None:
         answer = self._answer
-        try:
-            answer.made(encoded)
-            whole = b"".join(encoded) if isinstance(encoded, Chunks) else encoded
-            long = _Long(self._json.pieces(whole), answer) if answer.size else None
-        except Exception as error:  # noqa: BLE001
-            # A fault here: ends this call only.
-            self.fail(error)
+        answer.made(encoded)
+        if answer.size:
+            self._end(Code.OK, answers.answer(_Long(self._json.pieces(encoded), answer)))
             return
-        if long is not None:
-            self._end(Code.OK, answers.answer(long))
-        elif woken and len(whole) > SHORT:
-            self._later(partial(self._render, whole))
+        short = whole(encoded)
+        if woken and len(short) > SHORT:
+            self._later(partial(self._render, short))
         else:
-            self._render(whole)
+            self._render(short)
 
     def _render(self, encoded: bytes) -> None:
         if self._respond is None:

@@ -14,7 +14,7 @@ import pytest
 
 from rusd.base.pending import Pending
 from rusd.door.gateway.gateway import Gateway
-from rusd.door.gateway.json_writer import PIECE
+from rusd.door.gateway.json_pieces import PIECE
 from rusd.door.gateway.memory import MOVED_PART, SLOW_SECONDS, Answer, AnswerMemory
 from rusd.door.gateway.metadata import metadata, timeout
 from rusd.door.gateway.streaming import HIGH_BYTES

@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.base.chunks import Chunks, Encoded
+from rusd.door.gateway import json_pieces
 from rusd.door.gateway.json_deep import MAX_DEEP, MAX_DEPTH, parse_deep
+from rusd.door.gateway.json_pieces import PIECE
 from rusd.door.gateway.json_reader import MAX_NESTED, SEARCHED, MessageReader
 from rusd.door.gateway.json_syntax import MAX_VALUES, JsonError, ValueSplitter
 from rusd.door.gateway.json_types import ByType
-from rusd.door.gateway.json_writer import PIECE, MessageWriter, escaped, gathered
+from rusd.door.gateway.json_writer import MessageWriter, escaped
 from rusd.proto import kv_pb2 as kv
 from rusd.proto import rpc_pb2 as rpc
 from rusd.proto.nested_txn import LEVELS, levels
 
-writers = ByType(lambda kind: MessageWriter())
+writers = ByType(lambda kind: MessageWriter(GetMessageClass(kind).FromString))
 range_request, txn_request, put_request = (
     ByType(MessageReader).of(kind.DESCRIPTOR)
     for kind in (rpc.RangeRequest, rpc.TxnRequest, rpc.PutRequest)
@@ -59,6 +64,22 @@ responses = st.builds(
     more=st.booleans(),
     count=int64,
 )
+single_responses = st.one_of(
+    st.builds(rpc.ResponseOp, response_range=responses),
+    st.builds(rpc.ResponseOp, response_put=st.builds(rpc.PutResponse, prev_kv=values)),
+)
+
+
+def txn_response(inner: st.SearchStrategy[rpc.ResponseOp]) -> st.SearchStrategy[rpc.TxnResponse]:
+    return st.builds(rpc.TxnResponse, succeeded=st.booleans(), responses=st.lists(inner))
+
+
+txn_responses = txn_response(
+    st.recursive(
+        single_responses,
+        lambda inner: st.builds(rpc.ResponseOp, response_txn=txn_response(inner)),
+    )
+)
 members = st.builds(
     rpc.MemberListResponse,
     members=st.lists(
@@ -85,18 +106,39 @@ def test_what_protobuf_writes_is_read(message: rpc.TxnRequest, proto_names: bool
     assert txn_request.read(text.encode()) == message
 
 
-@given(responses, members)
-def test_pieces_are_the_whole(first: Message, second: Message) -> None:
-    for message in (first, second):
-        pieces = writers.of(message.DESCRIPTOR).pieces(message)  # type: ignore[arg-type]
-        assert b"".join(gathered(pieces)) == written(message).encode()
+@st.composite
+def chunks(draw: st.DrawFn, encoded: bytes) -> Encoded:
+    """The same message, or the same in chunks."""
+    cuts = sorted(draw(st.lists(st.integers(0, len(encoded)), max_size=4)))
+    parts = [encoded[start:end] for start, end in pairwise([0, *cuts, len(encoded)])]
+    return draw(st.sampled_from((encoded, Chunks(parts))))
+
+
+@given(st.data(), st.one_of(responses, members, txns, txn_responses), st.integers(4, 64))
+def test_pieces_are_the_whole(data: st.DataObject, message: Message, piece: int) -> None:
+    encoded = data.draw(chunks(message.SerializeToString()))
+    writer = writers.of(message.DESCRIPTOR)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_pieces, "PIECE", piece)
+        patch.setattr(json_pieces, "ELEMENTS", piece // 4)
+        patch.setattr(json_pieces, "_VALUE", piece // 4 * 3)
+        parts = list(json_pieces.pieces(writer, encoded))
+    assert b"".join(parts).decode() == written(message)
 
 
 def test_a_long_answer_is_written_in_pieces_of_bounded_size() -> None:
     answer = rpc.RangeResponse(kvs=[kv.KeyValue(key=b"k" * 30, value=b"v" * 100)] * 5000)
-    pieces = list(gathered(writers.of(answer.DESCRIPTOR).pieces(answer)))  # type: ignore[arg-type]
+    writer = writers.of(answer.DESCRIPTOR)  # type: ignore[arg-type]
+    pieces = list(json_pieces.pieces(writer, answer.SerializeToString()))
     assert len(pieces) > 10
     assert max(map(len, pieces)) < 2 * PIECE
+
+
+def test_a_long_message_that_ends_too_early_is_no_answer() -> None:
+    answer = rpc.RangeResponse(kvs=[kv.KeyValue(value=b"v" * PIECE)] * 2).SerializeToString()
+    writer = writers.of(rpc.RangeResponse.DESCRIPTOR)  # type: ignore[arg-type]
+    with pytest.raises(IndexError):
+        list(json_pieces.pieces(writer, Chunks([answer[:-PIECE], b"v"])))
 
 
 def test_a_stream_line_is_safe_in_html_as_go_makes_it() -> None:
