@@ -23,6 +23,8 @@ _KEY, _CURRENT, _INDEX = Family.KEY, Family.CURRENT, Family.INDEX
 # A NamedTuple's own constructor is Python code and costs twice as much.
 _tuple = tuple.__new__
 _UNKNOWN = object()
+#: Bytes of a value above which its batch is put in order of size.
+LARGE = 64 << 10
 #: Writes in the batch from which a long apply spills rows, at first and then again.
 SPILL_WRITES = 20_000
 SPILL_AGAIN_WRITES = 500
@@ -124,6 +126,8 @@ class Writer:
         counts = self.counts
         counts.puts += 1
         counts.put_bytes += len(key) + len(value)
+        if len(value) > LARGE:
+            self.batch.large = True
         write = self._write
         write((_KEY, revision_key(main, sub), kv))
         write((_CURRENT, key, frame(kv)))

@@ -84,7 +84,8 @@ class Engine:
         group = WriteBatch(raw_mode=True)
         handles = self._handles
         put, delete, intervals = group.put, group.delete, batch.intervals
-        for family, key, value in batch.operations:
+        operations = batch.in_order_of_size() if batch.large else batch.operations
+        for family, key, value in operations:
             if value is None:
                 delete(key, handles[family])
             elif intervals and type(value) is RangeEnd:

@@ -86,10 +86,10 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         if self._entries:
             self._record(Kind.BASE, records.index(self._entries[0][1]))
 
-    def _record(self, kind: Kind, body: bytes) -> None:
+    def _record(self, kind: Kind, head: bytes, rest: bytes = b"") -> None:
         first = not self._buffer
-        record = records.encode(kind, body, self._flush + 1, first, self._segments.seed)
-        self._buffer.append(record)
+        seed = self._segments.seed
+        self._buffer += records.encode(kind, self._flush + 1, first, seed, head, rest)
         self.dirty = True
 
     # Ours
@@ -195,7 +195,7 @@ class Journal(PySyncObjJournal):  # type: ignore[misc]
         self._entries.append((command, idx, term))
         self.last_index = idx
         self.size += len(command)
-        self._record(Kind.ENTRY, records.entry(idx, term, command))
+        self._record(Kind.ENTRY, records.entry_head(idx, term), command)
 
     def clear(self) -> None:
         self._entries.clear()

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 MAGIC = b"rusj"
 _HEADER = struct.Struct("<4sIIQB")
+_BEGIN = struct.Struct("<4sII")
 _COVERED = struct.Struct("<QB")
 _ENTRY = struct.Struct("<QQ")
 _INDEX = struct.Struct("<Q")
@@ -58,16 +59,20 @@ class Damaged(NamedTuple):
     corrupt: bool
 
 
-def encode(kind: Kind, body: bytes, flush: int, first: bool, seed: int) -> bytes:
-    """Encode a record; `seed` starts the checksums of this journal."""
-    marked = kind | _FIRST if first else int(kind)
-    checksum = zlib.crc32(body, zlib.crc32(_COVERED.pack(flush, marked), seed))
-    return _HEADER.pack(MAGIC, len(body), checksum, flush, marked) + body
+def encode(
+    kind: Kind, flush: int, first: bool, seed: int, head: bytes, rest: bytes = b""
+) -> tuple[bytes, bytes]:
+    """Encode a record whose body is `head` and `rest`, in two parts: the second is `rest`, which
+    may be large and is not copied. `seed` starts the checksums of this journal.
+    """
+    covered = _COVERED.pack(flush, kind | _FIRST if first else kind) + head
+    checksum = zlib.crc32(rest, zlib.crc32(covered, seed))
+    return _BEGIN.pack(MAGIC, len(head) + len(rest), checksum) + covered, rest
 
 
-def entry(index: int, term: int, command: bytes) -> bytes:
-    """Encode the body of an ENTRY record."""
-    return _ENTRY.pack(index, term) + command
+def entry_head(index: int, term: int) -> bytes:
+    """Encode the beginning of the body of an ENTRY record; the command follows."""
+    return _ENTRY.pack(index, term)
 
 
 def parse_entry(body: bytes) -> tuple[bytes, int, int]:

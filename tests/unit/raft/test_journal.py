@@ -359,7 +359,7 @@ def test_a_kind_of_record_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     offset = used(segment)
     with segment.open("r+b") as file:
         file.seek(offset)
-        file.write(records.encode(99, b"what is this", 4, True, seed(tmp_path)))  # type: ignore[arg-type]
+        file.write(b"".join(records.encode(99, 4, True, seed(tmp_path), b"what is this")))  # type: ignore[arg-type]
     with pytest.raises(JournalCorrupt, match=rf"{segment.name} at offset {offset}.*99"):
         opened(tmp_path)
 
@@ -372,7 +372,7 @@ def test_a_value_that_looks_like_a_record_does_not_make_a_torn_write_look_like_d
     journal.flush()
     (segment,) = segments(tmp_path)
     whole = used(segment)
-    forged = records.encode(records.Kind.ENTRY, b"forged", 99, True, 0)
+    forged = b"".join(records.encode(records.Kind.ENTRY, 99, True, 0, b"forged"))
     journal.add(b"x" * 50 + forged, 2, 1)
     journal.flush()
     journal.close()

@@ -40,6 +40,36 @@ def test_a_batch_spans_families_and_its_last_write_of_a_key_wins(engine: Engine)
     assert engine.get(Family.KEY, b"gone") is None
 
 
+def test_a_large_batch_is_written_with_its_large_values_last(engine: Engine) -> None:
+    batch = Batch()
+    batch.large = True
+    batch.put(Family.KEY, b"k", bytes(1 << 20))
+    batch.put(Family.META, b"k", b"meta")
+    batch.delete(Family.KEY, b"gone")
+    assert [key for _, key, _ in batch.in_order_of_size()] == [b"gone", b"k", b"k"]
+    assert batch.in_order_of_size()[-1] == batch.operations[0]
+    engine.write(batch)
+    assert engine.get(Family.KEY, b"k") == bytes(1 << 20)
+    assert engine.get(Family.META, b"k") == b"meta"
+
+
+def test_the_last_write_of_a_key_wins_in_a_large_batch(engine: Engine) -> None:
+    fill(engine, b"a", b"b")
+    batch = Batch()
+    batch.large = True
+    batch.put(Family.KEY, b"k", bytes(1 << 20))
+    batch.put(Family.KEY, b"k", b"2")
+    engine.write(batch)
+    assert engine.get(Family.KEY, b"k") == b"2"
+    batch.clear()
+    assert not batch.large
+    batch.large = True
+    batch.put(Family.KEY, b"b", bytes(1 << 20))
+    batch.delete_interval(Family.KEY, b"a", b"c")
+    engine.write(batch)
+    assert engine.get(Family.KEY, b"b") is None
+
+
 def test_loaded_rows_replace_and_delete_what_was_written_and_loaded(
     engine: Engine, tmp_path: Path
 ) -> None:
