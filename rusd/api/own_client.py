@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from rusd.auth.records import Identity
 from rusd.auth.store import AuthStore
-from rusd.base.chunks import Chunks, whole
+from rusd.base.chunks import Chunks, Encoded, whole
 from rusd.base.errors import Refusal
 from rusd.base.logs import get_logger
 from rusd.base.supervised import Fail, Tasks
@@ -166,7 +166,8 @@ class OwnWatch:
 
     # ResponseStream
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Encoded) -> None:
+        message = whole(message)
         self._waiting.append(message)
         self.unread += len(message)
         self._news.set()

@@ -2,11 +2,13 @@
 
 from typing import Protocol
 
+from rusd.base.chunks import Encoded
+
 
 class ResponseStream(Protocol):
     """A bounded buffer of encoded messages (the door implements it)."""
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Encoded) -> None:
         """Queue one message. Never blocks; check `ready` first to keep memory bounded."""
 
     def ready(self) -> bool:

@@ -8,7 +8,7 @@ executes it at once. Starts no thread.
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import accumulate, islice
 from typing import Any, TypeVar
@@ -52,6 +52,20 @@ class Meter:
 def fitting(items: Sequence[bytes]) -> int:
     """Returns how many of the first `items` fit in a slice by their bytes; at least 1."""
     return bisect_right([*accumulate(map(len, items))], SLICE_BYTES) or 1
+
+
+def divided(items: Iterable[T], size: Callable[[T], int], count: int) -> Iterator[list[T]]:
+    """Yield `items` in parts that fit in a slice: `count` at most, and few if they are large."""
+    part: list[T] = []
+    room = SLICE_BYTES
+    for item in items:
+        part.append(item)
+        room -= size(item)
+        if room <= 0 or len(part) == count:
+            yield part
+            part, room = [], SLICE_BYTES
+    if part:
+        yield part
 
 
 def finish(slices: Generator[None, None, T]) -> T:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rusd.base.sliced import divided
 from rusd.mvcc.revision import (
     LAST_SUB,
     TOMBSTONE,
@@ -12,16 +13,18 @@ from rusd.mvcc.revision import (
     revision_key,
 )
 from rusd.storage import Cursor, Engine, Family
-from rusd.wire.keyvalue import DELETE, PUT, Event, deletion, key_of
+from rusd.wire.keyvalue import DELETE, PUT, Event, deletion, event_size, key_of
 
 #: Changes of one revision that are read at once; more are read in parts.
 LONG_REVISION_EVENTS = 2000
+#: Bytes of the changed and the replaced KeyValues of one revision, likewise.
+LONG_REVISION_BYTES = 4 << 20
 #: Rows read at a time, at most.
 _ROWS = 256
 
 
 class LongRevision:
-    """A revision of more than LONG_REVISION_EVENTS changes, whose events are read in parts."""
+    """A revision of many changes or of many bytes, whose events are read in parts."""
 
     def __init__(self, engine: Engine, revision: int, compact_revision: int) -> None:
         self._engine = engine
@@ -35,7 +38,8 @@ class LongRevision:
         versions = engine.cursor(Family.INDEX, b"", None)
         since = self._compact_revision if prev else main
         while pairs := rows.pairs(_ROWS):
-            yield [_event(engine, versions, key, kv, since) for key, kv in pairs if kv]
+            events = (_event(engine, versions, key, kv, since) for key, kv in pairs if kv)
+            yield from divided(events, event_size, _ROWS)
 
 
 def history(
@@ -54,10 +58,7 @@ def history(
             main = parse_revision_key(key)[0]
             if main != revision:
                 if changes:
-                    yield (
-                        revision,
-                        [_event(engine, versions, *c, compact_revision) for c in changes],
-                    )
+                    yield revision, _events(engine, versions, revision, changes, compact_revision)
                     count += 1
                     if count == limit:
                         return
@@ -74,7 +75,26 @@ def history(
                 rows.seek(revision_key(main + 1))
                 break
     if changes:
-        yield revision, [_event(engine, versions, *c, compact_revision) for c in changes]
+        yield revision, _events(engine, versions, revision, changes, compact_revision)
+
+
+def _events(
+    engine: Engine,
+    versions: Cursor,
+    revision: int,
+    changes: list[tuple[bytes, bytes]],
+    compact_revision: int,
+) -> list[Event] | LongRevision:
+    """Return the events of a revision of few changes, unless these replaced large values."""
+    events: list[Event] = []
+    room = LONG_REVISION_BYTES
+    for key, kv in changes:
+        event = _event(engine, versions, key, kv, compact_revision)
+        events.append(event)
+        room -= event_size(event)
+        if room < 0 and len(changes) > 1:
+            return LongRevision(engine, revision, compact_revision)
+    return events
 
 
 def _event(engine: Engine, versions: Cursor, key: bytes, kv: bytes, compact_revision: int) -> Event:

@@ -51,6 +51,8 @@ class Writer:
         #: Differences from the committed state.
         self.overlay = Overlay()
         self._versions = self.overlay.versions
+        #: Bytes of the committed KeyValues that `get` read.
+        self.read_bytes = 0
         #: Writes that wait for the commit, once rows were spilled; None before.
         self._kept: list[Operation] | None = None
 
@@ -61,6 +63,8 @@ class Writer:
             # Kept, since a put of the same key often follows a condition.
             gone = self.overlay.deleted_intervals and self.overlay.deleted_until(key) is not None
             live = self._versions[key] = None if gone else self._store.get(key)
+            if live is not None:
+                self.read_bytes += len(live.kv)
         return live  # type: ignore[return-value]
 
     def rows(self, start: bytes, end: bytes | None) -> Rows:

@@ -42,10 +42,16 @@ def write(
     writer: Writer, leases: Leases, request: rpc.TxnRequest, wanted: bool
 ) -> Applied | Generator[None, None, Applied]:
     """Apply a txn, in slices if it may be long. A refusal leaves the writer unchanged."""
+    most = writer.read_bytes + SLICE_BYTES
     decision = decide(writer, request)
     if decision is None:
         return _write_slices(writer, leases, request, wanted)
-    _check(writer, leases, decision)
+    for kind, operation in decision.operations:
+        if kind == PUT:
+            check_put_in_txn(writer, leases, operation)
+            if writer.read_bytes > most:
+                return _write_slices(writer, leases, request, wanted)
+    _check_ranges(writer, decision)
     write_txn = WriteTxn(writer, leases, wanted)
     answers: list[Encoded] = []
     size = 0
@@ -59,19 +65,19 @@ def write(
         if wanted:
             answers.append(kv_response.response_op(kind, write_txn.revision, body))
             size += len(body)
-            if size > SLICE_BYTES:
-                rest = Decision(decision.succeeded, decision.operations[done:])
-                return _write_rest(writer, write_txn, rest, answers)
+        if size + writer.read_bytes > most:
+            rest = Decision(decision.succeeded, decision.operations[done:])
+            return _write_rest(writer, write_txn, rest, wanted, answers)
     answer = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
     return Applied(write_txn.end(), answer)
 
 
 def _write_rest(
-    writer: Writer, write_txn: WriteTxn, rest: Decision, answers: list[Encoded]
+    writer: Writer, write_txn: WriteTxn, rest: Decision, wanted: bool, answers: list[Encoded]
 ) -> Generator[None, None, Applied]:
     """Execute the operations that follow those with `answers`."""
     yield
-    body = yield from _execute(writer, write_txn, rest, True, Meter(), answers)
+    body = yield from _execute(writer, write_txn, rest, wanted, Meter(), answers)
     return Applied(write_txn.end(), body)
 
 
@@ -93,7 +99,7 @@ def read(view: View, leases: Leases, request: rpc.TxnRequest) -> Applied | None:
     decision = decide(view, request)
     if decision is None:
         return None
-    _check(view, leases, decision)
+    _check_ranges(view, decision)
     answers = []
     size = 0
     for _, operation in decision.operations:
@@ -134,11 +140,8 @@ def read_slices(
     return Applied(view.revision, kv_response.txn_response(decision.succeeded, answers))
 
 
-def _check(view: View, leases: Leases, decision: Decision) -> None:
-    """`_check_slices` for few operations, none of them a txn."""
-    for kind, operation in decision.operations:
-        if kind == PUT:
-            check_put_in_txn(view, leases, operation)
+def _check_ranges(view: View, decision: Decision) -> None:
+    """Raises as `check_range`."""
     for kind, operation in decision.operations:
         if kind == RANGE:
             check_range(view, operation)
@@ -153,11 +156,15 @@ def _check_slices(
     """
     ranges = []
     for kind, operation in _flattened(decision):
+        units = 1
         if kind == PUT:
             check_put_in_txn(view, leases, operation)
+            if operation.ignore_value or operation.ignore_lease:
+                live = view.get(operation.key)
+                units += 0 if live is None else len(live.kv) // UNIT_BYTES
         elif kind == RANGE:
             ranges.append(operation)
-        if meter.passed():
+        if meter.passed(units):
             yield
     for operation in ranges:
         check_range(view, operation)
@@ -183,6 +190,7 @@ def _execute(
     """`answered`: the answers to operations before those of `decision`."""
     answers = [*answered]
     for kind, operation in decision.operations:
+        before = writer.read_bytes
         # The header of a nested txn is empty.
         revision: int | None = None
         body: Encoded
@@ -198,7 +206,8 @@ def _execute(
             revision = write_txn.revision
         if wanted:
             answers.append(kv_response.response_op(kind, revision, body))
-        if meter.passed(4 + size_of(body) // UNIT_BYTES):
+        size = size_of(body) + writer.read_bytes - before
+        if meter.passed(4 + size // UNIT_BYTES):
             writer.spill()
             yield
     return kv_response.txn_response(decision.succeeded, answers) if wanted else b""

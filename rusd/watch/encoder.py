@@ -8,6 +8,7 @@ streams with the same watch_id, which is common since ids start at 0.
 
 from collections.abc import Sequence
 
+from rusd.base.chunks import Chunks, Encoded, concatenated, size_of
 from rusd.watch.watcher import Watcher
 from rusd.wire.keyvalue import Event
 from rusd.wire.watch_response import event_field, fragments
@@ -40,23 +41,32 @@ class Payload:
 
     __slots__ = ("_events", "_fields", "_fragment_bytes", "_header", "_messages")
 
-    def __init__(self, header: bytes, fields: list[bytes], fragment_bytes: int) -> None:
-        """`header`: encoded header field; `fragment_bytes`: size from which a message is split."""
+    def __init__(
+        self,
+        header: bytes,
+        fields: list[bytes],
+        fragment_bytes: int,
+        joined: Chunks | None = None,
+    ) -> None:
+        """`header`: encoded header field; `fragment_bytes`: size from which a message is split;
+        `joined`: the fields in longer pieces, if joining them would hold the event loop.
+        """
         self._header = header
         self._fields = fields
-        self._events = b"".join(fields)
+        self._events: Encoded = b"".join(fields) if joined is None else joined
         self._fragment_bytes = fragment_bytes
-        self._messages: dict[int, bytes] = {}
+        self._messages: dict[int, Encoded] = {}
 
     def send(self, watcher: Watcher) -> None:
         """Queue the response, or its fragments, for one watcher."""
         watcher.idle = False
         message = self._messages.get(watcher.watch_id)
         if message is None:
-            message = self._header + watcher.tag + self._events
+            head, events = self._header + watcher.tag, self._events
+            message = head + events if isinstance(events, bytes) else concatenated(head, events)
             self._messages[watcher.watch_id] = message
         responses = watcher.stream.responses
-        if watcher.fragment and len(message) >= self._fragment_bytes and len(self._fields) > 1:
+        if watcher.fragment and size_of(message) >= self._fragment_bytes and len(self._fields) > 1:
             for part in fragments(self._header, watcher.tag, self._fields, self._fragment_bytes):
                 responses.send(part)
         else:

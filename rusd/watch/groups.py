@@ -6,11 +6,11 @@ dictionary, groups of ranges in an interval map.
 
 from collections.abc import Sequence
 
-from rusd.mvcc.history import LONG_REVISION_EVENTS, LongRevision
+from rusd.mvcc.history import LONG_REVISION_BYTES, LONG_REVISION_EVENTS, LongRevision
 from rusd.mvcc.overlay import BulkEvents
 from rusd.watch.interval_map import IntervalMap
 from rusd.watch.watcher import Group, Subscription
-from rusd.wire.keyvalue import Event
+from rusd.wire.keyvalue import Event, event_size
 
 #: Pairs of an event and a range group above which a revision is delivered in slices.
 MANY_MATCHES = 100_000
@@ -65,13 +65,15 @@ class WatcherGroups:
         return found
 
     def many_matches(self, events: Sequence[Event] | BulkEvents | LongRevision) -> bool:
-        """Return whether finding the groups of a revision's events may hold the loop for too long.
+        """Return whether delivering a revision's events may hold the loop for too long.
 
         An upper bound: most ranges may hold none of the events.
         """
         if isinstance(events, BulkEvents | LongRevision):
             return True
-        return len(events) > LONG_REVISION_EVENTS or len(events) * len(self._ranges) > MANY_MATCHES
+        if len(events) > LONG_REVISION_EVENTS or len(events) * len(self._ranges) > MANY_MATCHES:
+            return True
+        return len(events) > 1 and sum(map(event_size, events)) > LONG_REVISION_BYTES
 
     def _find(self, subscription: Subscription) -> list[Group] | None:
         if subscription.end == b"":

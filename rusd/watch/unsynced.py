@@ -16,6 +16,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from rusd.base.chunks import Chunks
+from rusd.base.sliced import divided
 from rusd.base.timers import Loop, Timer
 from rusd.mvcc.history import LongRevision
 from rusd.watch.encoder import Encoder, Payload
@@ -23,7 +25,7 @@ from rusd.watch.groups import WatcherGroups
 from rusd.watch.ports import HeaderField, History
 from rusd.watch.states import BEHIND, TRANSITIONS, WatcherEvent, WatcherState
 from rusd.watch.watcher import Group, StreamState, Watcher
-from rusd.wire.keyvalue import Event
+from rusd.wire.keyvalue import Event, event_size
 from rusd.wire.watch_response import compacted
 
 #: Seconds of work before the loop gets a turn; a revision that is not very long is finished first.
@@ -262,19 +264,22 @@ class UnsyncedWatchers:
         for group, matched in matches.items():
             selected = group.select(matched)
             fields: list[bytes] = []
-            for start in range(0, len(selected), ENCODED):
-                part = selected[start : start + ENCODED]
-                fields += encoder.fields(part, group.subscription.prev_kv)
+            joined = Chunks()
+            for part in divided(selected, event_size, ENCODED):
+                encoded = encoder.fields(part, group.subscription.prev_kv)
+                fields += encoded
+                joined.append(b"".join(encoded) if len(encoded) > 1 else encoded[0])
                 yield
             published = self._published()
-            payload = Payload(self._header(published), fields, self._fragment_bytes)
+            payload = Payload(self._header(published), fields, self._fragment_bytes, joined)
             for number, watcher in enumerate(watchers[group], 1):
                 if number % SENT == 0:
                     yield
                     if published != self._published():
                         # The header's revision never decreases on a stream.
                         published = self._published()
-                        payload = Payload(self._header(published), fields, self._fragment_bytes)
+                        header = self._header(published)
+                        payload = Payload(header, fields, self._fragment_bytes, joined)
                 if watcher not in self._queue:
                     continue
                 if not watcher.stream.responses.ready():

@@ -48,6 +48,11 @@ class Event(NamedTuple):
     prev: bytes | None
 
 
+def event_size(event: Event) -> int:
+    """Returns the bytes of an event's KeyValues."""
+    return len(event.kv) if event.prev is None else len(event.kv) + len(event.prev)
+
+
 def varint(number: int) -> bytes:
     """Protobuf's base-128 encoding; ten bytes for a negative number, as for an int64."""
     if 0 <= number < 0x4000:

@@ -8,10 +8,14 @@ fragment 7, events 11. mvccpb.Event: type 1, kv 2, prev_kv 3. Zero values are le
 
 from collections.abc import Iterator, Sequence
 
+from rusd.base.chunks import Chunks, Encoded
 from rusd.wire.keyvalue import DELETE, Event, varint
 
 #: The watch_id of responses for no watcher, or for all watchers of a stream.
 NO_WATCHER = -1
+
+#: Bytes of a field, on average, above which those of a fragment are not joined.
+JOINED_BYTES = 64 << 10
 
 _CREATED = b"\x18\x01"
 _CANCELED = b"\x20\x01"
@@ -27,12 +31,17 @@ def watch_id_field(watch_id: int) -> bytes:
 
 def event_field(event: Event, prev_kv: bool) -> bytes:
     """Encode one `events` field of a WatchResponse from stored KeyValue bytes."""
-    body = b"\x12" + varint(len(event.kv)) + event.kv
+    kv = event.kv
+    head = b"\x12" + varint(len(kv))
     if event.type == DELETE:
-        body = b"\x08\x01" + body
-    if prev_kv and event.prev is not None:
-        body += b"\x1a" + varint(len(event.prev)) + event.prev
-    return b"\x5a" + varint(len(body)) + body
+        head = b"\x08\x01" + head
+    # (Values may be large: they are copied once.)
+    if not prev_kv or event.prev is None:
+        return b"\x5a%b%b%b" % (varint(len(head) + len(kv)), head, kv)
+    prev = event.prev
+    middle = b"\x1a" + varint(len(prev))
+    size = len(head) + len(kv) + len(middle) + len(prev)
+    return b"".join((b"\x5a", varint(size), head, kv, middle, prev))
 
 
 def created(header: bytes, watch_id: int) -> bytes:
@@ -62,7 +71,7 @@ def progress(header: bytes, watch_id: int) -> bytes:
 
 def fragments(
     header: bytes, watch_id: bytes, event_fields: Sequence[bytes], limit: int
-) -> Iterator[bytes]:
+) -> Iterator[Encoded]:
     """Splits a response into parts below `limit` bytes, or of a single event.
 
     Every part but the last has the flag `fragment`. As in etcd, sizes count the flag in all parts.
@@ -72,12 +81,19 @@ def fragments(
     size = len(base)
     for field in event_fields:
         if part and size + len(field) >= limit:
-            yield base + b"".join(part)
+            yield _part(base, part, size)
             part = []
             size = len(base)
         part.append(field)
         size += len(field)
-    yield header + watch_id + b"".join(part)
+    yield _part(header + watch_id, part, size)
+
+
+def _part(head: bytes, fields: list[bytes], size: int) -> Encoded:
+    """Join the fields of a fragment, unless they are large."""
+    if size > len(fields) * JOINED_BYTES:
+        return Chunks((head, *fields))
+    return head + b"".join(fields)
 
 
 def _reason(text: str) -> bytes:

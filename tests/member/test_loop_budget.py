@@ -15,10 +15,11 @@ import time
 import urllib.request
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -29,7 +30,7 @@ from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.bench.pipeline import run as send_all
 from tests.support.auth_pair import auth_call
-from tests.support.client import Client
+from tests.support.client import Client, WatchStream
 from tests.support.large_store import PREFIX, PREFIX_END, grant_leases, key, put_keys, stopped
 from tests.support.load import revision_of
 from tests.support.loop_report import Held, LoopReport
@@ -428,6 +429,47 @@ def changing(stored: Path, operation: Callable[[Running], None]) -> None:
             return one.report.beyond_budget()
 
     within_budget(attempt)
+
+
+def test_changes_of_large_values_stay_within_the_budget(with_large_values: Path) -> None:
+    """And their events with the values before: live, from history, in fragments, as JSON."""
+    quarter, half = LARGE // 4, LARGE // 2
+
+    def put(client: Client, numbers: Iterable[int], **options: bool) -> None:
+        puts = (rpc.PutRequest(key=key(one), value=b"v", **options) for one in numbers)
+        operations = [rpc.RequestOp(request_put=one) for one in puts]
+        assert client.txn(rpc.TxnRequest(success=operations), timeout=LONG).succeeded
+
+    def receive(stream: WatchStream) -> None:
+        for _, event in islice(stream.events(LONG), LARGE):
+            assert len(event.prev_kv.value) == LARGE_BYTES
+
+    def operation(one: Running) -> None:
+        client, watched = one.client, (PREFIX, PREFIX_END)
+        begin = revision_of(one.endpoint) + 1
+        live = [client.watch() for _ in range(2)]
+        for stream, fragment in zip(live, (False, True), strict=True):
+            stream.create(*watched, prev_kv=True, fragment=fragment)
+            assert stream.receive(LONG).created
+        put(client, range(quarter), prev_kv=True)
+        put(client, range(quarter, half), ignore_lease=True)
+        request = rpc.DeleteRangeRequest(key=key(half), range_end=PREFIX_END, prev_kv=True)
+        path = "/etcdserverpb.KV/DeleteRange"
+        found = client.call(path, request, rpc.DeleteRangeResponse, LONG)
+        assert len(found.prev_kvs) == LARGE - half
+        past = [client.watch() for _ in range(2)]
+        for stream, fragment in zip(past, (False, True), strict=True):
+            stream.create(*watched, prev_kv=True, fragment=fragment, start_revision=begin)
+        for stream in live + past:
+            receive(stream)
+        wanted = {"key": base64(PREFIX), "range_end": base64(PREFIX_END), "prev_kv": True}
+        created = json.dumps({"create_request": {**wanted, "start_revision": begin}}).encode()
+        with urllib.request.urlopen(f"http://{one.endpoint}/v3/watch", created, LONG) as answer:
+            size = 0
+            while size < LARGE * LARGE_BYTES:
+                size += len(answer.read1(1 << 20))
+
+    changing(with_large_values, operation)
 
 
 @pytest.mark.parametrize("prev_kv", [False, True])

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from google.protobuf.message import Message
 
+from rusd.base.chunks import Encoded, size_of, whole
 from rusd.base.pending import Pending
 from rusd.door.gateway import answers
 from rusd.door.gateway.json_pieces import PIECE
@@ -60,7 +61,7 @@ class JsonStream:
         self._method = method
         self._streams = streams
         self._handler: StreamHandler | None = None
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Encoded] = deque()
         self._queued = 0
         self._finished = False
         self._closed = False
@@ -76,12 +77,13 @@ class JsonStream:
 
     # ResponseStream
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Encoded) -> None:
         if self._finished:
             return
         self._queue.append(message)
-        self._queued += len(message)
-        self._memory.take(len(message))
+        size = size_of(message)
+        self._queued += size
+        self._memory.take(size)
         self._wake()
 
     def ready(self) -> bool:
@@ -192,15 +194,16 @@ class JsonStream:
             if not self._queue:
                 break
             message = self._queue.popleft()
-            if len(message) <= PIECE:
-                yield escaped(b'{"result":%b}\n' % self._json.text(message))
+            size = size_of(message)
+            if size <= PIECE:
+                yield escaped(b'{"result":%b}\n' % self._json.text(whole(message)))
             else:
                 yield b'{"result":'
                 for piece in self._json.pieces(message):
                     yield escaped(piece)
                     await asyncio.sleep(0)
                 yield b"}\n"
-            self._taken(len(message))
+            self._taken(size)
         if self._error is not None:
             yield answers.stream_error(self._error)
 

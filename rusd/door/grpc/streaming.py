@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from rusd.base.chunks import WHOLE_BYTES, Chunks, Encoded, size_of
 from rusd.base.logs import get_logger
 from rusd.door.grpc import messages, status
 from rusd.door.grpc.call_states import RequestState, ResponseState
@@ -106,16 +107,21 @@ class StreamCall:
 
     # ResponseStream
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Encoded) -> None:
         if self._response >= FINISHED:
             return
-        size = len(message)
+        size = size_of(message)
         if size > messages.SEND_AT_MOST:
             self.finish(messages.too_long(size))
             return
         if not self._gathered:
             self._connection.gather(self)
-        self._gathered += (size.to_bytes(PREFIX_BYTES, "big"), message)
+        self._gathered.append(size.to_bytes(PREFIX_BYTES, "big"))
+        if isinstance(message, Chunks):
+            self._gathered += message
+        else:
+            self._gathered.append(message)
+        self._method.counts.stream_sent += 1
         gathered = self._gathered_bytes = self._gathered_bytes + size
         if size > LARGE_BYTES:
             # One event may go to thousands of streams in this turn.
@@ -132,13 +138,16 @@ class StreamCall:
             return
         self._gathered, self._gathered_bytes, self._early_above = [], 0, EARLY_BYTES
         counts = self._method.counts
-        counts.stream_sent += len(gathered) // 2
         counts.sent_bytes += size
         self._uncount()
         if self._response is NO_HEADERS:
             self._response = HEADERS
             self._stream.head(status.HEAD)
-        self._stream.send(b"".join(gathered))
+        if size > WHOLE_BYTES:
+            for part in gathered:
+                self._stream.send(part)
+        else:
+            self._stream.send(b"".join(gathered))
         if size > HIGH_BYTES and not self._stream.full:
             self.drained()
 

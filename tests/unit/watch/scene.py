@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
+from rusd.base.chunks import Encoded, whole
 from rusd.mvcc.store import Store
 from rusd.proto import rpc_pb2 as rpc
 from rusd.storage.engine import Engine
@@ -90,8 +91,9 @@ class Client:
 
     # Outlet
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: Encoded) -> None:
         assert not self.finished
+        message = whole(message)
         response = rpc.WatchResponse.FromString(message)
         assert self.ready() or not response.events, "events were pushed into a full outlet"
         self.unread.append(message)

@@ -14,14 +14,17 @@ KEYS = [b"k%03d" % number for number in range(100)]
 DELETED = [("delete", key, 3) for key in KEYS]
 
 
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """100 keys at revision 2; a revision is long from 11 events on, and a slice is of four."""
+@pytest.fixture(params=[("LONG_REVISION_EVENTS", 10), ("LONG_REVISION_BYTES", 250)])
+def scene(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """100 keys at revision 2; a revision is long from some ten events on, by their number or their
+    bytes, and a slice is of four.
+    """
     made = Scene(tmp_path / "db")
     made.put(*KEYS)
+    long, limit = request.param
     for where, name, value in (
-        (history, "LONG_REVISION_EVENTS", 10), (groups, "LONG_REVISION_EVENTS", 10),
-        (history, "_ROWS", 4), (unsynced, "ENCODED", 4),
+        (history, long, limit), (groups, long, limit), (history, "_ROWS", 4),
+        (unsynced, "ENCODED", 4),
     ):  # fmt: skip
         monkeypatch.setattr(where, name, value)
     return made

@@ -1,8 +1,10 @@
 """Hand-made messages against protobuf's own encoding."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rusd.base.chunks import whole
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.wire import watch_response
@@ -60,13 +62,22 @@ def test_events_are_encoded_as_by_protobuf(
     )
 
 
-@given(st.lists(st.integers(0, 400), min_size=2, max_size=30), st.integers(50, 500))
-def test_fragments_join_to_the_whole_and_stay_below_the_limit(sizes: list[int], limit: int) -> None:
+@given(
+    st.lists(st.integers(0, 400), min_size=2, max_size=30),
+    st.integers(50, 500),
+    st.integers(0, 400),
+)
+def test_fragments_join_to_the_whole_and_stay_below_the_limit(
+    sizes: list[int], limit: int, joined: int
+) -> None:
     events = [kv_pb2.Event(kv=kv_pb2.KeyValue(key=b"k", value=b"x" * size)) for size in sizes]
     fields = [message(1, events=[event]).removeprefix(header(1)) for event in events]
-    parts = list(
-        watch_response.fragments(header(1), watch_response.watch_id_field(5), fields, limit)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch_response, "JOINED_BYTES", joined)
+        fragments = watch_response.fragments(
+            header(1), watch_response.watch_id_field(5), fields, limit
+        )
+        parts = list(map(whole, fragments))
     responses = [rpc.WatchResponse.FromString(part) for part in parts]
     assert [event for response in responses for event in response.events] == events
     assert [response.fragment for response in responses] == [True] * (len(parts) - 1) + [False]
