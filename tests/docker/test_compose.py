@@ -161,17 +161,44 @@ def test_docker_stop_ends_a_member_in_order_and_its_volume_keeps_the_data(compos
     assert etcdctl(PORTS[2], "get", "kept", "--print-value-only") == "1\n"
 
 
+def change_members(*arguments: str) -> None:
+    """`etcdctl member …`, which is refused until all have been connected for five seconds."""
+    change = [command("etcdctl"), "member", *arguments]
+    wait(lambda: subprocess.run(change, capture_output=True).returncode == 0 or None, "refused", 60)
+
+
+def identifier(name: str) -> str:
+    members = etcdctl(PORTS[0], "member", "list").splitlines()
+    (found,) = (line.split(",")[0] for line in members if name in line)
+    return found
+
+
+def test_a_member_whose_volume_was_lost_is_replaced_as_documented(
+    compose: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcdctl(PORTS[0], "put", "outlived", "1")
+    lost = identifier("rusd-3")
+    run(*COMPOSE, "rm", "--stop", "--force", "rusd-3")
+    run("docker", "volume", "rm", "rusd-test_rusd-3")
+    change_members("remove", lost)
+    change_members("add", "rusd-3", "--peer-urls=http://rusd-3:2380")
+    with monkeypatch.context() as variables:
+        variables.setenv("RUSD_CLUSTER_STATE", "existing")
+        run(*COMPOSE, "up", "--detach", "--no-deps", "rusd-3", timeout=120)
+    until_healthy(PORTS[2])
+    assert etcdctl(PORTS[2], "get", "outlived", "--print-value-only") == "1\n"
+    assert identifier("rusd-3") != lost
+    run(*COMPOSE, "up", "--detach", "--wait", timeout=120)
+    until_healthy(*PORTS)
+
+
 def test_a_fourth_member_is_added_and_removed_as_documented(compose: None) -> None:
     etcdctl(PORTS[0], "put", "grown", "1")
-    add = [command("etcdctl"), "member", "add", "rusd-4", "--peer-urls=http://rusd-4:2380"]
-    # Refused until all members have been connected for five seconds.
-    wait(lambda: subprocess.run(add, capture_output=True).returncode == 0 or None, "refused", 60)
+    change_members("add", "rusd-4", "--peer-urls=http://rusd-4:2380")
     run(*COMPOSE, "--profile=fourth", "up", "--detach", "rusd-4", timeout=120)
     until_healthy(42379)
     assert etcdctl(42379, "get", "grown", "--print-value-only") == "1\n"
-    members = etcdctl(PORTS[0], "member", "list").splitlines()
-    (identifier,) = (line.split(",")[0] for line in members if "rusd-4" in line)
-    etcdctl(PORTS[0], "member", "remove", identifier)
+    etcdctl(PORTS[0], "member", "remove", identifier("rusd-4"))
     run(*COMPOSE, "--profile=fourth", "rm", "--stop", "--force", "rusd-4", timeout=60)
     until_healthy(*PORTS)
 

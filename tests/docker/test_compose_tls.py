@@ -61,3 +61,10 @@ def test_every_url_of_the_members_has_the_scheme_https(tls: Path) -> None:
         command("etcdctl"), "--endpoints=https://127.0.0.1:2379", *files, "member", "list"
     )
     assert members.count("https://") == 6 and "http://" not in members
+
+
+def test_programs_in_a_container_reach_the_cluster_without_flags(tls: Path) -> None:
+    inside = ("docker", "exec", MEMBERS[0], "etcdctl")
+    assert "https://127.0.0.1:2379 is healthy" in run(*inside, "endpoint", "health")
+    for name in MEMBERS:
+        assert f"https://{name}:2379 is healthy" in run(*inside, "endpoint", "health", "--cluster")
