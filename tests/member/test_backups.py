@@ -102,10 +102,11 @@ def test_the_leader_makes_backups_and_keeps_the_newest(three: LocalCluster, shar
     leader = three.leader()
     shown = wait(lambda: told(three, leader, revision), "no metrics of it", 60)
     assert shown["rusd_backups_total"] > KEPT
-    assert shown["rusd_backup_failures_total"] == shown["rusd_backup_overdue"] == 0
+    assert shown["rusd_backup_failures_total"] == 0
     assert shown["rusd_backup_last_size_bytes"] > 4096
     assert shown["rusd_backup_last_duration_seconds"] > 0
-    assert page(three, leader, "/readyz?verbose") == (200, READY_PAGE)
+    ready = (200, READY_PAGE)
+    wait(lambda: page(three, leader, "/readyz?verbose") == ready or None, "not ready", 60)
 
 
 READY_PAGE = (
@@ -117,18 +118,20 @@ READY_PAGE = (
 def test_every_members_console_shows_the_backups_of_the_leader(three: LocalCluster) -> None:
     def shown(index: int) -> dict[str, Any] | None:
         found = json.loads(page(three, index, "/console/api/cluster")[1])["backups"]
-        return found if found and found["time"] else None
+        # (They are due every second: on a busy machine one may be overdue for a while.)
+        return found if found and found["time"] and not found["overdue"] else None
 
     for index in range(3):
         backup = wait(lambda n=index: shown(n), "no backup shown", 60)
         assert int(backup["revision"]) > 0 and int(backup["size"]) > 4096
-        assert (backup["failures"], backup["overdue"], backup["archive_behind"]) == (0, "", None)
+        assert (backup["failures"], backup["archive_behind"]) == (0, None)
 
 
 def told(cluster: LocalCluster, index: int, revision: int) -> dict[str, float] | None:
-    """The metrics, once the last backup is of a revision."""
+    """The metrics, once the last backup is of a revision and none is overdue."""
     shown = samples(cluster, index)
-    return shown if shown.get("rusd_backup_last_revision") == revision else None
+    made = shown.get("rusd_backup_last_revision") == revision
+    return shown if made and not shown["rusd_backup_overdue"] else None
 
 
 def test_another_member_goes_on_when_the_leader_is_killed(

@@ -28,7 +28,7 @@ class Exchange:
         body: str | bytes = b"",
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 20,
+        timeout: float = 60,
     ) -> None:
         self._connection = http.client.HTTPConnection(endpoint, timeout=timeout)
         sent = body.encode() if isinstance(body, str) else body
@@ -88,7 +88,7 @@ def alive(url: str) -> bool:
         return False
 
 
-def raw(endpoint: str, sent: bytes, timeout: float = 20) -> bytes:
+def raw(endpoint: str, sent: bytes, timeout: float = 60) -> bytes:
     """Send `sent` over a connection; return the answer until it closes."""
     host, _, port = endpoint.rpartition(":")
     received = []

@@ -107,6 +107,7 @@ class Http2:
             window = self._h2.local_flow_control_window(self._stream)
             if not window:
                 await self._receive()
+                self._check_reset(self._events)
                 continue
             size = min(window, self._h2.max_outbound_frame_size)
             self._h2.send_data(self._stream, chunk[:size])
@@ -120,11 +121,13 @@ class Http2:
         data = await self._reader.read(65536)
         if not data:
             raise ConnectionResetError
-        for event in self._h2.receive_data(data):
+        self._events += self._h2.receive_data(data)
+        await self._flush()
+
+    def _check_reset(self, events: list[Any]) -> None:
+        for event in events:
             if isinstance(event, h2.events.StreamReset) and event.error_code:
                 raise ConnectionResetError
-            self._events.append(event)
-        await self._flush()
 
     async def _next(self, *kinds: type) -> Any:
         while True:
@@ -132,6 +135,8 @@ class Http2:
                 if isinstance(event, kinds):
                     self._events.remove(event)
                     return event
+                # (What came before a reset may have come with it.)
+                self._check_reset([event])
             await self._receive()
 
     async def response(self) -> None:

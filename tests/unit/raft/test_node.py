@@ -484,7 +484,7 @@ def test_a_member_far_behind_is_sent_the_state_instead_of_the_log(tmp_path: Path
         await cluster.kill(behind)
         for number in range(120):
             await leader.propose(payload(number))
-        assert leader.driver.journal.first_index > 50
+        await until(lambda: leader.driver.journal.first_index > 50)
         node = await cluster.start(behind)
         await until(lambda: cluster.machines[behind].restored == 1)
         assert await node.propose(b"after") == 121
