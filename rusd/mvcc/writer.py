@@ -51,8 +51,8 @@ class Writer:
         #: Differences from the committed state.
         self.overlay = Overlay()
         self._versions = self.overlay.versions
-        #: Bytes of the committed KeyValues that `get` read.
-        self.read_bytes = 0
+        #: Committed KeyValues that `get` read, and their bytes.
+        self.reads = self.read_bytes = 0
         #: Writes that wait for the commit, once rows were spilled; None before.
         self._kept: list[Operation] | None = None
 
@@ -64,6 +64,7 @@ class Writer:
             gone = self.overlay.deleted_intervals and self.overlay.deleted_until(key) is not None
             live = self._versions[key] = None if gone else self._store.get(key)
             if live is not None:
+                self.reads += 1
                 self.read_bytes += len(live.kv)
         return live  # type: ignore[return-value]
 

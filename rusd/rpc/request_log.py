@@ -8,7 +8,7 @@ Source: etcd's unary interceptor.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -104,12 +104,31 @@ def shown(request: Message, size: int) -> str:
     """Return the request in protobuf's text form, with each value replaced by its size."""
     if size > LARGEST:
         return f"({size} bytes)"
-    _hide(request)
+    text = ""
     try:
-        text: str = text_format.MessageToString(request, as_one_line=True)
+        for part in _parts(request):
+            text += part if not text else f" {part}"
+            # (A txn of many operations takes the library longer than to apply it.)
+            if len(text) > SHOWN:
+                return f"{text[:SHOWN]}…"
     except RecursionError:  # (txns nested in each other)
         return f"({size} bytes)"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text
+
+
+def _parts(request: Message) -> Iterator[str]:
+    """Yield the text of a request's fields, of a repeated one each value by itself."""
+    for field, value in request.ListFields():
+        if field.message_type is None:
+            part = type(request)()
+            setattr(part, field.name, value)
+            _hide(part)
+            yield text_format.MessageToString(part, as_one_line=True)
+            continue
+        for each in _each(value):
+            _hide(each)
+            text = text_format.MessageToString(each, as_one_line=True)
+            yield f"{field.name} {{ {text} }}" if text else f"{field.name} {{ }}"
 
 
 def _hide(message: Message) -> None:

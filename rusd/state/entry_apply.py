@@ -23,6 +23,8 @@ from rusd.state.result import Applied
 #: Writes in one batch above which no further entry is added to it; within an entry, the writes
 #: between two yields.
 MAX_APPLY_WRITES = 6000
+#: Likewise, KeyValues that were read for them: each costs as much as several writes.
+MAX_APPLY_READS = 300
 #: Revisions, and events, that are published in one slice.
 EVENTS_PER_SLICE = 500
 
@@ -68,7 +70,11 @@ class EntryApply:
             self._before, self._applied = applied, position
             for count, (payload, wanted) in enumerate(requests, 1):
                 result = apply(writer, payload, wanted)
-                if type(result) is GeneratorType or len(writes) > MAX_APPLY_WRITES:
+                if (
+                    type(result) is GeneratorType
+                    or len(writes) > MAX_APPLY_WRITES
+                    or writer.reads > MAX_APPLY_READS
+                ):
                     self._slices = self._rest(result, wanted, islice(requests, count, None))
                     return Unfinished(self._slices, position.index)
                 results.append(result if wanted else None)
@@ -91,24 +97,26 @@ class EntryApply:
     ) -> Slices:
         """Apply the rest of an entry: the request with the unfinished `result`, then `requests`."""
         writer = self._writer
-        #: Length of the batch at the last yield.
-        yielded = 0
+        #: Length of the batch, and what was read, at the last yield.
+        yielded = read = 0
         try:
             while True:
                 if isinstance(result, GeneratorType):
                     result = yield from finished(result)
                     # Its slices may have spilled the batch, so an older length says nothing.
-                    yielded = len(writer.batch)
+                    yielded, read = len(writer.batch), writer.reads
                 self._results.append(result if wanted else None)
-                if len(writer.batch) - yielded > MAX_APPLY_WRITES:
+                written, fetched = len(writer.batch) - yielded, writer.reads - read
+                if written > MAX_APPLY_WRITES or fetched > MAX_APPLY_READS:
                     writer.spill()
-                    yielded = len(writer.batch)
+                    yielded, read = len(writer.batch), writer.reads
                     yield
                 request = next(requests, None)
                 if request is None:
                     break
                 wanted = request.wanted
                 result = self._commands.apply(writer, request.payload, wanted)
+            yield
             self._commit()
             yield
             self._context.notify(self._listeners)

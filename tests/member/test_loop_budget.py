@@ -501,6 +501,31 @@ def test_a_txn_on_all_keys_stays_within_the_budget(with_keys: Path) -> None:
     changing(with_keys, operation)
 
 
+@pytest.mark.parametrize("conditions", [False, True])
+def test_many_txns_on_cold_keys_stay_within_the_budget(with_keys: Path, conditions: bool) -> None:
+    """Each key is read by one of them only; their values before are answered."""
+    at_once, operations = 64, 128
+    each = 2 * operations if conditions else operations
+
+    def txn(first: int) -> bytes:
+        # (Neighbours would be in the same block of the database.)
+        keys = [key((first + one * (KEYS // each)) % KEYS) for one in range(each)]
+        puts = (rpc.PutRequest(key=one, value=b"v", prev_kv=True) for one in keys[-operations:])
+        compared = keys[:-operations]
+        return rpc.TxnRequest(
+            compare=[
+                rpc.Compare(key=one, target=rpc.Compare.VERSION, version=1) for one in compared
+            ],
+            success=[rpc.RequestOp(request_put=one) for one in puts],
+        ).SerializeToString()
+
+    def operation(one: Running) -> None:
+        txns = map(txn, range(min(300, KEYS // each)))
+        send_all(one.endpoint, "/etcdserverpb.KV/Txn", txns, at_once)
+
+    changing(with_keys, operation)
+
+
 def test_a_compaction_stays_within_the_budget(with_versions: Path) -> None:
     def operation(one: Running) -> None:
         revision = one.client.range(b"x").header.revision

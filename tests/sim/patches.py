@@ -64,7 +64,7 @@ def patched(chance: random.Random) -> Iterator[None]:
         patch.object(rusd.raft.log.journal, "SLICE_BYTES", 200),
         patch.object(rusd.raft.core.messages, "APPEND_BYTES", 100),
         # What is long work elsewhere is some keys here.
-        patch.object(rusd.state.entry_apply, "MAX_APPLY_WRITES", 12),
+        patch.multiple(rusd.state.entry_apply, MAX_APPLY_WRITES=12, MAX_APPLY_READS=4),
         patch.object(rusd.state.write_txn, "SLICE", 2),
         patch.multiple(rusd.mvcc.writer, SPILL_WRITES=4, SPILL_AGAIN_WRITES=1),
     ):

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from rusd.proto import rpc_pb2 as rpc
@@ -85,6 +86,30 @@ def test_long_requests_are_cut(log: Log) -> None:
     assert len(long["request content"]) == SHOWN + 1
     longest = log.slow(KV + "Put", rpc.PutRequest(value=bytes(LARGEST)))
     assert longest["request content"] == f"({longest['request size']} bytes)"
+
+
+def test_a_request_is_shown_as_the_library_shows_it(log: Log) -> None:
+    keys = rpc.Compare(key=b"a", range_end=b'b\x00"', target=rpc.Compare.LEASE, lease=7)
+    request = rpc.TxnRequest(compare=[COMPARE, keys], success=[PUT, INNER], failure=[INNER, PUT])
+    shown = log.slow(KV + "Txn", request)["request content"]
+    whole = text_format.MessageToString(request, as_one_line=True)
+    assert shown == whole.replace(f'"{SECRET.decode()}"', f'"({len(SECRET)} bytes)"')
+
+
+def test_no_more_of_a_request_is_formatted_than_is_shown(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library takes some 10 ms for a transaction of 128 puts."""
+    formatted = []
+    format_ = text_format.MessageToString
+
+    def counted(message: Message, **options: Any) -> str:
+        formatted.append(format_(message, **options))
+        return formatted[-1]
+
+    monkeypatch.setattr(text_format, "MessageToString", counted)
+    log.slow(KV + "Txn", rpc.TxnRequest(success=[PUT] * 500))
+    assert 0 < sum(map(len, formatted)) <= SHOWN
 
 
 @pytest.mark.parametrize("deep", [30, 90, 127])

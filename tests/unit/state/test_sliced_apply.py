@@ -89,7 +89,7 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     for where, name, value in (
         (bulk_delete, "SLICE", 1), (write_txn, "SLICE", 2), (writer, "SPILL_WRITES", 3),
         (writer, "SPILL_AGAIN_WRITES", 1), (entry_apply, "MAX_APPLY_WRITES", 4),
-        (entry_apply, "EVENTS_PER_SLICE", 1),
+        (entry_apply, "MAX_APPLY_READS", 2), (entry_apply, "EVENTS_PER_SLICE", 1),
         (compare, "SLICE", 1), (compare, "MAX_IMMEDIATE_OPERATIONS", 1), (Meter, "SLICE", 1),
         (lease_detachments, "_SINGLE_KEYS", 1), (lease_detachments, "_SLICE", 1),
         (range_query, "SLICE", 1), (key_counts, "SLICE", 1),
@@ -322,6 +322,27 @@ def test_a_spill_inside_a_request_does_not_delay_the_next_yield(
         most, made[0] = max(most, made[0]), 0
     # (A put makes three writes.)
     assert 0 < most <= 30 // 3 + 2
+
+
+def test_what_was_read_for_an_apply_counts_as_well(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Puts over keys that exist, and conditions on others."""
+    monkeypatch.setattr(entry_apply, "MAX_APPLY_READS", 30)
+    keys = [b"k%03d" % one for one in range(200)]
+    for key in keys:
+        driver.put(key)
+    absent = rpc.Compare.CREATE
+    txns = [
+        rpc.TxnRequest(
+            compare=[rpc.Compare(key=key, target=absent, create_revision=0)],
+            failure=[put_op(other)],
+        )
+        for key, other in zip(keys[:100], keys[100:], strict=True)
+    ]
+    begun = driver.machine.begin([driver.entry([_payload(Kind.TXN, one) for one in txns])])
+    assert isinstance(begun, Unfinished)
+    assert sum(1 for _ in begun.slices) >= 200 // (30 + 2)
 
 
 def test_no_slice_of_a_range_deletion_handles_more_than_its_share(
