@@ -29,7 +29,7 @@ chaos rusd --image rusd:chaos --other-image "$previous" --engine own "$@"
 if ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1; then
     CHAOS_TIME=$((CHAOS_TIME / 4))
     # A run of its own: libfaketime is between the members and the C library all the time.
-    chaos rusd-clocks --image rusd:chaos --clocks --rate 60 \
+    chaos rusd-clocks --image rusd:chaos --clocks \
         --faults clock-jump,kill-leader,disconnect-leader "$@"
 else
     echo "clocks were NOT moved: libfaketime is missing (Debian package: libfaketime)" >&2
