@@ -147,13 +147,18 @@ class KVService:
 
     def txn(self, request: rpc.TxnRequest, call: Call) -> Response:
         """Proposes a txn that writes; reads as `range` one that does not."""
-        if not txn.is_read_only(request):
-            if nested_txn.levels(request) > EARLIER_LEVELS and not self._node.can_apply(DEEP_TXNS):
-                raise MEMBER_TOO_OLD_FOR_TXN()
+        kinds = txn.kinds(request)
+        if not kinds <= txn.READS:
+            if "request_txn" in kinds and nested_txn.levels(request) > EARLIER_LEVELS:
+                self._require_deep_txns()
             return self._propose(Kind.TXN, request, call)
         if txn.is_serializable(request):
             return self._read_txn(request, call)
         return self._node.read_index().then(lambda _: self._read_txn(request, call))
+
+    def _require_deep_txns(self) -> None:
+        if not self._node.can_apply(DEEP_TXNS):
+            raise MEMBER_TOO_OLD_FOR_TXN()
 
     def compact(self, request: rpc.CompactionRequest, call: Call) -> Response:
         """Proposes a compaction; with `physical`, responds when this member has removed the

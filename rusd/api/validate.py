@@ -68,39 +68,45 @@ def check_delete_range(request: rpc.DeleteRangeRequest) -> None:
 
 def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
     """Raises TOO_MANY_OPS, then each operation's error as a single request, then DUPLICATE_KEY."""
-    _check_operations(request, max_ops)
+    nested = _check_operations(request, max_ops)
     # Only now, since the number of operations bounds this work.
     for branch in (request.success, request.failure):
         # (A single operation overlaps nothing, unless it is a txn.)
-        if len(branch) > 1 or (branch and branch[0].HasField("request_txn")):
+        if nested or len(branch) > 1:
             _check_overlaps(branch)
 
 
-def _check_operations(request: rpc.TxnRequest, max_ops: int, level: int = 1) -> None:
-    """Check a txn and those nested in it. `max_ops`: --max-txn-ops, less the operations of the
-    enclosing txns.
+def _check_operations(request: rpc.TxnRequest, max_ops: int, level: int = 1) -> bool:
+    """Check a txn and those nested in it; returns True if there are any. `max_ops`:
+    --max-txn-ops, less the operations of the enclosing txns.
     """
-    count = max(len(request.compare), len(request.success), len(request.failure))
+    conditions, branches = request.compare, (request.success, request.failure)
+    count = max(len(conditions), *map(len, branches))
     # (Whatever --max-txn-ops: deeper ones are not read.)
     if count > max_ops or level > LEVELS:
         raise TOO_MANY_OPS()
-    if any(not condition.key for condition in request.compare):
-        raise EMPTY_KEY()
-    for branch in (request.success, request.failure):
+    for condition in conditions:
+        if not condition.key:
+            raise EMPTY_KEY()
+    nested = False
+    for branch in branches:
         for operation in branch:
-            _check_operation(operation, max_ops - count, level)
+            kind = operation.WhichOneof("request")
+            if kind == "request_txn":
+                nested = True
+                _check_operations(operation.request_txn, max_ops - count, level + 1)
+            else:
+                _check_operation(operation, kind)
+    return nested
 
 
-def _check_operation(operation: rpc.RequestOp, max_ops: int, level: int) -> None:
-    kind = operation.WhichOneof("request")
+def _check_operation(operation: rpc.RequestOp, kind: str | None) -> None:
     if kind == "request_range":
         check_range(operation.request_range)
     elif kind == "request_put":
         check_put(operation.request_put)
     elif kind == "request_delete_range":
         check_delete_range(operation.request_delete_range)
-    elif kind == "request_txn":
-        _check_operations(operation.request_txn, max_ops, level + 1)
     else:
         raise KEY_NOT_FOUND()
 

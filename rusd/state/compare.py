@@ -13,7 +13,7 @@ from rusd.mvcc.interval import bounds
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.ports import View
-from rusd.wire.keyvalue import Live, kv_of
+from rusd.wire.keyvalue import Live, kv_of, value_of
 
 #: Rows evaluated between two checks of the meter.
 SLICE = 250
@@ -131,8 +131,16 @@ def _holds(live: Live | None, condition: rpc.Compare) -> bool:
     """
     if live is None:
         return _holds_if_absent(condition)
-    of_value = condition.target == _VALUE
-    return _test(condition)(kv_pb2.KeyValue.FromString(live.kv) if of_value else live)
+    related = _RELATIONS.get(condition.result)
+    if related is None:
+        return True
+    target = condition.target
+    name = _TARGETS.get(target)
+    if name is None:
+        return bool(related(0, 0))
+    found = value_of(live.kv) if target == _VALUE else getattr(live, name)
+    # The union member of another target reads as its default value, as if absent.
+    return bool(related(found, getattr(condition, name)))
 
 
 def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[None, None, bool]:
@@ -161,8 +169,8 @@ def _holds_if_absent(condition: rpc.Compare) -> bool:
     return bool(related(0, 0 if name is None else getattr(condition, name)))
 
 
-def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
-    """Return the condition as a predicate on a version."""
+def _test(condition: rpc.Compare) -> Callable[[kv_pb2.KeyValue], bool]:
+    """Return the condition as a predicate on a KeyValue, as `_holds`."""
     related = _RELATIONS.get(condition.result)
     if related is None:
         return lambda version: True
@@ -170,6 +178,5 @@ def _test(condition: rpc.Compare) -> Callable[[Any], bool]:
     if name is None:
         same = bool(related(0, 0))
         return lambda version: same
-    # The union member of another target reads as its default value, as if absent.
     wanted = getattr(condition, name)
     return lambda version: bool(related(getattr(version, name), wanted))

@@ -12,7 +12,7 @@ from rusd.state.errors import NoSpace
 from rusd.state.leases import Leases
 from rusd.state.permissions import Permissions
 from rusd.state.result import Applied
-from rusd.state.write_txn import WriteTxn, check_key, check_put
+from rusd.state.write_txn import WriteTxn, put_alone
 from rusd.wire import kv_response
 
 
@@ -42,24 +42,7 @@ class KeyCommands:
         }
 
     def _put(self, writer: Writer, request: rpc.PutRequest, wanted: bool) -> Applied:
-        lease = request.lease
-        if lease:
-            self._leases.require(lease)
-        if request.ignore_value or request.ignore_lease:
-            check_put(writer, self._leases, request)
-            write_txn = WriteTxn(writer, self._leases, wanted)
-            body = write_txn.put(request)
-            return Applied(write_txn.end(), body)
-        # As `WriteTxn.put`, without the work that only a txn needs.
-        check_key(request)
-        key = request.key
-        before = writer.put(key, request.value, lease)
-        old_lease = 0 if before is None else before.lease
-        if old_lease != lease:
-            self._leases.reattach(writer.batch, key, old_lease, lease)
-        body = b""
-        if wanted and request.prev_kv and before is not None:
-            body = kv_response.put_response(before.kv)
+        body = put_alone(writer, self._leases, request, wanted)
         return Applied(writer.revision, body)
 
     def _delete_range(

@@ -16,17 +16,25 @@ from rusd.state.compare import PUT, RANGE, TXN, Decision, decide, decide_slices
 from rusd.state.leases import Leases
 from rusd.state.ports import View
 from rusd.state.result import Applied
-from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range
+from rusd.state.write_txn import WriteTxn, check_put_in_txn, check_range, put_alone
 from rusd.wire import kv_response
+
+#: What a txn that only reads consists of.
+READS = {"request_range"}
+
+
+def kinds(request: rpc.TxnRequest) -> set[str | None]:
+    """Return the kinds of operations in both branches; those within nested txns are left out."""
+    return {
+        operation.WhichOneof("request")
+        for branch in (request.success, request.failure)
+        for operation in branch
+    }
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
     """True if both branches contain only ranges (a nested txn counts as a write)."""
-    return all(
-        operation.WhichOneof("request") == "request_range"
-        for branch in (request.success, request.failure)
-        for operation in branch
-    )
+    return kinds(request) <= READS
 
 
 def is_serializable(request: rpc.TxnRequest) -> bool:
@@ -46,6 +54,8 @@ def write(
     decision = decide(writer, request)
     if decision is None:
         return _write_slices(writer, leases, request, wanted)
+    if len(decision.operations) == 1 and decision.operations[0][0] == PUT:
+        return _put(writer, leases, decision, wanted)
     for kind, operation in decision.operations:
         if kind == PUT:
             check_put_in_txn(writer, leases, operation)
@@ -70,6 +80,17 @@ def write(
             return _write_rest(writer, write_txn, rest, wanted, answers)
     answer = kv_response.txn_response(decision.succeeded, answers) if wanted else b""
     return Applied(write_txn.end(), answer)
+
+
+def _put(writer: Writer, leases: Leases, decision: Decision, wanted: bool) -> Applied:
+    """Execute a branch of one put: a create or an update by the Kubernetes API server."""
+    ((_, operation),) = decision.operations
+    body: Encoded = put_alone(writer, leases, operation, wanted, check_put_in_txn)
+    revision = writer.revision
+    if wanted:
+        answer = kv_response.response_op(PUT, revision, body)
+        body = kv_response.txn_response(decision.succeeded, [answer])
+    return Applied(revision, body)
 
 
 def _write_rest(

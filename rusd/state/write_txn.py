@@ -5,7 +5,7 @@ precede it, since writes cannot be removed from the batch.
 """
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from rusd.base.chunks import Encoded
 from rusd.base.sliced import Meter
@@ -69,6 +69,37 @@ def check_range(view: View, request: rpc.RangeRequest) -> None:
     # Unlike in a range outside a txn, etcd checks a negative revision here.
     if revision < view.compact_revision:
         raise Compacted
+
+
+def put_alone(
+    writer: Writer,
+    leases: Leases,
+    request: rpc.PutRequest,
+    wanted: bool,
+    check: Callable[[View, Leases, rpc.PutRequest], None] = check_put,
+) -> bytes:
+    """Put one key at a revision of its own; returns a PutResponse without header, or nothing if
+    none is `wanted`. Raises as `check`.
+
+    As a `WriteTxn` with one put, without the work that only several operations need.
+    """
+    if request.ignore_value or request.ignore_lease:
+        check(writer, leases, request)
+        txn = WriteTxn(writer, leases, wanted)
+        body = txn.put(request)
+        txn.end()
+        return body
+    check_key(request)
+    key, lease = request.key, request.lease
+    if lease:
+        leases.require(lease)
+    before = writer.put(key, request.value, lease)
+    old_lease = 0 if before is None else before.lease
+    if old_lease != lease:
+        leases.reattach(writer.batch, key, old_lease, lease)
+    if wanted and before is not None and request.prev_kv:
+        return kv_response.put_response(before.kv)
+    return b""
 
 
 class WriteTxn:

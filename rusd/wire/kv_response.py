@@ -43,7 +43,7 @@ def _length(number: int, encoded: Encoded) -> bytes:
 
 def message_field(number: int, encoded: bytes) -> bytes:
     """A sub-message or bytes field, present even if empty."""
-    return b"%b%b%b" % (varint(number << 3 | 2), varint(len(encoded)), encoded)
+    return b"%c%b%b" % (number << 3 | 2, varint(len(encoded)), encoded)
 
 
 def _repeated(number: int, encoded: Sequence[bytes]) -> bytes:
@@ -119,7 +119,9 @@ def long_delete_response(deleted: int, previous: Iterable[bytes]) -> Encoded:
 
 def txn_response(succeeded: bool, responses: Sequence[Encoded]) -> Encoded:
     """TxnResponse: succeeded=2, responses=3 (each an encoded ResponseOp)."""
-    head = int_field(2, succeeded)
+    head = b"\x10\x01" if succeeded else b""
+    if len(responses) == 1 and isinstance(one := responses[0], bytes) and len(one) <= SLICE_BYTES:
+        return head + message_field(3, one)
     short = [one for one in responses if not isinstance(one, Chunks)]
     if len(short) == len(responses) and sum(map(len, short)) <= SLICE_BYTES:
         return head + _repeated(3, short)
@@ -133,8 +135,7 @@ def response_op(number: int, revision: int | None, body: Encoded) -> Encoded:
     `number`: 1 range, 2 put, 3 delete_range, 4 txn. `revision` None: an empty header, as that of a
     nested txn.
     """
-    header = b"" if revision is None else int_field(3, revision)
-    field = message_field(1, header)
+    field = message_field(1, b"\x18" + varint(revision) if revision else b"")
     if not isinstance(body, Chunks):
         return message_field(number, field + body)
     whole = concatenated(field, body)
