@@ -167,16 +167,17 @@ class KeepAlive:
         self._half_closed = False
 
     def received(self, request: rpc.LeaseKeepAliveRequest) -> None:
-        if self._work is None and not self._authenticator.enabled and self._responses.ready():
+        lease_id = request.ID
+        if self._work is None and not self._authenticator.enabled:
             header = self._header()
-            ttl = self._lessor.renew_at_once(request.ID)
+            ttl = self._lessor.renew_at_once(lease_id)
             if ttl is not None:
-                self._respond(header, request.ID, ttl)
+                self._respond(header, lease_id, ttl)
                 return
         if len(self._waiting) >= MAX_WAITING_RENEWALS:
             self._responses.finish(TOO_MANY_REQUESTS())
             return
-        self._waiting.append(request.ID)
+        self._waiting.append(lease_id)
         if self._work is None:
             self._work = asyncio.get_running_loop().create_task(self._renew_waiting())
 

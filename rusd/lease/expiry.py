@@ -81,15 +81,15 @@ class LeaseDeadlines:
         self._due_at.pop(lease_id, None)
 
     def renew(self, lease_id: int, now: float) -> int:
-        """Renew a lease; returns its TTL in seconds, or 0 if it does not exist.
-
-        Must not be called for an expired lease (see `expired`): its expiry may be proposed already.
+        """Renew a lease; returns its TTL in seconds, or 0 if it does not exist or has expired:
+        its expiry may be proposed already.
         """
         lease = self._leases.get(lease_id)
-        if lease is None or not self._primary:
+        if lease is None or not self._primary or self._by_lease.get(lease_id, now + 1) <= now:
             return 0
-        self._set(lease_id, now + lease.ttl)
-        return lease.ttl
+        ttl = lease.ttl
+        self._set(lease_id, now + ttl)
+        return ttl
 
     def expired(self, lease_id: int, now: float) -> bool:
         """Returns True if the lease's deadline has passed and it is not revoked yet."""

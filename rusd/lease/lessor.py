@@ -104,8 +104,6 @@ class Lessor:
         node, now = self._node, self._clock()
         if now >= self._confirmed_until or node.applied_index < node.commit_index:
             return None
-        if self._deadlines.expired(lease_id, now):
-            return None
         return self._renewed(lease_id, now) or None
 
     async def renew(self, lease_id: int) -> int:

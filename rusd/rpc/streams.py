@@ -14,7 +14,9 @@ class StreamHandler(Protocol):
     """Events of one open stream, for the service."""
 
     def received(self, request: Any) -> None:
-        """Handle one decoded message of the client (bidirectional streams only)."""
+        """Handle one decoded message of the client (bidirectional streams only), while the response
+        stream is ready.
+        """
 
     def half_closed(self) -> None:
         """The client will send no more messages."""

@@ -65,6 +65,12 @@ class MessageReader:
         """Drop what is buffered."""
         self._buffer.clear()
 
+    def at_once(self, chunk: bytes) -> bytes | None:
+        """Return the message in `chunk` if that is exactly one and need not be buffered; None if
+        `chunk` is for `feed`.
+        """
+        return None if self._buffer else whole(chunk, self._limit)
+
     def feed(self, chunk: bytes) -> None:
         self._buffer += chunk
 

@@ -110,17 +110,14 @@ class StreamCall:
     def send(self, message: Encoded) -> None:
         if self._response >= FINISHED:
             return
-        size = size_of(message)
+        size = size_of(message) if isinstance(message, Chunks) else len(message)
         if size > messages.SEND_AT_MOST:
             self.finish(messages.too_long(size))
             return
         if not self._gathered:
             self._connection.gather(self)
-        self._gathered.append(size.to_bytes(PREFIX_BYTES, "big"))
-        if isinstance(message, Chunks):
-            self._gathered += message
-        else:
-            self._gathered.append(message)
+        prefix = size.to_bytes(PREFIX_BYTES, "big")
+        self._gathered += (prefix, *message) if isinstance(message, Chunks) else (prefix, message)
         self._method.counts.stream_sent += 1
         gathered = self._gathered_bytes = self._gathered_bytes + size
         if size > LARGE_BYTES:
@@ -195,6 +192,16 @@ class StreamCall:
             self._request = RequestState.ENDED
         if self._response >= FINISHED:
             return
+        if self._handler is not None and not ended and self.ready():
+            message = self._inbox.at_once(chunk)
+            if message is not None:
+                self._stream.passed(len(chunk))
+                try:
+                    self._received(message)
+                except Exception as error:  # noqa: BLE001
+                    # A refusal or a fault of the service: ends this call only.
+                    self.finish(error)
+                return
         self._stream.keep(len(chunk))
         self._inbox.feed(chunk)
         self._deliver()

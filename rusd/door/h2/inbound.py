@@ -144,12 +144,19 @@ class Inbound:
     def consumed(self, stream: Stream, size: int) -> None:
         self._let_go(stream, min(size, stream.kept))
         if MAY_RECEIVE[stream.state]:
-            # One update for half a window: what has been read is given back in big pieces.
-            owed = self.initial_window - stream.kept - stream.receive_window
-            if 2 * owed >= self.initial_window:
-                stream.receive_window += owed
-                self._emit(frames.window_update(stream.id, owed))
+            self._give_back_of(stream)
         self._relax()
+
+    def passed(self, stream: Stream, size: int) -> None:
+        self.collected += size
+        self._give_back_of(stream)
+
+    def _give_back_of(self, stream: Stream) -> None:
+        # One update for half a window: what has been read is given back in big pieces.
+        owed = self.initial_window - stream.kept - stream.receive_window
+        if 2 * owed >= self.initial_window:
+            stream.receive_window += owed
+            self._emit(frames.window_update(stream.id, owed))
 
     def count_overhead(self, size: int) -> None:
         self.overhead += size

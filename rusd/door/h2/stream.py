@@ -45,6 +45,9 @@ class ReceiveSide(Protocol):
     def process(self, stream: "Stream") -> None:
         """Count a message that a service processes."""
 
+    def passed(self, stream: "Stream", size: int) -> None:
+        """Return the window of bytes that were never kept."""
+
     def consumed(self, stream: "Stream", size: int) -> None:
         """Return the window of these bytes to the client."""
 
@@ -152,6 +155,10 @@ class Stream:
     def process(self) -> None:
         """Count the buffered bytes as a whole request that a service processes."""
         self._inbound.process(self)
+
+    def passed(self, size: int) -> None:
+        """Release `size` bytes that were never kept, since they were read at once."""
+        self._inbound.passed(self, size)
 
     def consumed(self, size: int) -> None:
         """Release `size` buffered bytes, so that the client may send as many again."""

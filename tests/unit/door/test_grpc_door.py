@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -186,6 +187,37 @@ def test_a_bidirectional_stream_carries_both_ways_and_ends_when_finished() -> No
         assert handler.told.count("closed") == 1
 
     over_the_wire(test)
+
+
+def test_very_many_messages_in_frames_of_their_own_cost_little_and_fill_no_window() -> None:
+    """Counted in calls of the door's functions, since a time would depend on the machine."""
+    count = 3000
+    body = REQUEST(key=b"k" * 500).SerializeToString()
+    calls = 0
+
+    def called(frame: Any, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "/rusd/door/" in frame.f_code.co_filename
+
+    async def test(one: Served) -> None:
+        stream = one.talk()
+        await stream.write(body)
+        await one.toys.opened.wait()
+        handler = one.toys.streams[0]
+        sys.setprofile(called)
+        try:
+            for _ in range(count):
+                await stream.write(body)
+            while len(handler.told) <= count:
+                await asyncio.sleep(0.01)
+        finally:
+            sys.setprofile(None)
+        stream.cancel()
+        await handler.over.wait()
+        assert handler.told[: count + 1] == [b"k" * 500] * (count + 1)
+
+    over_the_wire(test)
+    assert calls < 34 * count
 
 
 def test_a_client_that_half_closes_is_still_answered() -> None:

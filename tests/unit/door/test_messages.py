@@ -53,6 +53,17 @@ def test_any_other_chunk_is_not(chunk: bytes) -> None:
     assert whole(b"\1" + framed(b"packed")[1:], LIMIT) is None
 
 
+def test_a_message_is_taken_at_once_unless_a_part_of_one_waits() -> None:
+    inbox = MessageReader(LIMIT, "identity")
+    assert inbox.at_once(framed(b"one")) == b"one"
+    inbox.feed(framed(b"two")[:3])
+    assert inbox.at_once(framed(b"three")) is None
+    inbox.feed(framed(b"two")[3:])
+    assert inbox.next() == b"two"
+    assert inbox.at_once(framed(b"four")) == b"four"
+    assert inbox.at_once(framed(bytes(LIMIT + 1))) is None
+
+
 def test_a_message_is_too_large_as_soon_as_its_prefix_says_so() -> None:
     assert refusal(b"\0" + (LIMIT + 1).to_bytes(4, "big")) == (
         Code.RESOURCE_EXHAUSTED,
