@@ -416,7 +416,17 @@ def frame(payload: bytes, opcode: int = 1, *, masked: bool = True, final: bool =
 
 
 def received(connection: socket.socket) -> tuple[int, bytes]:
-    """One frame from the server."""
+    """One message from the server, or control frame; its opcode."""
+    opcode, final, payload = received_frame(connection)
+    while not final:
+        following, final, more = received_frame(connection)
+        assert following == 0
+        payload += more
+    return opcode, payload
+
+
+def received_frame(connection: socket.socket) -> tuple[int, bool, bytes]:
+    """One frame from the server: opcode, whether it is the last of its message, payload."""
 
     def exactly(size: int) -> bytes:
         data = b""
@@ -434,7 +444,7 @@ def received(connection: socket.socket) -> tuple[int, bytes]:
         size = int.from_bytes(exactly(2), "big")
     elif size == 127:
         size = int.from_bytes(exactly(8), "big")
-    return first & 0x0F, exactly(size)
+    return first & 0x0F, bool(first & 0x80), exactly(size)
 
 
 CREATE = b'{"create_request":{"key":"d3M="}}'
@@ -456,6 +466,37 @@ def test_a_watch_and_keep_alives_work_over_a_websocket(member: str) -> None:
         for number in (b"1", b"2"):
             connection.sendall(frame(b'{"ID":"%b"}' % number))
             assert json.loads(received(connection)[1])["result"]["ID"] == number.decode()
+
+
+def test_long_messages_that_are_not_read_are_held_in_part(
+    cluster: LocalCluster, member: str
+) -> None:
+    value = os.urandom(1_400_000)
+    with Client(member) as client:
+        client.put(b"longest", value)
+        revision = client.put(b"longest", value).header.revision
+    wanted = f'"key":"{b64(b"longest")}","start_revision":{revision},"prev_kv":true'
+    before = memory(cluster)
+    with ExitStack() as connections:
+        slow = [connections.enter_context(upgraded(member)) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(frame(f'{{"create_request":{{{wanted}}}}}'.encode()))
+            assert b'"created":true' in received(connection)[1]
+        # A message for each, and little of its JSON: all that is another 150 MB.
+        most = len(slow) * 2 * len(value) + 48 * MIB
+        time_left = time.monotonic() + 2
+        while time.monotonic() < time_left:
+            count(member, b"other")
+            assert memory(cluster) - before < most
+        opcode, final, begin = received_frame(slow[0])
+        assert (opcode, final) == (1, False)
+        assert len(begin) < 256 << 10
+        while not final:
+            opcode, final, more = received_frame(slow[0])
+            assert opcode == 0
+            begin += more
+        (event,) = json.loads(begin)["result"]["events"]
+        assert event["kv"]["value"] == event["prev_kv"]["value"] == b64(value)
 
 
 def test_a_first_message_may_come_with_the_handshake(member: str) -> None:

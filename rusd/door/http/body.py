@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from rusd.door.lateness import Timeout
 from rusd.rpc.pages import BodyMemoryExceeded, BodyTimeout, BodyTooLarge
 
 #: Bytes of one body that is read as a whole.
@@ -50,8 +51,10 @@ class Body:
         if self._announced > self._memory.each:
             raise BodyTooLarge
         parts: list[bytes] = []
+        limit = asyncio.timeout(None)
+        timeout = Timeout(BODY_SECONDS, lambda: limit.reschedule(0.0))
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with limit:
                 async for chunk in self.chunks():
                     if self._taken + len(chunk) > self._memory.each:
                         raise BodyTooLarge
@@ -60,6 +63,8 @@ class Body:
                     parts.append(chunk)
         except TimeoutError:
             raise BodyTimeout from None
+        finally:
+            timeout.cancel()
         return b"".join(parts)
 
     def release(self) -> None:

@@ -24,6 +24,8 @@ from rusd.rpc.pages import BodyTooLarge, PageRequest, PageResponse
 
 #: Frames after which other work of the loop goes first.
 FRAMES = 100
+#: Bytes of a line from which it is sent in several frames.
+FRAGMENT = 64 << 10
 #: Seconds for a client to answer a close frame.
 CLOSE_SECONDS = 2.0
 
@@ -39,6 +41,9 @@ class SocketConnection(Protocol):
 
     def closing(self, reason: str) -> None:
         """Note why the connection ends."""
+
+    async def drain(self) -> None:
+        """Wait until the client has taken some of what was written. Raises ConnectionError."""
 
 
 async def serve_socket(
@@ -68,10 +73,13 @@ async def serve_socket(
     body = _MessageBody(socket, asyncio.current_task(), limit)
     response = await serve(replace(asked, method="POST", headers=_headers(asked), body=body))
     try:
+        sender = _Sender(socket, connection, request.transport)
         if isinstance(response.body, bytes):
-            await _send(socket, response.body)
+            await sender.send(response.body)
         else:
-            await _send_lines(socket, response.body)
+            async for chunk in response.body:
+                await sender.send(chunk)
+        await sender.end_line()
     except ConnectionError:
         pass  # the client has gone
     except asyncio.CancelledError:
@@ -86,21 +94,71 @@ async def serve_socket(
     return socket
 
 
-async def _send(socket: web.WebSocketResponse, line: bytes) -> None:
-    if line:
-        await socket.send_frame(line, WSMsgType.TEXT)
+class _Sender:
+    """Sends lines as messages: a short one in one frame, a long one in several (RFC 6455, 5.4),
+    since it is longer than what should wait for a client that does not read.
+    """
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        connection: SocketConnection,
+        transport: asyncio.WriteTransport | None,
+    ) -> None:
+        self._socket = socket
+        self._connection = connection
+        self._transport = transport
+        #: What came of the line, and whether a part of it was sent.
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._begun = False
+
+    async def send(self, chunk: bytes) -> None:
+        """Send the lines that end in `chunk`, and what is long of the next one."""
+        first, *others = chunk.split(b"\n")
+        self._add(first)
+        for other in others:
+            await self.end_line()
+            self._add(other)
+        if self._size >= FRAGMENT:
+            await self._fragment(last=False)
+
+    async def end_line(self) -> None:
+        """Send the rest of a line, unless it is empty."""
+        if self._begun:
+            await self._fragment(last=True)
+        elif self._size:
+            await self._socket.send_frame(self._taken(), WSMsgType.TEXT)
+
+    def _add(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._size += len(part)
+
+    def _taken(self) -> bytes:
+        line = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return line
+
+    async def _fragment(self, *, last: bool) -> None:
+        # (aiohttp sends whole messages only.)
+        if self._socket.closed or self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError
+        payload = self._taken()
+        opcode = WSMsgType.CONTINUATION if self._begun else WSMsgType.TEXT
+        self._begun = not last
+        self._transport.write(_head(opcode, len(payload), last=last) + payload)
+        await self._connection.drain()
 
 
-async def _send_lines(socket: web.WebSocketResponse, chunks: AsyncIterator[bytes]) -> None:
-    begun: list[bytes] = []
-    async for chunk in chunks:
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            await _send(socket, b"".join((*begun, line)))
-            begun.clear()
-        if rest:
-            begun.append(rest)
-    await _send(socket, b"".join(begun))
+def _head(opcode: int, size: int, *, last: bool) -> bytes:
+    first = opcode | 0x80 if last else opcode
+    if size < 126:
+        return bytes((first, size))
+    if size < 1 << 16:
+        return bytes((first, 126)) + size.to_bytes(2, "big")
+    return bytes((first, 127)) + size.to_bytes(8, "big")
 
 
 def _headers(asked: PageRequest) -> dict[str, str]:

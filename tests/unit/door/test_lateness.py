@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+from rusd.door.http.body import BODY_SECONDS, Body, BodyMemory
 from rusd.door.lateness import LATE_SECONDS, Timeout, is_late
+from rusd.rpc.pages import BodyTimeout
 from tests.unit.door.clock import on_a_clock, the_clock
 
 
@@ -44,6 +47,39 @@ def test_a_late_timeout_waits_a_little_longer() -> None:
         the_clock().ahead += LATE_SECONDS
         await turns()
         assert expired == [True]
+
+    on_a_clock(main)
+
+
+class Waiting(Body):
+    """A body whose only chunk comes once `came` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(None, BodyMemory())
+        self.came = asyncio.Event()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        await self.came.wait()
+        yield b"whole"
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_body_that_waits_since_the_member_stood_still_is_read(comes: bool) -> None:
+    async def main() -> None:
+        body = Waiting()
+        reading = asyncio.ensure_future(body.read())
+        await turns()
+        the_clock().ahead += 10 * BODY_SECONDS
+        await turns()
+        assert not reading.done()
+        if comes:
+            body.came.set()
+            assert await reading == b"whole"
+            return
+        the_clock().ahead += LATE_SECONDS
+        await turns()
+        with pytest.raises(BodyTimeout):
+            await reading
 
     on_a_clock(main)
 
