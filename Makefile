@@ -208,11 +208,11 @@ test-differential: .venv/.installed-test $(ETCD_PROGRAMS)  ## beside the newest 
 
 # What each client needs comes from its registry. (java reads a program's source: it is the JDK's.)
 client-tools:
-	@missing=; for tool in go node npm javac mvn cargo; do \
+	@missing=; for tool in go node npm javac mvn cargo protoc; do \
 	  command -v $$tool >/dev/null || missing="$$missing $$tool"; done; [ -z "$$missing" ] || (echo \
-	  "missing:$$missing: apt-get install golang-go npm default-jdk-headless maven cargo" >&2; exit 1)
+	  "missing:$$missing: apt-get install golang-go npm default-jdk-headless maven cargo protobuf-compiler" >&2; exit 1)
 
-test-clients: client-tools .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, a JDK, Maven, cargo)
+test-clients: client-tools .venv/.installed-test $(ETCD_DIR)/etcd  ## clients of many languages (needs Go, node, a JDK, Maven, cargo, protoc)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest tests/clients $(ARGS)
 
 # The fixtures on rusd and on etcd, and the examples of docs/testing.md.
