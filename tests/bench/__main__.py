@@ -76,6 +76,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of every row")
     parser.add_argument("--seconds", type=float, default=2, help="length of one measurement")
+    parser.add_argument(
+        "--fresh", action="store_true", help="new clusters for each repetition of the unary rows"
+    )
     parser.add_argument("--members", type=int, nargs="+", default=[3, 1])
     parser.add_argument(
         "--only",
@@ -98,7 +101,9 @@ def main() -> int:
     chosen = arguments()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rusd-bench-") as scratch:
-        plan = Plan(chosen.repeat, chosen.seconds, Path(scratch), chosen.members, chosen.only)
+        plan = Plan(
+            chosen.repeat, chosen.seconds, chosen.fresh, Path(scratch), chosen.members, chosen.only
+        )
         if chosen.quick:
             plan.repeat, plan.seconds, plan.long_seconds = 1, 0.5, 1.0
             plan.keys, plan.keys_between, plan.watchers = 50_000, 10_000, 1000

@@ -15,6 +15,9 @@ class Plan:
     repeat: int
     #: Length of one measurement in seconds, after `warm_up` more.
     seconds: float
+    #: Whether the unary rows get new clusters for every repetition. Two clusters of one program
+    #: differ, by a tenth in lone calls; repetitions on one pair of them do not even that out.
+    fresh: bool
     #: For h2load's request bodies.
     scratch: Path
     #: Sizes of the clusters.
@@ -38,6 +41,10 @@ class Plan:
 
     def turns(self) -> range:
         return range(self.repeat)
+
+    def turns_of_clusters(self) -> list[range]:
+        """The repetitions of the unary rows, by the pair of clusters they run on."""
+        return [range(turn, turn + 1) for turn in self.turns()] if self.fresh else [self.turns()]
 
 
 def say(line: str) -> None:

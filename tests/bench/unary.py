@@ -56,21 +56,27 @@ def run_group(group: Group, members: int, plan: Plan, table: Table) -> None:
         return
     rows = {load: Row(load.name, "calls/s") for load in loads}
     table.rows += rows.values()
-    with running(members, plan) as subjects:
-        for subject in subjects:
-            with Client(subject.cluster.endpoints[0]) as client:
-                group.fill(client)
-        for turn in plan.turns():
-            for load in loads:
-                row = rows[load]
-                for subject in in_turn(subjects, turn):
-                    # What has failed once is not tried again: it may take long to fail.
-                    if subject.name in row.remarks:
-                        continue
-                    if table.attempt(partial(measure_one, load, subject, plan, row)):
-                        say(f"{members}: {load.name}: {subject.name}: {row.latest(subject.name)}")
-                    else:
-                        row.remarks[subject.name] = "failed"
+    for turns in plan.turns_of_clusters():
+        with running(members, plan) as subjects:
+            for subject in subjects:
+                with Client(subject.cluster.endpoints[0]) as client:
+                    group.fill(client)
+            for turn in turns:
+                for load in loads:
+                    measure_turn(load, in_turn(subjects, turn), plan, table, rows[load])
+
+
+def measure_turn(load: Load, subjects: list[Subject], plan: Plan, table: Table, row: Row) -> None:
+    """One run of one load on each server."""
+    for subject in subjects:
+        # What has failed once is not tried again: it may take long to fail.
+        if subject.name in row.remarks:
+            continue
+        if table.attempt(partial(measure_one, load, subject, plan, row)):
+            members = len(subject.cluster.members)
+            say(f"{members}: {load.name}: {subject.name}: {row.latest(subject.name)}")
+        else:
+            row.remarks[subject.name] = "failed"
 
 
 def measure_one(load: Load, subject: Subject, plan: Plan, row: Row) -> None:
