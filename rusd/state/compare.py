@@ -129,16 +129,18 @@ def _holds(live: Live | None, condition: rpc.Compare) -> bool:
     As in etcd, an absent key has revisions, version and lease 0 but no value: a condition on its
     value is false.
     """
-    if live is None:
-        return _holds_if_absent(condition)
+    target = condition.target
+    if live is None and target == _VALUE:
+        return False
     related = _RELATIONS.get(condition.result)
     if related is None:
         return True
-    target = condition.target
     name = _TARGETS.get(target)
     if name is None:
         return bool(related(0, 0))
-    found = value_of(live.kv) if target == _VALUE else getattr(live, name)
+    found: Any = 0
+    if live is not None:
+        found = value_of(live.kv) if target == _VALUE else getattr(live, name)
     # The union member of another target reads as its default value, as if absent.
     return bool(related(found, getattr(condition, name)))
 
@@ -149,7 +151,7 @@ def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[Non
     holds = _test(condition)
     part = rows.read(SLICE)
     if not part:
-        return _holds_if_absent(condition)
+        return _holds(None, condition)
     while part:
         if not all(holds(kv_pb2.KeyValue.FromString(kv_of(row))) for row in part):
             return False
@@ -157,16 +159,6 @@ def _all_hold(view: View, condition: rpc.Compare, meter: Meter) -> Generator[Non
             yield
         part = rows.read(SLICE)
     return True
-
-
-def _holds_if_absent(condition: rpc.Compare) -> bool:
-    if condition.target == _VALUE:
-        return False
-    related = _RELATIONS.get(condition.result)
-    if related is None:
-        return True
-    name = _TARGETS.get(condition.target)
-    return bool(related(0, 0 if name is None else getattr(condition, name)))
 
 
 def _test(condition: rpc.Compare) -> Callable[[kv_pb2.KeyValue], bool]:

@@ -20,9 +20,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 MAGIC = b"rusj"
-_HEADER = struct.Struct("<4sIIQB")
 _BEGIN = struct.Struct("<4sII")
 _COVERED = struct.Struct("<QB")
+_HEADER = struct.Struct(_BEGIN.format + _COVERED.format[1:])
 _ENTRY = struct.Struct("<QQ")
 _INDEX = struct.Struct("<Q")
 _FIRST = 0x80
