@@ -202,9 +202,19 @@ test-kind: .venv/.installed-test wheels $(ETCD_DIR)/etcd  ## a kind cluster on a
 	$(BIN)/python -m tests.kind.build $(KIND_DIR) $(KUBERNETES)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd sh tests/kind/run.sh $(KIND_DIR) $(ARGS)
 
-test-differential: .venv/.installed-test $(ETCD_PROGRAMS)  ## beside the newest etcd (needs Go)
-	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m pytest \
-	  -m differential tests/member tests/cluster tests/unit/backup $(ARGS)
+# A program with bbolt, which holds etcd's database.
+BBOLT := v1.5.0
+
+build/bbolt/bbolt: tests/unit/bbolt/go/main.go
+	@command -v go >/dev/null || (echo "go is missing: apt-get install golang-go" >&2; exit 1)
+	mkdir -p $(@D) && cp $< $(@D)
+	cd $(@D) && printf 'module bbolt\n' > go.mod && export GOFLAGS=-mod=mod && \
+	  go get go.etcd.io/bbolt@$(BBOLT) && go build -o $(@F)
+
+test-differential: .venv/.installed-test $(ETCD_PROGRAMS) build/bbolt/bbolt  ## beside the newest etcd (needs Go)
+	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd RUSD_TEST_BBOLT=$(CURDIR)/build/bbolt/bbolt \
+	  $(BIN)/python -m pytest \
+	  -m differential tests/member tests/cluster tests/unit/backup tests/unit/bbolt $(ARGS)
 
 # What each client needs comes from its registry. (java reads a program's source: it is the JDK's.)
 client-tools:

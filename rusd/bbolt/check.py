@@ -9,7 +9,7 @@ import struct
 
 from rusd.bbolt import layout
 from rusd.bbolt.errors import BboltError
-from rusd.bbolt.layout import FREE_LIST, HEADER, LEAF, LONG_COUNT
+from rusd.bbolt.layout import FREE_LIST, HEADER, LEAF, LONG_COUNT, META
 from rusd.bbolt.reader import (
     MAX_DEPTH,
     Bucket,
@@ -35,6 +35,7 @@ class _Check:
     def run(self) -> None:
         self._free_list()
         self._bucket(self._database.root, 0)
+        self._meta_pages()
         if self._database.meta.free_list != layout.NO_FREE_LIST:
             unowned = self._owned.find(0)
             if unowned >= 0:
@@ -47,6 +48,13 @@ class _Check:
             if self._owned[number]:
                 raise BboltError(f"page {number}: it belongs to two things")
             self._owned[number] = 1
+
+    def _meta_pages(self) -> None:
+        # (Their checksums do not cover their headers.)
+        for number in (0, 1):
+            said, flags = self._database.header(number)
+            if (said, flags) != (number, META):
+                raise BboltError(f"page {number}: it says it is page {said} of kind {flags:#x}")
 
     def _free_list(self) -> None:
         number = self._database.meta.free_list
@@ -69,7 +77,9 @@ class _Check:
         if nested >= MAX_DEPTH:
             raise BboltError(f"bucket {bucket.name!r}: nested too deep")
         self._page(bucket.top(), b"", None, 0)
-        for _, child in bucket.buckets():
+        for name, child in bucket.buckets():
+            if not bucket.root:
+                raise BboltError(f"inline page: it holds a bucket, {name!r}")
             self._bucket(child, nested + 1)
 
     def _page(self, page: Page, first: bytes, end: bytes | None, depth: int) -> None:

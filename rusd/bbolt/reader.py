@@ -98,6 +98,11 @@ class Database:
         """Return the bucket of this name. Raises BboltError."""
         return self.root.bucket(name)
 
+    def header(self, number: int) -> tuple[int, int]:
+        """Return number and kind that a page, of those that exist, says it has."""
+        said, flags, _, _ = HEADER.unpack_from(self._data, number * self.meta.page_size)
+        return said, flags
+
     def page(self, number: int) -> Page:
         """Return a page. Raises BboltError if it is none of a tree, or reaches out of the file."""
         meta = self.meta
@@ -212,9 +217,13 @@ def branch_entries(page: Page) -> list[tuple[bytes, int]]:
     _elements_fit(page)
     if not page.elements:
         raise BboltError(f"{page.name}: a branch without children")
+    end = HEADER.size + page.elements * ELEMENT_SIZE
+    elements = list(layout.BRANCH_ELEMENT.iter_unpack(page.data[HEADER.size : end]))
+    _parts_fit(page, sum(size for _, size, _ in elements))
     found = []
-    for start in range(HEADER.size, HEADER.size + page.elements * ELEMENT_SIZE, ELEMENT_SIZE):
-        position, size, child = layout.BRANCH_ELEMENT.unpack_from(page.data, start)
+    for start, (position, size, child) in zip(
+        range(HEADER.size, end, ELEMENT_SIZE), elements, strict=True
+    ):
         found.append((_part(page, start + position, size), child))
     for (before, _), (key, _) in pairwise(found):
         if key <= before:
@@ -228,6 +237,7 @@ def leaf_items(page: Page) -> list[Item]:
     count, data = page.elements, bytes(page.data)
     end, size = HEADER.size + count * ELEMENT_SIZE, len(data)
     fields = struct.unpack_from(f"<{4 * count}I", data, HEADER.size)
+    _parts_fit(page, sum(fields[2::4]) + sum(fields[3::4]))
     found = []
     # (All of a page at once: this is most of the time that a large file takes.)
     for start, kind, position, key_size, value_size in zip(
@@ -249,6 +259,14 @@ def leaf_items(page: Page) -> list[Item]:
 def _elements_fit(page: Page) -> None:
     if HEADER.size + page.elements * ELEMENT_SIZE > len(page.data):
         raise BboltError(f"{page.name}: {page.elements} elements, out of the page")
+
+
+def _parts_fit(page: Page, size: int) -> None:
+    """Raise BboltError if keys and values of `size` bytes in all cannot lie beside each other: a
+    page whose elements share them would take many times its size.
+    """
+    if size > len(page.data):
+        raise BboltError(f"{page.name}: elements overlap")
 
 
 def _part(page: Page, start: int, size: int) -> bytes:

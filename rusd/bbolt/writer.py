@@ -5,7 +5,7 @@ refers to them: a tree is built from its leaves. Every level keeps the entries o
 is filling; a full page goes out, and its first key and number to the level above.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rusd.bbolt import layout
@@ -13,7 +13,7 @@ from rusd.bbolt.layout import ELEMENT_SIZE, HEADER, BucketValue, Meta
 
 #: Transaction of the first meta page; the second has that of the one before.
 TRANSACTION: Final = 2
-#: A bucket of at most this part of a page lies within its parent's.
+#: A bucket of at most this part of a page, without buckets in it, lies within its parent's.
 INLINE_PART: Final = 4
 
 Item = tuple[bytes, bytes]
@@ -94,7 +94,7 @@ class Writer:
                 data, size = [], HEADER.size
             data += (key, value)
             size += more
-        if not levels and size <= self.page_size // INLINE_PART:
+        if not levels and size <= self.page_size // INLINE_PART and not _nested(data):
             return 0, data
         entry = data[0], self._pages
         yield self._page(layout.encode_leaf(self._pages, data))
@@ -128,6 +128,13 @@ class Writer:
         padded = layout.pad(page, self.page_size)
         self._pages += len(padded) // self.page_size
         return padded
+
+
+def _nested(data: Sequence[bytes]) -> bool:
+    """Return whether a bucket is among these items: bbolt looks for none where its parent has no
+    page of its own.
+    """
+    return any(type(value) is BucketValue for value in data[1::2])
 
 
 class _Level:

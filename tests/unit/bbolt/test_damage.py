@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.bbolt import BboltError, Database, check, layout
+from rusd.bbolt import BboltError, Database, Writer, check, layout
 from rusd.bbolt.layout import BucketValue
-from tests.unit.bbolt.files import make, numbered
+from tests.unit.bbolt.files import assemble, make, numbered
 
-PAGE = 1024
+PAGE, HEADER_SIZE = 1024, layout.HEADER.size
 ITEMS = dict(numbered(300))
 FILE = make({b"key": ITEMS, b"meta": {b"term": b"1"}}, PAGE)
 
@@ -123,6 +124,49 @@ def test_a_tree_larger_than_its_file_is_refused_at_once(
         list(bucket.items())
     with pytest.raises(BboltError, match=text):
         check(database)
+
+
+@pytest.mark.parametrize("kind", [layout.LEAF, layout.BRANCH])
+def test_elements_that_share_a_value_do_not_take_many_times_the_memory(kind: int) -> None:
+    count, size = 1000, 1 << 20
+    data, elements = HEADER_SIZE + count * layout.ELEMENT_SIZE, []
+    for number in range(count):
+        position = data - HEADER_SIZE - number * layout.ELEMENT_SIZE
+        fields = (position, size, 2) if kind == layout.BRANCH else (0, position, 8, size - 8)
+        element = layout.BRANCH_ELEMENT if kind == layout.BRANCH else layout.LEAF_ELEMENT
+        elements.append(element.pack(*fields))
+    shared = layout.HEADER.pack(3, kind, count, 0) + b"".join(elements) + bytes(size)
+    pages = [layout.pad(shared, PAGE)]
+    after = 3 + len(pages[0]) // PAGE
+    pages.append(layout.encode_leaf(after, [b"key", BucketValue(layout.BUCKET.pack(3, 0))]))
+    pages.append(layout.encode_free_list(after + 1))
+    meta = layout.Meta(PAGE, after, 0, after + 1, after + 2, 2)
+    heads = [layout.encode_meta(number, meta) for number in (0, 1)] + [bytes(PAGE)]
+    file = b"".join(heads + [layout.pad(page, PAGE) for page in pages])
+    bucket = Database(file).bucket(b"key")
+    assert bucket is not None
+    tracemalloc.start()
+    try:
+        with pytest.raises(BboltError, match="elements overlap"):
+            list(bucket.items())
+        assert tracemalloc.get_traced_memory()[1] < 10 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_meta_page_that_says_it_is_another_page_is_found() -> None:
+    for page in (0, 1):
+        with pytest.raises(BboltError, match=f"page {page}: it says it is page 7"):
+            check(Database(changed(page * PAGE, b"\7")))
+
+
+def test_a_bucket_within_one_that_has_no_page_of_its_own_is_found() -> None:
+    inner = BucketValue(layout.BUCKET.pack(0, 0) + layout.encode_leaf(0, []))
+    outer = BucketValue(layout.BUCKET.pack(0, 0) + layout.encode_leaf(0, [b"inner", inner]))
+    writer = Writer(PAGE)
+    file = assemble(writer, [], {b"outer": outer})
+    with pytest.raises(BboltError, match="inline page: it holds a bucket, b'inner'"):
+        check(Database(file))
 
 
 def test_the_older_meta_page_serves_where_the_newer_is_damaged() -> None:
