@@ -16,8 +16,6 @@ from rusd.storage import Engine, Family
 
 Items = Iterable[tuple[bytes, bytes]]
 
-#: Rows read at once.
-_ROWS = 512
 #: Pages written at once, bytes.
 _WRITE = 1 << 20
 
@@ -49,7 +47,7 @@ def buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
     yield etcd.AUTH_ROLES, auth_records.encoded_roles(engine)
     yield etcd.AUTH_USERS, auth_records.encoded_users(engine)
     yield etcd.CLUSTER, _cluster(members)
-    yield etcd.KEY, _keys(engine)
+    yield etcd.KEY, engine.whole(Family.KEY)
     yield etcd.LEASE, sorted((etcd.lease_key(one.id), etcd.lease(one)) for one in leases)
     yield etcd.MEMBERS, sorted((etcd.member_key(one.id), etcd.member(one)) for one in members)
     yield (
@@ -57,12 +55,6 @@ def buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
         sorted((etcd.member_key(one), etcd.REMOVED) for one in members.removed),
     )
     yield etcd.META, sorted(_meta(engine, members).items())
-
-
-def _keys(engine: Engine) -> Iterator[tuple[bytes, bytes]]:
-    cursor = engine.cursor(Family.KEY, b"", None)
-    while pairs := cursor.pairs(_ROWS):
-        yield from pairs
 
 
 def _auth(engine: Engine) -> Items:

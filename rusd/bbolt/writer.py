@@ -3,10 +3,16 @@
 Pages are numbered in the order in which they are given, and children come before the page that
 refers to them: a tree is built from its leaves. Every level keeps the entries of the page that it
 is filling; a full page goes out, and its first key and number to the level above.
+
+A leaf has many items, and so several pages: bbolt reads leaves of any size, and divides one when it
+writes to it. The work for a leaf is done by calls for all of its items at once, which takes a third
+of the time.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from itertools import chain, islice, pairwise
+from operator import ge
+from typing import Final, NamedTuple
 
 from rusd.bbolt import layout
 from rusd.bbolt.layout import ELEMENT_SIZE, HEADER, BucketValue, Meta
@@ -15,6 +21,10 @@ from rusd.bbolt.layout import ELEMENT_SIZE, HEADER, BucketValue, Meta
 TRANSACTION: Final = 2
 #: A bucket of at most this part of a page, without buckets in it, lies within its parent's.
 INLINE_PART: Final = 4
+#: Bytes after which a leaf is full.
+LEAF: Final = 128 << 10
+#: Items taken at once: they are in memory together.
+_STEP: Final = 16
 
 Item = tuple[bytes, bytes]
 #: First key and number of a page.
@@ -28,10 +38,12 @@ class Writer:
     the beginning of the file.
     """
 
-    def __init__(self, page_size: int = 4096) -> None:
-        if page_size not in layout.PAGE_SIZES:
-            raise ValueError(f"pages of {page_size} bytes")
+    def __init__(self, page_size: int = 4096, leaf: int = LEAF) -> None:
+        """`leaf`: bytes after which a leaf is full, at least a page."""
+        if page_size not in layout.PAGE_SIZES or leaf < page_size:
+            raise ValueError(f"pages of {page_size} bytes, leaves of {leaf}")
         self.page_size = page_size
+        self._leaf = leaf
         #: Pages so far, which is the number of the next.
         self._pages = 2
         self._meta: Meta | None = None
@@ -55,7 +67,7 @@ class Writer:
         that of a nested bucket. ValueError for a key that is empty or not above the one before it.
         """
         root, rest = yield from self._tree(items)
-        inline = layout.encode_leaf(0, rest) if root == 0 else b""
+        inline = layout.encode_leaf(0, rest.data, rest.sizes) if root == 0 else b""
         return BucketValue(layout.BUCKET.pack(root, 0) + inline)
 
     def finish(self, buckets: Mapping[bytes, BucketValue]) -> Iterator[bytes]:
@@ -63,7 +75,7 @@ class Writer:
         root, rest = yield from self._tree(sorted(buckets.items()))
         if root == 0:
             root = self._pages
-            yield self._page(layout.encode_leaf(root, rest))
+            yield self._page(layout.encode_leaf(root, rest.data, rest.sizes))
         free_list = self._pages
         yield self._page(layout.encode_free_list(free_list))
         self._meta = Meta(self.page_size, root, 0, free_list, self._pages, TRANSACTION)
@@ -75,38 +87,30 @@ class Writer:
         older = Meta(*self._meta[:-1], TRANSACTION - 1)
         return layout.encode_meta(0, self._meta) + layout.encode_meta(1, older)
 
-    def _tree(self, items: Iterable[Item]) -> Generator[bytes, None, tuple[int, list[bytes]]]:
-        """Yield a tree's pages. Return its topmost page and an empty list; or 0 and the items (key,
-        value, key, ...) of a tree so small that it goes without a page of its own.
+    def _tree(self, items: Iterable[Item]) -> Generator[bytes, None, tuple[int, "_Leaf"]]:
+        """Yield a tree's pages. Return its topmost page and an empty leaf; or 0 and the only leaf
+        of a tree so small that it goes without a page of its own.
         """
         levels: list[_Level] = []
-        data: list[bytes] = []
-        size, last = HEADER.size, b""
-        for key, value in items:
-            if key <= last:
-                raise ValueError(f"the key {key!r} does not follow {last!r}")
-            last = key
-            more = ELEMENT_SIZE + len(key) + len(value)
-            if data and size + more > self.page_size:
-                entry = data[0], self._pages
-                yield self._page(layout.encode_leaf(self._pages, data))
+        entry: Entry | None = None
+        for leaf in _leaves(items, self._leaf):
+            if entry is not None:
                 yield from self._refer(levels, 0, entry)
-                data, size = [], HEADER.size
-            data += (key, value)
-            size += more
-        if not levels and size <= self.page_size // INLINE_PART and not _nested(data):
-            return 0, data
-        entry = data[0], self._pages
-        yield self._page(layout.encode_leaf(self._pages, data))
+            elif leaf.size <= self.page_size // INLINE_PART and not _nested(leaf.data):
+                return 0, leaf
+            entry = leaf.data[0], self._pages
+            yield self._page(layout.encode_leaf(self._pages, leaf.data, leaf.sizes))
+        if entry is None:
+            return 0, _EMPTY
         if not levels:
-            return entry[1], []
+            return entry[1], _EMPTY
         yield from self._refer(levels, 0, entry)
         for depth, level in enumerate(levels):  # it may grow meanwhile
             entry = level.children[0][0], self._pages
             yield self._page(layout.encode_branch(self._pages, level.children))
             if depth < len(levels) - 1:
                 yield from self._refer(levels, depth + 1, entry)
-        return entry[1], []
+        return entry[1], _EMPTY
 
     def _refer(self, levels: "list[_Level]", depth: int, entry: Entry) -> Iterator[bytes]:
         """Note a page in the level above it; yield the pages that become full."""
@@ -151,3 +155,55 @@ class _Level:
     def add(self, entry: Entry) -> None:
         self._size = self.size_with(entry)
         self.children.append(entry)
+
+
+class _Leaf(NamedTuple):
+    """The items of a leaf."""
+
+    #: Key and value of every item, one after the other, and the length of each.
+    data: list[bytes]
+    sizes: list[int]
+    #: Bytes of the page.
+    size: int
+
+
+_EMPTY: Final = _Leaf([], [], HEADER.size)
+
+
+def _leaves(items: Iterable[Item], full: int) -> Iterator[_Leaf]:
+    """Yield leaves that are full, and what is left. ValueError for keys that do not ascend."""
+    last = b""
+    data: list[bytes] = []
+    sizes: list[int] = []
+    size = HEADER.size
+    for part in _parts(items, full):
+        data += part
+        more = list(map(len, part))
+        sizes += more
+        size += sum(more) + ELEMENT_SIZE * (len(part) // 2)
+        if size >= full:
+            last = _checked(last, data[::2])
+            yield _Leaf(data, sizes, size)
+            data, sizes, size = [], [], HEADER.size
+    if data:
+        _checked(last, data[::2])
+        yield _Leaf(data, sizes, size)
+
+
+def _parts(items: Iterable[Item], full: int) -> Iterator[list[bytes]]:
+    """Yield keys and values in turn, of a few items together unless these are large."""
+    rest = iter(items)
+    while step := list(islice(rest, _STEP)):
+        part = list(chain.from_iterable(step))
+        if sum(map(len, part)) <= full // 4:
+            yield part
+        else:
+            yield from map(list, step)
+
+
+def _checked(last: bytes, keys: list[bytes]) -> bytes:
+    """Return the last of the keys. ValueError if they do not ascend from `last` on."""
+    if keys[0] <= last or any(map(ge, keys, islice(keys, 1, None))):
+        before, key = next(pair for pair in pairwise([last, *keys]) if pair[0] >= pair[1])
+        raise ValueError(f"the key {key!r} does not follow {before!r}")
+    return keys[-1]

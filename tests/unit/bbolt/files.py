@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 
 from rusd.bbolt import Writer
 from rusd.bbolt.layout import BucketValue
+from rusd.bbolt.writer import LEAF
 
 Items = Mapping[bytes, bytes]
 
@@ -26,9 +27,9 @@ def assemble(writer: Writer, pages: Iterable[bytes], buckets: Mapping[bytes, Buc
     return writer.meta() + middle + last
 
 
-def make(buckets: Mapping[bytes, Items], page_size: int = 4096) -> bytes:
+def make(buckets: Mapping[bytes, Items], page_size: int = 4096, leaf: int = LEAF) -> bytes:
     """Return a file with these buckets."""
-    writer = Writer(page_size)
+    writer = Writer(page_size, leaf)
     pages = b"".join(writer.pages((name, sorted(items.items())) for name, items in buckets.items()))
     return writer.meta() + pages
 

@@ -15,7 +15,7 @@ from tests.unit.bbolt.files import assemble, make, numbered
 
 PAGE, HEADER_SIZE = 1024, layout.HEADER.size
 ITEMS = dict(numbered(300))
-FILE = make({b"key": ITEMS, b"meta": {b"term": b"1"}}, PAGE)
+FILE = make({b"key": ITEMS, b"meta": {b"term": b"1"}}, PAGE, PAGE)
 
 
 def read(file: bytes) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rusd.bbolt import BboltError, Database, Writer, check, layout
+from rusd.bbolt.writer import LEAF
 from tests.unit.bbolt.files import assemble, collect, make, numbered
 from tests.unit.bbolt.real import PROGRAM, Change, Content, RealBbolt, Refused, content_of
 from tests.unit.bbolt.test_round_trip import BUCKETS
@@ -55,15 +56,22 @@ def theirs(bbolt: RealBbolt, file: bytes) -> Content:
 
 
 @SETTINGS
-@given(buckets=BUCKETS, page_size=st.sampled_from([1024, 4096, 65536]))
+@given(
+    buckets=BUCKETS,
+    page_size=st.sampled_from([1024, 4096, 65536]),
+    leaf=st.just(LEAF) | st.none(),
+)
 def test_bbolt_reads_what_is_written(
-    bbolt: RealBbolt, buckets: dict[bytes, dict[bytes, bytes]], page_size: int
+    bbolt: RealBbolt, buckets: dict[bytes, dict[bytes, bytes]], page_size: int, leaf: int | None
 ) -> None:
-    assert theirs(bbolt, make(buckets, page_size)) == buckets
+    assert theirs(bbolt, make(buckets, page_size, leaf or page_size)) == buckets
 
 
-def test_bbolt_reads_a_tree_of_several_levels_and_nested_buckets(bbolt: RealBbolt) -> None:
-    writer, pages = Writer(PAGE), list[bytes]()
+@pytest.mark.parametrize("full", [PAGE, LEAF])
+def test_bbolt_reads_a_tree_of_several_levels_and_nested_buckets(
+    bbolt: RealBbolt, full: int
+) -> None:
+    writer, pages = Writer(PAGE, full), list[bytes]()
     large = {b"a": b"1", b"b": b"2" * 1_500_000, b"c" * 3000: b"3"}
     values = collect(writer.bucket(large.items()), pages)
     inner = collect(writer.bucket(numbered(20_000)), pages)

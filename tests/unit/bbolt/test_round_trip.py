@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.bbolt import Database, Writer, check
+from rusd.bbolt.writer import LEAF
 from tests.unit.bbolt.files import assemble, collect, make, numbered
 
 KEYS = st.binary(min_size=1, max_size=40)
@@ -24,17 +25,21 @@ def read(file: bytes) -> dict[bytes, dict[bytes, bytes]]:
     }
 
 
-@given(buckets=BUCKETS, page_size=st.sampled_from([1024, 4096, 16384]))
+@given(
+    buckets=BUCKETS,
+    page_size=st.sampled_from([1024, 4096, 16384]),
+    leaf=st.sampled_from([16384, LEAF]) | st.none(),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_buckets_are_read_back(
-    buckets: dict[bytes, dict[bytes, bytes]], page_size: int
+    buckets: dict[bytes, dict[bytes, bytes]], page_size: int, leaf: int | None
 ) -> None:
-    assert read(make(buckets, page_size)) == buckets
+    assert read(make(buckets, page_size, leaf or page_size)) == buckets
 
 
 def test_a_tree_of_several_levels_is_read_back() -> None:
     items = dict(numbered(20_000))
-    file = make({b"key": items}, page_size=1024)
+    file = make({b"key": items}, page_size=1024, leaf=1024)
     assert read(file) == {b"key": items}
     bucket = Database(file).bucket(b"key")
     assert bucket is not None
@@ -61,7 +66,7 @@ def test_a_small_bucket_lies_within_its_parent() -> None:
 
 
 def test_buckets_nest() -> None:
-    writer, pages = Writer(1024), list[bytes]()
+    writer, pages = Writer(1024, 1024), list[bytes]()
     inner = collect(writer.bucket(numbered(500)), pages)
     small = collect(writer.bucket([(b"x", b"y")]), pages)
     outer = collect(writer.bucket([(b"a", b"1"), (b"inner", inner), (b"small", small)]), pages)
@@ -77,19 +82,32 @@ def test_buckets_nest() -> None:
     assert found.bucket(b"a") is None
 
 
-@pytest.mark.parametrize("keys", [[b"b", b"a"], [b"a", b"a"], [b""]])
+@pytest.mark.parametrize("keys", [[b"b", b"a"], [b"a", b"a"], [b""], [b"a", b"c", b"b", b"d"]])
 def test_keys_out_of_order_are_refused(keys: list[bytes]) -> None:
     with pytest.raises(ValueError, match="does not follow"):
         list(Writer().bucket((key, b"") for key in keys))
 
 
+def test_a_key_that_does_not_follow_the_leaf_before_is_refused() -> None:
+    items = [(b"b", b"1" * 1024), (b"a", b"2" * 1024)]
+    with pytest.raises(ValueError, match="b'a' does not follow b'b'"):
+        list(Writer(1024, 1024).bucket(items))
+
+
 def test_the_writer_keeps_a_page_of_each_level() -> None:
     """Whatever is kept grows with the height of the tree."""
-    writer = Writer(1024)
+    writer = Writer(1024, 4096)
     kept, largest = 0, 0
-    for number, page in enumerate(writer.bucket(numbered(40_000))):
-        kept = writer.size - 2 * 1024
+    for page in writer.bucket(numbered(40_000)):
+        kept += len(page)
+        assert writer.size == 2 * 1024 + kept, "a page is counted before it is given"
         largest = max(largest, len(page))
-        assert kept == (number + 1) * 1024, "a page is counted before it is given"
-    assert largest == 1024
+    # (A leaf is full after these bytes, and has a few items more.)
+    assert largest <= 4096 + 1024
     assert kept > 1_000_000
+
+
+def test_large_values_get_leaves_of_their_own() -> None:
+    """So that no leaf has more than one that it did not need."""
+    items = [(b"%03d" % number, b"v" * LEAF) for number in range(40)]
+    assert {len(page) for page in Writer().bucket(items)} == {LEAF + 4096, 4096}

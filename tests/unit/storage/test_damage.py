@@ -17,8 +17,8 @@ def key(n: int) -> bytes:
     return b"%06d" % n
 
 
-@pytest.fixture
-def damaged(tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture(params=[False, True], ids=["opened", "opened read-only"])
+def damaged(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Rows in one table file, of which a block in the middle is damaged."""
     directory = tmp_path / "db"
     engine = Engine.open(directory)
@@ -34,13 +34,17 @@ def damaged(tmp_path: Path) -> Iterator[Engine]:
     middle = len(data) // 2
     data[middle : middle + 64] = bytes(byte ^ 0xFF for byte in data[middle : middle + 64])
     table.write_bytes(data)
-    engine = Engine.open(directory)
+    engine = Engine.open(directory, read_only=request.param)
     yield engine
     engine.close()
 
 
-def whole(engine: Engine) -> None:
+def forwards(engine: Engine) -> None:
     list(engine.scan(Family.CURRENT, b"", None))
+
+
+def whole(engine: Engine) -> None:
+    list(engine.whole(Family.CURRENT))
 
 
 def backwards(engine: Engine) -> None:
@@ -79,7 +83,7 @@ def the_last_before(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [whole, backwards, keys, values, counting, one_by_one, many_at_once, the_last_before],
+    [forwards, whole, backwards, keys, values, counting, one_by_one, many_at_once, the_last_before],
     ids=lambda read: read.__name__,
 )
 def test_damage_is_an_error_that_names_the_directory(

@@ -115,6 +115,14 @@ def test_a_reverse_scan_gives_the_same_keys_backwards(engine: Engine) -> None:
     assert engine.last_before(Family.KEY, b"x", None) is None
 
 
+@pytest.mark.parametrize("rows", [0, 1, 16, 100])
+def test_a_whole_family_is_read(engine: Engine, rows: int) -> None:
+    keys = [b"%03d" % number for number in range(rows)]
+    fill(engine, *keys)
+    fill(engine, b"other", family=Family.META)
+    assert list(engine.whole(Family.KEY)) == [(key, b"value of " + key) for key in keys]
+
+
 def test_a_scan_sees_the_database_as_it_was_when_it_was_made(engine: Engine) -> None:
     fill(engine, b"a", b"b")
     pairs, keys = engine.scan(Family.KEY, b"", None), engine.scan_keys(Family.KEY, b"", b"z")
