@@ -128,15 +128,26 @@ test-kubernetes-short: .venv/.installed-test compiled $(KUBERNETES_DIR)/kubernet
 	RUSD_TEST_KUBERNETES=$(KUBERNETES_DIR) $(BIN)/python -m pytest \
 	  $(foreach test,$(KUBERNETES_SHORT),'$(test)') -k 'not cron' $(ARGS)
 
-# Short forms of all of these are part of `make test`.
+# Short forms of all of these are part of `make test`, and of `make test-differential` with the newest
+# etcd. The files of the release before that one are compared here.
 EXAMPLES ?= 500
+OLDER    := v3.6.16
 
-test-recovery: .venv/.installed-test  ## backups and restores at length: drills, a million keys, EXAMPLES stores
-	RUSD_RECOVERY_EXAMPLES=$(EXAMPLES) RUSD_RECOVERY_KEYS=1000000 $(BIN)/python -m pytest \
+test-recovery: .venv/.installed-test build/bbolt/bbolt $(addprefix build/etcd-$(OLDER)/,etcd etcdctl etcdutl)  ## backups and restores at length: drills, a million keys, EXAMPLES stores (needs Go)
+	RUSD_RECOVERY_EXAMPLES=$(EXAMPLES) RUSD_RECOVERY_KEYS=1000000 \
+	  RUSD_TEST_BBOLT=$(CURDIR)/build/bbolt/bbolt $(BIN)/python -m pytest \
 	  --timeout 3600 tests/unit/bbolt tests/unit/backup tests/member/test_restore_drills.py \
 	  tests/member/test_interrupted_snapshots.py tests/member/test_differential_snapshot_save.py \
 	  tests/member/test_differential_snapshot_restore.py tests/member/test_large_restore.py \
-	  tests/member/test_differential_snapshot_histories.py $(ARGS)
+	  tests/member/test_differential_snapshot_histories.py \
+	  tests/member/test_differential_snapshot_services.py tests/member/test_differential_migrate.py \
+	  tests/member/test_backups.py tests/member/test_archive.py $(ARGS)
+	RUSD_TEST_ORACLE=$(CURDIR)/build/etcd-$(OLDER)/etcd $(BIN)/python -m pytest \
+	  tests/member/test_differential_snapshot_save.py \
+	  tests/member/test_differential_snapshot_restore.py \
+	  tests/member/test_differential_snapshot_histories.py \
+	  tests/member/test_differential_snapshot_services.py tests/member/test_differential_migrate.py \
+	  $(ARGS)
 
 test-budget: .venv/.installed-test  ## what holds the event loop, with a million keys (ten minutes)
 	RUSD_BUDGET_KEYS=1000000 $(BIN)/python -m pytest tests/member/test_loop_budget.py \
@@ -191,8 +202,11 @@ build/etcd-%/etcd: build/etcd-%/go.mod
 
 ETCD_PROGRAMS := $(addprefix $(ETCD_DIR)/,etcd etcdctl etcdutl)
 
-$(ETCD_DIR)/etcdctl $(ETCD_DIR)/etcdutl: $(ETCD_DIR)/go.mod
-	cd $(ETCD_DIR) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
+build/etcd-%/etcdctl: build/etcd-%/go.mod
+	cd $(@D) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
+
+build/etcd-%/etcdutl: build/etcd-%/go.mod
+	cd $(@D) && GOFLAGS=-mod=mod go build -o $(@F) go.etcd.io/etcd/$(@F)/v3
 
 # The programs and the root of a node are kept; they are made anew when what makes them changes.
 KIND_DIR := build/kind-$(KUBERNETES)

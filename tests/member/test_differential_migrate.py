@@ -235,3 +235,38 @@ def test_rusd_refuses_to_start_on_it_and_names_the_command(killed: Path) -> None
 
 def migrate(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return rusdutl("migrate", "--data-dir", place / "new", *arguments)
+
+
+def test_etcd_does_not_start_on_data_of_rusd_and_harms_none_of_it() -> None:
+    with LocalCluster(1) as cluster:
+        member = cluster.members[0]
+        with Client(cluster.endpoints[0]) as client:
+            client.put(b"key", b"value")
+        cluster.stop_all()
+        there = set(member.data_dir.rglob("*"))
+        urls = [f"--{who}-client-urls={member.client_url}" for who in ("listen", "advertise")]
+        urls += [f"--{who}-peer-urls={member.peer_url}" for who in ("listen", "initial-advertise")]
+        urls += [f"--initial-cluster={member.name}={member.peer_url}"]
+        etcd = subprocess.run(
+            [command(ORACLE), f"--name={member.name}", f"--data-dir={member.data_dir}", *urls],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert etcd.returncode != 0
+        assert "wal: file not found" in etcd.stderr
+        left = member.data_dir / "member" / "snap"
+        assert set(member.data_dir.rglob("*")) == there | {left, left / "db"}
+        rusd = subprocess.run(
+            [command("rusd"), "--data-dir", str(member.data_dir)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert rusd.returncode == 1
+        assert f"of etcd ({left}): move" in rusd.stderr
+        shutil.rmtree(left)
+        cluster.start_all()
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[0]) as client:
+            assert client.range(b"key").kvs[0].value == b"value"

@@ -285,6 +285,10 @@ EXIT_CODES = {
 }
 
 
+#: Here etcdutl 3.6 panics: its hashkv cannot open a file with a leased key.
+PANICS = {"hashkv FILE --rev 99999999", "hashkv FILE -w protobuf"}
+
+
 @ONE_SOURCE
 @pytest.mark.parametrize(("words", "code"), EXIT_CODES.items())
 def test_a_wrong_use_has_etcdutls_exit_code(
@@ -299,7 +303,7 @@ def test_a_wrong_use_has_etcdutls_exit_code(
     full.mkdir()
     (full / "precious").write_text("x")
     arguments = words.replace("FILE", str(file)).replace("FULL", str(full)).split()
-    if oracle_version() >= (3, 6):
+    if oracle_version() >= ((3, 7) if words in PANICS else (3, 6)):
         theirs = subprocess.run([*etcdutl(), *arguments], capture_output=True, cwd=tmp_path)
         assert theirs.returncode == code, theirs.stderr
     monkeypatch.chdir(tmp_path)

@@ -18,10 +18,7 @@ from tests.unit.bbolt.files import assemble, collect, make, numbered
 from tests.unit.bbolt.real import PROGRAM, Change, Content, RealBbolt, Refused, content_of
 from tests.unit.bbolt.test_round_trip import BUCKETS
 
-pytestmark = [
-    pytest.mark.differential,
-    pytest.mark.skipif(not PROGRAM, reason="make test-differential builds bbolt"),
-]
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="make test-differential builds bbolt")
 
 #: More in `make test-recovery`.
 EXAMPLES = int(os.environ.get("RUSD_RECOVERY_EXAMPLES", "100"))
