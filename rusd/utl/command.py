@@ -126,6 +126,12 @@ def _parser() -> Parser:
         metavar="N",
         help="restore the keys as they were at a revision that the snapshot or the archive holds",
     )
+    restored.add_argument(
+        "--initial-memory-map-size",
+        type=_natural,
+        metavar="BYTES",
+        help="of etcd's database: without effect",
+    )
     _add_member(restored)
     restored.set_defaults(run=_restore, verb="snapshot restore", wrong=BAD_ARGUMENTS)
 
