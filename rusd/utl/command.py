@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 import rusd
-from rusd.backup.archive.replay import Source, sources
+from rusd.backup.archive.replay import Source, older_and_further, sources
 from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_directory import open_etcd_directory
 from rusd.backup.restore import Restored
@@ -106,7 +106,8 @@ def _parser() -> Parser:
         dest="archive",
         type=Path,
         metavar="DIR",
-        help="in place of FILE: the backups of rusd's members, and the entries between them",
+        help="the backups of rusd's members, and the entries between them; with FILE, which of "
+        "them to begin with",
     )
     restored.add_argument(
         "--cluster-id",
@@ -296,20 +297,33 @@ def _restore(arguments: argparse.Namespace) -> int:
 
 
 def _restore_archive(arguments: argparse.Namespace) -> int:
-    if arguments.words:
-        raise _BadArguments(f"{arguments.verb} takes a file or --from-archive, not both")
+    directory, cluster = arguments.archive, arguments.cluster_id
+    first = _file(arguments).name if arguments.words else None
     config = _new_member(arguments)
     refuse_existing(config)
-    until, errors = arguments.to_revision, []
-    for source in sources(arguments.archive, until, arguments.cluster_id):
+    found = sources(directory, arguments.to_revision, cluster, first=first)
+    other = older_and_further(directory, found[0], cluster) if first is None else None
+    doubt = (
+        ""
+        if other is None
+        else (
+            f"{other} is of an earlier time and a later revision: if the cluster was not restored "
+            "between them, a clock was set back; begin with it by 'rusdutl snapshot restore "
+            f"{other} --from-archive={directory}'"
+        )
+    )
+    errors = []
+    for source in found:
         try:
             restored = _restore_source(arguments, config, source)
         except SnapshotError as error:
             errors.append(f"{source.backup.name}: {error}")
         else:
             print(f"restored {source.backup} to {config.data_path}: {_held(restored)}")
+            if doubt and not arguments.to_revision:
+                print(f"Warning: {doubt}", file=sys.stderr)
             return 0
-    raise SnapshotError("; ".join(errors))
+    raise SnapshotError("; ".join(filter(None, (*errors, doubt))))
 
 
 def _restore_source(arguments: argparse.Namespace, config: Config, source: Source) -> Restored:

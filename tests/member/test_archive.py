@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local import LocalCluster
+from cluster.local import LocalCluster, rusd_command
 from rusd.proto import kv_pb2
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
@@ -199,6 +201,55 @@ def test_a_restored_cluster_serves_the_revision_and_begins_an_archive_of_its_own
     three.stop_all()
     for each in (last - 9, last):
         assert restored_to(each, shared, tmp_path / str(each)) == again.keys[each]
+
+
+#: rusd with a clock that is two days ahead.
+AHEAD = """
+import sys, time
+real = time.time
+time.time = lambda: real() + 2 * 86400
+from rusd.cli import console
+sys.exit(console())
+"""
+
+
+def test_the_backup_to_begin_with_can_be_chosen_where_a_clock_was_set_back(tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    flags = [*INTERVALS, f"--backup-dir={place}", "--initial-cluster-token=restored"]
+
+    def backups(count: int) -> list[Path]:
+        def look() -> list[Path] | None:
+            found = sorted(place.glob("*.db"))
+            return found if len(found) == count else None
+
+        return wait(look, "no backup", 30)
+
+    with LocalCluster(1, binary=[sys.executable, "-c", AHEAD], flags=flags) as cluster:
+        with Client(cluster.endpoints[0]) as client:
+            client.put(b"k", b"ahead")
+            (ahead,) = backups(1)
+            cluster.stop(0)
+            cluster.set_binary(0, rusd_command())
+            cluster.restart(0)
+            cluster.wait_healthy()
+            client.put(b"k", b"before the second backup")
+            right, last = backups(2)
+            assert last == ahead
+            newest = client.put(b"k", b"newest").header.revision
+            archived(cluster, 0, client.status().raftAppliedIndex)
+
+    def restored(*flags: str | Path) -> subprocess.CompletedProcess[str]:
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        return rusdutl("snapshot", "restore", *flags, "--data-dir", tmp_path / "data")
+
+    hint = f"begin with it by 'rusdutl snapshot restore {right.name} --from-archive={place}'"
+    silent = restored("--from-archive", place)
+    assert (silent.returncode, hint in silent.stderr) == (0, True)
+    refused = restored("--from-archive", place, "--to-revision", str(newest))
+    assert (refused.returncode, hint in refused.stderr) == (1, True)
+    chosen = restored(right.name, "--from-archive", place)
+    assert (chosen.returncode, chosen.stderr) == (0, "")
+    assert f": revision {newest}, " in chosen.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

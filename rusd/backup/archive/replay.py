@@ -68,30 +68,60 @@ class Source(NamedTuple):
                     raise SnapshotError(f"{path}: {error}") from error
 
 
-def sources(directory: Path, revision: int, cluster: int | None = None) -> list[Source]:
+def sources(
+    directory: Path, revision: int, cluster: int | None = None, *, first: str | None = None
+) -> list[Source]:
     """Return what can give a revision (0: the last one), the best first.
 
     The newest backup at or below it with its segments, then the next backup above, which may hold
-    the history. `cluster`: its id, if files of several are there. Raises SnapshotError, OSError.
+    the history; only `first` if a backup is named. `cluster`: its id, if files of several are
+    there. Raises SnapshotError, OSError.
     """
-    names = [each.name for each in directory.iterdir()]
-    cluster = _cluster_of(names, cluster)
-    of_backups, of_segments = Names(cluster, 0), SegmentNames(cluster, 0)
-    backups = sorted(each for each in map(of_backups.parse, names) if each is not None)
-    segments = [each for each in map(of_segments.parse, names) if each is not None]
-    if not backups:
-        raise SnapshotError(f"{directory} has no backup")
+    cluster, backups = _backups(directory, cluster)
+    of_segments = SegmentNames(cluster, 0)
+    parsed = (of_segments.parse(each.name) for each in directory.iterdir())
+    segments = [each for each in parsed if each is not None]
 
     def source(backup: Backup) -> Source:
         mine = [each for each in segments if each.backup == backup.name]
         return Source(directory / backup.name, sorted(mine, key=lambda s: (s.first, s.last)))
 
-    if not revision:
-        return [source(backups[-1])]
-    below = [each for each in backups if each.revision <= revision]
-    # (Not an older one: revisions of a restored cluster begin anew, and have another history.)
-    later = [each for each in backups if not below or each > below[-1]]
-    return [source(each) for each in below[-1:] + later[:1]]
+    if first is not None:
+        chosen = [each for each in backups if each.name == first]
+        if not chosen:
+            raise SnapshotError(f"{directory} has no backup {first}")
+    elif not revision:
+        chosen = backups[-1:]
+    else:
+        below = [each for each in backups if each.revision <= revision]
+        # (Not an older one: revisions of a restored cluster begin anew, and have another history.)
+        later = [each for each in backups if not below or each > below[-1]]
+        chosen = below[-1:] + later[:1]
+    return [source(each) for each in chosen]
+
+
+def older_and_further(directory: Path, source: Source, cluster: int | None = None) -> str | None:
+    """Return the name of a backup that is older than that of `source` and of a later revision.
+
+    The cluster was restored between them, or a clock was set back and it is the later one of the
+    two: names do not tell.
+    """
+    _, backups = _backups(directory, cluster)
+    (mine,) = (each for each in backups if each.name == source.backup.name)
+    older = [each for each in backups if each < mine]
+    furthest = max(older, key=lambda each: each.revision, default=mine)
+    return furthest.name if furthest.revision > mine.revision else None
+
+
+def _backups(directory: Path, wanted: int | None) -> tuple[int, list[Backup]]:
+    """Return the id of the cluster and its backups, the oldest first. Raises SnapshotError."""
+    names = [each.name for each in directory.iterdir()]
+    cluster = _cluster_of(names, wanted)
+    of_backups = Names(cluster, 0)
+    backups = sorted(each for each in map(of_backups.parse, names) if each is not None)
+    if not backups:
+        raise SnapshotError(f"{directory} has no backup")
+    return cluster, backups
 
 
 def _cluster_of(names: Iterable[str], wanted: int | None) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from rusd.auth.records import identity_of
 from rusd.backup.archive.names import Segment, fingerprint, named
-from rusd.backup.archive.replay import APPLIED_IN, Source, sources
+from rusd.backup.archive.replay import APPLIED_IN, Source, older_and_further, sources
 from rusd.backup.archive.segment import pieces
 from rusd.backup.errors import SnapshotError
 from rusd.backup.scheduled import Names
@@ -97,6 +97,13 @@ def test_the_newest_backup_below_is_the_first_choice_and_the_one_behind_it_the_s
     assert chosen(95) == [60]
     assert chosen(5) == [10]
     assert chosen(0) == [60]
+    (newest,) = sources(tmp_path, 0)
+    assert older_and_further(tmp_path, newest) == NAMES.backup(200, 90).name
+    (named,) = sources(tmp_path, 0, first=NAMES.backup(200, 90).name)
+    assert named.backup.name == NAMES.backup(200, 90).name
+    assert older_and_further(tmp_path, named) is None
+    with pytest.raises(SnapshotError, match="has no backup other"):
+        sources(tmp_path, 0, first="other")
 
 
 def test_files_of_several_clusters_need_a_choice(tmp_path: Path) -> None:
