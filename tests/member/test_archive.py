@@ -203,6 +203,27 @@ def test_a_restored_cluster_serves_the_revision_and_begins_an_archive_of_its_own
         assert restored_to(each, shared, tmp_path / str(each)) == again.keys[each]
 
 
+def test_a_leader_that_is_killed_just_after_a_backup_goes_on_behind_it(tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    with LocalCluster(1, flags=[*INTERVALS, f"--backup-dir={place}"]) as cluster:
+        with Client(cluster.endpoints[0]) as client:
+            client.put(b"k", b"v")
+        wait(lambda: list(place.glob("*.log")) or None, "no first segment", 30)
+        cluster.kill(0)
+        cluster.restart(0)
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[0]) as client:
+            history = History(client)
+            first = history.note(client.put(b"k", b"after").header.revision)
+            last = history.note(client.put(b"k", b"last").header.revision)
+            client.compact(last, physical=True)
+            archived(cluster, 0, client.status().raftAppliedIndex)
+        assert len(list(place.glob("*.db"))) == 1
+    for revision in (first, last):
+        then = restored_to(revision, place, tmp_path / str(revision))
+        assert then == history.keys[revision]
+
+
 #: rusd with a clock that is two days ahead.
 AHEAD = """
 import sys, time
@@ -224,19 +245,21 @@ def test_the_backup_to_begin_with_can_be_chosen_where_a_clock_was_set_back(tmp_p
 
         return wait(look, "no backup", 30)
 
-    with LocalCluster(1, binary=[sys.executable, "-c", AHEAD], flags=flags) as cluster:
-        with Client(cluster.endpoints[0]) as client:
-            client.put(b"k", b"ahead")
-            (ahead,) = backups(1)
-            cluster.stop(0)
-            cluster.set_binary(0, rusd_command())
-            cluster.restart(0)
-            cluster.wait_healthy()
-            client.put(b"k", b"before the second backup")
-            right, last = backups(2)
-            assert last == ahead
-            newest = client.put(b"k", b"newest").header.revision
-            archived(cluster, 0, client.status().raftAppliedIndex)
+    with (
+        LocalCluster(1, binary=[sys.executable, "-c", AHEAD], flags=flags) as cluster,
+        Client(cluster.endpoints[0]) as client,
+    ):
+        client.put(b"k", b"ahead")
+        (ahead,) = backups(1)
+        cluster.stop(0)
+        cluster.set_binary(0, rusd_command())
+        cluster.restart(0)
+        cluster.wait_healthy()
+        client.put(b"k", b"before the second backup")
+        right, last = backups(2)
+        assert last == ahead
+        newest = client.put(b"k", b"newest").header.revision
+        archived(cluster, 0, client.status().raftAppliedIndex)
 
     def restored(*flags: str | Path) -> subprocess.CompletedProcess[str]:
         shutil.rmtree(tmp_path / "data", ignore_errors=True)

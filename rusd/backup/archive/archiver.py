@@ -38,6 +38,8 @@ EARLY_BYTES: Final = 4 << 20
 #: Entries, and bytes of them, in one segment at most (a larger entry has one of its own).
 ENTRIES: Final = 4000
 BYTES: Final = 16 << 20
+#: Entries before the end of a backup in which its last request is looked for.
+LOOK_BACK: Final = 64
 #: Seconds between two looks at the place.
 LOOK_AT_PLACE: Final = 60.0
 
@@ -177,6 +179,7 @@ class Archiver:
 
     async def _begin(self, following: Chain) -> None:
         """Go on behind a new backup, once the chain before it has all up to there."""
+        await self._link(following)
         if self._chain is not None:
             try:
                 await self._archive(due=True)
@@ -186,6 +189,20 @@ class Archiver:
         if self._next is following:
             self._next = None
         await self._look(following)
+
+    async def _link(self, following: Chain) -> None:
+        """Write the segment by which a leader that comes before there is another one finds that
+        its log continues a new backup.
+        """
+        after = max(0, following.base - LOOK_BACK)
+        # (One by one: a restored log begins with entries that are not to be had.)
+        for index in range(following.base, after, -1):
+            found = self._node.committed(index - 1, 1, 1)
+            if found is None:
+                return
+            if found and has_requests(found[0][0]):
+                await self._write(following, found)
+                return
 
     # The place
 

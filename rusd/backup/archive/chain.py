@@ -22,20 +22,22 @@ class Chain(NamedTuple):
 def continued(
     backups: Collection[str], segments: Iterable[Segment], holds: Callable[[Segment], bool]
 ) -> Chain | None:
-    """Return the chain that a log continues, None without one.
+    """Return the chain that a log continues, None without one, or if a newer backup has none.
 
     `backups`: names of those that are there. `holds`: whether the log holds the last entry of a
     segment.
     """
     by_backup: dict[str, list[Segment]] = {}
     for segment in segments:
-        if segment.backup in backups:
-            by_backup.setdefault(segment.backup, []).append(segment)
+        by_backup.setdefault(segment.backup, []).append(segment)
     # (Names of backups sort by time.)
-    for name in sorted(by_backup, reverse=True):
+    for name in sorted(backups, reverse=True):
+        if name not in by_backup:
+            # A restore begins with it, and would find nothing behind it.
+            return None
         chain = reach(name, by_backup[name])
         newest = max(by_backup[name], key=lambda each: each.last)
-        if chain.last == newest.last and holds(newest):
+        if chain.last == max(newest.last, chain.base) and holds(newest):
             return chain
     return None
 

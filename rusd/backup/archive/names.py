@@ -4,7 +4,8 @@
     rusd-<cluster id>-<member id>.log.partial              the one that a member is writing
 
 `base`: index of the last entry that the backup contains; `first`, `last`: of the entries in the
-segment; `fingerprint`: of its last entry.
+segment; `fingerprint`: of its last entry. The first segment of a backup holds the last request that
+the backup contains as well (`last` is `base` or below): a log that holds it continues the backup.
 """
 
 import re
@@ -48,7 +49,8 @@ class SegmentNames:
             return None
         base, first, last = int(found[2]), int(found[3]), int(found[4])
         segment = named(found[1] + _DATABASE, base, first, last, found[5])
-        return segment if segment.name == name and base < first <= last else None
+        whole = 0 < first <= last and (base < first or last <= base)
+        return segment if segment.name == name and whole else None
 
 
 def named(backup: str, base: int, first: int, last: int, fingerprint: str) -> Segment:

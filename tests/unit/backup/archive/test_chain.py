@@ -34,6 +34,10 @@ def test_a_log_continues_the_newest_chain_whose_last_entry_it_holds() -> None:
     assert continued({OLD}, segments, lambda _: True) == Chain(OLD, 5, 30)
     assert continued(set(), segments, lambda _: True) is None
     assert continued(both, [segment(11, 12), segment(14, 20)], lambda _: True) is None
+    assert continued(both, segments[1:], lambda _: True) is None
+    assert continued(both, [segment(9, 9), *segments[1:]], lambda _: True) == Chain(NEW, 10, 10)
+    assert continued(both, [segment(9, 9), segments[0]], lambda _: True) == Chain(NEW, 10, 20)
+    assert continued(both, [segment(9, 9), segment(12, 20)], lambda _: True) is None
 
 
 def test_segments_go_with_their_backup() -> None:
