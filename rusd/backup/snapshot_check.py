@@ -6,6 +6,8 @@ which tells one from the other (as etcdutl does).
 
 import hashlib
 import mmap
+import os
+import stat
 import struct
 from pathlib import Path
 from typing import Final
@@ -22,13 +24,20 @@ _PIECE: Final = 4 << 20
 
 
 def mapped(path: Path) -> memoryview:
-    """Return the bytes of a file. Raises SnapshotError for an empty one, OSError."""
-    with path.open("rb") as file:
-        try:
-            # (Not closed: a part of it that is still held keeps it open.)
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except ValueError as error:
-            raise SnapshotError(f"{path} is empty") from error
+    """Return the bytes of a file. Raises SnapshotError for an empty one, and for what is no file;
+    OSError.
+    """
+    # (A pipe in its place would keep the call waiting.)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SnapshotError(f"{path} is no file")
+        # (Not closed: a part of it that is still held keeps it open.)
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    except ValueError as error:
+        raise SnapshotError(f"{path} is empty") from error
+    finally:
+        os.close(descriptor)
 
 
 def open_snapshot(data: memoryview, *, skip_hash_check: bool = False) -> Database:

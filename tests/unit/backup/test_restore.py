@@ -5,6 +5,7 @@ nothing behind, or a state that a member opens.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -296,3 +297,16 @@ def test_a_damaged_file_is_refused_in_a_line_or_opened_by_a_member(
         content[one], content[other] = content[other], content[one]
     with TemporaryDirectory() as directory:
         outcome(bytes(content[: len(content) - cut]), Path(directory), capsys)
+
+
+@pytest.mark.parametrize("words", ["snapshot restore", "snapshot status", "hashkv"])
+def test_what_is_no_file_is_refused_at_once(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    flags = [f"--data-dir={tmp_path / 'data'}"] if words.endswith("restore") else []
+    for path in (pipe, tmp_path, Path("/dev/zero")):
+        assert main([*words.split(), str(path), *flags]) == 1
+        assert capsys.readouterr().err == f"Error: {path} is no file\n"
+    assert list(tmp_path.iterdir()) == [pipe]
