@@ -462,6 +462,7 @@ def _backups(
         backups.demand,
         reserve=reserve,
     )
+    backups.before_named(archiver.precede)
     backups.on_made(archiver.backed_up)
     return backups, archiver
 

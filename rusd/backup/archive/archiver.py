@@ -80,7 +80,12 @@ class Archiver:
         self._changed = asyncio.Event()
         self._worker = Worker("archive")
         self._draft = Draft(place, names.partial, self._worker, reserve)
+        #: A segment is written at a time.
+        self._writing = asyncio.Lock()
         self._chain: Chain | None = None
+        #: The last backup whose first segment is written, and the one that is to get its name.
+        self._linked: Chain | None = None
+        self._expected = ""
         #: The chain that begins with a backup made just now.
         self._next: Chain | None = None
         #: Whether this leader has looked for the segments of the one before.
@@ -121,6 +126,19 @@ class Archiver:
         self._resigned |= not is_leader
         self._changed.set()
 
+    async def precede(self, backup: Backup, index: int) -> None:
+        """Write the first segment of a backup that is about to get its name, so that no kill leaves
+        the backup without.
+        """
+        following = Chain(backup.name, index, index)
+        self._expected = backup.name
+        try:
+            await self._link(following)
+        except OSError as error:
+            self._failed(error)
+        else:
+            self._linked = following
+
     def backed_up(self, backup: Backup, index: int) -> None:
         """Go on behind a backup that contains the entries up to `index`."""
         self._next = Chain(backup.name, index, index)
@@ -157,10 +175,13 @@ class Archiver:
         except (Refusal, OSError) as error:
             if not self._node.is_leader:
                 return
-            self.failures += 1
-            self.error = str(error) or type(error).__name__
             self._retry_at = self._clock() + self._interval
-            log.error("failed to archive entries", extra={"fields": {"error": self.error}})
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        self.error = str(error) or type(error).__name__
+        log.error("failed to archive entries", extra={"fields": {"error": self.error}})
 
     async def _step(self) -> None:
         if not self._sought:
@@ -179,7 +200,8 @@ class Archiver:
 
     async def _begin(self, following: Chain) -> None:
         """Go on behind a new backup, once the chain before it has all up to there."""
-        await self._link(following)
+        if following != self._linked:
+            await self._link(following)
         if self._chain is not None:
             try:
                 await self._archive(due=True)
@@ -239,7 +261,7 @@ class Archiver:
         mine = [each for each in segments if each.backup == chain.backup]
         if chain.last > chain.base and (not mine or reach(chain.backup, mine).last < chain.last):
             raise _Gap(f"segments of {chain.backup} are gone")
-        if gone := set(orphans(backups, segments)):
+        if gone := set(orphans(backups | {self._expected}, segments)):
             # (A listing is not of one moment: what is new may be in it without what it follows.)
             for each in gone.intersection(orphans(*await self._listed())):
                 await self._worker.run(lambda name=each.name: self._place.delete(name))  # type: ignore[misc]
@@ -273,7 +295,7 @@ class Archiver:
             self._chain = chain._replace(last=entries[-1][1])
 
     async def _write(self, chain: Chain, entries: Sequence[LogEntry]) -> None:
-        async with self._draft.taken():
+        async with self._writing, self._draft.taken():
             self.size += await self._worker.run(lambda: self._put(chain, entries))
         self.segments += 1
 

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -71,6 +71,7 @@ class Backups:
         self._schedule = schedule
         self._clock = clock
         self._changed = asyncio.Event()
+        self._preparations: list[Callable[[Backup, int], Awaitable[None]]] = []
         self._listeners: list[Callable[[Backup, int], None]] = []
         self._worker = Worker("backups")
         self._draft = Draft(place, names.partial, self._worker, reserve)
@@ -88,6 +89,12 @@ class Backups:
         """A `rusd.raft.ports.RoleListener`."""
         self._schedule.responsible(is_leader, self._clock())
         self._changed.set()
+
+    def before_named(self, prepare: Callable[[Backup, int], Awaitable[None]]) -> None:
+        """Call `prepare` with each backup that was verified and has no name yet, and the index of
+        its last entry.
+        """
+        self._preparations.append(prepare)
 
     def on_made(self, listener: Callable[[Backup, int], None]) -> None:
         """Call `listener` with each backup that was made, and the index of its last entry."""
@@ -185,6 +192,8 @@ class Backups:
             printed = await own_process.run(_VERIFY, str(draft))
             revision, index = map(int, printed.split())
             backup = self._names.backup(int(began), revision)
+            for prepare in self._preparations:
+                await prepare(backup, index)
             await self._worker.run(lambda: self._place.put(draft, backup.name))
         self._schedule.succeeded(backup)
         self.newest, self.size, self.error = backup, size, ""

@@ -257,6 +257,33 @@ def test_a_leader_that_is_killed_just_after_a_backup_leaves_no_gap_behind_it(
     scene.run(third)
 
 
+def test_the_first_segment_is_written_before_the_backup_has_its_name_and_waits_for_it(
+    scene: Scene,
+) -> None:
+    async def story(made: Archiver) -> None:
+        await until(lambda: scene.demands)
+        scene.node.write(6)
+        scene.back_up(5, 4)
+        await until(lambda: made.last == 4)
+        coming = BACKUPS.backup(1_800_000_009, 9)
+        scene.disk.full = True
+        await made.precede(coming, 8)
+        assert (made.failures, len(scene.found())) == (1, 1)
+        scene.disk.full = False
+        await made.precede(coming, 8)
+        assert [each.backup for each in scene.found()][1:] == [coming.name]
+        # (A look removes segments of backups that are gone.)
+        scene.later(archiver.LOOK_AT_PLACE)
+        await until(lambda: made.last == 9)
+        assert scene.found()[-1].backup == coming.name
+        written = made.segments
+        assert scene.back_up(9, 8) == coming
+        await until(lambda: made.last == 8)
+        assert made.segments == written
+
+    scene.run(story)
+
+
 def test_entries_that_the_log_dropped_ask_for_a_backup_and_are_no_silent_gap(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

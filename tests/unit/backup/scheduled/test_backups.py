@@ -163,6 +163,21 @@ def test_a_leader_makes_a_verified_backup_of_its_revision_at_once(
     scene.run(story)
 
 
+def test_what_comes_before_the_name_is_done_with_the_revision_and_the_index(scene: Scene) -> None:
+    told: list[tuple[Backup, int, list[Backup]]] = []
+
+    async def prepare(backup: Backup, index: int) -> None:
+        told.append((backup, index, scene.found()))
+
+    async def story(made: Backups) -> None:
+        made.before_named(prepare)
+        await until(lambda: made.successes)
+        (backup,) = scene.found()
+        assert told == [(backup, scene.driver.machine.positions()[0].index, [])]
+
+    scene.run(story)
+
+
 def test_the_next_one_follows_after_the_interval_and_the_oldest_goes(scene: Scene) -> None:
     async def story(made: Backups) -> None:
         foreign = scene.path / "mine.db"
