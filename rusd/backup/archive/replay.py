@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from rusd.backup.archive.chain import without_gap
-from rusd.backup.archive.names import Segment, SegmentNames
+from rusd.backup.archive.chain import reach, without_gap
+from rusd.backup.archive.names import Segment, SegmentNames, fingerprint
 from rusd.backup.archive.segment import entries
 from rusd.backup.errors import SnapshotError
 from rusd.backup.scheduled.names import Backup, Names
@@ -39,7 +39,7 @@ _LEFT_OUT: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """A backup, and the segments to apply to it."""
+    """A backup, and the segments to apply to it: its own, and those of others of the same log."""
 
     backup: Path
     segments: list[Segment]
@@ -84,6 +84,7 @@ def sources(
 
     def source(backup: Backup) -> Source:
         mine = [each for each in segments if each.backup == backup.name]
+        mine += _of_older(directory, mine, [each for each in segments if each not in mine])
         return Source(directory / backup.name, sorted(mine, key=lambda s: (s.first, s.last)))
 
     if first is not None:
@@ -98,6 +99,36 @@ def sources(
         later = [each for each in backups if not below or each > below[-1]]
         chosen = below[-1:] + later[:1]
     return [source(each) for each in chosen]
+
+
+def _of_older(directory: Path, mine: list[Segment], others: list[Segment]) -> list[Segment]:
+    """Return segments of other backups that continue those of one.
+
+    The archive goes on behind the backup before while a backup is made, which takes long for a
+    large one. The backup's first segment tells whether both are of the same log.
+    """
+    link = next((each for each in mine if each.last <= each.base), None)
+    if link is None:
+        return []
+    last, found = reach(link.backup, mine).last, list[Segment]()
+    for each in sorted(others, key=lambda s: (s.first, s.last)):
+        if each.first <= last + 1 and each.last > last:
+            same = [s for s in others if s.backup == each.backup]
+            if any(_holds(directory, s, link) for s in same):
+                found.append(each)
+                last = each.last
+    return found
+
+
+def _holds(directory: Path, segment: Segment, link: Segment) -> bool:
+    """Return whether a segment holds the last entry of another one."""
+    if not segment.first <= link.last <= segment.last:
+        return False
+    try:
+        held = _read(mapped(directory / segment.name), segment)
+        return any(fingerprint(each) == link.fingerprint for each in held)
+    except (SnapshotError, OSError):
+        return False
 
 
 def older_and_further(directory: Path, source: Source, cluster: int | None = None) -> str | None:

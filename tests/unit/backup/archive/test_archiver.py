@@ -322,8 +322,9 @@ def test_the_chain_before_reaches_up_to_the_new_backup_and_goes_with_its_own(sce
         assert scene.spans() == [(5, 9)]
         (scene.path / first.name).unlink()
         scene.later(archiver.LOOK_AT_PLACE)
+        await until(lambda: {each.backup for each in scene.found()} == {second.name})
+        scene.later(INTERVAL)
         await until(lambda: scene.spans() == [(9, 9)])
-        assert {each.backup for each in scene.found()} == {second.name}
 
     scene.run(story)
 

@@ -22,9 +22,11 @@ BACKUP = NAMES.backup(1_800_000_000, 5).name
 PUT = encode(Kind.PUT, b"put")
 
 
-def segment(directory: Path, entries: list[LogEntry], base: int = 4) -> Segment:
-    made = named(BACKUP, base, entries[0][1], entries[-1][1], fingerprint(entries[-1]))
-    (directory / made.name).write_bytes(b"".join(pieces(BACKUP, entries)))
+def segment(
+    directory: Path, entries: list[LogEntry], base: int = 4, backup: str = BACKUP
+) -> Segment:
+    made = named(backup, base, entries[0][1], entries[-1][1], fingerprint(entries[-1]))
+    (directory / made.name).write_bytes(b"".join(pieces(backup, entries)))
     return made
 
 
@@ -79,6 +81,33 @@ def test_a_file_that_holds_other_entries_than_its_name_says_is_refused(tmp_path:
         with pytest.raises(SnapshotError, match=r"ends with entry 6|entry 5 in the place"):
             list(Source(tmp_path / BACKUP, [other]).proposals(Position(4, 2)))
         (tmp_path / other.name).rename(tmp_path / made.name)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_was_archived_while_a_backup_was_made_follows_it_if_it_is_of_the_same_log(
+    same: bool, tmp_path: Path
+) -> None:
+    newer = NAMES.backup(1_800_000_900, 9).name
+    for name in (BACKUP, newer):
+        (tmp_path / name).touch()
+    log = [entry(index, encode(Kind.PUT, b"%d" % index)) for index in range(5, 14)]
+    for first, last in ((5, 7), (8, 10), (11, 13)):
+        segment(tmp_path, log[first - 5 : last - 4])
+    held = log[8 - 5] if same else entry(8, encode(Kind.PUT, b"of a restored cluster"))
+    segment(tmp_path, [held], 9, newer)
+    segment(tmp_path, log[10 - 5 : 12 - 5], 9, newer)
+    (source,) = sources(tmp_path, 0)
+    assert source.backup.name == newer
+    last = 13 if same else 11
+    puts = [encode(Kind.PUT, b"%d" % index) for index in range(10, last + 1)]
+    assert list(source.proposals(Position(9, 2))) == puts
+    if same:
+        # (Without a gap alone.)
+        (gone,) = tmp_path.glob("*-11-13-*.log")
+        gone.unlink()
+        segment(tmp_path, log[13 - 5 :])
+        (source,) = sources(tmp_path, 0)
+        assert list(source.proposals(Position(9, 2))) == puts[:2]
 
 
 def test_the_newest_backup_below_is_the_first_choice_and_the_one_behind_it_the_second(
