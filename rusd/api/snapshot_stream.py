@@ -55,6 +55,7 @@ class SnapshotStream(StreamTask):
             return snapshot_response(left, data, self._version)
 
         while left:
+            await file.grown(CHUNK_BYTES)
             message = await self._files.worker.run(chunk)
             await self._ready()
             self._responses.send(message)

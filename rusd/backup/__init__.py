@@ -16,9 +16,9 @@ Files:
     errors          SnapshotError
 
 Data passes: `SnapshotFiles` makes a checkpoint of the live database, lets a process of its own
-write the file from it, and opens the file for its reader. The event loop and the interpreter lock
-of the member take no part: a large file costs the calls that are served meanwhile a share of the
-machine, and nothing else.
+write the file from it, and opens the file for its readers, which read it while it grows. The event
+loop and the interpreter lock of the member take no part: a large file costs the calls that are
+served meanwhile a share of the machine, and nothing else.
 
 Promises:
 

@@ -1,9 +1,11 @@
 """Write etcd's database file from a checkpoint: python -m rusd.backup CHECKPOINT FILE RESERVE.
 
 A process of its own, since encoding a large store would take the interpreter lock from the member.
-It ends with its parent, which holds the other end of its standard input. Exit code 1, and the
-reason on standard error, if the file could not be written, or if the disk has less than RESERVE
-free bytes left: the member needs them for its log and its database.
+It begins when the first line arrives on its standard input, and ends with its parent, which holds
+the other end of that. Each line of its output says how many bytes are written, and how many the
+whole file has. Exit code 1, and the reason on standard error, if the file could not be written, or
+if the disk would have less than RESERVE free bytes left: the member needs them for its log and its
+database.
 """
 
 import errno
@@ -18,14 +20,15 @@ from rusd.storage import Engine, StorageError
 
 def main() -> int:
     """Run the command; return its exit code."""
-    own_process.become()
+    parent = own_process.become()
     checkpoint, file, reserve = sys.argv[1:]
+    parent.wait_for_word()
     try:
         engine = Engine.open(Path(checkpoint), read_only=True)
         try:
             # (0o600: the file holds every key, and the hashes of the passwords.)
             with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-                export.write(engine, out, lambda: _leave(Path(file), int(reserve)))
+                export.write(engine, out, _Progress(Path(file), int(reserve)))
         finally:
             engine.close()
     except (StorageError, OSError) as error:
@@ -34,10 +37,16 @@ def main() -> int:
     return 0
 
 
-def _leave(file: Path, reserve: int) -> None:
-    """Raise OSError if the disk has less than `reserve` bytes left."""
-    if free(file) < reserve:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+class _Progress:
+    def __init__(self, file: Path, reserve: int) -> None:
+        self._file = file
+        self._reserve = reserve
+
+    def __call__(self, written: int, whole: int) -> None:
+        """Tell the parent. Raises OSError if the disk has too little room for the rest."""
+        if free(self._file) < self._reserve + whole - written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        print(written, whole, flush=True)
 
 
 if __name__ == "__main__":

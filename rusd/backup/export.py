@@ -1,12 +1,13 @@
 """The state of a database to the buckets of etcd's file."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import BinaryIO, Final
 
 from rusd.backup import etcd_records as etcd
 from rusd.bbolt import Writer
+from rusd.bbolt.layout import BucketValue
 from rusd.mvcc import compaction
-from rusd.mvcc.revision import revision_key
+from rusd.mvcc.revision import REVISION_SIZE, TOMBSTONE, revision_key
 from rusd.state import auth_records
 from rusd.state.alarms import Alarms
 from rusd.state.leases import Leases
@@ -16,29 +17,58 @@ from rusd.storage import Engine, Family
 
 Items = Iterable[tuple[bytes, bytes]]
 
-#: Pages written at once, bytes.
-_WRITE = 1 << 20
+#: Bytes after which `write` says how far it is.
+STEP: Final = 1 << 20
+#: Of the longest key of a row.
+_KEY_BYTES: Final = REVISION_SIZE + len(TOMBSTONE)
 
 
-def write(engine: Engine, file: BinaryIO, before_write: Callable[[], None] = lambda: None) -> int:
-    """Write the state to an empty file; return its size in bytes. Raises StorageError, OSError.
+def write(
+    engine: Engine, file: BinaryIO, told: Callable[[int, int], None] = lambda written, whole: None
+) -> int:
+    """Write the state to an empty file, from its beginning to its end; return its size in bytes.
 
-    `before_write`: called before each large write; what it raises ends this.
+    `told`: called before anything is written, and again after about each `STEP`, with the bytes
+    so far and those of the whole file; what it raises ends this. The database must not change
+    meanwhile. Raises StorageError, OSError.
     """
-    writer = Writer()
-    file.seek(writer.size)
-    out = _Buffered(file, before_write)
-    for page in writer.pages(buckets(engine)):
-        out.write(page)
-    out.flush()
-    file.seek(0)
-    file.write(writer.meta())
+    writer, written, before = Writer(), 0, 0
+    values: dict[bytes, BucketValue] = {}
+    pages: list[bytes] = []
+    for name, items in _small_buckets(engine):
+        values[name] = _collected(writer.bucket(items), pages)
+    head = writer.head(writer.most(*engine.extent(Family.KEY), _KEY_BYTES))
+
+    def everything() -> Iterator[bytes]:
+        yield head
+        yield from pages
+        values[etcd.KEY] = yield from writer.bucket(engine.whole(Family.KEY))
+        yield from writer.finish(values)
+
+    told(0, writer.whole)
+    for page in everything():
+        file.write(page)
+        written += len(page)
+        if written - before >= STEP:
+            file.flush()
+            told(written, writer.whole)
+            before = written
     file.flush()
-    return writer.size
+    told(written, writer.whole)
+    return written
 
 
-def buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
-    """Yield the name of every bucket of etcd, and its items in the order of their keys."""
+def _collected(pages: Generator[bytes, None, BucketValue], into: list[bytes]) -> BucketValue:
+    while True:
+        try:
+            into.append(next(pages))
+        except StopIteration as end:
+            value: BucketValue = end.value
+            return value
+
+
+def _small_buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
+    """Yield the name of every bucket of etcd but the keys', and its items in their order."""
     members, leases, alarms = Members(), Leases(), Alarms()
     for records in (members, leases, alarms):
         records.load(engine)
@@ -47,7 +77,6 @@ def buckets(engine: Engine) -> Iterator[tuple[bytes, Items]]:
     yield etcd.AUTH_ROLES, auth_records.encoded_roles(engine)
     yield etcd.AUTH_USERS, auth_records.encoded_users(engine)
     yield etcd.CLUSTER, _cluster(members)
-    yield etcd.KEY, engine.whole(Family.KEY)
     yield etcd.LEASE, sorted((etcd.lease_key(one.id), etcd.lease(one)) for one in leases)
     yield etcd.MEMBERS, sorted((etcd.member_key(one.id), etcd.member(one)) for one in members)
     yield (
@@ -87,24 +116,3 @@ def _meta(engine: Engine, members: Members) -> dict[bytes, bytes]:
     if finished >= 0:
         found[etcd.FINISHED_COMPACTION] = revision_key(finished)
     return found
-
-
-class _Buffered:
-    """Joins pages to large writes."""
-
-    def __init__(self, file: BinaryIO, before_write: Callable[[], None]) -> None:
-        self._file = file
-        self._before_write = before_write
-        self._pages: list[bytes] = []
-        self._size = 0
-
-    def write(self, page: bytes) -> None:
-        self._pages.append(page)
-        self._size += len(page)
-        if self._size >= _WRITE:
-            self.flush()
-
-    def flush(self) -> None:
-        self._before_write()
-        self._file.write(b"".join(self._pages))
-        self._pages, self._size = [], 0

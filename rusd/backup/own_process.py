@@ -4,6 +4,8 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +30,35 @@ class ProcessFailed(Exception):
     """The process ended with an error; the last of what it said."""
 
 
-async def run(module: str, *arguments: str) -> str:
-    """Run `main` of a module, which does not outlive this call; return what it printed.
+class Child:
+    """A process as its parent sees it."""
 
-    Raises ProcessFailed.
-    """
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    def give_word(self) -> None:
+        """Let it begin, if it waits for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield what it prints until it ends. Raises ProcessFailed."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        said = asyncio.ensure_future(self._process.stderr.read())
+        try:
+            async for line in self._process.stdout:
+                yield line.decode(errors="replace")
+            text = (await said).decode(errors="replace").strip()[-_QUOTED:]
+        finally:
+            said.cancel()
+        if code := await self._process.wait():
+            raise ProcessFailed(text or f"its process ended with {code}")
+
+
+@asynccontextmanager
+async def running(module: str, *arguments: str) -> AsyncIterator[Child]:
+    """Run `main` of a module in a process, which does not outlive the block."""
     packages = str(Path(rusd.__file__).parents[1])
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-c", _PROGRAM, packages, module, *arguments),
@@ -41,28 +67,43 @@ async def run(module: str, *arguments: str) -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        printed, said = await asyncio.gather(process.stdout.read(), process.stderr.read())
-        code = await process.wait()
+        yield Child(process)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if code != 0:
-        text = said.decode(errors="replace").strip()[-_QUOTED:]
-        raise ProcessFailed(text or f"its process ended with {code}")
-    return printed.decode(errors="replace")
 
 
-def become() -> None:
+async def run(module: str, *arguments: str) -> str:
+    """Run `main` of a module in a process, which does not outlive this call; return what it
+    printed. Raises ProcessFailed.
+    """
+    async with running(module, *arguments) as child:
+        return "".join([line async for line in child.lines()])
+
+
+class Parent:
+    """The member, as such a process sees it."""
+
+    def __init__(self) -> None:
+        self._word = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for_word(self) -> None:
+        """Return once the parent has given word."""
+        self._word.wait()
+
+    def _read(self) -> None:
+        if sys.stdin.readline():
+            self._word.set()
+            sys.stdin.read()
+        # It is gone.
+        os._exit(1)
+
+
+def become() -> Parent:
     """Called first in the process: it ends with its parent, which holds the other end of its
     standard input, and gives way to it.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICE)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
+    return Parent()

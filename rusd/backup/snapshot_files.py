@@ -3,9 +3,9 @@
     <directory>/<n>/state    the checkpoint: hard links
     <directory>/<n>/db       the file that is being written
 
-Both names go when the file is complete. Its readers hold the open file, so its blocks are free as
-soon as the last reader is done, also if the member is killed. Names that a killed member left are
-removed at its next start.
+The file is read while it grows. Both names go when it is complete. Its readers hold the open file,
+so its blocks are free as soon as the last reader is done, also if the member is killed. Names that
+a killed member left are removed at its next start.
 
 Files are made one at a time, and `FILES` of them exist at once. A call that cannot have its file at
 once shares the next one with all other calls that wait. A reader that reads nothing for `STALLED`
@@ -44,19 +44,58 @@ class SnapshotFailed(Exception):
     """The file could not be written, for example since the disk is full."""
 
 
-class SnapshotFile:
-    """A finished file, read once from its beginning. The methods do I/O: call them in a thread."""
+class Growth:
+    """How far a file is written."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, size: int, written: int = 0) -> None:
+        #: Bytes of the whole file.
+        self.size = size
+        self._written = written
+        self._error = ""
+        self._changed = asyncio.Event()
+
+    def grew(self, written: int) -> None:
+        """Note that so many bytes can be read."""
+        self._written = written
+        self._wake()
+
+    def fail(self, error: str) -> None:
+        """Note that it grows no more."""
+        self._error = self._error or error
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def reached(self, size: int) -> None:
+        """Wait until so many bytes can be read. Raises SnapshotFailed if that will not be."""
+        while self._written < size:
+            if self._error:
+                raise SnapshotFailed(self._error)
+            await self._changed.wait()
+
+
+class SnapshotFile:
+    """A file, read once from its beginning, also while it grows."""
+
+    def __init__(self, file: BinaryIO, growth: Growth) -> None:
         """`file`: may have other readers; its position is not used."""
         self._file = file
+        self._growth = growth
         self._position = 0
         #: Bytes.
-        self.size = os.fstat(file.fileno()).st_size
+        self.size = growth.size
+
+    async def grown(self, size: int) -> None:
+        """Wait until the next bytes can be read, so many unless the file ends. Raises
+        SnapshotFailed if it cannot be written, or the member is stopping.
+        """
+        await self._growth.reached(min(self._position + size, self.size))
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, so many unless the file ends. Raises SnapshotFailed if the member
-        is stopping.
+        """Return the next bytes, so many unless the file ends or was not `grown`: in a thread,
+        since this is I/O. Raises SnapshotFailed if the file is gone.
         """
         if self._file.closed:
             raise SnapshotFailed(_STOPPING)
@@ -72,8 +111,20 @@ class _Shared:
         self.readers = 0
         #: The open file, or SnapshotFailed.
         self.file: asyncio.Future[BinaryIO] = asyncio.get_running_loop().create_future()
+        self.growth: Growth | None = None
+        #: Whether it is one of those that may exist.
+        self.has_room = False
         #: Makes the file, and exists as long as the file.
         self.life: asyncio.Task[None] | None = None
+
+    def fail(self, error: str) -> None:
+        """Tell all readers, unless they have all of the file."""
+        if self.growth is not None:
+            self.growth.fail(error)
+        elif not self.file.done():
+            self.file.set_exception(SnapshotFailed(error))
+            # Nobody may wait for it any more.
+            self.file.exception()
 
 
 class SnapshotFiles:
@@ -94,7 +145,7 @@ class SnapshotFiles:
         self._making = asyncio.Lock()
         #: The file whose checkpoint has not begun.
         self._next: _Shared | None = None
-        #: Files that are complete and exist.
+        #: Files that can be read, also those that grow.
         self.open = 0
         self._lives: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -105,7 +156,7 @@ class SnapshotFiles:
     @property
     def crowded(self) -> bool:
         """Whether calls wait until a file goes."""
-        return self._next is not None and self._room.locked()
+        return self._next is not None and not self._next.has_room
 
     @asynccontextmanager
     async def make(self) -> AsyncIterator[SnapshotFile]:
@@ -123,7 +174,9 @@ class SnapshotFiles:
             shared.life.add_done_callback(self._lives.discard)
         shared.readers += 1
         try:
-            yield SnapshotFile(await asyncio.shield(shared.file))
+            file = await asyncio.shield(shared.file)
+            assert shared.growth is not None
+            yield SnapshotFile(file, shared.growth)
         finally:
             shared.readers -= 1
             if not shared.readers:
@@ -150,36 +203,46 @@ class SnapshotFiles:
         """Make the file and hold it until it is cancelled."""
         try:
             async with self._room:
-                opened = await self._made(shared)
-                self.open += 1
+                shared.has_room = True
                 try:
-                    shared.file.set_result(opened)
+                    await self._make(shared)
                     await asyncio.Event().wait()
+                except (StorageError, OSError, ProcessFailed) as error:
+                    shared.fail(str(error))
                 finally:
-                    self.open -= 1
-                    # In the thread: this frees the blocks of a large file.
-                    await self.worker.run(opened.close)
-        except (StorageError, OSError, ProcessFailed) as error:
-            shared.file.set_exception(SnapshotFailed(str(error)))
+                    shared.fail(_STOPPING)
+                    if shared.growth is not None:
+                        self.open -= 1
+                        # In the thread: this frees the blocks of a large file.
+                        await self.worker.run(shared.file.result().close)
         finally:
-            if not shared.file.done():
-                shared.file.set_exception(SnapshotFailed(_STOPPING))
-            # Nobody may wait for it any more.
-            shared.file.exception()
+            shared.fail(_STOPPING)
 
-    async def _made(self, shared: _Shared) -> BinaryIO:
+    async def _make(self, shared: _Shared) -> None:
+        """Return when the file is complete; it can be read before."""
         async with self._making:
             # A later call must see what was applied before it: no one joins from here on.
             self._next = None
             self._number += 1
             place = self._directory / str(self._number)
+            file = place / "db"
             try:
-                await self._write(place)
-                return await self.worker.run(partial(_open, place / "db"))
+                # (It starts while the checkpoint is made.)
+                arguments = (str(place / "state"), str(file), str(self._reserve))
+                async with own_process.running(_PROGRAM, *arguments) as process:
+                    await self._copy_state(place)
+                    process.give_word()
+                    async for line in process.lines():
+                        written, size = map(int, line.split())
+                        if shared.growth is None:
+                            shared.file.set_result(await self.worker.run(partial(_open, file)))
+                            shared.growth = Growth(size)
+                            self.open += 1
+                        shared.growth.grew(written)
             finally:
                 await self.worker.run(partial(shutil.rmtree, place, ignore_errors=True))
 
-    async def _write(self, place: Path) -> None:
+    async def _copy_state(self, place: Path) -> None:
         state = place / "state"
 
         def checkpoint() -> bool:
@@ -194,7 +257,6 @@ class SnapshotFiles:
         while not await self.worker.run(checkpoint):
             await asyncio.sleep(retry)
             retry = min(2 * retry, RETRY_MAX)
-        await own_process.run(_PROGRAM, str(state), str(place / "db"), str(self._reserve))
 
 
 def _open(path: Path) -> BinaryIO:

@@ -8,7 +8,7 @@ Files:
     errors      BboltError
 
 Data passes: `Writer` takes the items of each bucket in key order and gives the pages of a file in
-their order, the first two last. `Database` takes a whole file (bytes, or a mapped file) and gives
+their order. `Database` takes a whole file (bytes, or a mapped file) and gives
 its buckets and their items in key order. `check` takes a `Database` and raises what is wrong.
 
 Promises:

@@ -147,14 +147,20 @@ def encode_branch(number: int, children: Sequence[tuple[bytes, int]]) -> bytes:
     return b"".join((head, *elements, *(key for key, _ in children)))
 
 
-def encode_free_list(number: int) -> bytes:
-    """Return the page of an empty free list without its padding."""
-    return HEADER.pack(number, FREE_LIST, 0, 0)
+def encode_free_list(number: int, free: Sequence[int] = ()) -> bytes:
+    """Return the page that lists the free pages, without its padding."""
+    count = len(free)
+    numbers = struct.pack(f"<{count}Q", *free)
+    if count < LONG_COUNT:
+        return HEADER.pack(number, FREE_LIST, count, 0) + numbers
+    return HEADER.pack(number, FREE_LIST, LONG_COUNT, 0) + struct.pack("<Q", count) + numbers
 
 
-def pad(page: bytes, page_size: int) -> bytes:
-    """Return the page filled up to a multiple of `page_size`; its header says how many that is."""
-    pages = -(-len(page) // page_size)
+def pad(page: bytes, page_size: int, least: int = 1) -> bytes:
+    """Return the page filled up to a multiple of `page_size`; its header says how many that is,
+    `least` or more.
+    """
+    pages = max(-(-len(page) // page_size), least)
     page = page.ljust(pages * page_size, b"\0")
     if pages == 1:
         return page

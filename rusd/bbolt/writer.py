@@ -1,4 +1,10 @@
-"""Sorted items to the pages of a file, in one pass.
+"""Sorted items to the pages of a file, in one pass from its beginning to its end.
+
+The first two pages say where the bucket of the buckets is and how many pages the file has. So the
+number of pages is settled beforehand, by a bound of what is to come: that bucket lies at the end,
+behind the free list, and pages that were not needed are free.
+
+    meta pages | trees | free pages | free list | bucket of the buckets
 
 Pages are numbered in the order in which they are given, and children come before the page that
 refers to them: a tree is built from its leaves. Every level keeps the entries of the page that it
@@ -19,12 +25,16 @@ from rusd.bbolt.layout import ELEMENT_SIZE, HEADER, BucketValue, Meta
 
 #: Transaction of the first meta page; the second has that of the one before.
 TRANSACTION: Final = 2
+#: Pages of the bucket of the buckets.
+ROOT_PAGES: Final = 4
 #: A bucket of at most this part of a page, without buckets in it, lies within its parent's.
 INLINE_PART: Final = 4
 #: Bytes after which a leaf is full.
 LEAF: Final = 128 << 10
 #: Items taken at once: they are in memory together.
 _STEP: Final = 16
+#: Free pages given at once.
+_FREE: Final = 64
 
 Item = tuple[bytes, bytes]
 #: First key and number of a page.
@@ -32,10 +42,10 @@ Entry = tuple[bytes, int]
 
 
 class Writer:
-    """Makes one file: `pages` (or `bucket` for each bucket, then `finish`), then `meta`.
+    """Makes one file: `bucket` for each bucket and once among them `head`, then `finish`.
 
-    The caller writes what these yield one after the other, from page 2 on, and then `meta()` at
-    the beginning of the file.
+    The caller writes what `head` returns at the beginning of the file, and then what the others
+    yield, one after the other.
     """
 
     def __init__(self, page_size: int = 4096, leaf: int = LEAF) -> None:
@@ -53,12 +63,43 @@ class Writer:
         """Bytes of the file so far, with its meta pages."""
         return self._pages * self.page_size
 
-    def pages(self, buckets: Iterable[tuple[bytes, Iterable[Item]]]) -> Iterator[bytes]:
-        """Yield all pages of a file with these buckets, each with its items as in `bucket`."""
-        values = {}
-        for name, items in buckets:
-            values[name] = yield from self.bucket(items)
-        yield from self.finish(values)
+    @property
+    def whole(self) -> int:
+        """Bytes of the whole file. ValueError before `head`."""
+        if self._meta is None:
+            raise ValueError("the file has no head")
+        return self._meta.pages * self.page_size
+
+    def most(self, items: int, size: int, longest: int) -> int:
+        """Return how many pages a bucket takes at most: of so many items at most, whose keys and
+        values have `size` bytes at most, and keys of `longest` bytes.
+        """
+        page = self.page_size
+        size += ELEMENT_SIZE * items
+        # (All leaves but the last are full, and end within a page.)
+        nodes = size // (self._leaf - HEADER.size) + 1
+        pages = (size + nodes * (HEADER.size + page - 1)) // page
+        fit = (page - HEADER.size) // (ELEMENT_SIZE + longest)
+        children, largest = max(2, fit - 1), max(3, fit)
+        branch = -(-(HEADER.size + largest * (ELEMENT_SIZE + longest)) // page)
+        while nodes > 1:
+            nodes = -(-nodes // children)
+            pages += branch * nodes
+        return pages
+
+    def head(self, more: int) -> bytes:
+        """Return the first two pages of the file, to which `bucket` adds `more` pages at most from
+        here on.
+        """
+        page, entry = self.page_size, 8
+        pages = self._pages + more + ROOT_PAGES
+        # (As if all pages were free.)
+        listed = -(-(HEADER.size + entry + entry * pages) // (page - entry))
+        pages += listed
+        root = pages - ROOT_PAGES
+        meta = self._meta = Meta(page, root, 0, root - listed, pages, TRANSACTION)
+        older = Meta(*meta[:-1], TRANSACTION - 1)
+        return layout.encode_meta(0, meta) + layout.encode_meta(1, older)
 
     def bucket(self, items: Iterable[Item]) -> Generator[bytes, None, BucketValue]:
         """Yield the pages of a bucket; return the value by which its parent refers to it.
@@ -71,21 +112,27 @@ class Writer:
         return BucketValue(layout.BUCKET.pack(root, 0) + inline)
 
     def finish(self, buckets: Mapping[bytes, BucketValue]) -> Iterator[bytes]:
-        """Yield the last pages: the bucket of the buckets, and an empty free list."""
-        root, rest = yield from self._tree(sorted(buckets.items()))
-        if root == 0:
-            root = self._pages
-            yield self._page(layout.encode_leaf(root, rest.data, rest.sizes))
-        free_list = self._pages
-        yield self._page(layout.encode_free_list(free_list))
-        self._meta = Meta(self.page_size, root, 0, free_list, self._pages, TRANSACTION)
+        """Yield the last pages: free ones, their list, and the bucket of the buckets.
 
-    def meta(self) -> bytes:
-        """Return the first two pages of the file. ValueError before `finish`."""
+        ValueError before `head`, if more pages were added than it was told, or for more buckets
+        than have room.
+        """
         if self._meta is None:
-            raise ValueError("the file is not finished")
-        older = Meta(*self._meta[:-1], TRANSACTION - 1)
-        return layout.encode_meta(0, self._meta) + layout.encode_meta(1, older)
+            raise ValueError("the file has no head")
+        end = self._meta.free_list
+        if self._pages > end:
+            raise ValueError(f"{self._pages} pages, {end} at most were announced")
+        free_list = layout.encode_free_list(end, range(self._pages, end))
+        while self._pages < end:
+            free = min(_FREE, end - self._pages)
+            self._pages += free
+            yield bytes(self.page_size * free)
+        root = self._meta.root
+        yield self._page(free_list, root - end)
+        data = list(chain.from_iterable(sorted(buckets.items())))
+        yield self._page(layout.encode_leaf(root, data), ROOT_PAGES)
+        if self._pages != self._meta.pages:
+            raise ValueError(f"{len(buckets)} buckets take more than {ROOT_PAGES} pages")
 
     def _tree(self, items: Iterable[Item]) -> Generator[bytes, None, tuple[int, "_Leaf"]]:
         """Yield a tree's pages. Return its topmost page and an empty leaf; or 0 and the only leaf
@@ -127,9 +174,9 @@ class Writer:
             level.add(stays)
         level.add(entry)
 
-    def _page(self, page: bytes) -> bytes:
-        """Count a page as the next one; return it with its padding."""
-        padded = layout.pad(page, self.page_size)
+    def _page(self, page: bytes, least: int = 1) -> bytes:
+        """Count a page as the next one; return it with its padding, so many pages or more."""
+        padded = layout.pad(page, self.page_size, least)
         self._pages += len(padded) // self.page_size
         return padded
 

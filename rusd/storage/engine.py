@@ -1,5 +1,6 @@
 """One open RocksDB database."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -26,6 +27,14 @@ from rusd.storage.options import database_options, family_options
 
 #: Rows of a whole family that are in memory together.
 _PART = 16
+#: What RocksDB says of all tables of a family: rows, deletions, bytes of keys and of values.
+_TABLES = re.compile(
+    r"# entries=(\d+); # deletions=(\d+);.*; raw key size=(\d+);.*; raw value size=(\d+);"
+)
+#: Bytes that RocksDB adds to each key.
+_INTERNAL = 8
+#: Numbers of rows that are in no table.
+_MEMTABLES = ("rocksdb.num-entries-active-mem-table", "rocksdb.num-entries-imm-mem-tables")
 
 
 class Engine:
@@ -179,6 +188,31 @@ class Engine:
         cursor takes.
         """
         return chain.from_iterable(self._parts(family))
+
+    def extent(self, family: Family) -> tuple[int, int]:
+        """Returns bounds of a family that nobody writes to: it has so many rows at most, whose keys
+        and values have so many bytes at most.
+
+        RocksDB knows them without reading rows; those that are superseded or deleted count until it
+        merges them. Where rows were deleted, they are counted.
+        """
+        reader = self._readers[family]
+        try:
+            told = _TABLES.search(
+                reader.property_value("rocksdb.aggregated-table-properties") or ""
+            )
+            in_memory = sum(reader.property_int_value(name) or 0 for name in _MEMTABLES)
+        except Exception as error:
+            raise self._unreadable(error) from error
+        if told is not None and not in_memory:
+            rows, deleted, keys, values = map(int, told.groups())
+            if not deleted:
+                return rows, keys - rows * _INTERNAL + values
+        rows, size = 0, 0
+        for part in self._parts(family):
+            rows += len(part)
+            size += sum(map(len, chain.from_iterable(part)))
+        return rows, size
 
     def _parts(self, family: Family) -> Iterator[list[tuple[bytes, bytes]]]:
         start = b""

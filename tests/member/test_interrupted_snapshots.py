@@ -29,7 +29,8 @@ from tests.support.pair import ORACLE, command
 from tests.support.ports import free_port
 from tests.support.snapshots import buckets, run, rusdutl, save, stream
 from tests.support.waiting import wait
-from tests.unit.backup.test_restore import file_of, sound
+from tests.unit.backup.test_restore import sound
+from tests.unit.bbolt.files import make
 
 #: More than client and server together buffer of a stream.
 LARGE = 24
@@ -106,7 +107,7 @@ def test_a_restore_that_a_signal_ends_leaves_no_keys_behind(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     file, data = tmp_path / "file.db", tmp_path / "data"
-    file.write_bytes(file_of(sound()))
+    file.write_bytes(make(sound()))
     restore = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
     program = KILLED.replace("SIGKILL", number.name)
     ended = subprocess.run(
@@ -121,7 +122,7 @@ def test_a_restore_that_a_signal_ends_leaves_no_keys_behind(
 
 def test_a_killed_restore_is_not_served_and_not_overwritten(tmp_path: Path) -> None:
     file, data = tmp_path / "file.db", tmp_path / "data"
-    file.write_bytes(file_of(sound()))
+    file.write_bytes(make(sound()))
     restore = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
     killed = subprocess.run([sys.executable, "-c", KILLED, *restore], capture_output=True)
     assert killed.returncode == -signal.SIGKILL

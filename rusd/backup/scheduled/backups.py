@@ -236,6 +236,7 @@ class Backups:
         try:
             left = file.size
             while left:
+                await file.grown(PIECE)
                 copied = await self._worker.run(piece)
                 left -= copied
                 if not copied:

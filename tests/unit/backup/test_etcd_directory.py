@@ -12,11 +12,11 @@ import pytest
 from rusd.backup import etcd_records as etcd
 from rusd.backup.errors import SnapshotError
 from rusd.backup.etcd_directory import open_etcd_directory
-from rusd.bbolt import Writer
 from rusd.proto import rpc_pb2 as rpc
 from rusd.state.command import Kind
 from tests.support.etcd_wal import entry, field, segments, snapshot, state
 from tests.support.memory import traced
+from tests.unit.bbolt.files import make
 
 Records = Sequence[tuple[int, bytes]]
 
@@ -25,9 +25,7 @@ def database(path: Path, index: int, term: int) -> None:
     """Write a database that has applied entry `index`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     applied = {etcd.CONSISTENT_INDEX: etcd.number(index), etcd.TERM: etcd.number(term)}
-    writer = Writer()
-    pages = b"".join(writer.pages([(etcd.KEY, []), (etcd.META, sorted(applied.items()))]))
-    path.write_bytes(writer.meta() + pages)
+    path.write_bytes(make({etcd.KEY: {}, etcd.META: applied}))
 
 
 def put(index: int, term: int) -> tuple[int, bytes]:

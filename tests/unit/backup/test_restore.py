@@ -4,7 +4,6 @@ nothing behind, or a state that a member opens.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +15,8 @@ from hypothesis import strategies as st
 
 from rusd.backup import etcd_records as etcd
 from rusd.backup.restore import WRITE_BYTES, WRITES, restore
-from rusd.bbolt import Database, Writer
-from rusd.bbolt.layout import HEADER, IS_BUCKET, LEAF, BucketValue
+from rusd.bbolt import Database
+from rusd.bbolt.layout import HEADER, IS_BUCKET, LEAF
 from rusd.mvcc.revision import revision_key
 from rusd.mvcc.size import EMPTY, StoreSize
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
@@ -26,6 +25,7 @@ from rusd.state.machine import StateMachine
 from rusd.storage import Batch, Engine
 from rusd.storage.batch import Operation
 from rusd.utl.command import main
+from tests.unit.bbolt.files import make
 
 Rows = dict[bytes, bytes]
 PAGE = 4096
@@ -55,27 +55,6 @@ def sound() -> dict[bytes, Rows]:
         etcd.LEASE: {etcd.lease_key(7): lease},
         etcd.META: {etcd.SCHEDULED_COMPACTION: revision_key(5)},
     }
-
-
-def file_of(records: dict[bytes, Rows]) -> bytes:
-    writer, pages = Writer(), []
-    values: dict[bytes, BucketValue] = {}
-    for name, rows in sorted(records.items()):
-        writing = writer.bucket(sorted(rows.items()))
-        while True:
-            try:
-                pages.append(next(writing))
-            except StopIteration as end:
-                values[name] = end.value
-                break
-    pages.extend(writer.finish(values))
-    out = io.BytesIO(bytes(writer.size))
-    content = b"".join(pages)
-    out.seek(writer.size - len(content))
-    out.write(content)
-    out.seek(0)
-    out.write(writer.meta())
-    return out.getvalue()
 
 
 def outcome(content: bytes, directory: Path, capsys: pytest.CaptureFixture[str]) -> str:
@@ -156,7 +135,7 @@ def test_an_odd_record_is_refused_in_a_line_or_opened_by_a_member(
 ) -> None:
     records = sound()
     records[bucket] |= rows
-    error = outcome(file_of(records), tmp_path, capsys)
+    error = outcome(make(records), tmp_path, capsys)
     assert expected in error
     assert bool(expected) == bool(error)
 
@@ -166,7 +145,7 @@ def test_a_member_knows_the_size_of_a_restored_store_without_counting(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, data = tmp_path / "file.db", tmp_path / "data"
-    file.write_bytes(file_of(sound()))
+    file.write_bytes(make(sound()))
     restoring = ["snapshot", "restore", str(file), "--data-dir", str(data), "--skip-hash-check"]
     assert main([*restoring, *flags]) == 0
     count = StoreSize._count
@@ -185,10 +164,10 @@ def test_a_file_without_keys_of_etcd_is_refused_and_an_empty_bucket_is_a_new_sto
 ) -> None:
     records = sound()
     records[etcd.KEY] = {}
-    assert outcome(file_of(records), tmp_path, capsys) == ""
+    assert outcome(make(records), tmp_path, capsys) == ""
     del records[etcd.KEY]
     (tmp_path / "other").mkdir()
-    assert "no bucket of keys" in outcome(file_of(records), tmp_path / "other", capsys)
+    assert "no bucket of keys" in outcome(make(records), tmp_path / "other", capsys)
 
 
 @pytest.fixture
@@ -220,7 +199,7 @@ def test_large_records_are_written_a_few_megabytes_at_a_time(
     records[etcd.AUTH_USERS] = {name: user.SerializeToString() for name, user in users.items()}
     records[etcd.KEY] |= leased
     engine = StateMachine(tmp_path).engine
-    restore(Database(file_of(records)), engine)
+    restore(Database(make(records)), engine)
     sizes = [sum(len(key) + len(value or b"") for _, key, value in each) for each in writes]
     assert sum(sizes) > 18 * large
     assert max(sizes) < WRITE_BYTES + 2 * large
@@ -236,7 +215,7 @@ def test_very_many_records_are_written_some_thousand_at_a_time(
         for number in range(10, 10 + 2 * WRITES)
     }
     engine = StateMachine(tmp_path).engine
-    restore(Database(file_of(records)), engine)
+    restore(Database(make(records)), engine)
     assert sum(map(len, writes)) > 2 * WRITES
     assert max(map(len, writes)) <= WRITES + 1
     engine.close()
@@ -246,7 +225,7 @@ def test_a_bucket_within_a_bucket_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline = bytes(16) + HEADER.pack(0, LEAF, 0, 0)
-    content = bytearray(file_of({etcd.KEY: {revision_key(2): inline}}))
+    content = bytearray(make({etcd.KEY: {revision_key(2): inline}}))
     # (The only element of its page: 16 bytes before the key, the first of them the kind.)
     element = content.index(revision_key(2)) - 16
     assert content[element : element + 4] == bytes(4)
@@ -254,7 +233,7 @@ def test_a_bucket_within_a_bucket_is_refused(
     assert "holds a bucket" in outcome(bytes(content), tmp_path, capsys)
 
 
-SOUND = file_of(sound())
+SOUND = make(sound())
 DAMAGES: st.SearchStrategy[Iterable[tuple[int, int]]] = st.lists(
     st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), min_size=1, max_size=6
 )

@@ -34,6 +34,7 @@ def machine(tmp_path: Path) -> Iterator[StateMachine]:
 
 async def save(files: SnapshotFiles) -> bytes:
     async with files.make() as file:
+        await file.grown(file.size)
         return file.read(file.size)
 
 
@@ -57,9 +58,11 @@ def test_nothing_stays_behind(machine: StateMachine, tmp_path: Path) -> None:
     files = SnapshotFiles(directory, machine.checkpoint)
 
     async def scene() -> None:
-        async with files.make():
+        async with files.make() as file:
+            await file.grown(file.size)
             # Not even its name: a killed member leaves nothing.
-            assert not list(directory.iterdir())
+            while list(directory.iterdir()):
+                await asyncio.sleep(0.001)
 
     asyncio.run(scene())
     assert not list(directory.iterdir())
@@ -73,8 +76,9 @@ def test_a_cancelled_file_ends_its_process_and_goes(machine: StateMachine, tmp_p
 
     async def scene() -> None:
         task = asyncio.create_task(save(files))
-        while not children():
+        while not list(directory.glob("*/state")):
             await asyncio.sleep(0.001)
+        assert children()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -93,7 +97,7 @@ def test_a_received_state_does_not_change_a_file_in_the_making(tmp_path: Path) -
 
     async def scene() -> bytes:
         saving = asyncio.create_task(save(files))
-        while not children():
+        while not list((tmp_path / "exports").glob("*/state/CURRENT")):
             await asyncio.sleep(0.001)
         (writer,) = children()
         writer.suspend()
@@ -156,6 +160,40 @@ def test_a_damaged_checkpoint_is_an_error_that_says_so(
     asyncio.run(files.stop())
 
 
+def test_a_file_is_read_while_it_grows_and_its_failure_is_told(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "state")
+    for number in range(100):
+        driver.put(b"%03d" % number, os.urandom(64 << 10))
+
+    def checkpoint(directory: Path) -> bool:
+        """One whose largest table, that of the history or of the live keys, is damaged."""
+        driver.machine.checkpoint(directory)
+        for table in directory.glob("*.sst"):
+            content = bytearray(table.read_bytes())
+            if len(content) > 6 << 20:
+                table.unlink()  # (It is a link to the member's.)
+                content[3 << 20 : (3 << 20) + 64] = bytes(64)
+                table.write_bytes(content)
+        return True
+
+    files = SnapshotFiles(tmp_path / "exports", checkpoint)
+
+    async def scene() -> None:
+        async with files.make() as file:
+            assert file.size > 6 << 20
+            await file.grown(2 << 20)
+            assert len(file.read(2 << 20)) == 2 << 20
+            with pytest.raises(SnapshotFailed, match="cannot read"):
+                await file.grown(2 << 20)
+            with pytest.raises(SnapshotFailed, match="cannot read"):
+                await file.grown(2 << 20)
+        assert not list((tmp_path / "exports").iterdir())
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+    driver.machine.close()
+
+
 def test_so_many_files_exist_at_once_and_all_further_calls_share_the_next(
     machine: StateMachine, tmp_path: Path
 ) -> None:
@@ -176,6 +214,7 @@ def test_so_many_files_exist_at_once_and_all_further_calls_share_the_next(
             async with files.make() as file:
                 opened.append(number)
                 await close.wait()
+                await file.grown(file.size)
                 read.append(file.read(file.size))
 
         first: list[asyncio.Task[None]] = []
@@ -249,7 +288,10 @@ def test_the_writing_process_leaves_the_reserve_too(machine: StateMachine, tmp_p
     with subprocess.Popen(
         (sys.executable, *arguments), stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
+        assert process.stdin is not None
         assert process.stderr is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
         assert b"No space left on device" in process.stderr.read()
     assert process.returncode == 1
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rusd.bbolt import Database, Writer, check
-from rusd.bbolt.writer import LEAF
+from rusd.bbolt.writer import LEAF, ROOT_PAGES
 from tests.unit.bbolt.files import assemble, collect, make, numbered
 
 KEYS = st.binary(min_size=1, max_size=40)
@@ -58,11 +58,14 @@ def test_a_value_larger_than_a_page_takes_several() -> None:
 
 
 def test_a_small_bucket_lies_within_its_parent() -> None:
-    file = make({b"meta": {b"term": b"1"}})
+    writer = Writer()
+    small = collect(writer.bucket([(b"term", b"1")]), [])
+    file = assemble(writer, [], {b"meta": small})
     bucket = Database(file).bucket(b"meta")
     assert bucket is not None
     assert bucket.root == 0
-    assert len(file) == 4 * 4096  # two meta pages, the root, the free list
+    # Behind the meta pages comes what `finish` adds.
+    assert len(file) == (2 + 1 + ROOT_PAGES) * 4096
 
 
 def test_buckets_nest() -> None:
@@ -111,3 +114,33 @@ def test_large_values_get_leaves_of_their_own() -> None:
     """So that no leaf has more than one that it did not need."""
     items = [(b"%03d" % number, b"v" * LEAF) for number in range(40)]
     assert {len(page) for page in Writer().bucket(items)} == {LEAF + 4096, 4096}
+
+
+def test_pages_that_were_not_needed_are_free() -> None:
+    writer, pages = Writer(1024), list[bytes]()
+    head = writer.head(100_000)
+    value = collect(writer.bucket(numbered(500)), pages)
+    pages += writer.finish({b"key": value})
+    file = head + b"".join(pages)
+    check(Database(file))
+    assert len(file) > 100_000 * 1024
+    assert max(map(len, pages)) < 1 << 20
+
+
+def test_more_than_was_announced_is_refused() -> None:
+    writer, pages = Writer(), list[bytes]()
+    values = {b"a": collect(writer.bucket(numbered(500)), pages)}
+    with pytest.raises(ValueError, match="has no head"):
+        list(writer.finish(values))
+    writer.head(1)
+    values[b"b"] = collect(writer.bucket(numbered(500)), pages)
+    with pytest.raises(ValueError, match="at most were announced"):
+        list(writer.finish(values))
+
+
+def test_more_buckets_than_have_room_are_refused() -> None:
+    writer = Writer(1024)
+    small = collect(writer.bucket([(b"a", b"1" * 200)]), [])
+    writer.head(0)
+    with pytest.raises(ValueError, match="20 buckets take more than 4 pages"):
+        list(writer.finish({b"%d" % number: small for number in range(20)}))

@@ -19,9 +19,10 @@ from rusd.proto.rpc_pb2 import PutRequest, RangeRequest
 from rusd.raft.log.journal import Journal
 from rusd.state.command import Kind
 from rusd.state.machine import StateMachine
-from tests.unit.backup.test_restore import file_of, sound
+from tests.unit.backup.test_restore import sound
+from tests.unit.bbolt.files import make
 
-CONTENT = file_of(sound())
+CONTENT = make(sound())
 
 
 def config_of(directory: Path, *flags: str) -> Config:
@@ -112,7 +113,7 @@ def test_a_failed_restore_removes_the_log_that_it_made(
 def test_requests_are_applied_up_to_a_revision_and_no_further(tmp_path: Path) -> None:
     puts = [bytes((Kind.PUT,)) + PutRequest(key=b"p%d" % n).SerializeToString() for n in range(200)]
     # (With a NOSPACE alarm puts are refused, as they were.)
-    content = file_of({name: rows for name, rows in sound().items() if name != etcd.ALARM})
+    content = make({name: rows for name, rows in sound().items() if name != etcd.ALARM})
     begins = restore_member(config_of(tmp_path / "all"), Database(content)).revision
     for applied in (0, 1, 63, 64, 65, 199, 200):
         config = config_of(tmp_path / str(applied))

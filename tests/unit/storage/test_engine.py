@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,34 @@ def test_a_whole_family_is_read(engine: Engine, rows: int) -> None:
     fill(engine, *keys)
     fill(engine, b"other", family=Family.META)
     assert list(engine.whole(Family.KEY)) == [(key, b"value of " + key) for key in keys]
+
+
+def test_the_extent_of_a_family_is_known_before_it_is_read(engine: Engine, tmp_path: Path) -> None:
+    def extent() -> tuple[int, int]:
+        """Of a copy, all of which is in tables."""
+        directory = tmp_path / "copy"
+        engine.checkpoint(directory)
+        copy = Engine.open(directory, read_only=True)
+        try:
+            return copy.extent(Family.KEY)
+        finally:
+            copy.close()
+            shutil.rmtree(directory)
+
+    def counted() -> tuple[int, int]:
+        rows = list(engine.whole(Family.KEY))
+        return len(rows), sum(len(key) + len(value) for key, value in rows)
+
+    assert engine.extent(Family.KEY) == extent() == (0, 0)
+    fill(engine, b"1", b"22", b"333")
+    assert engine.extent(Family.KEY) == extent() == counted() == (3, 6 + 6 + 3 * 9)
+    fill(engine, b"22", b"4")
+    # One is twice in tables.
+    assert extent() == (5, counted()[1] + 4 + 9)
+    batch = Batch()
+    batch.delete(Family.KEY, b"333")
+    engine.write(batch)
+    assert engine.extent(Family.KEY) == extent() == counted() == (3, 4 + 4 + 3 * 9)
 
 
 def test_a_scan_sees_the_database_as_it_was_when_it_was_made(engine: Engine) -> None:

@@ -16,9 +16,10 @@ from cluster.certificates import Authority, Identity
 from rusd.backup.errors import SnapshotError
 from rusd.utl.command import main
 from rusd.utl.download import Progress, Source, download
-from tests.unit.backup.test_restore import file_of, sound
+from tests.unit.backup.test_restore import sound
+from tests.unit.bbolt.files import make
 
-CONTENT = file_of(sound())
+CONTENT = make(sound())
 WHOLE = [CONTENT, hashlib.sha256(CONTENT).digest()]
 
 

@@ -28,6 +28,7 @@ from rusd.backup.scheduled import (
 )
 from rusd.backup.scheduled.schedule import ABANDONED
 from rusd.backup.scheduled.verify import verified
+from rusd.backup.snapshot_files import Growth
 from rusd.storage import Engine
 from tests.unit.state.driver import Driver
 from tests.unit.support_node import InstantNode, Log
@@ -63,9 +64,9 @@ class QuickFiles(SnapshotFiles):
     @asynccontextmanager
     async def make(self) -> AsyncIterator[SnapshotFile]:
         with tempfile.TemporaryFile() as file:
-            export.write(self.engine, file, lambda: None)
+            size = export.write(self.engine, file)
             file.flush()
-            yield SnapshotFile(file)
+            yield SnapshotFile(file, Growth(size, size))
 
 
 async def quick(module: str, path: str) -> str:
@@ -271,7 +272,7 @@ def test_failures_remove_no_backup_however_old(scene: Scene) -> None:
 def test_a_file_that_is_not_sound_never_gets_a_name(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "write", lambda engine, file, leave: file.write(bytes(4096)))
+    monkeypatch.setattr(export, "write", lambda engine, file: file.write(bytes(4096)))
 
     async def story(made: Backups) -> None:
         await until(lambda: made.failures)
