@@ -297,21 +297,22 @@ def _restore(arguments: argparse.Namespace) -> int:
 
 
 def _restore_archive(arguments: argparse.Namespace) -> int:
-    directory, cluster = arguments.archive, arguments.cluster_id
+    directory, cluster, until = arguments.archive, arguments.cluster_id, arguments.to_revision
     first = _file(arguments).name if arguments.words else None
     config = _new_member(arguments)
     refuse_existing(config)
-    found = sources(directory, arguments.to_revision, cluster, first=first)
-    other = older_and_further(directory, found[0], cluster) if first is None else None
-    doubt = (
-        ""
-        if other is None
-        else (
+    found = sources(directory, until, cluster, first=first)
+
+    def doubt(reached: int) -> list[str]:
+        other = older_and_further(directory, found[0], reached, cluster)
+        if other is None or first is not None:
+            return []
+        return [
             f"{other} is of an earlier time and a later revision: if the cluster was not restored "
             "between them, a clock was set back; begin with it by 'rusdutl snapshot restore "
             f"{other} --from-archive={directory}'"
-        )
-    )
+        ]
+
     errors = []
     for source in found:
         try:
@@ -320,10 +321,10 @@ def _restore_archive(arguments: argparse.Namespace) -> int:
             errors.append(f"{source.backup.name}: {error}")
         else:
             print(f"restored {source.backup} to {config.data_path}: {_held(restored)}")
-            if doubt and not arguments.to_revision:
-                print(f"Warning: {doubt}", file=sys.stderr)
+            for text in () if until else doubt(restored.revision):
+                print(f"Warning: {text}", file=sys.stderr)
             return 0
-    raise SnapshotError("; ".join(filter(None, (*errors, doubt))))
+    raise SnapshotError("; ".join(errors + doubt(0)))
 
 
 def _restore_source(arguments: argparse.Namespace, config: Config, source: Source) -> Restored:

@@ -234,7 +234,7 @@ sys.exit(console())
 """
 
 
-def test_the_backup_to_begin_with_can_be_chosen_where_a_clock_was_set_back(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_does_not_hide_the_last_backup(tmp_path: Path) -> None:
     place = tmp_path / "backups"
     flags = [*INTERVALS, f"--backup-dir={place}", "--initial-cluster-token=restored"]
 
@@ -251,6 +251,8 @@ def test_the_backup_to_begin_with_can_be_chosen_where_a_clock_was_set_back(tmp_p
     ):
         client.put(b"k", b"ahead")
         (ahead,) = backups(1)
+        client.put(b"k", b"behind it")
+        archived(cluster, 0, client.status().raftAppliedIndex)
         cluster.stop(0)
         cluster.set_binary(0, rusd_command())
         cluster.restart(0)
@@ -266,8 +268,15 @@ def test_the_backup_to_begin_with_can_be_chosen_where_a_clock_was_set_back(tmp_p
         return rusdutl("snapshot", "restore", *flags, "--data-dir", tmp_path / "data")
 
     hint = f"begin with it by 'rusdutl snapshot restore {right.name} --from-archive={place}'"
-    silent = restored("--from-archive", place)
-    assert (silent.returncode, hint in silent.stderr) == (0, True)
+    # The segments of both tell that they are of one log.
+    for flags in ([], ["--to-revision", str(newest)]):
+        whole = restored("--from-archive", place, *flags)
+        assert (whole.returncode, whole.stderr) == (0, "")
+        assert f": revision {newest}, " in whole.stdout
+    for path in place.glob(f"{ahead.stem}-*.log"):
+        path.unlink()
+    warned = restored("--from-archive", place)
+    assert (warned.returncode, hint in warned.stderr) == (0, True)
     refused = restored("--from-archive", place, "--to-revision", str(newest))
     assert (refused.returncode, hint in refused.stderr) == (1, True)
     chosen = restored(right.name, "--from-archive", place)

@@ -84,7 +84,7 @@ def sources(
 
     def source(backup: Backup) -> Source:
         mine = [each for each in segments if each.backup == backup.name]
-        mine += _of_older(directory, mine, [each for each in segments if each not in mine])
+        mine += _of_the_same_log(directory, mine, [s for s in segments if s.backup != backup.name])
         return Source(directory / backup.name, sorted(mine, key=lambda s: (s.first, s.last)))
 
     if first is not None:
@@ -101,23 +101,37 @@ def sources(
     return [source(each) for each in chosen]
 
 
-def _of_older(directory: Path, mine: list[Segment], others: list[Segment]) -> list[Segment]:
-    """Return segments of other backups that continue those of one.
+def _of_the_same_log(directory: Path, mine: list[Segment], others: list[Segment]) -> list[Segment]:
+    """Return segments of other backups that continue those of one without a gap.
 
     The archive goes on behind the backup before while a backup is made, which takes long for a
-    large one. The backup's first segment tells whether both are of the same log.
+    large one; and names do not tell the last backup where a clock was set back. Two backups are of
+    the same log if segments of one hold the last entry of the first segment of the other.
     """
-    link = next((each for each in mine if each.last <= each.base), None)
-    if link is None:
+    if not mine:
         return []
-    last, found = reach(link.backup, mine).last, list[Segment]()
+    last, found = reach(mine[0].backup, mine).last, list[Segment]()
+    same = set[str]()
     for each in sorted(others, key=lambda s: (s.first, s.last)):
         if each.first <= last + 1 and each.last > last:
-            same = [s for s in others if s.backup == each.backup]
-            if any(_holds(directory, s, link) for s in same):
-                found.append(each)
-                last = each.last
+            if each.backup not in same:
+                theirs = [s for s in others if s.backup == each.backup]
+                if not _meet(directory, [*mine, *found], theirs):
+                    continue
+                same.add(each.backup)
+            found.append(each)
+            last = each.last
     return found
+
+
+def _meet(directory: Path, some: list[Segment], others: list[Segment]) -> bool:
+    return any(
+        _holds(directory, segment, link)
+        for these, those in ((some, others), (others, some))
+        for link in those
+        if link.last <= link.base
+        for segment in these
+    )
 
 
 def _holds(directory: Path, segment: Segment, link: Segment) -> bool:
@@ -131,17 +145,20 @@ def _holds(directory: Path, segment: Segment, link: Segment) -> bool:
         return False
 
 
-def older_and_further(directory: Path, source: Source, cluster: int | None = None) -> str | None:
-    """Return the name of a backup that is older than that of `source` and of a later revision.
+def older_and_further(
+    directory: Path, source: Source, revision: int, cluster: int | None = None
+) -> str | None:
+    """Return the name of a backup that is older than that of `source`, and of a later revision than
+    that one has and `revision`, which was restored from it.
 
     The cluster was restored between them, or a clock was set back and it is the later one of the
     two: names do not tell.
     """
     _, backups = _backups(directory, cluster)
     (mine,) = (each for each in backups if each.name == source.backup.name)
-    older = [each for each in backups if each < mine]
-    furthest = max(older, key=lambda each: each.revision, default=mine)
-    return furthest.name if furthest.revision > mine.revision else None
+    reached = max(revision, mine.revision)
+    older = [each for each in backups if each < mine and each.revision > reached]
+    return max(older, key=lambda each: each.revision).name if older else None
 
 
 def _backups(directory: Path, wanted: int | None) -> tuple[int, list[Backup]]:

@@ -127,10 +127,11 @@ def test_the_newest_backup_below_is_the_first_choice_and_the_one_behind_it_the_s
     assert chosen(5) == [10]
     assert chosen(0) == [60]
     (newest,) = sources(tmp_path, 0)
-    assert older_and_further(tmp_path, newest) == NAMES.backup(200, 90).name
+    assert older_and_further(tmp_path, newest, 89) == NAMES.backup(200, 90).name
     (named,) = sources(tmp_path, 0, first=NAMES.backup(200, 90).name)
     assert named.backup.name == NAMES.backup(200, 90).name
-    assert older_and_further(tmp_path, named) is None
+    assert older_and_further(tmp_path, newest, 90) is None
+    assert older_and_further(tmp_path, named, 0) is None
     with pytest.raises(SnapshotError, match="has no backup other"):
         sources(tmp_path, 0, first="other")
 
