@@ -111,7 +111,15 @@ def test_what_bbolt_writes_is_read(
             free_list=free_list,
             keep_free_list=keep_free_list,
         )
-        assert ours(path.read_bytes()) == bbolt.read(path)
+        try:
+            expected = bbolt.read(path)
+        except Refused as error:
+            # (Of a bucket that was changed and removed in one transaction bbolt loses a page.)
+            with pytest.raises(BboltError, match="neither free nor part of anything"):
+                ours(path.read_bytes())
+            assert "unreachable unfreed" in str(error)
+        else:
+            assert ours(path.read_bytes()) == expected
 
 
 @pytest.fixture(scope="module")
