@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,39 @@ def test_leases_have_their_keys_and_their_time(lost: tuple[LocalCluster, str, ob
     with Client(cluster.endpoints[0], metadata={"token": token}) as client:
         assert 500 < remaining(client) <= 600
         assert client.range(b"leased").count == 1
+
+
+def test_a_lease_that_would_have_run_out_during_the_outage_begins_anew_and_ends(
+    tmp_path: Path,
+) -> None:
+    file, ttl = tmp_path / "snapshot.db", 10
+    with LocalCluster(3, flags=["--initial-cluster-token=restored"]) as cluster:
+        with Client(cluster.endpoints[0]) as client:
+            client.grant(ttl, 7)
+            client.put(b"leased", b"x", lease=7)
+            granted = time.monotonic()
+            file.write_bytes(save(client))
+        cluster.kill_all()
+        for index in range(3):
+            restore(cluster, index, file)
+        wait(lambda: time.monotonic() > granted + ttl or None, "the time stands still", 60)
+        cluster.start_all()
+        # (Each member has the key before it is healthy: the lease begins with the first leader.)
+        cluster.wait_leader()
+        started = time.monotonic()
+        with Client(cluster.endpoints[0]) as client:
+            found = wait(lambda: answered(client), "no answer", 60)
+            assert found.count == 1 or time.monotonic() > started + ttl
+            wait(lambda: client.range(b"leased").count == 0 or None, "it does not end", 60)
+            assert time.monotonic() > started + ttl - 3
+            assert client.leases().leases == []
+
+
+def answered(client: Client) -> rpc.RangeResponse | None:
+    try:
+        return client.range(b"leased")
+    except Refused:
+        return None
 
 
 def test_a_member_restored_with_another_token_does_not_join_and_harms_nobody(
