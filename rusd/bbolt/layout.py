@@ -115,8 +115,11 @@ class BucketValue(bytes):
     __slots__ = ()
 
 
-def encode_leaf(number: int, data: Sequence[bytes], sizes: Sequence[int] | None = None) -> bytes:
-    """Return a leaf page without its padding, and with the count of its pages left at one.
+def encode_leaf(
+    number: int, data: Sequence[bytes], sizes: Sequence[int] | None = None, page_size: int = 0
+) -> bytes:
+    """Return a leaf page: as `pad` returns it if `page_size` is given (without another copy of it),
+    else without its padding, and with the count of its pages left at one.
 
     `data`: key and value of every item, one after the other; `sizes`: the length of each, if they
     are known. A value of the type `BucketValue` makes its item a nested bucket.
@@ -132,8 +135,13 @@ def encode_leaf(number: int, data: Sequence[bytes], sizes: Sequence[int] | None 
     fields[3::4] = values
     if BucketValue in map(type, data[1::2]):
         fields[::4] = [IS_BUCKET if type(value) is BucketValue else 0 for value in data[1::2]]
-    head = HEADER.pack(number, LEAF, count, 0)
-    return b"".join((head, struct.pack(f"<{4 * count}I", *fields), *data))
+    more, padding = 0, b""
+    if page_size:
+        size = HEADER.size + ELEMENT_SIZE * count + sum(sizes)
+        pages = -(-size // page_size)
+        more, padding = pages - 1, bytes(pages * page_size - size)
+    head = HEADER.pack(number, LEAF, count, more)
+    return b"".join((head, struct.pack(f"<{4 * count}I", *fields), *data, padding))
 
 
 def encode_branch(number: int, children: Sequence[tuple[bytes, int]]) -> bytes:

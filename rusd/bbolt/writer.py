@@ -146,7 +146,9 @@ class Writer:
             elif leaf.size <= self.page_size // INLINE_PART and not _nested(leaf.data):
                 return 0, leaf
             entry = leaf.data[0], self._pages
-            yield self._page(layout.encode_leaf(self._pages, leaf.data, leaf.sizes))
+            page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
+            self._pages += len(page) // self.page_size
+            yield page
         if entry is None:
             return 0, _EMPTY
         if not levels:
@@ -223,11 +225,10 @@ def _leaves(items: Iterable[Item], full: int) -> Iterator[_Leaf]:
     data: list[bytes] = []
     sizes: list[int] = []
     size = HEADER.size
-    for part in _parts(items, full):
+    for part, lengths in _parts(items, full):
         data += part
-        more = list(map(len, part))
-        sizes += more
-        size += sum(more) + ELEMENT_SIZE * (len(part) // 2)
+        sizes += lengths
+        size += sum(lengths) + ELEMENT_SIZE * (len(part) // 2)
         if size >= full:
             last = _checked(last, data[::2])
             yield _Leaf(data, sizes, size)
@@ -237,15 +238,19 @@ def _leaves(items: Iterable[Item], full: int) -> Iterator[_Leaf]:
         yield _Leaf(data, sizes, size)
 
 
-def _parts(items: Iterable[Item], full: int) -> Iterator[list[bytes]]:
-    """Yield keys and values in turn, of a few items together unless these are large."""
+def _parts(items: Iterable[Item], full: int) -> Iterator[tuple[list[bytes], list[int]]]:
+    """Yield keys and values in turn and their lengths, of a few items together unless these are
+    large.
+    """
     rest = iter(items)
     while step := list(islice(rest, _STEP)):
         part = list(chain.from_iterable(step))
-        if sum(map(len, part)) <= full // 4:
-            yield part
+        lengths = list(map(len, part))
+        if sum(lengths) <= full // 4:
+            yield part, lengths
         else:
-            yield from map(list, step)
+            for item in step:
+                yield list(item), list(map(len, item))
 
 
 def _checked(last: bytes, keys: list[bytes]) -> bytes:
