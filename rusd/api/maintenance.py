@@ -9,7 +9,7 @@ from typing import Protocol
 from rusd import ETCD_VERSION
 from rusd.api.downgrade import Downgrade
 from rusd.api.snapshot_stream import SnapshotStream
-from rusd.backup import SnapshotFiles
+from rusd.backup.snapshot_files import SnapshotFiles
 from rusd.base import sliced
 from rusd.base.chunks import Encoded, concatenated
 from rusd.base.distribution import Distribution, exponential

@@ -9,8 +9,7 @@ import asyncio
 import hashlib
 
 from rusd.api.stream_task import StreamTask
-from rusd.backup import SnapshotFile, SnapshotFiles
-from rusd.backup.snapshot_files import STALLED, SnapshotFailed
+from rusd.backup.snapshot_files import STALLED, SnapshotFailed, SnapshotFile, SnapshotFiles
 from rusd.base.logs import get_logger
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.streams import ResponseStream

@@ -5,6 +5,7 @@ Files:
     export          the state of a database to the buckets of such a file
     __main__        a process that writes one file from one checkpoint
     own_process     programs of this room in processes of their own
+    in_process      their side of it
     scheduled       backups at an interval, by the leader
     archive         the committed entries between them
     snapshot_files  checkpoints and their files for `Maintenance.Snapshot`
@@ -29,10 +30,8 @@ Promises:
 - Memory does not grow with the keys. The disk holds the file as long as it is read, keeps a reserve
   for the member, and is free again when the member is killed.
 
+Callers import its files, so that the process that writes one does not load what serves them.
+
 It knows no RPC; schedules are in `scheduled` and `archive` alone. It reads only a database that
 nobody else has open.
 """
-
-from rusd.backup.snapshot_files import SnapshotFile, SnapshotFiles
-
-__all__ = ["SnapshotFile", "SnapshotFiles"]

@@ -13,14 +13,14 @@ import os
 import sys
 from pathlib import Path
 
-from rusd.backup import export, own_process
+from rusd.backup import export, in_process
 from rusd.base.free_space import free
 from rusd.storage import Engine, StorageError
 
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parent = own_process.become()
+    parent = in_process.become()
     checkpoint, file, reserve = sys.argv[1:]
     parent.wait_for_word()
     try:

@@ -1,9 +1,10 @@
-"""Programs of this room that run in processes of their own, and end with their parent."""
+"""Programs of this room that run in processes of their own, and end with their parent.
+
+`in_process` is their side of it.
+"""
 
 import asyncio
-import os
 import sys
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,6 @@ from typing import Final
 
 import rusd
 
-#: Priority below the member's: calls that are served meanwhile come first.
-NICE: Final = 10
 #: Bytes of a failed process's output that its error quotes.
 _QUOTED: Final = 500
 
@@ -80,30 +79,3 @@ async def run(module: str, *arguments: str) -> str:
     """
     async with running(module, *arguments) as child:
         return "".join([line async for line in child.lines()])
-
-
-class Parent:
-    """The member, as such a process sees it."""
-
-    def __init__(self) -> None:
-        self._word = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def wait_for_word(self) -> None:
-        """Return once the parent has given word."""
-        self._word.wait()
-
-    def _read(self) -> None:
-        if sys.stdin.readline():
-            self._word.set()
-            sys.stdin.read()
-        # It is gone.
-        os._exit(1)
-
-
-def become() -> Parent:
-    """Called first in the process: it ends with its parent, which holds the other end of its
-    standard input, and gives way to it.
-    """
-    os.nice(NICE)
-    return Parent()

@@ -24,9 +24,9 @@ from rusd.api.own_client import OwnServices
 from rusd.api.password_work import PasswordWork
 from rusd.api.strict_reconfig import StrictReconfigCheck
 from rusd.api.watch import WatchService
-from rusd.backup import SnapshotFiles
 from rusd.backup.archive import Archiver, SegmentNames
 from rusd.backup.scheduled import Backups, Directory, Names, Place, Retention, Schedule
+from rusd.backup.snapshot_files import SnapshotFiles
 from rusd.base.free_space import on_disk_of
 from rusd.base.line_file import LineFile
 from rusd.base.supervised import Fail

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rusd.backup import etcd_records as etcd
-from rusd.backup import own_process
+from rusd.backup import in_process
 from rusd.backup.errors import SnapshotError
 from rusd.backup.snapshot_check import applied, mapped, open_snapshot
 from rusd.bbolt import BboltError, Database, check
@@ -19,7 +19,7 @@ from rusd.raft.ports import Position
 
 def main() -> int:
     """Run the command; return its exit code."""
-    own_process.become()
+    in_process.become()
     try:
         found = verified(Path(sys.argv[1]))
         print(found.revision, found.applied.index)

@@ -15,7 +15,7 @@ from rusd.api.cluster import ClusterService
 from rusd.api.health import HealthService
 from rusd.api.maintenance import MaintenanceService
 from rusd.auth.providers import NoTokens
-from rusd.backup import SnapshotFiles
+from rusd.backup.snapshot_files import SnapshotFiles
 from rusd.base.errors import Refusal
 from rusd.proto import health_pb2 as health
 from rusd.proto import rpc_pb2 as rpc

@@ -10,8 +10,7 @@ import pytest
 
 from rusd.api import snapshot_stream
 from rusd.api.snapshot_stream import SnapshotStream
-from rusd.backup import SnapshotFiles
-from rusd.backup.snapshot_files import FILES
+from rusd.backup.snapshot_files import FILES, SnapshotFiles
 from rusd.rpc.errors import EtcdError
 from rusd.state.machine import StateMachine
 

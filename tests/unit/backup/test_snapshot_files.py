@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rusd.backup import SnapshotFiles
 from rusd.backup import snapshot_files as module
-from rusd.backup.snapshot_files import SnapshotFailed
+from rusd.backup.snapshot_files import SnapshotFailed, SnapshotFiles
 from rusd.bbolt import Database, check
 from rusd.state.machine import StateMachine
 from rusd.storage import StorageError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rusd.backup import SnapshotFile, SnapshotFiles, export
+from rusd.backup import export
 from rusd.backup.errors import SnapshotError
 from rusd.backup.own_process import ProcessFailed
 from rusd.backup.scheduled import (
@@ -28,7 +28,7 @@ from rusd.backup.scheduled import (
 )
 from rusd.backup.scheduled.schedule import ABANDONED
 from rusd.backup.scheduled.verify import verified
-from rusd.backup.snapshot_files import Growth
+from rusd.backup.snapshot_files import Growth, SnapshotFile, SnapshotFiles
 from rusd.storage import Engine
 from tests.unit.state.driver import Driver
 from tests.unit.support_node import InstantNode, Log
