@@ -321,7 +321,7 @@ def _restore_archive(arguments: argparse.Namespace) -> int:
             errors.append(f"{source.backup.name}: {error}")
         else:
             print(f"restored {source.backup} to {config.data_path}: {_held(restored)}")
-            for text in () if until else doubt(restored.revision):
+            for text in () if until else (*errors, *doubt(restored.revision)):
                 print(f"Warning: {text}", file=sys.stderr)
             return 0
     raise SnapshotError("; ".join(errors + doubt(0)))

@@ -73,19 +73,25 @@ def sources(
 ) -> list[Source]:
     """Return what can give a revision (0: the last one), the best first.
 
-    The newest backup at or below it with its segments, then the next backup above, which may hold
-    the history; only `first` if a backup is named. `cluster`: its id, if files of several are
-    there. Raises SnapshotError, OSError.
+    The newest backup at or below it with all segments that continue it, then with its own alone,
+    then the next backup above, which may hold the history; only `first` if a backup is named.
+    `cluster`: its id, if files of several are there. Raises SnapshotError, OSError.
     """
     cluster, backups = _backups(directory, cluster)
     of_segments = SegmentNames(cluster, 0)
     parsed = (of_segments.parse(each.name) for each in directory.iterdir())
     segments = [each for each in parsed if each is not None]
 
-    def source(backup: Backup) -> Source:
-        mine = [each for each in segments if each.backup == backup.name]
-        mine += _of_the_same_log(directory, mine, [s for s in segments if s.backup != backup.name])
-        return Source(directory / backup.name, sorted(mine, key=lambda s: (s.first, s.last)))
+    def of(backup: Backup) -> list[Source]:
+        path, mine = directory / backup.name, [s for s in segments if s.backup == backup.name]
+        mine.sort(key=lambda s: (s.first, s.last))
+        others = [s for s in segments if s.backup != backup.name]
+        more = _of_the_same_log(directory, mine, others)
+        alone = Source(path, mine)
+        if not more:
+            return [alone]
+        # (A forced new cluster begins as the log before and goes on otherwise: these do not fit.)
+        return [Source(path, sorted([*mine, *more], key=lambda s: (s.first, s.last))), alone]
 
     if first is not None:
         chosen = [each for each in backups if each.name == first]
@@ -98,7 +104,7 @@ def sources(
         # (Not an older one: revisions of a restored cluster begin anew, and have another history.)
         later = [each for each in backups if not below or each > below[-1]]
         chosen = below[-1:] + later[:1]
-    return [source(each) for each in chosen]
+    return [source for each in chosen for source in of(each)]
 
 
 def _of_the_same_log(directory: Path, mine: list[Segment], others: list[Segment]) -> list[Segment]:

@@ -83,6 +83,23 @@ def test_a_file_that_holds_other_entries_than_its_name_says_is_refused(tmp_path:
         (tmp_path / other.name).rename(tmp_path / made.name)
 
 
+def test_segments_of_a_log_that_went_on_otherwise_are_left_out_at_the_second_attempt(
+    tmp_path: Path,
+) -> None:
+    """As a forced new cluster leaves it, on a member that lacked the last entries."""
+    newer = NAMES.backup(1_800_000_900, 9).name
+    for name in (BACKUP, newer):
+        (tmp_path / name).touch()
+    log = [entry(index, PUT) for index in range(5, 20)]
+    segment(tmp_path, log)
+    segment(tmp_path, log[:1], 9, newer)
+    segment(tmp_path, [entry(10, PUT, term=3)], 9, newer)
+    both, alone = sources(tmp_path, 0)
+    with pytest.raises(SnapshotError, match=r"another log|below term"):
+        list(both.proposals(Position(9, 3)))
+    assert len(list(alone.proposals(Position(9, 3)))) == 1
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_what_was_archived_while_a_backup_was_made_follows_it_if_it_is_of_the_same_log(
     same: bool, tmp_path: Path
@@ -96,11 +113,14 @@ def test_what_was_archived_while_a_backup_was_made_follows_it_if_it_is_of_the_sa
     held = log[8 - 5] if same else entry(8, encode(Kind.PUT, b"of a restored cluster"))
     segment(tmp_path, [held], 9, newer)
     segment(tmp_path, log[10 - 5 : 12 - 5], 9, newer)
-    (source,) = sources(tmp_path, 0)
+    source = sources(tmp_path, 0)[0]
     assert source.backup.name == newer
     last = 13 if same else 11
     puts = [encode(Kind.PUT, b"%d" % index) for index in range(10, last + 1)]
     assert list(source.proposals(Position(9, 2))) == puts
+    # Any of them may be begun with: a damaged one is no loss.
+    source = sources(tmp_path, 0, first=BACKUP)[0]
+    assert len(list(source.proposals(Position(4, 2)))) == 9
     if same:
         # (Without a gap alone.)
         (gone,) = tmp_path.glob("*-11-13-*.log")
