@@ -209,6 +209,19 @@ def test_what_cannot_be_migrated_is_refused_and_nothing_is_made(
         assert not (tmp_path / "new").exists()
 
 
+def test_a_log_apart_from_the_data_is_applied_and_missed_if_it_is_not_named(
+    etcd: LocalCluster, killed: Path, tmp_path: Path
+) -> None:
+    shutil.copy(etcd.members[0].data_dir.with_name("db"), killed / "member/snap/db")
+    apart = killed / "member/wal"
+    apart.rename(tmp_path / "wal")
+    refused = migrate(tmp_path, "--from", killed)
+    assert (refused.returncode, "has no segment with entry" in refused.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()
+    with migrated("--from", killed, "--from-wal-dir", tmp_path / "wal") as (cluster, _):
+        compare(cluster, etcd)
+
+
 def test_a_log_that_is_damaged_is_refused_and_one_that_was_cut_is_not(
     killed: Path, tmp_path: Path
 ) -> None:

@@ -120,8 +120,36 @@ def test_a_bumped_revision_makes_watchers_of_older_ones_start_anew(
         assert found.header.revision == newest + 1_000_000
         with pytest.raises(Refused, match="has been compacted"):
             client.range(b"leased", revision=newest)
+        with client.watch() as watch:
+            # (What a cache of Kubernetes saw of the old cluster, before and after the snapshot.)
+            for seen in (newest, newest + 500):
+                watch.create(b"leased", start_revision=seen)
+                assert watch.receive().created
+                ended = watch.receive()
+                assert (ended.canceled, ended.compact_revision) == (True, newest + 1_000_000)
         assert client.put(b"new").header.revision == newest + 1_000_001
         buckets(save(client))
+
+
+@ONE_SOURCE
+def test_a_log_apart_is_made_where_the_member_looks_for_it(
+    source: tuple[LocalCluster, bytes], tmp_path: Path
+) -> None:
+    file, wal = tmp_path / "snapshot.db", tmp_path / "wal"
+    # (As a copy from a data directory has none.)
+    file.write_bytes(source[1][:-32])
+    with Client(source[0].endpoints[0]) as client:
+        expected = hash_kv(client)
+    with LocalCluster(1, flags=["--initial-cluster-token=restored"]) as cluster:
+        cluster.stop_all()
+        restore(cluster, 0, file, "--wal-dir", str(wal), "--skip-hash-check")
+        assert list(wal.glob("*.wal"))
+        assert not (cluster.members[0].data_dir / "member" / "wal").exists()
+        cluster.set_flags(0, [f"--wal-dir={wal}"])
+        cluster.start_all()
+        cluster.wait_healthy()
+        with Client(cluster.endpoints[0]) as client:
+            assert hash_kv(client) == expected
 
 
 @pytest.fixture
