@@ -174,12 +174,12 @@ class Bucket:
         """Yield name and bucket of the nested ones. Raises BboltError."""
         for item in self.items():
             if item.is_bucket:
-                yield item.key, self._nested(item)
+                yield item.key, self.nested(item)
 
     def bucket(self, name: bytes) -> "Bucket | None":
         """Return the nested bucket of this name. Raises BboltError."""
         item = self._find(name)
-        return self._nested(item) if item is not None and item.is_bucket else None
+        return self.nested(item) if item is not None and item.is_bucket else None
 
     def _find(self, key: bytes) -> Item | None:
         page = self.top()
@@ -195,7 +195,8 @@ class Bucket:
             page = self._database.page(child)
         raise BboltError(f"{page.name}: it refers to itself")
 
-    def _nested(self, item: Item) -> "Bucket":
+    def nested(self, item: Item) -> "Bucket":
+        """Return the bucket that is the value of an item. Raises BboltError."""
         if len(item.value) < layout.BUCKET.size:
             raise BboltError(f"bucket {item.key!r}: its entry has {len(item.value)} bytes")
         root, _ = layout.BUCKET.unpack_from(item.value)

@@ -161,8 +161,8 @@ class StoreSize:
         self._count(engine, revision, finished)
 
     def _count(self, engine: Engine, revision: int, finished: int) -> None:
-        live = sum(_size(kv_of(framed)) for _, framed in engine.scan(Family.CURRENT, b"", None))
-        rows = sum(_size(kv) for _, kv in engine.scan(Family.KEY, b"", None))
+        live = sum(_size(kv_of(framed)) for _, framed in engine.whole(Family.CURRENT))
+        rows = sum(_size(kv) for _, kv in engine.whole(Family.KEY))
         batch = Batch()
         for mark in engine.scan_keys(Family.META, _MARKS, _MARKS_END):
             batch.delete(Family.META, mark)
