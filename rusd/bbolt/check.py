@@ -6,8 +6,6 @@
 """
 
 import struct
-from itertools import islice, pairwise
-from operator import ge
 
 from rusd.bbolt import layout
 from rusd.bbolt.errors import BboltError
@@ -94,8 +92,8 @@ class _Check:
             items = leaf_items(page)
             keys = [b"", *(item[0] for item in items)]
             # (By calls for all of a page: this is most of the time that a large file takes.)
-            if any(map(ge, keys, islice(keys, 1, None))):
-                before, key = next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
+            if wrong := layout.out_of_order(keys):
+                before, key = wrong
                 raise BboltError(f"{page.name}: key {key!r} does not follow {before!r}")
             for key in (*keys[1:2], *keys[-1:]) if items else ():
                 self._within(page, key, first, end)

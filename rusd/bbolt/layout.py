@@ -13,8 +13,8 @@ A position counts from the start of its own element.
 
 import struct
 from collections.abc import Sequence
-from itertools import accumulate
-from operator import add
+from itertools import accumulate, islice, pairwise
+from operator import add, ge
 from typing import Final, NamedTuple
 
 from rusd.bbolt.errors import BboltError
@@ -115,6 +115,19 @@ class BucketValue(bytes):
     __slots__ = ()
 
 
+def has_bucket(data: Sequence[bytes]) -> bool:
+    """Return whether a bucket is among these items (as in `encode_leaf`)."""
+    return BucketValue in map(type, data[1::2])
+
+
+def out_of_order(keys: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """Return the first key that is not below the one behind it, with that one; None in order."""
+    # (No code of Python runs for each key, unless there is such a one.)
+    if any(map(ge, keys, islice(keys, 1, None))):
+        return next(pair for pair in pairwise(keys) if pair[0] >= pair[1])
+    return None
+
+
 def encode_leaf(
     number: int, data: Sequence[bytes], sizes: Sequence[int] | None = None, page_size: int = 0
 ) -> bytes:
@@ -133,7 +146,7 @@ def encode_leaf(
     fields[1::4] = map(add, range(ELEMENT_SIZE * count, 0, -ELEMENT_SIZE), before)
     fields[2::4] = keys
     fields[3::4] = values
-    if BucketValue in map(type, data[1::2]):
+    if has_bucket(data):
         fields[::4] = [IS_BUCKET if type(value) is BucketValue else 0 for value in data[1::2]]
     more, padding = 0, b""
     if page_size:

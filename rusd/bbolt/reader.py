@@ -7,7 +7,6 @@ tree is sound; a way that is longer than any sound tree is deep goes in a circle
 
 import struct
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rusd.bbolt import layout
@@ -226,9 +225,9 @@ def branch_entries(page: Page) -> list[tuple[bytes, int]]:
         range(HEADER.size, end, ELEMENT_SIZE), elements, strict=True
     ):
         found.append((_part(page, start + position, size), child))
-    for (before, _), (key, _) in pairwise(found):
-        if key <= before:
-            raise BboltError(f"{page.name}: key {key!r} does not follow {before!r}")
+    if wrong := layout.out_of_order([key for key, _ in found]):
+        before, key = wrong
+        raise BboltError(f"{page.name}: key {key!r} does not follow {before!r}")
     return found
 
 

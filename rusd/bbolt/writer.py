@@ -15,9 +15,8 @@ writes to it. The work for a leaf is done by calls for all of its items at once,
 of the time.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, pairwise
-from operator import ge
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from rusd.bbolt import layout
@@ -143,7 +142,8 @@ class Writer:
         for leaf in _leaves(items, self._leaf):
             if entry is not None:
                 yield from self._refer(levels, 0, entry)
-            elif leaf.size <= self.page_size // INLINE_PART and not _nested(leaf.data):
+            elif leaf.size <= self.page_size // INLINE_PART and not layout.has_bucket(leaf.data):
+                # (bbolt looks for no bucket where its parent has no page of its own.)
                 return 0, leaf
             entry = leaf.data[0], self._pages
             page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
@@ -181,13 +181,6 @@ class Writer:
         padded = layout.pad(page, self.page_size, least)
         self._pages += len(padded) // self.page_size
         return padded
-
-
-def _nested(data: Sequence[bytes]) -> bool:
-    """Return whether a bucket is among these items: bbolt looks for none where its parent has no
-    page of its own.
-    """
-    return any(type(value) is BucketValue for value in data[1::2])
 
 
 class _Level:
@@ -255,7 +248,7 @@ def _parts(items: Iterable[Item], full: int) -> Iterator[tuple[list[bytes], list
 
 def _checked(last: bytes, keys: list[bytes]) -> bytes:
     """Return the last of the keys. ValueError if they do not ascend from `last` on."""
-    if keys[0] <= last or any(map(ge, keys, islice(keys, 1, None))):
-        before, key = next(pair for pair in pairwise([last, *keys]) if pair[0] >= pair[1])
+    if wrong := layout.out_of_order([last, *keys]):
+        before, key = wrong
         raise ValueError(f"the key {key!r} does not follow {before!r}")
     return keys[-1]

@@ -186,13 +186,18 @@ def test_many_entries_are_written_before_the_interval_in_parts(
     scene.run(story)
 
 
+async def archive_a_backup(scene: Scene, made: Archiver) -> None:
+    """Make a backup of entry 4, and archive the five behind it."""
+    scene.node.write(6)
+    scene.back_up(5, 4)
+    await until(lambda: made.last == 4)
+    scene.later(INTERVAL)
+    await until(lambda: made.last == 9)
+
+
 def test_the_next_leader_continues_only_the_log_that_was_archived(scene: Scene) -> None:
     async def first(made: Archiver) -> None:
-        scene.node.write(6)
-        scene.back_up(5, 4)
-        await until(lambda: made.last == 4)
-        scene.later(INTERVAL)
-        await until(lambda: made.last == 9)
+        await archive_a_backup(scene, made)
 
     async def second(made: Archiver) -> None:
         scene.node.write(2, term=2)
@@ -222,11 +227,7 @@ def test_a_leader_that_is_killed_just_after_a_backup_leaves_no_gap_behind_it(
     scene: Scene,
 ) -> None:
     async def first(made: Archiver) -> None:
-        scene.node.write(6)
-        scene.back_up(5, 4)
-        await until(lambda: made.last == 4)
-        scene.later(INTERVAL)
-        await until(lambda: made.last == 9)
+        await archive_a_backup(scene, made)
         # (An election is the last that the new backup contains.)
         scene.node.no_op()
         scene.back_up(11, 10)
