@@ -15,12 +15,11 @@ import pytest
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, refusal
-from tests.support.pair import ORACLE, command, etcdutl, oracle_version
+from tests.support.pair import ORACLE, command, etcdutl, fit_for_oracle, oracle_version
 from tests.support.snapshots import (
     Buckets,
     buckets,
     fill,
-    fit_for_oracle,
     hash_kv,
     restore_by_etcdutl,
     run,

@@ -12,9 +12,8 @@ from google.protobuf.message import Message
 from cluster.local import LocalCluster
 from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, Refused
-from tests.support.pair import ORACLE, command
+from tests.support.pair import ORACLE, command, fit_for_oracle
 from tests.support.snapshots import (
-    fit_for_oracle,
     hash_kv,
     restore,
     restore_by_etcdutl,

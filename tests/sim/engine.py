@@ -120,6 +120,9 @@ class MemoryEngine:
     def scan_keys(self, family: Family, start: bytes, end: bytes | None) -> Iterator[bytes]:
         return (key for key, _ in self.scan(family, start, end))
 
+    def whole(self, family: Family) -> Iterator[tuple[bytes, bytes]]:
+        return self.scan(family, b"", None)
+
     def last_before(
         self, family: Family, start: bytes, end: bytes | None
     ) -> tuple[bytes, bytes] | None:

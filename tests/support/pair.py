@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -23,7 +23,9 @@ import pytest
 from google.protobuf.message import Message
 
 from cluster.local import LocalCluster
+from rusd.proto import rpc_pb2 as rpc
 from tests.support.client import Client, Refused
+from tests.support.waiting import wait
 
 P = ParamSpec("P")
 
@@ -63,6 +65,23 @@ def oracle_version() -> tuple[int, ...]:
     found = re.search(r"etcd Version: (\d+\.\d+\.\d+)", shown.stdout)
     assert found, shown
     return tuple(map(int, found[1].split(".")))
+
+
+def fit_for_oracle(client: Client) -> None:
+    """Let the etcd to compare with start on snapshots of this cluster: etcd 3.6 refuses the file of
+    a cluster of version 3.7, whichever server made it, until that is downgraded.
+    """
+    if oracle_version()[:2] != (3, 6):
+        return
+    enable = rpc.DowngradeRequest(action=rpc.DowngradeRequest.ENABLE, version="3.6.0")
+
+    def enabled() -> bool | None:
+        with suppress(Refused):  # (the version of a new cluster is not decided at once)
+            path = "/etcdserverpb.Maintenance/Downgrade"
+            client.call(path, enable, rpc.DowngradeResponse)
+        return client.status().storageVersion == "3.6.0" or None
+
+    wait(enabled, "the cluster is not downgraded", 60.0)
 
 
 def require_newer_oracle() -> None:

@@ -10,16 +10,15 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cluster.local import LocalCluster
 from rusd.bbolt import Database, check
 from rusd.proto import rpc_pb2 as rpc
 from rusd.utl.command import main
-from tests.support.client import Client, Refused
-from tests.support.pair import etcdutl, oracle_version
-from tests.support.waiting import wait
+from tests.support.client import Client
+from tests.support.pair import etcdutl
 
 SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
 
@@ -89,23 +88,6 @@ def fill(client: Client) -> None:
     client.call("/etcdserverpb.Auth/UserAdd", user, rpc.AuthUserAddResponse)
     join = rpc.AuthUserGrantRoleRequest(user="u", role="reader")
     client.call("/etcdserverpb.Auth/UserGrantRole", join, rpc.AuthUserGrantRoleResponse)
-
-
-def fit_for_oracle(client: Client) -> None:
-    """Let the etcd to compare with start on snapshots of this cluster: etcd 3.6 refuses the file of
-    a cluster of version 3.7, whichever server made it, until that is downgraded.
-    """
-    if oracle_version()[:2] != (3, 6):
-        return
-    enable = rpc.DowngradeRequest(action=rpc.DowngradeRequest.ENABLE, version="3.6.0")
-
-    def enabled() -> bool | None:
-        with suppress(Refused):  # (the version of a new cluster is not decided at once)
-            path = "/etcdserverpb.Maintenance/Downgrade"
-            client.call(path, enable, rpc.DowngradeResponse)
-        return client.status().storageVersion == "3.6.0" or None
-
-    wait(enabled, "the cluster is not downgraded", 60.0)
 
 
 def run(*arguments: str | Path) -> str:

@@ -78,6 +78,7 @@ UNSUPERVISED = {
     "door/grpc/unary.py": "the response of a call",
     "api/concurrency_limit.py": "the response of a call",
     "api/stream_task.py": "ends the stream",
+    "backup/own_process.py": "awaits it",
     "backup/snapshot_files.py": "the file of the calls that await it",
     "api/contenders.py": "awaits them under a shield",
     "api/lease.py": "ends the stream",
