@@ -33,17 +33,30 @@ class Nemesis:
     def run(self, steps: Sequence[Step], until: float) -> None:
         """Runs all steps, or those that begin before the time `until`. Heals everything after them.
 
-        Raises the errors of healing.
+        Raises the first error of healing, after which no step begins; a step that was beginning
+        then fails for it as well.
         """
+        try:
+            self._begin_all(steps, until)
+        except Exception as error:
+            self._join()
+            if self._errors:
+                raise self._errors[0] from error
+            raise
+        self._join()
+        self._subject.heal()
+        if self._errors:
+            raise self._errors[0]
+
+    def _begin_all(self, steps: Sequence[Step], until: float) -> None:
         healing: threading.Thread | None = None
         for step in steps:
             if step.kind in ALONE:
-                for one in self._healing:
-                    one.join()
+                self._join()
             elif healing is not None and not step.overlaps:
                 healing.join()
             time.sleep(step.after)
-            if self._clock() >= until:
+            if self._errors or self._clock() >= until:
                 break
             self._subject.note_ends()
             self._number += 1
@@ -56,11 +69,10 @@ class Nemesis:
             )
             healing.start()
             self._healing = [one for one in self._healing if one.is_alive()] + [healing]
+
+    def _join(self) -> None:
         for one in self._healing:
             one.join()
-        self._subject.heal()
-        if self._errors:
-            raise self._errors[0]
 
     def _heal(
         self, number: int, step: Step, broken: ActiveFault, names: tuple[str, ...], began: float

@@ -29,9 +29,14 @@ from .proxy import between
 TIMES = ("--heartbeat-interval=100", "--election-timeout=1000")
 
 #: Seconds until a member that lost its data is refused, and its log messages then: its id is known
-#: to the others, or belongs to a member that was replaced before.
+#: to the others, or belongs to a member that was replaced before. etcd ends with the third if a
+#: heartbeat for the member that replaced it (same address, another id) is faster than the refusal.
 REFUSAL = 30.0
-REFUSED = ("has already been bootstrapped", "has been permanently removed from the cluster")
+REFUSED = (
+    "has already been bootstrapped",
+    "has been permanently removed from the cluster",
+    "Was the raft log corrupted, truncated, or lost?",
+)
 
 NETWORKS = ("proxy", "namespaces", "none")
 

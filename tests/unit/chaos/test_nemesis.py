@@ -37,6 +37,7 @@ class Members:
         self.network = Links(self.told)
         self.leader = leader
         self.stuck = False
+        self.failures = 0
 
     def names(self, members: Sequence[int]) -> tuple[str, ...]:
         return tuple(f"m{member}" for member in members)
@@ -49,6 +50,7 @@ class Members:
 
     def start_again(self, member: int) -> None:
         if self.stuck:
+            self.failures += 1
             raise OSError("it does not start")
         self.told.append(f"start {member}")
 
@@ -142,3 +144,26 @@ def test_a_fault_that_cannot_be_healed_is_an_error_of_the_run() -> None:
     members.stuck = True
     with pytest.raises(OSError, match="does not start"):
         run(members, step("kill-one"))
+
+
+def test_no_step_begins_after_one_that_could_not_be_healed() -> None:
+    members = Members()
+    members.stuck = True
+    with pytest.raises(OSError, match="does not start"):
+        run(members, step("kill-one"), step("pause-leader"))
+    assert members.told == ["kill 1", "heal"]
+
+
+def test_an_error_of_healing_is_told_in_place_of_the_one_it_causes() -> None:
+    members = Members()
+    members.stuck = True
+
+    def find_no_leader() -> None:
+        deadline = time.monotonic() + 10
+        while not members.failures and time.monotonic() < deadline:
+            time.sleep(0.001)
+        raise TimeoutError("no leader")
+
+    members.current_leader = find_no_leader  # type: ignore[method-assign, assignment]
+    with pytest.raises(OSError, match="does not start"):
+        run(members, step("kill-one"), step("pause-leader", overlaps=True))
