@@ -3,6 +3,7 @@
 Files:
     etcd_records    records of etcd's database as bytes: bucket names, keys, values
     export          the state of a database to the buckets of such a file
+    kept_pages      what an earlier file has of the state as it is now
     __main__        a process that writes one file from one checkpoint
     own_process     programs of this room in processes of their own
     in_process      their side of it
@@ -27,8 +28,8 @@ Promises:
   nothing of what came later.
 - Keys, revisions, tombstones, leases, users, roles, alarms and members are etcd's own records:
   `etcdutl snapshot restore` and etcd read them, with equal hashes.
-- Memory does not grow with the keys. The disk holds the file as long as it is read, keeps a reserve
-  for the member, and is free again when the member is killed.
+- Memory does not grow with the keys. The disk holds the file as long as it is read, a large one for
+  two hours more if it has the room, and keeps a reserve for the member.
 
 Callers import its files, so that the process that writes one does not load what serves them.
 

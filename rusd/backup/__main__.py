@@ -1,5 +1,7 @@
 """Write etcd's database file from a checkpoint: python -m rusd.backup CHECKPOINT FILE RESERVE.
 
+FILE may be an earlier file of the same member: what has not changed of it stays as it is.
+
 A process of its own, since encoding a large store would take the interpreter lock from the member.
 It begins when the first line arrives on its standard input, and ends with its parent, which holds
 the other end of that. Each line of its output says how many bytes are written, and how many the
@@ -13,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from rusd.backup import export, in_process
+from rusd.backup import export, in_process, kept_pages
 from rusd.base.free_space import free
 from rusd.storage import Engine, StorageError
 
@@ -26,15 +28,22 @@ def main() -> int:
     try:
         engine = Engine.open(Path(checkpoint), read_only=True)
         try:
-            # (0o600: the file holds every key, and the hashes of the passwords.)
-            with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-                export.write(engine, out, _Progress(Path(file), int(reserve)))
+            _write(engine, Path(file), int(reserve))
         finally:
             engine.close()
     except (StorageError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _write(engine: Engine, file: Path, reserve: int) -> None:
+    earlier = kept_pages.find(engine, file) if file.exists() else None
+    # (0o600: the file holds every key, and the hashes of the passwords.)
+    with open(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "r+b") as out:
+        if earlier is None:
+            out.truncate()
+        export.write(engine, out, _Progress(file, reserve), earlier)
 
 
 class _Progress:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import BinaryIO, Final
 
 from rusd.backup import etcd_records as etcd
-from rusd.bbolt import Writer
+from rusd.backup.kept_pages import Interval, Reuse
+from rusd.bbolt import Kept, Part, Writer
 from rusd.bbolt.layout import BucketValue
 from rusd.mvcc import compaction
 from rusd.mvcc.revision import REVISION_SIZE, TOMBSTONE, revision_key
@@ -24,28 +25,45 @@ _KEY_BYTES: Final = REVISION_SIZE + len(TOMBSTONE)
 
 
 def write(
-    engine: Engine, file: BinaryIO, told: Callable[[int, int], None] = lambda written, whole: None
+    engine: Engine,
+    file: BinaryIO,
+    told: Callable[[int, int], None] = lambda written, whole: None,
+    earlier: Reuse | None = None,
 ) -> int:
-    """Write the state to an empty file, from its beginning to its end; return its size in bytes.
+    """Write the state to an empty file, from its beginning to its end, or to what an earlier one
+    left; return its size in bytes.
 
-    `told`: called before anything is written, and again after about each `STEP`, with the bytes
-    so far and those of the whole file; what it raises ends this. The database must not change
-    meanwhile. Raises StorageError, OSError.
+    `told`: called when the file can be read from its beginning, and again after about each `STEP`,
+    with the bytes so far and those of the whole file; what it raises ends this. `earlier`: the file
+    is whole, and so much of it stays. The database must not change meanwhile. Raises StorageError,
+    OSError; the file is of no use then.
     """
-    writer, written, before = Writer(), 0, 0
+    writer = Writer() if earlier is None else Writer(first=earlier.pages)
     values: dict[bytes, BucketValue] = {}
     pages: list[bytes] = []
+    there = writer.size
     for name, items in _small_buckets(engine):
         values[name] = _collected(writer.bucket(items), pages)
-    head = writer.head(writer.most(*engine.extent(Family.KEY), _KEY_BYTES))
+    if earlier is None:
+        head = writer.head(writer.most(*engine.extent(Family.KEY), _KEY_BYTES))
+        keys = writer.bucket(engine.whole(Family.KEY))
+    else:
+        parts = [_rows(engine, part) for part in earlier.parts]
+        intervals = len(parts) - sum(isinstance(part, Kept) for part in parts)
+        most = (earlier.rows, earlier.size, _KEY_BYTES, intervals, earlier.kept)
+        head = writer.head(writer.most(*most))
+        keys = writer.go_on(parts)
 
     def everything() -> Iterator[bytes]:
-        yield head
         yield from pages
-        values[etcd.KEY] = yield from writer.bucket(engine.whole(Family.KEY))
+        values[etcd.KEY] = yield from keys
         yield from writer.finish(values)
 
-    told(0, writer.whole)
+    file.write(head)
+    file.seek(there)
+    file.flush()
+    told(there, writer.whole)
+    written = before = there
     for page in everything():
         file.write(page)
         written += len(page)
@@ -56,6 +74,10 @@ def write(
     file.flush()
     told(written, writer.whole)
     return written
+
+
+def _rows(engine: Engine, part: Kept | Interval) -> Part:
+    return part if isinstance(part, Kept) else engine.whole(Family.KEY, *part)
 
 
 def _collected(pages: Generator[bytes, None, BucketValue], into: list[bytes]) -> BucketValue:

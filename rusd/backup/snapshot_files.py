@@ -2,10 +2,14 @@
 
     <directory>/<n>/state    the checkpoint: hard links
     <directory>/<n>/db       the file that is being written
+    <directory>/kept         the last one that was completed, if it is large
 
 The file is read while it grows. Both names go when it is complete. Its readers hold the open file,
 so its blocks are free as soon as the last reader is done, also if the member is killed. Names that
 a killed member left are removed at its next start.
+
+A large file is kept: when its readers are done, the next one is made of it, by writing what has
+changed. It goes after `KEPT` seconds, or when it takes more of the disk than it leaves free.
 
 Files are made one at a time, and `FILES` of them exist at once. A call that cannot have its file at
 once shares the next one with all other calls that wait. A reader that reads nothing for `STALLED`
@@ -17,10 +21,10 @@ import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from rusd.backup import own_process
 from rusd.backup.own_process import ProcessFailed
@@ -30,6 +34,11 @@ from rusd.storage import StorageError
 
 #: Files that exist at once, each as large as the keys.
 FILES: Final = 2
+#: Bytes from which on a file is kept for the next one, and for how many seconds.
+LARGE: Final = 16 << 20
+KEPT: Final = 2 * 3600.0
+#: Seconds between looks at the disk while a file is kept.
+LOOK: Final = 5.0
 #: Seconds without a read after which a reader gives up its file if another call waits for room.
 STALLED: Final = 30.0
 #: Seconds after which a checkpoint is tried again that an unfinished apply prevented, doubled with
@@ -37,6 +46,7 @@ STALLED: Final = 30.0
 RETRY, RETRY_MAX = 0.02, 0.5
 #: Writes the file.
 _PROGRAM: Final = "rusd.backup.__main__"
+_KEPT_NAME: Final = "kept"
 _STOPPING = "the member is stopping"
 
 
@@ -58,6 +68,11 @@ class Growth:
         """Note that so many bytes can be read."""
         self._written = written
         self._wake()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it can be read."""
+        return self._written == self.size
 
     def fail(self, error: str) -> None:
         """Note that it grows no more."""
@@ -117,6 +132,11 @@ class _Shared:
         #: Makes the file, and exists as long as the file.
         self.life: asyncio.Task[None] | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether nobody reads it any more."""
+        return self.life is not None and self.life.done()
+
     def fail(self, error: str) -> None:
         """Tell all readers, unless they have all of the file."""
         if self.growth is not None:
@@ -125,6 +145,14 @@ class _Shared:
             self.file.set_exception(SnapshotFailed(error))
             # Nobody may wait for it any more.
             self.file.exception()
+
+
+class _KeptFile(NamedTuple):
+    """A complete file that has a name."""
+
+    made_by: _Shared
+    #: Removes it in time.
+    end: asyncio.Task[None]
 
 
 class SnapshotFiles:
@@ -145,6 +173,8 @@ class SnapshotFiles:
         self._making = asyncio.Lock()
         #: The file whose checkpoint has not begun.
         self._next: _Shared | None = None
+        #: The file that is kept for the next one.
+        self._kept: _KeptFile | None = None
         #: Files that can be read, also those that grow.
         self.open = 0
         self._lives: set[asyncio.Task[None]] = set()
@@ -190,6 +220,9 @@ class SnapshotFiles:
             life.cancel()
         if lives:
             await asyncio.wait(lives)
+        if self._kept is not None:
+            self._kept.end.cancel()
+            await self.worker.run(self._remove_kept)
         self.worker.stop()
 
     async def _end(self, shared: _Shared) -> None:
@@ -227,6 +260,7 @@ class SnapshotFiles:
             place = self._directory / str(self._number)
             file = place / "db"
             try:
+                await self._take_kept(file)
                 # (It starts while the checkpoint is made.)
                 arguments = (str(place / "state"), str(file), str(self._reserve))
                 async with own_process.running(_PROGRAM, *arguments) as process:
@@ -240,7 +274,47 @@ class SnapshotFiles:
                             self.open += 1
                         shared.growth.grew(written)
             finally:
+                growth = shared.growth
+                if growth is not None and growth.complete and growth.size >= LARGE:
+                    await self._keep(shared, file, growth.size)
                 await self.worker.run(partial(shutil.rmtree, place, ignore_errors=True))
+
+    async def _keep(self, shared: _Shared, file: Path, size: int) -> None:
+        """Keep a complete file, in place of the one before."""
+        if self._kept is not None:
+            self._kept.end.cancel()
+        self._kept = _KeptFile(shared, asyncio.create_task(self._end_of_kept(size)))
+        await self.worker.run(partial(file.replace, self._directory / _KEPT_NAME))
+
+    async def _take_kept(self, file: Path) -> None:
+        """Give the file that is kept a new name, unless it is being read."""
+        kept = self._kept
+        if kept is None or not kept.made_by.done:
+            return
+
+        def take() -> None:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                (self._directory / _KEPT_NAME).replace(file)
+
+        self._kept = None
+        kept.end.cancel()
+        await self.worker.run(take)
+
+    async def _end_of_kept(self, size: int) -> None:
+        """Remove the file that is kept when it is old, or takes more of the disk than it leaves."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + KEPT
+        least = max(size, 2 * self._reserve)
+        while loop.time() < end:
+            if await self.worker.run(partial(free, self._directory)) < least:
+                break
+            await asyncio.sleep(LOOK)
+        self._kept = None
+        await self.worker.run(self._remove_kept)
+
+    def _remove_kept(self) -> None:
+        (self._directory / _KEPT_NAME).unlink(missing_ok=True)
 
     async def _copy_state(self, place: Path) -> None:
         state = place / "state"

@@ -2,7 +2,7 @@
 
 Files:
     layout      page headers, meta pages and elements as bytes
-    writer      sorted items to pages, in one pass
+    writer      sorted items to pages, in one pass; or what changed since an earlier file
     reader      pages to buckets and items
     check       the whole structure of a file, as `bbolt check` looks at it
     errors      BboltError
@@ -19,7 +19,7 @@ Promises:
   file. The format has a checksum over the meta pages alone: a changed byte in a value is not
   noticed here, which is why etcd's snapshots end with a SHA-256 of all that comes before.
 
-It opens no file, knows no transaction, changes no file in place, and knows nothing of etcd.
+It opens no file, knows no transaction, and knows nothing of etcd.
 
 Source: the file format of bbolt, version 2 (go.etcd.io/bbolt, `internal/common`), little endian.
 """
@@ -27,6 +27,16 @@ Source: the file format of bbolt, version 2 (go.etcd.io/bbolt, `internal/common`
 from rusd.bbolt.check import check
 from rusd.bbolt.errors import BboltError
 from rusd.bbolt.reader import Bucket, Database, Item
-from rusd.bbolt.writer import Writer
+from rusd.bbolt.writer import Kept, KeptLeaf, Part, Writer
 
-__all__ = ["BboltError", "Bucket", "Database", "Item", "Writer", "check"]
+__all__ = [
+    "BboltError",
+    "Bucket",
+    "Database",
+    "Item",
+    "Kept",
+    "KeptLeaf",
+    "Part",
+    "Writer",
+    "check",
+]

@@ -7,6 +7,7 @@ tree is sound; a way that is longer than any sound tree is deep goes in a circle
 
 import struct
 from collections.abc import Iterator
+from operator import add
 from typing import Final, NamedTuple
 
 from rusd.bbolt import layout
@@ -135,7 +136,7 @@ class Bucket:
     def items(self) -> Iterator[Item]:
         """Yield all items. Raises BboltError where the file is damaged, also between two items."""
         last = b""
-        for page in self._leaves():
+        for page in self.leaves():
             for item in leaf_items(page):
                 key = item[0]
                 if key <= last:
@@ -143,9 +144,11 @@ class Bucket:
                 last = key
                 yield item
 
-    def _leaves(self) -> Iterator[Page]:
-        """Yield all leaf pages. Raises BboltError, also for a page that is met twice: pages with
-        several parents, empty ones above all, could take more time than any file of this size.
+    def leaves(self) -> Iterator[Page]:
+        """Yield all leaf pages, in the order of their keys.
+
+        Raises BboltError, also for a page that is met twice: pages with several parents, empty ones
+        above all, could take more time than any file of this size.
         """
         if self._inline is not None:
             return iter((self._inline,))
@@ -254,6 +257,28 @@ def leaf_items(page: Page) -> list[Item]:
             raise BboltError(f"{page.name}: an element reaches out of the page")
         found.append(_tuple(Item, (data[key:value], data[value:after], kind == IS_BUCKET)))
     return found
+
+
+def leaf_keys(page: Page) -> list[bytes]:
+    """Return the keys of a leaf page, without reading its values. Raises BboltError."""
+    _elements_fit(page)
+    count, data = page.elements, bytes(page.data)
+    end = HEADER.size + count * ELEMENT_SIZE
+    fields = struct.unpack_from(f"<{4 * count}I", data, HEADER.size)
+    # (By calls for all of a page, as in `leaf_items`.)
+    starts = list(map(add, fields[1::4], range(HEADER.size, end, ELEMENT_SIZE)))
+    ends = list(map(add, starts, fields[2::4]))
+    if max(ends, default=0) > len(data):
+        raise BboltError(f"{page.name}: an element reaches out of the page")
+    return list(map(data.__getitem__, map(slice, starts, ends)))
+
+
+def leaf_key(page: Page, index: int) -> bytes:
+    """Return one key of a leaf page. Raises BboltError."""
+    _elements_fit(page)
+    start = HEADER.size + index * ELEMENT_SIZE
+    _, position, size, _ = layout.LEAF_ELEMENT.unpack_from(page.data, start)
+    return _part(page, start + position, size)
 
 
 def _elements_fit(page: Page) -> None:

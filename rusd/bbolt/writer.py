@@ -10,12 +10,22 @@ Pages are numbered in the order in which they are given, and children come befor
 refers to them: a tree is built from its leaves. Every level keeps the entries of the page that it
 is filling; a full page goes out, and its first key and number to the level above.
 
+A file may also go on from an earlier one: pages of its leaves stay where they are, under branch
+pages of the new tree, and what is new lies behind them. All its other pages are free.
+
+    meta pages | earlier pages, some of them kept | trees | free pages | ...
+
+A file may go on from an earlier one, in its place: leaves of that stay where they are, below new
+branch pages, and what is new lies behind all of it. The other pages of the earlier file are free.
+
+    meta pages | the earlier file's pages | trees | free pages | ...
+
 A leaf has many items, and so several pages: bbolt reads leaves of any size, and divides one when it
 writes to it. The work for a leaf is done by calls for all of its items at once, which takes a third
 of the time.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
@@ -40,6 +50,27 @@ Item = tuple[bytes, bytes]
 Entry = tuple[bytes, int]
 
 
+class KeptLeaf(NamedTuple):
+    """A leaf of the earlier file that stays. It has no nested bucket."""
+
+    #: Its first and its last key.
+    first: bytes
+    last: bytes
+    number: int
+    #: With those that belong to it.
+    pages: int
+
+
+class Kept(NamedTuple):
+    """Leaves that follow each other, in the order of their keys."""
+
+    leaves: Sequence[KeptLeaf]
+
+
+#: Of a bucket: what stays, or new items in ascending order of their keys.
+Part = Kept | Iterable[Item]
+
+
 class Writer:
     """Makes one file: `bucket` for each bucket and once among them `head`, then `finish`.
 
@@ -47,14 +78,18 @@ class Writer:
     yield, one after the other.
     """
 
-    def __init__(self, page_size: int = 4096, leaf: int = LEAF) -> None:
-        """`leaf`: bytes after which a leaf is full, at least a page."""
+    def __init__(self, page_size: int = 4096, leaf: int = LEAF, first: int = 2) -> None:
+        """`leaf`: bytes after which a leaf is full, at least a page. `first`: the first page that
+        is written here; those below, but the meta pages, are of the earlier file.
+        """
         if page_size not in layout.PAGE_SIZES or leaf < page_size:
             raise ValueError(f"pages of {page_size} bytes, leaves of {leaf}")
         self.page_size = page_size
         self._leaf = leaf
         #: Pages so far, which is the number of the next.
-        self._pages = 2
+        self._pages = self._first = first
+        #: Pages of the earlier file: 1 if they stay.
+        self._kept = bytearray(first)
         self._meta: Meta | None = None
 
     @property
@@ -69,17 +104,20 @@ class Writer:
             raise ValueError("the file has no head")
         return self._meta.pages * self.page_size
 
-    def most(self, items: int, size: int, longest: int) -> int:
-        """Return how many pages a bucket takes at most: of so many items at most, whose keys and
-        values have `size` bytes at most, and keys of `longest` bytes.
+    def most(self, items: int, size: int, longest: int, parts: int = 1, kept: int = 0) -> int:
+        """Return how many pages are added for a bucket at most: for so many new items at most,
+        whose keys and values have `size` bytes at most, and keys of `longest` bytes.
+
+        `parts`: in which the new items are given. `kept`: leaves that stay.
         """
         page = self.page_size
         size += ELEMENT_SIZE * items
-        # (All leaves but the last are full, and end within a page.)
-        nodes = size // (self._leaf - HEADER.size) + 1
+        # (All leaves but the last of each part are full, and end within a page.)
+        nodes = size // (self._leaf - HEADER.size) + parts
         pages = (size + nodes * (HEADER.size + page - 1)) // page
         fit = (page - HEADER.size) // (ELEMENT_SIZE + longest)
         children, largest = max(2, fit - 1), max(3, fit)
+        nodes += kept
         branch = -(-(HEADER.size + largest * (ELEMENT_SIZE + longest)) // page)
         while nodes > 1:
             nodes = -(-nodes // children)
@@ -87,8 +125,8 @@ class Writer:
         return pages
 
     def head(self, more: int) -> bytes:
-        """Return the first two pages of the file, to which `bucket` adds `more` pages at most from
-        here on.
+        """Return the first two pages of the file, to which `bucket` and `go_on` add `more` pages at
+        most from here on.
         """
         page, entry = self.page_size, 8
         pages = self._pages + more + ROOT_PAGES
@@ -106,12 +144,21 @@ class Writer:
         `items`: in ascending order of their keys. A value that `bucket` returned makes its key
         that of a nested bucket. ValueError for a key that is empty or not above the one before it.
         """
-        root, rest = yield from self._tree(items)
+        root, rest = yield from self._tree((items,), may_be_inline=True)
+        inline = layout.encode_leaf(0, rest.data, rest.sizes) if root == 0 else b""
+        return BucketValue(layout.BUCKET.pack(root, 0) + inline)
+
+    def go_on(self, parts: Iterable[Part]) -> Generator[bytes, None, BucketValue]:
+        """As `bucket`, for a bucket of the earlier file. `parts`: in the order of their keys.
+
+        ValueError also for pages that the earlier file has not, or that stay twice.
+        """
+        root, rest = yield from self._tree(parts, may_be_inline=False)
         inline = layout.encode_leaf(0, rest.data, rest.sizes) if root == 0 else b""
         return BucketValue(layout.BUCKET.pack(root, 0) + inline)
 
     def finish(self, buckets: Mapping[bytes, BucketValue]) -> Iterator[bytes]:
-        """Yield the last pages: free ones, their list, and the bucket of the buckets.
+        """Yield the last pages: free ones, the list of what is free, and the bucket of the buckets.
 
         ValueError before `head`, if more pages were added than it was told, or for more buckets
         than have room.
@@ -121,7 +168,8 @@ class Writer:
         end = self._meta.free_list
         if self._pages > end:
             raise ValueError(f"{self._pages} pages, {end} at most were announced")
-        free_list = layout.encode_free_list(end, range(self._pages, end))
+        unused = (page for page in range(2, self._first) if not self._kept[page])
+        free_list = layout.encode_free_list(end, [*unused, *range(self._pages, end)])
         while self._pages < end:
             free = min(_FREE, end - self._pages)
             self._pages += free
@@ -133,22 +181,37 @@ class Writer:
         if self._pages != self._meta.pages:
             raise ValueError(f"{len(buckets)} buckets take more than {ROOT_PAGES} pages")
 
-    def _tree(self, items: Iterable[Item]) -> Generator[bytes, None, tuple[int, "_Leaf"]]:
-        """Yield a tree's pages. Return its topmost page and an empty leaf; or 0 and the only leaf
-        of a tree so small that it goes without a page of its own.
+    def _tree(
+        self, parts: Iterable[Part], *, may_be_inline: bool
+    ) -> Generator[bytes, None, tuple[int, "_Leaf"]]:
+        """Yield a tree's new pages. Return its topmost page and an empty leaf; or 0 and the only
+        leaf of a tree so small that it goes without a page of its own.
         """
         levels: list[_Level] = []
         entry: Entry | None = None
-        for leaf in _leaves(items, self._leaf):
-            if entry is not None:
-                yield from self._refer(levels, 0, entry)
-            elif leaf.size <= self.page_size // INLINE_PART and not layout.has_bucket(leaf.data):
-                # (bbolt looks for no bucket where its parent has no page of its own.)
-                return 0, leaf
-            entry = leaf.data[0], self._pages
-            page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
-            self._pages += len(page) // self.page_size
-            yield page
+        last = b""
+        for part in parts:
+            if isinstance(part, Kept):
+                for kept in part.leaves:
+                    if entry is not None:
+                        yield from self._refer(levels, 0, entry)
+                    self._keep(kept, last)
+                    entry, last = (kept.first, kept.number), kept.last
+                continue
+            for leaf in _leaves(part, self._leaf, last):
+                if entry is not None:
+                    yield from self._refer(levels, 0, entry)
+                elif (
+                    may_be_inline
+                    and leaf.size <= self.page_size // INLINE_PART
+                    and not layout.has_bucket(leaf.data)
+                ):
+                    # (bbolt looks for no bucket where its parent has no page of its own.)
+                    return 0, leaf
+                entry, last = (leaf.data[0], self._pages), leaf.data[-2]
+                page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
+                self._pages += len(page) // self.page_size
+                yield page
         if entry is None:
             return 0, _EMPTY
         if not levels:
@@ -160,6 +223,14 @@ class Writer:
             if depth < len(levels) - 1:
                 yield from self._refer(levels, depth + 1, entry)
         return entry[1], _EMPTY
+
+    def _keep(self, leaf: KeptLeaf, before: bytes) -> None:
+        if not before < leaf.first <= leaf.last:
+            raise ValueError(f"the key {leaf.first!r} does not follow {before!r}")
+        end = leaf.number + leaf.pages
+        if leaf.number < 2 or end > self._first or any(self._kept[leaf.number : end]):
+            raise ValueError(f"the pages {leaf.number} to {end - 1} cannot be kept")
+        self._kept[leaf.number : end] = b"\1" * leaf.pages
 
     def _refer(self, levels: "list[_Level]", depth: int, entry: Entry) -> Iterator[bytes]:
         """Note a page in the level above it; yield the pages that become full."""
@@ -212,9 +283,10 @@ class _Leaf(NamedTuple):
 _EMPTY: Final = _Leaf([], [], HEADER.size)
 
 
-def _leaves(items: Iterable[Item], full: int) -> Iterator[_Leaf]:
-    """Yield leaves that are full, and what is left. ValueError for keys that do not ascend."""
-    last = b""
+def _leaves(items: Iterable[Item], full: int, last: bytes) -> Iterator[_Leaf]:
+    """Yield leaves that are full, and what is left. ValueError for keys that do not ascend from
+    `last` on.
+    """
     data: list[bytes] = []
     sizes: list[int] = []
     size = HEADER.size

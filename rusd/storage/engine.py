@@ -183,11 +183,25 @@ class Engine:
         """Iterates over the keys of a cursor, without reading values."""
         return _keys(self.cursor(family, start, end))
 
-    def whole(self, family: Family) -> Iterator[tuple[bytes, bytes]]:
-        """Iterates over all rows of a family that nobody writes to, in a third of the time that a
-        cursor takes.
+    def whole(
+        self, family: Family, start: bytes = b"", end: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Iterates over the rows of [start, end) of a family that nobody writes to, in a third of
+        the time that a cursor takes.
         """
-        return chain.from_iterable(self._parts(family))
+        return chain.from_iterable(self._parts(family, start, end))
+
+    def whole_keys(self, family: Family, start: bytes = b"") -> Iterator[bytes]:
+        """Iterates over the keys from `start` on of a family that nobody writes to."""
+        last = None
+        try:
+            keys = self._readers[family].keys(from_key=start, read_opt=ReadOptions())
+            while part := list(islice(keys, _PART)):
+                yield from part
+                last = part[-1]
+        except Exception as error:
+            raise self._unreadable(error) from error
+        self._check_end(family, start if last is None else last + b"\0", None)
 
     def extent(self, family: Family) -> tuple[int, int]:
         """Returns bounds of a family that nobody writes to: it has so many rows at most, whose keys
@@ -208,23 +222,40 @@ class Engine:
             rows, deleted, keys, values = map(int, told.groups())
             if not deleted:
                 return rows, keys - rows * _INTERNAL + values
+        return self.count(family)
+
+    def count(
+        self, family: Family, start: bytes = b"", end: bytes | None = None
+    ) -> tuple[int, int]:
+        """Returns the rows of [start, end) of a family that nobody writes to, and the bytes of
+        their keys and values.
+        """
         rows, size = 0, 0
-        for part in self._parts(family):
+        for part in self._parts(family, start, end):
             rows += len(part)
             size += sum(map(len, chain.from_iterable(part)))
         return rows, size
 
-    def _parts(self, family: Family) -> Iterator[list[tuple[bytes, bytes]]]:
-        start = b""
+    def _parts(
+        self, family: Family, start: bytes, end: bytes | None
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        options = ReadOptions()
+        if end is not None:
+            options.set_iterate_upper_bound(end)
         try:
-            rows = self._readers[family].items(read_opt=ReadOptions())
+            rows = self._readers[family].items(from_key=start, read_opt=options)
             while part := list(islice(rows, _PART)):
                 yield part
                 start = part[-1][0] + b"\0"
         except Exception as error:
             raise self._unreadable(error) from error
-        # (This iterator ends at damage as if there were no more rows.)
-        if self.cursor(family, start, None).pairs(1):
+        self._check_end(family, start, end)
+
+    def _check_end(self, family: Family, start: bytes, end: bytes | None) -> None:
+        """Raise StorageError if there are rows in [start, end): the iterators of rocksdict end at
+        damage as if there were no more.
+        """
+        if self.cursor(family, start, end).pairs(1):
             raise self._unreadable(ValueError("rows were not read"))
 
     def last_before(

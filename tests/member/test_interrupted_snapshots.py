@@ -170,6 +170,8 @@ def test_a_save_on_a_full_disk_fails_and_the_member_goes_on(tmp_path: Path) -> N
         save(client)
         # Room for a part of the file above the 128 MiB that the member keeps for itself.
         disk.fill(leaving=(128 + LARGE // 2) * MIB)
+        wait(lambda: not list(exports.iterdir()) or None, "the file is kept", 60.0)
+        disk.fill(leaving=(128 + LARGE // 2) * MIB)
         with pytest.raises(grpc.RpcError) as error:
             list(stream(client))
         assert "No space left on device" in refusal(error.value).message

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rusd.bbolt import BboltError, Database, Writer, check, layout
 from rusd.bbolt.writer import LEAF
-from tests.unit.bbolt.files import assemble, collect, make, numbered
+from tests.unit.bbolt import test_going_on as going_on
+from tests.unit.bbolt.files import assemble, collect, go_on, make, numbered
 from tests.unit.bbolt.real import PROGRAM, Change, Content, RealBbolt, Refused, content_of
 from tests.unit.bbolt.test_round_trip import BUCKETS
 
@@ -76,6 +77,21 @@ def test_bbolt_reads_a_tree_of_several_levels_and_nested_buckets(
     file = assemble(writer, pages, {b"large": values, b"outer": outer})
     expected = {b"large": large, b"outer": {b"a": b"1", b"inner": dict(numbered(20_000))}}
     assert theirs(bbolt, file) == expected
+
+
+@SETTINGS
+@given(items=going_on.ITEMS, steps=going_on.STEPS, leaf=st.sampled_from([PAGE, 4 * PAGE]))
+def test_bbolt_reads_a_file_that_went_on_from_an_earlier_one(
+    bbolt: RealBbolt,
+    items: dict[bytes, bytes],
+    steps: list[tuple[going_on.Changes, dict[bytes, bytes]]],
+    leaf: int,
+) -> None:
+    file = make({b"key": items}, PAGE, leaf)
+    for changes, others in steps:
+        items = going_on.changed(items, changes)
+        file = go_on(file, b"key", items, {b"other": others}, leaf)
+    assert theirs(bbolt, file) == {b"key": items, b"other": others}
 
 
 NAMES = st.sampled_from([b"key", b"meta", b"\0", b"n" * 200])
