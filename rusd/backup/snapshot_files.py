@@ -9,7 +9,9 @@ so its blocks are free as soon as the last reader is done, also if the member is
 a killed member left are removed at its next start.
 
 A large file is kept: when its readers are done, the next one is made of it, by writing what has
-changed. It goes after `KEPT` seconds, or when it takes more of the disk than it leaves free.
+changed. It goes `KEPT` seconds after the first of those was made as a whole, since a page that the
+disk has damaged would be in all that follow; when it takes more of the disk than it leaves free;
+and when another state takes the place of the database.
 
 Files are made one at a time, and `FILES` of them exist at once. A call that cannot have its file at
 once shares the next one with all other calls that wait. A reader that reads nothing for `STALLED`
@@ -34,7 +36,8 @@ from rusd.storage import StorageError
 
 #: Files that exist at once, each as large as the keys.
 FILES: Final = 2
-#: Bytes from which on a file is kept for the next one, and for how many seconds.
+#: Bytes from which on a file is kept for the next one, and for how many seconds, with all that are
+#: made of it.
 LARGE: Final = 16 << 20
 KEPT: Final = 2 * 3600.0
 #: Seconds between looks at the disk while a file is kept.
@@ -151,7 +154,9 @@ class _KeptFile(NamedTuple):
     """A complete file that has a name."""
 
     made_by: _Shared
-    #: Removes it in time.
+    #: Time at which it goes, of the loop.
+    until: float
+    #: Removes it then.
     end: asyncio.Task[None]
 
 
@@ -175,6 +180,8 @@ class SnapshotFiles:
         self._next: _Shared | None = None
         #: The file that is kept for the next one.
         self._kept: _KeptFile | None = None
+        #: How often another state took the place of the database.
+        self._state = 0
         #: Files that can be read, also those that grow.
         self.open = 0
         self._lives: set[asyncio.Task[None]] = set()
@@ -220,9 +227,8 @@ class SnapshotFiles:
             life.cancel()
         if lives:
             await asyncio.wait(lives)
-        if self._kept is not None:
-            self._kept.end.cancel()
-            await self.worker.run(self._remove_kept)
+        # (Also what began before is done then.)
+        await self.worker.run(self._forget())
         self.worker.stop()
 
     async def _end(self, shared: _Shared) -> None:
@@ -247,7 +253,7 @@ class SnapshotFiles:
                     if shared.growth is not None:
                         self.open -= 1
                         # In the thread: this frees the blocks of a large file.
-                        await self.worker.run(shared.file.result().close)
+                        await self._surely(shared.file.result().close)
         finally:
             shared.fail(_STOPPING)
 
@@ -259,12 +265,15 @@ class SnapshotFiles:
             self._number += 1
             place = self._directory / str(self._number)
             file = place / "db"
+            state, until = self._state, asyncio.get_running_loop().time() + KEPT
             try:
-                await self._take_kept(file)
+                until = await self._take_kept(file) or until
                 # (It starts while the checkpoint is made.)
                 arguments = (str(place / "state"), str(file), str(self._reserve))
                 async with own_process.running(_PROGRAM, *arguments) as process:
                     await self._copy_state(place)
+                    if state != self._state:
+                        await self.worker.run(partial(file.unlink, missing_ok=True))
                     process.give_word()
                     async for line in process.lines():
                         written, size = map(int, line.split())
@@ -275,22 +284,36 @@ class SnapshotFiles:
                         shared.growth.grew(written)
             finally:
                 growth = shared.growth
-                if growth is not None and growth.complete and growth.size >= LARGE:
-                    await self._keep(shared, file, growth.size)
-                await self.worker.run(partial(shutil.rmtree, place, ignore_errors=True))
+                size = growth.size if growth is not None and growth.complete else 0
+                keep = size >= LARGE and state == self._state
+                if keep:
+                    self._keep(shared, size, until)
+                await self._surely(partial(self._leave, place, keep=keep))
 
-    async def _keep(self, shared: _Shared, file: Path, size: int) -> None:
-        """Keep a complete file, in place of the one before."""
+    async def _surely(self, work: Callable[[], None]) -> None:
+        """Do `work` in the thread, also if this is cancelled: readers may leave at any time."""
+        await asyncio.shield(self.worker.run(work))
+
+    def _leave(self, place: Path, *, keep: bool) -> None:
+        """Remove a file and all that was needed for it, or all but the file."""
+        try:
+            if keep:
+                (place / "db").replace(self._directory / _KEPT_NAME)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _keep(self, shared: _Shared, size: int, until: float) -> None:
+        """Note that a file is kept from now on, in place of the one before."""
         if self._kept is not None:
             self._kept.end.cancel()
-        self._kept = _KeptFile(shared, asyncio.create_task(self._end_of_kept(size)))
-        await self.worker.run(partial(file.replace, self._directory / _KEPT_NAME))
+        end = asyncio.create_task(self._end_of_kept(size, until))
+        self._kept = _KeptFile(shared, until, end)
 
-    async def _take_kept(self, file: Path) -> None:
-        """Give the file that is kept a new name, unless it is being read."""
+    async def _take_kept(self, file: Path) -> float | None:
+        """Give the file that is kept a new name, unless it is being read; return when it goes."""
         kept = self._kept
         if kept is None or not kept.made_by.done:
-            return
+            return None
 
         def take() -> None:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -299,19 +322,32 @@ class SnapshotFiles:
 
         self._kept = None
         kept.end.cancel()
-        await self.worker.run(take)
+        await self._surely(take)
+        return kept.until
 
-    async def _end_of_kept(self, size: int) -> None:
+    async def _end_of_kept(self, size: int, until: float) -> None:
         """Remove the file that is kept when it is old, or takes more of the disk than it leaves."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + KEPT
         least = max(size, 2 * self._reserve)
-        while loop.time() < end:
+        while loop.time() < until:
             if await self.worker.run(partial(free, self._directory)) < least:
                 break
             await asyncio.sleep(LOOK)
         self._kept = None
         await self.worker.run(self._remove_kept)
+
+    def replaced(self) -> None:
+        """Note that another state takes the place of the database: its rows may be other ones."""
+        self._state += 1
+        if self._kept is not None:
+            self.worker.run(self._forget())
+
+    def _forget(self) -> Callable[[], None]:
+        """Keep no file from now on; return what removes it."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.end.cancel()
+        return self._remove_kept
 
     def _remove_kept(self) -> None:
         (self._directory / _KEPT_NAME).unlink(missing_ok=True)

@@ -10,11 +10,6 @@ Pages are numbered in the order in which they are given, and children come befor
 refers to them: a tree is built from its leaves. Every level keeps the entries of the page that it
 is filling; a full page goes out, and its first key and number to the level above.
 
-A file may also go on from an earlier one: pages of its leaves stay where they are, under branch
-pages of the new tree, and what is new lies behind them. All its other pages are free.
-
-    meta pages | earlier pages, some of them kept | trees | free pages | ...
-
 A file may go on from an earlier one, in its place: leaves of that stay where they are, below new
 branch pages, and what is new lies behind all of it. The other pages of the earlier file are free.
 

@@ -342,6 +342,7 @@ def assemble(
     def restored() -> None:
         hub.restored()
         compactor.resume()
+        snapshots.replaced()
 
     machine.listen(
         Listeners(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from rusd.backup.snapshot_files import SnapshotFailed, SnapshotFiles
 from tests.unit.backup.test_any_store import buckets, file_of
 from tests.unit.backup.test_snapshot_files import children, save
 from tests.unit.state.driver import Driver
+from tests.unit.state.test_machine import install
 
 VALUE = 64 << 10
 
@@ -118,6 +121,26 @@ def test_it_goes_in_time(driver: Driver, directory: Path, monkeypatch: pytest.Mo
     asyncio.run(files.stop())
 
 
+def test_what_is_made_of_it_goes_when_it_would_have_gone(
+    driver: Driver, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT", 5.0)
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    files = SnapshotFiles(directory, driver.machine.checkpoint)
+
+    async def scene() -> None:
+        size = len(await save(files))
+        monkeypatch.setattr(module, "KEPT", 3600.0)
+        # (One that is made of another is larger.)
+        assert kept(directory).st_size == size < len(await save(files))
+        await gone(directory)
+        assert len(await save(files)) == size
+        assert kept(directory)
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+
+
 @pytest.mark.parametrize(
     ("reserve", "left"),
     [
@@ -217,3 +240,96 @@ def test_it_goes_with_the_member(driver: Driver, directory: Path) -> None:
         assert not there(directory)
 
     asyncio.run(scene())
+
+
+@contextmanager
+def busy(files: SnapshotFiles) -> Iterator[None]:
+    """The thread does nothing within the block, and a little longer."""
+    go_on = threading.Event()
+    files.worker.run(go_on.wait)
+    try:
+        yield
+    finally:
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+
+
+def test_a_reader_that_leaves_while_it_is_put_away_leaves_nothing_else(
+    driver: Driver, directory: Path
+) -> None:
+    files = SnapshotFiles(directory, driver.machine.checkpoint)
+
+    async def scene() -> None:
+        async with files.make() as file:
+            await file.grown(file.size)
+            with busy(files):
+                while children():
+                    await asyncio.sleep(0.001)
+                for _ in range(10):
+                    await asyncio.sleep(0)
+        await files.worker.run(lambda: None)
+        assert kept(directory)
+        assert buckets(await save(files)) == buckets(file_of(driver))
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+
+
+def test_a_reader_that_leaves_while_it_is_taken_leaves_nothing(
+    driver: Driver, directory: Path
+) -> None:
+    files = SnapshotFiles(directory, driver.machine.checkpoint)
+
+    async def scene() -> None:
+        await save(files)
+        with busy(files):
+            task = asyncio.create_task(save(files))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await files.stop()
+        assert not there(directory)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_nothing_is_made_of_the_file_of_a_state_that_was_replaced(
+    driver: Driver, directory: Path, tmp_path: Path, *, made: bool
+) -> None:
+    """Its rows may differ where they have the same keys: by damage that the new state repairs."""
+    other = Driver(tmp_path / "other")
+    for number in range(40):
+        other.put(b"%d" % number, os.urandom(VALUE))
+
+    def checkpoint(state: Path) -> bool:
+        if not made:
+            asyncio.run_coroutine_threadsafe(replace(), loop).result()
+        return driver.machine.checkpoint(state)
+
+    async def replace() -> None:
+        nonlocal made
+        made = True
+        install(other, driver, tmp_path / "received")
+        files.replaced()
+
+    files = SnapshotFiles(directory, checkpoint)
+    loop: asyncio.AbstractEventLoop
+
+    async def scene() -> None:
+        nonlocal loop, made
+        loop = asyncio.get_running_loop()
+        during, made = not made, True
+        await save(files)
+        if during:
+            made = False
+        else:
+            await replace()
+            await gone(directory)
+        for _ in range(3):
+            assert buckets(await save(files)) == buckets(file_of(driver)) == buckets(file_of(other))
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+    other.machine.close()
