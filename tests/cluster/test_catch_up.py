@@ -12,6 +12,7 @@ from tests.cluster.test_membership import wait_until
 from tests.support.client import Client
 from tests.support.load import revision_of, wait_applied
 from tests.support.pair import SUBJECT, command
+from tests.support.snapshots import buckets, save
 
 FLAGS = ["--snapshot-count=100", "--experimental-snapshot-catchup-entries=50"]
 
@@ -99,6 +100,34 @@ def test_a_member_killed_while_it_is_sent_a_state_never_holds_half_of_it() -> No
                 wait_applied(other, revision)
                 assert other.hash_kv(revision).hash == client.hash_kv(revision).hash
             assert not incoming.exists()
+
+
+def test_a_received_state_ends_the_snapshot_file_that_was_kept() -> None:
+    with LocalCluster(3, flags=FLAGS) as cluster:
+        leader = cluster.members[cluster.leader()]
+        away = next(n for n in range(3) if n != cluster.leader())
+        member = cluster.members[away]
+        kept = member.data_dir / "member" / "exports" / "kept"
+        with Client(leader.endpoint) as client, Client(member.endpoint) as other:
+            # Together more than a file needs to be kept.
+            for n in range(180):
+                revision = client.put(b"large%03d" % n, os.urandom(100_000)).header.revision
+            wait_applied(other, revision)
+            save(other)
+            wait_until(kept.exists)
+            cluster.pause(away)
+            # (Until then it is sent entries, which the sockets hold for it.)
+            for _ in range(150):
+                client.put(b"k", os.urandom(100_000))
+            wait_until(lambda: "peer lost" in leader.log_of_this_run())
+            for n in range(300):
+                revision = client.put(b"k%03d" % n).header.revision
+            assert kept.exists()
+            cluster.resume(away)
+            wait_until(lambda: installed(member))
+            wait_until(lambda: not kept.exists())
+            wait_applied(other, revision)
+            assert buckets(save(other))[b"key"] == buckets(save(client))[b"key"]
 
 
 def installed(member: Member) -> bool:
