@@ -329,10 +329,12 @@ class SnapshotFiles:
         """Remove the file that is kept when it is old, or takes more of the disk than it leaves."""
         loop = asyncio.get_running_loop()
         least = max(size, 2 * self._reserve)
-        while loop.time() < until:
-            if await self.worker.run(partial(free, self._directory)) < least:
-                break
-            await asyncio.sleep(LOOK)
+        # (A disk that does not say what is free is as a full one.)
+        with suppress(OSError):
+            while loop.time() < until:
+                if await self.worker.run(partial(free, self._directory)) < least:
+                    break
+                await asyncio.sleep(LOOK)
         self._kept = None
         await self.worker.run(self._remove_kept)
 

@@ -141,6 +141,25 @@ def test_what_is_made_of_it_goes_when_it_would_have_gone(
     asyncio.run(files.stop())
 
 
+def test_it_goes_if_the_disk_does_not_say_what_is_free(
+    driver: Driver, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    files = SnapshotFiles(directory, driver.machine.checkpoint)
+
+    def fail(path: Path) -> int:
+        raise OSError("input/output error")
+
+    async def scene() -> None:
+        await save(files)
+        assert kept(directory)
+        monkeypatch.setattr(module, "free", fail)
+        await gone(directory)
+
+    asyncio.run(scene())
+    asyncio.run(files.stop())
+
+
 @pytest.mark.parametrize(
     ("reserve", "left"),
     [
