@@ -72,6 +72,13 @@ def suspended(process: psutil.Process) -> bool | None:
     return None
 
 
+def writes(process: psutil.Process) -> bool:
+    """Whether it is the program that writes a file: before it is, its parent waits for it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "rusd.backup.__main__" in process.cmdline()
+    return False
+
+
 @contextlib.contextmanager
 def held(member: Member, client: Client) -> Iterator[list[bytes]]:
     """A snapshot whose file is not written as long as the block runs; complete afterwards."""
@@ -85,13 +92,29 @@ def held(member: Member, client: Client) -> Iterator[list[bytes]]:
             failed.append(error)
 
     process = psutil.Process(member.pid)
+    exports = member.data_dir / "member" / "exports"
+
+    def caught() -> psutil.Process | None:
+        """The process, stopped before it has written anything; None if it was faster."""
+        found = None
+        while reader.is_alive() and not (found := next(filter(writes, process.children()), None)):
+            pass
+        if not found or not wait(lambda: suspended(found), "it does not stop", 60.0):
+            return None
+        wait(lambda: any(exports.glob("*/state/CURRENT")) or None, "no checkpoint", 60.0)
+        if not any(file.stat().st_size for file in exports.glob("*/db")):
+            return found
+        found.resume()
+        return None
+
     while True:
+        wait(lambda: not process.children() or None, "an earlier one does not end", 60.0)
+        # (A file is made as a whole if none was kept.)
+        (exports / "kept").unlink(missing_ok=True)
         reader = threading.Thread(target=read)
         reader.start()
-        writer = wait(lambda: next(iter(process.children()), None), "no process writes", 60.0)
-        if wait(lambda w=writer: suspended(w), "it does not stop", 60.0):  # type: ignore[misc]
+        if writer := caught():
             break
-        # (It was faster.)
         reader.join()
         chunks.clear()
     try:
