@@ -8,6 +8,7 @@ import json
 import struct
 from typing import Final
 
+from rusd.mvcc.revision import revision_key
 from rusd.proto import lease_pb2
 from rusd.state.leases import Lease
 from rusd.state.members import Member
@@ -48,6 +49,14 @@ def number(value: int) -> bytes:
 def parse_number(encoded: bytes) -> int:
     """Decode what `number` encoded. Raises struct.error."""
     return int(_U64.unpack(encoded)[0])
+
+
+def compaction_marks(scheduled: int, finished: int) -> dict[bytes, bytes]:
+    """Encode the revisions of the last compaction and of the last one that is finished; negative:
+    there is none.
+    """
+    marks = {SCHEDULED_COMPACTION: scheduled, FINISHED_COMPACTION: finished}
+    return {name: revision_key(mark) for name, mark in marks.items() if mark >= 0}
 
 
 def member_key(member_id: int) -> bytes:

@@ -8,7 +8,7 @@ from rusd.backup.kept_pages import Interval, Reuse
 from rusd.bbolt import Kept, Part, Writer
 from rusd.bbolt.layout import BucketValue
 from rusd.mvcc import compaction
-from rusd.mvcc.revision import REVISION_SIZE, TOMBSTONE, revision_key
+from rusd.mvcc.revision import REVISION_SIZE, TOMBSTONE
 from rusd.state import auth_records
 from rusd.state.alarms import Alarms
 from rusd.state.leases import Leases
@@ -48,11 +48,11 @@ def write(
         head = writer.head(writer.most(*engine.extent(Family.KEY), _KEY_BYTES))
         keys = writer.bucket(engine.whole(Family.KEY))
     else:
-        parts = [_rows(engine, part) for part in earlier.parts]
-        intervals = len(parts) - sum(isinstance(part, Kept) for part in parts)
-        most = (earlier.rows, earlier.size, _KEY_BYTES, intervals, earlier.kept)
+        kept = [part for part in earlier.parts if isinstance(part, Kept)]
+        intervals, leaves = len(earlier.parts) - len(kept), sum(len(one.leaves) for one in kept)
+        most = (earlier.rows, earlier.size, _KEY_BYTES, intervals, leaves)
         head = writer.head(writer.most(*most))
-        keys = writer.go_on(parts)
+        keys = writer.go_on(_rows(engine, part) for part in earlier.parts)
 
     def everything() -> Iterator[bytes]:
         yield from pages
@@ -132,9 +132,4 @@ def _meta(engine: Engine, members: Members) -> dict[bytes, bytes]:
         etcd.STORAGE_VERSION: members.storage_version.encode(),
         etcd.TERM: etcd.number(positions.applied.term),
     }
-    scheduled, finished = compaction.marks(engine)
-    if scheduled >= 0:
-        found[etcd.SCHEDULED_COMPACTION] = revision_key(scheduled)
-    if finished >= 0:
-        found[etcd.FINISHED_COMPACTION] = revision_key(finished)
-    return found
+    return found | etcd.compaction_marks(*compaction.marks(engine))

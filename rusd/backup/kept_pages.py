@@ -21,7 +21,6 @@ from rusd.bbolt import BboltError, Database, Kept, KeptLeaf
 from rusd.bbolt.reader import Page, leaf_key, leaf_keys
 from rusd.bbolt.writer import LEAF
 from rusd.mvcc import compaction
-from rusd.mvcc.revision import revision_key
 from rusd.storage import Engine, Family
 
 #: Part of the earlier file that must stay, at least; else the file is made as a whole. It bounds
@@ -45,8 +44,6 @@ class Reuse(NamedTuple):
     pages: int
     #: In the order of their keys.
     parts: Sequence[Kept | Interval]
-    #: Leaves that stay.
-    kept: int
     #: Rows of the intervals, and the bytes of their keys and values.
     rows: int
     size: int
@@ -70,8 +67,8 @@ def _find(engine: Engine, database: Database) -> Reuse | None:
     leaves = list(bucket.leaves())
     stays = [True] * len(leaves) if _settled(engine, database) else _compared(engine, leaves)
     stays[-1] = stays[-1] and len(leaves[-1].data) >= SHORT
-    size = sum(len(leaf.data) for leaf in compress(leaves, stays))
-    if size < STAYS * database.meta.pages * database.meta.page_size:
+    staying = sum(len(leaf.data) for leaf in compress(leaves, stays))
+    if staying < STAYS * database.meta.pages * database.meta.page_size:
         return None
     parts = list(_parts(leaves, stays))
     rows, size = 0, 0
@@ -79,17 +76,20 @@ def _find(engine: Engine, database: Database) -> Reuse | None:
         if isinstance(part, Interval):
             more, its = engine.count(Family.KEY, *part)
             rows, size = rows + more, size + its
-    return Reuse(database.meta.pages, parts, sum(stays), rows, size)
+    return Reuse(database.meta.pages, parts, rows, size)
 
 
 def _settled(engine: Engine, database: Database) -> bool:
     """Return whether nothing was removed since, and nothing was about to be."""
-    now = [None if mark < 0 else revision_key(mark) for mark in compaction.marks(engine)]
+    scheduled, finished = compaction.marks(engine)
+    now = etcd.compaction_marks(scheduled, finished)
     meta = database.bucket(etcd.META)
-    if meta is None:
-        return False
-    then = [meta.get(etcd.SCHEDULED_COMPACTION), meta.get(etcd.FINISHED_COMPACTION)]
-    return now == then and now[0] == now[1]
+    names = (etcd.SCHEDULED_COMPACTION, etcd.FINISHED_COMPACTION)
+    return (
+        meta is not None
+        and scheduled == finished
+        and all(meta.get(name) == now.get(name) for name in names)
+    )
 
 
 def _compared(engine: Engine, leaves: Sequence[Page]) -> list[bool]:

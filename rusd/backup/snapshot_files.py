@@ -228,7 +228,8 @@ class SnapshotFiles:
         if lives:
             await asyncio.wait(lives)
         # (Also what began before is done then.)
-        await self.worker.run(self._forget())
+        self._forget()
+        await self.worker.run(self._remove_kept)
         self.worker.stop()
 
     async def _end(self, shared: _Shared) -> None:
@@ -304,8 +305,7 @@ class SnapshotFiles:
 
     def _keep(self, shared: _Shared, size: int, until: float) -> None:
         """Note that a file is kept from now on, in place of the one before."""
-        if self._kept is not None:
-            self._kept.end.cancel()
+        self._forget()
         end = asyncio.create_task(self._end_of_kept(size, until))
         self._kept = _KeptFile(shared, until, end)
 
@@ -320,8 +320,7 @@ class SnapshotFiles:
             with suppress(FileNotFoundError):
                 (self._directory / _KEPT_NAME).replace(file)
 
-        self._kept = None
-        kept.end.cancel()
+        self._forget()
         await self._surely(take)
         return kept.until
 
@@ -342,14 +341,14 @@ class SnapshotFiles:
         """Note that another state takes the place of the database: its rows may be other ones."""
         self._state += 1
         if self._kept is not None:
-            self.worker.run(self._forget())
+            self._forget()
+            self.worker.run(self._remove_kept)
 
-    def _forget(self) -> Callable[[], None]:
-        """Keep no file from now on; return what removes it."""
+    def _forget(self) -> None:
+        """Note that no file is kept."""
         kept, self._kept = self._kept, None
         if kept is not None:
             kept.end.cancel()
-        return self._remove_kept
 
     def _remove_kept(self) -> None:
         (self._directory / _KEPT_NAME).unlink(missing_ok=True)

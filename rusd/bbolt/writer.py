@@ -139,16 +139,19 @@ class Writer:
         `items`: in ascending order of their keys. A value that `bucket` returned makes its key
         that of a nested bucket. ValueError for a key that is empty or not above the one before it.
         """
-        root, rest = yield from self._tree((items,), may_be_inline=True)
-        inline = layout.encode_leaf(0, rest.data, rest.sizes) if root == 0 else b""
-        return BucketValue(layout.BUCKET.pack(root, 0) + inline)
+        return self._bucket((items,), may_be_inline=True)
 
     def go_on(self, parts: Iterable[Part]) -> Generator[bytes, None, BucketValue]:
         """As `bucket`, for a bucket of the earlier file. `parts`: in the order of their keys.
 
         ValueError also for pages that the earlier file has not, or that stay twice.
         """
-        root, rest = yield from self._tree(parts, may_be_inline=False)
+        return self._bucket(parts, may_be_inline=False)
+
+    def _bucket(
+        self, parts: Iterable[Part], *, may_be_inline: bool
+    ) -> Generator[bytes, None, BucketValue]:
+        root, rest = yield from self._tree(parts, may_be_inline=may_be_inline)
         inline = layout.encode_leaf(0, rest.data, rest.sizes) if root == 0 else b""
         return BucketValue(layout.BUCKET.pack(root, 0) + inline)
 
@@ -184,29 +187,21 @@ class Writer:
         """
         levels: list[_Level] = []
         entry: Entry | None = None
-        last = b""
-        for part in parts:
-            if isinstance(part, Kept):
-                for kept in part.leaves:
-                    if entry is not None:
-                        yield from self._refer(levels, 0, entry)
-                    self._keep(kept, last)
-                    entry, last = (kept.first, kept.number), kept.last
+        inline = self.page_size // INLINE_PART if may_be_inline else 0
+        for leaf in _all_leaves(parts, self._leaf):
+            if entry is not None:
+                yield from self._refer(levels, 0, entry)
+            if isinstance(leaf, KeptLeaf):
+                self._keep(leaf)
+                entry = leaf.first, leaf.number
                 continue
-            for leaf in _leaves(part, self._leaf, last):
-                if entry is not None:
-                    yield from self._refer(levels, 0, entry)
-                elif (
-                    may_be_inline
-                    and leaf.size <= self.page_size // INLINE_PART
-                    and not layout.has_bucket(leaf.data)
-                ):
-                    # (bbolt looks for no bucket where its parent has no page of its own.)
-                    return 0, leaf
-                entry, last = (leaf.data[0], self._pages), leaf.data[-2]
-                page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
-                self._pages += len(page) // self.page_size
-                yield page
+            if entry is None and leaf.size <= inline and not layout.has_bucket(leaf.data):
+                # (bbolt looks for no bucket where its parent has no page of its own.)
+                return 0, leaf
+            entry = leaf.data[0], self._pages
+            page = layout.encode_leaf(self._pages, leaf.data, leaf.sizes, self.page_size)
+            self._pages += len(page) // self.page_size
+            yield page
         if entry is None:
             return 0, _EMPTY
         if not levels:
@@ -219,9 +214,7 @@ class Writer:
                 yield from self._refer(levels, depth + 1, entry)
         return entry[1], _EMPTY
 
-    def _keep(self, leaf: KeptLeaf, before: bytes) -> None:
-        if not before < leaf.first <= leaf.last:
-            raise ValueError(f"the key {leaf.first!r} does not follow {before!r}")
+    def _keep(self, leaf: KeptLeaf) -> None:
         end = leaf.number + leaf.pages
         if leaf.number < 2 or end > self._first or any(self._kept[leaf.number : end]):
             raise ValueError(f"the pages {leaf.number} to {end - 1} cannot be kept")
@@ -276,6 +269,22 @@ class _Leaf(NamedTuple):
 
 
 _EMPTY: Final = _Leaf([], [], HEADER.size)
+
+
+def _all_leaves(parts: Iterable[Part], full: int) -> Iterator[KeptLeaf | _Leaf]:
+    """Yield the leaves of all parts. ValueError for keys that do not ascend."""
+    last = b""
+    for part in parts:
+        if not isinstance(part, Kept):
+            for leaf in _leaves(part, full, last):
+                yield leaf
+                last = leaf.data[-2]
+            continue
+        for kept in part.leaves:
+            if not last < kept.first <= kept.last:
+                raise ValueError(f"the key {kept.first!r} does not follow {last!r}")
+            yield kept
+            last = kept.last
 
 
 def _leaves(items: Iterable[Item], full: int, last: bytes) -> Iterator[_Leaf]:

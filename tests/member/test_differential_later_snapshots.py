@@ -10,8 +10,8 @@ import pytest
 
 from cluster.local import LocalCluster
 from tests.support.client import Client
-from tests.support.pair import ORACLE, command
-from tests.support.snapshots import buckets, hash_kv, restore_by_etcdutl, run, save
+from tests.support.pair import command
+from tests.support.snapshots import buckets, hash_kv, run, save, served_by_etcd
 from tests.support.waiting import wait
 
 #: Together more than a file needs to be kept.
@@ -75,18 +75,13 @@ def test_real_etcd_serves_what_the_last_one_holds(
         run(command("etcdctl"), "--endpoints", member.endpoints[0], "snapshot", "save", file)
     everything = client.range(b"\0", range_end=b"\0")
     hashes = hash_kv(client)
-    with LocalCluster(1, binary=[command(ORACLE)]) as etcd:
-        etcd.stop(0)
-        restore_by_etcdutl(etcd, file)
-        etcd.start_all()
-        etcd.wait_healthy()
-        with Client(etcd.endpoints[0]) as real:
-            there = real.range(b"\0", range_end=b"\0")
-            assert list(there.kvs) == list(everything.kvs)
-            assert there.header.revision == everything.header.revision
-            assert hash_kv(real) == hashes
-            # It writes into pages that were kept, and into those that are free.
-            for number in range(VALUES // 2):
-                real.put(b"more/%03d" % number, os.urandom(VALUE))
-            real.compact(real.range(b"a").header.revision, physical=True)
-            assert real.range(b"more/", range_end=b"more0", count_only=True).count == VALUES // 2
+    with served_by_etcd(file) as real:
+        there = real.range(b"\0", range_end=b"\0")
+        assert list(there.kvs) == list(everything.kvs)
+        assert there.header.revision == everything.header.revision
+        assert hash_kv(real) == hashes
+        # It writes into pages that were kept, and into those that are free.
+        for number in range(VALUES // 2):
+            real.put(b"more/%03d" % number, os.urandom(VALUE))
+        real.compact(real.range(b"a").header.revision, physical=True)
+        assert real.range(b"more/", range_end=b"more0", count_only=True).count == VALUES // 2

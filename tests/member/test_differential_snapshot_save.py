@@ -21,9 +21,9 @@ from tests.support.snapshots import (
     buckets,
     fill,
     hash_kv,
-    restore_by_etcdutl,
     run,
     save,
+    served_by_etcd,
     stream,
 )
 from tests.support.waiting import wait
@@ -67,26 +67,21 @@ def test_real_etcd_restores_it_and_serves_the_same(client: Client, tmp_path: Pat
     file.write_bytes(save(client))
     everything = client.range(b"\0", range_end=b"\0")
     hashes = [hash_kv(client, revision) for revision in (0, 14, 20, 31)]
-    with LocalCluster(1, binary=[command(ORACLE)]) as etcd:
-        etcd.stop(0)
-        restore_by_etcdutl(etcd, file)
-        etcd.start_all()
-        etcd.wait_healthy()
-        with Client(etcd.endpoints[0]) as real:
-            assert real.range(b"\0", range_end=b"\0").kvs == everything.kvs
-            assert [hash_kv(real, revision) for revision in (0, 14, 20, 31)] == hashes
-            leases = real.call(
-                "/etcdserverpb.Lease/LeaseLeases",
-                rpc.LeaseLeasesRequest(),
-                rpc.LeaseLeasesResponse,
-            )
-            assert sorted(one.ID for one in leases.leases) == [600, 700]
-            users = real.call(
-                "/etcdserverpb.Auth/UserGet",
-                rpc.AuthUserGetRequest(name="u"),
-                rpc.AuthUserGetResponse,
-            )
-            assert list(users.roles) == ["reader"]
+    with served_by_etcd(file) as real:
+        assert real.range(b"\0", range_end=b"\0").kvs == everything.kvs
+        assert [hash_kv(real, revision) for revision in (0, 14, 20, 31)] == hashes
+        leases = real.call(
+            "/etcdserverpb.Lease/LeaseLeases",
+            rpc.LeaseLeasesRequest(),
+            rpc.LeaseLeasesResponse,
+        )
+        assert sorted(one.ID for one in leases.leases) == [600, 700]
+        users = real.call(
+            "/etcdserverpb.Auth/UserGet",
+            rpc.AuthUserGetRequest(name="u"),
+            rpc.AuthUserGetResponse,
+        )
+        assert list(users.roles) == ["reader"]
 
 
 def test_the_records_are_those_of_an_etcd_that_was_given_the_same_calls(client: Client) -> None:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cluster.local import LocalCluster
@@ -18,7 +18,7 @@ from rusd.bbolt import Database, check
 from rusd.proto import rpc_pb2 as rpc
 from rusd.utl.command import main
 from tests.support.client import Client
-from tests.support.pair import etcdutl
+from tests.support.pair import ORACLE, command, etcdutl
 
 SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
 
@@ -51,7 +51,13 @@ def save(client: Client) -> bytes:
 
 
 def buckets(file: bytes) -> Buckets:
-    database = Database(file[:-32])
+    """All buckets of a file with its digest, after a check of the whole file."""
+    return content(file[:-32])
+
+
+def content(file: bytes) -> Buckets:
+    """The same of one without."""
+    database = Database(file)
     check(database)
     return {
         name: {item.key: item.value for item in bucket.items()}
@@ -141,6 +147,18 @@ def restore(cluster: LocalCluster, index: int, file: Path, *flags: str) -> None:
         *("--initial-cluster-token", "restored", *flags),
     )
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def served_by_etcd(file: Path) -> Iterator[Client]:
+    """A client of one real etcd that begins with the file."""
+    with LocalCluster(1, binary=[command(ORACLE)]) as etcd:
+        etcd.stop(0)
+        restore_by_etcdutl(etcd, file)
+        etcd.start_all()
+        etcd.wait_healthy()
+        with Client(etcd.endpoints[0]) as real:
+            yield real
 
 
 def restore_by_etcdutl(cluster: LocalCluster, file: Path) -> None:

@@ -18,7 +18,7 @@ from rusd.backup import export, restore_history
 from rusd.backup.errors import SnapshotError
 from rusd.backup.restore import bump_revision, restore
 from rusd.base.sliced import finish
-from rusd.bbolt import Database, check
+from rusd.bbolt import Database
 from rusd.mvcc.hash import HashResult, hash_kv
 from rusd.mvcc.revision import revision_key
 from rusd.proto import auth_pb2, kv_pb2, lease_pb2
@@ -26,7 +26,7 @@ from rusd.proto import rpc_pb2 as rpc
 from rusd.state.machine import StateMachine
 from rusd.storage import Batch, Family
 from tests.support.pair import etcdutl, newer_oracle
-from tests.support.snapshots import etcdutl_hashes
+from tests.support.snapshots import content, etcdutl_hashes
 from tests.unit.backup.any_store import EVERYTHING, HISTORIES, Change, apply
 from tests.unit.state.driver import Driver
 
@@ -40,15 +40,6 @@ def file_of(driver: Driver) -> bytes:
     size = export.write(driver.machine.engine, file)
     assert size == len(file.getvalue())
     return file.getvalue()
-
-
-def buckets(file: bytes) -> dict[bytes, Rows]:
-    database = Database(file)
-    check(database)
-    return {
-        name: {item.key: item.value for item in bucket.items()}
-        for name, bucket in database.buckets()
-    }
 
 
 def state_at(revision: int, rows: Rows) -> dict[bytes, kv_pb2.KeyValue]:
@@ -84,7 +75,7 @@ def test_the_file_holds_what_the_state_machine_holds(history: Sequence[Change]) 
         driver = Driver(Path(directory) / "state")
         try:
             apply(driver, history)
-            compare(driver, buckets(file_of(driver)))
+            compare(driver, content(file_of(driver)))
         finally:
             driver.machine.close()
 
@@ -158,7 +149,7 @@ def test_a_restored_store_has_the_hashes_and_the_file_of_the_first(
         second = restored(file, Path(directory) / "second")
         try:
             assert hashes(second) == hashes(first)
-            before, after = buckets(file), buckets(file_of(second))
+            before, after = content(file), content(file_of(second))
             for name in before.keys() - OF_THE_CLUSTER:
                 if name != b"lease":
                     assert after[name] == before[name], name
@@ -191,7 +182,7 @@ def test_a_store_restored_to_a_revision_is_what_the_first_was_then(
         try:
             assert second.machine.store.revision == until
             assert hashes(second) == hashes(first)[: until - oldest + 1]
-            then = state_at(until, buckets(file)[b"key"])
+            then = state_at(until, content(file)[b"key"])
             assert second.all() == [then[key] for key in sorted(then)]
         finally:
             first.machine.close()
@@ -258,7 +249,7 @@ def test_a_restored_revision_is_bumped_above_an_earlier_bump(tmp_path: Path) -> 
         newest += 1000
         assert driver.machine.store.revision == newest
         # etcdutl begins at the last row.
-        assert list(buckets(file_of(driver))[b"key"])[-1] == revision_key(newest)
+        assert list(content(file_of(driver))[b"key"])[-1] == revision_key(newest)
         if turn == 2:
             driver.put(b"a", b"2")
             newest += 1
@@ -269,7 +260,7 @@ def test_a_restored_revision_is_bumped_above_an_earlier_bump(tmp_path: Path) -> 
     assert [revision for revision, _ in store.history(newest, limit_revisions=9)] == [newest + 1]
     # The marks of the earlier bumps go, as in etcd.
     list(store.compact_slices())
-    kept = [key for key, row in buckets(file_of(driver))[b"key"].items() if not row]
+    kept = [key for key, row in content(file_of(driver))[b"key"].items() if not row]
     assert kept == [revision_key(newest)]
     driver.machine.close()
 

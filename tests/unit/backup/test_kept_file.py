@@ -13,7 +13,8 @@ import pytest
 
 from rusd.backup import snapshot_files as module
 from rusd.backup.snapshot_files import SnapshotFailed, SnapshotFiles
-from tests.unit.backup.test_any_store import buckets, file_of
+from tests.support.snapshots import content
+from tests.unit.backup.test_any_store import file_of
 from tests.unit.backup.test_snapshot_files import children, save
 from tests.unit.state.driver import Driver
 from tests.unit.state.test_machine import install
@@ -62,7 +63,7 @@ def test_the_next_file_is_made_of_it(driver: Driver, directory: Path) -> None:
         assert before.st_mode & 0o777 == 0o600
         for number in range(5):
             driver.put(b"new", b"%d" % number)
-            assert buckets(await save(files)) == buckets(file_of(driver))
+            assert content(await save(files)) == content(file_of(driver))
             assert kept(directory).st_ino == before.st_ino
         # The leaves of the first, in their places.
         assert (directory / "kept").read_bytes()[2 * 4096 :].startswith(first[2 * 4096 : 1 << 20])
@@ -94,12 +95,12 @@ def test_one_that_is_being_read_is_left_alone(driver: Driver, directory: Path) -
             await slow.grown(slow.size)
             begin = slow.read(1 << 20)
             driver.put(b"later", b"value")
-            then = buckets(file_of(driver))
-            assert buckets(await save(files)) == then
+            then = content(file_of(driver))
+            assert content(await save(files)) == then
             driver.put(b"last", b"value")
-            assert buckets(await save(files)) == buckets(file_of(driver)) != then
+            assert content(await save(files)) == content(file_of(driver)) != then
             # The one before those.
-            found = buckets(begin + slow.read(slow.size))
+            found = content(begin + slow.read(slow.size))
             assert len(found[b"key"]) == 40
         assert kept(directory)
 
@@ -115,7 +116,7 @@ def test_it_goes_in_time(driver: Driver, directory: Path, monkeypatch: pytest.Mo
     async def scene() -> None:
         await save(files)
         await gone(directory)
-        assert buckets(await save(files)) == buckets(file_of(driver))
+        assert content(await save(files)) == content(file_of(driver))
 
     asyncio.run(scene())
     asyncio.run(files.stop())
@@ -223,7 +224,7 @@ def test_what_an_update_that_failed_left_is_of_no_use(driver: Driver, directory:
             await save(files)
         assert not there(directory)
         fail = False
-        assert buckets(await save(files)) == buckets(file_of(driver))
+        assert content(await save(files)) == content(file_of(driver))
         assert kept(directory).st_ctime_ns > before.st_ctime_ns
 
     asyncio.run(scene())
@@ -243,7 +244,7 @@ def test_a_reader_that_leaves_early_ends_it(driver: Driver, directory: Path) -> 
             await task
         assert not children()
         assert not there(directory)
-        assert buckets(await save(files)) == buckets(file_of(driver))
+        assert content(await save(files)) == content(file_of(driver))
 
     asyncio.run(scene())
     asyncio.run(files.stop())
@@ -287,7 +288,7 @@ def test_a_reader_that_leaves_while_it_is_put_away_leaves_nothing_else(
                     await asyncio.sleep(0)
         await files.worker.run(lambda: None)
         assert kept(directory)
-        assert buckets(await save(files)) == buckets(file_of(driver))
+        assert content(await save(files)) == content(file_of(driver))
 
     asyncio.run(scene())
     asyncio.run(files.stop())
@@ -347,7 +348,7 @@ def test_nothing_is_made_of_the_file_of_a_state_that_was_replaced(
             await replace()
             await gone(directory)
         for _ in range(3):
-            assert buckets(await save(files)) == buckets(file_of(driver)) == buckets(file_of(other))
+            assert content(await save(files)) == content(file_of(driver)) == content(file_of(other))
 
     asyncio.run(scene())
     asyncio.run(files.stop())

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rusd.backup import export, kept_pages
 from rusd.backup.kept_pages import Reuse
 from rusd.bbolt.writer import LEAF
+from tests.support.snapshots import content
 from tests.unit.backup.any_store import EVERYTHING, HISTORIES, Change, apply
-from tests.unit.backup.test_any_store import EXAMPLES, buckets, file_of
+from tests.unit.backup.test_any_store import EXAMPLES, file_of
 from tests.unit.state.driver import Driver
 
 VALUE = 4096
@@ -29,6 +30,13 @@ def go_on(driver: Driver, path: Path) -> Reuse | None:
     with path.open("r+b" if earlier else "wb") as file:
         export.write(engine, file, earlier=earlier)
     return earlier
+
+
+def compact(driver: Driver) -> None:
+    """Compact all, and remove what is superseded."""
+    driver.compact(driver.machine.store.revision)
+    for _ in driver.machine.store.compact_slices():
+        pass
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def test_any_history_is_as_in_a_file_of_its_own(histories: Sequence[Sequence[Cha
             for history in histories:
                 apply(driver, history)
                 go_on(driver, path)
-                assert buckets(path.read_bytes()) == buckets(file_of(driver))
+                assert content(path.read_bytes()) == content(file_of(driver))
         finally:
             driver.machine.close()
 
@@ -72,7 +80,7 @@ def test_only_what_is_new_is_written(driver: Driver, tmp_path: Path) -> None:
     after = path.read_bytes()
     assert after[2 * 4096 : len(before)] == before[2 * 4096 :]
     assert len(after) - len(before) < LEAF
-    assert buckets(after) == buckets(file_of(driver))
+    assert content(after) == content(file_of(driver))
 
 
 def test_leaves_that_a_compaction_did_not_touch_stay(driver: Driver, tmp_path: Path) -> None:
@@ -80,13 +88,11 @@ def test_leaves_that_a_compaction_did_not_touch_stay(driver: Driver, tmp_path: P
     go_on(driver, path)
     for number in (10, 11, 200):
         driver.put(b"%04d" % number, b"again")
-    driver.compact(driver.machine.store.revision)
-    for _ in driver.machine.store.compact_slices():
-        pass
+    compact(driver)
     earlier = go_on(driver, path)
     assert earlier is not None
     assert 3 <= earlier.rows <= 3 + 3 * (LEAF // VALUE)
-    assert buckets(path.read_bytes()) == buckets(file_of(driver))
+    assert content(path.read_bytes()) == content(file_of(driver))
 
 
 def test_a_compaction_that_is_under_way_is_noticed_with_each_file(
@@ -100,8 +106,8 @@ def test_a_compaction_that_is_under_way_is_noticed_with_each_file(
     rows = []
     for _ in zip(slices, range(20), strict=False):
         go_on(driver, path)
-        assert buckets(path.read_bytes()) == buckets(file_of(driver))
-        rows.append(len(buckets(path.read_bytes())[b"key"]))
+        assert content(path.read_bytes()) == content(file_of(driver))
+        rows.append(len(content(path.read_bytes())[b"key"]))
     assert rows[0] > rows[-1]
 
 
@@ -111,12 +117,10 @@ def test_a_file_of_which_too_little_stays_is_made_anew(driver: Driver, tmp_path:
     size = path.stat().st_size
     for number in range(0, ROWS, 10):
         driver.put(b"%04d" % number, b"again")
-    driver.compact(driver.machine.store.revision)
-    for _ in driver.machine.store.compact_slices():
-        pass
+    compact(driver)
     assert go_on(driver, path) is None
     assert path.stat().st_size < size
-    assert buckets(path.read_bytes()) == buckets(file_of(driver))
+    assert content(path.read_bytes()) == content(file_of(driver))
 
 
 def test_free_pages_do_not_add_up(driver: Driver, tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ def test_free_pages_do_not_add_up(driver: Driver, tmp_path: Path) -> None:
         anew += go_on(driver, path) is None
         assert path.stat().st_size * kept_pages.STAYS < (ROWS + number + 2) * (VALUE + 200) + LEAF
     assert 1 <= anew < 30
-    assert buckets(path.read_bytes()) == buckets(file_of(driver))
+    assert content(path.read_bytes()) == content(file_of(driver))
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", bytes(100_000)])

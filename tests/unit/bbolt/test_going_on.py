@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rusd.bbolt import BboltError, Database, Kept, KeptLeaf, Writer, check
+from rusd.bbolt import BboltError, Database, Kept, KeptLeaf, Writer
 from rusd.bbolt.reader import Page, leaf_items, leaf_key, leaf_keys
+from tests.support.snapshots import content
 from tests.unit.bbolt.files import collect, go_on, make, numbered
 
 KEYS = st.integers(0, 300).map(lambda number: b"%03d" % number)
@@ -29,15 +30,6 @@ PAGE = 1024
 
 def changed(items: dict[bytes, bytes], changes: Changes) -> dict[bytes, bytes]:
     return {key: value for key, value in (items | changes).items() if value is not None}
-
-
-def content(file: bytes) -> dict[bytes, dict[bytes, bytes]]:
-    database = Database(file)
-    check(database)
-    return {
-        name: {item.key: item.value for item in bucket.items()}
-        for name, bucket in database.buckets()
-    }
 
 
 def leaves(file: bytes) -> list[Page]:

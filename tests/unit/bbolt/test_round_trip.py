@@ -8,21 +8,12 @@ from hypothesis import strategies as st
 
 from rusd.bbolt import Database, Writer, check
 from rusd.bbolt.writer import LEAF, ROOT_PAGES
+from tests.support.snapshots import content
 from tests.unit.bbolt.files import assemble, collect, make, numbered
 
 KEYS = st.binary(min_size=1, max_size=40)
 VALUES = st.binary(max_size=60) | st.builds(bytes, st.integers(0, 9000))
 BUCKETS = st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=60), max_size=5)
-
-
-def read(file: bytes) -> dict[bytes, dict[bytes, bytes]]:
-    """All buckets, after a check of the whole file."""
-    database = Database(file)
-    check(database)
-    return {
-        name: {item.key: item.value for item in bucket.items()}
-        for name, bucket in database.buckets()
-    }
 
 
 @given(
@@ -34,13 +25,13 @@ def read(file: bytes) -> dict[bytes, dict[bytes, bytes]]:
 def test_any_buckets_are_read_back(
     buckets: dict[bytes, dict[bytes, bytes]], page_size: int, leaf: int | None
 ) -> None:
-    assert read(make(buckets, page_size, leaf or page_size)) == buckets
+    assert content(make(buckets, page_size, leaf or page_size)) == buckets
 
 
 def test_a_tree_of_several_levels_is_read_back() -> None:
     items = dict(numbered(20_000))
     file = make({b"key": items}, page_size=1024, leaf=1024)
-    assert read(file) == {b"key": items}
+    assert content(file) == {b"key": items}
     bucket = Database(file).bucket(b"key")
     assert bucket is not None
     assert [bucket.get(key) for key in (b"key00000000", b"key00012345", b"key00019999")] == [
@@ -54,7 +45,7 @@ def test_a_tree_of_several_levels_is_read_back() -> None:
 
 def test_a_value_larger_than_a_page_takes_several() -> None:
     items = {b"a": b"1", b"b": b"2" * 1_500_000, b"c": b"3"}
-    assert read(make({b"key": items})) == {b"key": items}
+    assert content(make({b"key": items})) == {b"key": items}
 
 
 def test_a_small_bucket_lies_within_its_parent() -> None:
