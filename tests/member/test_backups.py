@@ -149,7 +149,8 @@ def test_another_member_goes_on_when_the_leader_is_killed(
     with Client(three.endpoints[leader]) as client:
         revision = client.put(b"after", b"v").header.revision
     backed_up(three, shared, revision)
-    assert leader in writers(three)
+    # (A backup has its name a moment before the log tells of it.)
+    wait(lambda: leader in writers(three) or None, "the leader did not make it", 60)
     assert draft.exists()
     three.restart(killed)
     wait(lambda: None if draft.exists() else True, "the draft is still there", 60)
