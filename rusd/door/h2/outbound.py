@@ -2,8 +2,9 @@
 
 Frames collect in a list until the owner takes all of them as one buffer. Data beyond a window waits
 in its stream. Streams with an open window send one frame each in turn, so that a long answer does
-not delay short ones; streams with a closed window are not examined until the client raises it. A
-window update therefore costs O(1), however many streams wait.
+not delay short ones; one that is alone sends several at once. Streams with a closed window are not
+examined until the client raises it. A window update therefore costs O(1), however many streams
+wait.
 """
 
 from collections import OrderedDict, deque
@@ -202,7 +203,10 @@ class Outbound:
         while self.sendable and self._batch < BATCH_BYTES:
             self._batch += LOOK_BYTES
             stream, _ = self.in_turn.popitem(last=False)
-            room = min(self.initial_window - stream.sent, self.window, self.max_frame)
+            longest = self.max_frame
+            if not self.in_turn:
+                longest *= max(1, (BATCH_BYTES - self._batch) // longest)
+            room = min(self.initial_window - stream.sent, self.window, longest)
             if room > 0:
                 self._send_queued(stream, room)
             else:
@@ -231,8 +235,9 @@ class Outbound:
         self.queued -= size
         self.ledger.add(-size)
         if size >= WORTHWHILE or not stream.queue:
-            self._looks += 1
-            self._rates.overhead.earn(2)
+            count = -(-size // self.max_frame)
+            self._looks += count
+            self._rates.overhead.earn(2 * count)
         self._emit_data(stream, first)
         if stream.queue:
             self.in_turn[stream] = None
@@ -250,7 +255,17 @@ class Outbound:
         self._batch += size
         self.sent += size
         self.busy = True
-        self.emit(frames.HEAD.pack(size >> 8, size & 0xFF, frames.DATA, 0, stream.id))
+        start, longest = 0, self.max_frame
+        if size > longest:
+            view = memoryview(payload)
+            head = _pack(longest >> 8, longest & 0xFF, DATA, 0, stream.id)
+            while start + longest < size:
+                self.emit(head)
+                self.emit(view[start : start + longest])  # type: ignore[arg-type]
+                start += longest
+            payload = view[start:]  # type: ignore[assignment]
+        size -= start
+        self.emit(_pack(size >> 8, size & 0xFF, DATA, 0, stream.id))
         self.emit(payload)
 
     def raise_window(self, stream: Stream, increment: int) -> int:

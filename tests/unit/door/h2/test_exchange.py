@@ -17,8 +17,10 @@ from h2.settings import SettingCodes
 
 from rusd.door.h2 import Limits
 from rusd.door.h2.errors import NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from rusd.door.h2.frames import DATA
+from rusd.door.h2.outbound import BATCH_BYTES
 from rusd.door.h2.stream import HIGH_BYTES
-from tests.unit.door.h2.peer import HEAD, TAIL, Pair, named
+from tests.unit.door.h2.peer import HEAD, TAIL, Pair, frames_of, named
 
 
 def test_a_request_arrives_with_headers_body_and_end() -> None:
@@ -201,6 +203,37 @@ def test_waiting_streams_take_turns() -> None:
     got = [event.stream_id for event in named(pair.exchange(), DataReceived)]
     # One of them has the connection's window first; what it leaves is shared.
     assert set(got) == {1, 3}
+
+
+def test_a_stream_that_waits_alone_sends_full_frames_in_order() -> None:
+    body = bytes(range(251)) * 1000
+    pair = Pair(_4=1 << 20)
+    pair.client.increment_flow_control_window(1 << 20)
+    pair.open(b"")
+    pair.exchange()
+    pair.receivers[0].stream.complete(HEAD, body, TAIL)
+    got = named(pair.exchange(), DataReceived)
+    assert b"".join(event.data for event in got) == body
+    assert {len(event.data) for event in got[:-1]} == {16_384}
+    assert pair.connection.outbound.queued == 0
+
+
+def test_a_stream_that_joins_one_with_a_long_answer_has_the_next_frame() -> None:
+    pair = Pair(_4=1 << 20)
+    pair.client.increment_flow_control_window(1 << 20)
+    for _ in range(2):
+        pair.open(b"")
+    pair.exchange()
+    long, short = (receiver.stream for receiver in pair.receivers)
+    long.complete(HEAD, b"x" * 800_000, TAIL)
+    short.complete(HEAD, b"y" * 20_000, TAIL)
+    outbound = pair.connection.outbound
+    # (What was framed before it came is under way.)
+    first = [one.stream for one in frames_of(outbound.take()) if one.kind == DATA]
+    assert first == [long.id] * (BATCH_BYTES // 16_384)
+    outbound.pump()
+    then = [one.stream for one in frames_of(outbound.take()) if one.kind == DATA]
+    assert then[:4] == [long.id, short.id] * 2
 
 
 def test_a_small_answer_passes_a_stream_without_a_window() -> None:
