@@ -1,5 +1,6 @@
 """The state of a database to the buckets of etcd's file."""
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import BinaryIO, Final
 
@@ -18,7 +19,7 @@ from rusd.storage import Engine, Family
 
 Items = Iterable[tuple[bytes, bytes]]
 
-#: Bytes after which `write` says how far it is.
+#: Bytes that `write` writes together; it says then how far it is.
 STEP: Final = 1 << 20
 #: Of the longest key of a row.
 _KEY_BYTES: Final = REVISION_SIZE + len(TOMBSTONE)
@@ -31,7 +32,7 @@ def write(
     earlier: Reuse | None = None,
 ) -> int:
     """Write the state to an empty file, from its beginning to its end, or to what an earlier one
-    left; return its size in bytes.
+    left; return its size in bytes. It goes past the buffer of `file`, whose position stays.
 
     `told`: called when the file can be read from its beginning, and again after about each `STEP`,
     with the bytes so far and those of the whole file; what it raises ends this. `earlier`: the file
@@ -59,21 +60,27 @@ def write(
         values[etcd.KEY] = yield from keys
         yield from writer.finish(values)
 
-    file.write(head)
-    file.seek(there)
-    file.flush()
+    target = file.fileno()
+    _put(target, [head], 0)
     told(there, writer.whole)
-    written = before = there
+    written, together, size = there, list[bytes](), 0
     for page in everything():
-        file.write(page)
-        written += len(page)
-        if written - before >= STEP:
-            file.flush()
+        together.append(page)
+        size += len(page)
+        if size >= STEP:
+            _put(target, together, written)
+            written, together, size = written + size, [], 0
             told(written, writer.whole)
-            before = written
-    file.flush()
-    told(written, writer.whole)
-    return written
+    _put(target, together, written)
+    told(written + size, writer.whole)
+    return written + size
+
+
+def _put(file: int, pages: list[bytes], position: int) -> None:
+    # (One call for many pages: Linux keeps them in larger parts.)
+    written, size = os.pwritev(file, pages, position), sum(map(len, pages))
+    while written < size:
+        written += os.pwrite(file, b"".join(pages)[written:], position + written)
 
 
 def _rows(engine: Engine, part: Kept | Interval) -> Part:

@@ -12,9 +12,11 @@ A position counts from the start of its own element.
 """
 
 import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate, islice, pairwise
-from operator import add, ge
+from operator import ge, sub
 from typing import Final, NamedTuple
 
 from rusd.bbolt.errors import BboltError
@@ -139,22 +141,26 @@ def encode_leaf(
     """
     sizes = list(map(len, data)) if sizes is None else sizes
     count = len(data) // 2
-    keys, values = sizes[::2], sizes[1::2]
     # (No code of Python runs for each item: this is most of the time that a large file takes.)
-    before = accumulate(map(add, keys, values), initial=0)
-    fields = [0] * (4 * count)
-    fields[1::4] = map(add, range(ELEMENT_SIZE * count, 0, -ELEMENT_SIZE), before)
-    fields[2::4] = keys
-    fields[3::4] = values
+    fields = array("I", sizes)
+    behind = list(accumulate(sizes, initial=ELEMENT_SIZE * count))
+    before = range(0, ELEMENT_SIZE * count, ELEMENT_SIZE)
+    elements = array("I", bytes(ELEMENT_SIZE * count))
+    elements[1::4] = array("I", list(map(sub, behind[:-1:2], before)))
+    elements[2::4] = fields[::2]
+    elements[3::4] = fields[1::2]
     if has_bucket(data):
-        fields[::4] = [IS_BUCKET if type(value) is BucketValue else 0 for value in data[1::2]]
+        flags = [IS_BUCKET if type(value) is BucketValue else 0 for value in data[1::2]]
+        elements[::4] = array("I", flags)
+    if sys.byteorder == "big":
+        elements.byteswap()
     more, padding = 0, b""
     if page_size:
-        size = HEADER.size + ELEMENT_SIZE * count + sum(sizes)
+        size = HEADER.size + behind[-1]
         pages = -(-size // page_size)
         more, padding = pages - 1, bytes(pages * page_size - size)
     head = HEADER.pack(number, LEAF, count, more)
-    return b"".join((head, struct.pack(f"<{4 * count}I", *fields), *data, padding))
+    return b"".join((head, elements, *data, padding))
 
 
 def encode_branch(number: int, children: Sequence[tuple[bytes, int]]) -> bytes:

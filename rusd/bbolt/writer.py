@@ -36,7 +36,7 @@ INLINE_PART: Final = 4
 #: Bytes after which a leaf is full.
 LEAF: Final = 128 << 10
 #: Items taken at once: they are in memory together.
-_STEP: Final = 16
+_STEP: Final = 32
 #: Free pages given at once.
 _FREE: Final = 64
 
@@ -294,10 +294,10 @@ def _leaves(items: Iterable[Item], full: int, last: bytes) -> Iterator[_Leaf]:
     data: list[bytes] = []
     sizes: list[int] = []
     size = HEADER.size
-    for part, lengths in _parts(items, full):
+    for part, lengths, total in _parts(items, full):
         data += part
         sizes += lengths
-        size += sum(lengths) + ELEMENT_SIZE * (len(part) // 2)
+        size += total
         if size >= full:
             last = _checked(last, data[::2])
             yield _Leaf(data, sizes, size)
@@ -307,19 +307,21 @@ def _leaves(items: Iterable[Item], full: int, last: bytes) -> Iterator[_Leaf]:
         yield _Leaf(data, sizes, size)
 
 
-def _parts(items: Iterable[Item], full: int) -> Iterator[tuple[list[bytes], list[int]]]:
-    """Yield keys and values in turn and their lengths, of a few items together unless these are
-    large.
+def _parts(items: Iterable[Item], full: int) -> Iterator[tuple[list[bytes], list[int], int]]:
+    """Yield keys and values in turn, their lengths, and the bytes of a page that they take: of some
+    items together unless these are large.
     """
     rest = iter(items)
     while step := list(islice(rest, _STEP)):
         part = list(chain.from_iterable(step))
         lengths = list(map(len, part))
-        if sum(lengths) <= full // 4:
-            yield part, lengths
+        total = sum(lengths) + ELEMENT_SIZE * len(step)
+        if total <= full // 4:
+            yield part, lengths, total
         else:
             for item in step:
-                yield list(item), list(map(len, item))
+                lengths = list(map(len, item))
+                yield list(item), lengths, sum(lengths) + ELEMENT_SIZE
 
 
 def _checked(last: bytes, keys: list[bytes]) -> bytes:

@@ -29,7 +29,7 @@ from rusd.storage.options import database_options, family_options
 T = TypeVar("T")
 
 #: Rows of a whole family that are in memory together.
-_PART = 16
+_PART = 32
 #: What RocksDB says of all tables of a family: rows, deletions, bytes of keys and of values.
 _TABLES = re.compile(
     r"# entries=(\d+); # deletions=(\d+);.*; raw key size=(\d+);.*; raw value size=(\d+);"

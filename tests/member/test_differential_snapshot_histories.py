@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -159,15 +158,14 @@ def test_a_file_of_etcd_comes_back_from_rusd_with_equal_hashes_at_every_revision
         try:
             store = machine.store
             ours = [finish(store.hash_readable(revision)) for revision in kept]
-            out = io.BytesIO()
-            export.write(machine.engine, out)
+            with back.open("wb") as out:
+                export.write(machine.engine, out)
         finally:
             machine.close()
         found = [(one.hash, one.compact_revision) for one in ours]
         assert [*found[1:], found[-1]] == theirs
         assert (store.revision, store.compact_revision) == (newest, compacted)
-        back.write_bytes(out.getvalue())
-        before, after = buckets(file), buckets(out.getvalue() + bytes(32))
+        before, after = buckets(file), buckets(back.read_bytes() + bytes(32))
         for name in before.keys() - OWN:
             assert after[name] == before[name], name
         status = json.loads(run(*etcdutl(), "snapshot", "status", back, "-w", "json"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -36,10 +35,11 @@ EXAMPLES = int(os.environ.get("RUSD_RECOVERY_EXAMPLES", "25"))
 
 
 def file_of(driver: Driver) -> bytes:
-    file = io.BytesIO()
-    size = export.write(driver.machine.engine, file)
-    assert size == len(file.getvalue())
-    return file.getvalue()
+    with TemporaryFile() as file:
+        size = export.write(driver.machine.engine, file)
+        made = file.read()
+    assert size == len(made)
+    return made
 
 
 def state_at(revision: int, rows: Rows) -> dict[bytes, kv_pb2.KeyValue]:
