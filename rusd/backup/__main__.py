@@ -11,6 +11,7 @@ database.
 """
 
 import errno
+import gc
 import os
 import sys
 from pathlib import Path
@@ -22,27 +23,29 @@ from rusd.storage import Engine, StorageError
 
 def main() -> int:
     """Run the command; return its exit code."""
+    # (Nothing here refers to itself.)
+    gc.disable()
     parent = in_process.become()
     checkpoint, file, reserve = sys.argv[1:]
     parent.wait_for_word()
     try:
-        engine = Engine.open(Path(checkpoint), read_only=True)
-        try:
-            _write(engine, Path(file), int(reserve))
-        finally:
-            engine.close()
+        _write(Engine.open(Path(checkpoint), read_only=True), Path(file), int(reserve))
     except (StorageError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    # (Closing the database and the interpreter takes 0.1 s of a processor that the client needs.)
+    os._exit(0)
 
 
 def _write(engine: Engine, file: Path, reserve: int) -> None:
     earlier = kept_pages.find(engine, file) if file.exists() else None
+    if earlier is None and file.exists():
+        # (Its room is needed at once, though it is mapped.)
+        os.truncate(file, 0)
+        # (ext4 would write a truncated file to the disk as soon as it is closed.)
+        file.unlink()
     # (0o600: the file holds every key, and the hashes of the passwords.)
     with open(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "r+b") as out:
-        if earlier is None:
-            out.truncate()
         export.write(engine, out, _Progress(file, reserve), earlier)
 
 
