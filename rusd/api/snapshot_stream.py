@@ -10,6 +10,7 @@ import hashlib
 
 from rusd.api.stream_task import StreamTask
 from rusd.backup.snapshot_files import STALLED, SnapshotFailed, SnapshotFile, SnapshotFiles
+from rusd.base.chunks import Chunks
 from rusd.base.logs import get_logger
 from rusd.rpc.errors import Code, EtcdError
 from rusd.rpc.streams import ResponseStream
@@ -18,7 +19,7 @@ from rusd.wire.snapshot_response import snapshot_response
 log = get_logger(__name__)
 
 #: Bytes of a chunk. (etcd's have 32 KiB; each costs both sides a message.)
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 1000 << 10
 
 
 class SnapshotStream(StreamTask):
@@ -34,6 +35,8 @@ class SnapshotStream(StreamTask):
         try:
             async with self._files.make() as file:
                 await self._send(file)
+                # (The client does not wait until the file is gone.)
+                self._responses.finish()
         except SnapshotFailed as error:
             log.error("cannot make a snapshot", extra={"fields": {"error": str(error)}})
             raise EtcdError(Code.UNKNOWN, f"rusd: cannot make a snapshot: {error}") from error
@@ -44,7 +47,7 @@ class SnapshotStream(StreamTask):
         digest = hashlib.sha256()
         left = file.size
 
-        def chunk() -> bytes:
+        def chunk() -> Chunks:
             nonlocal left
             data = file.read(CHUNK_BYTES)
             if not data:

@@ -135,10 +135,12 @@ class _Shared:
         #: Makes the file, and exists as long as the file.
         self.life: asyncio.Task[None] | None = None
 
-    @property
-    def done(self) -> bool:
-        """Whether nobody reads it any more."""
-        return self.life is not None and self.life.done()
+    async def ended(self) -> bool:
+        """Return whether nobody reads it any more; what is left of it is done then."""
+        assert self.life is not None
+        if not self.readers:
+            await asyncio.wait([self.life])
+        return not self.readers
 
     def fail(self, error: str) -> None:
         """Tell all readers, unless they have all of the file."""
@@ -312,7 +314,7 @@ class SnapshotFiles:
     async def _take_kept(self, file: Path) -> float | None:
         """Give the file that is kept a new name, unless it is being read; return when it goes."""
         kept = self._kept
-        if kept is None or not kept.made_by.done:
+        if kept is None or not await kept.made_by.ended() or self._kept is not kept:
             return None
 
         def take() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,35 @@ def test_room_that_is_made_at_once_is_noticed(
         assert client.error is None
         assert len(client.messages) > 2
         await files.stop()
+
+    asyncio.run(scene())
+    machine.close()
+
+
+def test_a_client_has_the_end_while_the_file_is_still_put_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = StateMachine(tmp_path / "state")
+    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+    may_go = threading.Event()
+    leave = SnapshotFiles._leave
+
+    def late(self: SnapshotFiles, place: Path, *, keep: bool) -> None:
+        may_go.wait()
+        leave(self, place, keep=keep)
+
+    monkeypatch.setattr(SnapshotFiles, "_leave", late)
+
+    async def scene() -> None:
+        client = Client(reads=True)
+        SnapshotStream(files, "3.6.0", client)
+        try:
+            await asyncio.wait_for(client.ended.wait(), 10)
+            assert list((tmp_path / "exports").iterdir())
+        finally:
+            may_go.set()
+        await files.stop()
+        assert not list((tmp_path / "exports").iterdir())
 
     asyncio.run(scene())
     machine.close()

@@ -14,4 +14,5 @@ from rusd.wire.snapshot_response import snapshot_response
 )
 def test_the_bytes_are_those_of_the_library(remaining: int, blob: bytes, version: str) -> None:
     message = rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=version)
-    assert snapshot_response(remaining, blob, version.encode()) == message.SerializeToString()
+    chunks = snapshot_response(remaining, blob, version.encode())
+    assert b"".join(chunks) == message.SerializeToString()
