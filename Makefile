@@ -301,7 +301,7 @@ docs: .venv/.installed-docs build/mermaid.js  ## the site, in build/site; its co
 	  $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
-bench: .venv/.installed-test $(ETCD_DIR)/etcd $(ETCD_DIR)/etcdutl  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
+bench: .venv/.installed-test $(ETCD_PROGRAMS)  ## rusd beside etcd; writes docs/benchmarks.md (needs Go)
 	@command -v h2load >/dev/null || (echo "h2load is missing: apt-get install nghttp2-client" >&2; exit 1)
 	RUSD_TEST_ORACLE=$(CURDIR)/$(ETCD_DIR)/etcd $(BIN)/python -m tests.bench $(ARGS)
 

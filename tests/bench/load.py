@@ -7,6 +7,7 @@ of the answers are compared with what one good answer has.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import struct
@@ -15,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from tests.support.pair import etcdctl
 
 #: Part of what was counted that must be found in the answers and in the store.
 ENOUGH = 0.95
@@ -178,3 +181,36 @@ class LongCall:
         if self.running():
             self._process.kill()
             self._process.communicate()
+
+
+class Save:
+    """A snapshot save by etcdctl, which also writes the file to the disk."""
+
+    def __init__(self, endpoint: str, scratch: Path) -> None:
+        self._file = scratch / "save.db"
+        self._file.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [etcdctl(), f"--endpoints={endpoint}", "snapshot", "save", str(self._file)],
+            env=os.environ | {"ETCDCTL_API": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def answer_bytes(self) -> int:
+        """Waits for the end; bytes of the file."""
+        output, _ = self._process.communicate()
+        if self._process.returncode:
+            raise LoadFailed(f"etcdctl said:\n{output}")
+        return self._file.stat().st_size
+
+    def close(self) -> None:
+        """End a save that is still under way, and remove its file."""
+        if self.running():
+            self._process.kill()
+            self._process.communicate()
+        self._file.unlink(missing_ok=True)
+        self._file.with_name("save.db.part").unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from functools import partial
 from rusd.proto import rpc_pb2 as rpc
 from tests.bench.calls import RANGE_PATH
 from tests.bench.fill import PREFIX, PREFIX_END, fill
-from tests.bench.load import LoadFailed, LongCall
+from tests.bench.load import LoadFailed, LongCall, Save
 from tests.bench.paced_load import Waits, paced
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
@@ -19,6 +19,8 @@ from tests.support.client import Client
 KV = "/etcdserverpb.KV/"
 MAINTENANCE = "/etcdserverpb.Maintenance/"
 SNAPSHOT = MAINTENANCE + "Snapshot"
+#: In place of a path: what etcdctl does, not h2load.
+SAVE = "snapshot save"
 
 
 @dataclass
@@ -56,8 +58,10 @@ def wanted(members: int, plan: Plan) -> list[Operation]:
         Operation(f"a txn that reads {keys}", KV + "Txn", txn, least=size),
         Operation("hash of all versions", MAINTENANCE + "HashKV"),
         # (rusd makes each later file of the one before.)
-        Operation(f"the first snapshot save of {keys}", SNAPSHOT, again=False, least=size // 3),
-        Operation(f"later snapshot saves of {keys}", SNAPSHOT, least=size // 3),
+        Operation(f"etcdctl's first snapshot save of {keys}", SAVE, again=False, least=size),
+        Operation(f"etcdctl's later snapshot saves of {keys}", SAVE, least=size),
+        # (etcdctl writes its file to the disk of the members: here nobody does.)
+        Operation(f"later snapshots of {keys}, thrown away", SNAPSHOT, least=size // 3),
         # What is compacted is known when it has been written.
         Operation(f"compaction of {plan.keys:,} superseded versions", KV + "Compact", again=False),
         Operation("defragment", MAINTENANCE + "Defragment", again=False),
@@ -139,7 +143,7 @@ class Repeated:
     def __init__(self, operation: Operation, subject: Subject, plan: Plan) -> None:
         self._operation = operation
         self._plan = plan
-        self._url = subject.url("leader")
+        self._url, self._endpoint = subject.url("leader"), subject.endpoint("leader")
         self.times: list[float] = []
         self.refused = False
         self._done = False
@@ -148,9 +152,12 @@ class Repeated:
     def _begin(self) -> None:
         assert self._operation.path is not None
         self._started = time.monotonic()
-        self._call = LongCall(
-            self._url, self._operation.path, self._operation.message, self._plan.scratch
-        )
+        if self._operation.path == SAVE:
+            self._call: LongCall | Save = Save(self._endpoint, self._plan.scratch)
+        else:
+            self._call = LongCall(
+                self._url, self._operation.path, self._operation.message, self._plan.scratch
+            )
 
     def goes_on(self) -> bool:
         """Starts the next one when one has ended; False when it is enough."""

@@ -58,6 +58,12 @@ def etcdutl() -> list[str]:
     return [str(beside)] if ORACLE != "etcd" else [sys.executable, "-c", packaged]
 
 
+def etcdctl() -> str:
+    """The client of the etcd to compare with; of etcd 3.5 if it has none beside it."""
+    beside = Path(command(ORACLE)).with_name("etcdctl")
+    return str(beside) if beside.exists() else command("etcdctl")
+
+
 @cache
 def oracle_version() -> tuple[int, ...]:
     """Major, minor and patch version of the etcd to compare with."""
