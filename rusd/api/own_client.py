@@ -178,6 +178,9 @@ class OwnWatch:
         self._full = True
         return False
 
+    def waiting(self) -> int:
+        return self.unread
+
     def finish(self, error: Exception | None = None) -> None:
         self._ended, self._error = True, error
         self._news.set()

@@ -58,21 +58,24 @@ class SnapshotStream(StreamTask):
 
         while left:
             await file.grown(CHUNK_BYTES)
-            message = await self._files.worker.run(chunk)
             await self._ready()
-            self._responses.send(message)
+            async with self._files.reading:
+                # (Others may have filled the memory meanwhile.)
+                if self._responses.ready():
+                    self._responses.send(await self._files.worker.run(chunk))
         self._responses.send(snapshot_response(0, digest.digest(), self._version))
         fields = {"total-bytes": file.size, "checksum-size": digest.digest_size}
         log.info("successfully sent database snapshot to client", extra={"fields": fields})
 
     async def _ready(self) -> None:
         while not self._responses.ready():
+            waiting = self._responses.waiting()
             try:
                 # (`wait_for` would begin to wait a turn later: room made by then is not noticed.)
                 async with asyncio.timeout(STALLED):
                     await self._wait_for_room()
             except TimeoutError:
-                if self._files.crowded:
+                if self._files.crowded and self._responses.waiting() >= waiting:
                     raise SnapshotFailed(
                         f"the client read nothing for {STALLED:g} s, and others wait"
                     ) from None

@@ -190,6 +190,8 @@ class SnapshotFiles:
         self._stopped = False
         #: Checkpoints, reads and removals.
         self.worker = Worker("exports")
+        #: Held by the reader that has bytes which no buffer of a stream counts yet.
+        self.reading = asyncio.Lock()
         shutil.rmtree(directory, ignore_errors=True)
 
     @property
@@ -226,7 +228,7 @@ class SnapshotFiles:
         self._stopped = True
         lives = list(self._lives)
         for life in lives:
-            life.cancel()
+            _end(life)
         if lives:
             await asyncio.wait(lives)
         # (Also what began before is done then.)
@@ -238,7 +240,7 @@ class SnapshotFiles:
         if self._next is shared:
             self._next = None
         assert shared.life is not None
-        shared.life.cancel()
+        _end(shared.life)
         await asyncio.wait([shared.life])
 
     async def _live(self, shared: _Shared) -> None:
@@ -370,6 +372,12 @@ class SnapshotFiles:
         while not await self.worker.run(checkpoint):
             await asyncio.sleep(retry)
             retry = min(2 * retry, RETRY_MAX)
+
+
+def _end(life: asyncio.Task[None]) -> None:
+    """Cancel it once: a second time would end its wait for its process."""
+    if not life.cancelling():
+        life.cancel()
 
 
 def _open(path: Path) -> BinaryIO:

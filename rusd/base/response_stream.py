@@ -14,5 +14,8 @@ class ResponseStream(Protocol):
     def ready(self) -> bool:
         """False while the buffer is full; the handler's `drained` is called when it is not."""
 
+    def waiting(self) -> int:
+        """Bytes in the buffer."""
+
     def finish(self, error: Exception | None = None) -> None:
         """End the stream after the queued messages: OK, or the status of `error`. Idempotent."""

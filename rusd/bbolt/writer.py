@@ -311,12 +311,14 @@ def _parts(items: Iterable[Item], full: int) -> Iterator[tuple[list[bytes], list
     """Yield keys and values in turn, their lengths, and the bytes of a page that they take: of some
     items together unless these are large.
     """
-    rest = iter(items)
-    while step := list(islice(rest, _STEP)):
+    rest, count = iter(items), _STEP
+    while step := list(islice(rest, count)):
         part = list(chain.from_iterable(step))
         lengths = list(map(len, part))
         total = sum(lengths) + ELEMENT_SIZE * len(step)
-        if total <= full // 4:
+        # (Large ones come one at a time: they are in memory together.)
+        count = _STEP if total <= full // 4 else 1
+        if count > 1:
             yield part, lengths, total
         else:
             for item in step:

@@ -28,8 +28,9 @@ from rusd.storage.options import database_options, family_options
 
 T = TypeVar("T")
 
-#: Rows of a whole family that are in memory together.
-_PART = 32
+#: Rows of a whole family that are in memory together, and bytes of one from which on the next one
+#: is read alone.
+_PART, _LARGE = 32, 64 << 10
 #: What RocksDB says of all tables of a family: rows, deletions, bytes of keys and of values.
 _TABLES = re.compile(
     r"# entries=(\d+); # deletions=(\d+);.*; raw key size=(\d+);.*; raw value size=(\d+);"
@@ -197,7 +198,7 @@ class Engine:
     def whole_keys(self, family: Family, start: bytes = b"") -> Iterator[bytes]:
         """Iterates over the keys from `start` on of a family that nobody writes to."""
         read = self._readers[family].keys
-        return chain.from_iterable(self._parts(family, read, bytes, start, None))
+        return chain.from_iterable(self._parts(family, read, bytes, bytes, start, None))
 
     def extent(self, family: Family) -> tuple[int, int]:
         """Returns bounds of a family that nobody writes to: it has so many rows at most, whose keys
@@ -235,25 +236,30 @@ class Engine:
     def _rows(
         self, family: Family, start: bytes, end: bytes | None
     ) -> Iterator[list[tuple[bytes, bytes]]]:
-        return self._parts(family, self._readers[family].items, itemgetter(0), start, end)
+        read = self._readers[family].items
+        return self._parts(family, read, itemgetter(0), itemgetter(1), start, end)
 
     def _parts(
         self,
         family: Family,
         read: Callable[..., Iterator[T]],
         key: Callable[[T], bytes],
+        longest: Callable[[T], bytes],
         start: bytes,
         end: bytes | None,
     ) -> Iterator[list[T]]:
-        """Yield what `read` gives of [start, end), some at a time. `key`: of one of them."""
+        """Yield what `read` gives of [start, end), some at a time. `key`, `longest`: of one of
+        them, its key and what most of it is.
+        """
         options = ReadOptions()
         if end is not None:
             options.set_iterate_upper_bound(end)
         try:
-            rows = read(from_key=start, read_opt=options)
-            while part := list(islice(rows, _PART)):
+            rows, count = read(from_key=start, read_opt=options), _PART
+            while part := list(islice(rows, count)):
                 yield part
                 start = key(part[-1]) + b"\0"
+                count = _PART if len(longest(part[-1])) < _LARGE else 1
         except Exception as error:
             raise self._unreadable(error) from error
         # (These iterators end at damage as if there were no more rows.)

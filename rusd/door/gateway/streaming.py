@@ -89,6 +89,9 @@ class JsonStream:
     def ready(self) -> bool:
         return self._queued < HIGH_BYTES and not (self._queued and self._memory.tight)
 
+    def waiting(self) -> int:
+        return self._queued
+
     def finish(self, error: Exception | None = None) -> None:
         if self._finished:
             return

@@ -164,6 +164,9 @@ class StreamCall:
             return False
         return True
 
+    def waiting(self) -> int:
+        return self._gathered_bytes + self._stream.queued
+
     def finish(self, error: Exception | None = None) -> None:
         if self._response >= FINISHED:
             return

@@ -108,6 +108,7 @@ class _Audited:
     ) -> None:
         self.send = responses.send
         self.ready = responses.ready
+        self.waiting = responses.waiting
         self._responses = responses
         self._audit = audit
         self._of = path, request, call

@@ -11,7 +11,7 @@ import pytest
 
 from rusd.api import snapshot_stream
 from rusd.api.snapshot_stream import SnapshotStream
-from rusd.backup.snapshot_files import FILES, SnapshotFiles
+from rusd.backup.snapshot_files import FILES, SnapshotFile, SnapshotFiles
 from rusd.rpc.errors import EtcdError
 from rusd.state.machine import StateMachine
 
@@ -30,6 +30,9 @@ class Client:
 
     def ready(self) -> bool:
         return self._reads
+
+    def waiting(self) -> int:
+        return 1
 
     def finish(self, error: Exception | None = None) -> None:
         self.error = error
@@ -132,6 +135,92 @@ def test_a_client_has_the_end_while_the_file_is_still_put_away(
             may_go.set()
         await files.stop()
         assert not list((tmp_path / "exports").iterdir())
+
+    asyncio.run(scene())
+    machine.close()
+
+
+class SlowClient(Client):
+    """Takes something again and again, and never all that there is."""
+
+    def __init__(self) -> None:
+        super().__init__(reads=False)
+        self._left = 1 << 30
+
+    def waiting(self) -> int:
+        self._left -= 1
+        return self._left
+
+
+def test_a_client_that_reads_slowly_keeps_its_file_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_stream, "STALLED", 0.02)
+    machine = StateMachine(tmp_path / "state")
+    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+
+    async def scene() -> None:
+        slow = [SlowClient() for _ in range(FILES)]
+        for number, client in enumerate(slow, 1):
+            SnapshotStream(files, "3.6.0", client)
+            while files.open < number:
+                await asyncio.sleep(0.001)
+        SnapshotStream(files, "3.6.0", Client(reads=True))
+        await asyncio.sleep(0.3)
+        assert files.crowded
+        assert not any(client.ended.is_set() for client in slow)
+        await files.stop()
+
+    asyncio.run(scene())
+    machine.close()
+
+
+def test_nothing_is_read_for_a_client_that_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(SnapshotFile, "read", lambda self, size: read.append(size))
+    machine = StateMachine(tmp_path / "state")
+    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+
+    async def scene() -> None:
+        for _ in range(20):
+            SnapshotStream(files, "3.6.0", Client(reads=False))
+        while not files.open:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await files.stop()
+
+    asyncio.run(scene())
+    assert read == []
+    machine.close()
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_member_that_stops_at_the_end_of_a_save_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    made: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*args: Any, **options: Any) -> asyncio.subprocess.Process:
+        made.append(await start(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    machine = StateMachine(tmp_path / "state")
+    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+
+    async def scene() -> None:
+        client = Client(reads=True)
+        stream = SnapshotStream(files, "3.6.0", client)
+        await client.ended.wait()
+        # (As the door does.)
+        asyncio.get_running_loop().call_soon(stream.closed)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await files.stop()
+        assert [one.returncode is None for one in made] == [False]
 
     asyncio.run(scene())
     machine.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,3 +137,19 @@ def test_more_buckets_than_have_room_are_refused() -> None:
     writer.head(0)
     with pytest.raises(ValueError, match="20 buckets take more than 4 pages"):
         list(writer.finish({b"%d" % number: small for number in range(20)}))
+
+
+def test_large_items_are_taken_one_at_a_time() -> None:
+    taken = 0
+
+    def items() -> Iterator[tuple[bytes, bytes]]:
+        nonlocal taken
+        for number in range(200):
+            taken += 1
+            yield b"%03d" % number, bytes(200_000)
+
+    ahead = []
+    for leaf, _ in enumerate(Writer().bucket(items())):
+        ahead.append(taken - leaf)
+    assert max(ahead) <= 32
+    assert set(ahead[40:190]) == {1}

@@ -133,6 +133,9 @@ class Responses:
     def ready(self) -> bool:
         return True
 
+    def waiting(self) -> int:
+        return 0
+
     def finish(self, error: Exception | None = None) -> None:
         self.error = error
 

@@ -124,6 +124,15 @@ def test_a_whole_family_is_read(engine: Engine, rows: int) -> None:
     assert list(engine.whole(Family.KEY)) == [(key, b"value of " + key) for key in keys]
 
 
+def test_large_rows_of_a_whole_family_are_read_one_at_a_time(engine: Engine) -> None:
+    batch = Batch()
+    for number in range(100):
+        batch.put(Family.KEY, b"%03d" % number, bytes(64 << 10 if 40 <= number < 90 else 1))
+    engine.write(batch)
+    together = [len(part) for part in engine._rows(Family.KEY, b"", None)]
+    assert together == [32, 32, *[1] * 27, 9]
+
+
 def test_the_extent_of_a_family_is_known_before_it_is_read(engine: Engine, tmp_path: Path) -> None:
     def extent() -> tuple[int, int]:
         """Of a copy, all of which is in tables."""
