@@ -12,6 +12,7 @@ import re
 import shutil
 import struct
 import subprocess
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,45 +153,12 @@ def milliseconds(text: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 
-class LongCall:
-    """One call in a process of its own, so that its answer costs the caller nothing."""
+class Program:
+    """A client in a process of its own, so that its answer costs the caller nothing."""
 
-    def __init__(self, url: str, path: str, message: bytes, scratch: Path) -> None:
-        data = scratch / "long.bin"
-        data.write_bytes(framed(message))
+    def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
-            command(url, [path], data, "--requests=1", "--clients=1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def running(self) -> bool:
-        return self._process.poll() is None
-
-    def answer_bytes(self) -> int:
-        """Waits for the end of the call; bytes of its answer, 0 if it was refused."""
-        output, _ = self._process.communicate()
-        data = re.search(r"\((\d+)\) data", output)
-        if data is None:
-            raise LoadFailed(f"h2load said:\n{output}")
-        return int(data.group(1))
-
-    def close(self) -> None:
-        """End a call that is still under way."""
-        if self.running():
-            self._process.kill()
-            self._process.communicate()
-
-
-class Save:
-    """A snapshot save by etcdctl, which also writes the file to the disk."""
-
-    def __init__(self, endpoint: str, scratch: Path) -> None:
-        self._file = scratch / "save.db"
-        self._file.unlink(missing_ok=True)
-        self._process = subprocess.Popen(
-            [etcdctl(), f"--endpoints={endpoint}", "snapshot", "save", str(self._file)],
+            command,
             env=os.environ | {"ETCDCTL_API": "3"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -200,17 +168,49 @@ class Save:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @abstractmethod
     def answer_bytes(self) -> int:
-        """Waits for the end; bytes of the file."""
+        """Waits for the end; bytes of the answer, 0 if the call was refused."""
+
+    def close(self) -> None:
+        """End what is still under way."""
+        if self.running():
+            self._process.kill()
+            self._process.communicate()
+
+
+class LongCall(Program):
+    """One call by h2load, which throws the answer away."""
+
+    def __init__(self, url: str, path: str, message: bytes, scratch: Path) -> None:
+        data = scratch / "long.bin"
+        data.write_bytes(framed(message))
+        super().__init__(*command(url, [path], data, "--requests=1", "--clients=1"))
+
+    def answer_bytes(self) -> int:
+        output, _ = self._process.communicate()
+        data = re.search(r"\((\d+)\) data", output)
+        if data is None:
+            raise LoadFailed(f"h2load said:\n{output}")
+        return int(data.group(1))
+
+
+class Save(Program):
+    """A snapshot save by etcdctl, which also writes the file to the disk."""
+
+    def __init__(self, endpoint: str, scratch: Path) -> None:
+        self._file = scratch / "save.db"
+        self._file.unlink(missing_ok=True)
+        super().__init__(etcdctl(), f"--endpoints={endpoint}", "snapshot", "save", str(self._file))
+
+    def answer_bytes(self) -> int:
         output, _ = self._process.communicate()
         if self._process.returncode:
             raise LoadFailed(f"etcdctl said:\n{output}")
         return self._file.stat().st_size
 
     def close(self) -> None:
-        """End a save that is still under way, and remove its file."""
-        if self.running():
-            self._process.kill()
-            self._process.communicate()
+        """End it, and remove its file."""
+        super().close()
         self._file.unlink(missing_ok=True)
         self._file.with_name("save.db.part").unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from functools import partial
 from rusd.proto import rpc_pb2 as rpc
 from tests.bench.calls import RANGE_PATH
 from tests.bench.fill import PREFIX, PREFIX_END, fill
-from tests.bench.load import LoadFailed, LongCall, Save
+from tests.bench.load import LoadFailed, LongCall, Program, Save
 from tests.bench.paced_load import Waits, paced
 from tests.bench.plan import Plan, say
 from tests.bench.rows import Row, Table
@@ -153,7 +153,7 @@ class Repeated:
         assert self._operation.path is not None
         self._started = time.monotonic()
         if self._operation.path == SAVE:
-            self._call: LongCall | Save = Save(self._endpoint, self._plan.scratch)
+            self._call: Program = Save(self._endpoint, self._plan.scratch)
         else:
             self._call = LongCall(
                 self._url, self._operation.path, self._operation.message, self._plan.scratch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +40,37 @@ class Client:
         self.ended.set()
 
 
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[SnapshotFiles]:
+    machine = StateMachine(tmp_path / "state")
+    yield SnapshotFiles(tmp_path / "exports", machine.checkpoint)
+    machine.close()
+
+
+def run(files: SnapshotFiles, scene: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await scene()
+        await files.stop()
+
+    asyncio.run(whole())
+
+
+async def open_streams(files: SnapshotFiles, clients: Sequence[Client]) -> None:
+    """One after the other, each with a file of its own."""
+    for number, client in enumerate(clients, 1):
+        SnapshotStream(files, "3.6.0", client)
+        while files.open < number:
+            await asyncio.sleep(0.001)
+
+
 def test_clients_that_read_nothing_give_way_to_those_that_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: SnapshotFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_stream, "STALLED", 0.02)
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
 
     async def scene() -> None:
         stalled = [Client(reads=False) for _ in range(FILES)]
-        for number, client in enumerate(stalled, 1):
-            SnapshotStream(files, "3.6.0", client)
-            while files.open < number:
-                await asyncio.sleep(0.001)
+        await open_streams(files, stalled)
         # Nobody waits: they keep what they have.
         await asyncio.sleep(0.1)
         assert not any(client.ended.is_set() for client in stalled)
@@ -64,10 +83,8 @@ def test_clients_that_read_nothing_give_way_to_those_that_wait(
         assert told
         assert all(isinstance(error, EtcdError) for error in told)
         assert "the client read nothing" in str(told[0])
-        await files.stop()
 
-    asyncio.run(scene())
-    machine.close()
+    run(files, scene)
 
 
 class PromptClient(Client):
@@ -93,11 +110,9 @@ class PromptClient(Client):
 
 
 def test_room_that_is_made_at_once_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: SnapshotFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_stream, "CHUNK_BYTES", 1024)
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
 
     async def scene() -> None:
         client = PromptClient()
@@ -105,17 +120,13 @@ def test_room_that_is_made_at_once_is_noticed(
         await asyncio.wait_for(client.ended.wait(), 10)
         assert client.error is None
         assert len(client.messages) > 2
-        await files.stop()
 
-    asyncio.run(scene())
-    machine.close()
+    run(files, scene)
 
 
 def test_a_client_has_the_end_while_the_file_is_still_put_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: SnapshotFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
     may_go = threading.Event()
     leave = SnapshotFiles._leave
 
@@ -133,11 +144,9 @@ def test_a_client_has_the_end_while_the_file_is_still_put_away(
             assert list((tmp_path / "exports").iterdir())
         finally:
             may_go.set()
-        await files.stop()
-        assert not list((tmp_path / "exports").iterdir())
 
-    asyncio.run(scene())
-    machine.close()
+    run(files, scene)
+    assert not list((tmp_path / "exports").iterdir())
 
 
 class SlowClient(Client):
@@ -153,35 +162,26 @@ class SlowClient(Client):
 
 
 def test_a_client_that_reads_slowly_keeps_its_file_while_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: SnapshotFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_stream, "STALLED", 0.02)
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
 
     async def scene() -> None:
         slow = [SlowClient() for _ in range(FILES)]
-        for number, client in enumerate(slow, 1):
-            SnapshotStream(files, "3.6.0", client)
-            while files.open < number:
-                await asyncio.sleep(0.001)
+        await open_streams(files, slow)
         SnapshotStream(files, "3.6.0", Client(reads=True))
         await asyncio.sleep(0.3)
         assert files.crowded
         assert not any(client.ended.is_set() for client in slow)
-        await files.stop()
 
-    asyncio.run(scene())
-    machine.close()
+    run(files, scene)
 
 
 def test_nothing_is_read_for_a_client_that_has_no_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: SnapshotFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
     monkeypatch.setattr(SnapshotFile, "read", lambda self, size: read.append(size))
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
 
     async def scene() -> None:
         for _ in range(20):
@@ -189,16 +189,14 @@ def test_nothing_is_read_for_a_client_that_has_no_room(
         while not files.open:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.05)
-        await files.stop()
 
-    asyncio.run(scene())
+    run(files, scene)
     assert read == []
-    machine.close()
 
 
 @pytest.mark.parametrize("turns", range(4))
 def test_a_member_that_stops_at_the_end_of_a_save_leaves_no_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+    files: SnapshotFiles, monkeypatch: pytest.MonkeyPatch, turns: int
 ) -> None:
     made: list[asyncio.subprocess.Process] = []
     start = asyncio.create_subprocess_exec
@@ -208,8 +206,6 @@ def test_a_member_that_stops_at_the_end_of_a_save_leaves_no_process(
         return made[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    machine = StateMachine(tmp_path / "state")
-    files = SnapshotFiles(tmp_path / "exports", machine.checkpoint)
 
     async def scene() -> None:
         client = Client(reads=True)
@@ -223,4 +219,3 @@ def test_a_member_that_stops_at_the_end_of_a_save_leaves_no_process(
         assert [one.returncode is None for one in made] == [False]
 
     asyncio.run(scene())
-    machine.close()
